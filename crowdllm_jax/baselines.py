@@ -1,0 +1,150 @@
+"""Crowds to beat: what comes out without a belief, without a reference, or without any model.
+
+Each returns the answers of N agents to all T tasks, as numbers in the scales' units.
+"""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
+
+from crowdllm_jax import scales
+from crowdllm_jax.model.response import Joint, cuts, fill_ballots
+from crowdllm_jax.reference import Reference
+from crowdllm_jax.reference.record import unit
+from crowdllm_jax.scales import Approval, Continuous, Points, Scale
+from crowdllm_jax.split import Split
+from crowdllm_jax.study import Study
+
+
+def baseline_crowds(
+    study: Study, split: Split, reference: Reference, agents: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Every baseline that needs no training, by name: (N, T) answers each.
+
+    - uniform: every answer equally likely.
+    - marginal: answers as frequent as in training, the same for every task of a scale.
+    - task_marginal (held-out people only): as frequent as in training for that very task.
+    - reference: every agent answers the reference decision (LLM-only).
+    - reference_sampled (where the reference has option probabilities): answers drawn from them.
+    - reference_noise: the reference plus normal noise, fitted on the training answers.
+    """
+    names = ["uniform", "marginal", "reference", "reference_noise"]
+    if split.by == "people":
+        names.append("task_marginal")
+    if reference.probs is not None:
+        names.append("reference_sampled")
+    crowds = {}
+    for name in names:
+        answers = np.empty((agents, len(study.tasks.ids)), np.float32)
+        for index, scale in enumerate(study.scales.values()):
+            tasks = np.flatnonzero(study.tasks.scale == index)
+            random = np.random.default_rng([seed, index, _STREAM[name]])
+            if name == "reference" and not isinstance(scale, Joint):
+                # As it is: the expected answer, between two levels if need be.
+                answers[:, tasks] = reference.mean[tasks]
+                continue
+            level = _answer(name, study, split, reference, index, scale, tasks, agents, random)
+            # Levels become values; a continuous answer is its value already.
+            answers[:, tasks] = scales.values(scale)[level] if scales.size(scale) else level
+        crowds[name] = answers
+    return crowds
+
+
+_STREAM = {
+    "uniform": 0, "marginal": 1, "reference": 2, "reference_noise": 3, "task_marginal": 4,
+    "reference_sampled": 5,
+}  # fmt: skip
+
+
+def _answer(
+    name: str, study: Study, split: Split, reference: Reference, index: int, scale: Scale,
+    tasks: np.ndarray, agents: int, random: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """(N, tasks) levels (values if continuous) on one scale."""
+    shape = (agents, len(tasks))
+    here = split.train & (study.tasks.scale[study.task] == index)
+    seen = study.answer[here]
+    k = scales.size(scale)
+    match name:
+        case "uniform":
+            if isinstance(scale, Points):
+                return random.multinomial(scale.budget, np.full(len(tasks), 1 / len(tasks)), agents)
+            if isinstance(scale, Joint):
+                return np.asarray(fill_ballots(scale, random.random(shape))).astype(int)
+            if isinstance(scale, Continuous):
+                return random.uniform(scale.low, scale.high, shape)
+            return random.integers(0, k, shape)
+        case "marginal" | "task_marginal" if isinstance(scale, Joint):
+            ballots = _real_ballots(study, here, tasks)[random.integers(0, len(seen), agents)
+                                                        % max(1, len(np.unique(study.person[here])))]  # fmt: skip
+            return random.permuted(ballots, axis=1) if name == "marginal" else ballots
+        case "marginal":
+            if len(seen) == 0:
+                return _answer(
+                    "uniform", study, split, reference, index, scale, tasks, agents, random
+                )
+            return random.choice(seen, shape).astype(int if k else float)
+        case "task_marginal":
+            answers = random.choice(seen, shape) if len(seen) else np.zeros(shape)
+            for place, task in enumerate(tasks):
+                own = study.answer[here & (study.task == task)]
+                if len(own):
+                    answers[:, place] = random.choice(own, agents)
+            return answers.astype(int if k else float)
+        case "reference_sampled" if not isinstance(scale, Joint):
+            assert reference.probs is not None
+            below = reference.probs[tasks][:, :k].cumsum(1)[:, :-1]
+            return (random.random(shape)[:, :, None] > below).sum(2)
+    score = unit(study, reference.mean, np.arange(len(study.tasks.ids)))[tasks]
+    score = np.broadcast_to(score, shape)
+    if name == "reference_noise":
+        score = score + noise_sd(study, split, reference, index) * random.standard_normal(shape)
+    elif name == "reference_sampled":
+        # A ballot cannot be drawn task by task; Gumbel noise on log probabilities draws a whole
+        # one without replacement (Plackett-Luce).
+        assert reference.probs is not None
+        chance = 1 - reference.probs[tasks][:, 0].clip(1e-6, 1 - 1e-6)
+        score = np.exp(np.log(chance) + random.gumbel(size=shape))
+    return _from_score(scale, score)
+
+
+def _from_score(scale: Scale, score: np.ndarray) -> np.ndarray:
+    if isinstance(scale, Joint):
+        return np.asarray(fill_ballots(scale, score)).astype(int)
+    if isinstance(scale, Continuous):
+        return scale.low + (scale.high - scale.low) * np.clip(score, 0, 1)
+    return np.searchsorted(cuts(scale), score)
+
+
+def _real_ballots(study: Study, here: np.ndarray, tasks: np.ndarray) -> np.ndarray:
+    """(voters, tasks) levels of the training voters' ballots."""
+    voters, row = np.unique(study.person[here], return_inverse=True)
+    ballots = np.zeros((len(voters), len(tasks)), int)
+    ballots[row, np.searchsorted(tasks, study.task[here])] = study.answer[here]
+    return ballots
+
+
+def noise_sd(study: Study, split: Split, reference: Reference, index: int) -> float:
+    """Maximum-likelihood standard deviation, on [0, 1], of a rounded and clipped normal answer
+    around the reference; from the training answers on one scale."""
+    scale = tuple(study.scales.values())[index]
+    here = split.train & (study.tasks.scale[study.task] == index)
+    if not here.any():
+        return 0.0
+    task = study.task[here]
+    mean = unit(study, reference.mean[task], task)
+    if isinstance(scale, Continuous):
+        return float(np.sqrt(np.mean((unit(study, study.answer[here], task) - mean) ** 2)))
+    if isinstance(scale, Joint | Approval):
+        return float(np.sqrt(np.mean((unit(study, study.value[here], task) - mean) ** 2)))
+    edge = np.concatenate([[-np.inf], cuts(scale), [np.inf]])
+    level = study.answer[here].astype(int)
+
+    def loss(log_sd: float) -> float:
+        sd = np.exp(log_sd)
+        chance = norm.cdf((edge[level + 1] - mean) / sd) - norm.cdf((edge[level] - mean) / sd)
+        return -float(np.log(np.maximum(chance, 1e-12)).sum())
+
+    return float(
+        np.exp(minimize_scalar(loss, bounds=(np.log(1e-3), np.log(10)), method="bounded").x)
+    )

@@ -1,0 +1,233 @@
+"""The `crowdllm` command. Exit codes: 0 done, 1 our fault, 2 the user's input, 130 interrupted."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from crowdllm_jax import __version__
+from crowdllm_jax.errors import CrowdError
+
+if TYPE_CHECKING:
+    from crowdllm_jax.metrics import Score
+    from crowdllm_jax.pipeline import Progress as Report
+
+CONFIG_HELP = "configuration (YAML), such as configs/anes96.yaml"
+RUN_HELP = "run folder, made by `crowdllm run` or `crowdllm fit`"
+
+EPILOG = """\
+examples:
+  crowdllm run configs/anes96.yaml                 everything, into runs/anes96
+  crowdllm study check my_study.yaml               what a study holds, before anything is trained
+  crowdllm sample runs/anes96 --agents 1000000 --out million
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="crowdllm", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Make a digital population from a small sample of human answers, and see how "
+        "close it comes to people it was not shown.",
+    )  # fmt: skip
+    top.add_argument("--version", action="version", version=f"crowdllm-jax {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, summary: str, text: str, example: str) -> argparse.ArgumentParser:
+        own = commands.add_parser(
+            name, help=summary, description=text, epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        own.add_argument("--quiet", action="store_true", help="show no progress")
+        return own
+
+    def configured(own: argparse.ArgumentParser) -> None:
+        own.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
+        own.add_argument("--out", metavar="DIR", type=Path,
+                         help="run folder (default: runs/ and the configuration's name); a folder "
+                         "that holds part of this very run is continued")  # fmt: skip
+        own.add_argument("--data", metavar="DIR",
+                         help="folder of the study's tables (replaces study.folder)")  # fmt: skip
+        own.add_argument("--seeds", metavar="N", type=int,
+                         help="repeat with N splits and initial weights (replaces seeds)")  # fmt: skip
+        own.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides",
+                         help="replace one entry of the configuration, such as "
+                         "train.epochs=20; may be given several times")  # fmt: skip
+
+    run = command(
+        "run", "study to report in one go",
+        "Load a study, fit a crowd, write a population, score it on held-out answers and write a\n"
+        "report, all in one run folder: config.yaml, population/, scores.json, report.html.\n"
+        "Started again after an interruption, it continues.",
+        "crowdllm run configs/offensiveness.yaml --data my/data --seeds 5 --out runs/mine",
+    )  # fmt: skip
+    configured(run)
+    fit = command(
+        "fit", "only train the models of a run",
+        "Load a study and train the crowd and the VAE-only baseline into a run folder.\n"
+        "Interrupted, it continues from the last epoch.",
+        "crowdllm fit configs/anes96.yaml --set train.epochs=80 --out runs/long",
+    )  # fmt: skip
+    configured(fit)
+    sample = command(
+        "sample", "write a population of a fitted run",
+        "Draw agents from a run's fitted crowd into Parquet parts. An agent's answers depend on\n"
+        "the crowd, the seed and its id alone, so a larger population begins with the smaller one.\n"
+        "The study's data are not needed.",
+        "crowdllm sample runs/anes96 --agents 1000000 --out million",
+    )  # fmt: skip
+    sample.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    sample.add_argument(
+        "--agents", metavar="N", type=int, help="number of agents (default: as configured)"
+    )
+    sample.add_argument(
+        "--seed", metavar="S", type=int, help="seed of the population (default: as configured)"
+    )
+    sample.add_argument("--out", metavar="DIR", type=Path,
+                        help="folder to write to (default: RUN/population, which holds the "
+                        "configured population)")  # fmt: skip
+    evaluate = command(
+        "evaluate", "score a run's crowds on held-out answers",
+        "Score every fitted crowd of a run beside the human noise ceiling and the baselines; prints\n"
+        "the scoreboard and writes scores.json.",
+        "crowdllm evaluate runs/anes96",
+    )  # fmt: skip
+    evaluate.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    page = command(
+        "report", "write report.html of a scored run",
+        "Write one self-contained page: scoreboard, human and crowd histograms, training curves,\n"
+        "provenance.",
+        "crowdllm report runs/anes96",
+    )  # fmt: skip
+    page.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    study = commands.add_parser("study", help="look at a study", description="Look at a study.")
+    studies = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
+    check = studies.add_parser(
+        "check", help="validate a study and say what it holds",
+        description="Read a study file (or a configuration's study), refuse it with one message\n"
+        "if anything is wrong, and say what it holds: people, tasks, scales, answers, missing\n"
+        "cells, profile attributes. Nothing is written.",
+        epilog="example:\n  crowdllm study check configs/zurich_voting.yaml --data my/data",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    check.add_argument("path", metavar="PATH", type=Path, help="study or configuration file (YAML)")
+    check.add_argument("--data", metavar="DIR", help="folder of the study's tables")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False)
+    try:
+        _dispatch(arguments, out, err)
+    except CrowdError as error:
+        err.print(f"crowdllm: {error}", style="bold red", markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        err.print("crowdllm: interrupted; the same command continues", style="bold red")
+        return 130
+    return 0
+
+
+def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None:
+    # Imported here, so that `--help` does not wait for JAX.
+    from crowdllm_jax import pipeline
+    from crowdllm_jax.config import load_config, load_study
+    from crowdllm_jax.study import describe
+
+    name = arguments.command
+    if name == "study":
+        out.print(describe(load_study(arguments.path, arguments.data)), markup=False)
+        return
+    with _progress(err, arguments.quiet) as progress:
+        if name in ("run", "fit"):
+            overrides = tuple(arguments.overrides)
+            if arguments.seeds is not None:
+                overrides += (f"seeds={arguments.seeds}",)
+            config = load_config(arguments.config, overrides, arguments.data)
+            folder = arguments.out or Path("runs") / arguments.config.stem
+            if name == "run":
+                scores = pipeline.run(config, folder, progress)
+            else:
+                study = load_study(config)
+                with pipeline.open_run(folder, config, study):
+                    pipeline.fit_run(folder, config, study, progress)
+        else:
+            folder = arguments.run
+            stored = pipeline.stored_config(folder)
+            study = None if name == "sample" else load_study(stored)
+            with pipeline.open_run(folder, None, study) as config:
+                if name == "sample":
+                    agents = (
+                        config.population.agents if arguments.agents is None else arguments.agents
+                    )
+                    seed = config.population.seed if arguments.seed is None else arguments.seed
+                    target = pipeline.sample_run(folder, agents, seed, arguments.out, progress)
+                elif name == "evaluate":
+                    assert study is not None
+                    scores = pipeline.evaluate_run(folder, config, study, progress)
+                else:
+                    assert study is not None
+                    pipeline.report_run(folder, config, study)
+    if name in ("run", "evaluate"):
+        _print_scoreboard(out, scores)
+    match name:
+        case "run":
+            out.print(f"\nreport      {folder / 'report.html'}\npopulation  {folder / 'population'}"
+                      f"\nscores      {folder / 'scores.json'}", markup=False)  # fmt: skip
+        case "fit":
+            out.print(f"fitted {folder}", markup=False)
+        case "sample":
+            out.print(f"population  {target}", markup=False)
+        case "report":
+            out.print(f"report      {folder / 'report.html'}", markup=False)
+
+
+def _print_scoreboard(out: Console, scores: list["Score"]) -> None:
+    from crowdllm_jax.report import HEADINGS, MODELS, scoreboard
+
+    seeds = len({score.seed for score in scores})
+    spread = f"mean of {seeds} seeds, ± one standard deviation" if seeds > 1 else "one seed"
+    table = Table(title=f"Held-out {scores[0].split} ({spread})", title_justify="left")
+    table.add_column("crowd", no_wrap=True)
+    for heading in HEADINGS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for model, row in scoreboard(scores):
+        cells = []
+        for metric in HEADINGS:
+            if metric not in row:
+                cells.append("–")
+                continue
+            value, _, high = row[metric]
+            cells.append(f"{value:.3f}" + (f"±{high - value:.3f}" if seeds > 1 else ""))
+        table.add_row(MODELS[model], *cells, style="bold" if model == "cvae" else None)
+    # A scoreboard cut at the terminal's edge would hide measures.
+    Console(width=max(out.width, 190), highlight=False).print(table)
+
+
+@contextmanager
+def _progress(err: Console, quiet: bool) -> Iterator["Report"]:
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=err, disable=quiet, transient=not err.is_terminal) as bar:
+        rows: dict[str, int] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            # A stage's name may carry a figure in brackets that changes as it goes.
+            key = stage.split(" (loss")[0]
+            if key not in rows:
+                rows[key] = bar.add_task(stage, total=total)
+            bar.update(rows[key], description=stage, completed=done, total=total)
+
+        yield report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

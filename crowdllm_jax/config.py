@@ -1,0 +1,195 @@
+"""The configuration of a run: one YAML file, typed, with unknown keys refused."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from crowdllm_jax import datasets
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.ingest import StudySpec, read_study
+from crowdllm_jax.model.cvae import CvaeConfig
+from crowdllm_jax.profiles import ProfilesConfig
+from crowdllm_jax.reference import ReferenceConfig
+from crowdllm_jax.reference.marginal import MarginalReference
+from crowdllm_jax.split import SplitConfig
+from crowdllm_jax.study import Study
+from crowdllm_jax.train import TrainConfig
+
+MAX_BYTES = 1_000_000
+
+
+class PopulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The population that is written: how many agents, and the seed of their answers."""
+
+    agents: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a run depends on, besides the data.
+
+    Attributes:
+      study: a study file's content, or the name of one that comes along.
+      seeds: number of repetitions (splits, initial weights) over which scores are reported; the
+        population is drawn from the first.
+    """
+
+    study: StudySpec | Literal["anes96"]
+    split: SplitConfig = SplitConfig()
+    reference: ReferenceConfig = MarginalReference()
+    profiles: ProfilesConfig = ProfilesConfig()
+    model: CvaeConfig = CvaeConfig()
+    train: TrainConfig = TrainConfig()
+    population: PopulationConfig = PopulationConfig()
+    seeds: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+
+
+def load_config(
+    path: str | Path, overrides: tuple[str, ...] = (), data: str | None = None
+) -> Config:
+    """Read a configuration.
+
+    Args:
+      overrides: "key.key=value" texts that replace single entries; values are YAML.
+      data: replaces `study.folder`.
+    Raises:
+      CrowdError: names the file and the key.
+    """
+    tree = read_yaml(Path(path))
+    for text in overrides:
+        _override(tree, text)
+    if data is not None:
+        if not isinstance(tree.get("study"), dict):
+            raise CrowdError(f"--data: the study of {path} comes with the package, not from files")
+        tree["study"]["folder"] = data
+    return _convert(tree, Config, str(path))
+
+
+def load_study(source: Config | str | Path, data: str | None = None) -> Study:
+    """Read the study of a configuration, or of a study file (or configuration file) by path.
+
+    Raises:
+      CrowdError: see `ingest.read_study`.
+    """
+    if isinstance(source, Config):
+        spec = source.study
+    else:
+        tree = read_yaml(Path(source))
+        nested = "study" in tree
+        if nested and not isinstance(tree["study"], dict):
+            return load_study(load_config(source))
+        tree = tree["study"] if nested else tree
+        if data is not None:
+            tree["folder"] = data
+        spec = _convert(tree, StudySpec, str(source))
+    return datasets.anes96() if isinstance(spec, str) else read_study(spec)
+
+
+def dump_config(config: Config) -> str:
+    """The whole configuration, defaults included, as YAML that `load_config` reads back."""
+    import io
+
+    out = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.dump(msgspec.to_builtins(config), out)
+    return out.getvalue()
+
+
+def differences(one: Config, other: Config) -> list[str]:
+    """Dotted keys in which two configurations differ."""
+
+    def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+        if isinstance(node, dict) and node:
+            return {
+                k: v for name, sub in node.items() for k, v in flat(sub, f"{prefix}{name}.").items()
+            }
+        return {prefix.rstrip("."): node}
+
+    a, b = flat(msgspec.to_builtins(one)), flat(msgspec.to_builtins(other))
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping; a key that stands there twice, an alias or a tag is an error."""
+    if not path.is_file():
+        raise CrowdError(f"{path}: no such file")
+    if path.stat().st_size > MAX_BYTES:
+        raise CrowdError(f"{path}: is larger than a configuration can be ({MAX_BYTES:,} bytes)")
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CrowdError(f"{path}: cannot be read: {error}") from error
+    return _parse(text, str(path))
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        for event in yaml.parse(text):
+            # A few lines of nested aliases unfold into gigabytes.
+            if getattr(event, "anchor", None):
+                raise CrowdError(f"{where}: line {event.start_mark.line + 1}: anchors and aliases "
+                                 "are not taken; write the value out")  # fmt: skip
+        tree = YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        problem = (error.problem or error.context or "").splitlines()[0]
+        raise CrowdError(f"{where}: {line}{problem}") from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise CrowdError(f"{where}: no YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(tree, dict):
+        raise CrowdError(f"{where}: must be a mapping of keys, not {type(tree).__name__}")
+    return tree
+
+
+def _override(tree: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CrowdError(f"--set {text}: write it as key.key=value")
+    *path, last = key.split(".")
+    node = tree
+    for name in path:
+        node = node.setdefault(name, {})
+        if not isinstance(node, dict):
+            raise CrowdError(f"--set {text}: '{name}' holds a value, not keys")
+    node[last] = _parse(f"value: {value}", f"--set {text}")["value"]
+
+
+def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at ")
+        key = place.strip("`").removeprefix("$").lstrip(".").replace("[...]", ".*")
+        hint = ""
+        if "unknown field" in message:
+            wrong = message.split("`")[1]
+            close = difflib.get_close_matches(wrong, sorted(_field_names(kind)), 1)
+            key = f"{key}.{wrong}".lstrip(".")
+            message = "there is no such key"
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+        shown = f" {key}:" if key else ""
+        raise CrowdError(f"{where}:{shown} {message[0].lower()}{message[1:]}{hint}") from error
+
+
+def _field_names(kind: Any) -> set[str]:
+    """All keys of a struct and of the structs below it."""
+    names: set[str] = set()
+    waiting, seen = [msgspec.inspect.type_info(kind)], set()
+    while waiting:
+        info = waiting.pop()
+        if isinstance(info, msgspec.inspect.StructType) and info.cls not in seen:
+            seen.add(info.cls)
+            names |= {field.encode_name for field in info.fields}
+            waiting += [field.type for field in info.fields]
+        elif isinstance(info, msgspec.inspect.UnionType):
+            waiting += info.types
+        elif isinstance(info, msgspec.inspect.DictType):
+            waiting.append(info.value_type)
+    return names

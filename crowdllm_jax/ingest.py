@@ -1,0 +1,390 @@
+"""Turn a user's tables into a study, or say in one message why they are none.
+
+The tables come in one piece (long: a row per response, with profile and text columns repeated) or
+in three (tasks, participants, responses). The user's files are only read.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from crowdllm_jax import scales
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.scales import Scale
+from crowdllm_jax.study import Attribute, AttributeKind, Participants, Study, Tasks
+from crowdllm_jax.tables import Column, read_table, read_vectors, rows
+
+MISSING = "(missing)"
+
+
+class _Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class OrdinalAttribute(_Spec, tag_field="kind", tag="ordinal"):
+    """An attribute whose levels have an order, given here from first to last."""
+
+    levels: tuple[str | int | float, ...]
+
+
+AttributeSpec = AttributeKind | OrdinalAttribute
+
+
+class EmbeddingSpec(_Spec):
+    """A Parquet table with one vector (a list column) per task."""
+
+    path: str
+    task: str = "task"
+    column: str = "embedding"
+
+
+class ResponsesSpec(_Spec):
+    """The responses table, and which of its columns holds what."""
+
+    path: str
+    participant: str = "participant"
+    task: str = "task"
+    response: str = "response"
+
+
+class TasksSpec(_Spec):
+    """Task columns; read from the responses table unless `path` names a table of tasks."""
+
+    path: str | None = None
+    task: str | None = None
+    text: str | None = None
+    scale: str | None = None
+    attributes: dict[str, AttributeSpec] = {}
+    embedding: EmbeddingSpec | None = None
+
+
+class ParticipantsSpec(_Spec):
+    """Profile columns; read from the responses table unless `path` names a table of people."""
+
+    path: str | None = None
+    participant: str | None = None
+    profile: dict[str, AttributeSpec] = {}
+    weight: str | None = None
+
+
+class StudySpec(_Spec):
+    """A study file: where the tables are and what their columns mean.
+
+    Attributes:
+      folder: paths below are relative to it; itself relative to where the command runs.
+      missing: texts that mean "no answer" besides an empty cell.
+    """
+
+    responses: ResponsesSpec
+    scales: dict[str, Scale]
+    name: str = "study"
+    folder: str = "."
+    tasks: TasksSpec = TasksSpec()
+    participants: ParticipantsSpec = ParticipantsSpec()
+    missing: tuple[str, ...] = ()
+    delimiter: str = ","
+
+
+@dataclass(frozen=True)
+class _Entities:
+    """Ids in their order, and for each row of a table the position of its id."""
+
+    ids: tuple[str, ...]
+    of_row: np.ndarray
+
+
+def read_study(spec: StudySpec) -> Study:
+    """Read and check a study.
+
+    Raises:
+      CrowdError: the first thing found wrong, with file, column and rows.
+    """
+    if not spec.scales:
+        raise CrowdError("study.scales: name at least one scale")
+    for name, scale in spec.scales.items():
+        scales.check(scale, f"study.scales.{name}")
+    if len(spec.delimiter) != 1 or not spec.delimiter.isascii():
+        raise CrowdError(f"study.delimiter: {spec.delimiter!r} is not one character")
+    tables = _read_tables(spec)
+    answers = tables["responses"]
+    person_of = answers[spec.responses.participant]
+    task_of = answers[spec.responses.task]
+    people, tasks = tables["participants"], tables["tasks"]
+
+    person_id = spec.participants.participant or spec.responses.participant
+    task_id = spec.tasks.task or spec.responses.task
+    person_rows = _entities(people[person_id], own_table=spec.participants.path is not None)
+    task_rows = _entities(tasks[task_id], own_table=spec.tasks.path is not None)
+    person = _look_up(person_of, person_rows.ids, "participant", spec.participants.path)
+    task = _look_up(task_of, task_rows.ids, "task", spec.tasks.path)
+
+    study_tasks = _tasks(spec, tasks, task_rows)
+    answer, present = _answers(spec, answers[spec.responses.response], study_tasks.scale[task])
+    _refuse_repeats(answers[spec.responses.response].where, person, task, person_of, task_of)
+    order = np.lexsort((task[present], person[present]))
+    study = Study(
+        name=spec.name,
+        scales=dict(spec.scales),
+        tasks=study_tasks,
+        participants=_participants(spec, people, person_rows),
+        person=person[present][order],
+        task=task[present][order],
+        answer=answer[present][order],
+        missing=int((~present).sum()),
+    )
+    check_ballots(study, answers[spec.responses.response].where)
+    return study
+
+
+def check_ballots(study: Study, where: str) -> None:
+    """Raise CrowdError if a voter's ballot breaks the rule of its scale."""
+    for index, (name, scale) in enumerate(study.scales.items()):
+        if not scales.is_ballot(scale):
+            continue
+        projects = np.flatnonzero(study.tasks.scale == index)
+        for k in (getattr(scale, "k", 0),):
+            if k > len(projects):
+                raise CrowdError(f"study.scales.{name}: k is {k} but the ballot has "
+                                 f"{len(projects)} tasks")  # fmt: skip
+        here = study.tasks.scale[study.task] == index
+        voters, row = np.unique(study.person[here], return_inverse=True)
+        ballots = np.full((len(voters), len(projects)), -1, np.int64)
+        ballots[row, np.searchsorted(projects, study.task[here])] = study.answer[here]
+        wrong = np.flatnonzero(scales.ballot_fault(scale, ballots))
+        if len(wrong):
+            names = ", ".join(study.participants.ids[voters[w]] for w in wrong[:3])
+            raise CrowdError(
+                f"{where}: {len(wrong)} ballot(s) do not fit '{name}' ({scales.describe(scale)}), "
+                f"the first of participant(s) {names}; correct them or change the scale"
+            )
+
+
+def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
+    """Read each file once, with all the columns any role needs of it."""
+    p, t = spec.participants, spec.tasks
+    person_id = p.participant or spec.responses.participant
+    task_id = t.task or spec.responses.task
+    wanted = {
+        "responses": (spec.responses.path, [spec.responses.participant, spec.responses.task,
+                                            spec.responses.response]),
+        "participants": (p.path or spec.responses.path,
+                         [person_id, *p.profile, *([p.weight] if p.weight else [])]),
+        "tasks": (t.path or spec.responses.path,
+                  [task_id, *t.attributes, *(c for c in (t.text, t.scale) if c)]),
+    }  # fmt: skip
+    for role, (_, names) in wanted.items():
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise CrowdError(f"study.{role}: column '{twice[0]}' is given two roles")
+    by_path: dict[str, list[str]] = {}
+    for path, names in wanted.values():
+        seen = by_path.setdefault(path, [])
+        seen.extend(name for name in names if name not in seen)
+    folder = Path(spec.folder)
+    if not folder.is_dir():
+        raise CrowdError(f"study.folder: no folder '{folder}' here; give the folder that holds "
+                         f"{spec.responses.path} with --data FOLDER")  # fmt: skip
+    loaded = {
+        path: read_table(folder / path, names, missing=spec.missing, delimiter=spec.delimiter)
+        for path, names in by_path.items()
+    }
+    return {role: {n: loaded[path][n] for n in names} for role, (path, names) in wanted.items()}
+
+
+def _natural(text: str) -> tuple[int, int, str]:
+    """Sort 2 before 10, and numbers before words."""
+    return (0, int(text), text) if text.isdecimal() and len(text) < 19 else (1, 0, text)
+
+
+def _entities(column: Column, *, own_table: bool) -> _Entities:
+    if np.any(column.codes < 0):
+        raise CrowdError(f"{column.where}: no id in {column.rows_of(-1)}; every row needs one")
+    if own_table and len(column.distinct) < len(column.codes):
+        count = np.bincount(column.codes)
+        twice = int(np.argmax(count > 1))
+        raise CrowdError(f"{column.where}: id '{column.distinct[twice]}' stands in "
+                         f"{column.rows_of(twice)}; keep one row per id")  # fmt: skip
+    order = sorted(range(len(column.distinct)), key=lambda i: _natural(column.distinct[i]))
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return _Entities(tuple(column.distinct[i] for i in order), rank[column.codes])
+
+
+def _look_up(column: Column, ids: tuple[str, ...], what: str, path: str | None) -> np.ndarray:
+    if np.any(column.codes < 0):
+        raise CrowdError(f"{column.where}: no {what} in {column.rows_of(-1)}; every row needs one")
+    index = {name: i for i, name in enumerate(ids)}
+    position = np.array([index.get(name, -1) for name in column.distinct], np.int32)
+    if np.any(position < 0):
+        stray = int(np.argmax(position < 0))
+        raise CrowdError(f"{column.where}: {what} '{column.distinct[stray]}' "
+                         f"({column.rows_of(stray)}) is not in {path}")  # fmt: skip
+    return position[column.codes]
+
+
+def _per_entity(column: Column, entities: _Entities, what: str) -> np.ndarray:
+    """(N,) the code each id has in a column; refuse an id that has two."""
+    n = len(entities.ids)
+    code = np.full(n, -2, np.int32)
+    code[entities.of_row] = column.codes
+    differs = np.flatnonzero(code[entities.of_row] != column.codes)
+    if len(differs):
+        row = differs[0]
+        entity = entities.of_row[row]
+        other = int(np.flatnonzero((entities.of_row == entity)
+                                   & (column.codes == code[entity]))[0])  # fmt: skip
+        texts = sorted(
+            (r + 2, column.distinct[column.codes[r]] if column.codes[r] >= 0 else "")
+            for r in (int(row), other)
+        )
+        raise CrowdError(
+            f"{column.where}: {what} '{entities.ids[entity]}' has '{texts[0][1]}' in row "
+            f"{texts[0][0]} but '{texts[1][1]}' in row {texts[1][0]}; make them agree"
+        )
+    return code
+
+
+def _attribute(
+    name: str, spec: AttributeSpec, column: Column, entities: _Entities, what: str
+) -> Attribute:
+    code = _per_entity(column, entities, what)
+    if spec == "numeric":
+        numbers = np.full(len(column.distinct) + 1, np.nan)
+        for i, text in enumerate(column.distinct):
+            number = scales.number(text)
+            if number is None:
+                raise CrowdError(
+                    f"{column.where}: '{text}' ({column.rows_of(i)}) is no finite number; correct "
+                    f"it, list it under study.missing, or call '{name}' categorical"
+                )
+            numbers[i] = number
+        cells = numbers[code]
+        if np.isnan(cells).all():
+            raise CrowdError(f"{column.where}: every cell is empty; drop '{name}'")
+        return Attribute(name, "numeric", (), cells)
+    if isinstance(spec, OrdinalAttribute):
+        levels = tuple(str(level) for level in spec.levels)
+        if len(set(levels)) < len(levels):
+            raise CrowdError(f"{column.where}: its levels in the study file repeat one")
+        for i, text in enumerate(column.distinct):
+            if text not in levels:
+                raise CrowdError(f"{column.where}: '{text}' ({column.rows_of(i)}) is not among its "
+                                 f"levels: {', '.join(levels)}")  # fmt: skip
+        kind: AttributeKind = "ordinal"
+    else:
+        levels = tuple(sorted(column.distinct, key=_natural))
+        kind = spec
+    if len(levels) > 1000:
+        raise CrowdError(f"{column.where}: {len(levels):,} different levels; a {kind} attribute "
+                         f"has at most 1,000 (is '{name}' numeric, or an id?)")  # fmt: skip
+    place = np.array([levels.index(text) for text in column.distinct] + [len(levels)], np.int32)
+    cells = place[code]
+    if np.any(code < 0):
+        levels = (*levels, MISSING)
+    return Attribute(name, kind, levels, cells)
+
+
+def _tasks(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Tasks:
+    t = spec.tasks
+    ids = entities.ids
+    text = ids
+    if t.text:
+        code = _per_entity(table[t.text], entities, "task")
+        if np.any(code < 0):
+            raise CrowdError(f"{table[t.text].where}: task '{ids[int(np.argmax(code < 0))]}' has "
+                             "no text")  # fmt: skip
+        text = tuple(table[t.text].distinct[c] for c in code)
+    names = list(spec.scales)
+    if t.scale:
+        column = table[t.scale]
+        code = _per_entity(column, entities, "task")
+        if np.any(code < 0):
+            raise CrowdError(f"{column.where}: task '{ids[int(np.argmax(code < 0))]}' has no scale")
+        for i, name in enumerate(column.distinct):
+            if name not in names:
+                raise CrowdError(f"{column.where}: scale '{name}' ({column.rows_of(i)}) is not "
+                                 f"under study.scales: {', '.join(names)}")  # fmt: skip
+        scale = np.array([names.index(name) for name in column.distinct], np.int32)[code]
+    elif len(names) > 1:
+        raise CrowdError("study.tasks.scale: there are several scales, so name the column that "
+                         "says which task has which")  # fmt: skip
+    else:
+        scale = np.zeros(len(ids), np.int32)
+    attributes = tuple(
+        _attribute(name, kind, table[name], entities, "task") for name, kind in t.attributes.items()
+    )
+    embedding = _embedding(t.embedding, Path(spec.folder), ids) if t.embedding else None
+    return Tasks(ids, text, scale, attributes, embedding)
+
+
+def _embedding(spec: EmbeddingSpec, folder: Path, ids: tuple[str, ...]) -> np.ndarray:
+    key, vectors = read_vectors(folder / spec.path, spec.task, spec.column)
+    own = _entities(key, own_table=True)
+    row_of = dict(zip(own.ids, np.argsort(own.of_row), strict=True))
+    absent = [name for name in ids if name not in row_of]
+    if absent:
+        raise CrowdError(f"{key.where}: task '{absent[0]}' and {len(absent) - 1} more have no "
+                         "embedding; every task needs one")  # fmt: skip
+    return vectors[[row_of[name] for name in ids]]
+
+
+def _participants(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Participants:
+    p = spec.participants
+    profile = tuple(
+        _attribute(name, kind, table[name], entities, "participant")
+        for name, kind in p.profile.items()
+    )
+    weight = np.ones(len(entities.ids))
+    if p.weight:
+        weight = _attribute(p.weight, "numeric", table[p.weight], entities, "participant").cells
+        bad = np.isnan(weight) | (weight < 0)
+        if bad.any() or weight.sum() == 0:
+            who = entities.ids[int(np.argmax(bad))]
+            raise CrowdError(f"{table[p.weight].where}: participant '{who}' has no weight of 0 or "
+                             "more, or all weights are 0")  # fmt: skip
+        weight = weight / weight.mean()
+    return Participants(entities.ids, profile, weight)
+
+
+def _answers(
+    spec: StudySpec, column: Column, scale_of_row: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read each row's answer on its task's scale; say which rows have one."""
+    answer = np.full(len(column.codes), np.nan)
+    for index, (name, scale) in enumerate(spec.scales.items()):
+        here = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
+        read = {
+            int(c): scales.parse(scale, column.distinct[c]) for c in np.unique(column.codes[here])
+        }
+        for code, level in read.items():
+            if level is None:
+                found = here[column.codes[here] == code]
+                raise CrowdError(
+                    f"{column.where}: '{column.distinct[code]}' ({rows(found)}) is no answer on "
+                    f"scale '{name}' ({scales.describe(scale)}); correct it or list it under "
+                    "study.missing"
+                )
+        if read:
+            table = np.full(len(column.distinct), np.nan)
+            table[list(read)] = list(read.values())  # type: ignore[arg-type]
+            answer[here] = table[column.codes[here]]
+    present = ~np.isnan(answer)
+    if not present.any():
+        raise CrowdError(f"{column.where}: no row holds an answer")
+    return answer, present
+
+
+def _refuse_repeats(
+    where: str, person: np.ndarray, task: np.ndarray, person_of: Column, task_of: Column
+) -> None:
+    order = np.lexsort((task, person))
+    same = (np.diff(person[order]) == 0) & (np.diff(task[order]) == 0)
+    if same.any():
+        at = int(np.argmax(same))
+        pair = np.sort(order[at : at + 2])
+        who = person_of.distinct[person_of.codes[pair[0]]]
+        what = task_of.distinct[task_of.codes[pair[0]]]
+        raise CrowdError(f"{where}: participant '{who}' answers task '{what}' twice ({rows(pair)}, "
+                         f"{int(same.sum())} such pair(s)); keep one")  # fmt: skip

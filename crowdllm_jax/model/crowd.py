@@ -1,0 +1,147 @@
+"""A fitted crowd: everything that sampling needs, and nothing of the people's answers.
+
+It can be saved, moved to another machine and sampled there without the study. It does hold the
+training participants' profiles (without ids), from which agents are recruited.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from flax import nnx
+
+from crowdllm_jax import scales
+from crowdllm_jax.checkpoint import flatten, load_arrays, save_arrays, unflatten
+from crowdllm_jax.encode import Coding
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.cvae import Cvae, CvaeConfig
+from crowdllm_jax.profiles import ProfileGenerator
+from crowdllm_jax.scales import Scale
+from crowdllm_jax.study import Attribute, AttributeKind
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """A fitted model with the tasks it answers and the people it recruits from.
+
+    Attributes:
+      graph, params: the network (`nnx.merge` joins them) and its weights.
+      x: (T, F) task features. reference: (T,) reference decision in [0, 1].
+      scales: by name; task_scale: (T,) index into them.
+      codings: how a profile becomes C numbers.
+    """
+
+    config: CvaeConfig
+    graph: nnx.GraphDef
+    params: nnx.State
+    task_ids: tuple[str, ...]
+    scales: dict[str, Scale]
+    task_scale: np.ndarray
+    x: np.ndarray
+    reference: np.ndarray
+    codings: tuple[Coding, ...]
+    generator: ProfileGenerator
+
+    @property
+    def task_scales(self) -> tuple[Scale, ...]:
+        """The scale of each task."""
+        in_order = tuple(self.scales.values())
+        return tuple(in_order[index] for index in self.task_scale)
+
+
+class _AttributeMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    kind: AttributeKind
+    levels: tuple[str, ...]
+
+
+class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `crowd.json` holds; the numbers are in the arrays beside it."""
+
+    format: int
+    config: CvaeConfig
+    task_ids: tuple[str, ...]
+    scales: dict[str, Scale]
+    codings: tuple[Coding, ...]
+    generator: str
+    smoothing: float
+    effective: float
+    profile: tuple[_AttributeMeta, ...]
+
+
+def save_crowd(crowd: Crowd, folder: Path) -> None:
+    """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`."""
+    folder.mkdir(parents=True)
+    g = crowd.generator
+    arrays = {
+        "x": crowd.x,
+        "reference": crowd.reference,
+        "task_scale": crowd.task_scale,
+        "profile.weight": g.weight,
+        **{f"profile.cells.{i}": a.cells for i, a in enumerate(g.attributes)},
+        **{f"profile.values.{i}": value for i, value in enumerate(g.values)},
+        **{f"profile.shares.{i}": share for i, share in enumerate(g.shares)},
+        **{f"weights.{name}": leaf for name, leaf in flatten(crowd.params).items()},
+    }
+    save_arrays(folder / "arrays", arrays)
+    meta = _Meta(
+        FORMAT, crowd.config, crowd.task_ids, crowd.scales, crowd.codings,
+        g.generator, g.smoothing, g.effective,
+        tuple(_AttributeMeta(a.name, a.kind, a.levels) for a in g.attributes),
+    )  # fmt: skip
+    (folder / "crowd.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta)))
+
+
+def load_crowd(folder: Path) -> Crowd:
+    """Read a crowd that `save_crowd` wrote.
+
+    Raises:
+      CrowdError: the folder holds no crowd, or a damaged one.
+    """
+    path = folder / "crowd.json"
+    if not path.is_file():
+        raise CrowdError(f"{folder}: holds no fitted crowd (no crowd.json); run `crowdllm fit`")
+    try:
+        meta = msgspec.json.decode(path.read_bytes(), type=_Meta)
+    except msgspec.MsgspecError as error:
+        raise CrowdError(f"{path}: cannot be read: {error}") from error
+    if meta.format != FORMAT:
+        raise CrowdError(f"{path}: has format {meta.format}, this version reads {FORMAT}")
+    arrays = load_arrays(folder / "arrays")
+    columns = sum(len(coding.columns) for coding in meta.codings)
+    try:
+        attributes = tuple(
+            Attribute(a.name, a.kind, a.levels, arrays[f"profile.cells.{i}"])
+            for i, a in enumerate(meta.profile)
+        )
+        generator = ProfileGenerator(
+            meta.generator, meta.smoothing, attributes, arrays["profile.weight"],
+            tuple(arrays[f"profile.values.{i}"] for i in range(len(attributes))),
+            tuple(arrays[f"profile.shares.{i}"] for i in range(len(attributes))),
+            meta.effective,
+        )  # fmt: skip
+        x, reference, task_scale = arrays["x"], arrays["reference"], arrays["task_scale"]
+    except KeyError as error:
+        raise CrowdError(f"{folder}: the array {error} is missing; fit again") from error
+    graph, like = nnx.split(
+        nnx.eval_shape(lambda: Cvae(x.shape[1], columns, meta.config, rngs=nnx.Rngs(0))), nnx.Param
+    )
+    weights = {n.removeprefix("weights."): a for n, a in arrays.items() if n.startswith("weights.")}
+    params = unflatten(weights, like, folder)
+    return Crowd(
+        meta.config, graph, params, meta.task_ids, meta.scales, task_scale, x, reference,
+        meta.codings, generator,
+    )  # fmt: skip
+
+
+def numbers_of(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
+    """(N, T) float32 numbers that answers (levels, or values if continuous) stand for."""
+    numbers = answers.astype(np.float32)
+    for index, scale in enumerate(crowd.scales.values()):
+        if scales.size(scale):
+            tasks = np.flatnonzero(crowd.task_scale == index)
+            numbers[:, tasks] = scales.values(scale)[answers[:, tasks].astype(np.int64)]
+    return numbers

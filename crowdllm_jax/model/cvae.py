@@ -1,0 +1,144 @@
+"""CrowdLLM as published: one agent, one task, one score.
+
+Scores live on [0, 1]: each scale's lowest answer is 0 and its highest 1. The agent's decision is
+the level nearest to its score. A fresh belief is drawn for every (agent, task).
+"""
+
+from typing import Annotated, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import msgspec
+from flax import nnx
+
+from crowdllm_jax.model.belief import BeliefGenerator
+from crowdllm_jax.model.blender import Blender
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class LossWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Weights of the loss terms. A score on [0, 1] makes the decision error of a 1 to 5 rating 16
+    times smaller than in the ratings' own units; a decision weight of 16 undoes that."""
+
+    reconstruction: NotNegative = 1.0
+    kl: NotNegative = 1.0
+    decision: NotNegative = 1.0
+
+
+class CvaeConfig(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cvae",
+    forbid_unknown_fields=True,
+):  # fmt: skip
+    """The published model (arXiv 2512.07890).
+
+    Attributes:
+      hidden, latent: units of the hidden layers; size L of a belief.
+      semi_implicit: mix the belief's mean over injected noise (Yin & Zhou 2018).
+      injected, auxiliary: numbers of injected noise; extra draws in the semi-implicit bound.
+      noise_scale: multiplies the belief's standard deviation.
+      diversity: standard deviation of the noise added to the score, as a share of the scale.
+      constant_reference: the VAE-only baseline: every task's reference is the same number.
+    """
+
+    hidden: Positive = 400
+    latent: Positive = 32
+    semi_implicit: bool = False
+    injected: Positive = 16
+    auxiliary: Positive = 10
+    noise_scale: NotNegative = 1.0
+    diversity: NotNegative = 0.25
+    constant_reference: bool = False
+    loss: LossWeights = LossWeights()
+
+
+class Cvae(nnx.Module):
+    """Belief generator and blender."""
+
+    def __init__(self, features: int, profile: int, config: CvaeConfig, *, rngs: nnx.Rngs) -> None:
+        injected = config.injected if config.semi_implicit else 0
+        self.belief = BeliefGenerator(
+            features, profile, config.hidden, config.latent, injected, rngs=rngs
+        )
+        self.blender = Blender(config.latent, profile, rngs=rngs)
+
+
+class Noise(NamedTuple):
+    """Standard normal draws for B decisions.
+
+    Attributes:
+      latent: (B, L). decision: (B,).
+      injected: (1 + auxiliary, B, J), the first for the belief itself; None unless semi-implicit.
+    """
+
+    latent: jax.Array
+    decision: jax.Array
+    injected: jax.Array | None
+
+
+class Draw(NamedTuple):
+    """What one pass through the model gives: (B, L) moments and belief, (B,) unclipped score."""
+
+    mean: jax.Array
+    log_variance: jax.Array
+    z: jax.Array
+    score: jax.Array
+
+
+def draw_noise(key: jax.Array, batch: int, config: CvaeConfig) -> Noise:
+    latent, decision, injected = jax.random.split(key, 3)
+    shape = (1 + config.auxiliary, batch, config.injected)
+    return Noise(
+        jax.random.normal(latent, (batch, config.latent)),
+        jax.random.normal(decision, (batch,)),
+        jax.random.normal(injected, shape) if config.semi_implicit else None,
+    )
+
+
+def decide(
+    model: Cvae, x: jax.Array, c: jax.Array, reference: jax.Array, noise: Noise, config: CvaeConfig
+) -> Draw:
+    """Score B decisions the plain way: draw a belief, blend it with the reference, add noise.
+
+    Args:
+      x: (B, F). c: (B, C). reference: (B,) in [0, 1].
+    """
+    injected = None if noise.injected is None else noise.injected[0]
+    mean, log_variance = model.belief.encode(x, c, injected)
+    z = mean + config.noise_scale * jnp.exp(0.5 * log_variance) * noise.latent
+    score = reference + model.blender(z, c) + config.diversity * noise.decision
+    return Draw(mean, log_variance, z, score)
+
+
+def score_moments(
+    model: Cvae, x: jax.Array, c: jax.Array, reference: jax.Array, config: CvaeConfig
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation of the unclipped score, for every profile and task.
+
+    The blender is affine and the belief Gaussian, so the score is exactly normal; and the first
+    layer is linear in [x; c], so its products are needed once per task and once per profile.
+    Only of the plain model: the semi-implicit score is a mixture.
+
+    Args:
+      x: (T, F). c: (P, C). reference: (T,) in [0, 1].
+    Returns:
+      Two (P, T) arrays.
+    """
+    belief, vector_constant = model.belief, model.blender.folded()
+    vector, constant = vector_constant
+    latent = belief.mean.kernel.shape[1]
+    to_z, to_c = vector[:latent], vector[latent:]
+    kernel = belief.hidden.kernel[...]
+    by_task = x @ kernel[: x.shape[1]] + belief.hidden.bias[...]
+    by_profile = c @ kernel[x.shape[1] :]
+    mean_vector = belief.mean.kernel[...] @ to_z
+    mean_constant = belief.mean.bias[...] @ to_z + constant
+
+    def one_profile(own: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h = nnx.elu(by_task + own)
+        variance = jnp.exp(belief.log_variance(h)) @ to_z**2
+        mean = reference + h @ mean_vector + mean_constant + bias
+        return mean, jnp.sqrt(config.noise_scale**2 * variance + config.diversity**2)
+
+    return jax.lax.map(lambda pair: one_profile(*pair), (by_profile, c @ to_c))

@@ -1,0 +1,260 @@
+"""Write a population as a folder of Parquet parts that survives being killed.
+
+    plan.json            what is being written: crowd, seed, agents; a resumed run must match it
+    part-00000.parquet   agent_id, task_id, decision: one row per decision, 0 to A - 1 agents
+    agents-00000.parquet agent_id and profile of the same agents
+    manifest.json        written last: schema, scales, rows, and every file's sha256
+
+A file appears whole (written under a `.tmp-` name, synced, renamed) or not at all. Parts cover
+fixed ranges of agents, so a resumed run keeps the parts that are there and draws the others.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crowdllm_jax import __version__, scales
+from crowdllm_jax.checkpoint import flatten
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.population import BLOCK, Agents, sample_blocks
+
+SCHEMA = 1
+PART_ROWS = 4_000_000
+GROUP_ROWS = 1_000_000
+
+Progress = Callable[[int, int], None]
+
+
+def crowd_fingerprint(crowd: Crowd) -> str:
+    """sha256 of all that a crowd's answers depend on, besides the seed."""
+    digest = hashlib.sha256()
+    g = crowd.generator
+    arrays = {**flatten(crowd.params), "x": crowd.x, "reference": crowd.reference,
+              "scale": crowd.task_scale, "weight": g.weight,
+              **{a.name: a.cells for a in g.attributes},
+              **{f"{i} shares": s for i, s in enumerate(g.shares)}}  # fmt: skip
+    for name, array in sorted(arrays.items()):
+        digest.update(
+            f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).data
+        )
+    digest.update(repr((crowd.config, crowd.task_ids, crowd.scales, crowd.codings,
+                        g.generator, g.smoothing)).encode())  # fmt: skip
+    return digest.hexdigest()
+
+
+def write_population(
+    crowd: Crowd, folder: Path, agents: int, seed: int, on_agents: Progress | None = None
+) -> None:
+    """Sample a population into a folder; continue one that was interrupted.
+
+    Args:
+      on_agents: called with the number of agents written so far and their total.
+    Raises:
+      CrowdError: the folder holds something else, or the disk does not take it.
+    """
+    per_part = BLOCK * max(1, PART_ROWS // (BLOCK * len(crowd.task_ids)))
+    plan = {
+        "schema": SCHEMA, "synthetic": True, "crowd": crowd_fingerprint(crowd), "seed": seed,
+        "agents": agents, "agents_per_part": per_part,
+    }  # fmt: skip
+    _adopt(folder, plan)
+    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    files: dict[str, dict[str, object]] = {}
+    with _named_errors(folder):
+        for number, start in enumerate(range(0, agents, per_part)):
+            count = min(per_part, agents - start)
+            names = (f"part-{number:05d}.parquet", f"agents-{number:05d}.parquet")
+            if not all(_is_ours(folder / name, identity, start, count) for name in names):
+                blocks = sample_blocks(crowd, count, seed, start=start)
+                meta = {"crowdllm.plan": identity, "crowdllm.start": str(start),
+                        "crowdllm.count": str(count), "crowdllm.synthetic": "true"}  # fmt: skip
+                _write_part(crowd, folder, names, blocks, meta)
+            for name in names:
+                files[name] = _entry(folder / name)
+            if on_agents is not None:
+                on_agents(start + count, agents)
+        manifest = {
+            **plan, "version": __version__, "rows": agents * len(crowd.task_ids),
+            "columns": {
+                "agent_id": "whose decision", "task_id": "the task's id",
+                "decision": "the answer as a number of the task's scale",
+            },
+            "scales": {name: _scale_entry(scale) for name, scale in crowd.scales.items()},
+            "tasks": dict(zip(crowd.task_ids,
+                              [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)),
+            "effective_sample_size": crowd.generator.effective,
+            "files": files,
+        }  # fmt: skip
+        write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file so that it appears whole or not at all."""
+    temporary = path.with_name(f".tmp-{path.name}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    _sync_folder(path.parent)
+
+
+def _adopt(folder: Path, plan: dict[str, object]) -> None:
+    """Make the folder, or make sure that it holds this very population, perhaps in part."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CrowdError(f"{folder}: cannot be made: {error.strerror}") from error
+    path = folder / "plan.json"
+    if path.exists():
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CrowdError(
+                f"{path}: cannot be read ({error}); write to another folder"
+            ) from error
+        changed = [key for key in plan if found.get(key) != plan[key]]
+        if changed:
+            raise CrowdError(f"{folder}: holds another population (differs in {', '.join(changed)});"
+                             " write to another folder")  # fmt: skip
+    elif any(folder.iterdir()):
+        raise CrowdError(f"{folder}: is not empty and holds no population; nothing was written")
+    else:
+        write_whole(path, json.dumps(plan, indent=1).encode())
+    for left in folder.glob(".tmp-*"):
+        left.unlink()
+
+
+def _is_ours(path: Path, identity: str, start: int, count: int) -> bool:
+    """Whether a part stands there whole, from this very plan."""
+    try:
+        meta = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    wanted = {b"crowdllm.plan": identity, b"crowdllm.start": start, b"crowdllm.count": count}
+    return all(meta.get(key) == str(value).encode() for key, value in wanted.items())
+
+
+def _write_part(
+    crowd: Crowd, folder: Path, names: tuple[str, str], blocks: Iterator[Agents],
+    meta: dict[str, str],
+) -> None:  # fmt: skip
+    decision = pa.from_numpy_dtype(_decision_dtype(crowd))
+    schema = pa.schema(
+        [("agent_id", pa.int64()), ("task_id", pa.dictionary(pa.int32(), pa.string())),
+         ("decision", decision)], meta,
+    )  # fmt: skip
+    people = pa.schema(
+        [("agent_id", pa.int64())]
+        + [(a.name, _attribute_type(a.kind)) for a in crowd.generator.attributes],
+        meta,
+    )
+    temporary = [folder / f".tmp-{name}" for name in names]
+    options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+    with (
+        pq.ParquetWriter(temporary[0], schema, use_dictionary=["task_id", "decision"],
+                         column_encoding={"agent_id": "DELTA_BINARY_PACKED"}, **options) as long,
+        pq.ParquetWriter(temporary[1], people, **options) as profiles,
+    ):  # fmt: skip
+        for block in blocks:
+            for table in _rows(crowd, block, schema):
+                long.write_table(table)
+            columns = [pa.array(block.ids)]
+            for a in block.profile:
+                if a.kind == "numeric":
+                    columns.append(pa.array(a.cells, from_pandas=True))
+                else:
+                    columns.append(
+                        pa.DictionaryArray.from_arrays(a.cells, list(a.levels)).cast(pa.string())
+                    )
+            profiles.write_table(pa.table(columns, schema=people))
+    for path, name in zip(temporary, names, strict=True):
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        path.rename(folder / name)
+    _sync_folder(folder)
+
+
+def _rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
+    """A block as long tables of about GROUP_ROWS rows."""
+    n, t = block.answers.shape
+    per_group = max(1, GROUP_ROWS // t)
+    written = _written(crowd, block.answers)
+    task_names = pa.array(crowd.task_ids)
+    task = np.tile(np.arange(t, dtype=np.int32), min(per_group, n))
+    for first in range(0, n, per_group):
+        some = written[first : first + per_group]
+        yield pa.table(
+            [
+                pa.array(np.repeat(block.ids[first : first + per_group], t)),
+                pa.DictionaryArray.from_arrays(task[: some.size], task_names),
+                pa.array(some.ravel()),
+            ],
+            schema=schema,
+        )
+
+
+def _decision_dtype(crowd: Crowd) -> np.dtype:
+    """The smallest type that holds every number the scales write."""
+    numbers = [scales.codes(scale) for scale in crowd.scales.values()]
+    whole = all(n is not None and np.all(n == np.round(n)) for n in numbers)
+    if not whole:
+        return np.dtype(np.float32)
+    ends = [int(end) for n in numbers if n is not None for end in (n.min(), n.max())]
+    return np.result_type(np.min_scalar_type(min(ends)), np.min_scalar_type(max(ends)), np.int8)
+
+
+def _written(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
+    """(N, T) the numbers that are written for levels (and continuous values)."""
+    out = np.empty(answers.shape, _decision_dtype(crowd))
+    for index, scale in enumerate(crowd.scales.values()):
+        tasks = np.flatnonzero(crowd.task_scale == index)
+        numbers = scales.codes(scale)
+        own = answers[:, tasks]
+        out[:, tasks] = own if numbers is None else numbers.astype(out.dtype)[own.astype(np.int64)]
+    return out
+
+
+def _attribute_type(kind: str) -> pa.DataType:
+    return pa.float64() if kind == "numeric" else pa.string()
+
+
+def _scale_entry(scale: scales.Scale) -> dict[str, object]:
+    numbers = scales.codes(scale)
+    entry: dict[str, object] = {"kind": scales.kind(scale), "meaning": scales.describe(scale)}
+    if numbers is not None:
+        entry["levels"] = dict(zip([f"{v:g}" for v in numbers], scales.labels(scale), strict=True))
+    return entry
+
+
+def _entry(path: Path) -> dict[str, object]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "rows": pq.read_metadata(path).num_rows}
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _named_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        for left in folder.glob(".tmp-*"):
+            left.unlink(missing_ok=True)
+        raise CrowdError(f"{folder}: cannot be written: {error.strerror or error}; what is whole "
+                         "stays, so the same command continues there") from error  # fmt: skip

@@ -1,0 +1,354 @@
+"""The one way through: study -> reference -> fitted crowd -> population -> scores -> report.
+
+`run` does all of it in a folder; `fit`, `sample`, `evaluate` and `report` do one step each from
+what the folder holds. Every step leaves finished work alone, so an interrupted run continues where
+it stopped:
+
+    config.yaml       the whole configuration, defaults included
+    run.json          the data's fingerprint and the versions it was run with
+    seed-0/           one folder per repetition: for each fitted model its training checkpoint,
+                      losses and fitted crowd
+    population/       Parquet parts and a manifest
+    scores.json       a list of {model, split, seed, metric, value, low, high}
+    report.html       all of it to look at
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from crowdllm_jax import __version__, report
+from crowdllm_jax.baselines import baseline_crowds
+from crowdllm_jax.checkpoint import Checkpoints
+from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
+from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.metrics import Score, held_out, score_crowd, score_humans
+from crowdllm_jax.model.crowd import Crowd, load_crowd, numbers_of, save_crowd
+from crowdllm_jax.model.cvae import CvaeConfig
+from crowdllm_jax.output import write_population, write_whole
+from crowdllm_jax.population import check_scales, sample
+from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
+from crowdllm_jax.reference import Reference, make_reference
+from crowdllm_jax.reference.record import unit
+from crowdllm_jax.split import Split, split_study
+from crowdllm_jax.study import Attribute, Study, fingerprint
+from crowdllm_jax.train import Data, Fitted
+from crowdllm_jax.train import fit as train_model
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it is done, and how much there is."""
+
+SCORED_AGENTS = 10_000
+"""Agents that stand for a crowd in the scores; more would change the last digit."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study ready for training with one seed."""
+
+    study: Study
+    split: Split
+    x: np.ndarray
+    reference: Reference
+    codings: tuple[Coding, ...]
+    generator: ProfileGenerator
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """The progress that reports nothing."""
+
+
+def prepare(study: Study, config: Config, seed: int) -> Prepared:
+    """Split the study, get its references, and fit the profile generator on training people."""
+    split = split_study(study, config.split, seed)
+    features = task_features(study.tasks, identity=config.split.by == "people")
+    folder = "." if isinstance(config.study, str) else config.study.folder
+    # A head fitted on who a task is cannot say anything of the tasks it leaves out.
+    known = task_features(study.tasks, identity=False)
+    reference = make_reference(study, split, config.reference, folder, known)
+    people = split.people(study, split.train)
+    profile = study.participants.profile
+    rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)
+    return Prepared(
+        study, split, features, reference,
+        tuple(fit_coding(attribute, people) for attribute in profile),
+        fit_profiles(rows, study.participants.weight[people], config.profiles),
+    )  # fmt: skip
+
+
+def fit(
+    study: Study, config: Config, seed: int = 0, *, folder: Path | None = None,
+    progress: Progress = silent, name: str = "cvae",
+) -> tuple[Crowd, Fitted]:  # fmt: skip
+    """Fit a crowd to the training part of a study.
+
+    Args:
+      folder: where to keep the training checkpoints; None keeps them nowhere.
+    Returns:
+      The crowd to sample from, and the fit with its losses.
+    Raises:
+      CrowdError: the study does not suit the configuration, or training diverges.
+    """
+    return _fit(prepare(study, config, seed), config, config.model, seed, folder, progress, name)
+
+
+def _fit(
+    ready: Prepared, config: Config, model: CvaeConfig, seed: int, folder: Path | None,
+    progress: Progress, name: str,
+) -> tuple[Crowd, Fitted]:  # fmt: skip
+    study = ready.study
+    check_scales(study.tasks.ids, study.scales, study.tasks.scale)
+    everything = np.arange(len(study.tasks.ids))
+    reference = unit(study, ready.reference.mean, everything).astype(np.float32)
+    if model.constant_reference:
+        reference = np.full_like(reference, 0.5)
+    profile = study.participants.profile
+    c = encode(ready.codings, profile) if profile else np.zeros((len(study.participants.ids), 0))
+    answer = unit(study, study.value, study.task).astype(np.float32)
+
+    def part(mask: np.ndarray) -> Data:
+        return Data(ready.x, c.astype(np.float32), reference,
+                    study.person[mask], study.task[mask], answer[mask])  # fmt: skip
+
+    def on_epoch(epoch: int, losses: np.ndarray) -> None:
+        held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
+        progress(f"fit {name} (loss {held:.3f})", epoch, config.train.epochs)
+
+    checkpoints = Checkpoints(folder / "checkpoint") if folder is not None else None
+    fitted = train_model(
+        part(ready.split.train), part(ready.split.validation), model, config.train, seed,
+        checkpoints=checkpoints, on_epoch=on_epoch,
+    )  # fmt: skip
+    if checkpoints is not None:
+        checkpoints.close()
+    crowd = Crowd(
+        model, fitted.graph, fitted.params, study.tasks.ids, study.scales, study.tasks.scale,
+        ready.x, reference, ready.codings, ready.generator,
+    )  # fmt: skip
+    return crowd, fitted
+
+
+def evaluate(
+    study: Study, config: Config, crowds: dict[str, Crowd], seed: int = 0,
+    *, progress: Progress = silent,
+) -> list[Score]:  # fmt: skip
+    """Score fitted crowds on the held-out responses, beside the noise ceiling and the baselines."""
+    return score_all(prepare(study, config, seed), config, crowds, seed, progress)[0]
+
+
+def score_all(
+    ready: Prepared, config: Config, crowds: dict[str, Crowd], seed: int, progress: Progress
+) -> tuple[list[Score], dict[str, np.ndarray]]:
+    """Scores, and the agents' answers they were computed from: (N, held-out tasks) per model."""
+    humans = held_out(ready.study, ready.split)
+    agents = min(config.population.agents, SCORED_AGENTS)
+    answers = {}
+    for name, crowd in crowds.items():
+        drawn = sample(crowd, agents, config.population.seed).answers
+        answers[name] = numbers_of(crowd, drawn)[:, humans.tasks]
+    for name, values in baseline_crowds(
+        ready.study, ready.split, ready.reference, agents, seed
+    ).items():
+        answers[name] = values[:, humans.tasks]
+    scores = score_humans(humans, seed)
+    for done, (name, values) in enumerate(answers.items()):
+        scores += score_crowd(humans, values, name, seed)
+        progress(f"score (seed {seed})", done + 1, len(answers))
+    return scores, answers
+
+
+def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Score]:
+    """Do everything, or what is left of it, in the folder `out`.
+
+    Returns:
+      The scores of all models and seeds.
+    Raises:
+      CrowdError: bad data or configuration, or `out` holds something else.
+    """
+    folder = Path(out)
+    study = load_study(config)
+    with open_run(folder, config, study):
+        fit_run(folder, config, study, progress)
+        sample_run(folder, config.population.agents, config.population.seed, None, progress)
+        scores = evaluate_run(folder, config, study, progress)
+        report_run(folder, config, study)
+    return scores
+
+
+@contextmanager
+def open_run(
+    folder: Path, config: Config | None = None, study: Study | None = None
+) -> Iterator[Config]:
+    """Lock a run folder; start it with a configuration, or make sure it is that one's.
+
+    Raises:
+      CrowdError: the folder is in use, is no run folder, or belongs to another configuration or
+        other data.
+    """
+    if config is not None:
+        if folder.exists() and not folder.is_dir():
+            raise CrowdError(f"{folder}: is a file; give --out another folder")
+        foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists()
+        if foreign and not (folder / "config.yaml").exists():
+            raise CrowdError(f"{folder}: is not empty and holds no run; nothing was written. Give "
+                             "--out another folder")  # fmt: skip
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CrowdError(f"{folder}: cannot be made: {error.strerror}") from error
+    else:
+        stored_config(folder)
+    try:
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise CrowdError(f"{folder}: cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CrowdError(f"{folder}: another crowdllm process is using it") from error
+        path = folder / "config.yaml"
+        if config is not None and not path.exists():
+            write_whole(path, dump_config(config).encode())
+        stored = load_config(path)
+        if config is not None and stored != config:
+            changed = ", ".join(differences(stored, config)[:5])
+            raise CrowdError(f"{folder}: holds a run of another configuration (differs in {changed});"
+                             " give --out another folder")  # fmt: skip
+        if study is not None:
+            _check_data(folder, study)
+        yield stored
+
+
+def stored_config(folder: Path) -> Config:
+    """The configuration a run folder was made with."""
+    if not (folder / "config.yaml").is_file():
+        raise CrowdError(
+            f"{folder}: is no run folder (no config.yaml); make one with `crowdllm run`"
+        )
+    return load_config(folder / "config.yaml")
+
+
+def _check_data(folder: Path, study: Study) -> None:
+    """Note the data a run was made from, or make sure they have not changed."""
+    path = folder / "run.json"
+    own = fingerprint(study)
+    if not path.exists():
+        packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
+        facts = {
+            "crowdllm_jax": __version__, "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages}, "study_sha256": own,
+        }  # fmt: skip
+        write_whole(path, json.dumps(facts, indent=1).encode())
+    try:
+        noted = json.loads(path.read_text())["study_sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CrowdError(f"{path}: cannot be read; give --out another folder") from error
+    if noted != own:
+        raise CrowdError(f"{folder}: was made from other data (the study has changed since); give "
+                         "--out another folder")  # fmt: skip
+
+
+def models_of(config: Config) -> dict[str, CvaeConfig]:
+    """The models a run fits: the configured one, and the same without a reference (VAE-only)."""
+    models = {"cvae": config.model}
+    if not config.model.constant_reference:
+        models["vae_only"] = msgspec.structs.replace(config.model, constant_reference=True)
+    return models
+
+
+def fit_run(folder: Path, config: Config, study: Study, progress: Progress = silent) -> None:
+    """Fit every model of every seed that the folder does not hold yet."""
+    for seed in range(config.seeds):
+        missing = [n for n in models_of(config) if not _crowd_folder(folder, seed, n).exists()]
+        if not missing:
+            continue
+        ready = prepare(study, config, seed)
+        for name in missing:
+            target = _crowd_folder(folder, seed, name)
+            label = f"{name} (seed {seed})" if config.seeds > 1 else name
+            crowd, fitted = _fit(
+                ready, config, models_of(config)[name], seed, target.parent, progress, label
+            )
+            losses = {"best_epoch": fitted.best_epoch, "terms": ["total", "reconstruction", "kl", "decision"],
+                      "train": fitted.history[:, 0].tolist(), "validation": fitted.history[:, 1].tolist()}  # fmt: skip
+            write_whole(target.parent / "losses.json", msgspec.json.encode(losses))
+            unfinished = target.with_name(".tmp-crowd")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            save_crowd(crowd, unfinished)
+            unfinished.rename(target)
+
+
+def sample_run(
+    folder: Path, agents: int, seed: int, out: Path | None, progress: Progress = silent
+) -> Path:
+    """Write a population of the first seed's crowd; returns its folder."""
+    source = _crowd_folder(folder, 0, "cvae")
+    if not source.exists():
+        raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
+    target = out or folder / "population"
+    write_population(
+        load_crowd(source), target, agents, seed,
+        lambda done, total: progress("sample", done, total),
+    )  # fmt: skip
+    return target
+
+
+def evaluate_run(
+    folder: Path, config: Config, study: Study, progress: Progress = silent
+) -> list[Score]:
+    """Score every seed's crowds and write scores.json."""
+    scores: list[Score] = []
+    for seed in range(config.seeds):
+        path = folder / f"seed-{seed}" / "scores.json"
+        if path.exists():
+            scores += _read_scores(path)
+            continue
+        crowds = {n: load_crowd(_crowd_folder(folder, seed, n)) for n in models_of(config)}
+        own, _ = score_all(prepare(study, config, seed), config, crowds, seed, progress)
+        write_whole(path, msgspec.json.encode(own))
+        scores += own
+    write_whole(folder / "scores.json", msgspec.json.format(msgspec.json.encode(scores)))
+    return scores
+
+
+def report_run(folder: Path, config: Config, study: Study) -> Path:
+    """Write report.html from what the folder holds; returns its path."""
+    path = folder / "scores.json"
+    if not path.exists():
+        raise CrowdError(f"{folder}: has no scores yet; run `crowdllm evaluate` first")
+    scores = _read_scores(path)
+    ready = prepare(study, config, 0)
+    crowd = load_crowd(_crowd_folder(folder, 0, "cvae"))
+    humans = held_out(study, ready.split)
+    agents = min(config.population.agents, SCORED_AGENTS)
+    answers = numbers_of(crowd, sample(crowd, agents, config.population.seed).answers)
+    losses = {
+        name: msgspec.json.decode((folder / "seed-0" / name / "losses.json").read_bytes())
+        for name in models_of(config)
+    }
+    facts = json.loads((folder / "run.json").read_text())
+    page = report.render(study, config, scores, humans, answers[:, humans.tasks], losses, facts)
+    write_whole(folder / "report.html", page.encode())
+    return folder / "report.html"
+
+
+def _read_scores(path: Path) -> list[Score]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Score])
+    except msgspec.MsgspecError as error:
+        raise CrowdError(f"{path}: cannot be read ({error}); delete it to score anew") from error
+
+
+def _crowd_folder(folder: Path, seed: int, model: str) -> Path:
+    return folder / f"seed-{seed}" / model / "crowd"

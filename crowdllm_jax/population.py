@@ -1,0 +1,271 @@
+"""Sample populations: recruit agents, draw their decisions, a block of agents at a time.
+
+An agent's profile and answers depend on the crowd, the seed and the agent's id, and on nothing
+else. On scales that are answered one task at a time the score of every (profile, task) is turned
+into integer thresholds once, and a decision costs 16 random bits and K - 1 comparisons. Continuous
+answers and shared ballots need the score itself: one normal draw. A semi-implicit belief has no
+closed form; its network runs once per decision, which is about a thousand times slower.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.scipy.special import ndtri
+
+from crowdllm_jax.encode import encode
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.cvae import Cvae, CvaeConfig, Noise, decide, score_moments
+from crowdllm_jax.model.response import (
+    Joint,
+    cuts,
+    draw_levels,
+    fill_ballots,
+    level_dtype,
+    nearest_level,
+    thresholds,
+)
+from crowdllm_jax.profiles import distinct, recruit, recruit_rows
+from crowdllm_jax.randomness import Pair, Stream, half_words, seed_halves, split_ids, uniform, words
+from crowdllm_jax.scales import Continuous, Nominal, Scale
+from crowdllm_jax.study import Attribute
+
+BLOCK = 8192
+"""Agents drawn at once; the last block is filled up, so that one compiled program serves all."""
+
+TABLE = 1 << 26
+"""Numbers in a table over all real profiles; above it each block makes a table of its own."""
+
+
+@dataclass(frozen=True)
+class Agents:
+    """A block of a population.
+
+    Attributes:
+      ids: (N,) int64. profile: attributes with N cells.
+      answers: (N, T) levels of discrete tasks (values of continuous ones), smallest type that fits.
+    """
+
+    ids: np.ndarray
+    profile: tuple[Attribute, ...]
+    answers: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which tasks are drawn in which way; hashable, so that programs are compiled per layout.
+
+    Attributes:
+      levels: tasks drawn through thresholds. scores: all other tasks, which need their score.
+      groups: (scale, places among `scores`) of each continuous scale or shared ballot.
+    """
+
+    tasks: int
+    levels: tuple[int, ...]
+    scores: tuple[int, ...]
+    groups: tuple[tuple[Scale, tuple[int, ...]], ...]
+    dtype: str
+
+
+def sample(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Agents:
+    """Draw a population into memory: agents `start` to `start + agents - 1`."""
+    blocks = list(sample_blocks(crowd, agents, seed, start=start))
+    profile = tuple(
+        Attribute(a.name, a.kind, a.levels, np.concatenate([b.profile[i].cells for b in blocks]))
+        for i, a in enumerate(crowd.generator.attributes)
+    )
+    return Agents(
+        np.concatenate([b.ids for b in blocks]), profile,
+        np.concatenate([b.answers for b in blocks]),
+    )  # fmt: skip
+
+
+def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Iterator[Agents]:
+    """Draw a population block by block; memory does not grow with the number of agents.
+
+    Raises:
+      CrowdError: the number of agents or the seed is out of range.
+    """
+    if agents < 1 or start < 0 or start + agents > 2**62:
+        raise CrowdError(f"population.agents: {agents} is not a number of agents from 1 to 2**62")
+    if not 0 <= seed < 2**63:
+        raise CrowdError(f"population.seed: {seed} is not from 0 to 2**63 - 1")
+    draw = _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
+    for first in range(start, start + agents, BLOCK):
+        count = min(BLOCK, start + agents - first)
+        ids = first + np.arange(BLOCK, dtype=np.int64)
+        profile = recruit(crowd.generator, seed, ids)
+        answers = np.asarray(draw(seed, ids, profile))[:count]
+        kept = tuple(Attribute(a.name, a.kind, a.levels, a.cells[:count]) for a in profile)
+        yield Agents(ids[:count], kept, answers)
+
+
+def check_scales(
+    task_ids: tuple[str, ...], by_name: dict[str, Scale], task_scale: np.ndarray
+) -> None:
+    """Raise CrowdError if the published model cannot answer on a scale."""
+    for index, (name, scale) in enumerate(by_name.items()):
+        tasks = np.flatnonzero(task_scale == index)
+        if isinstance(scale, Nominal) and len(tasks):
+            raise CrowdError(
+                f"study.scales.{name}: task '{task_ids[tasks[0]]}' has a nominal scale, which the "
+                "published model cannot answer (its decision is one score on an ordered scale); "
+                "ask each level as a binary task"
+            )
+
+
+def _layout(crowd: Crowd) -> _Layout:
+    levels, scores, members = [], [], {name: [] for name in crowd.scales}  # type: ignore[var-annotated]
+    names = list(crowd.scales)
+    for task, scale in enumerate(crowd.task_scales):
+        if isinstance(scale, Continuous | Joint):
+            members[names[crowd.task_scale[task]]].append(len(scores))
+            scores.append(task)
+        else:
+            levels.append(task)
+    groups = tuple((crowd.scales[name], tuple(m)) for name, m in members.items() if m)
+    dtype = level_dtype(crowd.task_scales).name
+    return _Layout(len(crowd.task_ids), tuple(levels), tuple(scores), groups, dtype)
+
+
+def _cut_table(crowd: Crowd, layout: _Layout) -> np.ndarray:
+    """(K - 1, levels) scores between the levels, infinite beyond a task's own."""
+    of_scale = crowd.task_scales
+    per_task = [cuts(of_scale[task]) for task in layout.levels]
+    most = max((len(cut) for cut in per_task), default=0)
+    table = np.full((most, len(per_task)), np.inf, np.float32)
+    for place, cut in enumerate(per_task):
+        table[: len(cut), place] = cut
+    return table
+
+
+def _folded(crowd: Crowd):  # type: ignore[no-untyped-def]
+    """Draws a block of agents of the plain model through a table over their distinct profiles."""
+    layout = _layout(crowd)
+    cut = _cut_table(crowd, layout)
+    params, x, reference = jax.device_put((crowd.params, crowd.x, crowd.reference))
+
+    def table(profile: tuple[Attribute, ...], rows: np.ndarray) -> Table:
+        some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
+        c = encode(crowd.codings, some) if some else np.zeros((len(rows), 0), np.float32)
+        # Few sizes, so that few programs are compiled.
+        size = 1 << max(6, (len(c) - 1).bit_length())
+        c = np.concatenate([c, np.zeros((size - len(c), c.shape[1]), np.float32)])
+        return _make_table(crowd.graph, crowd.config, layout, params, x, c, reference, cut)
+
+    people = crowd.generator
+    real = len(people.weight)
+    only_real = people.generator == "joint" and people.smoothing == 0
+    if only_real and real * layout.tasks * max(1, len(cut)) <= TABLE:
+        first, kind = distinct(people.attributes, real)
+        shared = table(people.attributes, first)
+
+        def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> jax.Array:
+            row = kind[recruit_rows(people, seed, ids)].astype(np.int32)
+            return _draw(layout, seed_halves(seed), split_ids(ids), shared, row)
+    else:
+
+        def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> jax.Array:
+            first, row = distinct(profile, len(ids))
+            own = table(profile, first)
+            return _draw(layout, seed_halves(seed), split_ids(ids), own, row.astype(np.int32))
+
+    return draw
+
+
+Table = tuple[jax.Array, jax.Array, jax.Array]
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _make_table(
+    graph: nnx.GraphDef, config: CvaeConfig, layout: _Layout, params: nnx.State,
+    x: jax.Array, c: jax.Array, reference: jax.Array, cut: jax.Array,
+) -> Table:  # fmt: skip
+    """Thresholds (K - 1, P, levels), and score moments (P, scores) twice, of P profiles."""
+    mean, sd = score_moments(nnx.merge(graph, params), x, c, reference, config)
+    levels, scores = np.array(layout.levels, int), np.array(layout.scores, int)
+    return (
+        thresholds(mean[:, levels], sd[:, levels], cut),
+        mean[:, scores],
+        sd[:, scores],
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw(layout: _Layout, seed: Pair, ids: Pair, table: Table, row: jax.Array) -> jax.Array:
+    """(N, T) answers of agents with profile `row` (N,) of the table."""
+    threshold, mean, sd = table
+    parts = []
+    if layout.levels:
+        bits = half_words(seed, ids, Stream.LEVEL, len(layout.levels))
+        parts.append(draw_levels(bits, threshold[:, row]).astype(layout.dtype))
+    if layout.scores:
+        normal = ndtri(uniform(words(seed, ids, Stream.SCORE, len(layout.scores))))
+        parts.append(_answer_scores(layout, mean[row] + sd[row] * normal))
+    return _in_task_order(layout, parts)
+
+
+def _answer_scores(layout: _Layout, score: jax.Array) -> jax.Array:
+    """(N, scores) answers where the score itself is needed."""
+    answers = jnp.zeros(score.shape, layout.dtype)
+    for scale, places in layout.groups:
+        own = score[:, np.array(places)]
+        if isinstance(scale, Continuous):
+            answer = scale.low + (scale.high - scale.low) * jnp.clip(own, 0, 1)
+        else:
+            assert isinstance(scale, Joint)
+            answer = fill_ballots(scale, own)
+        answers = answers.at[:, np.array(places)].set(answer.astype(layout.dtype))
+    return answers
+
+
+def _in_task_order(layout: _Layout, parts: list[jax.Array]) -> jax.Array:
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(layout.levels + layout.scores)
+    return jnp.concatenate(parts, axis=1)[:, order]
+
+
+def _semi_implicit(crowd: Crowd):  # type: ignore[no-untyped-def]
+    """Draws a block of agents by running the network for every decision, a few agents at a time."""
+    layout = _layout(crowd)
+    params, x, reference = jax.device_put((crowd.params, crowd.x, crowd.reference))
+
+    def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> np.ndarray:
+        c = encode(crowd.codings, profile) if profile else np.zeros((len(ids), 0), np.float32)
+        return np.concatenate([
+            np.asarray(_draw_plain(crowd.graph, crowd.config, layout, crowd.task_scales, params,
+                                   x, reference, seed_halves(seed), split_ids(ids[i : i + 64]), c[i : i + 64]))
+            for i in range(0, len(ids), 64)
+        ])  # fmt: skip
+
+    return draw
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _draw_plain(
+    graph: nnx.GraphDef, config: CvaeConfig, layout: _Layout, task_scales: tuple[Scale, ...],
+    params: nnx.State, x: jax.Array, reference: jax.Array, seed: Pair, ids: Pair, c: jax.Array,
+) -> jax.Array:  # fmt: skip
+    """(N, T) answers through the network itself, a fresh belief for every decision."""
+    model: Cvae = nnx.merge(graph, params)
+    n, t = len(c), layout.tasks
+    width = config.latent + 1 + (config.injected if config.semi_implicit else 0)
+    normal = ndtri(uniform(words(seed, ids, Stream.LATENT, t * width))).reshape(n * t, width)
+    latent, decision, injected = jnp.split(normal, [config.latent, config.latent + 1], axis=1)
+    noise = Noise(latent, decision[:, 0], injected[None] if config.semi_implicit else None)
+    score = decide(
+        model, jnp.tile(x, (n, 1)), jnp.repeat(c, t, axis=0), jnp.tile(reference, n), noise, config
+    ).score.reshape(n, t)
+    parts = []
+    if layout.levels:
+        columns = [nearest_level(task_scales[task], score[:, task]) for task in layout.levels]
+        parts.append(jnp.stack(columns, axis=1).astype(layout.dtype))
+    if layout.scores:
+        parts.append(_answer_scores(layout, score[:, np.array(layout.scores)]))
+    return _in_task_order(layout, parts)

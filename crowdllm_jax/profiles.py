@@ -1,0 +1,213 @@
+"""The profile generator: recruits agents whose profiles look like the participants'.
+
+Three ways, all from the training participants and their survey weights:
+
+- joint: a weighted draw of a real person's whole profile, so that attributes keep their
+  associations; with probability `smoothing` an attribute is drawn anew from its own frequencies.
+- independent: each attribute from its own frequencies to the power 1 / temperature (as published).
+- uniform: each attribute's levels equally likely (as published).
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import jax
+import msgspec
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.randomness import Pair, Stream, seed_halves, split_ids, uniform, words
+from crowdllm_jax.study import Attribute
+
+
+class ProfilesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How agents are recruited.
+
+    Attributes:
+      generator: joint, independent or uniform.
+      temperature: of independent; above 1 flattens the frequencies, below 1 sharpens them.
+      smoothing: of joint, from 0 (real profiles only) to 1 (independent attributes).
+      margins: shares a population must have, {attribute: {level: share}}; weights are raked to
+        them before anyone is recruited.
+    """
+
+    generator: Literal["joint", "independent", "uniform"] = "joint"
+    temperature: float = 1.0
+    smoothing: float = 0.0
+    margins: dict[str, dict[str, float]] = {}
+
+
+@dataclass(frozen=True)
+class ProfileGenerator:
+    """A fitted generator: real rows to draw from, and for each attribute its own frequencies.
+
+    Attributes:
+      attributes: the training participants' rows, H of them.
+      weight: (H,) chance of each row.
+      values, shares: per attribute, its distinct cells and the chance of each.
+      effective: Kish's effective sample size of the raked weights.
+    """
+
+    generator: str
+    smoothing: float
+    attributes: tuple[Attribute, ...]
+    weight: np.ndarray
+    values: tuple[np.ndarray, ...]
+    shares: tuple[np.ndarray, ...]
+    effective: float
+
+
+def fit_profiles(
+    attributes: tuple[Attribute, ...], weight: np.ndarray, config: ProfilesConfig
+) -> ProfileGenerator:
+    """Fit the generator to participants' rows and weights.
+
+    Raises:
+      CrowdError: the configuration does not fit the attributes, or raking cannot reach a margin.
+    """
+    if not config.temperature > 0:
+        raise CrowdError(f"profiles.temperature: {config.temperature} is not above 0")
+    if not 0 <= config.smoothing <= 1:
+        raise CrowdError(f"profiles.smoothing: {config.smoothing} is not from 0 to 1")
+    raked = rake(attributes, weight, config.margins)
+    values, shares = [], []
+    for attribute in attributes:
+        value, row = np.unique(attribute.cells, return_inverse=True)
+        share = np.bincount(row, raked, len(value))
+        if config.generator == "independent":
+            seen = share > 0
+            share = np.where(seen, np.where(seen, share, 1.0) ** (1.0 / config.temperature), 0.0)
+        elif config.generator == "uniform":
+            share = np.ones(len(value))
+        values.append(value)
+        shares.append(share / share.sum())
+    return ProfileGenerator(
+        config.generator, config.smoothing, attributes, raked / raked.sum(),
+        tuple(values), tuple(shares), kish(raked),
+    )  # fmt: skip
+
+
+def kish(weight: np.ndarray) -> float:
+    """Kish's effective sample size: (sum w)^2 / sum w^2."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+def rake(
+    attributes: tuple[Attribute, ...],
+    weight: np.ndarray,
+    margins: dict[str, dict[str, float]],
+    *,
+    tolerance: float = 1e-9,
+    rounds: int = 1000,
+) -> np.ndarray:
+    """Iterative proportional fitting of weights to given shares (Deming & Stephan 1940).
+
+    Args:
+      weight: (H,) weights to begin with.
+      margins: {attribute: {level: share}}; each attribute's shares sum to 1.
+    Returns:
+      (H,) weights whose weighted shares equal every margin, to `tolerance`.
+    Raises:
+      CrowdError: a margin names no attribute or level, leaves one out, does not sum to 1, asks for
+        a level that no participant has, or contradicts another so that no weights fit.
+    """
+    if not margins:
+        return weight
+    by_name = {attribute.name: attribute for attribute in attributes}
+    targets = []
+    for name, shares in margins.items():
+        where = f"profiles.margins.{name}"
+        attribute = by_name.get(name)
+        if attribute is None:
+            raise CrowdError(
+                f"{where}: no such attribute; there are: {', '.join(by_name) or 'none'}"
+            )
+        if attribute.kind == "numeric":
+            raise CrowdError(f"{where}: a numeric attribute has no levels to rake; band it first")
+        levels = set(attribute.levels)
+        if set(shares) != levels:
+            odd = sorted(set(shares) ^ levels)[0]
+            what = "is not given a share" if odd in levels else "is no level of it"
+            raise CrowdError(f"{where}: '{odd}' {what}; levels: {', '.join(attribute.levels)}")
+        target = np.array([shares[level] for level in attribute.levels])
+        if not (np.all(target >= 0) and abs(target.sum() - 1) < 1e-6):
+            raise CrowdError(
+                f"{where}: shares must be 0 or more and sum to 1, not {target.sum():g}"
+            )
+        have = np.bincount(attribute.cells, weight, len(target))
+        empty = np.flatnonzero((have == 0) & (target > 0))
+        if len(empty):
+            raise CrowdError(f"{where}: no training participant is '{attribute.levels[empty[0]]}', "
+                             "so no weights reach its share; merge the level")  # fmt: skip
+        targets.append((attribute.cells, target))
+    total = weight.sum()
+    raked = weight / total
+    for _ in range(rounds):
+        for cells, target in targets:
+            have = np.bincount(cells, raked, len(target))
+            raked = (
+                raked * np.divide(target, have, out=np.zeros_like(target), where=have > 0)[cells]
+            )
+        gap = max(
+            np.abs(np.bincount(cells, raked, len(target)) - target).max()
+            for cells, target in targets
+        )
+        if gap < tolerance:
+            return raked * total
+    raise CrowdError(f"profiles.margins: no weights fit all margins at once (gap {gap:.2g} after "
+                     f"{rounds} rounds); relax one or merge levels")  # fmt: skip
+
+
+def recruit(generator: ProfileGenerator, seed: int, ids: np.ndarray) -> tuple[Attribute, ...]:
+    """Draw agents' profiles; an agent's profile depends on the seed and its id alone.
+
+    Args:
+      ids: (N,) agent ids.
+    Returns:
+      The attributes with N cells each.
+    """
+    u = _draws(generator, seed, ids)
+    row = _pick(generator.weight, u[:, 0])
+    drawn = []
+    for a, attribute in enumerate(generator.attributes):
+        own = generator.values[a][_pick(generator.shares[a], u[:, 1 + 2 * a])]
+        if generator.generator == "joint":
+            own = np.where(u[:, 2 + 2 * a] < generator.smoothing, own, attribute.cells[row])
+        drawn.append(Attribute(attribute.name, attribute.kind, attribute.levels, own))
+    return tuple(drawn)
+
+
+def recruit_rows(generator: ProfileGenerator, seed: int, ids: np.ndarray) -> np.ndarray:
+    """(N,) the training participant whose profile a joint draw starts from."""
+    return _pick(generator.weight, _draws(generator, seed, ids)[:, 0])
+
+
+def _draws(generator: ProfileGenerator, seed: int, ids: np.ndarray) -> np.ndarray:
+    count = 1 + 2 * len(generator.attributes)
+    return np.asarray(_uniforms(seed_halves(seed), split_ids(ids), count), np.float64)
+
+
+@partial(jax.jit, static_argnums=2)
+def _uniforms(seed: Pair, ids: Pair, count: int) -> jax.Array:
+    return uniform(words(seed, ids, Stream.PROFILE, count))
+
+
+def _pick(share: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Invert a categorical distribution at u."""
+    return np.minimum(np.searchsorted(np.cumsum(share), u, side="right"), len(share) - 1)
+
+
+def distinct(attributes: tuple[Attribute, ...], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of N profiles differ.
+
+    Returns:
+      first: (P,) index of one agent with each distinct profile; of_agent: (N,) which it has.
+    """
+    if not attributes:
+        return np.zeros(1, np.int64), np.zeros(n, np.int64)
+    key = np.stack([a.cells.astype(np.float64) for a in attributes], axis=1)
+    # NaN differs from itself; a missing number is one value like any other.
+    key = np.where(np.isnan(key), np.inf, key)
+    _, first, of_agent = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    return first, of_agent.reshape(-1)

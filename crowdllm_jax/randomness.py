@@ -1,0 +1,77 @@
+"""Random draws keyed by (seed, agent id, stream, number), and by nothing else.
+
+An agent's draws do not depend on the chunk, the order or the device in which it is computed: each
+agent has its own threefry key and each purpose its own stream of `count` numbered draws. The count
+(the number of a checkpoint's tasks, say) is part of the layout: ask for all draws of a stream.
+
+Threefry-2x32 (Salmon et al. 2011, 20 rounds) is written out here because XLA then fuses it with
+what consumes the words; JAX's primitive is a loop that is not fused and ran 4 to 10 times slower
+on a CPU. `tests/test_randomness.py` holds it against the primitive.
+"""
+
+from enum import IntEnum
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Pair = tuple[jax.Array, jax.Array]
+
+
+class Stream(IntEnum):
+    """What draws are spent on; each stream is independent of the others."""
+
+    PROFILE = 0
+    LEVEL = 1
+    SCORE = 2
+    LATENT = 3
+
+
+def threefry(key: Pair, counter: Pair) -> Pair:
+    """Two random words from two key words and two counter words; uint32, shapes broadcast."""
+    ks = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(0x1BD11BDA))
+    x0, x1 = counter[0] + ks[0], counter[1] + ks[1]
+    for four in range(5):
+        for turn in ((13, 15, 26, 6), (17, 29, 16, 24))[four % 2]:
+            x0 = x0 + x1
+            x1 = x0 ^ ((x1 << jnp.uint32(turn)) | (x1 >> jnp.uint32(32 - turn)))
+        x0 = x0 + ks[(four + 1) % 3]
+        x1 = x1 + ks[(four + 2) % 3] + jnp.uint32(four + 1)
+    return x0, x1
+
+
+def seed_halves(seed: int) -> Pair:
+    """High and low 32 bits of a seed from 0 to 2**64 - 1."""
+    high, low = split_ids(np.array(seed, np.uint64))
+    return jnp.asarray(high), jnp.asarray(low)
+
+
+def split_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """High and low 32 bits of agent ids (made on the host: JAX has 32-bit integers)."""
+    wide = np.asarray(ids, np.uint64)
+    return (wide >> np.uint64(32)).astype(np.uint32), wide.astype(np.uint32)
+
+
+def words(seed: Pair, ids: Pair, stream: Stream, count: int) -> jax.Array:
+    """Draws of 32 bits: (N, count) uint32 for agent ids given as (N,) high and low halves."""
+    return jnp.concatenate(_pair(seed, ids, stream, -(-count // 2)), axis=1)[:, :count]
+
+
+def half_words(seed: Pair, ids: Pair, stream: Stream, count: int) -> jax.Array:
+    """Draws of 16 bits, at half the cost of `words`: (N, count) uint16."""
+    pair = _pair(seed, ids, stream, -(-count // 4))
+    parts = [half.astype(jnp.uint16) for word in pair for half in (word, word >> 16)]
+    return jnp.concatenate(parts, axis=1)[:, :count]
+
+
+def _pair(seed: Pair, ids: Pair, stream: Stream, blocks: int) -> Pair:
+    agent = threefry(seed, ids)
+    block = jnp.arange(blocks, dtype=jnp.uint32)[None]
+    pair = threefry((agent[0][:, None], agent[1][:, None]), (jnp.uint32(stream), block))
+    # Without the barrier XLA fuses threefry into the concatenation and runs it once per part.
+    return jax.lax.optimization_barrier(pair)
+
+
+def uniform(word: jax.Array) -> jax.Array:
+    """A float32 strictly between 0 and 1 from each 32-bit word (its upper 23 bits, centred)."""
+    return ((word >> 9).astype(jnp.float32) + 0.5) * jnp.float32(2.0**-23)

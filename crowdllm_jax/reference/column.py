@@ -1,0 +1,134 @@
+"""Reference decisions that some model gave elsewhere, read from a table."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from crowdllm_jax import scales
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.study import Study
+from crowdllm_jax.tables import Column, read_table, rows
+
+
+class ColumnReference(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="column",
+    forbid_unknown_fields=True,
+):  # fmt: skip
+    """A table with a row per task, or several rows per task that are averaged (repeated answers).
+
+    Attributes:
+      path: CSV or Parquet; `task` is its id column.
+      value: column of answers as numbers on the task's scale (a ranking's in Borda points); or
+      probabilities: one column per level, in the scale's order.
+      mass: column with the probability the model gave to the listed options at all.
+      where: keep only the rows in which these columns hold these texts.
+    """
+
+    path: str
+    task: str = "task"
+    value: str | None = None
+    probabilities: tuple[str, ...] = ()
+    mass: str | None = None
+    where: dict[str, str | int | float] = {}
+
+
+def from_column(study: Study, config: ColumnReference, folder: str) -> Reference:
+    """Read the table.
+
+    Raises:
+      CrowdError: a task has no row, a value is no number on its scale, or probabilities are
+        negative or do not sum to 1 (within 0.02).
+    """
+    if bool(config.value) == bool(config.probabilities):
+        raise CrowdError("reference: name either `value` or `probabilities`")
+    path = Path(folder) / config.path
+    named = [*(n for n in (config.value, config.mass) if n), *config.probabilities]
+    table = read_table(path, [config.task, *named, *config.where])
+    keep = np.ones(len(table[config.task].codes), bool)
+    for name, text in config.where.items():
+        column = table[name]
+        same = [i for i, found in enumerate(column.distinct) if _same(found, text)]
+        keep &= np.isin(column.codes, same)
+    if not keep.any():
+        raise CrowdError(f"{path}: no row left under reference.where {config.where}")
+    index = {name: i for i, name in enumerate(study.tasks.ids)}
+    task_of = table[config.task]
+    known = np.array([index.get(name, -1) for name in task_of.distinct] + [-1])
+    task = known[task_of.codes]
+    # A table may answer more tasks than this study asks; a task without a row is an error.
+    keep &= task >= 0
+    t = len(study.tasks.ids)
+    count = np.bincount(task[keep], minlength=t)
+    if np.any(count == 0):
+        raise CrowdError(f"{task_of.where}: no row for task '{study.tasks.ids[int(np.argmin(count))]}'"
+                         f" ({int((count == 0).sum())} task(s) without one)")  # fmt: skip
+
+    def average(name: str) -> np.ndarray:
+        return np.bincount(task[keep], _numbers(table[name], keep)[keep], t) / count
+
+    mass = average(config.mass) if config.mass else None
+    longest = max(scales.size(scale) for scale in study.scales.values())
+    if config.probabilities:
+        probs = np.stack([average(name) for name in config.probabilities], axis=1)
+        return _from_probabilities(study, config, str(path), probs, longest, mass)
+    assert config.value
+    numbers = _numbers(table[config.value], keep)
+    mean = np.bincount(task[keep], numbers[keep], t) / count
+    for index_, scale in enumerate(study.scales.values()):
+        low, high = scales.values(scale)[[0, -1]]
+        of_scale = keep & (study.tasks.scale[task] == index_)
+        off = np.flatnonzero(of_scale & ((numbers < low) | (numbers > high)))
+        if len(off):
+            raise CrowdError(f"{table[config.value].where}: {numbers[off[0]]:g} ({rows(off)}) is "
+                             f"outside the scale, {low:g} to {high:g}")  # fmt: skip
+    probs = np.zeros((t, longest))
+    if count.max() == 1:
+        return Reference("column", mean, None, mass)
+    for index_, scale in enumerate(study.scales.values()):
+        levels = scales.values(scale)
+        of_scale = keep & (study.tasks.scale[task] == index_)
+        if not scales.size(scale) or not np.isin(numbers[of_scale], levels).all():
+            return Reference("column", mean, None, mass)
+        level = np.searchsorted(levels, numbers[of_scale])
+        np.add.at(probs, (task[of_scale], level), 1.0)
+    return Reference("column", mean, probs / count[:, None], mass)
+
+
+def _from_probabilities(
+    study: Study, config: ColumnReference, path: str, probs: np.ndarray, longest: int,
+    mass: np.ndarray | None,
+) -> Reference:  # fmt: skip
+    sizes = {scales.size(scale) for scale in study.scales.values()}
+    if sizes != {probs.shape[1]}:
+        raise CrowdError(f"reference.probabilities: {probs.shape[1]} columns for scales of "
+                         f"{sorted(sizes)} levels; one column per level is needed")  # fmt: skip
+    total = probs.sum(1)
+    bad = np.flatnonzero((probs < 0).any(1) | (np.abs(total - 1) > 0.02))
+    if len(bad):
+        raise CrowdError(f"{path}: probabilities of task '{study.tasks.ids[bad[0]]}' sum to "
+                         f"{total[bad[0]]:.3g} or one is negative; they must sum to 1")  # fmt: skip
+    probs = probs / total[:, None]
+    mean = np.empty(len(probs))
+    for index, scale in enumerate(study.scales.values()):
+        here = study.tasks.scale == index
+        mean[here] = probs[here] @ scales.values(scale)
+    return Reference("column", mean, probs, mass)
+
+
+def _same(found: str, wanted: str | int | float) -> bool:
+    number = scales.number(found)
+    return found == str(wanted) or (number is not None and number == wanted)
+
+
+def _numbers(column: Column, keep: np.ndarray) -> np.ndarray:
+    numbers = np.full(len(column.distinct) + 1, np.nan)
+    for i, text in enumerate(column.distinct):
+        number = scales.number(text)
+        numbers[i] = np.nan if number is None else number
+    found = numbers[column.codes]
+    bad = np.flatnonzero(keep & np.isnan(found))
+    if len(bad):
+        raise CrowdError(f"{column.where}: {rows(bad)} holds no finite number")
+    return found

@@ -1,0 +1,97 @@
+"""A ridge head on task features: the honest stand-in where no LLM is at hand.
+
+It predicts each task's average answer and level shares from its features. For a training task the
+prediction comes from a head that has not seen that task (cross-fitting), so a training task's
+reference is as wrong as a held-out task's, and the model that reads it learns how far to trust it.
+"""
+
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from crowdllm_jax import scales
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.reference.record import Reference, ends, level_shares, task_means
+from crowdllm_jax.split import Split
+from crowdllm_jax.study import Study
+
+PENALTIES = np.logspace(-2, 4, 25)
+
+
+class FittedReference(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="fitted", forbid_unknown_fields=True
+):
+    """Attributes: folds: parts the training tasks are cut into for cross-fitting."""
+
+    folds: Annotated[int, msgspec.Meta(ge=2, le=50)] = 5
+
+
+def fit_reference(study: Study, split: Split, config: FittedReference, x: np.ndarray) -> Reference:
+    """Cross-fit one ridge head per scale on the training responses alone.
+
+    Args:
+      x: (T, F) task features.
+    Raises:
+      CrowdError: there are no task features, or too few training tasks on a scale.
+    """
+    if not x.any():
+        raise CrowdError("reference.kind: fitted needs task features; give the study an embedding "
+                         "or task attributes, or use kind: marginal")  # fmt: skip
+    t = len(study.tasks.ids)
+    mean, count = task_means(study, split.train)
+    longest = max(scales.size(scale) for scale in study.scales.values())
+    probs = np.zeros((t, longest))
+    average = np.empty(t)
+    for index, (name, scale) in enumerate(study.scales.items()):
+        here = study.tasks.scale == index
+        seen = here & (count > 0)
+        if seen.sum() < 2 * config.folds:
+            raise CrowdError(f"reference.kind: fitted needs at least {2 * config.folds} training "
+                             f"tasks on scale '{name}', which has {seen.sum()}; use kind: "
+                             "marginal, or fewer folds")  # fmt: skip
+        target = mean[:, None]
+        k = scales.size(scale)
+        if k:
+            target = np.concatenate([target, level_shares(study, split.train, index)], axis=1)
+        guess = _cross_fit(x[here], target[here], count[here], config.folds)
+        average[here] = np.clip(guess[:, 0], 0, 1)
+        if k:
+            share = np.clip(guess[:, 1:], 1e-6, None)
+            probs[here, :k] = share / share.sum(1, keepdims=True)
+    low, width = ends(study)
+    known = all(scales.size(scale) for scale in study.scales.values())
+    return Reference("fitted", low + width * average, probs if known else None)
+
+
+def _cross_fit(x: np.ndarray, y: np.ndarray, count: np.ndarray, folds: int) -> np.ndarray:
+    """Predict every row of y; a row with answers by a head that has not seen it."""
+    seen = np.flatnonzero(count > 0)
+    # A fixed cut: neighbours in the study's order go to different folds.
+    fold = np.arange(len(seen)) % folds
+    held = np.empty((len(PENALTIES), len(seen), y.shape[1]))
+    for f in range(folds):
+        rest, out = seen[fold != f], seen[fold == f]
+        held[:, fold == f] = _ridge(x[rest], y[rest], count[rest], x[out])
+    error = ((held - y[seen]) ** 2 * count[seen][:, None]).sum((1, 2))
+    best = int(np.argmin(error))
+    guess = np.empty_like(y)
+    guess[seen] = held[best]
+    new = count == 0
+    guess[new] = _ridge(x[seen], y[seen], count[seen], x[new])[best]
+    return guess
+
+
+def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Weighted ridge regression with an unpenalised intercept, for all PENALTIES at once.
+
+    Returns:
+      (len(PENALTIES), len(new), Y) predictions.
+    """
+    w = weight / weight.mean()
+    x_mean, y_mean = np.average(x, 0, w), np.average(y, 0, w)
+    root = np.sqrt(w)[:, None]
+    u, s, vt = np.linalg.svd(root * (x - x_mean), full_matrices=False)
+    uy = u.T @ (root * (y - y_mean))
+    shrink = s / (s**2 + PENALTIES[:, None])
+    return y_mean + (new - x_mean) @ vt.T @ (shrink[:, :, None] * uy)

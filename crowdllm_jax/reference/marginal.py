@@ -1,0 +1,48 @@
+"""The crowd's own average as a reference: what one knows with no model at all."""
+
+import msgspec
+import numpy as np
+
+from crowdllm_jax import scales
+from crowdllm_jax.reference.record import Reference, ends, level_shares, task_means
+from crowdllm_jax.split import Split
+from crowdllm_jax.study import Study
+
+
+class MarginalReference(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="marginal", forbid_unknown_fields=True
+):
+    """The training people's average answer: per task when people are held out, and one constant
+    per scale when tasks are (a new task has no answers yet)."""
+
+
+def crowd_average(study: Study, split: Split) -> Reference:
+    """Average the training answers, in the same way for every task of a scale.
+
+    A task whose answers are few is drawn towards its scale's average as if one more person had
+    answered that average.
+    """
+    t = len(study.tasks.ids)
+    mean, count = task_means(study, split.train)
+    total = np.where(count > 0, mean, 0.0) * count
+    longest = max(scales.size(scale) for scale in study.scales.values())
+    probs = np.zeros((t, longest))
+    average = np.empty(t)
+    for index, scale in enumerate(study.scales.values()):
+        here = study.tasks.scale == index
+        answers = count[here].sum()
+        # A scale nobody answered in training: its middle is as good as any guess.
+        overall = total[here].sum() / answers if answers else 0.5
+        weight = count[here] / (count[here] + 1) if split.by == "people" else np.zeros(here.sum())
+        average[here] = weight * np.nan_to_num(mean[here]) + (1 - weight) * overall
+        if k := scales.size(scale):
+            shares = level_shares(study, split.train, index)[here]
+            seen = count[here] > 0
+            pooled = (shares[seen] * count[here][seen, None]).sum(0)
+            pooled = pooled / pooled.sum() if answers else np.full(k, 1 / k)
+            probs[here, :k] = (
+                weight[:, None] * np.nan_to_num(shares) + (1 - weight)[:, None] * pooled
+            )
+    low, width = ends(study)
+    known = all(scales.size(scale) for scale in study.scales.values())
+    return Reference("marginal", low + width * average, probs if known else None)

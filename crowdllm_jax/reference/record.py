@@ -1,0 +1,63 @@
+"""The record every kind of reference returns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdllm_jax import scales
+from crowdllm_jax.study import Study
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Reference decisions for T tasks.
+
+    Attributes:
+      kind: where they come from.
+      mean: (T,) expected answer as a number in the task's own scale.
+      probs: (T, K) probability of each level, K of the longest scale, rows padded with zeros; None
+        where only the mean is known.
+      mass: (T,) probability the model gave to the listed options at all; None where unknown.
+    """
+
+    kind: str
+    mean: np.ndarray
+    probs: np.ndarray | None = None
+    mass: np.ndarray | None = None
+
+
+def unit(study: Study, numbers: np.ndarray, task: np.ndarray) -> np.ndarray:
+    """Map numbers on the tasks' scales to [0, 1]: lowest level 0, highest 1."""
+    low, width = ends(study)
+    return (numbers - low[task]) / width[task]
+
+
+def ends(study: Study) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) lowest value of each task's scale, and (T,) its width."""
+    per_scale = np.array([scales.values(scale)[[0, -1]] for scale in study.scales.values()])
+    low, high = per_scale[study.tasks.scale].T
+    return low, high - low
+
+
+def task_means(study: Study, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average answer of each task in [0, 1] over some responses (R,) bool; NaN without any.
+
+    Returns:
+      mean: (T,); count: (T,) of responses.
+    """
+    t = len(study.tasks.ids)
+    task = study.task[part]
+    count = np.bincount(task, minlength=t)
+    total = np.bincount(task, unit(study, study.value[part], task), t)
+    return np.divide(total, count, out=np.full(t, np.nan), where=count > 0), count
+
+
+def level_shares(study: Study, part: np.ndarray, scale: int) -> np.ndarray:
+    """(T, K) share of each level in each task of one discrete scale; NaN rows elsewhere."""
+    k = scales.size(tuple(study.scales.values())[scale])
+    t = len(study.tasks.ids)
+    here = part & (study.tasks.scale[study.task] == scale)
+    cell = study.task[here] * k + study.answer[here].astype(int)
+    count = np.bincount(cell, minlength=t * k).reshape(t, k)
+    total = count.sum(1, keepdims=True)
+    return np.divide(count, total, out=np.full((t, k), np.nan), where=total > 0)

@@ -1,0 +1,92 @@
+"""One self-contained HTML page about a run: scoreboard, pictures, provenance."""
+
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from crowdllm_jax import scales
+from crowdllm_jax.metrics import METRICS, Humans, Score
+from crowdllm_jax.report import figures
+from crowdllm_jax.study import Study, describe
+
+MODELS = {
+    "humans": "Humans (noise ceiling)",
+    "cvae": "CrowdLLM (cvae)",
+    "vae_only": "VAE only (no reference)",
+    "reference": "Reference as it is",
+    "reference_sampled": "Reference, sampled",
+    "reference_noise": "Reference + fitted noise",
+    "task_marginal": "Training answers per task",
+    "marginal": "Training answers, pooled",
+    "uniform": "Uniform",
+}
+"""Every crowd that can be scored, in the scoreboard's order, as people call it."""
+
+HEADINGS = {
+    "mae": "MAE", "rmse": "RMSE", "cs": "CS", "avg_wd": "Avg. WD", "rps": "RPS",
+    "pooled_wd": "Pooled WD", "variance_ratio": "Variance ratio", "personal_sd": "Personal SD",
+    "personal_wd": "Personal WD", "icc": "ICC",
+}  # fmt: skip
+
+
+def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, float, float]]]]:
+    """Scores by model, in a fixed order.
+
+    Returns:
+      (model, {metric: (value, low, high)}): of one seed its value and 95% interval, of several
+      their mean and the mean minus and plus one standard deviation.
+    """
+    board = []
+    for model in MODELS:
+        own = [score for score in scores if score.model == model]
+        row = {}
+        for metric in METRICS:
+            found = [score for score in own if score.metric == metric]
+            if len(found) == 1:
+                row[metric] = (found[0].value, found[0].low, found[0].high)
+            elif found:
+                values = np.array([score.value for score in found])
+                mean, sd = float(values.mean()), float(values.std(ddof=1))
+                row[metric] = (mean, mean - sd, mean + sd)
+        if row:
+            board.append((model, row))
+    return board
+
+
+def render(
+    study: Study, config: Any, scores: list[Score], humans: Humans, answers: np.ndarray,
+    losses: dict[str, dict[str, Any]], facts: dict[str, str],
+) -> str:  # fmt: skip
+    """The page.
+
+    Args:
+      answers: (N, T) the crowd's answers to `humans.tasks`, in the scales' units.
+      losses: per fitted model, its training and validation losses.
+      facts: versions and fingerprints to show.
+    """
+    from crowdllm_jax.config import dump_config
+
+    seeds = sorted({score.seed for score in scores})
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("crowdllm_jax.report", "."), autoescape=True,
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    by_name = {name: scale for name, scale in study.scales.items()}
+    return environment.get_template("page.html").render(
+        study=study.name,
+        description=describe(study),
+        by=humans.by,
+        held_out=f"{len(humans.tasks):,} tasks and {len(humans.value):,} answers of "
+        f"{humans.people:,} people",
+        agents=len(answers),
+        seeds=len(seeds),
+        board=[(MODELS[model], model, row) for model, row in scoreboard(scores)],
+        headings=HEADINGS,
+        histograms=figures.histograms(study, humans, answers),
+        means=figures.means(study, humans, answers),
+        curves=figures.curves(losses),
+        ballots=any(scales.is_ballot(scale) for scale in by_name.values()),
+        config=dump_config(config),
+        facts=facts,
+    )

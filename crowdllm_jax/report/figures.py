@@ -1,0 +1,145 @@
+"""The report's pictures, as SVG texts."""
+
+import io
+import re
+import textwrap
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import pearsonr
+
+from crowdllm_jax import scales
+from crowdllm_jax.metrics import Humans
+from crowdllm_jax.study import Study
+
+HUMAN, CROWD = "#4d4d4d", "#0072b2"
+SHOWN = 12
+STYLE = {
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none",
+    "svg.hashsalt": "crowdllm", "font.family": "sans-serif",
+}  # fmt: skip
+
+
+def histograms(study: Study, humans: Humans, answers: np.ndarray) -> str:
+    """Human and crowd answers side by side, for up to 12 held-out tasks.
+
+    All tasks if there are few; else those at equal steps of the human mean, among the tasks that
+    most people answered.
+    """
+    count = np.bincount(humans.task, minlength=len(humans.tasks))
+    human_mean = np.bincount(humans.task, humans.value, len(humans.tasks)) / count
+    shown = np.arange(len(humans.tasks))
+    if len(shown) > SHOWN:
+        most = np.flatnonzero(count >= np.quantile(count, 0.5))
+        ranked = most[np.argsort(human_mean[most], kind="stable")]
+        shown = ranked[np.linspace(0, len(ranked) - 1, SHOWN).round().astype(int)]
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.9 * columns, 2.35 * rows), layout="constrained")
+        for axes, place in zip(figure.subplots(rows, columns, squeeze=False).flat, range(rows * columns), strict=True):  # fmt: skip
+            if place >= len(shown):
+                axes.set_visible(False)
+                continue
+            task = shown[place]
+            _histogram(axes, study, humans, answers[:, task], int(task), int(count[task]))
+        handles = [mpl.patches.Patch(color=HUMAN), mpl.patches.Patch(color=CROWD)]
+        figure.legend(handles, ["held-out humans", "crowd"], loc="outside upper center", ncols=2,
+                      frameon=False)  # fmt: skip
+        return _svg(figure, "Share of each answer, held-out humans and crowd, per task")
+
+
+def _histogram(
+    axes: Any, study: Study, humans: Humans, crowd: np.ndarray, task: int, count: int
+) -> None:
+    scale = study.scale_of(humans.tasks[task])
+    people = humans.value[humans.task == task]
+    if scales.size(scale):
+        levels = scales.values(scale)
+        between = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
+        at = np.arange(len(levels))
+        labels = [str(level) for level in scales.written(scale)]
+    else:
+        between = np.linspace(*scales.values(scale), 11)
+        at = np.arange(10)
+        labels = [f"{edge:g}" for edge in between[:-1]]
+    for values, shift, colour in ((people, -0.2, HUMAN), (crowd, 0.2, CROWD)):
+        share = np.histogram(values, between)[0] / len(values)
+        axes.bar(at + shift, share, 0.4, color=colour)
+    step = -(-len(at) // 11)
+    axes.set_xticks(
+        at[::step], [textwrap.shorten(label, 9, placeholder="…") for label in labels[::step]]
+    )
+    text = study.tasks.text[humans.tasks[task]]
+    title = "\n".join(textwrap.wrap(text, 38, max_lines=2, placeholder=" …"))
+    # Text of a study is not markup: a lone $ would start a formula.
+    axes.set_title(title.replace("$", r"\$"), fontsize=8, loc="left")
+    axes.set_ylabel(f"share (n = {count})", fontsize=8)
+
+
+def means(study: Study, humans: Humans, answers: np.ndarray) -> str:
+    """Crowd mean against human mean of every held-out task, one panel per scale."""
+    count = np.bincount(humans.task, minlength=len(humans.tasks))
+    human = np.bincount(humans.task, humans.value, len(humans.tasks)) / count
+    crowd = answers.mean(0)
+    used = [i for i in range(len(study.scales)) if np.any(humans.scale == i)]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.2 * len(used), 3.2), layout="constrained")
+        for axes, index in zip(
+            figure.subplots(1, len(used), squeeze=False).flat, used, strict=True
+        ):
+            here = humans.scale == index
+            name = list(study.scales)[index]
+            low, high = humans.edges[index]
+            dense = here.sum() > 40
+            axes.plot([low, high], [low, high], color="#bbbbbb", lw=1, zorder=0)
+            axes.scatter(human[here], crowd[here], s=10 if dense else 22, color=CROWD, alpha=0.5 if dense else 0.9, lw=0)  # fmt: skip
+            varied = here.sum() > 2 and np.ptp(human[here]) > 0 and np.ptp(crowd[here]) > 0
+            r = f", r = {pearsonr(human[here], crowd[here])[0]:.2f}" if varied else ""
+            axes.set_title(
+                f"{name}: {here.sum()} task(s){r}".replace("$", r"\$"), fontsize=9, loc="left"
+            )
+            axes.set_xlabel("mean of held-out humans")
+            axes.set_ylabel("mean of crowd")
+            if scales.is_ballot(list(study.scales.values())[index]):
+                high = 1.1 * max(human[here].max(), crowd[here].max())
+            pad = 0.03 * (high - low)
+            axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
+        return _svg(figure, "Crowd mean against human mean, one dot per held-out task")
+
+
+def curves(losses: dict[str, dict[str, Any]]) -> str:
+    """Training and validation loss by epoch, a panel per loss term."""
+    first = next(iter(losses.values()))
+    terms = first["terms"]
+    colours = dict(zip(losses, (CROWD, "#d55e00"), strict=False))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.9 * len(terms), 2.6), layout="constrained")
+        for axes, (place, term) in zip(
+            figure.subplots(1, len(terms)).flat, enumerate(terms), strict=True
+        ):
+            for name, own in losses.items():
+                for part, style in (("train", ":"), ("validation", "-")):
+                    values = np.array(
+                        [[np.nan if v is None else v for v in row] for row in own[part]]
+                    )
+                    axes.plot(np.arange(1, len(values) + 1), values[:, place], style, color=colours[name], label=f"{name}, {part}")  # fmt: skip
+                if own["best_epoch"]:
+                    axes.axvline(own["best_epoch"], color=colours[name], lw=0.6, alpha=0.6)
+            axes.set_title(term, fontsize=9, loc="left")
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+        return _svg(figure, "Loss by epoch")
+
+
+def _svg(figure: Figure, title: str) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    # Let the page decide how wide it is.
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%" role="img"', text, count=1)

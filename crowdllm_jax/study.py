@@ -1,0 +1,166 @@
+"""The study: everything about one crowd of real people, as immutable records.
+
+A study does not depend on the order of the rows it was read from: tasks, participants and levels
+are sorted, responses stand by participant and task.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from crowdllm_jax import scales
+from crowdllm_jax.scales import Scale
+
+AttributeKind = Literal["categorical", "ordinal", "numeric"]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of every participant (or task).
+
+    Attributes:
+      levels: names of the levels of a categorical or ordinal attribute; empty if numeric.
+      cells: (N,) int32 level, or float64 number with NaN where it is missing. A missing level is
+        a level of its own, "(missing)".
+    """
+
+    name: str
+    kind: AttributeKind
+    levels: tuple[str, ...]
+    cells: np.ndarray
+
+
+@dataclass(frozen=True)
+class Participants:
+    """N real people: ids, profile, survey weights (N,) with mean 1."""
+
+    ids: tuple[str, ...]
+    profile: tuple[Attribute, ...]
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """T tasks.
+
+    Attributes:
+      text: what a person is asked; the id where the study has no text.
+      scale: (T,) index into `Study.scales`.
+      embedding: (T, F) float32 or None.
+    """
+
+    ids: tuple[str, ...]
+    text: tuple[str, ...]
+    scale: np.ndarray
+    attributes: tuple[Attribute, ...]
+    embedding: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One crowd: its tasks and scales, its participants, and R responses.
+
+    Attributes:
+      scales: each scale under its name; `tasks.scale` counts in this order.
+      person: (R,) int32 index of the participant.
+      task: (R,) int32 index of the task.
+      answer: (R,) float64: the level on a discrete scale, the value on a continuous one.
+      missing: responses left empty in the data (they are simply absent above).
+    """
+
+    name: str
+    scales: dict[str, Scale]
+    tasks: Tasks
+    participants: Participants
+    person: np.ndarray
+    task: np.ndarray
+    answer: np.ndarray
+    missing: int = 0
+
+    def scale_of(self, task: int) -> Scale:
+        return tuple(self.scales.values())[self.tasks.scale[task]]
+
+    @property
+    def value(self) -> np.ndarray:
+        """(R,) each answer as the number it stands for, in its scale's own units."""
+        numbers = self.answer.copy()
+        for index, scale in enumerate(self.scales.values()):
+            if scales.size(scale):
+                here = self.tasks.scale[self.task] == index
+                numbers[here] = scales.values(scale)[self.answer[here].astype(int)]
+        return numbers
+
+
+def fingerprint(study: Study) -> str:
+    """A hash of all that the study holds: the same data give the same text, in any row order."""
+    digest = hashlib.sha256()
+
+    def add(*parts: object) -> None:
+        for part in parts:
+            data = part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
+            digest.update(len(data).to_bytes(8, "little") + data)
+
+    add(study.scales, study.tasks.ids, study.tasks.text, study.participants.ids)
+    add(study.tasks.scale, study.participants.weight, study.person, study.task, study.answer)
+    add(study.tasks.embedding)
+    for attribute in (*study.tasks.attributes, *study.participants.profile):
+        add(attribute.name, attribute.kind, attribute.levels, attribute.cells)
+    return digest.hexdigest()
+
+
+def describe(study: Study) -> str:
+    """What the study holds, for `crowdllm study check`: a text of a few lines."""
+    n, t, r = len(study.participants.ids), len(study.tasks.ids), len(study.task)
+    per_task = np.bincount(study.task, minlength=t)
+    per_person = np.bincount(study.person, minlength=n)
+    lines = [
+        f"study         {study.name}",
+        f"participants  {n:,}, each answering {per_person.min()} to {per_person.max()} tasks "
+        f"(median {np.median(per_person):g})",
+        f"tasks         {t:,}, each answered by {per_task.min()} to {per_task.max()} people "
+        f"(median {np.median(per_task):g})",
+        f"responses     {r:,} of {n * t:,} possible ({r / (n * t):.1%}); "
+        f"{study.missing:,} cells left empty",
+    ]
+    for index, (name, scale) in enumerate(study.scales.items()):
+        here = study.tasks.scale[study.task] == index
+        tasks = int((study.tasks.scale == index).sum())
+        lines.append(f"scale         {name}: {scales.describe(scale)}; {tasks:,} tasks")
+        if k := scales.size(scale):
+            share = np.bincount(study.answer[here].astype(int), minlength=k) / max(here.sum(), 1)
+            shown = ", ".join(
+                f"{level} {part:.0%}"
+                for level, part in zip(scales.written(scale), share, strict=True)
+            )
+            lines.append(f"              answers: {shown}")
+        elif here.any():
+            low, middle, high = np.quantile(study.answer[here], [0.05, 0.5, 0.95])
+            lines.append(f"              answers: 5% {low:g}, median {middle:g}, 95% {high:g}")
+    for attribute in study.participants.profile:
+        lines.append(f"profile       {_describe(attribute)}")
+    if not study.participants.profile:
+        lines.append("profile       none: agents will differ by chance alone")
+    weight = study.participants.weight
+    if np.ptp(weight) > 0:
+        effective = weight.sum() ** 2 / (weight**2).sum()
+        lines.append(f"weights       given; Kish's effective sample size {effective:,.1f} of {n:,}")
+    for attribute in study.tasks.attributes:
+        lines.append(f"task has      {_describe(attribute)}")
+    if study.tasks.embedding is not None:
+        lines.append(f"task has      an embedding of {study.tasks.embedding.shape[1]} numbers")
+    return "\n".join(lines)
+
+
+def _describe(attribute: Attribute) -> str:
+    if attribute.kind == "numeric":
+        known = attribute.cells[~np.isnan(attribute.cells)]
+        gaps = len(attribute.cells) - len(known)
+        missing = f"; {gaps} missing" if gaps else ""
+        return f"{attribute.name}: numeric, {known.min():g} to {known.max():g}{missing}"
+    count = np.bincount(attribute.cells, minlength=len(attribute.levels))
+    order = range(len(count)) if attribute.kind == "ordinal" else np.argsort(-count, kind="stable")
+    shown = [f"{attribute.levels[i]} {count[i]}" for i in order]
+    more = f", ... ({len(shown)} levels)" if len(shown) > 8 else ""
+    return f"{attribute.name}: {attribute.kind}, {', '.join(shown[:8])}{more}"
