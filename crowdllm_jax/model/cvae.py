@@ -39,6 +39,8 @@ class CvaeConfig(
       injected, auxiliary: numbers of injected noise; extra draws in the semi-implicit bound.
       noise_scale: multiplies the belief's standard deviation.
       diversity: standard deviation of the noise added to the score, as a share of the scale.
+      training_diversity: the same while training, where it only teaches the blender how much the
+        ends of the scale cut off.
       constant_reference: the VAE-only baseline: every task's reference is the same number.
     """
 
@@ -48,7 +50,8 @@ class CvaeConfig(
     injected: Positive = 16
     auxiliary: Positive = 10
     noise_scale: NotNegative = 1.0
-    diversity: NotNegative = 0.25
+    diversity: NotNegative = 0.4
+    training_diversity: NotNegative = 0.25
     constant_reference: bool = False
     loss: LossWeights = LossWeights()
 
@@ -97,7 +100,13 @@ def draw_noise(key: jax.Array, batch: int, config: CvaeConfig) -> Noise:
 
 
 def decide(
-    model: Cvae, x: jax.Array, c: jax.Array, reference: jax.Array, noise: Noise, config: CvaeConfig
+    model: Cvae,
+    x: jax.Array,
+    c: jax.Array,
+    reference: jax.Array,
+    noise: Noise,
+    noise_scale: float,
+    diversity: float,
 ) -> Draw:
     """Score B decisions the plain way: draw a belief, blend it with the reference, add noise.
 
@@ -106,8 +115,8 @@ def decide(
     """
     injected = None if noise.injected is None else noise.injected[0]
     mean, log_variance = model.belief.encode(x, c, injected)
-    z = mean + config.noise_scale * jnp.exp(0.5 * log_variance) * noise.latent
-    score = reference + model.blender(z, c) + config.diversity * noise.decision
+    z = mean + noise_scale * jnp.exp(0.5 * log_variance) * noise.latent
+    score = reference + model.blender(z, c) + diversity * noise.decision
     return Draw(mean, log_variance, z, score)
 
 
