@@ -16,7 +16,7 @@ from crowdllm_jax.errors import CrowdError
 
 Tree = TypeVar("Tree")
 
-# Orbax reports every save at INFO and warns where a host array has no sharding; both are noise here.
+# Orbax reports every save at INFO and warns where a host array has no sharding: noise here.
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 

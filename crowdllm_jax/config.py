@@ -133,8 +133,10 @@ def _parse(text: str, where: str) -> dict[str, Any]:
         for event in yaml.parse(text):
             # A few lines of nested aliases unfold into gigabytes.
             if getattr(event, "anchor", None):
-                raise CrowdError(f"{where}: line {event.start_mark.line + 1}: anchors and aliases "
-                                 "are not taken; write the value out")  # fmt: skip
+                raise CrowdError(
+                    f"{where}: line {event.start_mark.line + 1}: anchors and aliases "
+                    "are not taken; write the value out"
+                )
         tree = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

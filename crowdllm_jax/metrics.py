@@ -120,8 +120,9 @@ def score_crowd(humans: Humans, values: np.ndarray, model: str, seed: int) -> li
       seed: of the split, noted in the scores; the bootstrap uses a seed of its own.
     """
     t, k = len(humans.tasks), max(map(len, humans.support))
-    cells = _cells(values.astype(np.float64), np.broadcast_to(humans.scale, values.shape),
-                   humans.support)  # fmt: skip
+    cells = _cells(
+        values.astype(np.float64), np.broadcast_to(humans.scale, values.shape), humans.support
+    )
     crowd = np.bincount((np.arange(t) * k + cells).ravel(), minlength=t * k).reshape(t, k)
 
     mean = values.mean(0, dtype=np.float64)
@@ -169,8 +170,11 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
         apart = np.quantile([e["pooled_wd"] for e in every], [0.025, 0.975]) / 2
         split_interval.setdefault("pooled_wd", apart)
         ceiling = {name: found[name] / 2 for name in ("mae", "rmse", "avg_wd", "pooled_wd")}
-        return ceiling | {"cs": 1 - (1 - found["cs"]) / 4, "rps": _gini(humans, weight, t, k),
-                          "variance_ratio": 1.0}  # fmt: skip
+        return ceiling | {
+            "cs": 1 - (1 - found["cs"]) / 4,
+            "rps": _gini(humans, weight, t, k),
+            "variance_ratio": 1.0,
+        }
 
     point, low, high = _bootstrap(humans, measure, times=100)
     # Resampling tasks inflates the distance of two pooled halves; its interval is over the splits.
@@ -188,9 +192,13 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
 
 
 def _records(
-    model: str, humans: Humans, seed: int,
-    point: dict[str, float], low: dict[str, float], high: dict[str, float],
-) -> list[Score]:  # fmt: skip
+    model: str,
+    humans: Humans,
+    seed: int,
+    point: dict[str, float],
+    low: dict[str, float],
+    high: dict[str, float],
+) -> list[Score]:
     # What cannot be measured (the spread of one person, two halves of one answer) is left out.
     return [
         Score(model, humans.by, seed, name, float(point[name]), float(low[name]), float(high[name]))
@@ -327,10 +335,13 @@ def _agents_in_peoples_places(humans: Humans, values: np.ndarray) -> list[Answer
     """
     rounds = max(1, min(20, len(values) // humans.people))
     return [
-        (humans.person, humans.task,
-         values[(r * humans.people + humans.person) % len(values), humans.task].astype(float))
+        (
+            humans.person,
+            humans.task,
+            values[(r * humans.people + humans.person) % len(values), humans.task].astype(float),
+        )
         for r in range(rounds)
-    ]  # fmt: skip
+    ]
 
 
 def _personal(humans: Humans, answers: Answers) -> Answers:

@@ -122,9 +122,14 @@ def fit(
     )
     optimizer = make_optimizer(config)
     state = TrainState(
-        params, optimizer.init(params), jax.tree.map(jnp.copy, params), jnp.float32(jnp.inf),
-        jnp.int32(0), jnp.int32(0), jnp.full((config.epochs, 2, len(TERMS)), jnp.nan),
-    )  # fmt: skip
+        params,
+        optimizer.init(params),
+        jax.tree.map(jnp.copy, params),
+        jnp.float32(jnp.inf),
+        jnp.int32(0),
+        jnp.int32(0),
+        jnp.full((config.epochs, 2, len(TERMS)), jnp.nan),
+    )
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
     key = jax.random.key(seed)
@@ -145,9 +150,11 @@ def fit(
         if on_epoch is not None:
             on_epoch(epoch + 1, losses)
     return Fitted(
-        graph, jax.device_get(state.best_params), int(state.best_epoch),
+        graph,
+        jax.device_get(state.best_params),
+        int(state.best_epoch),
         np.asarray(state.history)[: int(state.epoch)],
-    )  # fmt: skip
+    )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
@@ -166,9 +173,15 @@ def _epoch(
     def loss(params: nnx.State, data: Data, rows: jax.Array, weight: jax.Array, key: jax.Array):  # type: ignore[no-untyped-def]
         task, person = data.task[rows], data.person[rows]
         total, terms = cvae_loss(
-            nnx.merge(graph, params), data.x[task], data.c[person], data.reference[task],
-            data.answer[rows], weight, draw_noise(key, len(rows), model_config), model_config,
-        )  # fmt: skip
+            nnx.merge(graph, params),
+            data.x[task],
+            data.c[person],
+            data.reference[task],
+            data.answer[rows],
+            weight,
+            draw_noise(key, len(rows), model_config),
+            model_config,
+        )
         return total, jnp.stack([total, *(terms[name] for name in TERMS[1:])])
 
     def step(carry, batch):  # type: ignore[no-untyped-def]
