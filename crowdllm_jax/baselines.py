@@ -77,6 +77,8 @@ def _answer(
     here = split.train & (study.tasks.scale[study.task] == index)
     seen = study.answer[here]
     k = scales.size(scale)
+    if name in ("marginal", "task_marginal") and len(seen) == 0:
+        name = "uniform"
     match name:
         case "uniform":
             if isinstance(scale, Points):
@@ -87,18 +89,12 @@ def _answer(
                 return random.uniform(scale.low, scale.high, shape)
             return random.integers(0, k, shape)
         case "marginal" | "task_marginal" if isinstance(scale, Joint):
-            ballots = _real_ballots(study, here, tasks)[
-                random.integers(0, len(seen), agents) % max(1, len(np.unique(study.person[here])))
-            ]
+            ballots = random.choice(_real_ballots(study, here, tasks), agents)
             return random.permuted(ballots, axis=1) if name == "marginal" else ballots
         case "marginal":
-            if len(seen) == 0:
-                return _answer(
-                    "uniform", study, split, reference, index, scale, tasks, agents, random
-                )
             return random.choice(seen, shape).astype(int if k else float)
         case "task_marginal":
-            answers = random.choice(seen, shape) if len(seen) else np.zeros(shape)
+            answers = random.choice(seen, shape)
             for place, task in enumerate(tasks):
                 own = study.answer[here & (study.task == task)]
                 if len(own):

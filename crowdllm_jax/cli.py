@@ -197,7 +197,7 @@ def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None
 def _from_config(arguments: argparse.Namespace, progress: "Report") -> Outcome:
     """The commands that begin (or continue) a run: run, fit."""
     from crowdllm_jax import pipeline
-    from crowdllm_jax.config import load_config, load_study
+    from crowdllm_jax.config import load_config
 
     overrides = tuple(arguments.overrides)
     if arguments.seeds is not None:
@@ -208,8 +208,7 @@ def _from_config(arguments: argparse.Namespace, progress: "Report") -> Outcome:
         scores = pipeline.run(config, folder, progress)
         files = {"report": "report.html", "population": "population", "scores": "scores.json"}
         return scores, {what: folder / name for what, name in files.items()}
-    study = load_study(config)
-    with pipeline.open_run(folder, config, study):
+    with pipeline.start_run(folder, config) as study:
         pipeline.fit_run(folder, config, study, progress)
     return [], {"fitted": folder}
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -119,25 +120,51 @@ def write_population(
 def write_whole(path: Path, data: bytes) -> None:
     """Write a small file so that it appears whole or not at all."""
     temporary = path.with_name(f".tmp-{path.name}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    _sync_folder(path.parent)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CrowdError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def make_folder(folder: Path, what: str, mark: str, own: tuple[str, ...] = ()) -> None:
+    """Make a folder for a run or a population, or make sure that it is one.
+
+    Args:
+      mark: the file by which the folder is known; it is written first, but for the files in `own`.
+    Raises:
+      CrowdError: something else lies there, or the folder cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CrowdError(f"{folder}: is a file; give --out another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A run killed at its very beginning leaves a file that is not yet whole.
+        begun = {mark, f".tmp-{mark}", *own}
+        foreign = not (folder / mark).exists() and any(
+            p.name not in begun for p in folder.iterdir()
+        )
+    except OSError as error:
+        raise CrowdError(f"{folder}: cannot be used: {error.strerror}") from error
+    if foreign:
+        raise CrowdError(
+            f"{folder}: is not empty and holds no {what}; nothing was written. Give --out another "
+            "folder"
+        )
 
 
 def _adopt(folder: Path, plan: dict[str, object]) -> None:
     """Make the folder, or make sure that it holds this very population, perhaps in part."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CrowdError(f"{folder}: cannot be made: {error.strerror}") from error
     path = folder / "plan.json"
+    make_folder(folder, "population", path.name)
     if path.exists():
         try:
-            found = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            found = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+        except (OSError, msgspec.MsgspecError) as error:
             raise CrowdError(
                 f"{path}: cannot be read ({error}); write to another folder"
             ) from error
@@ -147,8 +174,6 @@ def _adopt(folder: Path, plan: dict[str, object]) -> None:
                 f"{folder}: holds another population (differs in {', '.join(changed)});"
                 " write to another folder"
             )
-    elif any(folder.iterdir()):
-        raise CrowdError(f"{folder}: is not empty and holds no population; nothing was written")
     else:
         write_whole(path, json.dumps(plan, indent=1).encode())
     for left in folder.glob(".tmp-*"):

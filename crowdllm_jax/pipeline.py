@@ -35,7 +35,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.metrics import Score, held_out, score_crowd, score_humans
 from crowdllm_jax.model.crowd import Crowd, load_crowd, numbers_of, save_crowd
 from crowdllm_jax.model.cvae import CvaeConfig
-from crowdllm_jax.output import write_population, write_whole
+from crowdllm_jax.output import make_folder, write_population, write_whole
 from crowdllm_jax.population import check_scales, sample
 from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
 from crowdllm_jax.reference import Reference, make_reference
@@ -70,6 +70,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 def prepare(study: Study, config: Config, seed: int) -> Prepared:
     """Split the study, get its references, and fit the profile generator on training people."""
+    check_scales(study.tasks.ids, study.scales, study.tasks.scale)
     split = split_study(study, config.split, seed)
     features = task_features(study.tasks, identity=config.split.by == "people")
     folder = "." if isinstance(config.study, str) else config.study.folder
@@ -120,7 +121,6 @@ def _fit(
     name: str,
 ) -> tuple[Crowd, Fitted]:
     study = ready.study
-    check_scales(study.tasks.ids, study.scales, study.tasks.scale)
     everything = np.arange(len(study.tasks.ids))
     reference = unit(study, ready.reference.mean, everything).astype(np.float32)
     if model.constant_reference:
@@ -212,13 +212,21 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
       CrowdError: bad data or configuration, or `out` holds something else.
     """
     folder = Path(out)
-    study = load_study(config)
-    with open_run(folder, config, study):
+    with start_run(folder, config) as study:
         fit_run(folder, config, study, progress)
         sample_run(folder, config.population.agents, config.population.seed, None, progress)
         scores = evaluate_run(folder, config, study, progress)
         report_run(folder, config, study)
     return scores
+
+
+@contextmanager
+def start_run(folder: Path, config: Config) -> Iterator[Study]:
+    """Begin or continue a run; what does not fit together is told before the folder is made."""
+    study = load_study(config)
+    prepare(study, config, 0)
+    with open_run(folder, config, study):
+        yield study
 
 
 @contextmanager
@@ -232,18 +240,7 @@ def open_run(
         other data.
     """
     if config is not None:
-        if folder.exists() and not folder.is_dir():
-            raise CrowdError(f"{folder}: is a file; give --out another folder")
-        foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists()
-        if foreign and not (folder / "config.yaml").exists():
-            raise CrowdError(
-                f"{folder}: is not empty and holds no run; nothing was written. Give "
-                "--out another folder"
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CrowdError(f"{folder}: cannot be made: {error.strerror}") from error
+        make_folder(folder, "run", "config.yaml", (".lock",))
     else:
         stored_config(folder)
     try:
