@@ -108,8 +108,10 @@ def read_study(spec: StudySpec) -> Study:
         raise CrowdError("study.scales: name at least one scale")
     for name, scale in spec.scales.items():
         scales.check(scale, f"study.scales.{name}")
-    if len(spec.delimiter) != 1 or not spec.delimiter.isascii():
-        raise CrowdError(f"study.delimiter: {spec.delimiter!r} is not one character")
+    if len(spec.delimiter) != 1 or not spec.delimiter.isascii() or spec.delimiter in '"\r\n':
+        raise CrowdError(
+            f"study.delimiter: {spec.delimiter!r} cannot stand between cells; give one character"
+        )
     tables = _read_tables(spec)
     answers = tables["responses"]
     person_of = answers[spec.responses.participant]

@@ -71,7 +71,8 @@ def read_vectors(path: Path, key: str, column: str) -> tuple[Column, np.ndarray]
     table = _open(path, [key, column], ",")
     where = f"{path}: column '{column}'"
     cells = table.column(column).combine_chunks()
-    if not (pa.types.is_list(cells.type) or pa.types.is_fixed_size_list(cells.type)):
+    numbers = getattr(cells.type, "value_type", pa.null())
+    if not (pa.types.is_floating(numbers) or pa.types.is_integer(numbers)):
         raise CrowdError(f"{where}: holds {cells.type}, not a list of numbers per row")
     if cells.null_count or len(cells) == 0:
         raise CrowdError(f"{where}: {'a row is null' if len(cells) else 'no rows'}")

@@ -21,7 +21,7 @@ from crowdllm_jax.model.cvae import Cvae, CvaeConfig, draw_noise
 from crowdllm_jax.objective import cvae_loss
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Rate = Annotated[float, msgspec.Meta(gt=0)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 
 TERMS = ("total", "reconstruction", "kl", "decision")
 
@@ -78,12 +78,6 @@ class Fitted(NamedTuple):
     history: np.ndarray
 
 
-def new_model(features: int, profile: int, config: CvaeConfig, seed: int) -> Cvae:
-    if config.semi_implicit and config.noise_scale == 0:
-        raise CrowdError("model.noise_scale: a semi-implicit belief needs noise above 0")
-    return Cvae(features, profile, config, rngs=nnx.Rngs(seed))
-
-
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """Adam with one learning rate for the belief generator and one for the blender."""
 
@@ -117,9 +111,8 @@ def fit(
     Raises:
       CrowdError: the loss is not finite.
     """
-    graph, params = nnx.split(
-        new_model(train.x.shape[1], train.c.shape[1], model_config, seed), nnx.Param
-    )
+    model = Cvae(train.x.shape[1], train.c.shape[1], model_config, rngs=nnx.Rngs(seed))
+    graph, params = nnx.split(model, nnx.Param)
     optimizer = make_optimizer(config)
     state = TrainState(
         params,

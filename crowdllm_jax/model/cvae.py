@@ -15,7 +15,7 @@ from crowdllm_jax.model.belief import BeliefGenerator
 from crowdllm_jax.model.blender import Blender
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 
 
 class LossWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +55,10 @@ class CvaeConfig(
     diversity: NotNegative = 0.25
     constant_reference: bool = False
     loss: LossWeights = LossWeights()
+
+    def __post_init__(self) -> None:
+        if self.semi_implicit and self.noise_scale == 0:
+            raise ValueError("a semi-implicit belief needs a noise_scale above 0")
 
 
 class Cvae(nnx.Module):

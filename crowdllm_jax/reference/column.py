@@ -49,7 +49,7 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
         raise CrowdError("reference: name either `value` or `probabilities`")
     path = Path(folder) / config.path
     named = [*(n for n in (config.value, config.mass) if n), *config.probabilities]
-    table = read_table(path, [config.task, *named, *config.where])
+    table = read_table(path, list(dict.fromkeys([config.task, *named, *config.where])))
     keep = np.ones(len(table[config.task].codes), bool)
     for name, text in config.where.items():
         column = table[name]
