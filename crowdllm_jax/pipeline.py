@@ -19,7 +19,7 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,18 +143,17 @@ def _fit(
         held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
         progress(f"fit {name} (loss {held:.3f})", epoch, config.train.epochs)
 
-    checkpoints = Checkpoints(folder / "checkpoint") if folder is not None else None
-    fitted = train_model(
-        part(ready.split.train),
-        part(ready.split.validation),
-        model,
-        config.train,
-        seed,
-        checkpoints=checkpoints,
-        on_epoch=on_epoch,
-    )
-    if checkpoints is not None:
-        checkpoints.close()
+    kept = Checkpoints(folder / "checkpoint") if folder is not None else nullcontext()
+    with kept as checkpoints:
+        fitted = train_model(
+            part(ready.split.train),
+            part(ready.split.validation),
+            model,
+            config.train,
+            seed,
+            checkpoints=checkpoints,
+            on_epoch=on_epoch,
+        )
     crowd = Crowd(
         model,
         fitted.graph,

@@ -131,5 +131,5 @@ def test_codes_are_what_the_files_hold():
 @pytest.mark.parametrize("k", [0, 1001])
 def test_sizes_out_of_range(k):
     for scale in (KApproval(k=k), Ranking(k=k), Points(budget=k)):
-        with pytest.raises(CrowdError, match="here: .*1 to 1000"):
+        with pytest.raises(CrowdError, match=r"here: .*1 to 1000"):
             scales.check(scale, "here")
