@@ -3,6 +3,7 @@
 Each returns the answers of N agents to all T tasks, as numbers in the scales' units.
 """
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
@@ -51,41 +52,49 @@ def baseline_crowds(
 
 
 _STREAM = {
-    "uniform": 0, "marginal": 1, "reference": 2, "reference_noise": 3, "task_marginal": 4,
+    "uniform": 0,
+    "marginal": 1,
+    "reference": 2,
+    "reference_noise": 3,
+    "task_marginal": 4,
     "reference_sampled": 5,
-}  # fmt: skip
+}
 
 
 def _answer(
-    name: str, study: Study, split: Split, reference: Reference, index: int, scale: Scale,
-    tasks: np.ndarray, agents: int, random: np.random.Generator,
-) -> np.ndarray:  # fmt: skip
+    name: str,
+    study: Study,
+    split: Split,
+    reference: Reference,
+    index: int,
+    scale: Scale,
+    tasks: np.ndarray,
+    agents: int,
+    random: np.random.Generator,
+) -> np.ndarray:
     """(N, tasks) levels (values if continuous) on one scale."""
     shape = (agents, len(tasks))
     here = split.train & (study.tasks.scale[study.task] == index)
     seen = study.answer[here]
     k = scales.size(scale)
+    if name in ("marginal", "task_marginal") and len(seen) == 0:
+        name = "uniform"
     match name:
         case "uniform":
             if isinstance(scale, Points):
                 return random.multinomial(scale.budget, np.full(len(tasks), 1 / len(tasks)), agents)
             if isinstance(scale, Joint):
-                return np.asarray(fill_ballots(scale, random.random(shape))).astype(int)
+                return _fill(scale, random.random(shape))
             if isinstance(scale, Continuous):
                 return random.uniform(scale.low, scale.high, shape)
             return random.integers(0, k, shape)
         case "marginal" | "task_marginal" if isinstance(scale, Joint):
-            ballots = _real_ballots(study, here, tasks)[random.integers(0, len(seen), agents)
-                                                        % max(1, len(np.unique(study.person[here])))]  # fmt: skip
+            ballots = random.choice(_real_ballots(study, here, tasks), agents)
             return random.permuted(ballots, axis=1) if name == "marginal" else ballots
         case "marginal":
-            if len(seen) == 0:
-                return _answer(
-                    "uniform", study, split, reference, index, scale, tasks, agents, random
-                )
             return random.choice(seen, shape).astype(int if k else float)
         case "task_marginal":
-            answers = random.choice(seen, shape) if len(seen) else np.zeros(shape)
+            answers = random.choice(seen, shape)
             for place, task in enumerate(tasks):
                 own = study.answer[here & (study.task == task)]
                 if len(own):
@@ -110,10 +119,14 @@ def _answer(
 
 def _from_score(scale: Scale, score: np.ndarray) -> np.ndarray:
     if isinstance(scale, Joint):
-        return np.asarray(fill_ballots(scale, score)).astype(int)
+        return _fill(scale, score)
     if isinstance(scale, Continuous):
         return scale.low + (scale.high - scale.low) * np.clip(score, 0, 1)
     return np.searchsorted(cuts(scale), score)
+
+
+def _fill(scale: Joint, score: np.ndarray) -> np.ndarray:
+    return np.asarray(fill_ballots(scale, jnp.asarray(score))).astype(int)
 
 
 def _real_ballots(study: Study, here: np.ndarray, tasks: np.ndarray) -> np.ndarray:

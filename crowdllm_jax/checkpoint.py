@@ -6,7 +6,7 @@ does not depend on the classes in memory. Nothing is pickled.
 
 import logging
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from crowdllm_jax.errors import CrowdError
 
 Tree = TypeVar("Tree")
 
-# Orbax reports every save at INFO and warns where a host array has no sharding; both are noise here.
+# Orbax reports every save at INFO and warns where a host array has no sharding: noise here.
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 
@@ -51,7 +51,8 @@ class Checkpoints:
         if self._orbax.latest is None:
             return None
         try:
-            stored = self._orbax.load(self._orbax.latest.step, jax.tree.map(_shape, flatten(like)))
+            # As stored: given a wish, orbax casts dtypes to it without a word.
+            stored = self._orbax.load(self._orbax.latest.step)
         except Exception as error:
             raise CrowdError(
                 f"{self.folder}: the checkpoint of epoch {self._orbax.latest.step} cannot be read "
@@ -60,7 +61,14 @@ class Checkpoints:
         return unflatten(stored, like, self.folder)
 
     def close(self) -> None:
+        """Wait until everything is on the disk."""
         self._orbax.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def save_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -79,10 +87,6 @@ def load_arrays(folder: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         reason = str(error).splitlines()[0][:200]
         raise CrowdError(f"{folder}: cannot be read: {reason}") from error
-
-
-def _shape(leaf: np.ndarray) -> np.ndarray:
-    return np.empty(leaf.shape, leaf.dtype)
 
 
 def flatten(tree: object) -> dict[str, np.ndarray]:

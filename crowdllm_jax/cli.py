@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from crowdllm_jax import __version__
@@ -32,56 +39,79 @@ examples:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
-        prog="crowdllm", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="crowdllm",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Make a digital population from a small sample of human answers, and see how "
         "close it comes to people it was not shown.",
-    )  # fmt: skip
+    )
     top.add_argument("--version", action="version", version=f"crowdllm-jax {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, summary: str, text: str, example: str) -> argparse.ArgumentParser:
         own = commands.add_parser(
-            name, help=summary, description=text, epilog=f"example:\n  {example}",
+            name,
+            help=summary,
+            description=text,
+            epilog=f"example:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
+        )
         own.add_argument("--quiet", action="store_true", help="show no progress")
         return own
 
     def configured(own: argparse.ArgumentParser) -> None:
         own.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
-        own.add_argument("--out", metavar="DIR", type=Path,
-                         help="run folder (default: runs/ and the configuration's name); a folder "
-                         "that holds part of this very run is continued")  # fmt: skip
-        own.add_argument("--data", metavar="DIR",
-                         help="folder of the study's tables (replaces study.folder)")  # fmt: skip
-        own.add_argument("--seeds", metavar="N", type=int,
-                         help="repeat with N splits and initial weights (replaces seeds)")  # fmt: skip
-        own.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides",
-                         help="replace one entry of the configuration, such as "
-                         "train.epochs=20; may be given several times")  # fmt: skip
+        own.add_argument(
+            "--out",
+            metavar="DIR",
+            type=Path,
+            help="run folder (default: runs/ and the configuration's name); a folder "
+            "that holds part of this very run is continued",
+        )
+        own.add_argument(
+            "--data", metavar="DIR", help="folder of the study's tables (replaces study.folder)"
+        )
+        own.add_argument(
+            "--seeds",
+            metavar="N",
+            type=int,
+            help="repeat with N splits and initial weights (replaces seeds)",
+        )
+        own.add_argument(
+            "--set",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            dest="overrides",
+            help="replace one entry of the configuration, such as "
+            "train.epochs=20; may be given several times",
+        )
 
     run = command(
-        "run", "study to report in one go",
+        "run",
+        "study to report in one go",
         "Load a study, fit a crowd, write a population, score it on held-out answers and write a\n"
         "report, all in one run folder: config.yaml, population/, scores.json, report.html.\n"
         "Started again after an interruption, it continues.",
         "crowdllm run configs/offensiveness.yaml --data my/data --seeds 5 --out runs/mine",
-    )  # fmt: skip
+    )
     configured(run)
     fit = command(
-        "fit", "only train the models of a run",
+        "fit",
+        "only train the models of a run",
         "Load a study and train the crowd and the VAE-only baseline into a run folder.\n"
         "Interrupted, it continues from the last epoch.",
         "crowdllm fit configs/anes96.yaml --set train.epochs=80 --out runs/long",
-    )  # fmt: skip
+    )
     configured(fit)
     sample = command(
-        "sample", "write a population of a fitted run",
+        "sample",
+        "write a population of a fitted run",
         "Draw agents from a run's fitted crowd into Parquet parts. An agent's answers depend on\n"
-        "the crowd, the seed and its id alone, so a larger population begins with the smaller one.\n"
-        "The study's data are not needed.",
+        "the crowd, the seed and its id alone, so a larger population begins with the smaller\n"
+        "one. The study's data are not needed.",
         "crowdllm sample runs/anes96 --agents 1000000 --out million",
-    )  # fmt: skip
+    )
     sample.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
     sample.add_argument(
         "--agents", metavar="N", type=int, help="number of agents (default: as configured)"
@@ -89,33 +119,39 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--seed", metavar="S", type=int, help="seed of the population (default: as configured)"
     )
-    sample.add_argument("--out", metavar="DIR", type=Path,
-                        help="folder to write to (default: RUN/population, which holds the "
-                        "configured population)")  # fmt: skip
+    sample.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="folder to write to (default: RUN/population, which holds the configured population)",
+    )
     evaluate = command(
-        "evaluate", "score a run's crowds on held-out answers",
-        "Score every fitted crowd of a run beside the human noise ceiling and the baselines; prints\n"
-        "the scoreboard and writes scores.json.",
+        "evaluate",
+        "score a run's crowds on held-out answers",
+        "Score every fitted crowd of a run beside the human noise ceiling and the baselines;\n"
+        "prints the scoreboard and writes scores.json.",
         "crowdllm evaluate runs/anes96",
-    )  # fmt: skip
+    )
     evaluate.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
     page = command(
-        "report", "write report.html of a scored run",
+        "report",
+        "write report.html of a scored run",
         "Write one self-contained page: scoreboard, human and crowd histograms, training curves,\n"
         "provenance.",
         "crowdllm report runs/anes96",
-    )  # fmt: skip
+    )
     page.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
     study = commands.add_parser("study", help="look at a study", description="Look at a study.")
     studies = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
     check = studies.add_parser(
-        "check", help="validate a study and say what it holds",
+        "check",
+        help="validate a study and say what it holds",
         description="Read a study file (or a configuration's study), refuse it with one message\n"
         "if anything is wrong, and say what it holds: people, tasks, scales, answers, missing\n"
         "cells, profile attributes. Nothing is written.",
         epilog="example:\n  crowdllm study check configs/zurich_voting.yaml --data my/data",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     check.add_argument("path", metavar="PATH", type=Path, help="study or configuration file (YAML)")
     check.add_argument("--data", metavar="DIR", help="folder of the study's tables")
     return top
@@ -136,58 +172,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None:
-    # Imported here, so that `--help` does not wait for JAX.
-    from crowdllm_jax import pipeline
-    from crowdllm_jax.config import load_config, load_study
-    from crowdllm_jax.study import describe
+Outcome = tuple[list["Score"], dict[str, Path]]
+"""Scores to show, and what was written where."""
 
-    name = arguments.command
-    if name == "study":
+
+def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None:
+    if arguments.command == "study":
+        # Imported here, so that `--help` does not wait for JAX.
+        from crowdllm_jax.config import load_study
+        from crowdllm_jax.study import describe
+
         out.print(describe(load_study(arguments.path, arguments.data)), markup=False)
         return
     with _progress(err, arguments.quiet) as progress:
-        if name in ("run", "fit"):
-            overrides = tuple(arguments.overrides)
-            if arguments.seeds is not None:
-                overrides += (f"seeds={arguments.seeds}",)
-            config = load_config(arguments.config, overrides, arguments.data)
-            folder = arguments.out or Path("runs") / arguments.config.stem
-            if name == "run":
-                scores = pipeline.run(config, folder, progress)
-            else:
-                study = load_study(config)
-                with pipeline.open_run(folder, config, study):
-                    pipeline.fit_run(folder, config, study, progress)
-        else:
-            folder = arguments.run
-            stored = pipeline.stored_config(folder)
-            study = None if name == "sample" else load_study(stored)
-            with pipeline.open_run(folder, None, study) as config:
-                if name == "sample":
-                    agents = (
-                        config.population.agents if arguments.agents is None else arguments.agents
-                    )
-                    seed = config.population.seed if arguments.seed is None else arguments.seed
-                    target = pipeline.sample_run(folder, agents, seed, arguments.out, progress)
-                elif name == "evaluate":
-                    assert study is not None
-                    scores = pipeline.evaluate_run(folder, config, study, progress)
-                else:
-                    assert study is not None
-                    pipeline.report_run(folder, config, study)
-    if name in ("run", "evaluate"):
+        act = _from_config if arguments.command in ("run", "fit") else _from_run
+        scores, written = act(arguments, progress)
+    if scores:
         _print_scoreboard(out, scores)
-    match name:
-        case "run":
-            out.print(f"\nreport      {folder / 'report.html'}\npopulation  {folder / 'population'}"
-                      f"\nscores      {folder / 'scores.json'}", markup=False)  # fmt: skip
-        case "fit":
-            out.print(f"fitted {folder}", markup=False)
-        case "sample":
-            out.print(f"population  {target}", markup=False)
-        case "report":
-            out.print(f"report      {folder / 'report.html'}", markup=False)
+        out.print()
+    for what, path in written.items():
+        out.print(f"{what:<11} {path}", markup=False)
+
+
+def _from_config(arguments: argparse.Namespace, progress: "Report") -> Outcome:
+    """The commands that begin (or continue) a run: run, fit."""
+    from crowdllm_jax import pipeline
+    from crowdllm_jax.config import load_config
+
+    overrides = tuple(arguments.overrides)
+    if arguments.seeds is not None:
+        overrides += (f"seeds={arguments.seeds}",)
+    config = load_config(arguments.config, overrides, arguments.data)
+    folder = arguments.out or Path("runs") / arguments.config.stem
+    if arguments.command == "run":
+        scores = pipeline.run(config, folder, progress)
+        files = {"report": "report.html", "population": "population", "scores": "scores.json"}
+        return scores, {what: folder / name for what, name in files.items()}
+    with pipeline.start_run(folder, config) as study:
+        pipeline.fit_run(folder, config, study, progress)
+    return [], {"fitted": folder}
+
+
+def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
+    """The commands that need a run folder: sample, evaluate, report."""
+    from crowdllm_jax import pipeline
+    from crowdllm_jax.config import load_study
+
+    folder = arguments.run
+    if arguments.command == "sample":
+        with pipeline.open_run(folder) as config:
+            agents = config.population.agents if arguments.agents is None else arguments.agents
+            seed = config.population.seed if arguments.seed is None else arguments.seed
+            target = pipeline.sample_run(folder, agents, seed, arguments.out, progress)
+        return [], {"population": target}
+    study = load_study(pipeline.stored_config(folder))
+    with pipeline.open_run(folder, study=study) as config:
+        if arguments.command == "evaluate":
+            scores = pipeline.evaluate_run(folder, config, study, progress)
+            return scores, {"scores": folder / "scores.json"}
+        return [], {"report": pipeline.report_run(folder, config, study)}
 
 
 def _print_scoreboard(out: Console, scores: list["Score"]) -> None:
@@ -214,10 +257,14 @@ def _print_scoreboard(out: Console, scores: list["Score"]) -> None:
 
 @contextmanager
 def _progress(err: Console, quiet: bool) -> Iterator["Report"]:
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
-               TimeElapsedColumn())  # fmt: skip
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, disable=quiet, transient=not err.is_terminal) as bar:
-        rows: dict[str, int] = {}
+        rows: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             # A stage's name may carry a figure in brackets that changes as it goes.

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from crowdllm_jax import datasets
 from crowdllm_jax.errors import CrowdError
@@ -20,13 +21,14 @@ from crowdllm_jax.study import Study
 from crowdllm_jax.train import TrainConfig
 
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
 
 
 class PopulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The population that is written: how many agents, and the seed of their answers."""
 
-    agents: Annotated[int, msgspec.Meta(ge=1)] = 10_000
-    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    agents: Annotated[int, msgspec.Meta(ge=1, le=2**62)] = 10_000
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,11 +132,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _parse(text: str, where: str) -> dict[str, Any]:
     yaml = YAML(typ="safe", pure=True)
     try:
+        depth = 0
         for event in yaml.parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise CrowdError(f"{where}: more than {MAX_DEPTH} levels deep")
             # A few lines of nested aliases unfold into gigabytes.
             if getattr(event, "anchor", None):
-                raise CrowdError(f"{where}: line {event.start_mark.line + 1}: anchors and aliases "
-                                 "are not taken; write the value out")  # fmt: skip
+                raise CrowdError(
+                    f"{where}: line {event.start_mark.line + 1}: anchors and aliases "
+                    "are not taken; write the value out"
+                )
         tree = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -158,7 +166,10 @@ def _override(tree: dict[str, Any], text: str) -> None:
         node = node.setdefault(name, {})
         if not isinstance(node, dict):
             raise CrowdError(f"--set {text}: '{name}' holds a value, not keys")
-    node[last] = _parse(f"value: {value}", f"--set {text}")["value"]
+    parsed = _parse(f"value: {value}", f"--set {text}")
+    if len(parsed) > 1:
+        raise CrowdError(f"--set {text}: give one value; use --set again for another key")
+    node[last] = parsed["value"]
 
 
 def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:

@@ -82,8 +82,9 @@ def task_features(tasks: Tasks, *, identity: bool) -> np.ndarray:
         parts.append(tasks.embedding)
     if tasks.attributes:
         everyone = np.arange(t)
-        parts.append(encode(tuple(fit_coding(a, everyone) for a in tasks.attributes),
-                            tasks.attributes))  # fmt: skip
+        parts.append(
+            encode(tuple(fit_coding(a, everyone) for a in tasks.attributes), tasks.attributes)
+        )
     if identity:
         parts.append(np.eye(t, dtype=np.float32))
     x = np.concatenate(parts or [np.zeros((t, 1))], axis=1)

@@ -19,11 +19,14 @@ from crowdllm_jax.tables import Column, read_table, read_vectors, rows
 MISSING = "(missing)"
 
 
-class _Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class OrdinalAttribute(_Spec, tag_field="kind", tag="ordinal"):
+class OrdinalAttribute(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="kind",
+    tag="ordinal",
+    kw_only=True,
+    forbid_unknown_fields=True,
+):
     """An attribute whose levels have an order, given here from first to last."""
 
     levels: tuple[str | int | float, ...]
@@ -32,7 +35,7 @@ class OrdinalAttribute(_Spec, tag_field="kind", tag="ordinal"):
 AttributeSpec = AttributeKind | OrdinalAttribute
 
 
-class EmbeddingSpec(_Spec):
+class EmbeddingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A Parquet table with one vector (a list column) per task."""
 
     path: str
@@ -40,7 +43,7 @@ class EmbeddingSpec(_Spec):
     column: str = "embedding"
 
 
-class ResponsesSpec(_Spec):
+class ResponsesSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The responses table, and which of its columns holds what."""
 
     path: str
@@ -49,7 +52,7 @@ class ResponsesSpec(_Spec):
     response: str = "response"
 
 
-class TasksSpec(_Spec):
+class TasksSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Task columns; read from the responses table unless `path` names a table of tasks."""
 
     path: str | None = None
@@ -60,7 +63,7 @@ class TasksSpec(_Spec):
     embedding: EmbeddingSpec | None = None
 
 
-class ParticipantsSpec(_Spec):
+class ParticipantsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Profile columns; read from the responses table unless `path` names a table of people."""
 
     path: str | None = None
@@ -69,7 +72,7 @@ class ParticipantsSpec(_Spec):
     weight: str | None = None
 
 
-class StudySpec(_Spec):
+class StudySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A study file: where the tables are and what their columns mean.
 
     Attributes:
@@ -105,8 +108,10 @@ def read_study(spec: StudySpec) -> Study:
         raise CrowdError("study.scales: name at least one scale")
     for name, scale in spec.scales.items():
         scales.check(scale, f"study.scales.{name}")
-    if len(spec.delimiter) != 1 or not spec.delimiter.isascii():
-        raise CrowdError(f"study.delimiter: {spec.delimiter!r} is not one character")
+    if len(spec.delimiter) != 1 or not spec.delimiter.isascii() or spec.delimiter in '"\r\n':
+        raise CrowdError(
+            f"study.delimiter: {spec.delimiter!r} cannot stand between cells; give one character"
+        )
     tables = _read_tables(spec)
     answers = tables["responses"]
     person_of = answers[spec.responses.participant]
@@ -146,8 +151,9 @@ def check_ballots(study: Study, where: str) -> None:
         projects = np.flatnonzero(study.tasks.scale == index)
         for k in (getattr(scale, "k", 0),):
             if k > len(projects):
-                raise CrowdError(f"study.scales.{name}: k is {k} but the ballot has "
-                                 f"{len(projects)} tasks")  # fmt: skip
+                raise CrowdError(
+                    f"study.scales.{name}: k is {k} but the ballot has {len(projects)} tasks"
+                )
         here = study.tasks.scale[study.task] == index
         voters, row = np.unique(study.person[here], return_inverse=True)
         ballots = np.full((len(voters), len(projects)), -1, np.int64)
@@ -167,13 +173,19 @@ def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
     person_id = p.participant or spec.responses.participant
     task_id = t.task or spec.responses.task
     wanted = {
-        "responses": (spec.responses.path, [spec.responses.participant, spec.responses.task,
-                                            spec.responses.response]),
-        "participants": (p.path or spec.responses.path,
-                         [person_id, *p.profile, *([p.weight] if p.weight else [])]),
-        "tasks": (t.path or spec.responses.path,
-                  [task_id, *t.attributes, *(c for c in (t.text, t.scale) if c)]),
-    }  # fmt: skip
+        "responses": (
+            spec.responses.path,
+            [spec.responses.participant, spec.responses.task, spec.responses.response],
+        ),
+        "participants": (
+            p.path or spec.responses.path,
+            [person_id, *p.profile, *([p.weight] if p.weight else [])],
+        ),
+        "tasks": (
+            t.path or spec.responses.path,
+            [task_id, *t.attributes, *(c for c in (t.text, t.scale) if c)],
+        ),
+    }
     for role, (_, names) in wanted.items():
         twice = [name for name in names if names.count(name) > 1]
         if twice:
@@ -184,8 +196,10 @@ def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
         seen.extend(name for name in names if name not in seen)
     folder = Path(spec.folder)
     if not folder.is_dir():
-        raise CrowdError(f"study.folder: no folder '{folder}' here; give the folder that holds "
-                         f"{spec.responses.path} with --data FOLDER")  # fmt: skip
+        raise CrowdError(
+            f"study.folder: no folder '{folder}' here; give the folder that holds "
+            f"{spec.responses.path} with --data FOLDER"
+        )
     loaded = {
         path: read_table(folder / path, names, missing=spec.missing, delimiter=spec.delimiter)
         for path, names in by_path.items()
@@ -204,8 +218,10 @@ def _entities(column: Column, *, own_table: bool) -> _Entities:
     if own_table and len(column.distinct) < len(column.codes):
         count = np.bincount(column.codes)
         twice = int(np.argmax(count > 1))
-        raise CrowdError(f"{column.where}: id '{column.distinct[twice]}' stands in "
-                         f"{column.rows_of(twice)}; keep one row per id")  # fmt: skip
+        raise CrowdError(
+            f"{column.where}: id '{column.distinct[twice]}' stands in "
+            f"{column.rows_of(twice)}; keep one row per id"
+        )
     order = sorted(range(len(column.distinct)), key=lambda i: _natural(column.distinct[i]))
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
@@ -219,8 +235,10 @@ def _look_up(column: Column, ids: tuple[str, ...], what: str, path: str | None) 
     position = np.array([index.get(name, -1) for name in column.distinct], np.int32)
     if np.any(position < 0):
         stray = int(np.argmax(position < 0))
-        raise CrowdError(f"{column.where}: {what} '{column.distinct[stray]}' "
-                         f"({column.rows_of(stray)}) is not in {path}")  # fmt: skip
+        raise CrowdError(
+            f"{column.where}: {what} '{column.distinct[stray]}' "
+            f"({column.rows_of(stray)}) is not in {path}"
+        )
     return position[column.codes]
 
 
@@ -233,8 +251,7 @@ def _per_entity(column: Column, entities: _Entities, what: str) -> np.ndarray:
     if len(differs):
         row = differs[0]
         entity = entities.of_row[row]
-        other = int(np.flatnonzero((entities.of_row == entity)
-                                   & (column.codes == code[entity]))[0])  # fmt: skip
+        other = int(np.flatnonzero((entities.of_row == entity) & (column.codes == code[entity]))[0])
         texts = sorted(
             (r + 2, column.distinct[column.codes[r]] if column.codes[r] >= 0 else "")
             for r in (int(row), other)
@@ -270,15 +287,19 @@ def _attribute(
             raise CrowdError(f"{column.where}: its levels in the study file repeat one")
         for i, text in enumerate(column.distinct):
             if text not in levels:
-                raise CrowdError(f"{column.where}: '{text}' ({column.rows_of(i)}) is not among its "
-                                 f"levels: {', '.join(levels)}")  # fmt: skip
+                raise CrowdError(
+                    f"{column.where}: '{text}' ({column.rows_of(i)}) is not among its "
+                    f"levels: {', '.join(levels)}"
+                )
         kind: AttributeKind = "ordinal"
     else:
         levels = tuple(sorted(column.distinct, key=_natural))
         kind = spec
     if len(levels) > 1000:
-        raise CrowdError(f"{column.where}: {len(levels):,} different levels; a {kind} attribute "
-                         f"has at most 1,000 (is '{name}' numeric, or an id?)")  # fmt: skip
+        raise CrowdError(
+            f"{column.where}: {len(levels):,} different levels; a {kind} attribute "
+            f"has at most 1,000 (is '{name}' numeric, or an id?)"
+        )
     place = np.array([levels.index(text) for text in column.distinct] + [len(levels)], np.int32)
     cells = place[code]
     if np.any(code < 0):
@@ -293,8 +314,9 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Ta
     if t.text:
         code = _per_entity(table[t.text], entities, "task")
         if np.any(code < 0):
-            raise CrowdError(f"{table[t.text].where}: task '{ids[int(np.argmax(code < 0))]}' has "
-                             "no text")  # fmt: skip
+            raise CrowdError(
+                f"{table[t.text].where}: task '{ids[int(np.argmax(code < 0))]}' has no text"
+            )
         text = tuple(table[t.text].distinct[c] for c in code)
     names = list(spec.scales)
     if t.scale:
@@ -304,12 +326,16 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Ta
             raise CrowdError(f"{column.where}: task '{ids[int(np.argmax(code < 0))]}' has no scale")
         for i, name in enumerate(column.distinct):
             if name not in names:
-                raise CrowdError(f"{column.where}: scale '{name}' ({column.rows_of(i)}) is not "
-                                 f"under study.scales: {', '.join(names)}")  # fmt: skip
+                raise CrowdError(
+                    f"{column.where}: scale '{name}' ({column.rows_of(i)}) is not "
+                    f"under study.scales: {', '.join(names)}"
+                )
         scale = np.array([names.index(name) for name in column.distinct], np.int32)[code]
     elif len(names) > 1:
-        raise CrowdError("study.tasks.scale: there are several scales, so name the column that "
-                         "says which task has which")  # fmt: skip
+        raise CrowdError(
+            "study.tasks.scale: there are several scales, so name the column that "
+            "says which task has which"
+        )
     else:
         scale = np.zeros(len(ids), np.int32)
     attributes = tuple(
@@ -325,8 +351,10 @@ def _embedding(spec: EmbeddingSpec, folder: Path, ids: tuple[str, ...]) -> np.nd
     row_of = dict(zip(own.ids, np.argsort(own.of_row), strict=True))
     absent = [name for name in ids if name not in row_of]
     if absent:
-        raise CrowdError(f"{key.where}: task '{absent[0]}' and {len(absent) - 1} more have no "
-                         "embedding; every task needs one")  # fmt: skip
+        raise CrowdError(
+            f"{key.where}: task '{absent[0]}' and {len(absent) - 1} more have no "
+            "embedding; every task needs one"
+        )
     return vectors[[row_of[name] for name in ids]]
 
 
@@ -342,8 +370,10 @@ def _participants(spec: StudySpec, table: dict[str, Column], entities: _Entities
         bad = np.isnan(weight) | (weight < 0)
         if bad.any() or weight.sum() == 0:
             who = entities.ids[int(np.argmax(bad))]
-            raise CrowdError(f"{table[p.weight].where}: participant '{who}' has no weight of 0 or "
-                             "more, or all weights are 0")  # fmt: skip
+            raise CrowdError(
+                f"{table[p.weight].where}: participant '{who}' has no weight of 0 or "
+                "more, or all weights are 0"
+            )
         weight = weight / weight.mean()
     return Participants(entities.ids, profile, weight)
 
@@ -368,7 +398,7 @@ def _answers(
                 )
         if read:
             table = np.full(len(column.distinct), np.nan)
-            table[list(read)] = list(read.values())  # type: ignore[arg-type]
+            table[list(read)] = list(read.values())
             answer[here] = table[column.codes[here]]
     present = ~np.isnan(answer)
     if not present.any():
@@ -386,5 +416,7 @@ def _refuse_repeats(
         pair = np.sort(order[at : at + 2])
         who = person_of.distinct[person_of.codes[pair[0]]]
         what = task_of.distinct[task_of.codes[pair[0]]]
-        raise CrowdError(f"{where}: participant '{who}' answers task '{what}' twice ({rows(pair)}, "
-                         f"{int(same.sum())} such pair(s)); keep one")  # fmt: skip
+        raise CrowdError(
+            f"{where}: participant '{who}' answers task '{what}' twice ({rows(pair)}, "
+            f"{int(same.sum())} such pair(s)); keep one"
+        )

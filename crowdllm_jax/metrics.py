@@ -97,19 +97,18 @@ def held_out(study: Study, split: Split) -> Humans:
             levels = scale.low + width * (np.arange(BINS) + 0.5)
         support.append(levels)
     scale_of = study.tasks.scale[tasks]
-    cell = _cells(value, scale_of[task], tuple(support))
+    cell = np.empty(len(value), np.int64)
+    for index, levels in enumerate(support):
+        here = scale_of[task] == index
+        cell[here] = _bin(value[here], levels)
     return Humans(
         split.by, tasks, person, task, value, cell, scale_of, tuple(support), tuple(edges)
     )
 
 
-def _cells(value: np.ndarray, scale: np.ndarray, support: tuple[np.ndarray, ...]) -> np.ndarray:
-    cell = np.empty(value.shape, np.int64)
-    for index, levels in enumerate(support):
-        here = scale == index
-        between = (levels[1:] + levels[:-1]) / 2
-        cell[here] = np.searchsorted(between, value[here], side="right")
-    return cell
+def _bin(value: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """The bin of each value: the one whose own value lies nearest."""
+    return np.searchsorted((support[1:] + support[:-1]) / 2, value, side="right")
 
 
 def score_crowd(humans: Humans, values: np.ndarray, model: str, seed: int) -> list[Score]:
@@ -119,11 +118,14 @@ def score_crowd(humans: Humans, values: np.ndarray, model: str, seed: int) -> li
       values: (N, T) the agents' answers to `humans.tasks`, in the scales' units.
       seed: of the split, noted in the scores; the bootstrap uses a seed of its own.
     """
-    t, k = len(humans.tasks), max(map(len, humans.support))
-    cells = _cells(values.astype(np.float64), np.broadcast_to(humans.scale, values.shape),
-                   humans.support)  # fmt: skip
-    crowd = np.bincount((np.arange(t) * k + cells).ravel(), minlength=t * k).reshape(t, k)
-
+    k = max(map(len, humans.support))
+    # Task by task: the bins of all answers at once would take more memory than the answers.
+    crowd = np.stack(
+        [
+            np.bincount(_bin(values[:, task], humans.support[scale]), minlength=k)
+            for task, scale in enumerate(humans.scale)
+        ]
+    )
     mean = values.mean(0, dtype=np.float64)
 
     def measure(weight: np.ndarray) -> dict[str, float]:
@@ -169,28 +171,36 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
         apart = np.quantile([e["pooled_wd"] for e in every], [0.025, 0.975]) / 2
         split_interval.setdefault("pooled_wd", apart)
         ceiling = {name: found[name] / 2 for name in ("mae", "rmse", "avg_wd", "pooled_wd")}
-        return ceiling | {"cs": 1 - (1 - found["cs"]) / 4, "rps": _gini(humans, weight, t, k),
-                          "variance_ratio": 1.0}  # fmt: skip
+        return ceiling | {
+            "cs": 1 - (1 - found["cs"]) / 4,
+            "rps": _gini(humans, weight, t, k),
+            "variance_ratio": 1.0,
+        }
 
     point, low, high = _bootstrap(humans, measure, times=100)
     # Resampling tasks inflates the distance of two pooled halves; its interval is over the splits.
     low["pooled_wd"], high["pooled_wd"] = split_interval.get("pooled_wd", (np.nan, np.nan))
     own = [_personal(humans, (humans.person, humans.task, humans.value))]
     person = _person_scores(humans, own)
-    # Two halves of the people, as far apart as chance puts them, halved like the others.
-    apart = []
-    for _ in range(20):
-        means = random.permutation(own[0][2])
-        apart.append(wasserstein_distance(means[: len(means) // 2], means[len(means) // 2 :]) / 2)
-    person[0]["personal_wd"] = float(np.mean(apart))
-    person[1]["personal_wd"], person[2]["personal_wd"] = np.quantile(apart, [0.025, 0.975])
+    if humans.people > 1:
+        # Two halves of the people, as far apart as chance puts them, halved like the others.
+        apart = []
+        for _ in range(20):
+            one, two = np.array_split(random.permutation(own[0][2]), 2)
+            apart.append(wasserstein_distance(one, two) / 2)
+        person[0]["personal_wd"] = float(np.mean(apart))
+        person[1]["personal_wd"], person[2]["personal_wd"] = np.quantile(apart, [0.025, 0.975])
     return _records("humans", humans, seed, point | person[0], low | person[1], high | person[2])
 
 
 def _records(
-    model: str, humans: Humans, seed: int,
-    point: dict[str, float], low: dict[str, float], high: dict[str, float],
-) -> list[Score]:  # fmt: skip
+    model: str,
+    humans: Humans,
+    seed: int,
+    point: dict[str, float],
+    low: dict[str, float],
+    high: dict[str, float],
+) -> list[Score]:
     # What cannot be measured (the spread of one person, two halves of one answer) is left out.
     return [
         Score(model, humans.by, seed, name, float(point[name]), float(low[name]), float(high[name]))
@@ -223,8 +233,15 @@ def _bootstrap(
     ]
     low, high = {}, {}
     for name in point:
-        low[name], high[name] = np.nanquantile([draw[name] for draw in draws], [0.025, 0.975])
+        low[name], high[name] = _interval([draw[name] for draw in draws])
     return point, low, high
+
+
+def _interval(draws: list[float]) -> tuple[float, float]:
+    """95% percentile interval over the draws in which there is something to measure."""
+    known = np.array(draws)[np.isfinite(draws)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def _means(humans: Humans, weight: np.ndarray) -> np.ndarray:
@@ -327,10 +344,13 @@ def _agents_in_peoples_places(humans: Humans, values: np.ndarray) -> list[Answer
     """
     rounds = max(1, min(20, len(values) // humans.people))
     return [
-        (humans.person, humans.task,
-         values[(r * humans.people + humans.person) % len(values), humans.task].astype(float))
+        (
+            humans.person,
+            humans.task,
+            values[(r * humans.people + humans.person) % len(values), humans.task].astype(float),
+        )
         for r in range(rounds)
-    ]  # fmt: skip
+    ]
 
 
 def _personal(humans: Humans, answers: Answers) -> Answers:
@@ -363,16 +383,19 @@ def _person_scores(
     random = np.random.default_rng(1)
     point = measure(np.arange(n))
     draws = [measure(random.integers(0, n, n)) for _ in range(200)]
-    low, high = np.nanquantile(draws, [0.025, 0.975], axis=0)
-    return tuple(dict(zip(PERSON_METRICS, v, strict=True)) for v in (point, low, high))  # type: ignore[return-value]
+    low, high = zip(*(_interval(list(own)) for own in zip(*draws, strict=True)), strict=True)
+    one, two, three = (dict(zip(PERSON_METRICS, v, strict=True)) for v in (point, low, high))
+    return one, two, three
 
 
 def _icc(n: np.ndarray, square: np.ndarray, mean: np.ndarray) -> float:
     """ICC(1) of an unbalanced one-way layout from each person's n, sum of squares and mean."""
     total = n.sum()
+    if total == len(n):
+        return float("nan")  # One answer each says nothing of how alike a person's answers are.
     grand = (n * mean).sum() / total
     between = (n * (mean - grand) ** 2).sum() / (len(n) - 1)
-    within = (square.sum() - (n * mean**2).sum()) / max(total - len(n), 1)
+    within = (square.sum() - (n * mean**2).sum()) / (total - len(n))
     size = (total - (n**2).sum() / total) / (len(n) - 1)
     spread = between + (size - 1) * within
     return float((between - within) / spread) if spread > 0 else 0.0

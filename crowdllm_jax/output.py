@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,16 +38,24 @@ def crowd_fingerprint(crowd: Crowd) -> str:
     """sha256 of all that a crowd's answers depend on, besides the seed."""
     digest = hashlib.sha256()
     g = crowd.generator
-    arrays = {**flatten(crowd.params), "x": crowd.x, "reference": crowd.reference,
-              "scale": crowd.task_scale, "weight": g.weight,
-              **{a.name: a.cells for a in g.attributes},
-              **{f"{i} shares": s for i, s in enumerate(g.shares)}}  # fmt: skip
+    arrays = {
+        **flatten(crowd.params),
+        "x": crowd.x,
+        "reference": crowd.reference,
+        "scale": crowd.task_scale,
+        "weight": g.weight,
+        **{a.name: a.cells for a in g.attributes},
+        **{f"{i} shares": s for i, s in enumerate(g.shares)},
+    }
     for name, array in sorted(arrays.items()):
         digest.update(
             f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).data
         )
-    digest.update(repr((crowd.config, crowd.task_ids, crowd.scales, crowd.codings,
-                        g.generator, g.smoothing)).encode())  # fmt: skip
+    digest.update(
+        repr(
+            (crowd.config, crowd.task_ids, crowd.scales, crowd.codings, g.generator, g.smoothing)
+        ).encode()
+    )
     return digest.hexdigest()
 
 
@@ -62,9 +71,13 @@ def write_population(
     """
     per_part = BLOCK * max(1, PART_ROWS // (BLOCK * len(crowd.task_ids)))
     plan = {
-        "schema": SCHEMA, "synthetic": True, "crowd": crowd_fingerprint(crowd), "seed": seed,
-        "agents": agents, "agents_per_part": per_part,
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "synthetic": True,
+        "crowd": crowd_fingerprint(crowd),
+        "seed": seed,
+        "agents": agents,
+        "agents_per_part": per_part,
+    }
     _adopt(folder, plan)
     identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
     files: dict[str, dict[str, object]] = {}
@@ -74,59 +87,93 @@ def write_population(
             names = (f"part-{number:05d}.parquet", f"agents-{number:05d}.parquet")
             if not all(_is_ours(folder / name, identity, start, count) for name in names):
                 blocks = sample_blocks(crowd, count, seed, start=start)
-                meta = {"crowdllm.plan": identity, "crowdllm.start": str(start),
-                        "crowdllm.count": str(count), "crowdllm.synthetic": "true"}  # fmt: skip
+                meta = {
+                    "crowdllm.plan": identity,
+                    "crowdllm.start": str(start),
+                    "crowdllm.count": str(count),
+                    "crowdllm.synthetic": "true",
+                }
                 _write_part(crowd, folder, names, blocks, meta)
             for name in names:
                 files[name] = _entry(folder / name)
             if on_agents is not None:
                 on_agents(start + count, agents)
         manifest = {
-            **plan, "version": __version__, "rows": agents * len(crowd.task_ids),
+            **plan,
+            "version": __version__,
+            "rows": agents * len(crowd.task_ids),
             "columns": {
-                "agent_id": "whose decision", "task_id": "the task's id",
+                "agent_id": "whose decision",
+                "task_id": "the task's id",
                 "decision": "the answer as a number of the task's scale",
             },
             "scales": {name: _scale_entry(scale) for name, scale in crowd.scales.items()},
-            "tasks": dict(zip(crowd.task_ids,
-                              [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)),
+            "tasks": dict(
+                zip(crowd.task_ids, [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)
+            ),
             "effective_sample_size": crowd.generator.effective,
             "files": files,
-        }  # fmt: skip
+        }
         write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a small file so that it appears whole or not at all."""
     temporary = path.with_name(f".tmp-{path.name}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    _sync_folder(path.parent)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CrowdError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def make_folder(folder: Path, what: str, mark: str, own: tuple[str, ...] = ()) -> None:
+    """Make a folder for a run or a population, or make sure that it is one.
+
+    Args:
+      mark: the file by which the folder is known; it is written first, but for the files in `own`.
+    Raises:
+      CrowdError: something else lies there, or the folder cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CrowdError(f"{folder}: is a file; give --out another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A run killed at its very beginning leaves a file that is not yet whole.
+        begun = {mark, f".tmp-{mark}", *own}
+        foreign = not (folder / mark).exists() and any(
+            p.name not in begun for p in folder.iterdir()
+        )
+    except OSError as error:
+        raise CrowdError(f"{folder}: cannot be used: {error.strerror}") from error
+    if foreign:
+        raise CrowdError(
+            f"{folder}: is not empty and holds no {what}; nothing was written. Give --out another "
+            "folder"
+        )
 
 
 def _adopt(folder: Path, plan: dict[str, object]) -> None:
     """Make the folder, or make sure that it holds this very population, perhaps in part."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CrowdError(f"{folder}: cannot be made: {error.strerror}") from error
     path = folder / "plan.json"
+    make_folder(folder, "population", path.name)
     if path.exists():
         try:
-            found = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            found = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+        except (OSError, msgspec.MsgspecError) as error:
             raise CrowdError(
                 f"{path}: cannot be read ({error}); write to another folder"
             ) from error
         changed = [key for key in plan if found.get(key) != plan[key]]
         if changed:
-            raise CrowdError(f"{folder}: holds another population (differs in {', '.join(changed)});"
-                             " write to another folder")  # fmt: skip
-    elif any(folder.iterdir()):
-        raise CrowdError(f"{folder}: is not empty and holds no population; nothing was written")
+            raise CrowdError(
+                f"{folder}: holds another population (differs in {', '.join(changed)});"
+                " write to another folder"
+            )
     else:
         write_whole(path, json.dumps(plan, indent=1).encode())
     for left in folder.glob(".tmp-*"):
@@ -144,14 +191,21 @@ def _is_ours(path: Path, identity: str, start: int, count: int) -> bool:
 
 
 def _write_part(
-    crowd: Crowd, folder: Path, names: tuple[str, str], blocks: Iterator[Agents],
+    crowd: Crowd,
+    folder: Path,
+    names: tuple[str, str],
+    blocks: Iterator[Agents],
     meta: dict[str, str],
-) -> None:  # fmt: skip
+) -> None:
     decision = pa.from_numpy_dtype(_decision_dtype(crowd))
     schema = pa.schema(
-        [("agent_id", pa.int64()), ("task_id", pa.dictionary(pa.int32(), pa.string())),
-         ("decision", decision)], meta,
-    )  # fmt: skip
+        [
+            ("agent_id", pa.int64()),
+            ("task_id", pa.dictionary(pa.int32(), pa.string())),
+            ("decision", decision),
+        ],
+        meta,
+    )
     people = pa.schema(
         [("agent_id", pa.int64())]
         + [(a.name, _attribute_type(a.kind)) for a in crowd.generator.attributes],
@@ -160,10 +214,15 @@ def _write_part(
     temporary = [folder / f".tmp-{name}" for name in names]
     options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
     with (
-        pq.ParquetWriter(temporary[0], schema, use_dictionary=["task_id", "decision"],
-                         column_encoding={"agent_id": "DELTA_BINARY_PACKED"}, **options) as long,
+        pq.ParquetWriter(
+            temporary[0],
+            schema,
+            use_dictionary=["task_id", "decision"],
+            column_encoding={"agent_id": "DELTA_BINARY_PACKED"},
+            **options,
+        ) as long,
         pq.ParquetWriter(temporary[1], people, **options) as profiles,
-    ):  # fmt: skip
+    ):
         for block in blocks:
             for table in _rows(crowd, block, schema):
                 long.write_table(table)
@@ -256,5 +315,7 @@ def _named_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         for left in folder.glob(".tmp-*"):
             left.unlink(missing_ok=True)
-        raise CrowdError(f"{folder}: cannot be written: {error.strerror or error}; what is whole "
-                         "stays, so the same command continues there") from error  # fmt: skip
+        raise CrowdError(
+            f"{folder}: cannot be written: {error.strerror or error}; what is whole "
+            "stays, so the same command continues there"
+        ) from error

@@ -19,7 +19,7 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.metrics import Score, held_out, score_crowd, score_humans
 from crowdllm_jax.model.crowd import Crowd, load_crowd, numbers_of, save_crowd
 from crowdllm_jax.model.cvae import CvaeConfig
-from crowdllm_jax.output import write_population, write_whole
+from crowdllm_jax.output import make_folder, write_population, write_whole
 from crowdllm_jax.population import check_scales, sample
 from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
 from crowdllm_jax.reference import Reference, make_reference
@@ -70,6 +70,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 def prepare(study: Study, config: Config, seed: int) -> Prepared:
     """Split the study, get its references, and fit the profile generator on training people."""
+    check_scales(study.tasks.ids, study.scales, study.tasks.scale)
     split = split_study(study, config.split, seed)
     features = task_features(study.tasks, identity=config.split.by == "people")
     folder = "." if isinstance(config.study, str) else config.study.folder
@@ -80,16 +81,24 @@ def prepare(study: Study, config: Config, seed: int) -> Prepared:
     profile = study.participants.profile
     rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)
     return Prepared(
-        study, split, features, reference,
+        study,
+        split,
+        features,
+        reference,
         tuple(fit_coding(attribute, people) for attribute in profile),
         fit_profiles(rows, study.participants.weight[people], config.profiles),
-    )  # fmt: skip
+    )
 
 
 def fit(
-    study: Study, config: Config, seed: int = 0, *, folder: Path | None = None,
-    progress: Progress = silent, name: str = "cvae",
-) -> tuple[Crowd, Fitted]:  # fmt: skip
+    study: Study,
+    config: Config,
+    seed: int = 0,
+    *,
+    folder: Path | None = None,
+    progress: Progress = silent,
+    name: str = "cvae",
+) -> tuple[Crowd, Fitted]:
     """Fit a crowd to the training part of a study.
 
     Args:
@@ -103,11 +112,15 @@ def fit(
 
 
 def _fit(
-    ready: Prepared, config: Config, model: CvaeConfig, seed: int, folder: Path | None,
-    progress: Progress, name: str,
-) -> tuple[Crowd, Fitted]:  # fmt: skip
+    ready: Prepared,
+    config: Config,
+    model: CvaeConfig,
+    seed: int,
+    folder: Path | None,
+    progress: Progress,
+    name: str,
+) -> tuple[Crowd, Fitted]:
     study = ready.study
-    check_scales(study.tasks.ids, study.scales, study.tasks.scale)
     everything = np.arange(len(study.tasks.ids))
     reference = unit(study, ready.reference.mean, everything).astype(np.float32)
     if model.constant_reference:
@@ -117,31 +130,53 @@ def _fit(
     answer = unit(study, study.value, study.task).astype(np.float32)
 
     def part(mask: np.ndarray) -> Data:
-        return Data(ready.x, c.astype(np.float32), reference,
-                    study.person[mask], study.task[mask], answer[mask])  # fmt: skip
+        return Data(
+            ready.x,
+            c.astype(np.float32),
+            reference,
+            study.person[mask],
+            study.task[mask],
+            answer[mask],
+        )
 
     def on_epoch(epoch: int, losses: np.ndarray) -> None:
         held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
         progress(f"fit {name} (loss {held:.3f})", epoch, config.train.epochs)
 
-    checkpoints = Checkpoints(folder / "checkpoint") if folder is not None else None
-    fitted = train_model(
-        part(ready.split.train), part(ready.split.validation), model, config.train, seed,
-        checkpoints=checkpoints, on_epoch=on_epoch,
-    )  # fmt: skip
-    if checkpoints is not None:
-        checkpoints.close()
+    kept = Checkpoints(folder / "checkpoint") if folder is not None else nullcontext()
+    with kept as checkpoints:
+        fitted = train_model(
+            part(ready.split.train),
+            part(ready.split.validation),
+            model,
+            config.train,
+            seed,
+            checkpoints=checkpoints,
+            on_epoch=on_epoch,
+        )
     crowd = Crowd(
-        model, fitted.graph, fitted.params, study.tasks.ids, study.scales, study.tasks.scale,
-        ready.x, reference, ready.codings, ready.generator,
-    )  # fmt: skip
+        model,
+        fitted.graph,
+        fitted.params,
+        study.tasks.ids,
+        study.scales,
+        study.tasks.scale,
+        ready.x,
+        reference,
+        ready.codings,
+        ready.generator,
+    )
     return crowd, fitted
 
 
 def evaluate(
-    study: Study, config: Config, crowds: dict[str, Crowd], seed: int = 0,
-    *, progress: Progress = silent,
-) -> list[Score]:  # fmt: skip
+    study: Study,
+    config: Config,
+    crowds: dict[str, Crowd],
+    seed: int = 0,
+    *,
+    progress: Progress = silent,
+) -> list[Score]:
     """Score fitted crowds on the held-out responses, beside the noise ceiling and the baselines."""
     return score_all(prepare(study, config, seed), config, crowds, seed, progress)[0]
 
@@ -176,13 +211,21 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
       CrowdError: bad data or configuration, or `out` holds something else.
     """
     folder = Path(out)
-    study = load_study(config)
-    with open_run(folder, config, study):
+    with start_run(folder, config) as study:
         fit_run(folder, config, study, progress)
         sample_run(folder, config.population.agents, config.population.seed, None, progress)
         scores = evaluate_run(folder, config, study, progress)
         report_run(folder, config, study)
     return scores
+
+
+@contextmanager
+def start_run(folder: Path, config: Config) -> Iterator[Study]:
+    """Begin or continue a run; what does not fit together is told before the folder is made."""
+    study = load_study(config)
+    prepare(study, config, 0)
+    with open_run(folder, config, study):
+        yield study
 
 
 @contextmanager
@@ -196,16 +239,7 @@ def open_run(
         other data.
     """
     if config is not None:
-        if folder.exists() and not folder.is_dir():
-            raise CrowdError(f"{folder}: is a file; give --out another folder")
-        foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists()
-        if foreign and not (folder / "config.yaml").exists():
-            raise CrowdError(f"{folder}: is not empty and holds no run; nothing was written. Give "
-                             "--out another folder")  # fmt: skip
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CrowdError(f"{folder}: cannot be made: {error.strerror}") from error
+        make_folder(folder, "run", "config.yaml", (".lock",))
     else:
         stored_config(folder)
     try:
@@ -223,8 +257,10 @@ def open_run(
         stored = load_config(path)
         if config is not None and stored != config:
             changed = ", ".join(differences(stored, config)[:5])
-            raise CrowdError(f"{folder}: holds a run of another configuration (differs in {changed});"
-                             " give --out another folder")  # fmt: skip
+            raise CrowdError(
+                f"{folder}: holds a run of another configuration (differs in {changed});"
+                " give --out another folder"
+            )
         if study is not None:
             _check_data(folder, study)
         yield stored
@@ -246,17 +282,21 @@ def _check_data(folder: Path, study: Study) -> None:
     if not path.exists():
         packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
         facts = {
-            "crowdllm_jax": __version__, "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages}, "study_sha256": own,
-        }  # fmt: skip
+            "crowdllm_jax": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+            "study_sha256": own,
+        }
         write_whole(path, json.dumps(facts, indent=1).encode())
     try:
         noted = json.loads(path.read_text())["study_sha256"]
     except (OSError, ValueError, KeyError) as error:
         raise CrowdError(f"{path}: cannot be read; give --out another folder") from error
     if noted != own:
-        raise CrowdError(f"{folder}: was made from other data (the study has changed since); give "
-                         "--out another folder")  # fmt: skip
+        raise CrowdError(
+            f"{folder}: was made from other data (the study has changed since); give "
+            "--out another folder"
+        )
 
 
 def models_of(config: Config) -> dict[str, CvaeConfig]:
@@ -280,8 +320,12 @@ def fit_run(folder: Path, config: Config, study: Study, progress: Progress = sil
             crowd, fitted = _fit(
                 ready, config, models_of(config)[name], seed, target.parent, progress, label
             )
-            losses = {"best_epoch": fitted.best_epoch, "terms": ["total", "reconstruction", "kl", "decision"],
-                      "train": fitted.history[:, 0].tolist(), "validation": fitted.history[:, 1].tolist()}  # fmt: skip
+            losses = {
+                "best_epoch": fitted.best_epoch,
+                "terms": ["total", "reconstruction", "kl", "decision"],
+                "train": fitted.history[:, 0].tolist(),
+                "validation": fitted.history[:, 1].tolist(),
+            }
             write_whole(target.parent / "losses.json", msgspec.json.encode(losses))
             unfinished = target.with_name(".tmp-crowd")
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -298,9 +342,12 @@ def sample_run(
         raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
     target = out or folder / "population"
     write_population(
-        load_crowd(source), target, agents, seed,
+        load_crowd(source),
+        target,
+        agents,
+        seed,
         lambda done, total: progress("sample", done, total),
-    )  # fmt: skip
+    )
     return target
 
 

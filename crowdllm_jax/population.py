@@ -80,9 +80,10 @@ def sample(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Agents:
         for i, a in enumerate(crowd.generator.attributes)
     )
     return Agents(
-        np.concatenate([b.ids for b in blocks]), profile,
+        np.concatenate([b.ids for b in blocks]),
+        profile,
         np.concatenate([b.answers for b in blocks]),
-    )  # fmt: skip
+    )
 
 
 def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Iterator[Agents]:
@@ -183,9 +184,15 @@ Table = tuple[jax.Array, jax.Array, jax.Array]
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _make_table(
-    graph: nnx.GraphDef, config: CvaeConfig, layout: _Layout, params: nnx.State,
-    x: jax.Array, c: jax.Array, reference: jax.Array, cut: jax.Array,
-) -> Table:  # fmt: skip
+    graph: nnx.GraphDef,
+    config: CvaeConfig,
+    layout: _Layout,
+    params: nnx.State,
+    x: jax.Array,
+    c: jax.Array,
+    reference: jax.Array,
+    cut: jax.Array,
+) -> Table:
     """Thresholds (K - 1, P, levels), and score moments (P, scores) twice, of P profiles."""
     mean, sd = score_moments(nnx.merge(graph, params), x, c, reference, config)
     levels, scores = np.array(layout.levels, int), np.array(layout.scores, int)
@@ -238,20 +245,42 @@ def _semi_implicit(crowd: Crowd):  # type: ignore[no-untyped-def]
 
     def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> np.ndarray:
         c = encode(crowd.codings, profile) if profile else np.zeros((len(ids), 0), np.float32)
-        return np.concatenate([
-            np.asarray(_draw_plain(crowd.graph, crowd.config, layout, crowd.task_scales, params,
-                                   x, reference, seed_halves(seed), split_ids(ids[i : i + 64]), c[i : i + 64]))
-            for i in range(0, len(ids), 64)
-        ])  # fmt: skip
+        return np.concatenate(
+            [
+                np.asarray(
+                    _draw_plain(
+                        crowd.graph,
+                        crowd.config,
+                        layout,
+                        crowd.task_scales,
+                        params,
+                        x,
+                        reference,
+                        seed_halves(seed),
+                        split_ids(ids[i : i + 64]),
+                        c[i : i + 64],
+                    )
+                )
+                for i in range(0, len(ids), 64)
+            ]
+        )
 
     return draw
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _draw_plain(
-    graph: nnx.GraphDef, config: CvaeConfig, layout: _Layout, task_scales: tuple[Scale, ...],
-    params: nnx.State, x: jax.Array, reference: jax.Array, seed: Pair, ids: Pair, c: jax.Array,
-) -> jax.Array:  # fmt: skip
+    graph: nnx.GraphDef,
+    config: CvaeConfig,
+    layout: _Layout,
+    task_scales: tuple[Scale, ...],
+    params: nnx.State,
+    x: jax.Array,
+    reference: jax.Array,
+    seed: Pair,
+    ids: Pair,
+    c: jax.Array,
+) -> jax.Array:
     """(N, T) answers through the network itself, a fresh belief for every decision."""
     model: Cvae = nnx.merge(graph, params)
     n, t = len(c), layout.tasks

@@ -74,7 +74,7 @@ def fit_profiles(
     values, shares = [], []
     for attribute in attributes:
         value, row = np.unique(attribute.cells, return_inverse=True)
-        share = np.bincount(row, raked, len(value))
+        share: np.ndarray = np.bincount(row, raked, len(value))
         if config.generator == "independent":
             seen = share > 0
             share = np.where(seen, np.where(seen, share, 1.0) ** (1.0 / config.temperature), 0.0)
@@ -83,9 +83,14 @@ def fit_profiles(
         values.append(value)
         shares.append(share / share.sum())
     return ProfileGenerator(
-        config.generator, config.smoothing, attributes, raked / raked.sum(),
-        tuple(values), tuple(shares), kish(raked),
-    )  # fmt: skip
+        config.generator,
+        config.smoothing,
+        attributes,
+        raked / raked.sum(),
+        tuple(values),
+        tuple(shares),
+        kish(raked),
+    )
 
 
 def kish(weight: np.ndarray) -> float:
@@ -138,8 +143,10 @@ def rake(
         have = np.bincount(attribute.cells, weight, len(target))
         empty = np.flatnonzero((have == 0) & (target > 0))
         if len(empty):
-            raise CrowdError(f"{where}: no training participant is '{attribute.levels[empty[0]]}', "
-                             "so no weights reach its share; merge the level")  # fmt: skip
+            raise CrowdError(
+                f"{where}: no training participant is '{attribute.levels[empty[0]]}', "
+                "so no weights reach its share; merge the level"
+            )
         targets.append((attribute.cells, target))
     total = weight.sum()
     raked = weight / total
@@ -155,8 +162,10 @@ def rake(
         )
         if gap < tolerance:
             return raked * total
-    raise CrowdError(f"profiles.margins: no weights fit all margins at once (gap {gap:.2g} after "
-                     f"{rounds} rounds); relax one or merge levels")  # fmt: skip
+    raise CrowdError(
+        f"profiles.margins: no weights fit all margins at once (gap {gap:.2g} after "
+        f"{rounds} rounds); relax one or merge levels"
+    )
 
 
 def recruit(generator: ProfileGenerator, seed: int, ids: np.ndarray) -> tuple[Attribute, ...]:

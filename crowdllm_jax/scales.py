@@ -208,7 +208,7 @@ def check(scale: Scale, where: str) -> None:
             words = {isinstance(level, str) for level in levels}
             if len(words) == 2:
                 fail("levels mix numbers and words; quote the numbers or drop the words")
-            if isinstance(scale, Ordinal) and words == {False} and np.any(np.diff(levels) <= 0):  # type: ignore[arg-type]
+            if isinstance(scale, Ordinal) and words == {False} and np.any(np.diff(levels) <= 0):
                 fail("numeric levels of an ordinal scale must increase")
         case Continuous(low=low, high=high):
             if not (math.isfinite(low) and math.isfinite(high) and low < high):

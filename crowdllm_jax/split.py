@@ -52,7 +52,8 @@ class Split:
 def split_study(study: Study, config: SplitConfig, seed: int) -> Split:
     """Draw a split; the same study, configuration and seed give the same one.
 
-    A larger `fraction` keeps the people of a smaller one, and the test part is the same for all.
+    The test part is the same for every `fraction`. A larger one adds people to those of a smaller
+    one, and nobody moves between training and validation.
 
     Raises:
       CrowdError: a share is out of range, or a part would be empty.
@@ -70,19 +71,19 @@ def split_study(study: Study, config: SplitConfig, seed: int) -> Split:
     random = np.random.default_rng([seed, 1])
     shuffled = random.permutation(units)
     n_test = max(1, round(config.test * len(units)))
-    n_validation = max(1, round(config.validation * len(units))) if config.validation else 0
     test = np.isin(unit, shuffled[:n_test])
     rest = shuffled[n_test:]
-    # People kept by `fraction`; under a split by people they are the ones not tested.
     pool = rest if config.by == "people" else np.unique(study.person)
     pool = np.random.default_rng([seed, 2]).permutation(pool)
     kept = pool[: max(1, round(config.fraction * len(pool)))]
     used = ~test & np.isin(study.person, kept)
     if config.by == "people":
-        n_validation = min(round(n_validation * config.fraction) or n_validation, len(kept) // 3)
-        validating = kept[:n_validation] if n_validation else kept[:0]
+        # Of the first n people kept, so many validate; two train before the first one does.
+        due = np.ceil(config.validation / (1 - config.test) * np.arange(-1, len(kept) - 1).clip(0))
+        validating = kept[np.diff(due, prepend=0) > 0]
     else:
-        validating = rest[:n_validation]
+        count = max(1, round(config.validation * len(units))) if config.validation else 0
+        validating = rest[:count]
     validation = used & np.isin(unit, validating)
     train = used & ~validation
     if not train.any():

@@ -71,14 +71,17 @@ def read_vectors(path: Path, key: str, column: str) -> tuple[Column, np.ndarray]
     table = _open(path, [key, column], ",")
     where = f"{path}: column '{column}'"
     cells = table.column(column).combine_chunks()
-    if not (pa.types.is_list(cells.type) or pa.types.is_fixed_size_list(cells.type)):
+    numbers = getattr(cells.type, "value_type", pa.null())
+    if not (pa.types.is_floating(numbers) or pa.types.is_integer(numbers)):
         raise CrowdError(f"{where}: holds {cells.type}, not a list of numbers per row")
     if cells.null_count or len(cells) == 0:
         raise CrowdError(f"{where}: {'a row is null' if len(cells) else 'no rows'}")
     lengths = np.unique(np.asarray(pc.list_value_length(cells)))
     if len(lengths) != 1 or lengths[0] < 1:
-        raise CrowdError(f"{where}: rows have different lengths ({lengths.min()} to "
-                         f"{lengths.max()}); every task needs a vector of one length")  # fmt: skip
+        raise CrowdError(
+            f"{where}: rows have different lengths ({lengths.min()} to "
+            f"{lengths.max()}); every task needs a vector of one length"
+        )
     flat = np.asarray(cells.flatten().cast(pa.float32()), np.float32)
     vectors = flat.reshape(len(cells), -1)
     bad = np.flatnonzero(~np.isfinite(vectors).all(1))
@@ -158,8 +161,12 @@ def _column(path: Path, name: str, cells: pa.ChunkedArray, missing: tuple[str, .
         small = pc.all(pc.less(pc.abs(cells), 2.0**53)).as_py()
         if whole and small:
             cells = cells.cast(pa.int64())
-    elif not (pa.types.is_integer(kind) or pa.types.is_string(kind)
-              or pa.types.is_large_string(kind) or pa.types.is_null(kind)):  # fmt: skip
+    elif not (
+        pa.types.is_integer(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_null(kind)
+    ):
         raise CrowdError(f"{where}: holds {kind}; text or numbers are needed")
     coded = cells.cast(pa.string()).combine_chunks().dictionary_encode()
     codes = np.asarray(coded.indices.fill_null(-1), np.int32)
@@ -168,5 +175,6 @@ def _column(path: Path, name: str, cells: pa.ChunkedArray, missing: tuple[str, .
     keep = np.cumsum(~absent) - 1
     # Index -1 picks the last entry of both arrays, which stands for a null.
     codes = np.where(absent[codes], -1, keep[codes]).astype(np.int32)
-    return Column(codes, tuple(t for t, gone in zip(distinct, absent[:-1], strict=True) if not gone),
-                  where)  # fmt: skip
+    return Column(
+        codes, tuple(t for t, gone in zip(distinct, absent[:-1], strict=True) if not gone), where
+    )

@@ -21,7 +21,7 @@ from crowdllm_jax.model.cvae import Cvae, CvaeConfig, draw_noise
 from crowdllm_jax.objective import cvae_loss
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Rate = Annotated[float, msgspec.Meta(gt=0)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 
 TERMS = ("total", "reconstruction", "kl", "decision")
 
@@ -78,12 +78,6 @@ class Fitted(NamedTuple):
     history: np.ndarray
 
 
-def new_model(features: int, profile: int, config: CvaeConfig, seed: int) -> Cvae:
-    if config.semi_implicit and config.noise_scale == 0:
-        raise CrowdError("model.noise_scale: a semi-implicit belief needs noise above 0")
-    return Cvae(features, profile, config, rngs=nnx.Rngs(seed))
-
-
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """Adam with one learning rate for the belief generator and one for the blender."""
 
@@ -117,14 +111,18 @@ def fit(
     Raises:
       CrowdError: the loss is not finite.
     """
-    graph, params = nnx.split(
-        new_model(train.x.shape[1], train.c.shape[1], model_config, seed), nnx.Param
-    )
+    model = Cvae(train.x.shape[1], train.c.shape[1], model_config, rngs=nnx.Rngs(seed))
+    graph, params = nnx.split(model, nnx.Param)
     optimizer = make_optimizer(config)
     state = TrainState(
-        params, optimizer.init(params), jax.tree.map(jnp.copy, params), jnp.float32(jnp.inf),
-        jnp.int32(0), jnp.int32(0), jnp.full((config.epochs, 2, len(TERMS)), jnp.nan),
-    )  # fmt: skip
+        params,
+        optimizer.init(params),
+        jax.tree.map(jnp.copy, params),
+        jnp.float32(jnp.inf),
+        jnp.int32(0),
+        jnp.int32(0),
+        jnp.full((config.epochs, 2, len(TERMS)), jnp.nan),
+    )
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
     key = jax.random.key(seed)
@@ -145,9 +143,11 @@ def fit(
         if on_epoch is not None:
             on_epoch(epoch + 1, losses)
     return Fitted(
-        graph, jax.device_get(state.best_params), int(state.best_epoch),
+        graph,
+        jax.device_get(state.best_params),
+        int(state.best_epoch),
         np.asarray(state.history)[: int(state.epoch)],
-    )  # fmt: skip
+    )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
@@ -166,9 +166,15 @@ def _epoch(
     def loss(params: nnx.State, data: Data, rows: jax.Array, weight: jax.Array, key: jax.Array):  # type: ignore[no-untyped-def]
         task, person = data.task[rows], data.person[rows]
         total, terms = cvae_loss(
-            nnx.merge(graph, params), data.x[task], data.c[person], data.reference[task],
-            data.answer[rows], weight, draw_noise(key, len(rows), model_config), model_config,
-        )  # fmt: skip
+            nnx.merge(graph, params),
+            data.x[task],
+            data.c[person],
+            data.reference[task],
+            data.answer[rows],
+            weight,
+            draw_noise(key, len(rows), model_config),
+            model_config,
+        )
         return total, jnp.stack([total, *(terms[name] for name in TERMS[1:])])
 
     def step(carry, batch):  # type: ignore[no-untyped-def]

@@ -18,12 +18,10 @@ class Blender(nnx.Module):
         return self.third(self.second(self.first(jnp.concatenate([z, c], axis=-1))))[..., 0]
 
     def folded(self) -> tuple[jax.Array, jax.Array]:
-        """The same map as one vector (L + C,) and a constant (): bias = [z; c] @ vector + constant."""
-        kernel = self.second.kernel[...] @ self.third.kernel[...]
-        vector = self.first.kernel[...] @ kernel
-        constant = (
-            self.first.bias[...] @ kernel
-            + self.second.bias[...] @ self.third.kernel[...]
-            + self.third.bias[...]
+        """The same map as a vector (L + C,) and a constant: bias = [z; c] @ vector + constant."""
+        first, second, third = (
+            layer.kernel[...] for layer in (self.first, self.second, self.third)
         )
-        return vector[:, 0], constant[0]
+        vector = first @ (second @ third)
+        origin = jnp.zeros(len(first))
+        return vector[:, 0], self(origin, origin[:0])

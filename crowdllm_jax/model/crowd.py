@@ -88,10 +88,16 @@ def save_crowd(crowd: Crowd, folder: Path) -> None:
     }
     save_arrays(folder / "arrays", arrays)
     meta = _Meta(
-        FORMAT, crowd.config, crowd.task_ids, crowd.scales, crowd.codings,
-        g.generator, g.smoothing, g.effective,
+        FORMAT,
+        crowd.config,
+        crowd.task_ids,
+        crowd.scales,
+        crowd.codings,
+        g.generator,
+        g.smoothing,
+        g.effective,
         tuple(_AttributeMeta(a.name, a.kind, a.levels) for a in g.attributes),
-    )  # fmt: skip
+    )
     (folder / "crowd.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta)))
 
 
@@ -118,11 +124,14 @@ def load_crowd(folder: Path) -> Crowd:
             for i, a in enumerate(meta.profile)
         )
         generator = ProfileGenerator(
-            meta.generator, meta.smoothing, attributes, arrays["profile.weight"],
+            meta.generator,
+            meta.smoothing,
+            attributes,
+            arrays["profile.weight"],
             tuple(arrays[f"profile.values.{i}"] for i in range(len(attributes))),
             tuple(arrays[f"profile.shares.{i}"] for i in range(len(attributes))),
             meta.effective,
-        )  # fmt: skip
+        )
         x, reference, task_scale = arrays["x"], arrays["reference"], arrays["task_scale"]
     except KeyError as error:
         raise CrowdError(f"{folder}: the array {error} is missing; fit again") from error
@@ -132,9 +141,17 @@ def load_crowd(folder: Path) -> Crowd:
     weights = {n.removeprefix("weights."): a for n, a in arrays.items() if n.startswith("weights.")}
     params = unflatten(weights, like, folder)
     return Crowd(
-        meta.config, graph, params, meta.task_ids, meta.scales, task_scale, x, reference,
-        meta.codings, generator,
-    )  # fmt: skip
+        meta.config,
+        graph,
+        params,
+        meta.task_ids,
+        meta.scales,
+        task_scale,
+        x,
+        reference,
+        meta.codings,
+        generator,
+    )
 
 
 def numbers_of(crowd: Crowd, answers: np.ndarray) -> np.ndarray:

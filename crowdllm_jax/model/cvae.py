@@ -15,7 +15,7 @@ from crowdllm_jax.model.belief import BeliefGenerator
 from crowdllm_jax.model.blender import Blender
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 
 
 class LossWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,9 +28,13 @@ class LossWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CvaeConfig(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cvae",
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="cvae",
     forbid_unknown_fields=True,
-):  # fmt: skip
+):
     """The published model (arXiv 2512.07890).
 
     Attributes:
@@ -54,6 +58,10 @@ class CvaeConfig(
     training_diversity: NotNegative = 0.25
     constant_reference: bool = False
     loss: LossWeights = LossWeights()
+
+    def __post_init__(self) -> None:
+        if self.semi_implicit and self.noise_scale == 0:
+            raise ValueError("a semi-implicit belief needs a noise_scale above 0")
 
 
 class Cvae(nnx.Module):
@@ -134,15 +142,14 @@ def score_moments(
     Returns:
       Two (P, T) arrays.
     """
-    belief, vector_constant = model.belief, model.blender.folded()
-    vector, constant = vector_constant
-    latent = belief.mean.kernel.shape[1]
-    to_z, to_c = vector[:latent], vector[latent:]
-    kernel = belief.hidden.kernel[...]
-    by_task = x @ kernel[: x.shape[1]] + belief.hidden.bias[...]
-    by_profile = c @ kernel[x.shape[1] :]
+    belief = model.belief
+    vector, constant = model.blender.folded()
+    to_z, to_c = vector[: config.latent], vector[config.latent :]
+    no_profile = jnp.zeros((len(x), c.shape[1]))
+    by_task = belief.hidden(jnp.concatenate([x, no_profile], axis=1))
+    by_profile = c @ belief.hidden.kernel[...][x.shape[1] :]
     mean_vector = belief.mean.kernel[...] @ to_z
-    mean_constant = belief.mean.bias[...] @ to_z + constant
+    mean_constant = belief.mean(jnp.zeros(config.hidden)) @ to_z + constant
 
     def one_profile(own: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
         h = nnx.elu(by_task + own)

@@ -13,9 +13,13 @@ from crowdllm_jax.tables import Column, read_table, rows
 
 
 class ColumnReference(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="column",
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="column",
     forbid_unknown_fields=True,
-):  # fmt: skip
+):
     """A table with a row per task, or several rows per task that are averaged (repeated answers).
 
     Attributes:
@@ -45,7 +49,7 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
         raise CrowdError("reference: name either `value` or `probabilities`")
     path = Path(folder) / config.path
     named = [*(n for n in (config.value, config.mass) if n), *config.probabilities]
-    table = read_table(path, [config.task, *named, *config.where])
+    table = read_table(path, list(dict.fromkeys([config.task, *named, *config.where])))
     keep = np.ones(len(table[config.task].codes), bool)
     for name, text in config.where.items():
         column = table[name]
@@ -62,8 +66,10 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
     t = len(study.tasks.ids)
     count = np.bincount(task[keep], minlength=t)
     if np.any(count == 0):
-        raise CrowdError(f"{task_of.where}: no row for task '{study.tasks.ids[int(np.argmin(count))]}'"
-                         f" ({int((count == 0).sum())} task(s) without one)")  # fmt: skip
+        raise CrowdError(
+            f"{task_of.where}: no row for task '{study.tasks.ids[int(np.argmin(count))]}'"
+            f" ({int((count == 0).sum())} task(s) without one)"
+        )
 
     def average(name: str) -> np.ndarray:
         return np.bincount(task[keep], _numbers(table[name], keep)[keep], t) / count
@@ -81,8 +87,10 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
         of_scale = keep & (study.tasks.scale[task] == index_)
         off = np.flatnonzero(of_scale & ((numbers < low) | (numbers > high)))
         if len(off):
-            raise CrowdError(f"{table[config.value].where}: {numbers[off[0]]:g} ({rows(off)}) is "
-                             f"outside the scale, {low:g} to {high:g}")  # fmt: skip
+            raise CrowdError(
+                f"{table[config.value].where}: {numbers[off[0]]:g} ({rows(off)}) is "
+                f"outside the scale, {low:g} to {high:g}"
+            )
     probs = np.zeros((t, longest))
     if count.max() == 1:
         return Reference("column", mean, None, mass)
@@ -97,18 +105,26 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
 
 
 def _from_probabilities(
-    study: Study, config: ColumnReference, path: str, probs: np.ndarray, longest: int,
+    study: Study,
+    config: ColumnReference,
+    path: str,
+    probs: np.ndarray,
+    longest: int,
     mass: np.ndarray | None,
-) -> Reference:  # fmt: skip
+) -> Reference:
     sizes = {scales.size(scale) for scale in study.scales.values()}
     if sizes != {probs.shape[1]}:
-        raise CrowdError(f"reference.probabilities: {probs.shape[1]} columns for scales of "
-                         f"{sorted(sizes)} levels; one column per level is needed")  # fmt: skip
+        raise CrowdError(
+            f"reference.probabilities: {probs.shape[1]} columns for scales of "
+            f"{sorted(sizes)} levels; one column per level is needed"
+        )
     total = probs.sum(1)
     bad = np.flatnonzero((probs < 0).any(1) | (np.abs(total - 1) > 0.02))
     if len(bad):
-        raise CrowdError(f"{path}: probabilities of task '{study.tasks.ids[bad[0]]}' sum to "
-                         f"{total[bad[0]]:.3g} or one is negative; they must sum to 1")  # fmt: skip
+        raise CrowdError(
+            f"{path}: probabilities of task '{study.tasks.ids[bad[0]]}' sum to "
+            f"{total[bad[0]]:.3g} or one is negative; they must sum to 1"
+        )
     probs = probs / total[:, None]
     mean = np.empty(len(probs))
     for index, scale in enumerate(study.scales.values()):

@@ -36,8 +36,10 @@ def fit_reference(study: Study, split: Split, config: FittedReference, x: np.nda
       CrowdError: there are no task features, or too few training tasks on a scale.
     """
     if not x.any():
-        raise CrowdError("reference.kind: fitted needs task features; give the study an embedding "
-                         "or task attributes, or use kind: marginal")  # fmt: skip
+        raise CrowdError(
+            "reference.kind: fitted needs task features; give the study an embedding "
+            "or task attributes, or use kind: marginal"
+        )
     t = len(study.tasks.ids)
     mean, count = task_means(study, split.train)
     longest = max(scales.size(scale) for scale in study.scales.values())
@@ -47,9 +49,11 @@ def fit_reference(study: Study, split: Split, config: FittedReference, x: np.nda
         here = study.tasks.scale == index
         seen = here & (count > 0)
         if seen.sum() < 2 * config.folds:
-            raise CrowdError(f"reference.kind: fitted needs at least {2 * config.folds} training "
-                             f"tasks on scale '{name}', which has {seen.sum()}; use kind: "
-                             "marginal, or fewer folds")  # fmt: skip
+            raise CrowdError(
+                f"reference.kind: fitted needs at least {2 * config.folds} training "
+                f"tasks on scale '{name}', which has {seen.sum()}; use kind: "
+                "marginal, or fewer folds"
+            )
         target = mean[:, None]
         k = scales.size(scale)
         if k:

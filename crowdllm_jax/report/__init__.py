@@ -24,10 +24,17 @@ MODELS = {
 """Every crowd that can be scored, in the scoreboard's order, as people call it."""
 
 HEADINGS = {
-    "mae": "MAE", "rmse": "RMSE", "cs": "CS", "avg_wd": "Avg. WD", "rps": "RPS",
-    "pooled_wd": "Pooled WD", "variance_ratio": "Variance ratio", "personal_sd": "Personal SD",
-    "personal_wd": "Personal WD", "icc": "ICC",
-}  # fmt: skip
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "cs": "CS",
+    "avg_wd": "Avg. WD",
+    "rps": "RPS",
+    "pooled_wd": "Pooled WD",
+    "variance_ratio": "Variance ratio",
+    "personal_sd": "Personal SD",
+    "personal_wd": "Personal WD",
+    "icc": "ICC",
+}
 
 
 def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, float, float]]]]:
@@ -55,9 +62,14 @@ def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, fl
 
 
 def render(
-    study: Study, config: Any, scores: list[Score], humans: Humans, answers: np.ndarray,
-    losses: dict[str, dict[str, Any]], facts: dict[str, str],
-) -> str:  # fmt: skip
+    study: Study,
+    config: Any,
+    scores: list[Score],
+    humans: Humans,
+    answers: np.ndarray,
+    losses: dict[str, dict[str, Any]],
+    facts: dict[str, str],
+) -> str:
     """The page.
 
     Args:
@@ -69,10 +81,12 @@ def render(
 
     seeds = sorted({score.seed for score in scores})
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("crowdllm_jax.report", "."), autoescape=True,
-        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    by_name = {name: scale for name, scale in study.scales.items()}
+        loader=jinja2.PackageLoader("crowdllm_jax.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
     return environment.get_template("page.html").render(
         study=study.name,
         description=describe(study),
@@ -86,7 +100,7 @@ def render(
         histograms=figures.histograms(study, humans, answers),
         means=figures.means(study, humans, answers),
         curves=figures.curves(losses),
-        ballots=any(scales.is_ballot(scale) for scale in by_name.values()),
+        ballots=any(scales.is_ballot(scale) for scale in study.scales.values()),
         config=dump_config(config),
         facts=facts,
     )

@@ -17,9 +17,13 @@ from crowdllm_jax.study import Study
 HUMAN, CROWD = "#4d4d4d", "#0072b2"
 SHOWN = 12
 STYLE = {
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none",
-    "svg.hashsalt": "crowdllm", "font.family": "sans-serif",
-}  # fmt: skip
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "crowdllm",
+    "font.family": "sans-serif",
+}
 
 
 def histograms(study: Study, humans: Humans, answers: np.ndarray) -> str:
@@ -39,15 +43,22 @@ def histograms(study: Study, humans: Humans, answers: np.ndarray) -> str:
     rows = -(-len(shown) // columns)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.9 * columns, 2.35 * rows), layout="constrained")
-        for axes, place in zip(figure.subplots(rows, columns, squeeze=False).flat, range(rows * columns), strict=True):  # fmt: skip
+        for axes, place in zip(
+            figure.subplots(rows, columns, squeeze=False).flat, range(rows * columns), strict=True
+        ):
             if place >= len(shown):
                 axes.set_visible(False)
                 continue
             task = shown[place]
             _histogram(axes, study, humans, answers[:, task], int(task), int(count[task]))
         handles = [mpl.patches.Patch(color=HUMAN), mpl.patches.Patch(color=CROWD)]
-        figure.legend(handles, ["held-out humans", "crowd"], loc="outside upper center", ncols=2,
-                      frameon=False)  # fmt: skip
+        figure.legend(
+            handles,
+            ["held-out humans", "crowd"],
+            loc="outside upper center",
+            ncols=2,
+            frameon=False,
+        )
         return _svg(figure, "Share of each answer, held-out humans and crowd, per task")
 
 
@@ -62,7 +73,8 @@ def _histogram(
         at = np.arange(len(levels))
         labels = [str(level) for level in scales.written(scale)]
     else:
-        between = np.linspace(*scales.values(scale), 11)
+        low, high = scales.values(scale)
+        between = np.linspace(low, high, 11)
         at = np.arange(10)
         labels = [f"{edge:g}" for edge in between[:-1]]
     for values, shift, colour in ((people, -0.2, HUMAN), (crowd, 0.2, CROWD)):
@@ -95,7 +107,14 @@ def means(study: Study, humans: Humans, answers: np.ndarray) -> str:
             low, high = humans.edges[index]
             dense = here.sum() > 40
             axes.plot([low, high], [low, high], color="#bbbbbb", lw=1, zorder=0)
-            axes.scatter(human[here], crowd[here], s=10 if dense else 22, color=CROWD, alpha=0.5 if dense else 0.9, lw=0)  # fmt: skip
+            axes.scatter(
+                human[here],
+                crowd[here],
+                s=10 if dense else 22,
+                color=CROWD,
+                alpha=0.5 if dense else 0.9,
+                lw=0,
+            )
             varied = here.sum() > 2 and np.ptp(human[here]) > 0 and np.ptp(crowd[here]) > 0
             r = f", r = {pearsonr(human[here], crowd[here])[0]:.2f}" if varied else ""
             axes.set_title(
@@ -125,7 +144,13 @@ def curves(losses: dict[str, dict[str, Any]]) -> str:
                     values = np.array(
                         [[np.nan if v is None else v for v in row] for row in own[part]]
                     )
-                    axes.plot(np.arange(1, len(values) + 1), values[:, place], style, color=colours[name], label=f"{name}, {part}")  # fmt: skip
+                    axes.plot(
+                        np.arange(1, len(values) + 1),
+                        values[:, place],
+                        style,
+                        color=colours[name],
+                        label=f"{name}, {part}",
+                    )
                 if own["best_epoch"]:
                     axes.axvline(own["best_epoch"], color=colours[name], lw=0.6, alpha=0.6)
             axes.set_title(term, fontsize=9, loc="left")

@@ -1,0 +1,70 @@
+"""Fixtures that several files share."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+# Before JAX starts: the suite runs on the CPU wherever it is.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from synthetic import EVERY_SCALE, make_study, write_config
+
+from crowdllm_jax import pipeline
+from crowdllm_jax.config import Config
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.cvae import CvaeConfig
+from crowdllm_jax.split import SplitConfig
+from crowdllm_jax.study import Study
+from crowdllm_jax.train import TrainConfig
+
+# The same examples in every run, and no deadline: the first example may compile a program.
+settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("suite")
+
+TINY = Config(
+    study="anes96",
+    split=SplitConfig(by="people", test=0.25, validation=0.2),
+    model=CvaeConfig(hidden=8, latent=2),
+    train=TrainConfig(epochs=2, batch_size=64),
+)
+
+
+@pytest.fixture
+def tiny() -> Config:
+    """A configuration that trains in a moment (its study is not read)."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def mixed_study() -> Study:
+    """Four tasks on each kind of scale that the published model answers."""
+    return make_study(EVERY_SCALE)
+
+
+@pytest.fixture(scope="session")
+def mixed_crowd(mixed_study: Study) -> Crowd:
+    """A crowd on every kind of scale, with weights large enough that profiles matter."""
+    crowd, _ = pipeline.fit(mixed_study, TINY)
+    return dataclasses.replace(crowd, params=_louder(crowd.params))
+
+
+@pytest.fixture(scope="session")
+def rating_crowd() -> Crowd:
+    """A crowd on one scale of ratings."""
+    crowd, _ = pipeline.fit(make_study(), TINY)
+    return dataclasses.replace(crowd, params=_louder(crowd.params))
+
+
+def _louder(params):
+    import jax
+
+    return jax.tree.map(lambda leaf: np.asarray(leaf) * 1.5 + 0.05, params)
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """The configuration of a small study, with its table, in a folder of its own."""
+    return write_config(tmp_path / "input")

@@ -1,0 +1,117 @@
+"""Configurations: what YAML means here, overrides, and the way back."""
+
+import msgspec
+import pytest
+from synthetic import write_config, write_study
+
+from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study import fingerprint
+
+
+def load(tmp_path, text: str, *overrides: str) -> Config:
+    (tmp_path / "c.yaml").write_text(text)
+    return load_config(tmp_path / "c.yaml", overrides)
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "1E-3", ".001"])
+def test_small_numbers_are_numbers(tmp_path, text):
+    """YAML 1.1 reads 1e-3 as a text."""
+    config = load(tmp_path, f"study: anes96\ntrain: {{learning_rate: {text}}}\n")
+    assert config.train.learning_rate == 0.001
+    assert load(tmp_path, "study: anes96", f"train.learning_rate={text}") == config
+
+
+def test_words_stay_words(tmp_path):
+    """YAML 1.1 reads on, off, yes and no as truth values, and 1:30 as ninety."""
+    levels = ["on", "off", "yes", "no", "y", "1:30"]
+    config = load(
+        tmp_path,
+        "study:\n  responses: {path: r.csv}\n  scales:\n"
+        f"    mood: {{kind: nominal, levels: [{', '.join(levels)}]}}\n",
+    )
+    assert config.study.scales["mood"].levels == tuple(levels)
+
+
+def test_numbers_keep_their_kind(tmp_path):
+    config = load(
+        tmp_path,
+        "study:\n  responses: {path: r.csv}\n  scales: {s: {kind: ordinal, levels: [1, 2.5, 010]}}",
+    )
+    # YAML 1.2 has no octal numbers without an o.
+    assert config.study.scales["s"].levels == (1, 2.5, 10)
+
+
+def test_truth_values(tmp_path):
+    assert load(tmp_path, "study: anes96", "model.semi_implicit=true").model.semi_implicit
+    with pytest.raises(CrowdError, match=r"model\.semi_implicit"):
+        load(tmp_path, "study: anes96", "model.semi_implicit=on")
+
+
+def test_overrides_make_what_is_absent(tmp_path):
+    config = load(tmp_path, "study: anes96", "split.by=people", "seeds=3", "reference.kind=fitted",
+                  "reference.folds=2", "split.test=0.5", "split.test=0.4")  # fmt: skip
+    assert (config.split.by, config.seeds, config.split.test) == ("people", 3, 0.4)
+    assert config.reference.folds == 2
+
+
+def test_a_dumped_configuration_reads_back(tmp_path, config_file):
+    for config in (
+        load_config(config_file),
+        load(tmp_path, "study: anes96", "profiles.margins={education: {a: 0.5}}", "seeds=7"),
+    ):
+        assert load(tmp_path, dump_config(config)) == config
+
+
+def test_defaults_are_written_out(tmp_path):
+    text = dump_config(load(tmp_path, "study: anes96"))
+    for key in ("learning_rate", "noise_scale", "patience", "smoothing", "kind: marginal"):
+        assert key in text
+
+
+def test_differences_name_dotted_keys(tmp_path):
+    one = load(tmp_path, "study: anes96")
+    other = load(tmp_path, "study: anes96", "train.epochs=3", "reference.kind=fitted")
+    assert differences(one, one) == []
+    assert differences(one, other) == ["reference.folds", "reference.kind", "train.epochs"]
+
+
+def test_data_replaces_the_folder(tmp_path):
+    path = write_config(tmp_path / "input")
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (path.parent / "responses.csv").rename(moved / "responses.csv")
+    config = load_config(path, data=str(moved))
+    assert config.study.folder == str(moved)
+    study = load_study(config)
+    for file in (path, path.with_name("study.yaml")):
+        assert fingerprint(load_study(file, str(moved))) == fingerprint(study)
+
+
+def test_data_of_a_study_that_comes_along(tmp_path):
+    (tmp_path / "c.yaml").write_text("study: anes96")
+    with pytest.raises(CrowdError, match="comes with the package"):
+        load_config(tmp_path / "c.yaml", data=".")
+
+
+def test_studies_load_from_every_kind_of_file(tmp_path):
+    (tmp_path / "c.yaml").write_text("study: anes96")
+    assert load_study(tmp_path / "c.yaml").name == "anes96"
+    assert load_study(write_study(tmp_path / "input")).name == "demo"
+
+
+def test_every_part_of_a_configuration_refuses_unknown_keys():
+    """A struct somewhere below that forgot to would swallow a typing error."""
+    seen, waiting = set(), [msgspec.inspect.type_info(Config)]
+    while waiting:
+        info = waiting.pop()
+        if isinstance(info, msgspec.inspect.StructType) and info.cls not in seen:
+            seen.add(info.cls)
+            assert info.forbid_unknown_fields, info.cls
+            assert info.cls.__struct_config__.frozen, info.cls
+            waiting += [field.type for field in info.fields]
+        elif isinstance(info, msgspec.inspect.UnionType):
+            waiting += info.types
+        elif isinstance(info, msgspec.inspect.DictType):
+            waiting.append(info.value_type)
+    assert len(seen) > 15
