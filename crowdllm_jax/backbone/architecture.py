@@ -14,7 +14,12 @@ from crowdllm_jax.errors import CrowdError
 
 # Keys that the families leave out of config.json when they equal the family's default, which is
 # not the same in all of them (Gemma ties its embeddings, Llama does not).
-_LLAMA = {"rope_theta": 1e4, "tie_word_embeddings": False, "hidden_act": "silu"}
+_LLAMA = {
+    "rope_theta": 1e4,
+    "tie_word_embeddings": False,
+    "hidden_act": "silu",
+    "max_position_embeddings": 2048,
+}
 _GEMMA = {
     "rope_theta": 1e4,
     "tie_word_embeddings": True,
@@ -25,12 +30,13 @@ _GEMMA = {
     "head_dim": 256,
     "rms_norm_eps": 1e-6,
     "sliding_window": 4096,
+    "max_position_embeddings": 8192,
 }
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": _LLAMA,
-    "mistral": _LLAMA | {"sliding_window": 4096},
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA | {"head_dim": 128},
+    "mistral": _LLAMA | {"sliding_window": 4096, "max_position_embeddings": 131072},
+    "qwen2": _LLAMA | {"max_position_embeddings": 32768},
+    "qwen3": _LLAMA | {"max_position_embeddings": 32768, "head_dim": 128},
     "gemma2": _GEMMA | {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
     "gemma3_text": _GEMMA
     | {
@@ -38,6 +44,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "rope_local_base_freq": 1e4,
         "vocab_size": 262208,
         "sliding_window_pattern": 6,
+        "max_position_embeddings": 131072,
     },
 }
 _ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
@@ -69,7 +76,7 @@ class Rope:
 @dataclass(frozen=True)
 class Architecture:
     """A decoder's shape and arithmetic. `windows` and `ropes` hold one entry per layer; a window
-    of None lets a token see everything before it."""
+    of None lets a token see everything before it. `context` is the longest text in tokens."""
 
     family: str
     vocab: int
@@ -84,6 +91,7 @@ class Architecture:
     windows: tuple[int | None, ...]
     ropes: tuple[Rope, ...]
     tied: bool
+    context: int
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
@@ -147,6 +155,7 @@ def read_architecture(config: Mapping[str, Any], where: str = "config.json") -> 
         windows=tuple(c.integer("sliding_window") if k == _LAYER_TYPES[1] else None for k in kinds),
         ropes=_ropes(c, family, kinds),
         tied=bool(c["tie_word_embeddings"]),
+        context=c.integer("max_position_embeddings"),
         qkv_bias=bias or family == "qwen2",  # Qwen2 has them without saying so
         out_bias=bias and family != "qwen2",
         mlp_bias=family == "llama" and bool(c.get("mlp_bias")),

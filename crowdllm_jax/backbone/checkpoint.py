@@ -256,11 +256,17 @@ def locate(source: str | Path, revision: str | None = None) -> tuple[Path, str |
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The folder's fast tokenizer (character offsets are needed, which slow ones lack)."""
-    from transformers import AutoTokenizer
+    """The folder's fast tokenizer (character offsets are needed, which slow ones lack).
 
+    tokenizer.json is taken at its word: AutoTokenizer goes by the model type and, for Qwen 2 for
+    one, replaces the file's own pre-tokenizer.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    exact = (folder / "tokenizer.json").exists()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        kind = PreTrainedTokenizerFast if exact else AutoTokenizer
+        tokenizer = kind.from_pretrained(str(folder))
     except Exception as error:  # missing, damaged or of an unknown class
         raise CrowdError(f"{folder}: the tokenizer cannot be loaded ({error})") from None
     if not tokenizer.is_fast:

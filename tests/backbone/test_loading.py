@@ -9,11 +9,19 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+import vocabularies
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from crowdllm_jax.backbone.architecture import read_architecture
-from crowdllm_jax.backbone.checkpoint import fingerprint, load, load_weights, locate, read_json
+from crowdllm_jax.backbone.checkpoint import (
+    fingerprint,
+    load,
+    load_tokenizer,
+    load_weights,
+    locate,
+    read_json,
+)
 from crowdllm_jax.errors import CrowdError
 
 
@@ -174,6 +182,21 @@ def test_the_host_holds_one_tensor_at_a_time(tmp_path):
     tracemalloc.stop()
     matrix, stack = 4 * 32 * 1024, 4 * 32 * 1024 * 64
     assert matrix < peak < stack / 4
+
+
+@pytest.mark.parametrize("family", ["llama2", "qwen2", "qwen3", "gemma2"])
+def test_the_tokenizer_is_the_one_in_the_file(tmp_path, family):
+    families.make(family, tmp_path)
+    wanted = vocabularies.save(vocabularies.sentencepiece(), tmp_path, vocabularies.CHAT)
+    found = load_tokenizer(tmp_path)
+    text = "How offensive ?\n- 10 strongly\n"
+    assert found(text)["input_ids"] == wanted(text)["input_ids"]
+    assert (found.chat_template, found.bos_token) == (vocabularies.CHAT, "<s>")
+
+
+def test_a_missing_tokenizer_is_told(folder):
+    with pytest.raises(CrowdError, match="the tokenizer cannot be loaded"):
+        load(folder)
 
 
 def test_fingerprint_follows_the_weights(folder):
