@@ -25,7 +25,7 @@ from crowdllm_jax.reference.cache import Answer, Cache, Key, Scored, assemble
 
 _BUCKET = 32  # lengths are rounded up to a multiple of this many tokens
 LOW_MASS = 0.5  # below it the model mostly answers something else: the caller is warned
-_PARAMETERS = (("readout", "option tokens, renormalised; mean of the task's hidden states"),)
+_PARAMETERS = '{"method": "packed options"}'  # to be changed with what an answer means
 
 
 class Rows(NamedTuple):

@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -49,12 +48,11 @@ class Key:
     prompt: str
     task: str
     options: tuple[str, ...]
-    parameters: tuple[tuple[str, Any], ...]
+    parameters: str  # a JSON object
 
     def columns(self) -> tuple[str, ...]:
         options = json.dumps(self.options, ensure_ascii=False)
-        parameters = json.dumps(dict(self.parameters), sort_keys=True, ensure_ascii=False)
-        return (self.model, self.revision, self.prompt, self.task, options, parameters)
+        return (self.model, self.revision, self.prompt, self.task, options, self.parameters)
 
     @property
     def digest(self) -> str:
@@ -123,9 +121,7 @@ class Cache:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Writers wait for each other. The connection is shared by an endpoint's threads,
-            # which are kept apart by the caller.
-            self._db = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
+            self._db = sqlite3.connect(self.path, timeout=60)  # seconds that writers wait
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _VERSION):
                 raise CrowdError(
