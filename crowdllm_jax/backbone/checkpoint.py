@@ -127,7 +127,7 @@ def load_weights(
             table = _POST_NORM_LAYER if a.post_norms else _LAYER
             sources = [f"{root}layers.{i}.{table[name]}" for i in range(a.layers)]
             read.update(sources)
-            return _stack(files, sources, leaf, sharding)
+            return stack(files, sources, leaf, sharding)
 
         flat = nnx.to_flat_state(weights)
         filled = [(p, leaf.replace(fill(p, leaf.get_value()))) for p, leaf in flat]
@@ -147,7 +147,7 @@ def _tensor_name(name: str, root: str, files: "Tensors") -> str:
     return root + {"embed": "embed_tokens.weight", "norm": "norm.weight"}[name]
 
 
-def _stack(
+def stack(
     files: "Tensors", sources: list[str], leaf: jax.ShapeDtypeStruct, sharding: Any
 ) -> jax.Array:
     """One layer after another into one donated buffer: the host holds a single layer's tensor."""

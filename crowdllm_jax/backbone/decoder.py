@@ -81,7 +81,7 @@ class Block(nnx.Module):
         mixed, made = self._attend(self._norm("attn_norm", x_BxSxD), turn, masks, prefix)
         x_BxSxD += self._norm("attn_post_norm", mixed) if a.post_norms else mixed
         h_BxSxD = self._norm("mlp_norm", x_BxSxD)
-        gate = _ACTIVATE[a.activation](self._linear("gate", h_BxSxD))
+        gate = ACTIVATE[a.activation](self._linear("gate", h_BxSxD))
         mixed = self._linear("down", gate * self._linear("up", h_BxSxD))
         x_BxSxD += self._norm("mlp_post_norm", mixed) if a.post_norms else mixed
         return x_BxSxD, made
@@ -206,7 +206,7 @@ class Decoder(nnx.Module):
         return _rms(x_BxSxD, self.norm[...], a), made
 
 
-_ACTIVATE = {
+ACTIVATE = {
     "silu": jax.nn.silu,
     "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
