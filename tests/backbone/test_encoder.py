@@ -14,7 +14,7 @@ import vocabularies as v
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from crowdllm_jax.backbone.encoder import embed, load_encoder, run_texts
+from crowdllm_jax.backbone.encoder import Encoder, embed, load_encoder, run_texts
 from crowdllm_jax.errors import CrowdError
 
 TEXTS = ["How offensive is this comment ?", "fools", "agree " * 20, "The new park costs 1250 euros"]

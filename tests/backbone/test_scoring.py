@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import families
@@ -50,9 +51,9 @@ def pair(request, tmp_path_factory):
         yield model, load(folder, dtype="float32")
 
 
-def brute_force(model, backbone, questions):
+def brute_force(model, backbone, questions, prompt):
     """Each option alone behind its whole prompt: log-probabilities and the task's embedding."""
-    for e in encode(backbone.tokenizer, PROMPT, questions):
+    for e in encode(backbone.tokenizer, prompt, questions):
         logps = []
         for option in e.options:
             with torch.no_grad():
@@ -65,8 +66,8 @@ def brute_force(model, backbone, questions):
         yield np.array(logps), out.hidden_states[-1][0, begin:end].mean(0).numpy()
 
 
-def check(model, backbone, questions, scored):
-    for t, (logp, embedding) in enumerate(brute_force(model, backbone, questions)):
+def check(model, backbone, questions, scored, prompt=PROMPT):
+    for t, (logp, embedding) in enumerate(brute_force(model, backbone, questions, prompt)):
         p, k = np.exp(logp), len(logp)
         np.testing.assert_allclose(scored.probs[t, :k], p / p.sum(), rtol=0, atol=1e-4)
         assert (scored.probs[t, k:] == 0).all()
@@ -100,6 +101,14 @@ def test_plain_tasks_share_the_instructions(pair, monkeypatch):
     ]
     monkeypatch.setattr(scoring, "_BUCKET", 8)
     check(model, backbone, questions, scoring.score(backbone, questions, PROMPT))
+
+
+def test_equal_prompts_keep_a_token_to_read_from(pair):
+    """Where options are not listed, two questions may differ in nothing but them."""
+    model, backbone = pair
+    prompt = Prompt(user=PROMPT.user.replace("{options}", ""), persona=PROMPT.persona)
+    twice = [PERSONAS[0], replace(PERSONAS[0], options=("3", "4"), values=(3, 4))]
+    check(model, backbone, twice, scoring.score(backbone, twice, prompt), prompt)
 
 
 @pytest.fixture(scope="module")

@@ -384,6 +384,14 @@ def test_a_budget_that_runs_out_stops_the_run(serve):
     assert Counter(p.kind for p in asked.problems) == {"not asked": 5}
 
 
+def test_calls_under_way_count_against_the_budget():
+    gate = transport.Gate(budget=2.5)
+    gate.enter(1.0)
+    gate.enter(1.0)
+    with pytest.raises(transport.StoppedError, match=r"budget \(2\.5 USD\)"):
+        gate.enter(1.0)
+
+
 def test_max_calls_counts_every_try(serve):
     server = serve(lambda body, n: b"{")
     asked = ask(endpoint(server, max_calls=5, samples=1, concurrency=1), tasks(9), PROMPT)
