@@ -61,7 +61,8 @@ _FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 @dataclass(frozen=True)
 class Backbone:
     """A loaded decoder: `graph` and `weights` are what `nnx.split` gives. `name` and `revision`
-    identify it in a cache; `tokenizer` is transformers' own. `mesh` is None on a single device."""
+    (a commit, or a hash of a local folder's files) identify it in a cache wherever it lies;
+    `tokenizer` is transformers' own. `mesh` is None on a single device."""
 
     name: str
     revision: str
@@ -98,7 +99,7 @@ def load(
     tokenizer = load_tokenizer(folder)
     graph, weights = load_weights(folder, architecture, jnp.dtype(dtype), mesh)
     return Backbone(
-        name=str(source),
+        name=str(source) if commit else folder.resolve().name,
         revision=f"{commit or fingerprint(folder)}:{dtype}",
         architecture=architecture,
         tokenizer=tokenizer,

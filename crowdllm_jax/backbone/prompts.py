@@ -16,6 +16,9 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 
 _MARK, _REPLY = "\ue000message\ue000", "\ue000reply\ue000"  # private-use characters: no one's text
+# Some templates (Llama 3.2) write today's date into the prompt unless they are given one; then
+# tomorrow's answers would differ and no cached one be found. This is their own fallback.
+_DATE = "26 Jul 2024"
 _CHUNK = 256  # questions encoded at once: the tokenizer's threads stay busy, memory stays small
 
 
@@ -200,7 +203,11 @@ def _render(tokenizer: Any, messages: list[dict[str, str]], cue: bool) -> str:
     try:
         return str(
             tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=cue, enable_thinking=False
+                messages,
+                tokenize=False,
+                add_generation_prompt=cue,
+                enable_thinking=False,
+                date_string=_DATE,
             )
         )
     except Exception as error:  # jinja's errors, and those that templates raise themselves

@@ -199,6 +199,18 @@ def test_a_missing_tokenizer_is_told(folder):
         load(folder)
 
 
+def test_a_local_model_is_known_by_its_content(tmp_path):
+    """Moved to another folder of the same name, it still finds its cached answers."""
+    revisions = []
+    for place in ("here", "there"):
+        families.make("llama2", tmp_path / place / "tiny", vocab_size=160)
+        vocabularies.save(vocabularies.sentencepiece(), tmp_path / place / "tiny")
+        loaded = load(tmp_path / place / "tiny")
+        assert loaded.name == "tiny"
+        revisions.append(loaded.revision)
+    assert revisions[0] == revisions[1] != load(tmp_path / "here/tiny", dtype="float32").revision
+
+
 def test_fingerprint_follows_the_weights(folder):
     before = fingerprint(folder)
     assert fingerprint(folder) == before

@@ -47,6 +47,11 @@ def test_a_template_that_ends_in_a_think_block_has_it_closed():
     assert encoded.text.endswith("<|assistant|><think>\n\n</think>\n\n")
 
 
+def test_a_template_that_writes_the_date_gets_a_fixed_one():
+    chat = "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }} " + v.CHAT
+    assert one(v.wrap(v.bytelevel(), chat)).text.startswith("26 Jul 2024 <s>")
+
+
 def test_options_that_begin_others_get_an_end():
     question = Question("How many?", ("1", "10"), (1, 10))
     plain = v.wrap(v.bytelevel())
