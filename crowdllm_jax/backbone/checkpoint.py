@@ -187,10 +187,13 @@ class Tensors:
         if index.exists():
             listed = read_json(index).get("weight_map", {})
             shards = sorted({folder / f for f in listed.values()})
+        elif (folder / "model.safetensors").exists():
+            shards = [folder / "model.safetensors"]
         else:
-            shards = sorted(folder.glob("*.safetensors"))
-        if not shards:
-            raise CrowdError(f"{folder}: no safetensors; convert the checkpoint to safetensors")
+            raise CrowdError(
+                f"{folder}: neither model.safetensors nor its index; convert the checkpoint to "
+                "safetensors with transformers' save_pretrained"
+            )
         self.names: dict[str, Path] = {}
         for shard in shards:
             try:
@@ -247,7 +250,12 @@ def locate(source: str | Path, revision: str | None = None) -> tuple[Path, str |
     from huggingface_hub import snapshot_download
 
     try:
-        found = snapshot_download(str(source), revision=revision, allow_patterns=list(_FILES))
+        found = snapshot_download(
+            str(source),
+            revision=revision,
+            allow_patterns=list(_FILES),
+            ignore_patterns=["consolidated*", "original/*"],  # the same weights, again
+        )
     except Exception as error:  # the hub client raises many kinds; all mean "not available"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CrowdError(

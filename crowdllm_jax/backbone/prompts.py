@@ -143,6 +143,11 @@ def encode(tokenizer: Any, prompt: Prompt, questions: Sequence[Question]) -> Ite
                 for j, (left, right) in enumerate(whole["offset_mapping"][i])
                 if left < ends and right > begins and right > left
             ]
+            if not own:
+                raise CrowdError(
+                    f"question {shorten(question.text)!r}: this model's tokenizer drops the whole "
+                    "text; give the task a text it can read"
+                )
             shift = len(frame.start)
             yield Encoded(
                 text=texts[i],

@@ -6,7 +6,6 @@ however many tasks it has. Questions that begin alike share that beginning: pers
 task share the task, and plain tasks share the instructions in front of them.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -21,10 +20,9 @@ from crowdllm_jax.backbone.checkpoint import Backbone
 from crowdllm_jax.backbone.decoder import Prefix
 from crowdllm_jax.backbone.prompts import DEFAULT, Encoded, Prompt, Question, encode, shorten
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.cache import Answer, Cache, Key, Scored, assemble
+from crowdllm_jax.reference.cache import Answer, Cache, Key, Scored, assemble, warn_low_mass
 
 _BUCKET = 32  # lengths are rounded up to a multiple of this many tokens
-LOW_MASS = 0.5  # below it the model mostly answers something else: the caller is warned
 _PARAMETERS = '{"method": "packed options"}'  # to be changed with what an answer means
 
 
@@ -58,7 +56,7 @@ def score(
         batch: rows per forward pass.
         cache: answers are looked up and kept here after every batch, so that an interrupted call
             resumes; without it they live in memory only.
-        progress: called with (answered, all) after every batch.
+        progress: called with (answered, all), of distinct questions, after every batch.
 
     Raises:
         CrowdError: a prompt does not fit the model (see `prompts.encode`), is longer than its
@@ -76,6 +74,7 @@ def score(
         for q, e in zip(questions, encoded, strict=True)
     ]
     known: dict[Key, Answer] = {}
+    distinct = len(set(keys))
 
     def look_up(some: Sequence[Key]) -> None:
         if cache is not None:
@@ -84,7 +83,7 @@ def score(
 
     def report() -> None:
         if progress is not None:
-            progress(sum(k in known for k in keys), len(keys))
+            progress(len(known), distinct)
 
     look_up(keys)
     report()
@@ -109,7 +108,7 @@ def score(
                 cache.put(fresh)
             report()
     scored = assemble(questions, [known[k] for k in keys])
-    _warn_low_mass(questions, scored)
+    warn_low_mass(questions, scored)
     return scored
 
 
@@ -257,16 +256,3 @@ def _answers(
             )
         )
     return answers
-
-
-def _warn_low_mass(questions: Sequence[Question], scored: Scored) -> None:
-    low = np.flatnonzero(scored.mass < LOW_MASS)
-    if low.size:
-        worst = int(np.nanargmin(scored.mass))
-        warnings.warn(
-            f"{low.size} of {len(questions)} questions: the options hold less than "
-            f"{LOW_MASS:.0%} of the model's probability (lowest {scored.mass[worst]:.2g}, "
-            f"{shorten(questions[worst].text)!r}); the model would rather say something else, "
-            "so review the template",
-            stacklevel=3,
-        )

@@ -10,15 +10,17 @@ and an edited prompt never meets an old answer. The table is plain text for peop
 import hashlib
 import json
 import sqlite3
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from crowdllm_jax.backbone.prompts import Question
+from crowdllm_jax.backbone.prompts import Question, shorten
 from crowdllm_jax.errors import CrowdError
 
+LOW_MASS = 0.5  # below it the model mostly answers something else: the caller is warned
 _VERSION = 1
 _TABLE = """
 CREATE TABLE IF NOT EXISTS reference (
@@ -109,6 +111,20 @@ def assemble(questions: Sequence[Question], answers: Sequence[Answer | None]) ->
         if answer is not None and answer.embedding is not None:
             embedding[t] = answer.embedding
     return Scored(probs, mass, mean, embedding)
+
+
+def warn_low_mass(questions: Sequence[Question], scored: Scored) -> None:
+    """Warn of questions whose options hold less than LOW_MASS of the model's probability."""
+    low = np.flatnonzero(scored.mass < LOW_MASS)
+    if low.size:
+        worst = int(np.nanargmin(scored.mass))
+        warnings.warn(
+            f"{low.size} of {len(questions)} questions: the options hold less than "
+            f"{LOW_MASS:.0%} of the model's probability (lowest {scored.mass[worst]:.2g}, "
+            f"{shorten(questions[worst].text)!r}); the model would rather say something else, "
+            "so review the template",
+            stacklevel=3,
+        )
 
 
 class Cache:

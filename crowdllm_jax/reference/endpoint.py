@@ -18,7 +18,7 @@ from typing import Any
 
 from crowdllm_jax.backbone.prompts import DEFAULT, Prompt, Question, shorten
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.cache import Answer, Cache, Key, Scored, assemble
+from crowdllm_jax.reference.cache import Answer, Cache, Key, Scored, assemble, warn_low_mass
 from crowdllm_jax.reference.transport import FailedError, Gate, StoppedError, call, connect
 
 _METHODS = ("auto", "logprobs", "sample")
@@ -151,9 +151,16 @@ def ask(
     a server that died. `progress` is called with (answered, all).
 
     Raises:
-        CrowdError: the openai package is missing, the estimate exceeds the budget, the server
-            refuses key, address or model, or (method "auto") fails on the first question.
+        CrowdError: the openai package is missing, the estimate exceeds the budget, the method
+            does not suit the options, the server refuses key, address or model, or (method "auto")
+            fails on the first question.
     """
+    nested = next((q for q in questions if _begins_another(q.options)), None)
+    if endpoint.method == "logprobs" and nested is not None:
+        raise CrowdError(
+            f"question {shorten(nested.text)!r}: one of the options {nested.options} begins "
+            'another, which a first token does not tell; use method "sample" or other labels'
+        )
     likely = estimate(endpoint, questions, prompt, cache=cache)
     if endpoint.budget is not None and likely.cost > endpoint.budget:
         raise CrowdError(
@@ -189,6 +196,8 @@ def ask(
         client = connect(endpoint.base_url, secret, endpoint.timeout)
         server = _Server(client, endpoint, prompt, gate)
         method = endpoint.method
+        if method == "auto" and nested is not None:
+            method = "sample"
         if method == "auto":
             method = _choose(server, questions, place, known, record)
 
@@ -203,6 +212,7 @@ def ask(
                 if failed >= _GONE:
                     gate.stop(f"{failed} questions failed in a row, the last: {notes[-1][1]}")
     scored = assemble(questions, [known.get(k) for k in keys])
+    warn_low_mass(questions, scored)
     return Asked(scored, tuple(sorted(problems, key=lambda p: p.question)), gate.calls, gate.cost)
 
 
@@ -310,8 +320,6 @@ def _choose(
     record: Callable[[Key, Answer | None, Notes], None],
 ) -> str:
     """The one method of a run, so that its tasks stay comparable; see `Endpoint.method`."""
-    if any(_begins_another(q.options) for q in questions):
-        return "sample"
     if known:
         return next(iter(known.values())).method
     key = next(iter(place))
@@ -414,7 +422,7 @@ def _key(endpoint: Endpoint, prompt: Prompt, question: Question) -> Key:
     return Key(
         model=endpoint.model,
         revision=endpoint.base_url,
-        prompt="\n\n".join(m["content"] for m in _messages(prompt, question)),
+        prompt="\n\n".join(f"[{m['role']}]\n{m['content']}" for m in _messages(prompt, question)),
         task=question.text,
         options=question.options,
         parameters=json.dumps(parameters, sort_keys=True, ensure_ascii=False),

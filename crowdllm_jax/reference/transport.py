@@ -1,6 +1,7 @@
 """One bounded call to an OpenAI-compatible server: in size, in time, in tries and in money."""
 
 import json
+import math
 import random
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 from crowdllm_jax.errors import CrowdError
 
 MAX_BYTES = 1 << 20  # an answer of a few tokens is far smaller
-MAX_WAIT = 120.0  # seconds; a server that wants longer is left alone, and the run resumed later
+MAX_WAIT = 120.0  # seconds; a server that wants longer ends the run, to be resumed later
 _FATAL = (401, 403, 404)  # a wrong key, address or model: no question will fare better
 _UNUSABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError)
 _AGAIN = (408, 409, 425, 429)  # and every 5xx
@@ -42,7 +43,8 @@ class Gate:
 
     def enter(self, expected: float) -> None:
         """Wait for one's turn and reserve a call's expected cost (USD); raises StoppedError."""
-        self.sleep(self._resume_at - time.monotonic())
+        while (pause := self._resume_at - time.monotonic()) > 0 and not self._stopped:
+            self.sleep(pause)
         with self._lock:
             if self._max_calls is not None and self.calls >= self._max_calls:
                 self._stopped = f"max_calls ({self._max_calls}) is used up"
@@ -121,15 +123,16 @@ def call(
                 raise FailedError(reason, status) from None
             if error.retry_after is not None:
                 wait = error.retry_after
-                gate.hold(min(wait, MAX_WAIT))
+                if wait > MAX_WAIT:
+                    gate.stop(f"the server asks to wait {wait:.0f} s")
+                    raise FailedError(f"{reason}; the server asks to wait {wait:.0f} s") from None
+                gate.hold(wait)
         except _TransportError as error:
             reason, status = str(error), None
         except _UNUSABLE as error:
             reason, status = f"unusable answer ({type(error).__name__}: {error})", None
         finally:
             gate.settle(expected, cost)
-        if wait > MAX_WAIT:
-            raise FailedError(f"{reason}; the server asks to wait {wait:.0f} s", status)
         if attempt < retries:
             gate.sleep(wait)
     raise FailedError(f"{reason} (tried {retries + 1} times)", status)
@@ -180,10 +183,10 @@ def _retry_after(header: str | None) -> float | None:
     if header is None:
         return None
     try:
-        return max(float(header), 0.0)
+        seconds = float(header)
     except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(header).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except ValueError:
+            return None
+    return None if math.isnan(seconds) else max(seconds, 0.0)

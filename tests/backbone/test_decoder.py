@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,18 +39,17 @@ def checkpoint(request, tmp_path_factory):
     return Checkpoint(folder, wanted, a, load_weights(folder, a, jnp.float32)[1])
 
 
-def our_logits(a, weights, tokens=TOKENS):
+@partial(jax.jit, static_argnums=0)
+def run(graph, weights):
+    model = nnx.merge(graph, weights)
+    places = jnp.broadcast_to(jnp.arange(TOKENS.shape[1]), TOKENS.shape)
+    return model.logits(model(jnp.asarray(TOKENS), places, jnp.zeros_like(places)))
+
+
+def our_logits(a, weights):
     graph, _ = nnx.split(nnx.eval_shape(lambda: Decoder(a)))
-    B, S = tokens.shape
-
-    @jax.jit
-    def run(weights, tokens):
-        model = nnx.merge(graph, weights)
-        places = jnp.broadcast_to(jnp.arange(S), (B, S))
-        return model.logits(model(tokens, places, jnp.zeros_like(places)))
-
     with jax.default_matmul_precision("highest"):
-        return np.asarray(run(weights, tokens))
+        return np.asarray(run(graph, weights))
 
 
 def test_logits_equal_torch(checkpoint):

@@ -118,7 +118,7 @@ def test_places_that_are_no_model(tmp_path):
         load(tmp_path, dtype="int8")
     families.make("llama2", tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(CrowdError, match="no safetensors"):
+    with pytest.raises(CrowdError, match=r"neither model\.safetensors nor its index"):
         weights_of(tmp_path)
 
 

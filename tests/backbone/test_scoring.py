@@ -18,7 +18,7 @@ from crowdllm_jax.backbone import scoring
 from crowdllm_jax.backbone.checkpoint import load
 from crowdllm_jax.backbone.prompts import Prompt, Question, encode
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.cache import Cache
+from crowdllm_jax.reference.cache import LOW_MASS, Cache
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
 
@@ -42,7 +42,7 @@ def make(family, folder, chat=None, **changes):
     return model
 
 
-@pytest.fixture(scope="module", params=["llama3", "mistral", "qwen2", "qwen3", "gemma2", "gemma3"])
+@pytest.fixture(scope="module", params=["llama3", "mistral", "qwen3", "gemma2", "gemma3"])
 def pair(request, tmp_path_factory):
     """(torch model, our backbone) of one family; Qwen 3 with a chat template."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -188,7 +188,7 @@ def test_low_mass_is_warned_of(backbone):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         scored = scoring.score(backbone, QUESTIONS, PROMPT)
-    assert (scored.mass < scoring.LOW_MASS).all()
+    assert (scored.mass < LOW_MASS).all()
     assert "4 of 4 questions" in str(caught[-1].message)
 
 
@@ -248,8 +248,7 @@ print("equal")
 
 
 def test_one_device_equals_a_mesh_of_four(tmp_path):
-    for family in ("llama3", "gemma2"):
-        make(family, tmp_path / family)
+    make("llama3", tmp_path / "llama3")
     here = Path(__file__).parent
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "NPROC": "32"}
     path = os.pathsep.join([str(here.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -19,6 +19,7 @@ from crowdllm_jax.reference import transport
 from crowdllm_jax.reference.cache import Cache
 from crowdllm_jax.reference.endpoint import Endpoint, ask, estimate, parse
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
 PROMPT = Prompt(user="{task}\n{options}")
 
 
@@ -189,16 +190,31 @@ def test_retry_after_is_kept_by_everyone(serve, form):
     assert asked.calls == 1 + 3 * 30
 
 
-def test_a_server_that_wants_too_long_is_left_alone(serve, monkeypatch):
+def test_a_server_that_wants_too_long_is_left_alone(serve):
     busy = lambda h: send(h, 429, {"error": {}}, retry_after=3600)  # noqa: E731
     server = serve(lambda body, n: text("2") if "task 0" in str(body) else busy)
-    monkeypatch.setattr(transport, "MAX_WAIT", 0.1)
     began = time.monotonic()
-    asked = ask(endpoint(server, samples=1, concurrency=1), tasks(2), PROMPT)
+    asked = ask(endpoint(server, samples=1, concurrency=1), tasks(5), PROMPT)
     assert time.monotonic() - began < 3
-    [problem] = asked.problems
-    assert "asks to wait 3600 s" in problem.detail
+    assert [p.kind for p in asked.problems] == ["failed", *["not asked"] * 3]
+    assert all("asks to wait 3600 s" in p.detail for p in asked.problems)
     assert asked.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [(None, None, None), ("2", 2, 2), ("-1", 0, 0), ("nan", None, None), ("soon", None, None)],
+)
+def test_retry_after_headers(header, low, high):
+    found = transport._retry_after(header)
+    assert found == low == high
+
+
+def test_log_probabilities_need_options_that_differ_from_the_start(serve):
+    server = serve(lambda body, n: logprobs({"1": 1.0}))
+    with pytest.raises(CrowdError, match=r"options \('1', '10'\) begins another"):
+        ask(endpoint(server, method="logprobs"), tasks(1, ("1", "10")), PROMPT)
+    assert server.bodies == []
 
 
 def hang(handler):
