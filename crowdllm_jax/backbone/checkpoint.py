@@ -155,9 +155,11 @@ def stack(
     inner = sharding
     if isinstance(sharding, NamedSharding):
         inner = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
-    buffer = jax.jit(partial(jnp.zeros, leaf.shape, leaf.dtype), out_shardings=sharding)()
+    buffer = jnp.zeros(leaf.shape, leaf.dtype, device=sharding)
     for layer, source in enumerate(sources):
-        buffer = _place(buffer, layer, files.array(source, leaf.shape[1:], leaf.dtype, inner))
+        values = files.array(source, leaf.shape[1:], leaf.dtype, inner)
+        # Waiting keeps the bound: dispatched but unfinished copies hold their host memory.
+        buffer = jax.block_until_ready(_place(buffer, layer, values))
     return buffer
 
 

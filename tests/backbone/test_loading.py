@@ -1,5 +1,6 @@
 """Loading: every refusal names its place; bf16, sharded files and the memory bound."""
 
+import gc
 import json
 import tracemalloc
 
@@ -176,6 +177,7 @@ def test_the_host_holds_one_tensor_at_a_time(tmp_path):
     """64 layers of one 128 KiB matrix each way: the peak stays at a few matrices, not at 64."""
     families.make("llama2", tmp_path, num_hidden_layers=64, intermediate_size=1024)
     weights_of(tmp_path)  # compile first: the compiler's own allocations are not the loader's
+    gc.collect()
     tracemalloc.start()
     weights_of(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]

@@ -258,7 +258,6 @@ def test_one_device_equals_a_mesh_of_four(tmp_path):
             "-c",
             MESH.format(tests=str(here)),
             tmp_path / "llama3",
-            tmp_path / "gemma2",
         ],
         env={**os.environ, **flags, "PYTHONPATH": path},
         capture_output=True,
