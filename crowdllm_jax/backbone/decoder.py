@@ -1,0 +1,231 @@
+"""The decoder-only transformer of every supported family, in one file of Flax NNX.
+
+Shapes are named in suffixes: B rows, S positions, P positions of the shared prefix, D width,
+G key-value heads, R query heads per key-value head, H head size, L layers, V vocabulary.
+
+A row is a prompt with its answer options packed behind it. `segment` says what each position is:
+-1 padding, 0 the prompt, k >= 1 the k-th option. A token sees the prompt and its own option only,
+and positions restart for each option, so that every option is scored as if it stood alone. Rows
+may share a prefix, which is computed once and stored without a batch axis.
+
+The layers' weights are stacked and scanned: one layer is compiled whatever the depth. Matrices
+keep the (out, in) orientation of the files, so that loading is a copy.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import PartitionSpec
+
+from crowdllm_jax.backbone.architecture import Architecture, inverse_frequencies
+
+_FULL = 2**30  # a window that no sequence outgrows
+_MASKED = -1e30  # finite, so that a row of padding gives no nan
+
+# How weights lie on a mesh with the axis "model": what makes heads or inner features is split by
+# its output, what consumes them by its input, the vocabulary by its entries. Layers come first.
+_COLUMN, _ROW, _EACH = (None, "model", None), (None, None, "model"), (None, "model")
+PARTITION = {
+    **dict.fromkeys(("q", "k", "v", "gate", "up"), PartitionSpec(*_COLUMN)),
+    **dict.fromkeys(("q_bias", "k_bias", "v_bias", "gate_bias", "up_bias"), PartitionSpec(*_EACH)),
+    **dict.fromkeys(("o", "down"), PartitionSpec(*_ROW)),
+    **dict.fromkeys(("embed", "head"), PartitionSpec("model", None)),
+}
+
+
+class Prefix(NamedTuple):
+    """Keys and values (L, P, G, H) of a prefix shared by all rows; `used` of the P are real."""
+
+    k: jax.Array
+    v: jax.Array
+    used: jax.Array
+
+
+class Block(nnx.Module):
+    """All L layers' weights, stacked; called on one layer's slice of them."""
+
+    def __init__(self, a: Architecture, dtype: jnp.dtype) -> None:
+        def weight(*shape: int) -> nnx.Param:
+            return nnx.Param(jnp.zeros((a.layers, *shape), dtype))
+
+        queries, keys = a.heads * a.head_dim, a.kv_heads * a.head_dim
+        self.a = a
+        self.q, self.k, self.v = (weight(n, a.width) for n in (queries, keys, keys))
+        self.o = weight(a.width, queries)
+        self.gate, self.up = weight(a.inner, a.width), weight(a.inner, a.width)
+        self.down = weight(a.width, a.inner)
+        self.attn_norm, self.mlp_norm = weight(a.width), weight(a.width)
+        if a.post_norms:
+            self.attn_post_norm, self.mlp_post_norm = weight(a.width), weight(a.width)
+        if a.qk_norm:
+            self.q_norm, self.k_norm = weight(a.head_dim), weight(a.head_dim)
+        if a.qkv_bias:
+            self.q_bias, self.k_bias, self.v_bias = (weight(n) for n in (queries, keys, keys))
+        if a.out_bias:
+            self.o_bias = weight(a.width)
+        if a.mlp_bias:
+            self.gate_bias, self.up_bias = weight(a.inner), weight(a.inner)
+            self.down_bias = weight(a.width)
+
+    def __call__(
+        self,
+        x_BxSxD: jax.Array,
+        turn: tuple[jax.Array, jax.Array],
+        masks: tuple[jax.Array, jax.Array | None],
+        prefix: tuple[jax.Array, jax.Array] | None,
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """One layer; also returns the keys and values it made."""
+        a = self.a
+        mixed, made = self._attend(self._norm("attn_norm", x_BxSxD), turn, masks, prefix)
+        x_BxSxD += self._norm("attn_post_norm", mixed) if a.post_norms else mixed
+        h_BxSxD = self._norm("mlp_norm", x_BxSxD)
+        gate = ACTIVATE[a.activation](self._linear("gate", h_BxSxD))
+        mixed = self._linear("down", gate * self._linear("up", h_BxSxD))
+        x_BxSxD += self._norm("mlp_post_norm", mixed) if a.post_norms else mixed
+        return x_BxSxD, made
+
+    def _attend(
+        self,
+        h_BxSxD: jax.Array,
+        turn: tuple[jax.Array, jax.Array],
+        masks: tuple[jax.Array, jax.Array | None],
+        prefix: tuple[jax.Array, jax.Array] | None,
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        a = self.a
+        B, S, _ = h_BxSxD.shape
+        q = self._linear("q", h_BxSxD).reshape(B, S, a.heads, a.head_dim)
+        k = self._linear("k", h_BxSxD).reshape(B, S, a.kv_heads, a.head_dim)
+        v = self._linear("v", h_BxSxD).reshape(B, S, a.kv_heads, a.head_dim)
+        if a.qk_norm:
+            q, k = self._norm("q_norm", q), self._norm("k_norm", k)
+        q, k = _rotate(q, *turn), _rotate(k, *turn)
+        q = q.reshape(B, S, a.kv_heads, a.heads // a.kv_heads, a.head_dim)
+
+        def scores(pattern: str, keys: jax.Array, mask_BxSxT: jax.Array) -> jax.Array:
+            s = jnp.einsum(pattern, q, keys, preferred_element_type=jnp.float32) * a.query_scale
+            s = _cap(s, a.attn_softcap)
+            return jnp.where(mask_BxSxT[:, None, None], s, _MASKED)
+
+        own, shared = masks
+        s = scores("bsgrh,btgh->bgrst", k, own)
+        if prefix is None or shared is None:
+            p = jax.nn.softmax(s, axis=-1).astype(v.dtype)
+            mixed = jnp.einsum("bgrst,btgh->bsgrh", p, v)
+        else:
+            # The prefix keeps no batch axis: its keys are read once for all rows.
+            s = jnp.concatenate([scores("bsgrh,pgh->bgrsp", prefix[0], shared), s], axis=-1)
+            p = jax.nn.softmax(s, axis=-1).astype(v.dtype)
+            P = prefix[0].shape[0]
+            mixed = jnp.einsum("bgrsp,pgh->bsgrh", p[..., :P], prefix[1])
+            mixed += jnp.einsum("bgrst,btgh->bsgrh", p[..., P:], v)
+        return self._linear("o", mixed.reshape(B, S, -1)), (k, v)
+
+    def _linear(self, name: str, x: jax.Array) -> jax.Array:
+        y = jnp.einsum("...i,oi->...o", x, getattr(self, name)[...])
+        bias = getattr(self, f"{name}_bias", None)
+        return y if bias is None else y + bias[...]
+
+    def _norm(self, name: str, x: jax.Array) -> jax.Array:
+        return _rms(x, getattr(self, name)[...], self.a)
+
+
+class Decoder(nnx.Module):
+    """Embedding, layers, final norm and vocabulary projection. Weights start at zero: they are
+    loaded, see `checkpoint.load`."""
+
+    def __init__(self, a: Architecture, dtype: jnp.dtype = jnp.float32) -> None:
+        self.a = a
+        self.embed = nnx.Param(jnp.zeros((a.vocab, a.width), dtype))
+        self.block = Block(a, dtype)
+        self.norm = nnx.Param(jnp.zeros((a.width,), dtype))
+        if not a.tied:
+            self.head = nnx.Param(jnp.zeros((a.vocab, a.width), dtype))
+
+    def __call__(
+        self,
+        token_BxS: jax.Array,
+        position_BxS: jax.Array,
+        segment_BxS: jax.Array,
+        prefix: Prefix | None = None,
+    ) -> jax.Array:
+        """Final hidden states (B, S, D), after the last norm."""
+        return self._run(token_BxS, position_BxS, segment_BxS, prefix)[0]
+
+    def prefix(self, token_P: jax.Array, used: jax.Array) -> tuple[jax.Array, Prefix]:
+        """Hidden states (P, D) and the shareable keys and values of a padded prefix."""
+        position_P = jnp.arange(token_P.shape[0])
+        segment_P = jnp.where(position_P < used, 0, -1)
+        hidden, (k, v) = self._run(token_P[None], position_P[None], segment_P[None], None)
+        return hidden[0], Prefix(k[:, 0], v[:, 0], used)
+
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """Vocabulary logits of hidden states (..., D), accumulated and returned in float32:
+        rounded to bfloat16, close options would tie."""
+        head = self.embed if self.a.tied else self.head
+        logits = jnp.einsum("...d,vd->...v", hidden, head[...], preferred_element_type=jnp.float32)
+        return _cap(logits, self.a.final_softcap)
+
+    def _run(
+        self,
+        token_BxS: jax.Array,
+        position_BxS: jax.Array,
+        segment_BxS: jax.Array,
+        prefix: Prefix | None,
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """Hidden states, and all layers' keys and values (which XLA drops where unused)."""
+        a = self.a
+        # Gemma rounds its embedding scale to the weights' type; so do we.
+        x_BxSxD = self.embed[...][token_BxS]
+        x_BxSxD *= jnp.asarray(a.embed_scale, x_BxSxD.dtype)
+
+        order = jnp.arange(token_BxS.shape[1])
+        seg_q, seg_k = segment_BxS[:, :, None], segment_BxS[:, None, :]
+        own_BxSxS = (order[:, None] >= order) & ((seg_k == 0) | (seg_k == seg_q)) & (seg_k >= 0)
+        back_BxSxS = position_BxS[:, :, None] - position_BxS[:, None, :]
+        shared = shared_back = None
+        if prefix is not None:
+            place_P = jnp.arange(prefix.k.shape[1])
+            shared = place_P < prefix.used
+            shared_back = position_BxS[:, :, None] - place_P
+
+        def layer(x: jax.Array, per_layer: tuple) -> tuple[jax.Array, tuple]:
+            weights, window, frequency, shared_kv = per_layer
+            angle = position_BxS[..., None].astype(jnp.float32) * frequency
+            turn = (jnp.cos(angle)[:, :, None], jnp.sin(angle)[:, :, None])
+            near = None if shared_back is None else shared & (shared_back < window)
+            masks = (own_BxSxS & (back_BxSxS < window), near)
+            return nnx.merge(graph, weights)(x, turn, masks, shared_kv)
+
+        graph, stacked = nnx.split(self.block)
+        window_L = jnp.array([w or _FULL for w in a.windows])
+        frequency_L = jnp.stack([jnp.array(inverse_frequencies(r, a.head_dim)) for r in a.ropes])
+        kv = None if prefix is None else (prefix.k, prefix.v)
+        x_BxSxD, made = jax.lax.scan(layer, x_BxSxD, (stacked, window_L, frequency_L, kv))
+        return _rms(x_BxSxD, self.norm[...], a), made
+
+
+ACTIVATE = {
+    "silu": jax.nn.silu,
+    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+}
+
+
+def _rms(x: jax.Array, weight: jax.Array, a: Architecture) -> jax.Array:
+    """RMS norm in float32; Gemma stores its weights as the difference from one."""
+    y = x.astype(jnp.float32)
+    y *= jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + a.eps)
+    return (y * (weight.astype(jnp.float32) + a.norm_offset)).astype(x.dtype)
+
+
+def _rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+    """Rotary positions on (B, S, heads, H): element i is paired with i + H/2."""
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    turned = (first * cos - second * sin, second * cos + first * sin)
+    return jnp.concatenate(turned, axis=-1).astype(x.dtype)
+
+
+def _cap(x: jax.Array, cap: float | None) -> jax.Array:
+    return x if cap is None else cap * jnp.tanh(x / cap)

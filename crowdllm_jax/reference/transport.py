@@ -1,0 +1,192 @@
+"""One bounded call to an OpenAI-compatible server: in size, in time, in tries and in money."""
+
+import json
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from crowdllm_jax.errors import CrowdError
+
+MAX_BYTES = 1 << 20  # an answer of a few tokens is far smaller
+MAX_WAIT = 120.0  # seconds; a server that wants longer ends the run, to be resumed later
+_FATAL = (401, 403, 404)  # a wrong key, address or model: no question will fare better
+_UNUSABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError)
+_AGAIN = (408, 409, 425, 429)  # and every 5xx
+
+
+class FailedError(Exception):
+    """This question got no usable answer. `status` is the server's, if it gave one."""
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class StoppedError(Exception):
+    """The run is over: budget or calls are spent, or the server is gone."""
+
+
+class Gate:
+    """What all threads of a run share: the money and calls left, the time until which the server
+    wants to be left alone, and the word to stop."""
+
+    def __init__(self, max_calls: int | None = None, budget: float | None = None) -> None:
+        self.calls, self.cost = 0, 0.0
+        self._max_calls, self._budget = max_calls, budget
+        self._reserved, self._resume_at = 0.0, 0.0
+        self._stopped: str | None = None
+        self._lock, self._wake = threading.Lock(), threading.Event()
+
+    def enter(self, expected: float) -> None:
+        """Wait for one's turn and reserve a call's expected cost (USD); raises StoppedError."""
+        while (pause := self._resume_at - time.monotonic()) > 0 and not self._stopped:
+            self.sleep(pause)
+        with self._lock:
+            if self._max_calls is not None and self.calls >= self._max_calls:
+                self._stopped = f"max_calls ({self._max_calls}) is used up"
+            elif self._budget is not None and self.cost + self._reserved + expected > self._budget:
+                self._stopped = f"the budget ({self._budget:g} USD) is used up"
+            if self._stopped:
+                raise StoppedError(self._stopped)
+            self.calls += 1
+            self._reserved += expected
+
+    def settle(self, expected: float, actual: float) -> None:
+        """Replace a reservation by what the call cost."""
+        with self._lock:
+            self._reserved -= expected
+            self.cost += actual
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody call for so long."""
+        with self._lock:
+            self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+
+    def stop(self, reason: str) -> None:
+        """End the run: sleepers wake, nobody enters any more."""
+        with self._lock:
+            self._stopped = self._stopped or reason
+        self._wake.set()
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self._wake.wait(seconds)
+
+
+def connect(base_url: str, key: str, timeout: float) -> Any:
+    """An openai client without retries of its own (each try is counted here)."""
+    try:
+        import openai
+    except ImportError:
+        raise CrowdError(
+            'an endpoint needs the openai package: pip install "crowdllm-jax[endpoint]"'
+        ) from None
+    return openai.OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=0)
+
+
+def call(
+    client: Any,
+    body: Mapping[str, Any],
+    read: Callable[[dict[str, Any]], Any],
+    gate: Gate,
+    *,
+    expected: float,
+    price: Callable[[dict[str, Any]], float],
+    timeout: float,
+    retries: int,
+) -> Any:
+    """`read` of the server's JSON answer to `body`, tried again where that may help.
+
+    `read` raises one of `_UNUSABLE` on an answer it cannot use. `expected` is what a call costs at
+    most and `price` what an answer did cost (USD).
+
+    Raises FailedError with the last reason, StoppedError, or CrowdError where no call can succeed.
+    """
+    reason, status = "", None
+    for attempt in range(retries + 1):
+        gate.enter(expected)
+        cost, wait = expected, random.uniform(0.5, 1.0) * min(2.0**attempt / 2, 30.0)
+        try:
+            answer = _fetch(client, body, timeout)
+            cost = price(answer)
+            return read(answer)
+        except _StatusError as error:
+            cost, status, reason = 0.0, error.status, str(error)
+            if status in _FATAL:
+                remedy = "check address, model and key"
+                raise CrowdError(f"{client.base_url}: {error}; {remedy}") from None
+            if status not in _AGAIN and status < 500:
+                raise FailedError(reason, status) from None
+            if error.retry_after is not None:
+                wait = error.retry_after
+                if wait > MAX_WAIT:
+                    gate.stop(f"the server asks to wait {wait:.0f} s")
+                    raise FailedError(f"{reason}; the server asks to wait {wait:.0f} s") from None
+                gate.hold(wait)
+        except _TransportError as error:
+            reason, status = str(error), None
+        except _UNUSABLE as error:
+            reason, status = f"unusable answer ({type(error).__name__}: {error})", None
+        finally:
+            gate.settle(expected, cost)
+        if attempt < retries:
+            gate.sleep(wait)
+    raise FailedError(f"{reason} (tried {retries + 1} times)", status)
+
+
+class _StatusError(Exception):
+    def __init__(self, status: int, message: str, retry_after: float | None) -> None:
+        super().__init__(f"HTTP {status}: {message[:200]}")
+        self.status, self.retry_after = status, retry_after
+
+
+class _TransportError(Exception):
+    pass
+
+
+def _fetch(client: Any, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+    """The answer's JSON, read in pieces so that neither size nor duration is the server's choice:
+    the client's own timeout starts anew with every byte."""
+    import openai
+
+    rest = {k: v for k, v in body.items() if k not in ("model", "messages")}
+    deadline, data = time.monotonic() + timeout, bytearray()
+    try:
+        with client.chat.completions.with_streaming_response.create(
+            model=body["model"], messages=body["messages"], extra_body=rest
+        ) as response:
+            for piece in response.iter_bytes():
+                data += piece
+                if len(data) > MAX_BYTES:
+                    raise _TransportError(f"the answer is longer than {MAX_BYTES} bytes")
+                if time.monotonic() > deadline:
+                    raise _TransportError(f"no whole answer within {timeout:g} s")
+    except openai.APIStatusError as error:
+        after = _retry_after(error.response.headers.get("retry-after"))
+        raise _StatusError(error.status_code, error.message, after) from None
+    except _TransportError:
+        raise
+    except Exception as error:  # the HTTP library's own kinds: refused, reset, timed out
+        raise _TransportError(f"{type(error).__name__}: {error}") from None
+    answer = json.loads(data)
+    if not isinstance(answer, dict):
+        raise TypeError("a JSON object is expected")
+    return answer
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Seconds to wait: the header holds a number or a date."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except ValueError:
+            return None
+    return None if math.isnan(seconds) else max(seconds, 0.0)
