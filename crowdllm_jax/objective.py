@@ -19,16 +19,16 @@ def cvae_loss(
     noise: Noise,
     config: CvaeConfig,
 ) -> tuple[jax.Array, Terms]:
-    """Reconstruction + KL + squared error of the decision (the clipped score), each averaged over a batch of B.
+    """Reconstruction + KL + squared error of the decision, each averaged over a batch of B.
+
+    The decision is the clipped score: what the ends of the scale cut off is part of its error.
 
     Args:
       x: (B, F). c: (B, C). reference, answer: (B,) in [0, 1]. weight: (B,), 0 where padded.
     Returns:
       The weighted sum, and each term by name (unweighted).
     """
-    draw = decide(
-        model, x, c, reference, noise, config.noise_scale, config.training_diversity
-    )
+    draw = decide(model, x, c, reference, noise, config.noise_scale, config.training_diversity)
     error = ((model.belief.decode(draw.z, c) - x) ** 2).sum(-1)
     terms = {
         "reconstruction": error,

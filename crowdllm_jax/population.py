@@ -289,8 +289,13 @@ def _draw_plain(
     latent, decision, injected = jnp.split(normal, [config.latent, config.latent + 1], axis=1)
     noise = Noise(latent, decision[:, 0], injected[None] if config.semi_implicit else None)
     score = decide(
-        model, jnp.tile(x, (n, 1)), jnp.repeat(c, t, axis=0), jnp.tile(reference, n), noise,
-        config.noise_scale, config.diversity,
+        model,
+        jnp.tile(x, (n, 1)),
+        jnp.repeat(c, t, axis=0),
+        jnp.tile(reference, n),
+        noise,
+        config.noise_scale,
+        config.diversity,
     ).score.reshape(n, t)
     parts = []
     if layout.levels:

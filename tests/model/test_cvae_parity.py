@@ -44,7 +44,7 @@ class TorchCvae(torch.nn.Module):
         z = mean + sd * latent
         decoded = torch.tanh(self.output(functional.elu(self.decoder(torch.hstack([z, c])))))
         bias = self.blender(torch.hstack([z, c])).squeeze(1)
-        score = reference + bias + self.config.diversity * decision
+        score = reference + bias + self.config.training_diversity * decision
         return mean, log_variance, sd, z, decoded, score
 
     def loss(self, x, c, reference, answer, weight, latent, decision, injected):
@@ -68,7 +68,7 @@ class TorchCvae(torch.nn.Module):
         terms = {
             "reconstruction": (functional.mse_loss(decoded, x, reduction="none")).sum(1),
             "kl": kl,
-            "decision": functional.mse_loss(score, answer, reduction="none"),
+            "decision": functional.mse_loss(score.clamp(0, 1), answer, reduction="none"),
         }
         means = {name: (term * weight).sum() / weight.sum() for name, term in terms.items()}
         w = self.config.loss
@@ -141,7 +141,7 @@ class Case:
 CONFIGS = {
     "plain": CvaeConfig(hidden=H, latent=L),
     "weighted": CvaeConfig(
-        hidden=H, latent=L, noise_scale=1.75, diversity=0.1,
+        hidden=H, latent=L, noise_scale=1.75, training_diversity=0.1,
         loss=LossWeights(reconstruction=0.5, kl=2.0, decision=16.0),
     ),
     "semi_implicit": CvaeConfig(
@@ -157,7 +157,10 @@ def case(request) -> Case:
 
 def test_forward_matches_torch_part_by_part(case: Case):
     model = nnx.merge(case.graph, case.params)
-    draw = decide(model, case.x, case.c, case.reference, case.noise, case.config)
+    draw = decide(
+        model, case.x, case.c, case.reference, case.noise,
+        case.config.noise_scale, case.config.training_diversity,
+    )  # fmt: skip
     decoded = model.belief.decode(draw.z, case.c)
     x, c, reference, _, _ = case.torch_batch
     mean, log_variance, _, z, torch_decoded, score = case.torch(x, c, reference, *case.torch_noise)
