@@ -109,7 +109,9 @@ class Case:
         latent, decision = normal(B, L), normal(B)
         injected = normal(1 + K, B, J)
         self.x, self.c = np.tanh(normal(B, F)), (normal(B, C) > 0).astype(np.float32)
-        self.reference, self.answer = (random.random(B).astype(np.float32) for _ in range(2))
+        # Some scores are clipped, where the decision has no gradient, but by far not all.
+        self.reference = random.uniform(0.2, 0.8, B).astype(np.float32)
+        self.answer = random.random(B).astype(np.float32)
         # The last rows pad the batch.
         self.weight = np.where(np.arange(B) < B - 5, 1.0, 0.0).astype(np.float32)
         self.batch = (self.x, self.c, self.reference, self.answer, self.weight)
@@ -145,7 +147,8 @@ CONFIGS = {
         loss=LossWeights(reconstruction=0.5, kl=2.0, decision=16.0),
     ),
     "semi_implicit": CvaeConfig(
-        hidden=H, latent=L, semi_implicit=True, injected=J, auxiliary=K, noise_scale=0.8
+        hidden=H, latent=L, semi_implicit=True, injected=J, auxiliary=K, noise_scale=0.4,
+        training_diversity=0.1,
     ),
 }  # fmt: skip
 
