@@ -25,7 +25,7 @@ from crowdllm_jax import __version__, scales
 from crowdllm_jax.checkpoint import flatten
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.population import BLOCK, Agents, sample_blocks
+from crowdllm_jax.population import BLOCK, Agents, check_numbers, sample_blocks
 
 SCHEMA = 1
 PART_ROWS = 4_000_000
@@ -69,6 +69,7 @@ def write_population(
     Raises:
       CrowdError: the folder holds something else, or the disk does not take it.
     """
+    check_numbers(agents, seed)
     per_part = BLOCK * max(1, PART_ROWS // (BLOCK * len(crowd.task_ids)))
     plan = {
         "schema": SCHEMA,
@@ -268,7 +269,12 @@ def _decision_dtype(crowd: Crowd) -> np.dtype:
     if not whole:
         return np.dtype(np.float32)
     ends = [int(end) for n in numbers if n is not None for end in (n.min(), n.max())]
-    return np.result_type(np.min_scalar_type(min(ends)), np.min_scalar_type(max(ends)), np.int8)
+    fits = (
+        dtype
+        for dtype in (np.int8, np.int16, np.int32, np.int64)
+        if np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max
+    )
+    return np.dtype(next(fits, np.float32))
 
 
 def _written(crowd: Crowd, answers: np.ndarray) -> np.ndarray:

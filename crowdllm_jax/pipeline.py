@@ -289,8 +289,8 @@ def _check_data(folder: Path, study: Study) -> None:
         }
         write_whole(path, json.dumps(facts, indent=1).encode())
     try:
-        noted = json.loads(path.read_text())["study_sha256"]
-    except (OSError, ValueError, KeyError) as error:
+        noted = msgspec.json.decode(path.read_bytes(), type=dict[str, str])["study_sha256"]
+    except (OSError, msgspec.MsgspecError, KeyError) as error:
         raise CrowdError(f"{path}: cannot be read; give --out another folder") from error
     if noted != own:
         raise CrowdError(

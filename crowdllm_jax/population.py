@@ -92,10 +92,7 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
     Raises:
       CrowdError: the number of agents or the seed is out of range.
     """
-    if agents < 1 or start < 0 or start + agents > 2**62:
-        raise CrowdError(f"population.agents: {agents} is not a number of agents from 1 to 2**62")
-    if not 0 <= seed < 2**63:
-        raise CrowdError(f"population.seed: {seed} is not from 0 to 2**63 - 1")
+    check_numbers(agents, seed)
     draw = _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
     for first in range(start, start + agents, BLOCK):
         count = min(BLOCK, start + agents - first)
@@ -104,6 +101,14 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
         answers = np.asarray(draw(seed, ids, profile))[:count]
         kept = tuple(Attribute(a.name, a.kind, a.levels, a.cells[:count]) for a in profile)
         yield Agents(ids[:count], kept, answers)
+
+
+def check_numbers(agents: int, seed: int) -> None:
+    """Raise CrowdError if there cannot be so many agents, or a seed is out of range."""
+    if not 1 <= agents <= 2**62:
+        raise CrowdError(f"population.agents: {agents} is not a number of agents from 1 to 2**62")
+    if not 0 <= seed < 2**63:
+        raise CrowdError(f"population.seed: {seed} is not from 0 to 2**63 - 1")
 
 
 def check_scales(

@@ -1,0 +1,85 @@
+"""The ridge head: cross-fitted, weighted, and honest."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from synthetic import RATING, make_study
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.reference import fitted
+from crowdllm_jax.reference.fitted import FittedReference, fit_reference
+from crowdllm_jax.split import SplitConfig, split_study
+
+
+def test_ridge_equals_its_normal_equations():
+    random = np.random.default_rng(0)
+    x, y, new = random.normal(size=(20, 4)), random.normal(size=(20, 2)), random.normal(size=(5, 4))
+    weight = random.uniform(0.5, 3, 20)
+    w = np.diag(weight / weight.mean())
+    found = fitted._ridge(x, y, weight, new)
+    one = np.column_stack([np.ones(20), x])
+    for penalty, own in zip(fitted.PENALTIES, found, strict=True):
+        shrink = penalty * np.diag([0, 1, 1, 1, 1])  # the intercept is free
+        beta = np.linalg.solve(one.T @ w @ one + shrink, one.T @ w @ y)
+        np.testing.assert_allclose(own, np.column_stack([np.ones(5), new]) @ beta, atol=1e-8)
+
+
+@pytest.fixture(scope="module")
+def predictable():
+    """60 tasks whose first feature says how high they are answered."""
+    study = make_study({"rating": RATING}, tasks=60, people=10, embedding=4)
+    quality = np.random.default_rng(3).uniform(0, 4, 60)
+    study.tasks.embedding[:, 0] = quality
+    return dataclasses.replace(study, answer=np.round(quality)[study.task])
+
+
+def test_new_tasks_are_predicted(predictable):
+    split = split_study(predictable, SplitConfig(), seed=0)
+    x = predictable.tasks.embedding
+    reference = fit_reference(predictable, split, FittedReference(), x)
+    held = split.tasks(predictable, split.test)
+    assert np.corrcoef(reference.mean[held], x[held, 0])[0, 1] > 0.95
+    assert reference.mean.min() >= 1
+    assert reference.mean.max() <= 5
+    np.testing.assert_allclose(reference.probs.sum(1), 1)
+    assert (reference.probs >= 0).all()
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_held_out_answers_are_not_looked_at(predictable, part):
+    split = split_study(predictable, SplitConfig(), seed=0)
+    turned = predictable.answer.copy()
+    held = getattr(split, part)
+    turned[held] = 4 - turned[held]
+    other = dataclasses.replace(predictable, answer=turned)
+    one, two = (
+        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        for study in (predictable, other)
+    )
+    np.testing.assert_array_equal(one.mean, two.mean)
+
+
+def test_a_training_task_is_predicted_by_a_head_that_has_not_seen_it(predictable):
+    split = split_study(predictable, SplitConfig(), seed=0)
+    task = split.tasks(predictable, split.train)[7]
+    turned = predictable.answer.copy()
+    turned[predictable.task == task] = (turned[predictable.task == task] + 2) % 5
+    other = dataclasses.replace(predictable, answer=turned)
+    monkey = pytest.MonkeyPatch()
+    # The penalty is chosen from all tasks, so it is fixed here.
+    monkey.setattr(fitted, "PENALTIES", np.array([1.0]))
+    one, two = (
+        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        for study in (predictable, other)
+    )
+    monkey.undo()
+    assert one.mean[task] == two.mean[task]
+    assert (one.mean != two.mean).sum() > 20
+
+
+def test_too_few_tasks_are_told():
+    study = make_study(tasks=8, embedding=2)
+    split = split_study(study, SplitConfig(), seed=0)
+    with pytest.raises(CrowdError, match="at least 10 training tasks on scale 'rating', which has"):
+        fit_reference(study, split, FittedReference(), study.tasks.embedding)
