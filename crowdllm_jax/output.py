@@ -22,9 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
-from crowdllm_jax.checkpoint import flatten
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd import Crowd, arrays_of
 from crowdllm_jax.population import BLOCK, Agents, check_numbers, sample_blocks
 
 SCHEMA = 1
@@ -38,15 +37,7 @@ def crowd_fingerprint(crowd: Crowd) -> str:
     """sha256 of all that a crowd's answers depend on, besides the seed."""
     digest = hashlib.sha256()
     g = crowd.generator
-    arrays = {
-        **flatten(crowd.params),
-        "x": crowd.x,
-        "reference": crowd.reference,
-        "scale": crowd.task_scale,
-        "weight": g.weight,
-        **{a.name: a.cells for a in g.attributes},
-        **{f"{i} shares": s for i, s in enumerate(g.shares)},
-    }
+    arrays = arrays_of(crowd)
     for name, array in sorted(arrays.items()):
         digest.update(
             f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).data

@@ -3,8 +3,9 @@
 An agent's profile and answers depend on the crowd, the seed and the agent's id, and on nothing
 else. On scales that are answered one task at a time the score of every (profile, task) is turned
 into integer thresholds once, and a decision costs 16 random bits and K - 1 comparisons. Continuous
-answers and shared ballots need the score itself: one normal draw. A semi-implicit belief has no
-closed form; its network runs once per decision, which is about a thousand times slower.
+answers and shared ballots need the score itself: one normal draw. A semi-implicit belief of the
+published model has no closed form; its network runs once per decision, about a thousand times
+slower. The persistent model draws one belief per agent (`model/draw.py`).
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae import Cvae, CvaeConfig, Noise, decide, score_moments
+from crowdllm_jax.model.design import Design, profile_matrix
+from crowdllm_jax.model.draw import draw_agents, ready_to_draw
+from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.model.response import (
     Joint,
     cuts,
@@ -93,7 +97,10 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
       CrowdError: the number of agents or the seed is out of range.
     """
     check_numbers(agents, seed)
-    draw = _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
+    if isinstance(crowd.config, PersistentConfig):
+        draw = _persistent(crowd)
+    else:
+        draw = _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
     for first in range(start, start + agents, BLOCK):
         count = min(BLOCK, start + agents - first)
         ids = first + np.arange(BLOCK, dtype=np.int64)
@@ -154,7 +161,7 @@ def _folded(crowd: Crowd):  # type: ignore[no-untyped-def]
     """Draws a block of agents of the plain model through a table over their distinct profiles."""
     layout = _layout(crowd)
     cut = _cut_table(crowd, layout)
-    params, x, reference = jax.device_put((crowd.params, crowd.x, crowd.reference))
+    params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
 
     def table(profile: tuple[Attribute, ...], rows: np.ndarray) -> Table:
         some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
@@ -243,10 +250,25 @@ def _in_task_order(layout: _Layout, parts: list[jax.Array]) -> jax.Array:
     return jnp.concatenate(parts, axis=1)[:, order]
 
 
+def _persistent(crowd: Crowd):  # type: ignore[no-untyped-def]
+    """Draws a block of agents of the persistent model: one belief each, then their decisions."""
+    assert isinstance(crowd.inputs, Design)
+    design = crowd.inputs
+    ready = ready_to_draw(crowd.graph, crowd.params, design)
+
+    def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> jax.Array:
+        c = profile_matrix(crowd.codings, profile, len(ids)) - design.centre
+        return draw_agents(
+            design.layout, ready, c.astype(np.float32), seed_halves(seed), split_ids(ids)
+        )
+
+    return draw
+
+
 def _semi_implicit(crowd: Crowd):  # type: ignore[no-untyped-def]
     """Draws a block of agents by running the network for every decision, a few agents at a time."""
     layout = _layout(crowd)
-    params, x, reference = jax.device_put((crowd.params, crowd.x, crowd.reference))
+    params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
 
     def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> np.ndarray:
         c = encode(crowd.codings, profile) if profile else np.zeros((len(ids), 0), np.float32)

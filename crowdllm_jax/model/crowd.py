@@ -6,6 +6,7 @@ training participants' profiles (without ids), from which agents are recruited.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,11 +17,25 @@ from crowdllm_jax.checkpoint import flatten, load_arrays, save_arrays, unflatten
 from crowdllm_jax.encode import Coding
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae import Cvae, CvaeConfig
+from crowdllm_jax.model.design import Design
+from crowdllm_jax.model.heads import layout_of
+from crowdllm_jax.model.marginal import new_persistent
+from crowdllm_jax.model.persistent import PersistentConfig, Tasks
 from crowdllm_jax.profiles import ProfileGenerator
 from crowdllm_jax.scales import Scale
 from crowdllm_jax.study import Attribute, AttributeKind
 
 FORMAT = 1
+
+
+ModelConfig = PersistentConfig | CvaeConfig
+
+
+class CvaeInputs(NamedTuple):
+    """x: (T, F) task features. reference: (T,) reference decision in [0, 1]."""
+
+    x: np.ndarray
+    reference: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -29,19 +44,18 @@ class Crowd:
 
     Attributes:
       graph, params: the network (`nnx.merge` joins them) and its weights.
-      x: (T, F) task features. reference: (T,) reference decision in [0, 1].
+      inputs: what the model reads of the tasks.
       scales: by name; task_scale: (T,) index into them.
       codings: how a profile becomes C numbers.
     """
 
-    config: CvaeConfig
+    config: ModelConfig
     graph: nnx.GraphDef
     params: nnx.State
     task_ids: tuple[str, ...]
     scales: dict[str, Scale]
     task_scale: np.ndarray
-    x: np.ndarray
-    reference: np.ndarray
+    inputs: CvaeInputs | Design
     codings: tuple[Coding, ...]
     generator: ProfileGenerator
 
@@ -62,7 +76,7 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `crowd.json` holds; the numbers are in the arrays beside it."""
 
     format: int
-    config: CvaeConfig
+    config: ModelConfig
     task_ids: tuple[str, ...]
     scales: dict[str, Scale]
     codings: tuple[Coding, ...]
@@ -72,13 +86,18 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profile: tuple[_AttributeMeta, ...]
 
 
-def save_crowd(crowd: Crowd, folder: Path) -> None:
-    """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`."""
-    folder.mkdir(parents=True)
+def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
+    """Every number of a crowd, by name."""
     g = crowd.generator
-    arrays = {
-        "x": crowd.x,
-        "reference": crowd.reference,
+    if isinstance(crowd.inputs, Design):
+        tasks, groups = crowd.inputs.tasks, crowd.inputs.groups
+        inputs = {f"tasks.{name}": part for name, part in tasks._asdict().items()}
+        inputs |= {f"group.{name}": group for name, group in groups.items()}
+        inputs["centre"] = crowd.inputs.centre
+    else:
+        inputs = crowd.inputs._asdict()
+    return {
+        **inputs,
         "task_scale": crowd.task_scale,
         "profile.weight": g.weight,
         **{f"profile.cells.{i}": a.cells for i, a in enumerate(g.attributes)},
@@ -86,7 +105,13 @@ def save_crowd(crowd: Crowd, folder: Path) -> None:
         **{f"profile.shares.{i}": share for i, share in enumerate(g.shares)},
         **{f"weights.{name}": leaf for name, leaf in flatten(crowd.params).items()},
     }
-    save_arrays(folder / "arrays", arrays)
+
+
+def save_crowd(crowd: Crowd, folder: Path) -> None:
+    """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`."""
+    folder.mkdir(parents=True)
+    g = crowd.generator
+    save_arrays(folder / "arrays", arrays_of(crowd))
     meta = _Meta(
         FORMAT,
         crowd.config,
@@ -117,7 +142,6 @@ def load_crowd(folder: Path) -> Crowd:
     if meta.format != FORMAT:
         raise CrowdError(f"{path}: has format {meta.format}, this version reads {FORMAT}")
     arrays = load_arrays(folder / "arrays")
-    columns = sum(len(coding.columns) for coding in meta.codings)
     try:
         attributes = tuple(
             Attribute(a.name, a.kind, a.levels, arrays[f"profile.cells.{i}"])
@@ -132,12 +156,10 @@ def load_crowd(folder: Path) -> Crowd:
             tuple(arrays[f"profile.shares.{i}"] for i in range(len(attributes))),
             meta.effective,
         )
-        x, reference, task_scale = arrays["x"], arrays["reference"], arrays["task_scale"]
+        task_scale = arrays["task_scale"]
+        graph, like, inputs = _network(meta, arrays)
     except KeyError as error:
         raise CrowdError(f"{folder}: the array {error} is missing; fit again") from error
-    graph, like = nnx.split(
-        nnx.eval_shape(lambda: Cvae(x.shape[1], columns, meta.config, rngs=nnx.Rngs(0))), nnx.Param
-    )
     weights = {n.removeprefix("weights."): a for n, a in arrays.items() if n.startswith("weights.")}
     params = unflatten(weights, like, folder)
     return Crowd(
@@ -147,11 +169,29 @@ def load_crowd(folder: Path) -> Crowd:
         meta.task_ids,
         meta.scales,
         task_scale,
-        x,
-        reference,
+        inputs,
         meta.codings,
         generator,
     )
+
+
+def _network(
+    meta: _Meta, arrays: dict[str, np.ndarray]
+) -> tuple[nnx.GraphDef, nnx.State, CvaeInputs | Design]:
+    """The network's structure, the shapes of its weights, and its inputs."""
+    config = meta.config
+    if isinstance(config, PersistentConfig):
+        design = Design(
+            layout_of(meta.scales, arrays["task_scale"]),
+            Tasks(*(arrays[f"tasks.{name}"] for name in Tasks._fields)),
+            {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
+            arrays["centre"],
+        )
+        return *nnx.split(nnx.eval_shape(lambda: new_persistent(design, config, 0)), nnx.Param), design
+    columns = sum(len(coding.columns) for coding in meta.codings)
+    inputs = CvaeInputs(arrays["x"], arrays["reference"])
+    shapes = nnx.eval_shape(lambda: Cvae(inputs.x.shape[1], columns, config, rngs=nnx.Rngs(0)))
+    return *nnx.split(shapes, nnx.Param), inputs
 
 
 def numbers_of(crowd: Crowd, answers: np.ndarray) -> np.ndarray:

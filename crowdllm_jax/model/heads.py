@@ -1,0 +1,217 @@
+"""Response heads: how likely each answer is, given where an agent stands on a task.
+
+- ordinal, binary, approval: cumulative logit. P(level <= k) = logistic((cut_k - location) / scale),
+  with cuts such that at location 0 and scale 1 the levels have the task's base probabilities.
+- nominal: softmax of (base + level loadings . z + level profile effects) / scale.
+- continuous: a normal answer clipped to the range, so that the two ends have mass (Tobin 1958).
+- k-approval, ranking: Plackett-Luce utilities; a k-approval ballot is the unordered top k.
+- points: Dirichlet-multinomial over the budget; its shares are the softmax of the utilities.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import gammaln, log_ndtr, logsumexp
+from jax.scipy.stats import norm
+
+from crowdllm_jax import scales
+from crowdllm_jax.model.persistent import Effects, Items
+from crowdllm_jax.model.response import Joint
+from crowdllm_jax.scales import Continuous, KApproval, Nominal, Points, Ranking, Scale
+
+FAR = 1e4
+"""Beyond any cut: stands for infinity without making gradients undefined."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which tasks have which head; static, so programs are compiled per layout.
+
+    Attributes:
+      scales: of the study, in order. ordered, nominal, continuous: tasks, in order.
+      ballots: (index of the scale, its tasks) of each joint ballot.
+    """
+
+    scales: tuple[Scale, ...]
+    ordered: tuple[int, ...]
+    nominal: tuple[int, ...]
+    continuous: tuple[int, ...]
+    ballots: tuple[tuple[int, tuple[int, ...]], ...]
+
+    @property
+    def levels(self) -> int:
+        """K of the longest scale; 2 where none is discrete."""
+        return max(2, *(scales.size(scale) for scale in self.scales))
+
+
+def layout_of(by_name: dict[str, Scale], task_scale: np.ndarray) -> Layout:
+    """Sort tasks by head."""
+    in_order = tuple(by_name.values())
+    kinds: dict[str, list[int]] = {"ordered": [], "nominal": [], "continuous": []}
+    ballots: dict[int, list[int]] = {}
+    for task, index in enumerate(task_scale.tolist()):
+        match in_order[index]:
+            case KApproval() | Ranking() | Points():
+                ballots.setdefault(index, []).append(task)
+            case Nominal():
+                kinds["nominal"].append(task)
+            case Continuous():
+                kinds["continuous"].append(task)
+            case _:
+                kinds["ordered"].append(task)
+    return Layout(
+        in_order, *(tuple(kinds[k]) for k in ("ordered", "nominal", "continuous")),
+        tuple((index, tuple(tasks)) for index, tasks in ballots.items()),
+    )  # fmt: skip
+
+
+def level_mask(layout: Layout) -> np.ndarray:
+    """(S, K) 0 for a scale's levels, a large negative number beyond."""
+    mask = np.full((len(layout.scales), layout.levels), -30.0, np.float32)
+    for index, scale in enumerate(layout.scales):
+        mask[index, : max(2, scales.size(scale))] = 0.0
+    return mask
+
+
+class Answers(NamedTuple):
+    """B people's answers, padded; every head finds its own.
+
+    Attributes:
+      task, level, value, present: (B, J) answers given one at a time; value in [0, 1].
+      ballots: per ballot of the layout, (B, Tb) levels and (B,) whether there is one.
+      profile: (B, C). weight: (B,).
+    """
+
+    task: jax.Array
+    level: jax.Array
+    value: jax.Array
+    present: jax.Array
+    ballots: tuple[tuple[jax.Array, jax.Array], ...]
+    profile: jax.Array
+    weight: jax.Array
+
+
+class Standing(NamedTuple):
+    """M possible beliefs: z (M, L) and personal scale (M,)."""
+
+    z: jax.Array
+    scale: jax.Array
+
+
+def cuts(base: jax.Array, layout: Layout, task_scale: np.ndarray) -> jax.Array:
+    """(T, K + 1) ends of the levels on the logistic axis, from log probabilities (T, K)."""
+    below = jnp.cumsum(jnp.exp(base), axis=1)[:, :-1].clip(1e-6, 1 - 1e-6)
+    cut = jnp.log(below) - jnp.log1p(-below)
+    size = np.array([max(2, scales.size(scale)) for scale in layout.scales])[task_scale]
+    beyond = np.arange(1, layout.levels)[None] >= size[:, None]
+    ends = jnp.full((len(base), 1), FAR)
+    return jnp.concatenate([-ends, jnp.where(beyond, FAR, cut), ends], axis=1)
+
+
+def log_likelihood(
+    items: Items, effects: Effects, log_residual: jax.Array, log_concentration: jax.Array,
+    layout: Layout, task_scale: np.ndarray, answers: Answers, standing: Standing,
+) -> jax.Array:  # fmt: skip
+    """(B, M) log probability of all of a person's answers under each belief."""
+    by_profile = items.location + answers.profile @ items.profile
+    by_belief = standing.z @ items.loading.T
+    total = jnp.zeros((len(answers.profile), len(standing.z)))
+    head = np.zeros(len(task_scale), np.int32)
+    head[list(layout.nominal)], head[list(layout.continuous)] = 1, 2
+    own = jnp.asarray(head)[answers.task]
+    location = (
+        jnp.take_along_axis(by_profile, answers.task, axis=1)[..., None]
+        + by_belief.T[answers.task]
+    )
+    if layout.ordered:
+        cut = cuts(items.base, layout, task_scale)
+        low, high = cut[answers.task, answers.level], cut[answers.task, answers.level + 1]
+        a = (low[..., None] - location) / standing.scale
+        b = (high[..., None] - location) / standing.scale
+        log_chance = log_logistic_between(a, b)
+        total += (log_chance * (answers.present * (own == 0))[..., None]).sum(1)
+    if layout.nominal:
+        scale_of = jnp.asarray(task_scale)[answers.task]
+        logits = (
+            items.base[answers.task][:, :, None]
+            + jnp.einsum("ml,bjkl->bjmk", standing.z, effects["level_loading"][scale_of])
+            + jnp.einsum("bc,bjck->bjk", answers.profile, effects["level_profile"][scale_of])[:, :, None]
+        ) / standing.scale[:, None]
+        chosen = jnp.take_along_axis(
+            jax.nn.log_softmax(logits, axis=-1), answers.level[..., None, None], axis=-1
+        )[..., 0]
+        total += (chosen * (answers.present * (own == 1))[..., None]).sum(1)
+    if layout.continuous:
+        sd = jnp.exp(log_residual[jnp.asarray(task_scale)[answers.task]])[..., None] * standing.scale
+        log_density = log_clipped_normal(answers.value[..., None], 0.5 + location, sd)
+        total += (log_density * (answers.present * (own == 2))[..., None]).sum(1)
+    for (index, tasks), (levels, present) in zip(layout.ballots, answers.ballots, strict=True):
+        here = np.array(tasks)
+        utility = (by_profile[:, None, here] + by_belief[None, :, here]) / standing.scale[:, None]
+        scale = layout.scales[index]
+        assert isinstance(scale, Joint)
+        log_chance = log_ballot(scale, utility, levels, log_concentration[index])
+        total += log_chance * present[:, None]
+    return total
+
+
+def log_logistic_between(a: jax.Array, b: jax.Array) -> jax.Array:
+    """log(logistic(b) - logistic(a)) for a < b, without cancellation."""
+    gap = jnp.minimum(a - b, -1e-6)
+    return jax.nn.log_sigmoid(b) + jax.nn.log_sigmoid(-a) + jnp.log(-jnp.expm1(gap))
+
+
+def log_clipped_normal(value: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Array:
+    """Log density of a normal clipped to [0, 1]: mass at the ends, density between."""
+    inside = norm.logpdf(value, mean, sd)
+    low, high = log_ndtr((0 - mean) / sd), log_ndtr((mean - 1) / sd)
+    return jnp.where(value <= 0, low, jnp.where(value >= 1, high, inside))
+
+
+def log_ballot(
+    scale: Joint, utility: jax.Array, levels: jax.Array, log_concentration: jax.Array
+) -> jax.Array:
+    """(B, M) log probability of ballots (B, Tb) under utilities (B, M, Tb)."""
+    match scale:
+        case KApproval(k=k):
+            chosen = jax.lax.top_k(levels, k)[1]
+            return _log_top_set(utility, levels, chosen)
+        case Ranking(k=k):
+            # Levels count Borda points: the best has k, so top_k lists the ranking in order.
+            ranked = jax.lax.top_k(levels, k)[1]
+            own = jnp.take_along_axis(utility, ranked[:, None], axis=2)
+            rest = logsumexp(jnp.where(levels[:, None] > 0, -jnp.inf, utility), axis=2)
+            total = jnp.zeros(rest.shape)
+            for place in range(k - 1, -1, -1):
+                rest = jnp.logaddexp(rest, own[:, :, place])
+                total += own[:, :, place] - rest
+            return total
+        case Points(budget=budget):
+            concentration = jnp.exp(log_concentration)
+            alpha = concentration * jax.nn.softmax(utility, axis=2) + 1e-6
+            given = levels[:, None].astype(alpha.dtype)
+            return (
+                gammaln(budget + 1.0) - gammaln(given + 1).sum(2)
+                + gammaln(alpha.sum(2)) - gammaln(budget + alpha.sum(2))
+                + (gammaln(given + alpha) - gammaln(alpha)).sum(2)
+            )  # fmt: skip
+
+
+def _log_top_set(utility: jax.Array, levels: jax.Array, chosen: jax.Array) -> jax.Array:
+    """(B, M) log probability that the Plackett-Luce top k is this set, in any order.
+
+    With exponential clocks of rates w the set comes first if all of its clocks ring before any
+    other: the integral over s of exp(-s) prod_i (1 - exp(-s w_i / W)), W the others' total rate.
+    In x = log s the integrand is smooth and falls off doubly exponentially, so the trapezoid rule
+    is exact to float32 (Trefethen & Weideman 2014).
+    """
+    others = logsumexp(jnp.where(levels[:, None] > 0, -jnp.inf, utility), axis=2)
+    rate = jnp.take_along_axis(utility, chosen[:, None], axis=2) - others[..., None]
+    x = jnp.linspace(-14.0, 5.0, 64)
+    s = jnp.exp(x)
+    # A rate beyond exp(30) rings at once, one below exp(-30) never: clip, so that logs stay finite.
+    each = jnp.log(-jnp.expm1(-jnp.exp(rate.clip(-30, 30)[..., None] + x)))
+    return logsumexp(each.sum(2) - s + x, axis=-1) + jnp.log(x[1] - x[0])

@@ -1,0 +1,210 @@
+"""Agents that are people: one belief per agent, answers in the data's own scale.
+
+An agent's belief z (L numbers and a personal scale) is drawn once, given the profile, and serves
+every task. Task t moves agent n by
+
+    location(n, t) = task part + profile part + loadings(t) . z(n)
+
+which each scale turns into an answer through its own response head (`heads.py`). With L = 1 and
+constant loadings this is the ordinal mixed model with a personal location and scale; further
+dimensions load on the tasks' features as in multidimensional item-response theory.
+
+Everything that could fit noise (the trust in the reference, task, profile and interaction effects,
+loadings) is an *effect*: a normal posterior per coefficient under a normal prior whose deviation,
+one per group, is learned with the rest (variational empirical Bayes). A group without signal
+shrinks to zero by itself, which is what 1% of the data calls for. The belief is integrated out of the likelihood by
+quasi Monte Carlo, so that its spread is estimated and not a by-product of an approximation.
+"""
+
+from typing import Annotated, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from flax import nnx
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Effects = dict[str, jax.Array]
+
+
+RATE = 4.6
+"""Of the exponential prior: a prior deviation above 1 (on the logit scale) has a chance of 1%."""
+
+
+class PersistentConfig(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="persistent",
+    forbid_unknown_fields=True,
+):  # fmt: skip
+    """The persistent model.
+
+    Attributes:
+      latent: numbers in a belief, besides the personal scale. The first moves all tasks of a scale
+        alike; the others load on task features and shrink to nothing where the data has none.
+      injected: numbers of noise fed through the small network that makes the belief's
+        distribution semi-implicit (Yin & Zhou 2018); 0 leaves it normal.
+      components: principal components of the task features that effects may use.
+      nodes: quasi-random beliefs over which a person's likelihood is averaged.
+      steps, people, learning_rate: Adam steps, people per step, and its highest rate.
+    """
+
+    latent: Positive = 2
+    injected: Annotated[int, msgspec.Meta(ge=0, le=8)] = 2
+    components: Positive = 64
+    nodes: Annotated[int, msgspec.Meta(ge=16)] = 128
+    steps: Positive = 1000
+    people: Positive = 64
+    learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.05
+
+
+class Belief(nnx.Module):
+    """p(z | profile): normal around 0, or a mixture of normals over injected noise.
+
+    A belief is (L + 1) numbers: L dimensions and the logarithm of the personal scale. The profile
+    moves the location through effects, not here, so that its part can be read off.
+    """
+
+    def __init__(self, latent: int, injected: int, *, rngs: nnx.Rngs) -> None:
+        spread = jnp.concatenate([jnp.full(latent, -0.5), jnp.full(1, -1.5)])
+        self.log_spread = nnx.Param(spread)
+        self.tilt = nnx.Param(jnp.zeros(latent))
+        self.mixing = nnx.Linear(injected, 8, rngs=rngs) if injected else None
+        self.shift = (
+            nnx.Linear(8, latent, use_bias=False, kernel_init=nnx.initializers.zeros, rngs=rngs)
+            if injected else None
+        )  # fmt: skip
+
+    @property
+    def width(self) -> int:
+        """Standard normal numbers that make one belief."""
+        injected = 0 if self.mixing is None else self.mixing.kernel.shape[0]
+        return int(self.log_spread.shape[0] + injected)
+
+    def __call__(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Turn standard normal numbers (..., L + 1 + injected) into z (..., L) and scale (...,)."""
+        latent = self.tilt.shape[0]
+        spread = jnp.exp(self.log_spread[...])
+        base = u[..., :latent]
+        z = base * spread[:latent]
+        if self.mixing is not None and self.shift is not None:
+            z = z + self.shift(jnp.tanh(self.mixing(u[..., latent + 1 :])))
+        # People at one end of the location may use the scale more widely than at the other.
+        log_scale = spread[latent] * u[..., latent] + base @ self.tilt[...]
+        return z, jnp.exp(jnp.clip(log_scale, -3, 3))
+
+
+class Posterior(nnx.Module):
+    """Normal posteriors of all effects, and for each group the deviation of its prior.
+
+    Args:
+      groups: by effect, the group of each coefficient (integers from 0).
+    """
+
+    def __init__(self, groups: dict[str, np.ndarray]) -> None:
+        self.mean = nnx.data({n: nnx.Param(jnp.zeros(g.shape)) for n, g in groups.items()})
+        self.log_sd = nnx.data({n: nnx.Param(jnp.full(g.shape, -2.0)) for n, g in groups.items()})
+        self.log_prior = nnx.data(
+            {n: nnx.Param(jnp.full(int(g.max(initial=0)) + 1, -1.5)) for n, g in groups.items()}
+        )
+
+
+class Persistent(nnx.Module):
+    """All parameters of the persistent model.
+
+    Args:
+      groups: by effect, the prior group of each coefficient.
+      levels: starting values of the scales' level logits, (S, K).
+    """
+
+    def __init__(
+        self, config: PersistentConfig, groups: dict[str, np.ndarray], levels: jax.Array,
+        *, rngs: nnx.Rngs,
+    ) -> None:  # fmt: skip
+        self.belief = Belief(config.latent, config.injected, rngs=rngs)
+        self.effects = Posterior(groups)
+        self.level = nnx.Param(levels)
+        self.first_loading = nnx.Param(jnp.ones(len(levels)))
+        self.log_residual = nnx.Param(jnp.full(len(levels), -1.0))
+        self.log_concentration = nnx.Param(jnp.full(len(levels), 1.0))
+
+
+class Tasks(NamedTuple):
+    """What the model reads of T tasks.
+
+    Attributes:
+      scale: (T,) index of the scale.
+      reference: (T, K) centred log probability of each level; zeros where unknown.
+      features: (T, D) columns that move the location; the reference's mean first.
+      loading: (T, Q) columns that beliefs and profiles load on.
+    """
+
+    scale: np.ndarray
+    reference: np.ndarray
+    features: np.ndarray
+    loading: np.ndarray
+
+
+class Items(NamedTuple):
+    """Tasks under given effects, ready for the response heads.
+
+    Attributes:
+      location: (T,) what moves every agent alike. base: (T, K) log probability of each level at
+      location 0. loading: (T, L). profile: (C, T) what each profile column adds.
+    """
+
+    location: jax.Array
+    base: jax.Array
+    loading: jax.Array
+    profile: jax.Array
+
+
+def items(model: Persistent, effects: Effects, tasks: Tasks, mask: jax.Array) -> Items:
+    """Put the effects together, per task.
+
+    Args:
+      mask: (S, K) 0 for a scale's levels, a large negative number beyond them.
+    """
+    scale = tasks.scale
+    base = model.level[...][scale] + effects["trust"][scale][:, None] * tasks.reference + mask[scale]
+    location = tasks.features @ effects["task_features"]
+    if "task_level" in effects:
+        base = base + effects["task_level"]
+        location = location + effects["task"]
+    latent = model.belief.tilt.shape[0]
+    first = jnp.zeros((len(scale), latent)).at[:, 0].set(model.first_loading[...][scale])
+    loading = first + tasks.loading @ effects["loading"]
+    profile = effects["profile"][:, None] + effects["interaction"] @ tasks.loading.T
+    return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile)
+
+
+def draw_effects(model: Persistent, key: jax.Array) -> Effects:
+    """One draw from the posterior of every effect."""
+    drawn = {}
+    for number, (name, mean) in enumerate(sorted(model.effects.mean.items())):
+        noise = jax.random.normal(jax.random.fold_in(key, number), mean.shape)
+        drawn[name] = mean[...] + jnp.exp(model.effects.log_sd[name][...]) * noise
+    return drawn
+
+
+def mean_effects(model: Persistent) -> Effects:
+    """The posterior mean of every effect."""
+    return {name: mean[...] for name, mean in model.effects.mean.items()}
+
+
+def divergence(model: Persistent, groups: dict[str, np.ndarray]) -> jax.Array:
+    """KL of the effects' posterior from their prior, and the price of the prior itself.
+
+    Each group's prior deviation has an exponential prior (Simpson et al. 2017, penalised
+    complexity), so that a few people's answers do not make a group of effects large by chance.
+
+    Args:
+      groups: by effect, the group of each coefficient (same shape, integers from 0).
+    """
+    total = jnp.float32(0)
+    for name, group in groups.items():
+        mean, log_sd = model.effects.mean[name][...], model.effects.log_sd[name][...]
+        log_prior = model.effects.log_prior[name][...]
+        gap = log_sd - log_prior[group]
+        second = (mean**2) * jnp.exp(-2 * log_prior[group]) + jnp.exp(2 * gap)
+        total += 0.5 * jnp.sum(second - 1 - 2 * gap) + RATE * jnp.sum(jnp.exp(log_prior))
+    return total
