@@ -180,8 +180,8 @@ def test_damaged_scores_are_named(uninterrupted, tmp_path):
 
 def test_damaged_notes_are_named(uninterrupted, tmp_path):
     config, whole = uninterrupted
-    for text in ("[]", "{", "{}", '{"study_sha256": 3}'):
-        out = tmp_path / f"out{len(text)}"
+    for number, text in enumerate(("[]", "{", "{}", '{"study_sha256": 3}')):
+        out = tmp_path / str(number)
         shutil.copytree(whole, out)
         (out / "run.json").write_text(text)
         with pytest.raises(CrowdError, match=r"run\.json: cannot be read|other data"):
