@@ -242,7 +242,9 @@ def _print_scoreboard(out: Console, scores: list["Score"]) -> None:
     table.add_column("crowd", no_wrap=True)
     for heading in HEADINGS.values():
         table.add_column(heading, justify="right", no_wrap=True)
-    for model, row in scoreboard(scores):
+    board = scoreboard(scores)
+    main = "persistent" if any(model == "persistent" for model, _ in board) else "cvae"
+    for model, row in board:
         cells = []
         for metric in HEADINGS:
             if metric not in row:
@@ -250,7 +252,7 @@ def _print_scoreboard(out: Console, scores: list["Score"]) -> None:
                 continue
             value, _, high = row[metric]
             cells.append(f"{value:.3f}" + (f"±{high - value:.3f}" if seeds > 1 else ""))
-        table.add_row(MODELS[model], *cells, style="bold" if model == "cvae" else None)
+        table.add_row(MODELS[model], *cells, style="bold" if model == main else None)
     # A scoreboard cut at the terminal's edge would hide measures.
     Console(width=max(out.width, 190), highlight=False).print(table)
 

@@ -12,7 +12,9 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from crowdllm_jax import datasets
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.ingest import StudySpec, read_study
+from crowdllm_jax.model.crowd import ModelConfig
 from crowdllm_jax.model.cvae import CvaeConfig
+from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.profiles import ProfilesConfig
 from crowdllm_jax.reference import ReferenceConfig
 from crowdllm_jax.reference.marginal import MarginalReference
@@ -36,6 +38,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
       study: a study file's content, or the name of one that comes along.
+      model: the crowd that is made. published: the cvae it is compared with, where `model` is
+        another; the VAE-only baseline takes its settings.
+      train: how cvae models are trained.
       seeds: number of repetitions (splits, initial weights) over which scores are reported; the
         population is drawn from the first.
     """
@@ -44,7 +49,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     split: SplitConfig = SplitConfig()
     reference: ReferenceConfig = MarginalReference()
     profiles: ProfilesConfig = ProfilesConfig()
-    model: CvaeConfig = CvaeConfig()
+    model: ModelConfig = PersistentConfig()
+    published: CvaeConfig = CvaeConfig()
     train: TrainConfig = TrainConfig()
     population: PopulationConfig = PopulationConfig()
     seeds: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1

@@ -33,16 +33,27 @@ from crowdllm_jax.config import Config, differences, dump_config, load_config, l
 from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.metrics import Score, held_out, score_crowd, score_humans
-from crowdllm_jax.model.crowd import Crowd, load_crowd, numbers_of, save_crowd
+from crowdllm_jax.model.crowd import (
+    Crowd,
+    CvaeInputs,
+    ModelConfig,
+    load_crowd,
+    numbers_of,
+    save_crowd,
+)
 from crowdllm_jax.model.cvae import CvaeConfig
+from crowdllm_jax.model.design import Design, gather_answers, make_design
+from crowdllm_jax.model.marginal import fit_marginal
+from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.output import make_folder, write_population, write_whole
 from crowdllm_jax.population import check_scales, sample
 from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
 from crowdllm_jax.reference import Reference, make_reference
 from crowdllm_jax.reference.record import unit
+from crowdllm_jax.scales import Nominal
 from crowdllm_jax.split import Split, split_study
 from crowdllm_jax.study import Attribute, Study, fingerprint
-from crowdllm_jax.train import Data, Fitted
+from crowdllm_jax.train import TERMS, Data, Fitted, Losses, TrainConfig
 from crowdllm_jax.train import fit as train_model
 
 Progress = Callable[[str, int, int], None]
@@ -70,7 +81,8 @@ def silent(stage: str, done: int, total: int) -> None:
 
 def prepare(study: Study, config: Config, seed: int) -> Prepared:
     """Split the study, get its references, and fit the profile generator on training people."""
-    check_scales(study.tasks.ids, study.scales, study.tasks.scale)
+    if isinstance(config.model, CvaeConfig):
+        check_scales(study.tasks.ids, study.scales, study.tasks.scale)
     split = split_study(study, config.split, seed)
     features = task_features(study.tasks, identity=config.split.by == "people")
     folder = "." if isinstance(config.study, str) else config.study.folder
@@ -97,76 +109,119 @@ def fit(
     *,
     folder: Path | None = None,
     progress: Progress = silent,
-    name: str = "cvae",
-) -> tuple[Crowd, Fitted]:
-    """Fit a crowd to the training part of a study.
+) -> tuple[Crowd, Losses]:
+    """Fit the configured crowd to the training part of a study.
 
     Args:
       folder: where to keep the training checkpoints; None keeps them nowhere.
     Returns:
-      The crowd to sample from, and the fit with its losses.
+      The crowd to sample from, and the losses on the way.
     Raises:
       CrowdError: the study does not suit the configuration, or training diverges.
     """
-    return _fit(prepare(study, config, seed), config, config.model, seed, folder, progress, name)
+    ready = prepare(study, config, seed)
+    return fit_model(ready, config.model, config.train, seed, folder, progress, "crowd")
 
 
-def _fit(
+def fit_model(
     ready: Prepared,
-    config: Config,
-    model: CvaeConfig,
+    model: ModelConfig,
+    train: TrainConfig,
     seed: int,
     folder: Path | None,
     progress: Progress,
     name: str,
-) -> tuple[Crowd, Fitted]:
+) -> tuple[Crowd, Losses]:
+    """Fit one model; see `fit`."""
     study = ready.study
-    everything = np.arange(len(study.tasks.ids))
-    reference = unit(study, ready.reference.mean, everything).astype(np.float32)
+    inputs: CvaeInputs | Design
+    kept = Checkpoints(folder / "checkpoint") if folder is not None else nullcontext()
+    with kept as checkpoints:
+        if isinstance(model, PersistentConfig):
+            # Nothing is chosen by validation here, so its responses serve the fit.
+            part = ready.split.train | ready.split.validation
+            known = ready.split.by == "people"
+            design = make_design(study, ready.reference, ready.codings, part, model, known=known)
+            _, answers = gather_answers(study, ready.codings, design, part)
+            graph, params, steps = fit_marginal(
+                design,
+                answers,
+                model,
+                seed,
+                checkpoints=checkpoints,
+                on_step=lambda step, loss: progress(
+                    f"fit {name} (loss {loss:.3f})", step, model.steps
+                ),
+            )
+            inputs = design
+            losses = Losses("step", ("negative bound per person",), len(steps),
+                            steps[:, None].tolist(), [])  # fmt: skip
+        else:
+            inputs = _cvae_inputs(ready, model)
+            fitted = _fit_cvae(ready, inputs, model, train, seed, checkpoints, progress, name)
+            graph, params = fitted.graph, fitted.params
+            losses = Losses("epoch", TERMS, fitted.best_epoch, fitted.history[:, 0].tolist(),
+                            fitted.history[:, 1].tolist())  # fmt: skip
+    crowd = Crowd(
+        model,
+        graph,
+        params,
+        study.tasks.ids,
+        study.scales,
+        study.tasks.scale,
+        inputs,
+        ready.codings,
+        ready.generator,
+    )
+    return crowd, losses
+
+
+def _cvae_inputs(ready: Prepared, model: CvaeConfig) -> CvaeInputs:
+    everything = np.arange(len(ready.study.tasks.ids))
+    reference = unit(ready.study, ready.reference.mean, everything).astype(np.float32)
     if model.constant_reference:
         reference = np.full_like(reference, 0.5)
+    return CvaeInputs(ready.x, reference)
+
+
+def _fit_cvae(
+    ready: Prepared,
+    inputs: CvaeInputs,
+    model: CvaeConfig,
+    train: TrainConfig,
+    seed: int,
+    checkpoints: Checkpoints | None,
+    progress: Progress,
+    name: str,
+) -> Fitted:
+    study = ready.study
     profile = study.participants.profile
     c = encode(ready.codings, profile) if profile else np.zeros((len(study.participants.ids), 0))
     answer = unit(study, study.value, study.task).astype(np.float32)
 
     def part(mask: np.ndarray) -> Data:
         return Data(
-            ready.x,
-            c.astype(np.float32),
-            reference,
-            study.person[mask],
-            study.task[mask],
-            answer[mask],
+            x=inputs.x,
+            c=c.astype(np.float32),
+            reference=inputs.reference,
+            person=study.person[mask],
+            task=study.task[mask],
+            answer=answer[mask],
         )
 
     def on_epoch(epoch: int, losses: np.ndarray) -> None:
         held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
-        progress(f"fit {name} (loss {held:.3f})", epoch, config.train.epochs)
+        progress(f"fit {name} (loss {held:.3f})", epoch, train.epochs)
 
-    kept = Checkpoints(folder / "checkpoint") if folder is not None else nullcontext()
-    with kept as checkpoints:
-        fitted = train_model(
-            part(ready.split.train),
-            part(ready.split.validation),
-            model,
-            config.train,
-            seed,
-            checkpoints=checkpoints,
-            on_epoch=on_epoch,
-        )
-    crowd = Crowd(
+    return train_model(
+        part(ready.split.train),
+        part(ready.split.validation),
         model,
-        fitted.graph,
-        fitted.params,
-        study.tasks.ids,
-        study.scales,
-        study.tasks.scale,
-        ready.x,
-        reference,
-        ready.codings,
-        ready.generator,
+        train,
+        seed,
+        checkpoints=checkpoints,
+        on_epoch=on_epoch,
     )
-    return crowd, fitted
 
 
 def evaluate(
@@ -299,33 +354,46 @@ def _check_data(folder: Path, study: Study) -> None:
         )
 
 
-def models_of(config: Config) -> dict[str, CvaeConfig]:
-    """The models a run fits: the configured one, and the same without a reference (VAE-only)."""
-    models = {"cvae": config.model}
-    if not config.model.constant_reference:
-        models["vae_only"] = msgspec.structs.replace(config.model, constant_reference=True)
+def main_model(config: Config) -> str:
+    """The name of the model whose population is written."""
+    return "persistent" if isinstance(config.model, PersistentConfig) else "cvae"
+
+
+def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
+    """The models a run fits, the configured one first.
+
+    Beside the persistent model stands the published one, and beside that the same without a
+    reference (VAE-only). The published model cannot answer on nominal scales, so a study that has
+    one is fitted without it.
+    """
+    models: dict[str, ModelConfig] = {main_model(config): config.model}
+    cvae = config.published
+    if isinstance(config.model, PersistentConfig):
+        used = [tuple(study.scales.values())[i] for i in np.unique(study.tasks.scale)]
+        if any(isinstance(scale, Nominal) for scale in used):
+            return models
+    else:
+        cvae = config.model
+    models["cvae"] = cvae
+    if not cvae.constant_reference:
+        models["vae_only"] = msgspec.structs.replace(cvae, constant_reference=True)
     return models
 
 
 def fit_run(folder: Path, config: Config, study: Study, progress: Progress = silent) -> None:
     """Fit every model of every seed that the folder does not hold yet."""
     for seed in range(config.seeds):
-        missing = [n for n in models_of(config) if not _crowd_folder(folder, seed, n).exists()]
+        models = models_of(config, study)
+        missing = [name for name in models if not _crowd_folder(folder, seed, name).exists()]
         if not missing:
             continue
         ready = prepare(study, config, seed)
         for name in missing:
             target = _crowd_folder(folder, seed, name)
             label = f"{name} (seed {seed})" if config.seeds > 1 else name
-            crowd, fitted = _fit(
-                ready, config, models_of(config)[name], seed, target.parent, progress, label
+            crowd, losses = fit_model(
+                ready, models[name], config.train, seed, target.parent, progress, label
             )
-            losses = {
-                "best_epoch": fitted.best_epoch,
-                "terms": ["total", "reconstruction", "kl", "decision"],
-                "train": fitted.history[:, 0].tolist(),
-                "validation": fitted.history[:, 1].tolist(),
-            }
             write_whole(target.parent / "losses.json", msgspec.json.encode(losses))
             unfinished = target.with_name(".tmp-crowd")
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -337,7 +405,7 @@ def sample_run(
     folder: Path, agents: int, seed: int, out: Path | None, progress: Progress = silent
 ) -> Path:
     """Write a population of the first seed's crowd; returns its folder."""
-    source = _crowd_folder(folder, 0, "cvae")
+    source = _crowd_folder(folder, 0, main_model(stored_config(folder)))
     if not source.exists():
         raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
     target = out or folder / "population"
@@ -361,7 +429,7 @@ def evaluate_run(
         if path.exists():
             scores += _read_scores(path)
             continue
-        crowds = {n: load_crowd(_crowd_folder(folder, seed, n)) for n in models_of(config)}
+        crowds = {n: load_crowd(_crowd_folder(folder, seed, n)) for n in models_of(config, study)}
         own, _ = score_all(prepare(study, config, seed), config, crowds, seed, progress)
         write_whole(path, msgspec.json.encode(own))
         scores += own
@@ -376,13 +444,15 @@ def report_run(folder: Path, config: Config, study: Study) -> Path:
         raise CrowdError(f"{folder}: has no scores yet; run `crowdllm evaluate` first")
     scores = _read_scores(path)
     ready = prepare(study, config, 0)
-    crowd = load_crowd(_crowd_folder(folder, 0, "cvae"))
+    crowd = load_crowd(_crowd_folder(folder, 0, main_model(config)))
     humans = held_out(study, ready.split)
     agents = min(config.population.agents, SCORED_AGENTS)
     answers = numbers_of(crowd, sample(crowd, agents, config.population.seed).answers)
     losses = {
-        name: msgspec.json.decode((folder / "seed-0" / name / "losses.json").read_bytes())
-        for name in models_of(config)
+        name: msgspec.json.decode(
+            (folder / "seed-0" / name / "losses.json").read_bytes(), type=Losses
+        )
+        for name in models_of(config, study)
     }
     facts = json.loads((folder / "run.json").read_text())
     page = report.render(study, config, scores, humans, answers[:, humans.tasks], losses, facts)

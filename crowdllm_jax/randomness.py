@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Pair = tuple[jax.Array, jax.Array]
+Word = jax.Array | np.ndarray
+Pair = tuple[Word, Word]
 
 
 class Stream(IntEnum):

@@ -69,6 +69,21 @@ class TrainState(NamedTuple):
     history: jax.Array
 
 
+class Losses(msgspec.Struct, frozen=True):
+    """What a model's training minimised.
+
+    Attributes:
+      unit: "epoch" or "step". terms: names of the columns. best: the unit that was kept.
+      train, validation: (units, terms); validation is empty where the model uses none.
+    """
+
+    unit: str
+    terms: tuple[str, ...]
+    best: int
+    train: list[list[float | None]]
+    validation: list[list[float | None]]
+
+
 class Fitted(NamedTuple):
     """Fitted weights (the best epoch's), that epoch, and the losses of every epoch run."""
 

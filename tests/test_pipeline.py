@@ -155,8 +155,8 @@ def test_the_vae_only_baseline_does_not_see_the_reference(tiny):
     study = make_study()
     model = msgspec.structs.replace(tiny.model, constant_reference=True)
     crowd, _ = pipeline.fit(study, msgspec.structs.replace(tiny, model=model))
-    assert np.unique(crowd.reference).tolist() == [0.5]
-    assert set(pipeline.models_of(tiny)) == {"cvae", "vae_only"}
+    assert np.unique(crowd.inputs.reference).tolist() == [0.5]
+    assert set(pipeline.models_of(tiny, study)) == {"cvae", "vae_only"}
 
 
 def test_margins_reach_the_population(tiny):

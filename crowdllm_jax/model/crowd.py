@@ -187,7 +187,9 @@ def _network(
             {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
             arrays["centre"],
         )
-        return *nnx.split(nnx.eval_shape(lambda: new_persistent(design, config, 0)), nnx.Param), design
+        return *nnx.split(
+            nnx.eval_shape(lambda: new_persistent(design, config, 0)), nnx.Param
+        ), design
     columns = sum(len(coding.columns) for coding in meta.codings)
     inputs = CvaeInputs(arrays["x"], arrays["reference"])
     shapes = nnx.eval_shape(lambda: Cvae(inputs.x.shape[1], columns, config, rngs=nnx.Rngs(0)))

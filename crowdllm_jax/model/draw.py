@@ -17,7 +17,7 @@ from crowdllm_jax.model.heads import Layout, cuts, level_mask
 from crowdllm_jax.model.persistent import Effects, Items, Persistent, items, mean_effects
 from crowdllm_jax.model.response import Joint, fill_ballots, level_dtype
 from crowdllm_jax.randomness import Pair, Stream, half_words, uniform, words
-from crowdllm_jax.scales import Points
+from crowdllm_jax.scales import Points, values
 
 
 class Ready(NamedTuple):
@@ -131,8 +131,7 @@ def _draw_answers(
         own = np.array(layout.continuous)
         sd = jnp.exp(log_residual[scale_of[own]]) * scale[:, None]
         unit = jnp.clip(0.5 + location(own) + sd * ndtri(uniform(next(stretches))), 0, 1)
-        low, high = np.array([(layout.scales[i].low, layout.scales[i].high)  # type: ignore[union-attr]
-                              for i in scale_of[own]]).T  # fmt: skip
+        low, high = np.array([values(layout.scales[i]) for i in scale_of[own]]).T
         parts.append((low + (high - low) * unit).astype(dtype))
         tasks += layout.continuous
     if layout.nominal:

@@ -9,7 +9,7 @@
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,9 +63,12 @@ def layout_of(by_name: dict[str, Scale], task_scale: np.ndarray) -> Layout:
             case _:
                 kinds["ordered"].append(task)
     return Layout(
-        in_order, *(tuple(kinds[k]) for k in ("ordered", "nominal", "continuous")),
+        in_order,
+        tuple(kinds["ordered"]),
+        tuple(kinds["nominal"]),
+        tuple(kinds["continuous"]),
         tuple((index, tuple(tasks)) for index, tasks in ballots.items()),
-    )  # fmt: skip
+    )
 
 
 def level_mask(layout: Layout) -> np.ndarray:
@@ -77,7 +80,7 @@ def level_mask(layout: Layout) -> np.ndarray:
 
 
 class Answers(NamedTuple):
-    """B people's answers, padded; every head finds its own.
+    """B people's answers, padded; every head finds its own. Host or device arrays.
 
     Attributes:
       task, level, value, present: (B, J) answers given one at a time; value in [0, 1].
@@ -85,13 +88,13 @@ class Answers(NamedTuple):
       profile: (B, C). weight: (B,).
     """
 
-    task: jax.Array
-    level: jax.Array
-    value: jax.Array
-    present: jax.Array
-    ballots: tuple[tuple[jax.Array, jax.Array], ...]
-    profile: jax.Array
-    weight: jax.Array
+    task: Any
+    level: Any
+    value: Any
+    present: Any
+    ballots: tuple[tuple[Any, Any], ...]
+    profile: Any
+    weight: Any
 
 
 class Standing(NamedTuple):
@@ -123,8 +126,7 @@ def log_likelihood(
     head[list(layout.nominal)], head[list(layout.continuous)] = 1, 2
     own = jnp.asarray(head)[answers.task]
     location = (
-        jnp.take_along_axis(by_profile, answers.task, axis=1)[..., None]
-        + by_belief.T[answers.task]
+        jnp.take_along_axis(by_profile, answers.task, axis=1)[..., None] + by_belief.T[answers.task]
     )
     if layout.ordered:
         cut = cuts(items.base, layout, task_scale)
@@ -138,14 +140,18 @@ def log_likelihood(
         logits = (
             items.base[answers.task][:, :, None]
             + jnp.einsum("ml,bjkl->bjmk", standing.z, effects["level_loading"][scale_of])
-            + jnp.einsum("bc,bjck->bjk", answers.profile, effects["level_profile"][scale_of])[:, :, None]
+            + jnp.einsum("bc,bjck->bjk", answers.profile, effects["level_profile"][scale_of])[
+                :, :, None
+            ]
         ) / standing.scale[:, None]
         chosen = jnp.take_along_axis(
             jax.nn.log_softmax(logits, axis=-1), answers.level[..., None, None], axis=-1
         )[..., 0]
         total += (chosen * (answers.present * (own == 1))[..., None]).sum(1)
     if layout.continuous:
-        sd = jnp.exp(log_residual[jnp.asarray(task_scale)[answers.task]])[..., None] * standing.scale
+        sd = (
+            jnp.exp(log_residual[jnp.asarray(task_scale)[answers.task]])[..., None] * standing.scale
+        )
         log_density = log_clipped_normal(answers.value[..., None], 0.5 + location, sd)
         total += (log_density * (answers.present * (own == 2))[..., None]).sum(1)
     for (index, tasks), (levels, present) in zip(layout.ballots, answers.ballots, strict=True):

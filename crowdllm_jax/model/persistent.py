@@ -12,8 +12,9 @@ dimensions load on the tasks' features as in multidimensional item-response theo
 Everything that could fit noise (the trust in the reference, task, profile and interaction effects,
 loadings) is an *effect*: a normal posterior per coefficient under a normal prior whose deviation,
 one per group, is learned with the rest (variational empirical Bayes). A group without signal
-shrinks to zero by itself, which is what 1% of the data calls for. The belief is integrated out of the likelihood by
-quasi Monte Carlo, so that its spread is estimated and not a by-product of an approximation.
+shrinks to zero by itself, which is what 1% of the data calls for. The belief is integrated out of
+the likelihood by quasi Monte Carlo, so that its spread is estimated and not a by-product of an
+approximation.
 """
 
 from typing import Annotated, NamedTuple
@@ -165,8 +166,10 @@ def items(model: Persistent, effects: Effects, tasks: Tasks, mask: jax.Array) ->
       mask: (S, K) 0 for a scale's levels, a large negative number beyond them.
     """
     scale = tasks.scale
-    base = model.level[...][scale] + effects["trust"][scale][:, None] * tasks.reference + mask[scale]
-    location = tasks.features @ effects["task_features"]
+    base = (
+        model.level[...][scale] + effects["trust"][scale][:, None] * tasks.reference + mask[scale]
+    )
+    location = jnp.asarray(tasks.features) @ effects["task_features"]
     if "task_level" in effects:
         base = base + effects["task_level"]
         location = location + effects["task"]

@@ -9,10 +9,12 @@ from crowdllm_jax import scales
 from crowdllm_jax.metrics import METRICS, Humans, Score
 from crowdllm_jax.report import figures
 from crowdllm_jax.study import Study, describe
+from crowdllm_jax.train import Losses
 
 MODELS = {
     "humans": "Humans (noise ceiling)",
-    "cvae": "CrowdLLM (cvae)",
+    "persistent": "CrowdLLM (persistent)",
+    "cvae": "CrowdLLM as published (cvae)",
     "vae_only": "VAE only (no reference)",
     "reference": "Reference as it is",
     "reference_sampled": "Reference, sampled",
@@ -67,7 +69,7 @@ def render(
     scores: list[Score],
     humans: Humans,
     answers: np.ndarray,
-    losses: dict[str, dict[str, Any]],
+    losses: dict[str, Losses],
     facts: dict[str, str],
 ) -> str:
     """The page.
@@ -89,6 +91,7 @@ def render(
     )
     return environment.get_template("page.html").render(
         study=study.name,
+        main=next(iter(losses)),
         description=describe(study),
         by=humans.by,
         held_out=f"{len(humans.tasks):,} tasks and {len(humans.value):,} answers of "

@@ -13,6 +13,7 @@ from scipy.stats import pearsonr
 from crowdllm_jax import scales
 from crowdllm_jax.metrics import Humans
 from crowdllm_jax.study import Study
+from crowdllm_jax.train import Losses
 
 HUMAN, CROWD = "#4d4d4d", "#0072b2"
 SHOWN = 12
@@ -98,7 +99,7 @@ def means(study: Study, humans: Humans, answers: np.ndarray) -> str:
     crowd = answers.mean(0)
     used = [i for i in range(len(study.scales)) if np.any(humans.scale == i)]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.2 * len(used), 3.2), layout="constrained")
+        figure = Figure(figsize=(3.2 * len(used), 3.7), layout="constrained")
         for axes, index in zip(
             figure.subplots(1, len(used), squeeze=False).flat, used, strict=True
         ):
@@ -129,36 +130,44 @@ def means(study: Study, humans: Humans, answers: np.ndarray) -> str:
         return _svg(figure, "Crowd mean against human mean, one dot per held-out task")
 
 
-def curves(losses: dict[str, dict[str, Any]]) -> str:
-    """Training and validation loss by epoch, a panel per loss term."""
-    first = next(iter(losses.values()))
-    terms = first["terms"]
-    colours = dict(zip(losses, (CROWD, "#d55e00"), strict=False))
+def curves(losses: dict[str, Losses]) -> str:
+    """Training and validation losses of every model, a panel per loss term."""
+    terms = {own.unit: own.terms for own in losses.values()}
+    panels = [(unit, term) for unit in ("step", "epoch") for term in terms.get(unit, ())]
+    colours = dict(zip(losses, (CROWD, "#d55e00", "#009e73"), strict=False))
+    drawn: dict[str, Any] = {}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * len(terms), 2.6), layout="constrained")
-        for axes, (place, term) in zip(
-            figure.subplots(1, len(terms)).flat, enumerate(terms), strict=True
+        figure = Figure(figsize=(2.6 * len(panels), 2.6), layout="constrained")
+        for axes, (unit, term) in zip(
+            figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True
         ):
             for name, own in losses.items():
-                for part, style in (("train", ":"), ("validation", "-")):
+                if own.unit != unit:
+                    continue
+                place = own.terms.index(term)
+                for part, rows, style in (
+                    ("training", own.train, ":" if own.validation else "-"),
+                    ("validation", own.validation, "-"),
+                ):
                     values = np.array(
-                        [[np.nan if v is None else v for v in row] for row in own[part]]
+                        [np.nan if r[place] is None else r[place] for r in rows], float
                     )
-                    axes.plot(
-                        np.arange(1, len(values) + 1),
-                        values[:, place],
-                        style,
-                        color=colours[name],
-                        label=f"{name}, {part}",
-                    )
-                if own["best_epoch"]:
-                    axes.axvline(own["best_epoch"], color=colours[name], lw=0.6, alpha=0.6)
+                    if not np.isfinite(values).any():
+                        continue
+                    if unit == "step":
+                        # A step's loss is noisy; what matters is where its average goes.
+                        values = np.convolve(values, np.ones(20) / 20, "valid")
+                    at = np.arange(1, len(values) + 1)
+                    (line,) = axes.plot(at, values, style, color=colours[name])
+                    drawn[f"{name}, {part}"] = line
+                if own.validation and own.best:
+                    axes.axvline(own.best, color=colours[name], lw=0.6, alpha=0.6)
             axes.set_title(term, fontsize=9, loc="left")
-            axes.set_xlabel("epoch")
+            axes.set_xlabel(unit)
             axes.xaxis.get_major_locator().set_params(integer=True)
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
-        return _svg(figure, "Loss by epoch")
+        figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=5,
+                      frameon=False)  # fmt: skip
+        return _svg(figure, "Losses in training")
 
 
 def _svg(figure: Figure, title: str) -> str:
