@@ -119,5 +119,5 @@ def _draw_one(  # type: ignore[no-untyped-def]
             standing.scale[node],
             seed_halves(seed),
             split_ids(ids),
-        )  # fmt: skip
+        )
     )

@@ -27,8 +27,8 @@ def plain_answers(crowd: Crowd, ids: np.ndarray, seed: int) -> np.ndarray:
         [
             np.asarray(
                 draw(
-                    crowd.graph, crowd.config, layout, crowd.task_scales, crowd.params, crowd.inputs.x,
-                    crowd.inputs.reference, seed_halves(seed), split_ids(ids[i : i + 1024]),
+                    crowd.graph, crowd.config, layout, crowd.task_scales, crowd.params,
+                    *crowd.inputs, seed_halves(seed), split_ids(ids[i : i + 1024]),
                     c[i : i + 1024],
                 )
             )
