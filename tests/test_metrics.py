@@ -228,8 +228,8 @@ def test_the_ceiling_of_rps_is_unbiased():
     A mean over pairs of n raters has variance of at most 2 / n that of one pair (Hoeffding 1948).
     """
     random = np.random.default_rng(5)
-    chance = random.dirichlet(np.ones(5), 150)
-    raters = 4
+    chance = random.dirichlet(np.ones(5), 600)
+    raters = 3
     found = values_of(score_humans(everything(simulated(random, chance, raters)), 0))["rps"]
     apart = np.abs(np.arange(5)[:, None] - np.arange(5)) / 2
     mean = np.einsum("ti,tj,ij->t", chance, chance, apart)
@@ -274,6 +274,22 @@ def test_every_score_lies_in_its_interval_and_is_in_order(by):
     assert scores == score_crowd(humans, crowd_of(study, 60, 0), "cvae", 3) + score_humans(
         humans, 3
     )
+
+
+def test_resampled_people_do_not_change_what_a_task_weighs():
+    """Drawing a person twice moves the mean of their tasks, but each task still counts once."""
+    study = make_study(tasks=5, people=8, share=0.7)
+    humans, values = everything(study, "people"), crowd_of(study, 30, seed=6)
+    drawn = np.array([2.0, 0, 1, 1, 3, 0, 0, 1])
+    weight = drawn[study.person]
+    counts = np.stack([[(column == v).sum() for v in range(1, 6)] for column in values.T])
+    found = metrics._compare(humans, counts, values.mean(0), weight)
+    gap = [
+        abs(values[:, t].mean() - np.average(study.value[here], weights=weight[here]))
+        for t in range(5)
+        if weight[here := study.task == t].any()
+    ]
+    assert found["mae"] == pytest.approx(np.mean(gap))
 
 
 def test_what_cannot_be_measured_is_left_out():

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,23 @@ def test_a_damaged_part_is_written_again(tmp_path, rating_crowd: Crowd, whole):
     path.write_bytes(path.read_bytes()[:-20])
     (folder / "agents-00002.parquet").unlink()
     write_population(rating_crowd, folder, 300, SEED)
+    assert digest(folder) == whole[1]
+
+
+def test_a_part_in_another_parts_place_is_written_again(tmp_path, rating_crowd: Crowd, whole):
+    folder = tmp_path / "p"
+    write_population(rating_crowd, folder, 300, SEED)
+    shutil.copy(folder / "part-00000.parquet", folder / "part-00001.parquet")
+    write_population(rating_crowd, folder, 300, SEED)
+    assert digest(folder) == whole[1]
+
+
+def test_leftovers_are_cleared_away(tmp_path, rating_crowd: Crowd, whole):
+    folder = tmp_path / "p"
+    write_population(rating_crowd, folder, 300, SEED)
+    (folder / ".tmp-part-00000.parquet").write_bytes(b"half")
+    write_population(rating_crowd, folder, 300, SEED)
+    assert hidden(folder) == []
     assert digest(folder) == whole[1]
 
 

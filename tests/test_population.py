@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 from scipy import stats
@@ -44,6 +45,8 @@ def both(mixed_crowd: Crowd) -> tuple[Crowd, np.ndarray, np.ndarray]:
     few = tuple(dataclasses.replace(a, cells=a.cells[:4]) for a in g.attributes)
     crowd = dataclasses.replace(
         mixed_crowd,
+        # Sampled with more noise than trained with, as a user may.
+        config=msgspec.structs.replace(mixed_crowd.config, noise_scale=1.6, diversity=0.15),
         generator=dataclasses.replace(g, attributes=few, weight=np.full(4, 0.25)),
     )
     ids = np.arange(16_384)
@@ -143,8 +146,6 @@ def test_blocks_of_one_shape_compile_once(rating_crowd: Crowd):
 
 
 def test_semi_implicit_crowds_sample_through_the_network(mixed_study, tiny):
-    import msgspec
-
     model = msgspec.structs.replace(tiny.model, semi_implicit=True, injected=2, auxiliary=2)
     crowd, _ = pipeline.fit(mixed_study, msgspec.structs.replace(tiny, model=model))
     population._draw_plain.clear_cache()

@@ -67,6 +67,14 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     assert texts(column) == ["1"]
 
 
+def test_cells_of_several_lines_in_a_long_file(tmp_path):
+    """Readers cut a file into blocks of a megabyte; a cut must not fall into a cell."""
+    cell = "one\ntwo, three\n" * 20
+    column = read_table(csv_of(tmp_path, "a\n" + f'"{cell}"\n' * 10_000), ["a"])["a"]
+    assert column.distinct == (cell,)
+    assert len(column.codes) == 10_000
+
+
 def test_line_ends_of_other_systems(tmp_path):
     assert texts(read_table(csv_of(tmp_path, "a,b\r\n1,2\r\n"), ["b"])["b"]) == ["2"]
 

@@ -86,6 +86,15 @@ def test_the_loss_falls_and_is_the_sum_of_its_terms(whole):
     np.testing.assert_allclose(whole.history[..., 0], whole.history[..., 1:].sum(-1), rtol=1e-5)
 
 
+def test_every_epoch_has_noise_of_its_own_but_validation_has_not():
+    """With weights that stand still, losses differ by the noise alone."""
+    still = msgspec.structs.replace(CONFIG, learning_rate=1e-30, blender_learning_rate=1e-30)
+    training, validation = fit(TRAIN, VALIDATION, MODEL, still, seed=1).history[..., 0].T
+    assert len(set(training)) == CONFIG.epochs
+    # Biases start at 0 and take even so small a step: the last digit may move.
+    np.testing.assert_allclose(validation, validation[0], rtol=1e-6)
+
+
 def test_the_best_epoch_is_the_one_of_lowest_validation_loss(whole):
     assert whole.best_epoch == 1 + np.argmin(whole.history[:, 1, 0])
 
