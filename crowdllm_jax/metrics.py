@@ -148,7 +148,6 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
     t, k = len(humans.tasks), max(map(len, humans.support))
     random = np.random.default_rng(seed)
     halves = []
-    split_interval: dict[str, np.ndarray] = {}
     for _ in range(20):
         shuffled = random.permutation(len(humans.task))
         order = shuffled[np.argsort(humans.task[shuffled], kind="stable")]
@@ -157,29 +156,31 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
         first[order] = (np.arange(len(order)) - start[humans.task[order]]) % 2 == 0
         halves.append(first)
 
-    def measure(weight: np.ndarray) -> dict[str, float]:
+    def by_split(weight: np.ndarray) -> list[dict[str, float]]:
+        """The ceiling as each of the random cuts shows it."""
         every: list[dict[str, float]] = []
         for first in halves:
             one = weight * first
             have = np.bincount(humans.task, one, t) > 0
             other = weight * ~first * have[humans.task]
             if other.any():
-                every.append(_compare(humans, _counts(humans, one), _means(humans, one), other))
-        if not every:
-            return dict.fromkeys(TASK_METRICS + POOLED_METRICS, float("nan"))
-        found = {name: float(np.mean([e[name] for e in every])) for name in every[0]}
-        apart = np.quantile([e["pooled_wd"] for e in every], [0.025, 0.975]) / 2
-        split_interval.setdefault("pooled_wd", apart)
-        ceiling = {name: found[name] / 2 for name in ("mae", "rmse", "avg_wd", "pooled_wd")}
-        return ceiling | {
-            "cs": 1 - (1 - found["cs"]) / 4,
-            "rps": _gini(humans, weight, t, k),
-            "variance_ratio": 1.0,
-        }
+                found = _compare(humans, _counts(humans, one), _means(humans, one), other)
+                ceiling = {name: found[name] / 2 for name in ("mae", "rmse", "avg_wd", "pooled_wd")}
+                every.append(ceiling | {"cs": 1 - (1 - found["cs"]) / 4})
+        return every
+
+    def measure(weight: np.ndarray) -> dict[str, float]:
+        every = by_split(weight)
+        found = {name: float(np.mean([e[name] for e in every])) for name in (every or [{}])[0]}
+        return found | {"rps": _gini(humans, weight, t, k), "variance_ratio": 1.0}
 
     point, low, high = _bootstrap(humans, measure, times=100)
-    # Resampling tasks inflates the distance of two pooled halves; its interval is over the splits.
-    low["pooled_wd"], high["pooled_wd"] = split_interval.get("pooled_wd", (np.nan, np.nan))
+    # A person who is drawn twice lands in both halves' distributions and drives them apart, and so
+    # does a task for pooled answers: there the interval is over the random cuts instead.
+    cuts = by_split(np.ones(len(humans.task)))
+    for name in cuts[0] if cuts else ():
+        if humans.by == "people" or name == "pooled_wd":
+            low[name], high[name] = np.quantile([cut[name] for cut in cuts], [0.025, 0.975])
     own = [_personal(humans, (humans.person, humans.task, humans.value))]
     person = _person_scores(humans, own)
     if humans.people > 1:
@@ -205,7 +206,7 @@ def _records(
     return [
         Score(model, humans.by, seed, name, float(point[name]), float(low[name]), float(high[name]))
         for name in METRICS
-        if np.isfinite([point[name], low[name], high[name]]).all()
+        if name in point and np.isfinite([point[name], low[name], high[name]]).all()
     ]
 
 
@@ -233,7 +234,7 @@ def _bootstrap(
     ]
     low, high = {}, {}
     for name in point:
-        low[name], high[name] = _interval([draw[name] for draw in draws])
+        low[name], high[name] = _interval([draw.get(name, float("nan")) for draw in draws])
     return point, low, high
 
 
@@ -321,16 +322,18 @@ def _gini(humans: Humans, weight: np.ndarray, t: int, k: int) -> float:
     The expected rps of the truth is E|X - X'| / 2; pairs of different raters estimate it without
     bias. Each task's estimate weighs by its answers, as in rps.
     """
-    plain = _counts(humans, np.ones(len(humans.task)))
-    size, n = _counts(humans, weight).sum(1), plain.sum(1)
+    people = _counts(humans, weight)
+    size = people.sum(1)
+    # A person drawn twice makes no pair with themselves: their own weight squared is left out.
+    pairs = size**2 - np.bincount(humans.task, weight**2, t)
     half = np.zeros(t)
     for index, support in enumerate(humans.support):
         here = humans.scale == index
-        own = plain[here][:, : len(support)].cumsum(1)[:, :-1]
-        total = n[here][:, None]
-        pairs = (own * (total - own)) @ np.diff(support)
-        half[here] = pairs / np.maximum(total[:, 0] * (total[:, 0] - 1), 1)
-    return float(np.average(half, weights=size * (n > 1)))
+        own = people[here][:, : len(support)].cumsum(1)[:, :-1]
+        apart = (own * (size[here][:, None] - own)) @ np.diff(support)
+        half[here] = apart / np.where(pairs[here] > 0, pairs[here], 1.0)
+    weights = size * (pairs > 0)
+    return float(half @ weights / weights.sum()) if weights.any() else float("nan")
 
 
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
