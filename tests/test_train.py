@@ -190,7 +190,7 @@ def test_each_group_has_its_own_learning_rate():
                 assert moved == (moving in name), name
 
 
-@pytest.mark.parametrize("responses", [1, 15, 16, 17])
+@pytest.mark.parametrize("responses", [1, 17])
 def test_any_number_of_responses_fits(responses):
     few = Data(*TRAIN[:3], *(part[:responses] for part in TRAIN[3:]))
     config = msgspec.structs.replace(CONFIG, epochs=1)
