@@ -74,7 +74,7 @@ def _answer(
 ) -> np.ndarray:
     """(N, tasks) levels (values if continuous) on one scale."""
     shape = (agents, len(tasks))
-    here = split.train & (study.tasks.scale[study.task] == index)
+    here = split.seen & (study.tasks.scale[study.task] == index)
     seen = study.answer[here]
     k = scales.size(scale)
     if name in ("marginal", "task_marginal") and len(seen) == 0:
@@ -141,7 +141,7 @@ def noise_sd(study: Study, split: Split, reference: Reference, index: int) -> fl
     """Maximum-likelihood standard deviation, on [0, 1], of a rounded and clipped normal answer
     around the reference; from the training answers on one scale."""
     scale = tuple(study.scales.values())[index]
-    here = split.train & (study.tasks.scale[study.task] == index)
+    here = split.seen & (study.tasks.scale[study.task] == index)
     if not here.any():
         return 0.0
     task = study.task[here]

@@ -89,7 +89,7 @@ def prepare(study: Study, config: Config, seed: int) -> Prepared:
     # A head fitted on who a task is cannot say anything of the tasks it leaves out.
     known = task_features(study.tasks, identity=False)
     reference = make_reference(study, split, config.reference, folder, known)
-    people = split.people(study, split.train)
+    people = split.people(study, split.seen)
     profile = study.participants.profile
     rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)
     return Prepared(
@@ -139,7 +139,7 @@ def fit_model(
     with kept as checkpoints:
         if isinstance(model, PersistentConfig):
             # Nothing is chosen by validation here, so its responses serve the fit.
-            part = ready.split.train | ready.split.validation
+            part = ready.split.seen
             known = ready.split.by == "people"
             design = make_design(study, ready.reference, ready.codings, part, model, known=known)
             _, answers = gather_answers(study, ready.codings, design, part)

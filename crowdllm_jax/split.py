@@ -40,6 +40,20 @@ class Split:
     validation: np.ndarray
     test: np.ndarray
 
+    @property
+    def seen(self) -> np.ndarray:
+        """(R,) bool: all that is not held out, for models that choose nothing by validation."""
+        return self.train | self.validation
+
+    @property
+    def of_reference(self) -> np.ndarray:
+        """(R,) bool: what a reference may be fitted to.
+
+        A reference of a validation task comes from a head that has not seen the task, so validation
+        tasks serve it like training tasks; validation people's answers would be seen by it.
+        """
+        return self.seen if self.by == "tasks" else self.train
+
     def people(self, study: Study, part: np.ndarray) -> np.ndarray:
         """Participants with a response in a part, in order."""
         return np.unique(study.person[part])

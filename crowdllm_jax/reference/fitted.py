@@ -41,7 +41,7 @@ def fit_reference(study: Study, split: Split, config: FittedReference, x: np.nda
             "or task attributes, or use kind: marginal"
         )
     t = len(study.tasks.ids)
-    mean, count = task_means(study, split.train)
+    mean, count = task_means(study, split.of_reference)
     longest = max(scales.size(scale) for scale in study.scales.values())
     probs = np.zeros((t, longest))
     average = np.empty(t)
@@ -57,7 +57,7 @@ def fit_reference(study: Study, split: Split, config: FittedReference, x: np.nda
         target = mean[:, None]
         k = scales.size(scale)
         if k:
-            target = np.concatenate([target, level_shares(study, split.train, index)], axis=1)
+            target = np.concatenate([target, level_shares(study, split.of_reference, index)], axis=1)
         guess = _cross_fit(x[here], target[here], count[here], config.folds)
         average[here] = np.clip(guess[:, 0], 0, 1)
         if k:

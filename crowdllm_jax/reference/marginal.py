@@ -23,7 +23,7 @@ def crowd_average(study: Study, split: Split) -> Reference:
     answered that average.
     """
     t = len(study.tasks.ids)
-    mean, count = task_means(study, split.train)
+    mean, count = task_means(study, split.of_reference)
     total = np.where(count > 0, mean, 0.0) * count
     longest = max(scales.size(scale) for scale in study.scales.values())
     probs = np.zeros((t, longest))
@@ -36,7 +36,7 @@ def crowd_average(study: Study, split: Split) -> Reference:
         weight = count[here] / (count[here] + 1) if split.by == "people" else np.zeros(here.sum())
         average[here] = weight * np.nan_to_num(mean[here]) + (1 - weight) * overall
         if k := scales.size(scale):
-            shares = level_shares(study, split.train, index)[here]
+            shares = level_shares(study, split.of_reference, index)[here]
             seen = count[here] > 0
             pooled = (shares[seen] * count[here][seen, None]).sum(0)
             pooled = pooled / pooled.sum() if answers else np.full(k, 1 / k)

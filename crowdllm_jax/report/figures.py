@@ -175,5 +175,6 @@ def _svg(figure: Figure, title: str) -> str:
     figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
     text = out.getvalue()
     text = text[text.index("<svg") :]
-    # Let the page decide how wide it is.
-    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%" role="img"', text, count=1)
+    # As wide as drawn, or as the page where that is narrower.
+    size = f'style="width: 100%; max-width: {figure.get_figwidth():g}in" role="img"'
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, text, count=1)
