@@ -46,9 +46,10 @@ def test_new_tasks_are_predicted(predictable):
     assert (reference.probs >= 0).all()
 
 
-@pytest.mark.parametrize("part", ["test", "validation"])
-def test_held_out_answers_are_not_looked_at(predictable, part):
-    split = split_study(predictable, SplitConfig(), seed=0)
+@pytest.mark.parametrize(("by", "part"), [("tasks", "test"), ("people", "test"),
+                                          ("people", "validation")])  # fmt: skip
+def test_held_out_answers_are_not_looked_at(predictable, by, part):
+    split = split_study(predictable, SplitConfig(by=by), seed=0)
     turned = predictable.answer.copy()
     held = getattr(split, part)
     turned[held] = 4 - turned[held]
@@ -58,6 +59,22 @@ def test_held_out_answers_are_not_looked_at(predictable, part):
         for study in (predictable, other)
     )
     np.testing.assert_array_equal(one.mean, two.mean)
+
+
+def test_a_validation_task_is_predicted_without_its_own_answers(predictable):
+    split = split_study(predictable, SplitConfig(), seed=0)
+    task = split.tasks(predictable, split.validation)[0]
+    turned = predictable.answer.copy()
+    own = predictable.task == task
+    turned[own] = 4 - turned[own]
+    other = dataclasses.replace(predictable, answer=turned)
+    one, two = (
+        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        for study in (predictable, other)
+    )
+    # The heads of other folds do see its answers, and the penalty is chosen by all folds' error.
+    assert not np.array_equal(one.mean, two.mean)
+    assert abs(one.mean[task] - two.mean[task]) < 0.2
 
 
 def test_a_training_task_is_predicted_by_a_head_that_has_not_seen_it(predictable):
