@@ -70,7 +70,7 @@ def test_uniform(ratings):
 
 def test_marginal_is_as_frequent_as_in_training(ratings):
     study, crowds, split, _ = ratings
-    chance = shares(study.value[split.train], LEVELS)
+    chance = shares(study.value[split.seen], LEVELS)
     for column in crowds["marginal"].T:
         assert fits(column, LEVELS, chance)
 
@@ -78,7 +78,7 @@ def test_marginal_is_as_frequent_as_in_training(ratings):
 def test_task_marginal_is_as_frequent_as_in_training_for_that_task(ratings):
     study, crowds, split, _ = ratings
     for task, column in enumerate(crowds["task_marginal"].T):
-        own = study.value[split.train & (study.task == task)]
+        own = study.value[split.seen & (study.task == task)]
         assert fits(column, LEVELS, shares(own, LEVELS))
 
 
@@ -129,7 +129,7 @@ def test_every_baseline_keeps_the_rules_of_every_scale(by):
 def test_marginal_ballots_are_real_ones_in_any_order():
     study = make_study({"share": Points(budget=10)}, tasks=4, people=40)
     crowds, split, _ = crowds_of(study, probs=False)
-    train = study.answer[split.train].reshape(-1, 4)
+    train = study.answer[split.seen].reshape(-1, 4)
     real = {tuple(ballot) for ballot in train}
     assert {tuple(ballot) for ballot in crowds["task_marginal"]} == real
     assert {tuple(sorted(b)) for b in crowds["marginal"]} == {tuple(sorted(b)) for b in real}

@@ -66,7 +66,7 @@ def test_a_validation_task_is_predicted_without_its_own_answers(predictable):
     task = split.tasks(predictable, split.validation)[0]
     turned = predictable.answer.copy()
     own = predictable.task == task
-    turned[own] = 4 - turned[own]
+    turned[own] = 0 if turned[own].mean() > 2 else 4
     other = dataclasses.replace(predictable, answer=turned)
     one, two = (
         fit_reference(study, split, FittedReference(), study.tasks.embedding)
