@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,13 @@ from rich.progress import (
 from rich.table import Table
 
 from crowdllm_jax import __version__
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 if TYPE_CHECKING:
     from crowdllm_jax.metrics import Score
     from crowdllm_jax.pipeline import Progress as Report
+    from crowdllm_jax.reference import AskedReference
+    from crowdllm_jax.study import Study
 
 CONFIG_HELP = "configuration (YAML), such as configs/anes96.yaml"
 RUN_HELP = "run folder, made by `crowdllm run` or `crowdllm fit`"
@@ -32,6 +35,7 @@ EPILOG = """\
 examples:
   crowdllm run configs/anes96.yaml                 everything, into runs/anes96
   crowdllm study check my_study.yaml               what a study holds, before anything is trained
+  crowdllm reference my_config.yaml --dry-run      what asking a language model would take
   crowdllm sample runs/anes96 --agents 1000000 --out million
 """
 
@@ -59,23 +63,10 @@ def parser() -> argparse.ArgumentParser:
         own.add_argument("--quiet", action="store_true", help="show no progress")
         return own
 
-    def configured(own: argparse.ArgumentParser) -> None:
+    def with_config(own: argparse.ArgumentParser) -> None:
         own.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
         own.add_argument(
-            "--out",
-            metavar="DIR",
-            type=Path,
-            help="run folder (default: runs/ and the configuration's name); a folder "
-            "that holds part of this very run is continued",
-        )
-        own.add_argument(
             "--data", metavar="DIR", help="folder of the study's tables (replaces study.folder)"
-        )
-        own.add_argument(
-            "--seeds",
-            metavar="N",
-            type=int,
-            help="repeat with N splits and initial weights (replaces seeds)",
         )
         own.add_argument(
             "--set",
@@ -85,6 +76,22 @@ def parser() -> argparse.ArgumentParser:
             dest="overrides",
             help="replace one entry of the configuration, such as "
             "train.epochs=20; may be given several times",
+        )
+
+    def configured(own: argparse.ArgumentParser) -> None:
+        with_config(own)
+        own.add_argument(
+            "--out",
+            metavar="DIR",
+            type=Path,
+            help="run folder (default: runs/ and the configuration's name); a folder "
+            "that holds part of this very run is continued",
+        )
+        own.add_argument(
+            "--seeds",
+            metavar="N",
+            type=int,
+            help="repeat with N splits and initial weights (replaces seeds)",
         )
 
     run = command(
@@ -104,6 +111,34 @@ def parser() -> argparse.ArgumentParser:
         "crowdllm fit configs/anes96.yaml --set train.epochs=80 --out runs/long",
     )
     configured(fit)
+    reference = command(
+        "reference",
+        "ask a language model about every task",
+        "Get the reference decisions of a configuration whose reference.kind is backbone or\n"
+        "endpoint, and write them as a table that `reference: {kind: column}` reads anywhere.\n"
+        "Answers are kept in reference.cache as they come, so that the command, started again,\n"
+        "asks only what is missing, and `crowdllm run` asks nothing twice.",
+        "crowdllm reference configs/mine.yaml --show 2",
+    )
+    with_config(reference)
+    reference.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="table to write (default: the configuration's name and -reference.parquet)",
+    )
+    only = reference.add_mutually_exclusive_group()
+    only.add_argument(
+        "--show",
+        metavar="N",
+        type=int,
+        help="print the first N prompts as the model sees them, and do nothing else",
+    )
+    only.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print how much there is to ask and what it may cost, and do nothing else",
+    )
     sample = command(
         "sample",
         "write a population of a fitted run",
@@ -162,7 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False)
     try:
-        _dispatch(arguments, out, err)
+        with _warnings(err):
+            _dispatch(arguments, out, err)
     except CrowdError as error:
         err.print(f"crowdllm: {error}", style="bold red", markup=False, soft_wrap=True)
         return 2
@@ -172,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-Outcome = tuple[list["Score"], dict[str, Path]]
+Outcome = tuple[list["Score"], dict[str, Path | str]]
 """Scores to show, and what was written where."""
 
 
@@ -184,9 +220,12 @@ def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None
 
         out.print(describe(load_study(arguments.path, arguments.data)), markup=False)
         return
+    if arguments.command == "reference" and (arguments.show is not None or arguments.dry_run):
+        out.print(_look_at_reference(arguments), markup=False)
+        return
+    acts = {"run": _from_config, "fit": _from_config, "reference": _write_reference}
     with _progress(err, arguments.quiet) as progress:
-        act = _from_config if arguments.command in ("run", "fit") else _from_run
-        scores, written = act(arguments, progress)
+        scores, written = acts.get(arguments.command, _from_run)(arguments, progress)
     if scores:
         _print_scoreboard(out, scores)
         out.print()
@@ -211,6 +250,49 @@ def _from_config(arguments: argparse.Namespace, progress: "Report") -> Outcome:
     with pipeline.start_run(folder, config) as study:
         pipeline.fit_run(folder, config, study, progress)
     return [], {"fitted": folder}
+
+
+def _asked(arguments: argparse.Namespace) -> "tuple[Study, AskedReference]":
+    """The study, and the language model that a configuration asks about it."""
+    from crowdllm_jax.config import load_config, load_study
+    from crowdllm_jax.reference import AskedReference
+
+    config = load_config(arguments.config, tuple(arguments.overrides), arguments.data)
+    if not isinstance(config.reference, AskedReference):
+        kind = config.reference.__struct_config__.tag
+        raise CrowdError(
+            f"{arguments.config}: reference.kind is {kind}, which asks no language model; this "
+            "command is for kind: backbone and kind: endpoint"
+        )
+    return load_study(config), config.reference
+
+
+def _look_at_reference(arguments: argparse.Namespace) -> str:
+    from crowdllm_jax.reference import plan_reference, show_reference
+
+    if arguments.show is not None and arguments.show < 1:
+        raise CrowdError(f"--show {arguments.show}: give a number of prompts, 1 or more")
+    study, config = _asked(arguments)
+    if arguments.dry_run:
+        return plan_reference(study, config)
+    return show_reference(study, config, arguments.show)
+
+
+def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outcome:
+    import numpy as np
+
+    from crowdllm_jax.reference import ask_reference
+    from crowdllm_jax.reference.asked import write_reference
+
+    path = arguments.out or Path(f"{arguments.config.stem}-reference.parquet")
+    if path.suffix != ".parquet" or path.is_dir():
+        raise CrowdError(f"--out {path}: give the name of a file that ends in .parquet")
+    study, config = _asked(arguments)
+    reference = ask_reference(study, config, progress)
+    write_reference(study, reference, config, path)
+    low, middle = np.quantile(reference.mass, [0, 0.5])
+    mass = f"of the listed options: median {middle:.3g}, lowest {low:.3g}"
+    return [], {"reference": path, "answers": config.cache, "option mass": mass}
 
 
 def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
@@ -255,6 +337,23 @@ def _print_scoreboard(out: Console, scores: list["Score"]) -> None:
         table.add_row(MODELS[model], *cells, style="bold" if model == main else None)
     # A scoreboard cut at the terminal's edge would hide measures.
     Console(width=max(out.width, 190), highlight=False).print(table)
+
+
+@contextmanager
+def _warnings(err: Console) -> Iterator[None]:
+    """Show our own warnings as one line without a place in the code, and each of them once."""
+    with warnings.catch_warnings():
+        usual, shown = warnings.showwarning, set()
+
+        def show(message, category, *place, **more) -> None:  # type: ignore[no-untyped-def]
+            if not issubclass(category, CrowdWarning):
+                usual(message, category, *place, **more)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                err.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

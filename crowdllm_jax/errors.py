@@ -1,5 +1,9 @@
-"""The one exception a user is meant to read."""
+"""The exception and the warning that a user is meant to read."""
 
 
 class CrowdError(ValueError):
     """A user's mistake, told in one message that names the place and the remedy."""
+
+
+class CrowdWarning(UserWarning):
+    """Something that a user should look at, though the work goes on."""

@@ -13,6 +13,7 @@ it stopped:
     report.html       all of it to look at
 """
 
+import dataclasses
 import fcntl
 import importlib.metadata
 import json
@@ -79,16 +80,21 @@ def silent(stage: str, done: int, total: int) -> None:
     """The progress that reports nothing."""
 
 
-def prepare(study: Study, config: Config, seed: int) -> Prepared:
+def prepare(study: Study, config: Config, seed: int, progress: Progress = silent) -> Prepared:
     """Split the study, get its references, and fit the profile generator on training people."""
     if isinstance(config.model, CvaeConfig):
         check_scales(study.tasks.ids, study.scales, study.tasks.scale)
     split = split_study(study, config.split, seed)
-    features = task_features(study.tasks, identity=config.split.by == "people")
     folder = "." if isinstance(config.study, str) else config.study.folder
     # A head fitted on who a task is cannot say anything of the tasks it leaves out.
     known = task_features(study.tasks, identity=False)
-    reference = make_reference(study, split, config.reference, folder, known)
+    reference = make_reference(study, split, config.reference, folder, known, progress)
+    tasks = study.tasks
+    if tasks.embedding is None and reference.embedding is not None:
+        # A language model's states share a large common part, beside which tasks hardly differ.
+        centred = reference.embedding - reference.embedding.mean(0)
+        tasks = dataclasses.replace(tasks, embedding=centred)
+    features = task_features(tasks, identity=config.split.by == "people")
     people = split.people(study, split.seen)
     profile = study.participants.profile
     rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)
@@ -119,7 +125,7 @@ def fit(
     Raises:
       CrowdError: the study does not suit the configuration, or training diverges.
     """
-    ready = prepare(study, config, seed)
+    ready = prepare(study, config, seed, progress)
     return fit_model(ready, config.model, config.train, seed, folder, progress, "crowd")
 
 
@@ -266,7 +272,7 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
       CrowdError: bad data or configuration, or `out` holds something else.
     """
     folder = Path(out)
-    with start_run(folder, config) as study:
+    with start_run(folder, config, progress) as study:
         fit_run(folder, config, study, progress)
         sample_run(folder, config.population.agents, config.population.seed, None, progress)
         scores = evaluate_run(folder, config, study, progress)
@@ -275,10 +281,10 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
 
 
 @contextmanager
-def start_run(folder: Path, config: Config) -> Iterator[Study]:
+def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Study]:
     """Begin or continue a run; what does not fit together is told before the folder is made."""
     study = load_study(config)
-    prepare(study, config, 0)
+    prepare(study, config, 0, progress)
     with open_run(folder, config, study):
         yield study
 

@@ -514,11 +514,11 @@ BAD_CONFIG = {
     ),
     "reference of two kinds": (
         reference({"task": TASKS, "v": ["1", "2", "3", "4"]}, "value: v, probabilities: [v]"),
-        "either",
+        "name one of `value`, `probabilities` and `probs`",
     ),
     "probabilities too few": (
         reference({"task": TASKS, "v": ["1", "1", "1", "1"]}, "probabilities: [v]"),
-        "1 columns for scales of [5]",
+        "1 probabilities per task for scales of [5]",
     ),
     "probabilities that do not sum to 1": (
         reference(

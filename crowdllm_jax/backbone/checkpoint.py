@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +55,26 @@ _POST_NORM_LAYER = _LAYER | {
 _ROOTS = ("model.", "model.language_model.", "language_model.model.")
 _UNUSED = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.",
            "model.multi_modal_projector.")  # fmt: skip
-_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+_WEIGHTS = "*.safetensors"
+_FILES = ("*.json", _WEIGHTS, "*.model", "*.txt", "*.jinja")
 
 
 @dataclass(frozen=True)
-class Backbone:
-    """A loaded decoder: `graph` and `weights` are what `nnx.split` gives. `name` and `revision`
-    (a commit, or a hash of a local folder's files) identify it in a cache wherever it lies;
-    `tokenizer` is transformers' own. `mesh` is None on a single device."""
+class Outline:
+    """A decoder without its weights. `name` and `revision` (a commit, or a hash of a local folder's
+    files) identify it in a cache wherever it lies; `tokenizer` is transformers' own."""
 
     name: str
     revision: str
     architecture: Architecture
     tokenizer: Any
+
+
+@dataclass(frozen=True)
+class Backbone(Outline):
+    """A loaded decoder: `graph` and `weights` are what `nnx.split` gives. `mesh` is None on a
+    single device."""
+
     graph: nnx.GraphDef
     weights: nnx.State
     mesh: Mesh | None = None
@@ -91,21 +98,24 @@ def load(
     Raises:
         CrowdError: the folder, a file, a key or a tensor is missing, unknown or of a wrong shape.
     """
+    o = outline(source, revision=revision, dtype=dtype)
+    folder, _ = locate(source, revision)
+    graph, weights = load_weights(folder, o.architecture, jnp.dtype(dtype), mesh)
+    return Backbone(o.name, o.revision, o.architecture, o.tokenizer, graph, weights, mesh)
+
+
+def outline(source: str | Path, *, revision: str | None = None, dtype: str = "bfloat16") -> Outline:
+    """What `load` with the same arguments would load, without the weights; a hub's are not even
+    downloaded."""
     if dtype not in ("bfloat16", "float32"):
         raise CrowdError(f"dtype is {dtype!r}; it may be 'bfloat16' or 'float32'")
-    folder, commit = locate(source, revision)
+    folder, commit = locate(source, revision, weights=False)
     config = read_json(folder / "config.json")
-    architecture = read_architecture(config, str(folder / "config.json"))
-    tokenizer = load_tokenizer(folder)
-    graph, weights = load_weights(folder, architecture, jnp.dtype(dtype), mesh)
-    return Backbone(
+    return Outline(
         name=str(source) if commit else folder.resolve().name,
         revision=f"{commit or fingerprint(folder)}:{dtype}",
-        architecture=architecture,
-        tokenizer=tokenizer,
-        graph=graph,
-        weights=weights,
-        mesh=mesh,
+        architecture=read_architecture(config, str(folder / "config.json")),
+        tokenizer=load_tokenizer(folder),
     )
 
 
@@ -242,8 +252,11 @@ class Tensors:
             )
 
 
-def locate(source: str | Path, revision: str | None = None) -> tuple[Path, str | None]:
-    """The folder of `source`, downloaded if it is a hub id, and its commit (None if local)."""
+def locate(
+    source: str | Path, revision: str | None = None, *, weights: bool = True
+) -> tuple[Path, str | None]:
+    """The folder of `source`, downloaded (with or without `weights`) if it is a hub id, and its
+    commit (None if local)."""
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder, None
@@ -255,7 +268,7 @@ def locate(source: str | Path, revision: str | None = None) -> tuple[Path, str |
         found = snapshot_download(
             str(source),
             revision=revision,
-            allow_patterns=list(_FILES),
+            allow_patterns=[p for p in _FILES if weights or p != _WEIGHTS],
             ignore_patterns=["consolidated*", "original/*"],  # the same weights, again
         )
     except Exception as error:  # the hub client raises many kinds; all mean "not available"
@@ -301,8 +314,14 @@ def read_json(path: Path) -> dict[str, Any]:
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the names and contents of the model's files: what a local folder has instead
     of a commit."""
+    stats = ((p, p.stat()) for p in _model_files(folder))
+    return _hash_files(tuple((p, s.st_size, s.st_mtime_ns) for p, s in stats))
+
+
+@lru_cache(maxsize=8)  # tens of gigabytes, asked for at each step of a run
+def _hash_files(files: tuple[tuple[Path, int, int], ...]) -> str:
     total = hashlib.sha256()
-    for path in _model_files(folder):
+    for path, _, _ in files:
         with path.open("rb") as file:
             total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from crowdllm_jax.backbone.checkpoint import Backbone
+from crowdllm_jax.backbone.checkpoint import Backbone, Outline
 from crowdllm_jax.backbone.decoder import Prefix
 from crowdllm_jax.backbone.prompts import DEFAULT, Encoded, Prompt, Question, encode, shorten
 from crowdllm_jax.errors import CrowdError
@@ -62,17 +62,7 @@ def score(
         CrowdError: a prompt does not fit the model (see `prompts.encode`), is longer than its
             context, or the model's output is not finite.
     """
-    encoded = list(encode(backbone.tokenizer, prompt, questions))
-    for question, e in zip(questions, encoded, strict=True):
-        if len(e.prompt) + max(map(len, e.options)) > backbone.architecture.context:
-            raise CrowdError(
-                f"question {shorten(question.text)!r}: {len(e.prompt)} tokens exceed the model's "
-                f"context of {backbone.architecture.context}; shorten the text or the template"
-            )
-    keys = [
-        Key(backbone.name, backbone.revision, e.text, q.text, q.options, _PARAMETERS)
-        for q, e in zip(questions, encoded, strict=True)
-    ]
+    encoded, keys = keys_of(backbone, questions, prompt)
     known: dict[Key, Answer] = {}
     distinct = len(set(keys))
 
@@ -110,6 +100,36 @@ def score(
     scored = assemble(questions, [known[k] for k in keys])
     warn_low_mass(questions, scored)
     return scored
+
+
+def recall(
+    model: Outline, questions: Sequence[Question], prompt: Prompt, cache: Cache
+) -> Scored | None:
+    """What `score` would give, if the cache holds all of it; no weights are needed."""
+    answers = cache.get(keys_of(model, questions, prompt)[1])
+    if None in answers:
+        return None
+    scored = assemble(questions, answers)
+    warn_low_mass(questions, scored)
+    return scored
+
+
+def keys_of(
+    model: Outline, questions: Sequence[Question], prompt: Prompt
+) -> tuple[list[Encoded], list[Key]]:
+    """Each question's tokens and its key in a cache; raises CrowdError as `score` does."""
+    encoded = list(encode(model.tokenizer, prompt, questions))
+    for question, e in zip(questions, encoded, strict=True):
+        if len(e.prompt) + max(map(len, e.options)) > model.architecture.context:
+            raise CrowdError(
+                f"question {shorten(question.text)!r}: {len(e.prompt)} tokens exceed the model's "
+                f"context of {model.architecture.context}; shorten the text or the template"
+            )
+    keys = [
+        Key(model.name, model.revision, e.text, q.text, q.options, _PARAMETERS)
+        for q, e in zip(questions, encoded, strict=True)
+    ]
+    return encoded, keys
 
 
 # --- grouping ----------------------------------------------------------------------------------

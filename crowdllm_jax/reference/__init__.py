@@ -1,32 +1,62 @@
 """Reference decisions: what a frozen model answers for each task, before any person is considered.
 
-`make_reference` is the one entry. Each kind has a file of its own: `column` takes answers that some
-model gave elsewhere, `fitted` and `marginal` are offline stand-ins for an LLM and are called so.
+`make_reference` is the one entry. Each kind has a file of its own: `backbone` runs a language model
+here and `served` (kind: endpoint) asks one over the network, `column` takes answers that some model
+gave elsewhere, `fitted` and `marginal` are offline stand-ins for an LLM and are called so.
 """
 
 from typing import assert_never
 
 import numpy as np
 
+from crowdllm_jax.reference.asked import Report
+from crowdllm_jax.reference.backbone import (
+    BackboneReference,
+    ask_backbone,
+    plan_backbone,
+    show_backbone,
+)
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.fitted import FittedReference, fit_reference
 from crowdllm_jax.reference.marginal import MarginalReference, crowd_average
 from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.reference.served import (
+    EndpointReference,
+    ask_endpoint,
+    plan_endpoint,
+    show_endpoint,
+)
 from crowdllm_jax.split import Split
 from crowdllm_jax.study import Study
 
-ReferenceConfig = ColumnReference | FittedReference | MarginalReference
+AskedReference = BackboneReference | EndpointReference
+"""Kinds that ask a language model, and so depend on the tasks alone."""
 
-__all__ = ["Reference", "ReferenceConfig", "make_reference"]
+ReferenceConfig = ColumnReference | FittedReference | MarginalReference | AskedReference
+
+__all__ = [
+    "AskedReference",
+    "Reference",
+    "ReferenceConfig",
+    "ask_reference",
+    "make_reference",
+    "plan_reference",
+    "show_reference",
+]
 
 
 def make_reference(
-    study: Study, split: Split, config: ReferenceConfig, folder: str, x: np.ndarray
+    study: Study,
+    split: Split,
+    config: ReferenceConfig,
+    folder: str,
+    x: np.ndarray,
+    progress: Report,
 ) -> Reference:
     """Get a reference decision for every task of a study.
 
     Args:
-      folder: what paths in `config` are relative to.
+      folder: what the path of a table in `config` is relative to.
       x: (T, F) task features.
     """
     match config:
@@ -36,5 +66,28 @@ def make_reference(
             return fit_reference(study, split, config, x)
         case MarginalReference():
             return crowd_average(study, split)
+        case BackboneReference() | EndpointReference():
+            return ask_reference(study, config, progress)
         case _:
             assert_never(config)
+
+
+def ask_reference(study: Study, config: AskedReference, progress: Report) -> Reference:
+    """Ask a language model what its cache does not hold yet."""
+    if isinstance(config, BackboneReference):
+        return ask_backbone(study, config, progress)
+    return ask_endpoint(study, config, progress)
+
+
+def show_reference(study: Study, config: AskedReference, count: int) -> str:
+    """The prompts of the first tasks."""
+    if isinstance(config, BackboneReference):
+        return show_backbone(study, config, count)
+    return show_endpoint(study, config, count)
+
+
+def plan_reference(study: Study, config: AskedReference) -> str:
+    """How much there is to ask, and what it may cost."""
+    if isinstance(config, BackboneReference):
+        return plan_backbone(study, config)
+    return plan_endpoint(study, config)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from crowdllm_jax.backbone.prompts import Question, shorten
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 LOW_MASS = 0.5  # below it the model mostly answers something else: the caller is warned
 _VERSION = 1
@@ -123,6 +123,7 @@ def warn_low_mass(questions: Sequence[Question], scored: Scored) -> None:
             f"{LOW_MASS:.0%} of the model's probability (lowest {scored.mass[worst]:.2g}, "
             f"{shorten(questions[worst].text)!r}); the model would rather say something else, "
             "so review the template",
+            CrowdWarning,
             stacklevel=3,
         )
 

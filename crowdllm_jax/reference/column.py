@@ -7,9 +7,9 @@ import numpy as np
 
 from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.reference.record import Reference, from_levels
 from crowdllm_jax.study import Study
-from crowdllm_jax.tables import Column, read_table, rows
+from crowdllm_jax.tables import Column, read_table, read_vectors, rows
 
 
 class ColumnReference(
@@ -25,8 +25,11 @@ class ColumnReference(
     Attributes:
       path: CSV or Parquet; `task` is its id column.
       value: column of answers as numbers on the task's scale (a ranking's in Borda points); or
-      probabilities: one column per level, in the scale's order.
+      probabilities: one column per level, in the scale's order; or
+      probs: one column (Parquet) with a list of one number per level, zeros beyond the levels of
+        a task whose scale is shorter than the longest.
       mass: column with the probability the model gave to the listed options at all.
+      embedding: column (Parquet) with a list of numbers: task features for a study without any.
       where: keep only the rows in which these columns hold these texts.
     """
 
@@ -34,7 +37,9 @@ class ColumnReference(
     task: str = "task"
     value: str | None = None
     probabilities: tuple[str, ...] = ()
+    probs: str | None = None
     mass: str | None = None
+    embedding: str | None = None
     where: dict[str, str | int | float] = {}
 
 
@@ -45,8 +50,8 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
       CrowdError: a task has no row, a value is no number on its scale, or probabilities are
         negative or do not sum to 1 (within 0.02).
     """
-    if bool(config.value) == bool(config.probabilities):
-        raise CrowdError("reference: name either `value` or `probabilities`")
+    if sum(map(bool, (config.value, config.probabilities, config.probs))) != 1:
+        raise CrowdError("reference: name one of `value`, `probabilities` and `probs`")
     path = Path(folder) / config.path
     named = [*(n for n in (config.value, config.mass) if n), *config.probabilities]
     table = read_table(path, list(dict.fromkeys([config.task, *named, *config.where])))
@@ -74,11 +79,22 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
     def average(name: str) -> np.ndarray:
         return np.bincount(task[keep], _numbers(table[name], keep)[keep], t) / count
 
+    def average_lists(name: str) -> np.ndarray:
+        vectors = read_vectors(path, config.task, name)[1]
+        total = np.zeros((t, vectors.shape[1]))
+        np.add.at(total, task[keep], vectors[keep])
+        return total / count[:, None]
+
     mass = average(config.mass) if config.mass else None
+    embedding = None
+    if config.embedding:
+        embedding = average_lists(config.embedding).astype(np.float32)
     longest = max(scales.size(scale) for scale in study.scales.values())
     if config.probabilities:
         probs = np.stack([average(name) for name in config.probabilities], axis=1)
-        return _from_probabilities(study, config, str(path), probs, longest, mass)
+        return _from_probabilities(study, str(path), probs, mass, embedding)
+    if config.probs:
+        return _from_probabilities(study, str(path), average_lists(config.probs), mass, embedding)
     assert config.value
     numbers = _numbers(table[config.value], keep)
     mean = np.bincount(task[keep], numbers[keep], t) / count
@@ -93,44 +109,47 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
             )
     probs = np.zeros((t, longest))
     if count.max() == 1:
-        return Reference("column", mean, None, mass)
+        return Reference("column", mean, None, mass, embedding)
     for index_, scale in enumerate(study.scales.values()):
         levels = scales.values(scale)
         of_scale = keep & (study.tasks.scale[task] == index_)
         if not scales.size(scale) or not np.isin(numbers[of_scale], levels).all():
-            return Reference("column", mean, None, mass)
+            return Reference("column", mean, None, mass, embedding)
         level = np.searchsorted(levels, numbers[of_scale])
         np.add.at(probs, (task[of_scale], level), 1.0)
-    return Reference("column", mean, probs / count[:, None], mass)
+    return Reference("column", mean, probs / count[:, None], mass, embedding)
 
 
 def _from_probabilities(
     study: Study,
-    config: ColumnReference,
     path: str,
     probs: np.ndarray,
-    longest: int,
     mass: np.ndarray | None,
+    embedding: np.ndarray | None,
 ) -> Reference:
-    sizes = {scales.size(scale) for scale in study.scales.values()}
-    if sizes != {probs.shape[1]}:
+    sizes = np.array([scales.size(scale) for scale in study.scales.values()])
+    if sizes.min() == 0 or sizes.max() != probs.shape[1]:
         raise CrowdError(
-            f"reference.probabilities: {probs.shape[1]} columns for scales of "
-            f"{sorted(sizes)} levels; one column per level is needed"
+            f"{path}: {probs.shape[1]} probabilities per task for scales of "
+            f"{sorted(set(sizes.tolist()))} levels; one per level is needed (on a continuous "
+            "scale, which has none, name a column of numbers under `value`)"
         )
     total = probs.sum(1)
-    bad = np.flatnonzero((probs < 0).any(1) | (np.abs(total - 1) > 0.02))
+    beyond = np.arange(probs.shape[1]) >= sizes[study.tasks.scale][:, None]
+    bad = np.flatnonzero(
+        (probs < 0).any(1) | (np.abs(total - 1) > 0.02) | (beyond & (probs > 0)).any(1)
+    )
     if len(bad):
         raise CrowdError(
             f"{path}: probabilities of task '{study.tasks.ids[bad[0]]}' sum to "
-            f"{total[bad[0]]:.3g} or one is negative; they must sum to 1"
+            f"{total[bad[0]]:.3g}, or one is negative or beyond the scale's levels; they must "
+            "sum to 1"
         )
-    probs = probs / total[:, None]
-    mean = np.empty(len(probs))
-    for index, scale in enumerate(study.scales.values()):
-        here = study.tasks.scale == index
-        mean[here] = probs[here] @ scales.values(scale)
-    return Reference("column", mean, probs, mass)
+    # What sums to 1 but for float32's rounding stays as it was written.
+    exact = np.abs(total - 1) < 1e-6
+    return from_levels(
+        study, "column", probs / np.where(exact, 1.0, total)[:, None], mass, embedding
+    )
 
 
 def _same(found: str, wanted: str | int | float) -> bool:

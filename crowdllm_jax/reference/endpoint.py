@@ -231,6 +231,11 @@ def parse(text: str, question: Question, prompt: Prompt = DEFAULT) -> int | None
     return None
 
 
+def rendered(prompt: Prompt, question: Question) -> str:
+    """The messages that are sent, as one text for people and for the cache."""
+    return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in _messages(prompt, question))
+
+
 # --- one question ------------------------------------------------------------------------------
 
 
@@ -422,7 +427,7 @@ def _key(endpoint: Endpoint, prompt: Prompt, question: Question) -> Key:
     return Key(
         model=endpoint.model,
         revision=endpoint.base_url,
-        prompt="\n\n".join(f"[{m['role']}]\n{m['content']}" for m in _messages(prompt, question)),
+        prompt=rendered(prompt, question),
         task=question.text,
         options=question.options,
         parameters=json.dumps(parameters, sort_keys=True, ensure_ascii=False),

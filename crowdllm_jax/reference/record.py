@@ -18,12 +18,30 @@ class Reference:
       probs: (T, K) probability of each level, K of the longest scale, rows padded with zeros; None
         where only the mean is known.
       mass: (T,) probability the model gave to the listed options at all; None where unknown.
+      embedding: (T, D) float32, what the model made of each task's text; None where there is none.
     """
 
     kind: str
     mean: np.ndarray
     probs: np.ndarray | None = None
     mass: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+
+
+def from_levels(
+    study: Study,
+    kind: str,
+    probs: np.ndarray,
+    mass: np.ndarray | None = None,
+    embedding: np.ndarray | None = None,
+) -> Reference:
+    """A reference from the probabilities of the levels (T, K), rows summing to 1, on discrete
+    scales alone."""
+    mean = np.empty(len(probs))
+    for index, scale in enumerate(study.scales.values()):
+        here = study.tasks.scale == index
+        mean[here] = probs[here, : scales.size(scale)] @ scales.values(scale)
+    return Reference(kind, mean, probs, mass, embedding)
 
 
 def unit(study: Study, numbers: np.ndarray, task: np.ndarray) -> np.ndarray:
