@@ -290,6 +290,7 @@ def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outco
     study, config = _asked(arguments)
     reference = ask_reference(study, config, progress)
     write_reference(study, reference, config, path)
+    assert reference.mass is not None
     low, middle = np.quantile(reference.mass, [0, 0.5])
     mass = f"of the listed options: median {middle:.3g}, lowest {low:.3g}"
     return [], {"reference": path, "answers": config.cache, "option mass": mass}
@@ -343,6 +344,7 @@ def _print_scoreboard(out: Console, scores: list["Score"]) -> None:
 def _warnings(err: Console) -> Iterator[None]:
     """Show our own warnings as one line without a place in the code, and each of them once."""
     with warnings.catch_warnings():
+        warnings.simplefilter("always", CrowdWarning)
         usual, shown = warnings.showwarning, set()
 
         def show(message, category, *place, **more) -> None:  # type: ignore[no-untyped-def]

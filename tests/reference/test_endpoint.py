@@ -1,17 +1,15 @@
 """The endpoint against a fake server on 127.0.0.1 that misbehaves in every way we know of."""
 
-import json
 import math
 import re
 import sys
-import threading
 import time
 from collections import Counter
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from fake_server import logprobs, send, text
 
 from crowdllm_jax.backbone.prompts import Prompt, Question
 from crowdllm_jax.errors import CrowdError
@@ -25,85 +23,6 @@ PROMPT = Prompt(user="{task}\n{options}")
 
 def tasks(n, options=("1", "2", "3")):
     return [Question(f"task {i}", options, tuple(range(1, len(options) + 1))) for i in range(n)]
-
-
-def text(content, **more):
-    choice = {"index": 0, "message": {"role": "assistant", "content": content}}
-    usage = {"prompt_tokens": 100, "completion_tokens": 2}
-    return {"id": "x", "choices": [choice], "usage": usage, **more}
-
-
-def logprobs(probs):
-    """An answer with the first token's alternatives; probabilities by token."""
-    answer = text("1")
-    top = [{"token": t, "logprob": math.log(p) if p else -9999.0} for t, p in probs.items()]
-    answer["choices"][0]["logprobs"] = {"content": [{"token": "1", "top_logprobs": top}]}
-    return answer
-
-
-class Server:
-    """`behave(request, n)` answers the n-th request: a dict (JSON), bytes (as they are), or a
-    function of the handler."""
-
-    def __init__(self, behave):
-        self.bodies, self.now, self.most, lock = [], 0, 0, threading.Lock()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self_):  # noqa: N805
-                body = json.loads(self_.rfile.read(int(self_.headers["content-length"])))
-                with lock:
-                    self.bodies.append(body)
-                    n = len(self.bodies)
-                    self.now += 1
-                    self.most = max(self.most, self.now)
-                try:
-                    answer = behave(body, n)
-                    if callable(answer):
-                        answer(self_)
-                    else:
-                        send(self_, 200, answer)
-                except OSError:
-                    pass  # the client hung up, as it should
-                finally:
-                    with lock:
-                        self.now -= 1
-
-            def log_message(self_, *_):  # noqa: N805
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
-
-
-def send(handler, status, answer, **headers):
-    data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    handler.send_response(status)
-    for name, value in {"content-type": "application/json", **headers}.items():
-        handler.send_header(name.replace("_", "-"), str(value))
-    handler.send_header("content-length", str(len(data)))
-    handler.end_headers()
-    handler.wfile.write(data)
-
-
-@pytest.fixture
-def serve(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
-    servers = []
-
-    def start(behave):
-        servers.append(Server(behave))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
 
 
 def endpoint(server, **changes):

@@ -1,0 +1,435 @@
+"""Language models as references of a study: from the configuration to the report."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import families
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import vocabularies
+from fake_server import logprobs, text
+from synthetic import EVERY_SCALE, make_study, rows_of, write_config, write_table
+
+from crowdllm_jax import pipeline, scales
+from crowdllm_jax.backbone import checkpoint, scoring
+from crowdllm_jax.cli import main
+from crowdllm_jax.config import dump_config, load_config, load_study
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import load_crowd
+from crowdllm_jax.reference import ask_reference
+from crowdllm_jax.reference.asked import (
+    PromptConfig,
+    prompt_of,
+    questions_of,
+    reference_of,
+    write_reference,
+)
+from crowdllm_jax.reference.cache import Scored
+from crowdllm_jax.reference.column import ColumnReference, from_column
+from crowdllm_jax.reference.record import unit
+from crowdllm_jax.reference.served import EndpointReference
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
+TASKS = 12
+WIDTH = families.COMMON["hidden_size"]
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A tiny random checkpoint with a chat template."""
+    folder = tmp_path_factory.mktemp("hub") / "tiny-chat"
+    families.make("llama2", folder, vocab_size=400)
+    vocabularies.save(vocabularies.bytelevel(), folder, vocabularies.CHAT)
+    return folder
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    """Write a study with texts in a long table and a configuration with a reference section; runs
+    in a folder of its own, where the cache goes."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def write(**reference):
+        study = make_study(tasks=TASKS)
+        path = write_config(tmp_path / "input", study)
+        texts = [study.tasks.text[t] + "?" for t in study.task]
+        write_table(path.with_name("responses.csv"), rows_of(study) | {"text": texts})
+        content = path.read_text()
+        content = content.replace("  participants:", "  tasks: {text: text}\n  participants:")
+        content += f"reference: {json.dumps(reference)}\n"
+        path.write_text(content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """The prompts that were computed, in order."""
+    computed, real = [], scoring._answers
+
+    def counting(backbone, rows, prefix, encoded):
+        computed.extend(e.text for e in encoded)
+        return real(backbone, rows, prefix, encoded)
+
+    monkeypatch.setattr(scoring, "_answers", counting)
+    return computed
+
+
+def test_a_run_asks_the_model_once(ask, model, scored, tmp_path, monkeypatch, capsys):
+    path = ask(kind="backbone", model=str(model))
+    assert main(["run", str(path), "--out", "one"]) == 0
+    out, err = capsys.readouterr()
+    assert "Reference, sampled" in out
+    assert "warning: 12 of 12 questions: the options hold less" in err
+    assert err.count("the options hold less") == 1
+    assert len(scored) == len(set(scored)) == TASKS
+    assert "Task number 3?" in scored[3]
+    crowd = load_crowd(tmp_path / "here/one/seed-0/cvae/crowd")
+    assert crowd.x.shape == (TASKS, WIDTH + TASKS)  # the model's embedding, and who the tasks are
+    config = load_config(path)
+    study = load_study(config)
+    reference = pipeline.prepare(study, config, 0).reference
+    np.testing.assert_allclose(
+        crowd.reference, unit(study, reference.mean, np.arange(TASKS)), rtol=1e-6
+    )
+    assert reference.kind == "backbone"
+
+    def never(*_, **__):
+        raise AssertionError("weights were loaded for nothing")
+
+    monkeypatch.setattr(checkpoint, "load", never)
+    again = pipeline.prepare(study, config, 1).reference
+    np.testing.assert_array_equal(again.probs, reference.probs)
+    assert len(scored) == TASKS
+
+
+def test_the_reference_is_what_the_model_says(ask, model):
+    path = ask(kind="backbone", model=str(model), dtype="float32")
+    config = load_config(path)
+    study = load_study(config)
+    reference = ask_reference(study, config.reference, pipeline.silent)
+    prompt = prompt_of(config.reference.prompt)
+    direct = scoring.score(
+        checkpoint.load(model, dtype="float32"), questions_of(study, PromptConfig()), prompt
+    )
+    np.testing.assert_allclose(reference.probs, direct.probs, atol=1e-6)
+    np.testing.assert_allclose(reference.mean, direct.mean, atol=1e-5)
+    np.testing.assert_allclose(reference.embedding, direct.embedding, atol=1e-5)
+    assert reference.probs.std(0).min() > 1e-3  # tasks differ
+
+
+def test_an_interrupted_run_resumes(ask, model, scored, tmp_path, monkeypatch, capsys):
+    path = ask(kind="backbone", model=str(model), batch=4)
+    counting = scoring._answers
+
+    def stopping(*arguments):
+        if len(scored) == 8:
+            raise KeyboardInterrupt
+        return counting(*arguments)
+
+    monkeypatch.setattr(scoring, "_answers", stopping)
+    assert main(["fit", str(path), "--out", "out"]) == 130
+    assert "the same command continues" in capsys.readouterr().err
+    assert {p.name for p in (tmp_path / "here").iterdir()} == {"reference-cache.sqlite"}
+    monkeypatch.setattr(scoring, "_answers", counting)
+    assert main(["reference", str(path), "--dry-run"]) == 0
+    assert "8 answered in reference-cache.sqlite, 4 to score" in capsys.readouterr().out
+    assert main(["fit", str(path), "--out", "out"]) == 0
+    assert set(Counter(scored).values()) == {1}
+    assert len(scored) == TASKS
+
+
+def test_the_table_is_read_back(ask, model, tmp_path, monkeypatch, capsys):
+    """And trains the same crowd elsewhere, without model or cache."""
+    path = ask(kind="backbone", model=str(model))
+    assert main(["fit", str(path), "--out", "one", "--quiet"]) == 0
+    assert main(["reference", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "config-reference.parquet" in said
+    assert "option mass" in said
+    asked = pipeline.prepare(load_study(path), load_config(path), 0)
+    (tmp_path / "here/config-reference.parquet").rename(tmp_path / "input/ref.parquet")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    keys = {"probs": "probs", "mass": "mass", "embedding": "embedding"}
+    again = ask(kind="column", path="ref.parquet", **keys)
+    read = pipeline.prepare(load_study(again), load_config(again), 0)
+    np.testing.assert_array_equal(read.x, asked.x)
+    for name in ("mean", "probs", "mass", "embedding"):
+        one, other = getattr(read.reference, name), getattr(asked.reference, name)
+        np.testing.assert_array_equal(one, other)
+    assert main(["fit", str(again), "--out", "two", "--quiet"]) == 0
+    folders = tmp_path / "here/one", elsewhere / "two"
+    before, after = (load_crowd(folder / "seed-0/cvae/crowd") for folder in folders)
+    jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
+    about = json.loads(pq.read_schema(tmp_path / "input/ref.parquet").metadata[b"crowdllm"])
+    assert about["reference"]["model"] == str(model)
+
+
+def test_another_prompt_is_asked_anew(ask, model, scored):
+    path = ask(kind="backbone", model=str(model))
+    assert main(["reference", str(path), "--quiet"]) == 0
+    edit = "reference.prompt.user='{task} Choose: {options}'"
+    assert main(["reference", str(path), "--quiet", "--set", edit]) == 0
+    assert len(scored) == len(set(scored)) == 2 * TASKS
+    assert scored[-1].count("Choose: - 1") == 1
+
+
+def test_prompts_are_shown_and_counted_without_weights(ask, model, tmp_path, capsys):
+    bare = tmp_path / "bare"
+    shutil.copytree(model, bare)
+    (bare / "model.safetensors").unlink()
+    path = ask(kind="backbone", model=str(bare), prompt={"system": "Be brief."})
+    assert main(["reference", str(path), "--show", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("--- task t") == 2
+    for piece in ("<|system|>\nBe brief.<|end|>", "Task number 1?", "--- options: 1 | 2 | 3 | 4"):
+        assert piece in shown, piece
+    assert main(["reference", str(path), "--dry-run"]) == 0
+    assert "12 different; 0 answered in reference-cache.sqlite, 12 to score" in (
+        capsys.readouterr().out
+    )
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_questions_of_every_scale():
+    study = make_study(EVERY_SCALE, tasks=1)
+    asked = dict(zip(EVERY_SCALE, questions_of(study, PromptConfig()), strict=True))
+    assert asked["rating"].options == ("1", "2", "3", "4", "5")
+    assert asked["frequency"].options == ("never", "sometimes", "always")
+    assert asked["frequency"].values == (1, 2, 3)
+    assert asked["price"].options == ("-10", "-6", "-2", "2", "6", "10", "14", "18", "22", "26",
+                                      "30")  # fmt: skip
+    for name, high in {"approve": 1, "pick": 1, "rank": 3, "share": 10}.items():
+        assert asked[name].options == ("No", "Yes")
+        assert asked[name].values == (0, high)
+        assert asked[name].text.startswith("Would you vote for this project?\n\nTask number")
+    narrow = make_study({"s": scales.Continuous(low=1e6, high=1e6 + 1)}, tasks=1)
+    assert len(set(questions_of(narrow, PromptConfig())[0].options)) == 11
+
+
+def answers(study, seed=0):
+    """Made-up answers to `questions_of`: what `score` or `ask` would return."""
+    random = np.random.default_rng(seed)
+    questions = questions_of(study, PromptConfig())
+    probs = np.zeros((len(questions), max(len(q.options) for q in questions)), np.float32)
+    for t, question in enumerate(questions):
+        probs[t, : len(question.options)] = random.dirichlet(np.ones(len(question.options)))
+    values = [np.dot(p[: len(q.values)], q.values) for p, q in zip(probs, questions, strict=True)]
+    embedding = random.normal(size=(len(probs), 3)).astype(np.float32)
+    mass = random.uniform(size=len(probs)).astype(np.float32)
+    return Scored(probs, mass, np.array(values, np.float32), embedding)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_answers_on_every_scale_survive_the_table(tmp_path, continuous):
+    """With a continuous scale in the study only the means are known."""
+    by_name = {n: s for n, s in EVERY_SCALE.items() if continuous or n != "price"}
+    study = make_study(by_name, tasks=3)
+    said = answers(study)
+    reference = reference_of(study, "backbone", said)
+    np.testing.assert_allclose(reference.mean, said.mean, rtol=1e-6)
+    assert (reference.probs is None) == continuous
+    for index, (name, scale) in enumerate(by_name.items()):
+        here = study.tasks.scale == index
+        if name in ("rank", "share"):
+            assert (reference.mean[here] <= scales.values(scale)[-1]).all()
+            if not continuous:
+                k = scales.size(scale)
+                np.testing.assert_array_equal(reference.probs[here, 0], said.probs[here, 0])
+                np.testing.assert_array_equal(reference.probs[here, k - 1], said.probs[here, 1])
+    write_reference(study, reference, EndpointReference(model="m"), tmp_path / "ref.parquet")
+    answered = {"value": "mean"} if continuous else {"probs": "probs"}
+    config = ColumnReference(path="ref.parquet", mass="mass", embedding="embedding", **answered)
+    read = from_column(study, config, str(tmp_path))
+    for name in ("mean", "probs", "mass", "embedding"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(reference, name))
+
+
+def test_lists_beyond_the_levels_are_refused(tmp_path):
+    study = make_study({"a": EVERY_SCALE["rating"], "b": EVERY_SCALE["agree"]}, tasks=1)
+    reference = reference_of(study, "backbone", answers(study))
+    reference.probs[1] = [0.5, 0.4, 0.1, 0, 0]
+    write_reference(study, reference, EndpointReference(model="m"), tmp_path / "ref.parquet")
+    with pytest.raises(CrowdError, match=r"task 't01'.*beyond the scale's levels"):
+        from_column(study, ColumnReference(path="ref.parquet", probs="probs"), str(tmp_path))
+
+
+def test_a_study_with_an_embedding_keeps_it(ask, model, tmp_path):
+    """And a reference without one changes no features."""
+    study = make_study(embedding=2)
+    reference = {"probs": "probs", "embedding": "embedding", "path": "ref.parquet"}
+    said = reference_of(study, "backbone", answers(study))
+    write_reference(study, said, EndpointReference(model="m"), tmp_path / "input/ref.parquet")
+    config = load_config(ask(kind="column", **reference))
+    own = pipeline.prepare(study, config, 0).x
+    assert own.shape == (4, 2 + 4)
+    bare = load_config(ask(kind="marginal"))
+    np.testing.assert_array_equal(own, pipeline.prepare(study, bare, 0).x)
+
+
+# --- endpoint ----------------------------------------------------------------------------------
+
+
+def server_of(serve):
+    """Answers by log-probabilities; the task's number decides."""
+    return serve(lambda body, n: logprobs({"1": 0.5, "4": 0.3, "So": 0.2}))
+
+
+def endpoint(server, **more):
+    return {"kind": "endpoint", "model": "org/fake", "base_url": server.url, "retries": 0, **more}
+
+
+def test_an_endpoint_is_asked_once(ask, serve, tmp_path, capsys):
+    server = server_of(serve)
+    path = ask(**endpoint(server, price_in=3.0, price_out=15.0))
+    assert main(["reference", str(path), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "12 different; 0 answered" in said
+    assert "USD" in said
+    assert main(["reference", str(path), "--show", "1"]) == 0
+    assert "[user]\nTask number 0?" in capsys.readouterr().out
+    assert server.bodies == []
+    assert list((tmp_path / "here").iterdir()) == []
+    config = load_config(path)
+    reference = pipeline.prepare(load_study(path), config, 0).reference
+    assert len(server.bodies) == TASKS
+    np.testing.assert_allclose(reference.probs, [[0.625, 0, 0, 0.375, 0]] * TASKS, rtol=1e-6)
+    np.testing.assert_allclose(reference.mass, 0.8, rtol=1e-6)
+    assert reference.embedding is None
+    assert main(["reference", str(path), "--quiet"]) == 0
+    assert len(server.bodies) == TASKS
+    assert "secret-key" not in dump_config(config)
+
+
+def test_tasks_without_an_answer_are_an_error(ask, serve, capsys):
+    odd = lambda body, n: "Task number 5" in str(body) or "Task number 7" in str(body)  # noqa: E731
+    path = ask(
+        **endpoint(
+            serve(lambda body, n: text("I would rather not" if odd(body, n) else "2")),
+            method="sample",
+            samples=1,
+        )
+    )
+    assert main(["run", str(path), "--out", "one"]) == 2
+    err = capsys.readouterr().err
+    assert "no usable answer to 2 of 12 task(s), the first 't05' (unparsed: I would rather" in err
+    assert "crowdllm reference --show" in err
+
+
+def test_calls_used_up_are_told_and_the_rest_is_asked_later(ask, serve, capsys):
+    server = server_of(serve)
+    path = ask(**endpoint(server, max_calls=8, method="logprobs"))
+    assert main(["reference", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert "no usable answer to 4 of 12 task(s)" in err
+    assert "max_calls (8) is used up" in err
+    assert "the same command asks only the rest" in err
+    assert main(["reference", str(path)]) == 0
+    assert len(server.bodies) == TASKS
+
+
+# --- what goes wrong ---------------------------------------------------------------------------
+
+
+def files(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def edited(**changes):
+    def edit(model, tmp_path):
+        copy = tmp_path / "edited"
+        shutil.copytree(model, copy)
+        config = json.loads((copy / "config.json").read_text()) | changes
+        (copy / "config.json").write_text(json.dumps(config))
+        return {"model": str(copy)}
+
+    return edit
+
+
+def no_cache(model, tmp_path):
+    (tmp_path / "mine.txt").write_text("not a database, but a text of mine\n" * 50)
+    return {"model": str(model), "cache": str(tmp_path / "mine.txt")}
+
+
+def with_labels(labels):
+    levels = "levels: [1, 2, 3, 4, 5]"
+    return (levels, f"{levels}, labels: {json.dumps(labels)}")
+
+
+BAD = {
+    "no such folder": ({"model": "./nowhere"}, None, "./nowhere: no such folder"),
+    "unknown family": (edited(model_type="mamba"), None, "model_type"),
+    "unknown dtype": ({"dtype": "int4"}, None, "reference.dtype"),
+    "unknown key": ({"temprature": 1}, None, "temprature"),
+    "unknown placeholder": (
+        {"prompt": {"user": "{tsk}"}},
+        None,
+        "prompt.user: unknown placeholder {tsk}",
+    ),
+    "no task in the prompt": ({"prompt": {"user": "Rate!"}}, None, "{task} must stand in it"),
+    "no project": ({"prompt": {"ballot": "?"}}, None, "prompt.ballot: {project} must"),
+    "empty option": ({}, with_labels(["a", "", "c", "d", "e"]), "option '' is empty"),
+    "options alike": ({}, with_labels(["a", "b", "b", "d", "e"]), "all different"),
+    "no texts": ({}, ("  tasks: {text: text}\n", ""), "name their column in study.tasks.text"),
+    "too long": ({"prompt": {"user": "words " * 300 + "{task}"}}, None, "context of 256"),
+    "no cache": (no_cache, None, "not usable as a reference cache"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("command", ["run", "reference"])
+def test_bad_configurations(case, command, ask, model, tmp_path, capsys):
+    changes, replaced, says = BAD[case]
+    if callable(changes):
+        changes = changes(model, tmp_path)
+    path = ask(**{"kind": "backbone", "model": str(model), **changes})
+    if replaced:
+        assert replaced[0] in path.read_text()
+        path.write_text(path.read_text().replace(*replaced))
+    before = files(tmp_path)
+    assert main([command, str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+    assert "Traceback" not in err
+    assert len([line for line in err.splitlines() if line.strip()]) == 1
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--out", "table.csv"], "ends in .parquet"),
+        (["--show", "0"], "1 or more"),
+        (["--set", "reference={kind: marginal}"], "reference.kind is marginal"),
+        (["--set", "reference={kind: endpoint, model: m, samples: 0}"], "reference.samples"),
+        (["--set", "reference={kind: endpoint, model: m, budget: 1}"], "price_in"),
+    ],
+)
+def test_bad_arguments(arguments, says, ask, model, tmp_path, capsys):
+    path = ask(kind="backbone", model=str(model))
+    assert main(["reference", str(path), *arguments]) == 2
+    assert says in capsys.readouterr().err
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_models_and_clients_are_loaded_when_asked_for(ask, model):
+    """Reading a configuration, of whatever kind, loads none of the heavy packages."""
+    path = ask(kind="backbone", model=str(model))
+    code = (
+        "import sys; import crowdllm_jax.pipeline; from crowdllm_jax.config import load_config; "
+        f"load_config({str(path)!r}); "
+        "print([m for m in ('transformers', 'openai', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
