@@ -87,7 +87,9 @@ def test_a_wrong_architecture_is_seen(checkpoint, name):
     changed = replace(a, **MUTATIONS[name](a))
     if changed == a:
         return  # the family does without
-    assert np.abs(our_logits(changed, weights) - wanted).max() > 2 * BOUND
+    with jax.disable_jit():  # one operation at a time is 10 times faster than compiling each change
+        found = our_logits(changed, weights)
+    assert np.abs(found - wanted).max() > 2 * BOUND
 
 
 @pytest.mark.parametrize("part", ["bias", "q_norm", "k_norm", "post_norm"])
