@@ -89,12 +89,12 @@ def prepare(study: Study, config: Config, seed: int, progress: Progress = silent
     # A head fitted on who a task is cannot say anything of the tasks it leaves out.
     known = task_features(study.tasks, identity=False)
     reference = make_reference(study, split, config.reference, folder, known, progress)
-    tasks = study.tasks
-    if tasks.embedding is None and reference.embedding is not None:
+    if study.tasks.embedding is None and reference.embedding is not None:
         # A language model's states share a large common part, beside which tasks hardly differ.
         centred = reference.embedding - reference.embedding.mean(0)
-        tasks = dataclasses.replace(tasks, embedding=centred)
-    features = task_features(tasks, identity=config.split.by == "people")
+        tasks = dataclasses.replace(study.tasks, embedding=centred)
+        study = dataclasses.replace(study, tasks=tasks)
+    features = task_features(study.tasks, identity=config.split.by == "people")
     people = split.people(study, split.seen)
     profile = study.participants.profile
     rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)

@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 from crowdllm_jax import __version__, scales
 from crowdllm_jax.backbone.prompts import DEFAULT, Prompt, Question
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.output import write_whole
 from crowdllm_jax.reference.cache import Cache, Scored
 from crowdllm_jax.reference.record import Reference, ends, from_levels
 from crowdllm_jax.scales import Continuous, Scale
@@ -160,6 +159,9 @@ def write_reference(study: Study, reference: Reference, source: msgspec.Struct, 
     number per level, zeros beyond a task's own) and embedding (a list). The file's metadata hold
     `source`, the configuration it was asked with.
     """
+    # Imported here: a crowd, which `output` writes, is made from references.
+    from crowdllm_jax.output import write_whole
+
     columns: dict[str, pa.Array] = {
         "task": pa.array(study.tasks.ids, pa.string()),
         "mean": pa.array(reference.mean, pa.float64()),

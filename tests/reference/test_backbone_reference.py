@@ -8,6 +8,7 @@ from collections import Counter
 
 import families
 import jax
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,7 @@ from crowdllm_jax.cli import main
 from crowdllm_jax.config import dump_config, load_config, load_study
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import load_crowd
+from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.reference import ask_reference
 from crowdllm_jax.reference.asked import (
     PromptConfig,
@@ -31,6 +33,7 @@ from crowdllm_jax.reference.asked import (
 )
 from crowdllm_jax.reference.cache import Scored
 from crowdllm_jax.reference.column import ColumnReference, from_column
+from crowdllm_jax.reference.marginal import MarginalReference
 from crowdllm_jax.reference.record import unit
 from crowdllm_jax.reference.served import EndpointReference
 
@@ -93,12 +96,13 @@ def test_a_run_asks_the_model_once(ask, model, scored, tmp_path, monkeypatch, ca
     assert len(scored) == len(set(scored)) == TASKS
     assert "Task number 3?" in scored[3]
     crowd = load_crowd(tmp_path / "here/one/seed-0/cvae/crowd")
-    assert crowd.x.shape == (TASKS, WIDTH + TASKS)  # the model's embedding, and who the tasks are
+    # The model's embedding, and who the tasks are.
+    assert crowd.inputs.x.shape == (TASKS, WIDTH + TASKS)
     config = load_config(path)
     study = load_study(config)
     reference = pipeline.prepare(study, config, 0).reference
     np.testing.assert_allclose(
-        crowd.reference, unit(study, reference.mean, np.arange(TASKS)), rtol=1e-6
+        crowd.inputs.reference, unit(study, reference.mean, np.arange(TASKS)), rtol=1e-6
     )
     assert reference.kind == "backbone"
 
@@ -173,6 +177,17 @@ def test_the_table_is_read_back(ask, model, tmp_path, monkeypatch, capsys):
     jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
     about = json.loads(pq.read_schema(tmp_path / "input/ref.parquet").metadata[b"crowdllm"])
     assert about["reference"]["model"] == str(model)
+
+
+def test_the_persistent_model_reads_the_embedding(ask, model):
+    path = ask(kind="backbone", model=str(model))
+    study, config = load_study(path), load_config(path)
+    config = msgspec.structs.replace(config, model=PersistentConfig(steps=2, nodes=16))
+    crowd, _ = pipeline.fit(study, config)
+    without = msgspec.structs.replace(config, reference=MarginalReference())
+    bare, _ = pipeline.fit(study, without)
+    more, fewer = (one.inputs.tasks.loading.shape[1] for one in (crowd, bare))
+    assert more > fewer == TASKS
 
 
 def test_another_prompt_is_asked_anew(ask, model, scored):
