@@ -43,9 +43,11 @@ def test_numbers_keep_their_kind(tmp_path):
 
 
 def test_truth_values(tmp_path):
-    assert load(tmp_path, "study: anes96", "model.semi_implicit=true").model.semi_implicit
+    assert load(
+        tmp_path, "study: anes96", "model.kind=cvae", "model.semi_implicit=true"
+    ).model.semi_implicit
     with pytest.raises(CrowdError, match=r"model\.semi_implicit"):
-        load(tmp_path, "study: anes96", "model.semi_implicit=on")
+        load(tmp_path, "study: anes96", "model.kind=cvae", "model.semi_implicit=on")
 
 
 def test_overrides_make_what_is_absent(tmp_path):

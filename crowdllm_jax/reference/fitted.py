@@ -57,7 +57,8 @@ def fit_reference(study: Study, split: Split, config: FittedReference, x: np.nda
         target = mean[:, None]
         k = scales.size(scale)
         if k:
-            target = np.concatenate([target, level_shares(study, split.of_reference, index)], axis=1)
+            shares = level_shares(study, split.of_reference, index)
+            target = np.concatenate([target, shares], axis=1)
         guess = _cross_fit(x[here], target[here], count[here], config.folds)
         average[here] = np.clip(guess[:, 0], 0, 1)
         if k:

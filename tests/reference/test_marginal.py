@@ -27,7 +27,7 @@ def test_held_out_tasks_get_one_constant_per_scale():
     split = split_study(study, SplitConfig(), seed=0)
     reference = crowd_average(study, split)
     for index in range(2):
-        own = study.value[split.train & (study.tasks.scale[study.task] == index)]
+        own = study.value[split.of_reference & (study.tasks.scale[study.task] == index)]
         np.testing.assert_allclose(reference.mean[study.tasks.scale == index], own.mean())
     np.testing.assert_allclose(reference.probs.sum(1), 1)
 
@@ -36,7 +36,7 @@ def test_held_out_tasks_get_one_constant_per_scale():
 def test_held_out_answers_are_not_looked_at(mixed_study, by):
     split = split_study(mixed_study, SplitConfig(by=by), seed=0)
     turned = mixed_study.answer.copy()
-    turned[~split.train] = 0
+    turned[~split.of_reference] = 0
     one, two = (
         crowd_average(study, split)
         for study in (mixed_study, dataclasses.replace(mixed_study, answer=turned))
