@@ -160,6 +160,38 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="folder to write to (default: RUN/population, which holds the configured population)",
     )
+    twin = command(
+        "twin",
+        "write digital twins of people who answered a little",
+        "Sample, for each person in a table, how that person would answer every task, given the\n"
+        "answers the table holds. It has the columns of the run's responses and profiles; people\n"
+        "may be new, tasks must be the run's, an empty response counts as none. Writes Parquet\n"
+        "tables: twins, their expected answers with 90% intervals, and beliefs.",
+        "crowdllm twin runs/anes96 --answers few.csv --draws 500 --out twins",
+    )
+    twin.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    twin.add_argument(
+        "--answers",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="CSV or Parquet table, one row per person and task",
+    )
+    twin.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder with the run's own table of participants, to take profiles from "
+        "(default: profiles are columns of FILE)",
+    )
+    twin.add_argument(
+        "--draws", metavar="N", type=int, default=200, help="twins per person (default: 200)"
+    )
+    twin.add_argument(
+        "--seed", metavar="S", type=int, default=0, help="seed of the twins (default: 0)"
+    )
+    twin.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="folder to write, not there yet"
+    )
     evaluate = command(
         "evaluate",
         "score a run's crowds on held-out answers",
@@ -297,7 +329,7 @@ def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outco
 
 
 def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
-    """The commands that need a run folder: sample, evaluate, report."""
+    """The commands that need a run folder: sample, twin, evaluate, report."""
     from crowdllm_jax import pipeline
     from crowdllm_jax.config import load_study
 
@@ -308,6 +340,16 @@ def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
             seed = config.population.seed if arguments.seed is None else arguments.seed
             target = pipeline.sample_run(folder, agents, seed, arguments.out, progress)
         return [], {"population": target}
+    if arguments.command == "twin":
+        pipeline.twin_run(
+            folder,
+            arguments.answers,
+            arguments.out,
+            data=arguments.data,
+            draws=arguments.draws,
+            seed=arguments.seed,
+        )
+        return [], {"twins": arguments.out}
     study = load_study(pipeline.stored_config(folder))
     with pipeline.open_run(folder, study=study) as config:
         if arguments.command == "evaluate":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import Attribute, AttributeKind, Tasks
 
 
@@ -64,6 +65,38 @@ def encode(codings: tuple[Coding, ...], attributes: tuple[Attribute, ...]) -> np
         else:
             blocks.append(np.eye(len(coding.levels))[attribute.cells])
     return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
+def recode(codings: tuple[Coding, ...], attributes: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
+    """Other people's attributes in the levels that the codings know, in the codings' order.
+
+    Raises:
+      CrowdError: an attribute is not there or of another kind, or someone has an unknown level.
+    """
+    by_name = {attribute.name: attribute for attribute in attributes}
+    known = [coding.name for coding in codings]
+    if set(by_name) != set(known):
+        raise CrowdError(f"profiles hold {', '.join(by_name) or 'nothing'}; the crowd knows people "
+                         f"by {', '.join(known) or 'nothing'}")  # fmt: skip
+    found = []
+    for coding in codings:
+        attribute = by_name[coding.name]
+        if attribute.kind != coding.kind:
+            raise CrowdError(f"profile attribute '{coding.name}' is {attribute.kind}, the crowd's "
+                             f"is {coding.kind}")  # fmt: skip
+        cells = attribute.cells
+        if coding.kind != "numeric":
+            place = np.array(
+                [coding.levels.index(level) if level in coding.levels else -1
+                 for level in attribute.levels], np.int32,
+            )  # fmt: skip
+            cells = place[cells]
+            if np.any(cells < 0):
+                odd = attribute.levels[attribute.cells[int(np.argmax(cells < 0))]]
+                raise CrowdError(f"profile attribute '{coding.name}': the crowd knows nobody who "
+                                 f"is '{odd}'; it knows: {', '.join(coding.levels)}")  # fmt: skip
+        found.append(Attribute(coding.name, coding.kind, coding.levels, cells))
+    return tuple(found)
 
 
 def task_features(tasks: Tasks, *, identity: bool) -> np.ndarray:

@@ -4,7 +4,7 @@ The tables come in one piece (long: a row per response, with profile and text co
 in three (tasks, participants, responses). The user's files are only read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -104,6 +104,21 @@ def read_study(spec: StudySpec) -> Study:
     Raises:
       CrowdError: the first thing found wrong, with file, column and rows.
     """
+    return _read(spec, None)
+
+
+def read_answers(spec: StudySpec, tasks: Tasks) -> Study:
+    """Read new answers to tasks that are already known; whoever stands in the table takes part.
+
+    Args:
+      spec: its scales are the tasks' own. Its task columns are not read.
+    Raises:
+      CrowdError: see `read_study`; and an answer to another task.
+    """
+    return _read(msgspec.structs.replace(spec, tasks=TasksSpec()), tasks)
+
+
+def _read(spec: StudySpec, known: Tasks | None) -> Study:
     if not spec.scales:
         raise CrowdError("study.scales: name at least one scale")
     for name, scale in spec.scales.items():
@@ -119,13 +134,19 @@ def read_study(spec: StudySpec) -> Study:
     people, tasks = tables["participants"], tables["tasks"]
 
     person_id = spec.participants.participant or spec.responses.participant
-    task_id = spec.tasks.task or spec.responses.task
     person_rows = _entities(people[person_id], own_table=spec.participants.path is not None)
-    task_rows = _entities(tasks[task_id], own_table=spec.tasks.path is not None)
     person = _look_up(person_of, person_rows.ids, "participant", spec.participants.path)
-    task = _look_up(task_of, task_rows.ids, "task", spec.tasks.path)
-
-    study_tasks = _tasks(spec, tasks, task_rows)
+    if known is None:
+        task_id = spec.tasks.task or spec.responses.task
+        task_rows = _entities(tasks[task_id], own_table=spec.tasks.path is not None)
+        study_tasks, among = _tasks(spec, tasks, task_rows), spec.tasks.path
+    else:
+        study_tasks, among = known, "the run's tasks"
+    task = _look_up(task_of, study_tasks.ids, "task", among)
+    participants = _participants(spec, people, person_rows)
+    if known is not None:
+        asked, person = np.unique(person, return_inverse=True)
+        participants = _some(participants, asked)
     answer, present = _answers(spec, answers[spec.responses.response], study_tasks.scale[task])
     _refuse_repeats(answers[spec.responses.response].where, person, task, person_of, task_of)
     order = np.lexsort((task[present], person[present]))
@@ -133,7 +154,7 @@ def read_study(spec: StudySpec) -> Study:
         name=spec.name,
         scales=dict(spec.scales),
         tasks=study_tasks,
-        participants=_participants(spec, people, person_rows),
+        participants=participants,
         person=person[present][order],
         task=task[present][order],
         answer=answer[present][order],
@@ -376,6 +397,11 @@ def _participants(spec: StudySpec, table: dict[str, Column], entities: _Entities
             )
         weight = weight / weight.mean()
     return Participants(entities.ids, profile, weight)
+
+
+def _some(people: Participants, rows: np.ndarray) -> Participants:
+    profile = tuple(replace(a, cells=a.cells[rows]) for a in people.profile)
+    return Participants(tuple(people.ids[r] for r in rows), profile, people.weight[rows])
 
 
 def _answers(

@@ -33,6 +33,14 @@ from crowdllm_jax.checkpoint import Checkpoints
 from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.ingest import (
+    AttributeSpec,
+    OrdinalAttribute,
+    ParticipantsSpec,
+    ResponsesSpec,
+    StudySpec,
+    read_answers,
+)
 from crowdllm_jax.metrics import Score, held_out, score_crowd, score_humans
 from crowdllm_jax.model.crowd import (
     Crowd,
@@ -46,16 +54,17 @@ from crowdllm_jax.model.cvae import CvaeConfig
 from crowdllm_jax.model.design import Design, gather_answers, make_design
 from crowdllm_jax.model.marginal import fit_marginal
 from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.output import make_folder, write_population, write_whole
+from crowdllm_jax.output import make_folder, write_population, write_twins, write_whole
 from crowdllm_jax.population import check_scales, sample
 from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
 from crowdllm_jax.reference import Reference, make_reference
 from crowdllm_jax.reference.record import unit
 from crowdllm_jax.scales import Nominal
 from crowdllm_jax.split import Split, split_study
-from crowdllm_jax.study import Attribute, Study, fingerprint
+from crowdllm_jax.study import Attribute, Study, Tasks, fingerprint
 from crowdllm_jax.train import TERMS, Data, Fitted, Losses, TrainConfig
 from crowdllm_jax.train import fit as train_model
+from crowdllm_jax.twins import Twins, make_twins
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is."""
@@ -423,6 +432,68 @@ def sample_run(
         lambda done, total: progress("sample", done, total),
     )
     return target
+
+
+def twin_run(
+    folder: Path,
+    answers: Path,
+    out: Path,
+    *,
+    data: str | None = None,
+    draws: int = 200,
+    seed: int = 0,
+) -> Twins:
+    """Write twins of people, known by some of their answers, by the first seed's crowd.
+
+    Args:
+      answers: a long table with the columns of the run's responses, profile columns among them.
+      data: a folder that holds the run's own table of participants, from which profiles are then
+        taken; None takes them from `answers`.
+    Raises:
+      CrowdError: the crowd has no twins, the answers do not suit it, or `out` holds something.
+    """
+    config = stored_config(folder)
+    source = _crowd_folder(folder, 0, main_model(config))
+    if not source.exists():
+        raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
+    crowd = load_crowd(source)
+    # Asked before anything is read or drawn.
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CrowdError(f"{out}: is there already; nothing was written. Give --out another folder")
+    people = _answers_to(crowd, config.study, answers, data)
+    twins = make_twins(crowd, people, draws=draws, seed=seed)
+    write_twins(crowd, twins, out, {"seed": seed, "answers": len(people.answer)})
+    return twins
+
+
+def _answers_to(crowd: Crowd, study: StudySpec | str, path: Path, data: str | None) -> Study:
+    """Read people's answers to a crowd's tasks, in the columns of the study it was fitted on."""
+    if isinstance(study, str):
+        # A study that comes with a package has no columns; these are the defaults.
+        profile: dict[str, AttributeSpec] = {
+            c.name: OrdinalAttribute(levels=c.levels) if c.kind == "ordinal" else c.kind
+            for c in crowd.codings
+        }
+        study = StudySpec(
+            responses=ResponsesSpec(path=""),
+            scales=crowd.scales,
+            participants=ParticipantsSpec(profile=profile),
+        )
+    people = msgspec.structs.replace(study.participants, weight=None)
+    if data is None:
+        people = msgspec.structs.replace(people, path=None, participant=None)
+    elif people.path is None:
+        raise CrowdError("--data: the run's study has no table of participants; profiles are read "
+                         "from the answers")  # fmt: skip
+    spec = msgspec.structs.replace(
+        study,
+        name=str(path),
+        folder=data or ".",
+        responses=msgspec.structs.replace(study.responses, path=str(path.absolute())),
+        participants=people,
+    )
+    tasks = Tasks(crowd.task_ids, crowd.task_ids, crowd.task_scale, (), None)
+    return read_answers(spec, tasks)
 
 
 def evaluate_run(

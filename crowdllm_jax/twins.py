@@ -5,7 +5,7 @@ large set of beliefs from the population, weighted by how likely each makes the 
 an agent whose belief is drawn from it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +13,21 @@ import numpy as np
 from flax import nnx
 from jax.scipy.special import ndtri
 
+from crowdllm_jax.encode import recode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.design import Design, gather_answers, profile_matrix
 from crowdllm_jax.model.draw import draw_answers, ready_to_draw
 from crowdllm_jax.model.heads import Answers, Standing, log_likelihood
 from crowdllm_jax.model.marginal import sobol
+from crowdllm_jax.population import check_numbers
 from crowdllm_jax.randomness import seed_halves, split_ids
 from crowdllm_jax.study import Study
 
 NODES = 8192
 """Beliefs that represent a posterior."""
+
+MOST_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,11 @@ def make_twins(
     design = crowd.inputs
     if study.tasks.ids != crowd.task_ids or dict(study.scales) != crowd.scales:
         raise CrowdError("the answers are about other tasks or scales than the crowd was fitted on")
-    attributes = tuple(attribute.name for attribute in study.participants.profile)
-    if attributes != tuple(coding.name for coding in crowd.codings):
-        raise CrowdError(f"the crowd knows people by {[c.name for c in crowd.codings]}, the "
-                         f"answers by {list(attributes)}")  # fmt: skip
+    if not 1 <= draws <= MOST_DRAWS:
+        raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
+    check_numbers(1, seed)
+    profile = recode(crowd.codings, study.participants.profile)
+    study = replace(study, participants=replace(study.participants, profile=profile))
     part = np.ones(len(study.task), bool) if known is None else known
     model = nnx.merge(crowd.graph, crowd.params)
     ready = ready_to_draw(crowd.graph, crowd.params, design)
@@ -82,7 +87,6 @@ def make_twins(
     state = np.concatenate([standing.z, np.log(standing.scale)[:, None]], axis=1)
     mean = weight @ state
     spread = np.sqrt(np.maximum(weight @ state**2 - mean**2, 0))
-    profile = study.participants.profile
     c = profile_matrix(crowd.codings, profile, len(study.participants.ids)) - design.centre
     drawn = np.stack([
         _draw_one(design, ready, c[h].astype(np.float32), weight[h], standing, draws, seed, h)

@@ -142,7 +142,9 @@ def _draw_answers(
             + jnp.einsum("nl,jkl->njk", z, effects["level_loading"][scale_of[own]])
             + jnp.einsum("nc,jck->njk", profile, effects["level_profile"][scale_of[own]])
         ) / scale[:, None, None]
-        parts.append(jnp.argmax(logits + gumbel, axis=2).astype(dtype))
+        own_level = (level_mask(layout) == 0)[scale_of[own]]
+        chosen = jnp.argmax(jnp.where(own_level, logits + gumbel, -jnp.inf), axis=2)
+        parts.append(chosen.astype(dtype))
         tasks += layout.nominal
     for index, members in layout.ballots:
         ballot = layout.scales[index]

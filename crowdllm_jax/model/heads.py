@@ -8,6 +8,7 @@
 - points: Dirichlet-multinomial over the budget; its shares are the softmax of the utilities.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -144,6 +145,8 @@ def log_likelihood(
                 :, :, None
             ]
         ) / standing.scale[:, None]
+        own_level = jnp.asarray(level_mask(layout) == 0)[scale_of][:, :, None]
+        logits = jnp.where(own_level, logits, -jnp.inf)
         chosen = jnp.take_along_axis(
             jax.nn.log_softmax(logits, axis=-1), answers.level[..., None, None], axis=-1
         )[..., 0]
@@ -216,7 +219,10 @@ def _log_top_set(utility: jax.Array, levels: jax.Array, chosen: jax.Array) -> ja
     """
     others = logsumexp(jnp.where(levels[:, None] > 0, -jnp.inf, utility), axis=2)
     rate = jnp.take_along_axis(utility, chosen[:, None], axis=2) - others[..., None]
-    x = jnp.linspace(-14.0, 5.0, 64)
+    # The integrand's bell is at its narrowest and farthest for an unlikely set, s^k exp(-s).
+    k = chosen.shape[1]
+    end, step = max(5.0, math.log(k + 10 * math.sqrt(k))), min(0.3, 0.9 / math.sqrt(k))
+    x = jnp.linspace(-14.0, end, math.ceil((14 + end) / step) + 1)
     s = jnp.exp(x)
     # A rate beyond exp(30) rings at once, one below exp(-30) never: clip, so that logs stay finite.
     each = jnp.log(-jnp.expm1(-jnp.exp(rate.clip(-30, 30)[..., None] + x)))

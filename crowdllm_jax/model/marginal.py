@@ -92,6 +92,8 @@ def fit_marginal(
     state = _State(params, opt_state, jnp.int32(0), jnp.full(config.steps, jnp.nan))
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
+    # By way of the host: JAX's weakly typed constants would compile the first chunk for themselves.
+    state = jax.device_put(jax.tree.map(np.asarray, state))
     points = jnp.asarray(sobol(config.nodes, dimensions(config)))
     tasks, people = jax.device_put((design.tasks, answers))
     while (step := int(state.step)) < config.steps:

@@ -1,0 +1,153 @@
+"""Persistent models whose parameters are known, and every answer there is on a small scale."""
+
+import itertools
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from synthetic import make_study
+
+from crowdllm_jax.encode import Coding, fit_coding
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.design import Design, make_design
+from crowdllm_jax.model.draw import Ready, ready_to_draw
+from crowdllm_jax.model.heads import Answers, Standing, log_likelihood
+from crowdllm_jax.model.marginal import new_persistent
+from crowdllm_jax.model.persistent import Persistent, PersistentConfig
+from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
+from crowdllm_jax.reference import Reference
+from crowdllm_jax.scales import KApproval, Points, Ranking, Scale
+from crowdllm_jax.study import Study
+
+
+class Known(NamedTuple):
+    """A model with known parameters, and the study it answers."""
+
+    study: Study
+    codings: tuple[Coding, ...]
+    config: PersistentConfig
+    design: Design
+    model: Persistent
+
+    def __repr__(self) -> str:
+        return f"a model of {self.study.name}"
+
+    @property
+    def ready(self) -> Ready:
+        return ready_to_draw(*nnx.split(self.model, nnx.Param), self.design)
+
+    @property
+    def crowd(self) -> Crowd:
+        people = self.study.participants
+        return Crowd(
+            self.config,
+            *nnx.split(self.model, nnx.Param),
+            self.study.tasks.ids,
+            self.study.scales,
+            self.study.tasks.scale,
+            self.design,
+            self.codings,
+            fit_profiles(people.profile, people.weight, ProfilesConfig()),
+        )
+
+
+def make_known(study: Study | None = None, *, seed: int = 0, loud: float = 0.5, **config) -> Known:
+    """A model of a study (without a reference), with random effects of size `loud`."""
+    study = make_study() if study is None else study
+    settings = PersistentConfig(**{"latent": 2, "injected": 0, **config})
+    people = np.arange(len(study.participants.ids))
+    codings = tuple(fit_coding(attribute, people) for attribute in study.participants.profile)
+    reference = Reference("marginal", np.zeros(len(study.tasks.ids)))
+    everything = np.ones(len(study.task), bool)
+    design = make_design(study, reference, codings, everything, settings, known=True)
+    model = new_persistent(design, settings, seed)
+    random = np.random.default_rng(seed)
+    for param in (*model.effects.mean.values(), model.level):
+        param[...] = jnp.asarray(loud * random.normal(size=param.shape), jnp.float32)
+    return Known(study, codings, settings, design, model)
+
+
+def every_ballot(scale: Scale, tasks: int) -> np.ndarray:
+    """(B, tasks) levels of all valid ballots."""
+    match scale:
+        case KApproval(k=k):
+            kept = itertools.combinations(range(tasks), k)
+            return np.array([[t in chosen for t in range(tasks)] for chosen in kept], int)
+        case Ranking(k=k):
+            orders = list(itertools.permutations(range(tasks), k))
+            out = np.zeros((len(orders), tasks), int)
+            for row, order in enumerate(orders):
+                out[row, list(order)] = range(k, 0, -1)
+            return out
+        case Points(budget=budget):
+            grid = itertools.product(range(budget + 1), repeat=tasks)
+            return np.array([points for points in grid if sum(points) == budget])
+    raise AssertionError(scale)
+
+
+def one_answer_each(known: Known, task: int, levels: np.ndarray, profile: np.ndarray) -> Answers:
+    """B people of one profile (C,), each with one answer (a level, or a value in [0, 1])."""
+    b = len(levels)
+    blank = tuple(
+        (np.zeros((b, len(tasks)), np.int32), np.zeros(b, np.float32))
+        for _, tasks in known.design.layout.ballots
+    )
+    whole = np.issubdtype(levels.dtype, np.integer)
+    return Answers(
+        np.full((b, 1), task, np.int32),
+        (levels[:, None] if whole else np.zeros((b, 1))).astype(np.int32),
+        (np.zeros((b, 1)) if whole else levels[:, None]).astype(np.float32),
+        np.ones((b, 1), np.float32),
+        blank,
+        np.repeat(profile[None], b, 0).astype(np.float32),
+        np.ones(b, np.float32),
+    )
+
+
+def one_ballot_each(known: Known, number: int, levels: np.ndarray, profile: np.ndarray) -> Answers:
+    """B people of one profile (C,), each with one ballot, the `number`-th of the layout."""
+    blank = one_answer_each(known, 0, np.zeros(len(levels), int), profile)
+    ballots = list(blank.ballots)
+    ballots[number] = (levels.astype(np.int32), np.ones(len(levels), np.float32))
+    return blank._replace(present=np.zeros_like(blank.present), ballots=tuple(ballots))
+
+
+def log_chance(
+    known: Known, answers: Answers, standing: Standing, ready: Ready | None = None
+) -> np.ndarray:
+    """(B, M) through the product's own likelihood; people are filled up to one compiled shape."""
+    ready = known.ready if ready is None else ready
+    b = len(answers.weight)
+    filled = -(-b // 64) * 64
+    padded = jax.tree.map(
+        lambda part: np.concatenate([part, np.repeat(part[:1], filled - b, 0)]), answers
+    )
+    found = _log_chance(
+        known.design.layout, tuple(known.study.tasks.scale.tolist()), ready.items, ready.effects,
+        ready.log_residual, ready.log_concentration, padded, standing,
+    )  # fmt: skip
+    return np.asarray(found[:b], np.float64)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_chance(layout, task_scale, items, effects, residual, concentration, answers, standing):
+    return log_likelihood(
+        items, effects, residual, concentration, layout, np.array(task_scale), answers, standing
+    )
+
+
+def standing_of(known: Known, count: int, seed: int = 0, loud: float = 1.0) -> Standing:
+    """Some beliefs, with personal scales from 0.4 to 2.5."""
+    key = jax.random.key(seed)
+    z = loud * jax.random.normal(key, (count, known.config.latent))
+    return Standing(z, jnp.exp(jnp.linspace(-0.9, 0.9, count)))
+
+
+def one_profile(known: Known, seed: int = 0) -> np.ndarray:
+    """(C,) a centred profile unlike the average."""
+    random = np.random.default_rng(seed)
+    c = known.design.groups["profile"].shape[0]
+    return random.normal(size=c).astype(np.float32)

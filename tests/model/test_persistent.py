@@ -1,0 +1,446 @@
+"""The persistent model: its likelihood is exact, and a fit finds what made the data."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import pytest
+from flax import nnx
+from known_people import make_known
+from scipy.special import expit, logsumexp, roots_hermitenorm
+from scipy.stats import norm
+from synthetic import EVERY_SCALE, make_study
+
+from crowdllm_jax import pipeline, scales
+from crowdllm_jax.checkpoint import Checkpoints
+from crowdllm_jax.encode import encode
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model import marginal
+from crowdllm_jax.model.crowd import load_crowd, save_crowd
+from crowdllm_jax.model.design import gather_answers, make_design
+from crowdllm_jax.model.draw import _beliefs, draw_agents, draw_answers
+from crowdllm_jax.model.marginal import fit_marginal, held_out_evidence, sobol
+from crowdllm_jax.model.persistent import PersistentConfig, divergence
+from crowdllm_jax.population import sample
+from crowdllm_jax.randomness import seed_halves, split_ids
+from crowdllm_jax.reference import Reference
+from crowdllm_jax.scales import Binary, Continuous, Nominal, Ordinal
+
+QUICK = PersistentConfig(latent=1, injected=0, nodes=16, steps=60, people=16, learning_rate=0.15)
+"""Three chunks (see `chunks`): one program serves every fit to the small study."""
+EVERY = {**EVERY_SCALE, "party": Nominal(levels=("a", "b", "c"))}
+
+
+def answers_of(known, study=None):
+    study = known.study if study is None else study
+    everything = np.ones(len(study.task), bool)
+    return gather_answers(study, known.codings, known.design, everything)[1]
+
+
+def centred(known) -> np.ndarray:
+    people = known.study.participants
+    return (encode(known.codings, people.profile) - known.design.centre).astype(np.float32)
+
+
+def evidence_of(known, answers=None, nodes: int = 4096) -> np.ndarray:
+    answers = answers_of(known) if answers is None else answers
+    return held_out_evidence(*nnx.split(known.model, nnx.Param), known.design, answers, nodes)
+
+
+def test_the_marginal_likelihood_is_an_integral():
+    """Against Gauss-Hermite in both dimensions of the belief, in float64 and written anew."""
+    study = make_study({
+        "rating": Ordinal(levels=(1, 2, 3)), "agree": Binary(),
+        "price": Continuous(low=2.0, high=6.0),
+    }, tasks=3, people=6)  # fmt: skip
+    # Answers at the very end of the scale have mass, those between have density.
+    answer = np.where(study.task == 6, 6.0, study.answer)
+    known = make_known(dataclasses.replace(study, answer=answer), latent=1, loud=0.3)
+    known.model.belief.log_spread[...] = jnp.array([-0.1, -1.2])
+    known.model.belief.tilt[...] = jnp.array([0.3])
+    ready = known.ready
+    share = np.exp(np.asarray(ready.items.base, np.float64)).cumsum(1)
+    x, weight = roots_hermitenorm(60)
+    u, w = np.meshgrid(x, x, indexing="ij")
+    weight = np.log(np.outer(weight, weight) / (2 * np.pi))
+    z = np.exp(-0.1) * u
+    scale = np.exp(np.exp(-1.2) * w + 0.3 * u)
+    c = centred(known)
+    levels = known.study.answer.reshape(6, 9)
+    exact = np.zeros(6)
+    for person in range(6):
+        log = weight.copy()
+        where = np.asarray(ready.items.location + c[person] @ ready.items.profile, np.float64)
+        for task in range(9):
+            location = where[task] + z * float(ready.items.loading[task, 0])
+            answer = levels[person, task]
+            if task < 6:
+                cut = np.log(share[task]) - np.log1p(-np.minimum(share[task], 1 - 1e-15))
+                top = 3 if task < 3 else 2
+                high = np.inf if answer == top - 1 else cut[int(answer)]
+                low = -np.inf if answer == 0 else cut[int(answer) - 1]
+                chance = expit((high - location) / scale) - expit((low - location) / scale)
+                log += np.log(np.maximum(chance, 1e-300))
+            else:
+                sd = np.exp(-1.0) * scale
+                unit = (answer - 2) / 4
+                log += (
+                    norm.logsf(1, 0.5 + location, sd)
+                    if unit == 1 else norm.logpdf(unit, 0.5 + location, sd)
+                )  # fmt: skip
+        exact[person] = logsumexp(log)
+    # 4,096 Sobol points in two dimensions, and float32 sums over nine answers.
+    np.testing.assert_allclose(evidence_of(known), exact, atol=3e-3)
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """A loud crowd on every kind of scale."""
+    return make_known(make_study(EVERY, people=8), loud=0.4, injected=2).crowd
+
+
+def test_an_agent_depends_on_its_id_alone(crowd):
+    every = sample(crowd, 60, seed=4)
+    for start, count in ((0, 1), (0, 7), (13, 20), (59, 1)):
+        some = sample(crowd, count, seed=4, start=start)
+        np.testing.assert_array_equal(some.answers, every.answers[start : start + count])
+    assert (sample(crowd, 60, seed=5).answers != every.answers).mean() > 0.3
+    far = sample(crowd, 3, seed=4, start=2**33)
+    np.testing.assert_array_equal(far.answers[1:], sample(crowd, 2, 4, start=2**33 + 1).answers)
+    assert (far.answers != every.answers[:3]).any()
+
+
+def test_every_scale_is_drawn_validly(crowd):
+    answers = sample(crowd, 500, seed=0).answers
+    for index, scale in enumerate(crowd.scales.values()):
+        own = answers[:, crowd.task_scale == index]
+        low, high = (-10, 30) if isinstance(scale, Continuous) else (0, scales.size(scale) - 1)
+        assert low <= own.min() < own.max() <= high
+        if scales.is_ballot(scale):
+            assert not scales.ballot_fault(scale, own.astype(int)).any()
+
+
+def test_a_saved_crowd_answers_the_same(crowd, tmp_path):
+    save_crowd(crowd, tmp_path / "crowd")
+    loaded = load_crowd(tmp_path / "crowd")
+    assert loaded.config == crowd.config
+    assert loaded.inputs.layout == crowd.inputs.layout
+    np.testing.assert_array_equal(sample(loaded, 50, 3).answers, sample(crowd, 50, 3).answers)
+
+
+def item_correlation(answers: np.ndarray) -> float:
+    r = np.corrcoef(answers.T)
+    return r[np.triu_indices(len(r), 1)].mean()
+
+
+def test_one_belief_serves_all_tasks():
+    """Agents with one profile: their answers hang together through the belief, and only so."""
+    known = make_known(make_study(tasks=8), latent=1, loud=0.0)
+    n = 4000
+    same = np.zeros((n, len(known.design.centre)), np.float32)
+
+    def correlation(log_spread: float) -> float:
+        known.model.belief.log_spread[...] = jnp.array([log_spread, -9.0])
+        ids = split_ids(np.arange(n))
+        answers = draw_agents(known.design.layout, known.ready, same, seed_halves(1), ids)
+        return item_correlation(np.asarray(answers, float))
+
+    # A mean of 28 correlations, each 0 +- 1 / sqrt(4000): below 0.016 even if they were one.
+    assert abs(correlation(-20.0)) < 0.016
+    # On the logit scale the belief has variance 1, an answer pi**2 / 3 beside it: ICC 0.23; cutting
+    # into 5 levels loses a little.
+    assert 0.17 < correlation(0.0) < 0.24
+
+
+def test_profiles_move_answers():
+    known = make_known(make_study(tasks=8), latent=1, loud=0.0)
+    known.model.effects.mean["profile"][...] = jnp.array([0.0, 0.0, -2.0, 0.0, 2.0])
+    c = np.zeros((2000, 5), np.float32)
+    c[:1000, 2], c[1000:, 4] = 1, 1
+    ids = split_ids(np.arange(2000))
+    answers = np.asarray(
+        draw_agents(known.design.layout, known.ready, c, seed_halves(1), ids), float
+    )
+    assert answers[1000:].mean() - answers[:1000].mean() > 1
+
+
+def simulate(known, seed: int):
+    """The study answered by its own people according to the known model; and their beliefs."""
+    ids = split_ids(np.arange(len(known.study.participants.ids)))
+    ready = known.ready
+    z, scale = _beliefs(ready.graph, ready.params, seed_halves(seed), ids)
+    answers = draw_answers(
+        known.design.layout, ready, centred(known), z, scale, seed_halves(seed), ids
+    )
+    return dataclasses.replace(known.study, answer=np.asarray(answers).ravel().astype(float)), z
+
+
+@pytest.fixture(scope="module")
+def recovered():
+    """300 people answer 20 ratings; what made the answers, and what a fit finds."""
+    study = make_study(tasks=20, people=300)
+    study = dataclasses.replace(
+        study,
+        participants=dataclasses.replace(
+            study.participants,
+            profile=(
+                *study.participants.profile,
+                # Says nothing of the answers.
+                dataclasses.replace(
+                    study.participants.profile[1],
+                    name="sign",
+                    cells=np.random.default_rng(8).integers(0, 3, 300).astype(np.int32),
+                ),
+            ),
+        ),
+    )
+    known = make_known(study, latent=2, loud=0.0)
+    random = np.random.default_rng(1)
+    effects = known.model.effects.mean
+    effects["task"][...] = jnp.asarray(random.normal(size=20), jnp.float32) * 0.7
+    loading = np.zeros(effects["loading"].shape, np.float32)
+    # The second dimension divides the tasks into two camps.
+    loading[-20:, 1] = np.where(np.arange(20) < 10, 1.2, -1.2)
+    effects["loading"][...] = jnp.asarray(loading)
+    city = np.array([-0.8, 0.0, 0.8], np.float32)
+    effects["profile"][...] = jnp.concatenate([jnp.zeros(2), city, jnp.zeros(3)])
+    known.model.belief.log_spread[...] = jnp.log(jnp.array([0.9, 0.9, 0.25]))
+    study, z = simulate(known, seed=2)
+    config = PersistentConfig(
+        latent=2, injected=0, nodes=64, steps=250, people=64, learning_rate=0.06
+    )
+    known = known._replace(study=study)
+    graph, params, losses = fit_marginal(known.design, answers_of(known), config, 0)
+    fitted = known._replace(model=nnx.merge(graph, params))
+    return known, fitted, losses, np.asarray(z)
+
+
+def item_covariance(known) -> np.ndarray:
+    """(T, T) covariance of the tasks' locations over people, which rotations do not change."""
+    spread = np.exp(np.asarray(known.model.belief.log_spread[...]))[:2]
+    loading = np.asarray(known.ready.items.loading) * spread
+    return loading @ loading.T
+
+
+def test_recovers_how_far_people_lie_apart(recovered):
+    known, fitted, losses, _ = recovered
+    assert np.isfinite(losses).all()
+    assert losses[-50:].mean() < losses[:10].mean() - 1
+    true, found = item_covariance(known), item_covariance(fitted)
+    # A variance of 300 people has a relative error of sqrt(2 / 300) = 8%; three of them, and the
+    # answers' noise on top.
+    assert np.trace(found) == pytest.approx(np.trace(true), rel=0.3)
+    off = np.triu_indices(20, 1)
+    assert np.corrcoef(true[off], found[off])[0, 1] > 0.95
+    agents = [np.asarray(sample(k.crowd, 4000, 1).answers, float) for k in (known, fitted)]
+    one, two = (np.corrcoef(a.T)[off] for a in agents)
+    # Correlations between two answers of 300 people are good to 1 / sqrt(300) = 0.06 each.
+    assert np.sqrt(((one - two) ** 2).mean()) < 0.06
+    assert item_correlation(agents[0]) == pytest.approx(item_correlation(agents[1]), abs=0.03)
+
+
+def contrast(known, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean and deviation of an attribute's effects, relative to their average."""
+    effects = known.model.effects
+    mean = np.asarray(effects.mean["profile"][...])[columns]
+    sd = np.exp(np.asarray(effects.log_sd["profile"][...]))[columns]
+    return mean - mean.mean(), sd
+
+
+def test_profile_effects_are_recovered_and_noise_shrinks(recovered):
+    _, fitted, _, _ = recovered
+    mean, sd = contrast(fitted, slice(2, 5))
+    # The beliefs of 100 people per city (deviation 0.9) alone leave 0.09 + the answers' noise.
+    assert np.abs(mean - [-0.8, 0, 0.8]).max() < 4 * max(sd.max(), 0.1)
+    assert mean[2] - mean[0] > 1.0
+    nothing, _ = contrast(fitted, slice(5, 8))
+    assert np.abs(nothing).max() < 0.2
+    prior = np.exp(np.asarray(fitted.model.effects.log_prior["profile"][...]))
+    assert prior[1] > 3 * prior[2], "the sign of the zodiac must shrink, the city must not"
+
+
+def test_task_effects_are_recovered(recovered):
+    known, fitted, _, _ = recovered
+    one, two = (sample(k.crowd, 4000, 1).answers.mean(0) for k in (known, fitted))
+    # A task's mean of 300 answers is good to 1.3 / sqrt(300) = 0.075.
+    assert np.sqrt(((one - two) ** 2).mean()) < 0.1
+    assert np.ptp(one) > 0.8
+
+
+def fit(known, seed=0, answers=None, **more):
+    answers = answers_of(known) if answers is None else answers
+    return fit_marginal(known.design, answers, QUICK, seed, **more)
+
+
+@pytest.fixture
+def chunks(monkeypatch):
+    monkeypatch.setattr(marginal, "CHUNK", 20)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return make_known(latent=1)
+
+
+def test_a_resumed_fit_ends_as_an_uninterrupted_one(small, chunks, tmp_path):
+    _, whole, losses = fit(small)
+
+    class StopError(Exception):
+        pass
+
+    def stop(step: int, _: float) -> None:
+        if step == 20:
+            raise StopError
+
+    with Checkpoints(tmp_path / "c") as kept, pytest.raises(StopError):
+        fit(small, checkpoints=kept, on_step=stop)
+    seen = []
+    with Checkpoints(tmp_path / "c") as kept:
+        _, resumed, again = fit(small, checkpoints=kept, on_step=lambda step, _: seen.append(step))
+    assert seen == [40, 60], "the first chunk was not done again"
+    np.testing.assert_array_equal(losses, again)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), whole, resumed))
+
+
+def test_one_program_per_shape(small, chunks):
+    marginal._steps.clear_cache()
+    one = fit(small, seed=0)[2]
+    other = fit(small, seed=1)[2]
+    assert marginal._steps._cache_size() == 1
+    assert (one != other).any()
+
+
+def test_divergence_is_an_error(small, chunks, tmp_path):
+    answers = answers_of(small)
+    bad = answers._replace(weight=answers.weight * np.nan)
+    with (
+        Checkpoints(tmp_path / "c") as kept,
+        pytest.raises(CrowdError, match=r"loss is nan after 20 steps; lower model\.learning_rate"),
+    ):
+        fit(small, answers=bad, checkpoints=kept)
+    assert not any(path.name.isdigit() for path in (tmp_path / "c").iterdir())
+
+
+def test_weights_count(small, chunks):
+    """Those who answer high weigh ten times as much: the crowd answers higher."""
+    total = np.bincount(small.study.person, small.study.answer)
+    high = total > np.median(total)
+    means = {}
+    for name, ratio in (("plain", 1.0), ("high", 10.0), ("low", 0.1)):
+        weight = np.where(high, ratio, 1.0)
+        answers = answers_of(small)._replace(weight=(weight / weight.mean()).astype(np.float32))
+        graph, params, _ = fit(small, answers=answers)
+        crowd = small._replace(model=nnx.merge(graph, params)).crowd
+        means[name] = sample(crowd, 2000, 0).answers.mean()
+    assert means["low"] + 0.1 < means["plain"] < means["high"] - 0.1
+
+
+def test_the_divergence_is_the_normal_one():
+    """KL of N(m, s) from N(0, d), summed; written anew, besides the prior on d."""
+    known = make_known(latent=1, loud=0.6)
+    effects, groups = known.model.effects, known.design.groups
+    total = 0.0
+    for name, group in groups.items():
+        m = np.asarray(effects.mean[name][...], float)
+        s = np.exp(np.asarray(effects.log_sd[name][...], float))
+        d = np.exp(np.asarray(effects.log_prior[name][...], float))
+        of = d[group]
+        total += (np.log(of / s) + (s**2 + m**2) / (2 * of**2) - 0.5).sum() + 4.6 * d.sum()
+    assert float(divergence(known.model, groups)) == pytest.approx(total, rel=1e-4)
+
+
+def test_sobol_points_are_always_the_same():
+    np.testing.assert_array_equal(sobol(64, 3), sobol(64, 3))
+
+
+@pytest.fixture
+def persistent(tiny):
+    model = msgspec.structs.replace(QUICK, latent=2, injected=2, steps=10)
+    return msgspec.structs.replace(tiny, model=model)
+
+
+def test_every_scale_in_one_study_is_fitted(persistent):
+    crowd, losses = pipeline.fit(make_study(EVERY, people=20), persistent)
+    assert np.isfinite(losses.train).all()
+    answers = sample(crowd, 100, 0).answers
+    assert np.isfinite(answers).all()
+    assert len(np.unique(answers, axis=0)) > 90
+
+
+def without(study, people: int):
+    keep = study.person != people
+    return dataclasses.replace(
+        study, person=study.person[keep], task=study.task[keep], answer=study.answer[keep]
+    )
+
+
+@pytest.mark.parametrize("case", ["no profile", "two people", "one answer each", "silent person"])
+def test_thin_studies_are_fitted(persistent, case):
+    study = make_study(people=2 if case == "two people" else 8)
+    config = persistent
+    if case == "no profile":
+        people = dataclasses.replace(study.participants, profile=())
+        study = dataclasses.replace(study, participants=people)
+    elif case == "two people":
+        split = msgspec.structs.replace(config.split, test=0.5, validation=0.0)
+        config = msgspec.structs.replace(config, split=split)
+    elif case == "one answer each":
+        keep = study.task == study.person % 4
+        study = dataclasses.replace(
+            study, person=study.person[keep], task=study.task[keep], answer=study.answer[keep]
+        )
+    else:
+        study = without(study, 3)
+    crowd, losses = pipeline.fit(study, config)
+    assert np.isfinite(losses.train).all()
+    assert sample(crowd, 40, 0).answers.std() > 0
+
+
+def test_people_without_answers_take_no_part(small):
+    study = without(small.study, 3)
+    everything = np.ones(len(study.task), bool)
+    people, answers = gather_answers(study, small.codings, small.design, everything)
+    assert 3 not in people
+    assert len(answers.weight) == len(people) == 23
+
+
+def test_statistics_come_from_training_answers(small):
+    """Neither the centre of profiles nor anything of the tasks moves with the other people."""
+    study = small.study
+    train = study.person < 10
+    design = make_design(study, Reference("fitted", study.task[:4] + 1.0), small.codings, train,
+                         QUICK, known=True)  # fmt: skip
+    coded = encode(small.codings, study.participants.profile)
+    np.testing.assert_allclose(design.centre, coded[:10].mean(0), atol=1e-6)
+    assert design.tasks.features[:, 0].std() == pytest.approx(1, rel=1e-5)
+    new = make_design(study, Reference("fitted", np.arange(4) + 1.0), small.codings, train, QUICK,
+                      known=False)  # fmt: skip
+    assert "task" not in new.groups
+    assert "task" in design.groups
+
+
+def test_answers_find_their_places(small):
+    """Padded rows of people with different numbers of answers, in any order."""
+    random = np.random.default_rng(0)
+    keep = random.random(len(small.study.task)) < 0.6
+    rows = random.permutation(np.flatnonzero(keep))
+    study = dataclasses.replace(
+        small.study,
+        person=small.study.person[rows],
+        task=small.study.task[rows],
+        answer=small.study.answer[rows],
+    )
+    part = random.random(len(rows)) < 0.7
+    people, answers = gather_answers(study, small.codings, small.design, part)
+    found = {
+        (int(people[b]), int(answers.task[b, j]), int(answers.level[b, j]))
+        for b, j in zip(*np.nonzero(answers.present), strict=True)
+    }
+    true = {
+        (int(p), int(t), int(a))
+        for p, t, a in zip(study.person[part], study.task[part], study.answer[part], strict=True)
+    }
+    assert found == true
+    assert answers.present.sum() == part.sum()
