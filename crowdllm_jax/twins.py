@@ -20,7 +20,6 @@ from crowdllm_jax.model.design import Design, gather_answers, profile_matrix
 from crowdllm_jax.model.draw import draw_answers, ready_to_draw
 from crowdllm_jax.model.heads import Answers, Standing, log_likelihood
 from crowdllm_jax.model.marginal import sobol
-from crowdllm_jax.population import check_numbers
 from crowdllm_jax.randomness import seed_halves, split_ids
 from crowdllm_jax.study import Study
 
@@ -70,7 +69,8 @@ def make_twins(
         raise CrowdError("the answers are about other tasks or scales than the crowd was fitted on")
     if not 1 <= draws <= MOST_DRAWS:
         raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
-    check_numbers(1, seed)
+    if not 0 <= seed < 2**63:
+        raise CrowdError(f"seed: {seed} is not from 0 to 2**63 - 1")
     profile = recode(crowd.codings, study.participants.profile)
     study = replace(study, participants=replace(study.participants, profile=profile))
     part = np.ones(len(study.task), bool) if known is None else known

@@ -17,8 +17,10 @@ from synthetic import make_study, rows_of, write_config, write_table
 
 from crowdllm_jax import pipeline, twins
 from crowdllm_jax.cli import main
+from crowdllm_jax.config import dump_config, load_config, load_study
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import save_crowd
 from crowdllm_jax.model.draw import _beliefs, draw_answers
 from crowdllm_jax.model.marginal import sobol
 from crowdllm_jax.randomness import seed_halves, split_ids
@@ -164,10 +166,10 @@ def test_levels_are_matched_by_name(known, truth):
     np.testing.assert_array_equal(one.answers, two.answers)
 
 
-def test_what_does_not_fit_the_crowd_is_refused(known, truth, mixed_crowd, mixed_study):
+def test_what_does_not_fit_the_crowd_is_refused(known, truth, rating_crowd):
     crowd, (_, study) = known.crowd, truth
     with pytest.raises(CrowdError, match="need the persistent model"):
-        make_twins(mixed_crowd, mixed_study)
+        make_twins(rating_crowd, make_study())
     with pytest.raises(CrowdError, match="other tasks or scales"):
         make_twins(crowd, make_study(tasks=3))
     age, city = study.participants.profile
@@ -202,9 +204,16 @@ def run(tmp_path_factory):
     text = config.read_text()
     config.write_text(text.replace("model: {kind: cvae, hidden: 8, latent: 2}", PERSISTENT)
                       + "published: {hidden: 4, latent: 2}\n")  # fmt: skip
-    assert "persistent" in config.read_text()
-    assert main(["fit", str(config), "--out", str(folder / "run"), "--quiet"]) == 0
-    return folder / "run"
+    crowd, _ = pipeline.fit(load_study(config), load_config(config))
+    return as_run(folder / "run", config, crowd)
+
+
+def as_run(folder, config, crowd):
+    """A run folder that is fitted, and not more."""
+    folder.mkdir()
+    (folder / "config.yaml").write_text(dump_config(load_config(config)))
+    save_crowd(crowd, pipeline._crowd_folder(folder, 0, pipeline.main_model(load_config(config))))
+    return folder
 
 
 @pytest.fixture
@@ -214,7 +223,7 @@ def few(tmp_path):
     columns = rows_of(make_study(tasks=2, people=4, seed=5))
     columns["participant"] = [f"new-{name}" for name in columns["participant"]]
     columns["task"] = ["t03" if task == "t01" else task for task in columns["task"]]
-    columns["response"][-2:] = ["", ""]
+    columns["response"][2:4] = ["", ""]
     # Nobody here lives in C, and someone's age is unknown.
     columns["city"] = ["B"] * 4 + ["A"] * 4
     write_table(path, columns)
@@ -257,8 +266,9 @@ def test_the_command_writes_three_tables(run, few, tmp_path, capsys):
     assert list(beliefs) == ["participant", "dimension", "mean", "sd", "effective"]
     assert beliefs["dimension"] == ["belief_1", "log_scale"] * 4
     # Who answered nothing is known worst.
-    assert beliefs["effective"][-1] == pytest.approx(twins.NODES, rel=1e-3)
-    assert max(beliefs["effective"][:-2]) < twins.NODES * 0.99
+    effective = np.array(beliefs["effective"]).reshape(4, 2)[:, 0]
+    assert effective[1] == pytest.approx(twins.NODES, rel=1e-3)
+    assert max(effective[[0, 2, 3]]) < twins.NODES * 0.99
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["synthetic"] is True
     assert (manifest["participants"], manifest["draws"], manifest["answers"]) == (4, 50, 6)
@@ -294,7 +304,7 @@ def change(few, old: str, new: str) -> None:
         ('"A"', '"Z"', (), "nobody who is 'Z'; it knows: A, B, C"),
         ('"t00"', '"t03"', (), "answers task 't03' twice"),
         ("", "", ("--draws", "0"), "draws: 0 is not"),
-        ("", "", ("--seed", "-1"), "seed: -1"),
+        ("", "", ("--seed", "-1"), "crowdllm: seed: -1"),
         ("", "", ("--data", "."), "no table of participants"),
     ],
 )
@@ -363,8 +373,18 @@ def test_profiles_from_the_runs_own_table(run, tmp_path, capsys):
     np.testing.assert_array_equal(found.answer, study.answer[50:53])
 
 
-def test_twins_of_the_published_model_are_refused(config_file, few, tmp_path, capsys):
-    assert main(["fit", str(config_file), "--out", str(tmp_path / "cvae"), "--quiet"]) == 0
+def test_a_packaged_study_takes_the_default_columns(known, few):
+    change(few, '"t03"', '"t11"')
+    found = pipeline._answers_to(known.crowd, "anes96", few, None)
+    assert found.participants.ids == tuple(f"new-p00{i}" for i in range(4))
+    assert found.tasks.ids == known.crowd.task_ids
+    assert set(found.task) == {0, 11}
+    assert np.isfinite(make_twins(known.crowd, found, draws=1).belief).all()
+
+
+def test_twins_of_the_published_model_are_refused(config_file, rating_crowd, few, tmp_path, capsys):
+    run = as_run(tmp_path / "run", config_file, rating_crowd)
     change(few, '"t03"', '"t01"')
-    assert twin(tmp_path / "cvae", few, tmp_path / "out") == 2
+    assert twin(run, few, tmp_path / "out") == 2
     assert "need the persistent model" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
