@@ -1,7 +1,9 @@
 """The `crowdllm` command. Exit codes: 0 done, 1 our fault, 2 the user's input, 130 interrupted."""
 
 import argparse
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -229,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False)
     try:
-        with _warnings(err):
+        with _warnings(err), _interruptible():
             _dispatch(arguments, out, err)
     except CrowdError as error:
         err.print(f"crowdllm: {error}", style="bold red", markup=False, soft_wrap=True)
@@ -238,6 +240,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         err.print("crowdllm: interrupted; the same command continues", style="bold red")
         return 130
     return 0
+
+
+_interrupted = threading.Event()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make sure that Ctrl-C is heeded.
+
+    A KeyboardInterrupt that is raised inside a callback of a library (a checkpoint being written,
+    an array being freed) can be swallowed there, so the request is also noted, and the next report
+    of progress raises it again.
+    """
+    _interrupted.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(number: int, frame: object) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 Outcome = tuple[list["Score"], dict[str, Path | str]]
@@ -412,6 +443,8 @@ def _progress(err: Console, quiet: bool) -> Iterator["Report"]:
         rows: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
+            if _interrupted.is_set():
+                raise KeyboardInterrupt
             # A stage's name may carry a figure in brackets that changes as it goes.
             key = stage.split(" (loss")[0]
             if key not in rows:
