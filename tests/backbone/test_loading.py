@@ -177,11 +177,15 @@ def test_the_host_holds_one_tensor_at_a_time(tmp_path):
     """64 layers of one 128 KiB matrix each way: the peak stays at a few matrices, not at 64."""
     families.make("llama2", tmp_path, num_hidden_layers=64, intermediate_size=1024)
     weights_of(tmp_path)  # compile first: the compiler's own allocations are not the loader's
-    gc.collect()
-    tracemalloc.start()
-    weights_of(tmp_path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    peaks = []
+    for _ in range(3):
+        gc.collect()
+        tracemalloc.start()
+        weights_of(tmp_path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # Other parts of the process may allocate meanwhile, which only adds: the least is the loader's.
+    peak = min(peaks)
     matrix, stack = 4 * 32 * 1024, 4 * 32 * 1024 * 64
     assert matrix < peak < stack / 4
 
