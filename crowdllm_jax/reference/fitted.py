@@ -1,14 +1,17 @@
 """A ridge head on task features: the honest stand-in where no LLM is at hand.
 
-It predicts each task's average answer and level shares from its features. For a training task the
-prediction comes from a head that has not seen that task (cross-fitting), so a training task's
-reference is as wrong as a held-out task's, and the model that reads it learns how far to trust it.
+It predicts each task's average answer and level shares from its features, or from how alike these
+are to the training tasks' (kernel ridge), whichever predicts left-out training tasks better. For a
+training task the prediction comes from a head that has not seen that task (cross-fitting), so a
+training task's reference is as wrong as a held-out task's, and the model that reads it learns how
+far to trust it.
 """
 
 from typing import Annotated
 
 import msgspec
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
@@ -17,6 +20,11 @@ from crowdllm_jax.split import Split
 from crowdllm_jax.study import Study
 
 PENALTIES = np.logspace(-2, 4, 25)
+RATES = (0.0, 2.0)
+"""Tried in turn: 0, the features as they are; 2, the likeness of two tasks falls at that rate with
+their squared distance, whose median counts as 1."""
+LANDMARKS = 1500
+"""Training tasks to which likeness is measured, at most; up to so many, kernel ridge is exact."""
 
 
 class FittedReference(
@@ -74,17 +82,38 @@ def _cross_fit(x: np.ndarray, y: np.ndarray, count: np.ndarray, folds: int) -> n
     seen = np.flatnonzero(count > 0)
     # A fixed cut: neighbours in the study's order go to different folds.
     fold = np.arange(len(seen)) % folds
-    held = np.empty((len(PENALTIES), len(seen), y.shape[1]))
-    for f in range(folds):
-        rest, out = seen[fold != f], seen[fold == f]
-        held[:, fold == f] = _ridge(x[rest], y[rest], count[rest], x[out])
-    error = ((held - y[seen]) ** 2 * count[seen][:, None]).sum((1, 2))
-    best = int(np.argmin(error))
-    guess = np.empty_like(y)
-    guess[seen] = held[best]
-    new = count == 0
-    guess[new] = _ridge(x[seen], y[seen], count[seen], x[new])[best]
+    least, guess = np.inf, np.empty_like(y)
+    for rate in RATES:
+        held = np.empty((len(PENALTIES), len(seen), y.shape[1]))
+        for f in range(folds):
+            rest, out = seen[fold != f], seen[fold == f]
+            z = _features(x, rest, rate)
+            held[:, fold == f] = _ridge(z[rest], y[rest], count[rest], z[out])
+        error = ((held - y[seen]) ** 2 * count[seen][:, None]).sum((1, 2))
+        best = int(np.argmin(error))
+        if error[best] < least:
+            least = error[best]
+            guess[seen] = held[best]
+            new = count == 0
+            z = _features(x, seen, rate)
+            guess[new] = _ridge(z[seen], y[seen], count[seen], z[new])[best]
     return guess
+
+
+def _features(x: np.ndarray, train: np.ndarray, rate: float) -> np.ndarray:
+    """(T, F') features on which ridge regression is kernel ridge with a Gaussian kernel.
+
+    The Nystroem map (Williams & Seeger 2001) of likeness to landmarks among the training tasks.
+    """
+    if not rate:
+        return x
+    every = train[:: -(-len(train) // LANDMARKS)]
+    square = cdist(x, x[every], "sqeuclidean")
+    typical = np.median(square[train])
+    likeness = np.exp(-rate * square / (typical if typical > 0 else 1.0))
+    values, vectors = np.linalg.eigh(likeness[every])
+    kept = values > 1e-8 * values[-1]
+    return likeness @ (vectors[:, kept] / np.sqrt(values[kept]))
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -25,6 +25,41 @@ def test_ridge_equals_its_normal_equations():
         np.testing.assert_allclose(own, np.column_stack([np.ones(5), new]) @ beta, atol=1e-8)
 
 
+def test_likeness_gives_kernel_ridge():
+    random = np.random.default_rng(1)
+    x, y = random.normal(size=(30, 3)), random.normal(size=(20, 2))
+    weight = random.uniform(0.5, 3, 20)
+    apart = ((x[:, None] - x[None, :20]) ** 2).sum(2)
+    kernel = np.exp(-2 * apart / np.median(apart[:20]))
+    z = fitted._features(x, np.arange(20), 2.0)
+    found = fitted._ridge(z[:20], y, weight, z[20:])
+    one = np.ones((20, 1))
+    for penalty, own in zip(fitted.PENALTIES, found, strict=True):
+        # The dual problem with a free intercept: (K + penalty W^-1) a + b = y, sum a = 0.
+        noisy = kernel[:20] + penalty * np.diag(weight.mean() / weight)
+        system = np.block([[noisy, one], [one.T, np.zeros((1, 1))]])
+        dual = np.linalg.solve(system, np.concatenate([y, np.zeros((1, 2))]))
+        np.testing.assert_allclose(own, kernel[20:] @ dual[:20] + dual[20], atol=1e-5)
+
+
+def test_likeness_predicts_what_no_line_does():
+    study = make_study({"rating": RATING}, tasks=120, people=10, embedding=2)
+    angle = np.random.default_rng(4).uniform(0, 2 * np.pi, 120)
+    study.tasks.embedding[:] = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    height = 2 + 2 * np.sin(2 * angle)  # no linear function of the embedding predicts it
+    study = dataclasses.replace(study, answer=np.round(height)[study.task])
+    split = split_study(study, SplitConfig(), seed=0)
+    reference = fit_reference(study, split, FittedReference(), study.tasks.embedding)
+    held = split.tasks(study, split.test)
+    assert np.corrcoef(reference.mean[held], height[held])[0, 1] > 0.9
+
+
+def test_many_tasks_are_compared_with_landmarks(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    monkeypatch.setattr(fitted, "LANDMARKS", 15)
+    assert fitted._features(x, np.arange(40), 2.0).shape == (50, 14)  # every third of the 40
+
+
 @pytest.fixture(scope="module")
 def predictable():
     """60 tasks whose first feature says how high they are answered."""
