@@ -1,119 +1,280 @@
-"""What packing, length buckets and the shared prefix save, on random weights.
+"""Scoring questions with our decoder against transformers' torch model, on the same weights.
 
-    python benchmarks/backbone.py [--width 256 --layers 8 --vocab 8192] [--dtype bfloat16]
+    python benchmarks/backbone.py [--shape qwen3-1.7b --dtype bfloat16 --compile] [--json FILE]
 
-Prints milliseconds per question (median of the repeats, compiled before) for each way to score the
-same questions. Only ratios on one machine mean anything. 128 questions of 30 to 250 tokens with 5
-options of 2 tokens; 128 personas of 25 tokens behind a task of 250.
+A random checkpoint is written to a temporary folder and loaded by both. Three jobs:
+
+    plain      questions of 30 to 250 tokens whose 5 options are one token each
+    options    the same, with 5 options of 3 tokens each
+    personas   64 personas of 25 tokens on one task of 250, 5 options of one token
+
+and three ways to do each: ours (`scoring.score`, tokenizing included); torch as it is commonly
+done (a forward pass per question and option, padded batches in the order given, all logits); and
+torch with care (sorted by length, only the logits that are read, the personas' common task
+computed once). On a GPU torch may be compiled. The answers are checked to be equal before anything
+is timed; then the three take turns, and medians are printed with the ratio to ours. The ceiling is
+the machine's own matrix product, measured in the same turns; a token costs two operations per
+weight outside the embeddings.
 """
 
 import argparse
+import json
+import statistics
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
 
-from crowdllm_jax.backbone import scoring
-from crowdllm_jax.backbone.architecture import Architecture, Rope
-from crowdllm_jax.backbone.checkpoint import Backbone
-from crowdllm_jax.backbone.decoder import Decoder
-from crowdllm_jax.backbone.prompts import Encoded
+from crowdllm_jax.backbone.checkpoint import Backbone, load
+from crowdllm_jax.backbone.prompts import Encoded, Prompt, Question, encode
+from crowdllm_jax.backbone.scoring import score
+from crowdllm_jax.errors import CrowdWarning
 
-BATCH, OPTIONS, OPTION_TOKENS = 16, 5, 2
-
-
-def random_backbone(width: int, layers: int, vocab: int, dtype: str) -> Backbone:
-    a = Architecture(
-        family="llama",
-        vocab=vocab,
-        width=width,
-        inner=3 * width,
-        heads=width // 32,
-        kv_heads=width // 64,
-        head_dim=32,
-        eps=1e-5,
-        activation="silu",
-        query_scale=32**-0.5,
-        windows=(None,) * layers,
-        ropes=(Rope(1e4),) * layers,
-        tied=True,
-        context=4096,
-    )
-    graph, shapes = nnx.split(nnx.eval_shape(partial(Decoder, a, jnp.dtype(dtype))))
-    leaves, tree = jax.tree.flatten(shapes)
-    keys = jax.random.split(jax.random.key(0), len(leaves))
-    random = [
-        0.05 * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)
-    ]
-    return Backbone("random", "0", a, None, graph, jax.tree.unflatten(tree, random))
+SHAPES = {
+    "llama-75m": lambda: transformers.LlamaConfig(
+        vocab_size=32_000, hidden_size=512, intermediate_size=1376, num_hidden_layers=14,
+        num_attention_heads=8, num_key_value_heads=4, max_position_embeddings=2048,
+    ),
+    "qwen3-1.7b": lambda: transformers.Qwen3Config(
+        vocab_size=151_936, hidden_size=2048, intermediate_size=6144, num_hidden_layers=28,
+        num_attention_heads=16, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
+        max_position_embeddings=4096,
+    ),
+}  # fmt: skip
+WORDS = 30_000
+PROMPT = Prompt(user="{task} {persona}", persona="{persona}", option="{option}", cue=" w0")
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.3}  # of a log-probability over 3 tokens
 
 
-def random_questions(lengths: np.ndarray, vocab: int, shared: int = 0) -> list[Encoded]:
+def make_checkpoint(folder: Path, shape: str, dtype: torch.dtype) -> torch.nn.Module:
+    """Random weights in a Hugging Face folder, with one token per word."""
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(
+        SHAPES[shape](), dtype=dtype, attn_implementation="sdpa"
+    ).eval()
+    model.save_pretrained(folder)
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(WORDS)}, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
+    return model
+
+
+def make_questions(job: str, rows: int) -> list[Question]:
     rng = np.random.default_rng(0)
-    prefix = rng.integers(vocab, size=shared)
-    draw = lambda n: tuple(int(t) for t in rng.integers(vocab, size=n))  # noqa: E731
-    return [
-        Encoded(
-            text="",
-            prompt=(*map(int, prefix), *draw(n)),
-            task=(0, 10),
-            options=tuple(draw(OPTION_TOKENS) for _ in range(OPTIONS)),
+    text = lambda n: " ".join(f"w{i}" for i in rng.integers(1, WORDS, n))  # noqa: E731
+    options = tuple(text(3 if job == "options" else 1) for _ in range(5))
+    values = (1.0, 2.0, 3.0, 4.0, 5.0)
+    if job == "personas":
+        task = text(250)
+        return [Question(task, options, values, text(25)) for _ in range(rows)]
+    lengths = rng.lognormal(4.3, 0.6, rows).clip(30, 250).astype(int)
+    return [Question(text(n), options, values) for n in lengths]
+
+
+def batches(items: list, size: int) -> Iterator[list]:
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
+
+
+@torch.inference_mode()
+def torch_common(model: torch.nn.Module, encoded: list[Encoded], batch: int) -> np.ndarray:
+    """(T, K) log-probabilities: one padded row per question and option, all logits.
+
+    Where an option is one token, a row serves all options of its question.
+    """
+    where = next(model.parameters()).device
+    single = all(len(o) == 1 for e in encoded for o in e.options)
+    rows = [(e.prompt, e.options, 1) for e in encoded]
+    if not single:
+        rows = [(e.prompt + o, (o,), len(o)) for e in encoded for o in e.options]
+    out = []
+    for part in batches(rows, batch):
+        longest = max(len(tokens) for tokens, _, _ in part)
+        ids = torch.zeros(len(part), longest, dtype=torch.long)
+        mask = torch.zeros(len(part), longest, dtype=torch.long)
+        for i, (tokens, _, _) in enumerate(part):
+            ids[i, : len(tokens)], mask[i, : len(tokens)] = torch.tensor(tokens), 1
+        logits = model(ids.to(where), attention_mask=mask.to(where)).logits
+        for i, (tokens, options, extra) in enumerate(part):
+            begin = len(tokens) - 1 if single else len(tokens) - extra - 1
+            logp = logits[i, begin : begin + extra].float().log_softmax(-1)
+            for option in options:
+                place = torch.arange(len(option), device=where)
+                out.append(logp[place, torch.tensor(option, device=where)].sum())
+    return torch.stack(out).reshape(len(encoded), -1).cpu().numpy()
+
+
+@torch.inference_mode()
+def torch_careful(model: torch.nn.Module, encoded: list[Encoded], batch: int) -> np.ndarray:
+    """The same by someone who knows transformers: sorted, padded on the left so that the last
+    logits are the ones read, and a task that all rows share run once."""
+    where = next(model.parameters()).device
+    shared = 0
+    if len({e.prompt[:64] for e in encoded}) == 1:
+        unlike = (
+            len(set(tokens)) > 1 for tokens in zip(*(e.prompt for e in encoded), strict=False)
         )
-        for n in lengths
-    ]
+        shared = list(unlike).index(True)
+        ids = torch.tensor([encoded[0].prompt[:shared]], device=where)
+        cache = model(ids, use_cache=True, logits_to_keep=1).past_key_values
+    single = all(len(o) == 1 for e in encoded for o in e.options)
+    rows = [(t, e.prompt, e.options) for t, e in enumerate(encoded)]
+    if not single:
+        rows = [(t, p + o[:-1], (o,)) for t, p, options in rows for o in options]
+    found: list[list[torch.Tensor]] = [[] for _ in encoded]
+    for part in batches(sorted(rows, key=lambda row: len(row[1])), batch):
+        longest = max(len(tokens) for _, tokens, _ in part) - shared
+        ids = torch.zeros(len(part), longest, dtype=torch.long)
+        mask = torch.zeros(len(part), shared + longest, dtype=torch.long)
+        mask[:, :shared] = 1
+        for i, (_, tokens, _) in enumerate(part):
+            n = len(tokens) - shared
+            ids[i, longest - n :], mask[i, shared + longest - n :] = (
+                torch.tensor(tokens[shared:]),
+                1,
+            )
+        position = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
+        past = None
+        if shared:
+            past = transformers.DynamicCache()
+            for layer, kv in enumerate(cache.layers):
+                wide = (len(part), -1, -1, -1)
+                past.update(kv.keys.expand(wide), kv.values.expand(wide), layer)
+        keep = 1 if single else len(part[0][2][0])
+        logits = model(
+            ids.to(where), attention_mask=mask.to(where), position_ids=position.to(where),
+            past_key_values=past, use_cache=shared > 0, logits_to_keep=keep,
+        ).logits.float().log_softmax(-1)  # fmt: skip
+        for i, (t, _, options) in enumerate(part):
+            for option in options:
+                place = torch.arange(len(option), device=where)
+                found[t].append(logits[i, place, torch.tensor(option, device=where)].sum())
+    return torch.stack([torch.stack(f) for f in found]).cpu().numpy()
 
 
-def run(backbone: Backbone, questions: list[Encoded], shared: int = 0, bucket: int = 32) -> None:
-    """The loop of `scoring.score`, on tokens."""
-    scoring._BUCKET = bucket
-    shape = scoring._shape(questions)
-    prefix = scoring._prefix(backbone, questions[0].prompt[:shared]) if shared else None
-    questions = sorted(questions, key=lambda e: len(e.prompt))
-    for begin in range(0, len(questions), BATCH):
-        part = questions[begin : begin + BATCH]
-        scoring._answers(backbone, scoring._pack(part, shared, shape, BATCH), prefix, part)
+def ours(backbone: Backbone, questions: list[Question], batch: int) -> np.ndarray:
+    return score(backbone, questions, PROMPT, batch=batch).probs
 
 
-def milliseconds(work: Callable[[], None], questions: int, repeats: int) -> float:
-    work()  # compiles
-    times = []
-    for _ in range(repeats):
+def check_equal(backbone: Backbone, model: torch.nn.Module, job: str, dtype: str) -> None:
+    """All three ways answer a few questions alike, up to the rounding of the weights' type."""
+    few = make_questions(job, 6)
+    encoded = list(encode(backbone.tokenizer, PROMPT, few))
+    own = np.log(ours(backbone, few, 4))
+    for rival in (torch_common, torch_careful):
+        logp = rival(model, encoded, 4)
+        logp = logp - np.log(np.exp(logp - logp.max(1, keepdims=True)).sum(1, keepdims=True))
+        logp -= logp.max(1, keepdims=True)
+        gap = np.abs(logp - (own - own.max(1, keepdims=True))).max()
+        if not gap < TOLERANCE[dtype]:
+            raise SystemExit(f"{job}: {rival.__name__} differs from ours by {gap:.2g}")
+
+
+def matmul_ceiling(dtype: str) -> Callable[[], float]:
+    """A job that does a known number of operations; its rate is the ceiling."""
+    n = 2048 if jax.default_backend() == "cpu" else 8192
+    a = jax.random.normal(jax.random.key(0), (n, n), jnp.dtype(dtype))
+    product = jax.jit(lambda a: a @ a)
+    product(a).block_until_ready()
+    repeats = 4 if jax.default_backend() == "cpu" else 50
+
+    def rate() -> float:
         began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return 1000 * float(np.median(times)) / questions
+        for _ in range(repeats):
+            result = product(a)
+        result.block_until_ready()
+        return repeats * 2 * n**3 / (time.perf_counter() - began)
+
+    return rate
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--vocab", type=int, default=8192)
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--shape", choices=SHAPES, default="llama-75m")
+    parser.add_argument("--dtype", choices=TOLERANCE, default="float32")
+    parser.add_argument("--rows", type=int, default=64, help="questions or personas per job")
+    parser.add_argument("--batch", type=int, default=16, help="rows per forward pass, for all")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="torch.compile the rival")
+    parser.add_argument("--json", type=Path, help="write the records here")
     args = parser.parse_args()
-    backbone = random_backbone(args.width, args.layers, args.vocab, args.dtype)
+    warnings.simplefilter("ignore", CrowdWarning)  # random weights like no option
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
-    lengths = np.random.default_rng(1).lognormal(4.3, 0.6, 128).clip(30, 250).astype(int)
-    tasks = random_questions(lengths, args.vocab)
-    single = [replace(q, options=(o,)) for q in tasks for o in q.options]
-    longest = int(max(lengths)) + OPTIONS * (OPTION_TOKENS - 1)
-    personas = random_questions(np.full(128, 25), args.vocab, shared=250)
-    ways = {
-        "packed options, length buckets": lambda: run(backbone, tasks),
-        "one row per option": lambda: run(backbone, single),
-        "padded to the longest": lambda: run(backbone, tasks, bucket=longest),
-        "personas, shared prefix": lambda: run(backbone, personas, shared=250),
-        "personas, whole prompts": lambda: run(backbone, personas),
-    }
-    print(f"{jax.devices()[0].device_kind}, {args.dtype}, {args.layers} x {args.width}")
-    for name, work in ways.items():
-        print(f"{milliseconds(work, 128, args.repeats):8.2f} ms/question  {name}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        model = make_checkpoint(Path(folder), args.shape, getattr(torch, args.dtype))
+        backbone = load(folder, dtype=args.dtype)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if args.compile:
+        model = torch.compile(model, dynamic=True)
+    embedding = model.get_input_embeddings().weight.numel()
+    weights = sum(p.numel() for p in model.parameters())
+    inner = weights - embedding * (1 if model.config.tie_word_embeddings else 2)
+    device = jax.devices()[0].device_kind
+    rival_device = next(model.parameters()).device.type
+    print(f"{args.shape} ({weights / 1e6:.0f}M weights), {args.dtype}; ours on {device}, "
+          f"torch {torch.__version__} on {rival_device}{' compiled' * args.compile}")  # fmt: skip
+
+    ceiling = matmul_ceiling(args.dtype)
+    records = []
+    for job in ("plain", "options", "personas"):
+        check_equal(backbone, model, job, args.dtype)
+        questions = make_questions(job, args.rows)
+        encoded = list(encode(backbone.tokenizer, PROMPT, questions))
+        tokens = sum(len(e.prompt) + sum(len(o) - 1 for o in e.options) for e in encoded)
+        ways = {
+            "ours": lambda q=questions: ours(backbone, q, args.batch),
+            "torch, common": lambda e=encoded: torch_common(model, e, args.batch),
+            "torch, careful": lambda e=encoded: torch_careful(model, e, args.batch),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        rates = []
+        for work in ways.values():
+            work()  # compiles
+        for _ in range(args.repeats):
+            for name, work in ways.items():
+                began = time.perf_counter()
+                work()
+                seconds[name].append(time.perf_counter() - began)
+            rates.append(ceiling())
+        median = {name: statistics.median(times) for name, times in seconds.items()}
+        rate = statistics.median(rates)
+        for name, value in median.items():
+            ratio = statistics.median(
+                b / a for a, b in zip(seconds["ours"], seconds[name], strict=True)
+            )
+            print(f"{job:9} {name:15} {len(questions) / value:9.2f} prompts/s   "
+                  f"ours is {ratio:5.2f}x", flush=True)  # fmt: skip
+            for metric, number, unit in (
+                ("prompts", len(questions) / value, "1/s"),
+                ("time relative to ours", ratio, "x"),
+            ):
+                records.append({"benchmark": f"backbone {args.shape} {args.dtype} {job}",
+                                "variant": name, "metric": metric, "value": number, "unit": unit,
+                                "device": device if name == "ours" else rival_device})  # fmt: skip
+        if job == "plain":
+            share = 2 * inner * tokens / median["ours"] / rate
+            print(f"{job:9} ours: {tokens / median['ours']:.0f} tokens/s, {share:.0%} of the "
+                  f"measured matmul ceiling of {rate / 1e9:.0f} GFLOP/s")  # fmt: skip
+            for metric, number, unit in (
+                ("tokens", tokens / median["ours"], "1/s"),
+                ("share of the matmul ceiling", share, "1"),
+                ("matmul ceiling", rate, "FLOP/s"),
+            ):
+                records.append({"benchmark": f"backbone {args.shape} {args.dtype} {job}",
+                                "variant": "ours", "metric": metric, "value": number,
+                                "unit": unit, "device": device})  # fmt: skip
+    if args.json:
+        args.json.write_text(json.dumps(records, indent=1) + "\n")
 
 
 if __name__ == "__main__":
