@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from crowdllm_jax.config import load_config as load_config
     from crowdllm_jax.config import load_study as load_study
     from crowdllm_jax.errors import CrowdError as CrowdError
+    from crowdllm_jax.fitting import evaluate as evaluate
+    from crowdllm_jax.fitting import fit as fit
     from crowdllm_jax.output import write_population as write_population
-    from crowdllm_jax.pipeline import evaluate as evaluate
-    from crowdllm_jax.pipeline import fit as fit
     from crowdllm_jax.pipeline import run as run
     from crowdllm_jax.population import sample as sample
     from crowdllm_jax.twins import make_twins as make_twins
 
 _PUBLIC = {
     "CrowdError": "errors",
-    "evaluate": "pipeline",
-    "fit": "pipeline",
+    "evaluate": "fitting",
+    "fit": "fitting",
     "load_config": "config",
     "load_study": "config",
     "make_twins": "twins",

@@ -25,8 +25,8 @@ from crowdllm_jax import __version__
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 if TYPE_CHECKING:
+    from crowdllm_jax.fitting import Progress as Report
     from crowdllm_jax.metrics import Score
-    from crowdllm_jax.pipeline import Progress as Report
     from crowdllm_jax.reference import AskedReference
     from crowdllm_jax.study import Study
 

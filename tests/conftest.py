@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from synthetic import EVERY_SCALE, make_study, write_config
 
-from crowdllm_jax import pipeline
+from crowdllm_jax import fitting
 from crowdllm_jax.config import Config
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae import CvaeConfig
@@ -47,14 +47,14 @@ def mixed_study() -> Study:
 @pytest.fixture(scope="session")
 def mixed_crowd(mixed_study: Study) -> Crowd:
     """A crowd on every kind of scale, with weights large enough that profiles matter."""
-    crowd, _ = pipeline.fit(mixed_study, TINY)
+    crowd, _ = fitting.fit(mixed_study, TINY)
     return dataclasses.replace(crowd, params=_louder(crowd.params))
 
 
 @pytest.fixture(scope="session")
 def rating_crowd() -> Crowd:
     """A crowd on one scale of ratings."""
-    crowd, _ = pipeline.fit(make_study(), TINY)
+    crowd, _ = fitting.fit(make_study(), TINY)
     return dataclasses.replace(crowd, params=_louder(crowd.params))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from synthetic import make_study, write_config, write_table
 
-from crowdllm_jax import pipeline
+from crowdllm_jax import fitting, pipeline
 from crowdllm_jax.cli import main
 from crowdllm_jax.config import load_config
 from crowdllm_jax.errors import CrowdError
@@ -127,15 +127,15 @@ def test_held_out_answers_never_reach_the_crowd(tiny, by):
     """The crowd, its reference and its baselines are the same whatever the held-out people say."""
     study = make_study(tasks=6, people=20)
     config = msgspec.structs.replace(tiny, split=SplitConfig(by=by, test=0.25, validation=0.2))
-    ready = pipeline.prepare(study, config, 0)
+    ready = fitting.prepare(study, config, 0)
     answer = study.answer.copy()
     answer[ready.split.test] = 4 - answer[ready.split.test]
     other = dataclasses.replace(study, answer=answer)
-    one, two = (pipeline.fit(s, config)[0] for s in (study, other))
+    one, two = (fitting.fit(s, config)[0] for s in (study, other))
     assert crowd_fingerprint(one) == crowd_fingerprint(two)
     crowds = [
-        pipeline.score_all(
-            pipeline.prepare(s, config, 0), config, {"cvae": crowd}, 0, pipeline.silent
+        fitting.score_all(
+            fitting.prepare(s, config, 0), config, {"cvae": crowd}, 0, fitting.silent
         )[1]
         for s, crowd in ((study, one), (other, two))
     ]
@@ -144,7 +144,7 @@ def test_held_out_answers_never_reach_the_crowd(tiny, by):
 
 
 def test_every_scale_goes_all_the_way(mixed_study, mixed_crowd, tiny):
-    scores = pipeline.evaluate(mixed_study, tiny, {"cvae": mixed_crowd})
+    scores = fitting.evaluate(mixed_study, tiny, {"cvae": mixed_crowd})
     models = {score.model for score in scores}
     assert models >= {"humans", "cvae", "uniform", "marginal", "reference", "task_marginal"}
     for model in models:
@@ -154,7 +154,7 @@ def test_every_scale_goes_all_the_way(mixed_study, mixed_crowd, tiny):
 def test_the_vae_only_baseline_does_not_see_the_reference(tiny):
     study = make_study()
     model = msgspec.structs.replace(tiny.model, constant_reference=True)
-    crowd, _ = pipeline.fit(study, msgspec.structs.replace(tiny, model=model))
+    crowd, _ = fitting.fit(study, msgspec.structs.replace(tiny, model=model))
     assert np.unique(crowd.inputs.reference).tolist() == [0.5]
     assert set(pipeline.models_of(tiny, study)) == {"cvae", "vae_only"}
 
@@ -162,7 +162,7 @@ def test_the_vae_only_baseline_does_not_see_the_reference(tiny):
 def test_margins_reach_the_population(tiny):
     study = make_study(people=60)
     profiles = ProfilesConfig(margins={"city": {"A": 0.1, "B": 0.1, "C": 0.8}})
-    ready = pipeline.prepare(study, msgspec.structs.replace(tiny, profiles=profiles), 0)
+    ready = fitting.prepare(study, msgspec.structs.replace(tiny, profiles=profiles), 0)
     city = ready.generator.attributes[1]
     share = np.bincount(city.cells, ready.generator.weight)
     np.testing.assert_allclose(share, [0.1, 0.1, 0.8], atol=1e-8)

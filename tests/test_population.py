@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crowdllm_jax import pipeline, population, scales
+from crowdllm_jax import fitting, population, scales
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of
@@ -147,7 +147,7 @@ def test_blocks_of_one_shape_compile_once(rating_crowd: Crowd):
 
 def test_semi_implicit_crowds_sample_through_the_network(mixed_study, tiny):
     model = msgspec.structs.replace(tiny.model, semi_implicit=True, injected=2, auxiliary=2)
-    crowd, _ = pipeline.fit(mixed_study, msgspec.structs.replace(tiny, model=model))
+    crowd, _ = fitting.fit(mixed_study, msgspec.structs.replace(tiny, model=model))
     population._draw_plain.clear_cache()
     every = sample(crowd, 100, seed=1)
     some = sample(crowd, 3, seed=1, start=65)
@@ -163,7 +163,7 @@ def test_a_crowd_without_profile_attributes(tiny):
     study = dataclasses.replace(
         study, participants=dataclasses.replace(study.participants, profile=())
     )
-    crowd, _ = pipeline.fit(study, tiny)
+    crowd, _ = fitting.fit(study, tiny)
     agents = sample(crowd, 50, seed=0)
     assert agents.profile == ()
     assert len(np.unique(agents.answers, axis=0)) > 10

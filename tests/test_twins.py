@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.special import expit
 from synthetic import make_study, rows_of, write_config, write_table
 
-from crowdllm_jax import pipeline, twins
+from crowdllm_jax import fitting, pipeline, twins
 from crowdllm_jax.cli import main
 from crowdllm_jax.config import dump_config, load_config, load_study
 from crowdllm_jax.encode import encode
@@ -204,7 +204,7 @@ def run(tmp_path_factory):
     text = config.read_text()
     config.write_text(text.replace("model: {kind: cvae, hidden: 8, latent: 2}", PERSISTENT)
                       + "published: {hidden: 4, latent: 2}\n")  # fmt: skip
-    crowd, _ = pipeline.fit(load_study(config), load_config(config))
+    crowd, _ = fitting.fit(load_study(config), load_config(config))
     return as_run(folder / "run", config, crowd)
 
 

@@ -13,7 +13,7 @@ from scipy.special import expit, logsumexp, roots_hermitenorm
 from scipy.stats import norm
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax import pipeline, scales
+from crowdllm_jax import fitting, scales
 from crowdllm_jax.checkpoint import Checkpoints
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
@@ -362,7 +362,7 @@ def persistent(tiny):
 
 
 def test_every_scale_in_one_study_is_fitted(persistent):
-    crowd, losses = pipeline.fit(make_study(EVERY, people=20), persistent)
+    crowd, losses = fitting.fit(make_study(EVERY, people=20), persistent)
     assert np.isfinite(losses.train).all()
     answers = sample(crowd, 100, 0).answers
     assert np.isfinite(answers).all()
@@ -378,7 +378,7 @@ def without(study, people: int):
 
 def test_two_people_are_fitted(persistent):
     split = msgspec.structs.replace(persistent.split, test=0.5, validation=0.0)
-    crowd, losses = pipeline.fit(
+    crowd, losses = fitting.fit(
         make_study(people=2), msgspec.structs.replace(persistent, split=split)
     )
     assert np.isfinite(losses.train).all()
@@ -395,7 +395,7 @@ def test_people_of_no_profile_with_one_answer_or_none_are_fitted(persistent):
         task=study.task[keep],
         answer=study.answer[keep],
     )
-    crowd, losses = pipeline.fit(study, persistent)
+    crowd, losses = fitting.fit(study, persistent)
     assert np.isfinite(losses.train).all()
     assert sample(crowd, 40, 0).answers.std() > 0
 

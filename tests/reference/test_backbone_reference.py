@@ -16,7 +16,7 @@ import vocabularies
 from fake_server import logprobs, text
 from synthetic import EVERY_SCALE, make_study, rows_of, write_config, write_table
 
-from crowdllm_jax import pipeline, scales
+from crowdllm_jax import fitting, scales
 from crowdllm_jax.backbone import checkpoint, scoring
 from crowdllm_jax.cli import main
 from crowdllm_jax.config import dump_config, load_config, load_study
@@ -100,7 +100,7 @@ def test_a_run_asks_the_model_once(ask, model, scored, tmp_path, monkeypatch, ca
     assert crowd.inputs.x.shape == (TASKS, WIDTH + TASKS)
     config = load_config(path)
     study = load_study(config)
-    reference = pipeline.prepare(study, config, 0).reference
+    reference = fitting.prepare(study, config, 0).reference
     np.testing.assert_allclose(
         crowd.inputs.reference, unit(study, reference.mean, np.arange(TASKS)), rtol=1e-6
     )
@@ -110,7 +110,7 @@ def test_a_run_asks_the_model_once(ask, model, scored, tmp_path, monkeypatch, ca
         raise AssertionError("weights were loaded for nothing")
 
     monkeypatch.setattr(checkpoint, "load", never)
-    again = pipeline.prepare(study, config, 1).reference
+    again = fitting.prepare(study, config, 1).reference
     np.testing.assert_array_equal(again.probs, reference.probs)
     assert len(scored) == TASKS
 
@@ -119,7 +119,7 @@ def test_the_reference_is_what_the_model_says(ask, model):
     path = ask(kind="backbone", model=str(model), dtype="float32")
     config = load_config(path)
     study = load_study(config)
-    reference = ask_reference(study, config.reference, pipeline.silent)
+    reference = ask_reference(study, config.reference, fitting.silent)
     prompt = prompt_of(config.reference.prompt)
     direct = scoring.score(
         checkpoint.load(model, dtype="float32"), questions_of(study, PromptConfig()), prompt
@@ -159,14 +159,14 @@ def test_the_table_is_read_back(ask, model, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "config-reference.parquet" in said
     assert "option mass" in said
-    asked = pipeline.prepare(load_study(path), load_config(path), 0)
+    asked = fitting.prepare(load_study(path), load_config(path), 0)
     (tmp_path / "here/config-reference.parquet").rename(tmp_path / "input/ref.parquet")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     keys = {"probs": "probs", "mass": "mass", "embedding": "embedding"}
     again = ask(kind="column", path="ref.parquet", **keys)
-    read = pipeline.prepare(load_study(again), load_config(again), 0)
+    read = fitting.prepare(load_study(again), load_config(again), 0)
     np.testing.assert_array_equal(read.x, asked.x)
     for name in ("mean", "probs", "mass", "embedding"):
         one, other = getattr(read.reference, name), getattr(asked.reference, name)
@@ -183,9 +183,9 @@ def test_the_persistent_model_reads_the_embedding(ask, model):
     path = ask(kind="backbone", model=str(model))
     study, config = load_study(path), load_config(path)
     config = msgspec.structs.replace(config, model=PersistentConfig(steps=2, nodes=16))
-    crowd, _ = pipeline.fit(study, config)
+    crowd, _ = fitting.fit(study, config)
     without = msgspec.structs.replace(config, reference=MarginalReference())
-    bare, _ = pipeline.fit(study, without)
+    bare, _ = fitting.fit(study, without)
     more, fewer = (one.inputs.tasks.loading.shape[1] for one in (crowd, bare))
     assert more > fewer == TASKS
 
@@ -286,10 +286,10 @@ def test_a_study_with_an_embedding_keeps_it(ask, model, tmp_path):
     said = reference_of(study, "backbone", answers(study))
     write_reference(study, said, EndpointReference(model="m"), tmp_path / "input/ref.parquet")
     config = load_config(ask(kind="column", **reference))
-    own = pipeline.prepare(study, config, 0).x
+    own = fitting.prepare(study, config, 0).x
     assert own.shape == (4, 2 + 4)
     bare = load_config(ask(kind="marginal"))
-    np.testing.assert_array_equal(own, pipeline.prepare(study, bare, 0).x)
+    np.testing.assert_array_equal(own, fitting.prepare(study, bare, 0).x)
 
 
 # --- endpoint ----------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def test_an_endpoint_is_asked_once(ask, serve, tmp_path, capsys):
     assert server.bodies == []
     assert list((tmp_path / "here").iterdir()) == []
     config = load_config(path)
-    reference = pipeline.prepare(load_study(path), config, 0).reference
+    reference = fitting.prepare(load_study(path), config, 0).reference
     assert len(server.bodies) == TASKS
     np.testing.assert_allclose(reference.probs, [[0.625, 0, 0, 0.375, 0]] * TASKS, rtol=1e-6)
     np.testing.assert_allclose(reference.mass, 0.8, rtol=1e-6)

@@ -1,0 +1,237 @@
+"""In memory: a study becomes a fitted crowd, and a crowd becomes scores.
+
+`prepare` splits a study and gets its references, `fit` fits the configured crowd to its training
+part, and `evaluate` scores crowds on what was held out. Folders are the business of `pipeline`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crowdllm_jax.baselines import baseline_crowds
+from crowdllm_jax.checkpoint import Checkpoints
+from crowdllm_jax.config import Config
+from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
+from crowdllm_jax.metrics import Score, held_out, score_crowd, score_humans
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig, numbers_of
+from crowdllm_jax.model.cvae import CvaeConfig
+from crowdllm_jax.model.design import Design, gather_answers, make_design
+from crowdllm_jax.model.marginal import fit_marginal
+from crowdllm_jax.model.persistent import PersistentConfig
+from crowdllm_jax.population import check_scales, sample
+from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
+from crowdllm_jax.reference import Reference, make_reference
+from crowdllm_jax.reference.record import unit
+from crowdllm_jax.split import Split, split_study
+from crowdllm_jax.study import Attribute, Study
+from crowdllm_jax.train import TERMS, Data, Fitted, Losses, TrainConfig
+from crowdllm_jax.train import fit as train_model
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it is done, and how much there is."""
+
+SCORED_AGENTS = 10_000
+"""Agents that stand for a crowd in the scores; more would change the last digit."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study ready for training with one seed."""
+
+    study: Study
+    split: Split
+    x: np.ndarray
+    reference: Reference
+    codings: tuple[Coding, ...]
+    generator: ProfileGenerator
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """The progress that reports nothing."""
+
+
+def prepare(study: Study, config: Config, seed: int, progress: Progress = silent) -> Prepared:
+    """Split the study, get its references, and fit the profile generator on training people."""
+    if isinstance(config.model, CvaeConfig):
+        check_scales(study.tasks.ids, study.scales, study.tasks.scale)
+    split = split_study(study, config.split, seed)
+    folder = "." if isinstance(config.study, str) else config.study.folder
+    # A head fitted on who a task is cannot say anything of the tasks it leaves out.
+    known = task_features(study.tasks, identity=False)
+    reference = make_reference(study, split, config.reference, folder, known, progress)
+    if study.tasks.embedding is None and reference.embedding is not None:
+        # A language model's states share a large common part, beside which tasks hardly differ.
+        centred = reference.embedding - reference.embedding.mean(0)
+        tasks = dataclasses.replace(study.tasks, embedding=centred)
+        study = dataclasses.replace(study, tasks=tasks)
+    features = task_features(study.tasks, identity=config.split.by == "people")
+    people = split.people(study, split.seen)
+    profile = study.participants.profile
+    rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)
+    return Prepared(
+        study,
+        split,
+        features,
+        reference,
+        tuple(fit_coding(attribute, people) for attribute in profile),
+        fit_profiles(rows, study.participants.weight[people], config.profiles),
+    )
+
+
+def fit(
+    study: Study,
+    config: Config,
+    seed: int = 0,
+    *,
+    folder: Path | None = None,
+    progress: Progress = silent,
+) -> tuple[Crowd, Losses]:
+    """Fit the configured crowd to the training part of a study.
+
+    Args:
+      folder: where to keep the training checkpoints; None keeps them nowhere.
+    Returns:
+      The crowd to sample from, and the losses on the way.
+    Raises:
+      CrowdError: the study does not suit the configuration, or training diverges.
+    """
+    ready = prepare(study, config, seed, progress)
+    return fit_model(ready, config.model, config.train, seed, folder, progress, "crowd")
+
+
+def fit_model(
+    ready: Prepared,
+    model: ModelConfig,
+    train: TrainConfig,
+    seed: int,
+    folder: Path | None,
+    progress: Progress,
+    name: str,
+) -> tuple[Crowd, Losses]:
+    """Fit one model; see `fit`."""
+    study = ready.study
+    inputs: CvaeInputs | Design
+    kept = Checkpoints(folder / "checkpoint") if folder is not None else nullcontext()
+    with kept as checkpoints:
+        if isinstance(model, PersistentConfig):
+            # Nothing is chosen by validation here, so its responses serve the fit.
+            part = ready.split.seen
+            known = ready.split.by == "people"
+            design = make_design(study, ready.reference, ready.codings, part, model, known=known)
+            _, answers = gather_answers(study, ready.codings, design, part)
+            graph, params, steps = fit_marginal(
+                design,
+                answers,
+                model,
+                seed,
+                checkpoints=checkpoints,
+                on_step=lambda step, loss: progress(
+                    f"fit {name} (loss {loss:.3f})", step, model.steps
+                ),
+            )
+            inputs = design
+            losses = Losses("step", ("negative bound per person",), len(steps),
+                            steps[:, None].tolist(), [])  # fmt: skip
+        else:
+            inputs = _cvae_inputs(ready, model)
+            fitted = _fit_cvae(ready, inputs, model, train, seed, checkpoints, progress, name)
+            graph, params = fitted.graph, fitted.params
+            losses = Losses("epoch", TERMS, fitted.best_epoch, fitted.history[:, 0].tolist(),
+                            fitted.history[:, 1].tolist())  # fmt: skip
+    crowd = Crowd(
+        model,
+        graph,
+        params,
+        study.tasks.ids,
+        study.scales,
+        study.tasks.scale,
+        inputs,
+        ready.codings,
+        ready.generator,
+    )
+    return crowd, losses
+
+
+def _cvae_inputs(ready: Prepared, model: CvaeConfig) -> CvaeInputs:
+    everything = np.arange(len(ready.study.tasks.ids))
+    reference = unit(ready.study, ready.reference.mean, everything).astype(np.float32)
+    if model.constant_reference:
+        reference = np.full_like(reference, 0.5)
+    return CvaeInputs(ready.x, reference)
+
+
+def _fit_cvae(
+    ready: Prepared,
+    inputs: CvaeInputs,
+    model: CvaeConfig,
+    train: TrainConfig,
+    seed: int,
+    checkpoints: Checkpoints | None,
+    progress: Progress,
+    name: str,
+) -> Fitted:
+    study = ready.study
+    profile = study.participants.profile
+    c = encode(ready.codings, profile) if profile else np.zeros((len(study.participants.ids), 0))
+    answer = unit(study, study.value, study.task).astype(np.float32)
+
+    def part(mask: np.ndarray) -> Data:
+        return Data(
+            x=inputs.x,
+            c=c.astype(np.float32),
+            reference=inputs.reference,
+            person=study.person[mask],
+            task=study.task[mask],
+            answer=answer[mask],
+        )
+
+    def on_epoch(epoch: int, losses: np.ndarray) -> None:
+        held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
+        progress(f"fit {name} (loss {held:.3f})", epoch, train.epochs)
+
+    return train_model(
+        part(ready.split.train),
+        part(ready.split.validation),
+        model,
+        train,
+        seed,
+        checkpoints=checkpoints,
+        on_epoch=on_epoch,
+    )
+
+
+def evaluate(
+    study: Study,
+    config: Config,
+    crowds: dict[str, Crowd],
+    seed: int = 0,
+    *,
+    progress: Progress = silent,
+) -> list[Score]:
+    """Score fitted crowds on the held-out responses, beside the noise ceiling and the baselines."""
+    return score_all(prepare(study, config, seed), config, crowds, seed, progress)[0]
+
+
+def score_all(
+    ready: Prepared, config: Config, crowds: dict[str, Crowd], seed: int, progress: Progress
+) -> tuple[list[Score], dict[str, np.ndarray]]:
+    """Scores, and the agents' answers they were computed from: (N, held-out tasks) per model."""
+    humans = held_out(ready.study, ready.split)
+    agents = min(config.population.agents, SCORED_AGENTS)
+    answers = {}
+    for name, crowd in crowds.items():
+        drawn = sample(crowd, agents, config.population.seed).answers
+        answers[name] = numbers_of(crowd, drawn)[:, humans.tasks]
+    for name, values in baseline_crowds(
+        ready.study, ready.split, ready.reference, agents, seed
+    ).items():
+        answers[name] = values[:, humans.tasks]
+    scores = score_humans(humans, seed)
+    for done, (name, values) in enumerate(answers.items()):
+        scores += score_crowd(humans, values, name, seed)
+        progress(f"score (seed {seed})", done + 1, len(answers))
+    return scores, answers
