@@ -111,6 +111,33 @@ def _bin(value: np.ndarray, support: np.ndarray) -> np.ndarray:
     return np.searchsorted((support[1:] + support[:-1]) / 2, value, side="right")
 
 
+def measure_crowd(humans: Humans, values: np.ndarray) -> dict[str, float]:
+    """All measures of one crowd by name, without intervals: what `score_crowd` gives as values.
+
+    Args:
+      values: (N, T) the agents' answers to `humans.tasks`, in the scales' units.
+    """
+    every = np.ones(len(humans.task))
+    crowd, mean = _crowd_counts(humans, values), values.mean(0, dtype=np.float64)
+    own = [_personal(humans, round_) for round_ in _agents_in_peoples_places(humans, values)]
+    people = _personal(humans, (humans.person, humans.task, humans.value))
+    rows = np.arange(humans.people)
+    person = _compare_people(people, own, rows) if humans.people > 1 else {}
+    return _compare(humans, crowd, mean, every) | person
+
+
+def _crowd_counts(humans: Humans, values: np.ndarray) -> np.ndarray:
+    """(T, K) number of agents whose answer lies in each bin."""
+    k = max(map(len, humans.support))
+    # Task by task: the bins of all answers at once would take more memory than the answers.
+    return np.stack(
+        [
+            np.bincount(_bin(values[:, task], humans.support[scale]), minlength=k)
+            for task, scale in enumerate(humans.scale)
+        ]
+    )
+
+
 def score_crowd(humans: Humans, values: np.ndarray, model: str, seed: int) -> list[Score]:
     """All measures of one crowd.
 
@@ -118,15 +145,7 @@ def score_crowd(humans: Humans, values: np.ndarray, model: str, seed: int) -> li
       values: (N, T) the agents' answers to `humans.tasks`, in the scales' units.
       seed: of the split, noted in the scores; the bootstrap uses a seed of its own.
     """
-    k = max(map(len, humans.support))
-    # Task by task: the bins of all answers at once would take more memory than the answers.
-    crowd = np.stack(
-        [
-            np.bincount(_bin(values[:, task], humans.support[scale]), minlength=k)
-            for task, scale in enumerate(humans.scale)
-        ]
-    )
-    mean = values.mean(0, dtype=np.float64)
+    crowd, mean = _crowd_counts(humans, values), values.mean(0, dtype=np.float64)
 
     def measure(weight: np.ndarray) -> dict[str, float]:
         return _compare(humans, crowd, mean, weight)
@@ -373,22 +392,26 @@ def _person_scores(
     """personal_sd, personal_wd and icc averaged over rounds, with an interval over people."""
     people = _personal(humans, (humans.person, humans.task, humans.value))
 
-    def measure(rows: np.ndarray) -> list[float]:
-        sd = np.mean([np.std(mean[rows], ddof=1) for _, _, mean in rounds])
-        icc = np.mean([_icc(n[rows], square[rows], mean[rows]) for n, square, mean in rounds])
-        agents = np.concatenate([mean[rows] for _, _, mean in rounds])
-        return [float(sd), float(wasserstein_distance(agents, people[2][rows])), float(icc)]
-
     n = humans.people
     if n < 2:
         nothing = dict.fromkeys(PERSON_METRICS, float("nan"))
         return nothing, nothing, nothing
     random = np.random.default_rng(1)
-    point = measure(np.arange(n))
-    draws = [measure(random.integers(0, n, n)) for _ in range(200)]
-    low, high = zip(*(_interval(list(own)) for own in zip(*draws, strict=True)), strict=True)
-    one, two, three = (dict(zip(PERSON_METRICS, v, strict=True)) for v in (point, low, high))
-    return one, two, three
+    point = _compare_people(people, rounds, np.arange(n))
+    draws = [_compare_people(people, rounds, random.integers(0, n, n)) for _ in range(200)]
+    bounds = {name: _interval([draw[name] for draw in draws]) for name in PERSON_METRICS}
+    low, high = ({name: bounds[name][end] for name in PERSON_METRICS} for end in (0, 1))
+    return point, low, high
+
+
+def _compare_people(people: Answers, rounds: list[Answers], rows: np.ndarray) -> dict[str, float]:
+    """The person measures over some people (rows of what `_personal` gives), averaged over rounds
+    of agents."""
+    sd = np.mean([np.std(mean[rows], ddof=1) for _, _, mean in rounds])
+    icc = np.mean([_icc(n[rows], square[rows], mean[rows]) for n, square, mean in rounds])
+    agents = np.concatenate([mean[rows] for _, _, mean in rounds])
+    apart = wasserstein_distance(agents, people[2][rows])
+    return {"personal_sd": float(sd), "personal_wd": float(apart), "icc": float(icc)}
 
 
 def _icc(n: np.ndarray, square: np.ndarray, mean: np.ndarray) -> float:

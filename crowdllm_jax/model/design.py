@@ -64,10 +64,12 @@ def make_design(
     columns += list(components.T)
     group += [3] * components.shape[1]
     loading = components[:, :8] if components.shape[1] > WIDE // 4 else components
+    own = np.zeros(loading.shape[1], int)
     if known and t <= WIDE:
         loading = np.concatenate([loading, np.eye(t)], axis=1)
+        own = np.append(own, np.ones(t, int))
     if loading.shape[1] == 0:
-        loading = np.zeros((t, 1))
+        loading, own = np.zeros((t, 1)), np.zeros(1, int)
     tasks = Tasks(
         study.tasks.scale.astype(np.int32),
         shares.astype(np.float32),
@@ -79,7 +81,7 @@ def make_design(
     people = np.unique(study.person[train])
     everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
     centre = everyone[people].mean(0)
-    groups = _groups(layout, tasks, attribute, np.array(group), config.latent, known=known)
+    groups = _groups(layout, tasks, attribute, np.array(group), own, config.latent, known=known)
     return Design(layout, tasks, groups, centre)
 
 
@@ -128,18 +130,19 @@ def _groups(
     tasks: Tasks,
     attribute: np.ndarray,
     feature_group: np.ndarray,
+    own: np.ndarray,
     latent: int,
     *,
     known: bool,
 ) -> dict[str, np.ndarray]:
-    t, k, s = len(tasks.scale), layout.levels, len(layout.scales)
-    q, c = tasks.loading.shape[1], len(attribute)
+    t, k, s, c = len(tasks.scale), layout.levels, len(layout.scales), len(attribute)
+    # What beliefs and profiles do to single tasks is apart from what they do to kinds of tasks.
     groups = {
         "trust": np.arange(s),
         "task_features": feature_group,
-        "loading": np.broadcast_to(np.arange(latent), (q, latent)),
+        "loading": own[:, None] * latent + np.arange(latent),
         "profile": attribute,
-        "interaction": np.broadcast_to(attribute[:, None], (c, q)),
+        "interaction": attribute[:, None] * 2 + own,
     }
     if known:
         groups["task_level"] = np.broadcast_to(tasks.scale[:, None], (t, k))
@@ -147,8 +150,8 @@ def _groups(
     if layout.nominal:
         scale, most = np.arange(s)[:, None, None], attribute.max(initial=0) + 1
         groups["level_loading"] = np.broadcast_to(scale, (s, k, latent))
-        own = scale * most + attribute[None, :, None]
-        groups["level_profile"] = np.broadcast_to(own, (s, c, k))
+        by_scale = scale * most + attribute[None, :, None]
+        groups["level_profile"] = np.broadcast_to(by_scale, (s, c, k))
     return {name: np.ascontiguousarray(group, np.int32) for name, group in groups.items()}
 
 

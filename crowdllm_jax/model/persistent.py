@@ -209,5 +209,10 @@ def divergence(model: Persistent, groups: dict[str, np.ndarray]) -> jax.Array:
         log_prior = model.effects.log_prior[name][...]
         gap = log_sd - log_prior[group]
         second = (mean**2) * jnp.exp(-2 * log_prior[group]) + jnp.exp(2 * gap)
-        total += 0.5 * jnp.sum(second - 1 - 2 * gap) + RATE * jnp.sum(jnp.exp(log_prior))
+        price = RATE * jnp.exp(log_prior)
+        if name == "task":
+            # Of tasks that are known it is sure that they differ: a prior on the deviation that
+            # keeps away from zero, gamma(2, 1) (Chung et al. 2013).
+            price = jnp.exp(log_prior) - log_prior
+        total += 0.5 * jnp.sum(second - 1 - 2 * gap) + jnp.sum(price)
     return total
