@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import structs
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
@@ -168,6 +169,11 @@ def _override(tree: dict[str, Any], text: str) -> None:
         raise CrowdError(f"--set {text}: write it as key.key=value")
     *path, last = key.split(".")
     node = tree
+    if path and path[0] not in tree:
+        # A section that the file leaves out is the default's, which may be one kind of several.
+        default = next((f.default for f in structs.fields(Config) if f.name == path[0]), None)
+        if isinstance(default, msgspec.Struct) and default.__struct_config__.tag:
+            tree[path[0]] = {"kind": default.__struct_config__.tag}
     for name in path:
         node = node.setdefault(name, {})
         if not isinstance(node, dict):
