@@ -309,7 +309,10 @@ def _from_config(arguments: argparse.Namespace, progress: "Report") -> Outcome:
     if arguments.command == "run":
         scores = pipeline.run(config, folder, progress)
         files = {"report": "report.html", "population": "population", "scores": "scores.json"}
-        return scores, {what: folder / name for what, name in files.items()}
+        written: dict[str, Path | str] = {what: folder / name for what, name in files.items()}
+        if (spent := pipeline.run_facts(folder).get("reference_spent")) is not None:
+            written["asked"] = spent
+        return scores, written
     with pipeline.start_run(folder, config) as study:
         pipeline.fit_run(folder, config, study, progress)
     return [], {"fitted": folder}
@@ -356,7 +359,10 @@ def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outco
     assert reference.mass is not None
     low, middle = np.quantile(reference.mass, [0, 0.5])
     mass = f"of the listed options: median {middle:.3g}, lowest {low:.3g}"
-    return [], {"reference": path, "answers": config.cache, "option mass": mass}
+    written: dict[str, Path | str] = {"reference": path, "answers": config.cache}
+    if reference.spent is not None:
+        written["asked"] = str(reference.spent)
+    return [], {**written, "option mass": mass}
 
 
 def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:

@@ -5,7 +5,7 @@ what the folder holds. Every step leaves finished work alone, so an interrupted 
 it stopped:
 
     config.yaml       the whole configuration, defaults included
-    run.json          the data's fingerprint and the versions it was run with
+    run.json          the data's fingerprint, the versions it was run with, and what a server took
     seed-0/           one folder per repetition: for each fitted model its training checkpoint,
                       losses and fitted crowd
     population/       Parquet parts and a manifest
@@ -42,6 +42,7 @@ from crowdllm_jax.model.crowd import Crowd, ModelConfig, load_crowd, numbers_of,
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.output import make_folder, write_population, write_twins, write_whole
 from crowdllm_jax.population import sample
+from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.scales import Nominal
 from crowdllm_jax.study import Study, Tasks, fingerprint
 from crowdllm_jax.train import Losses
@@ -69,17 +70,22 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
 def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Study]:
     """Begin or continue a run; what does not fit together is told before the folder is made."""
     study = load_study(config)
-    prepare(study, config, 0, progress)
-    with open_run(folder, config, study):
+    spent = prepare(study, config, 0, progress).reference.spent
+    with open_run(folder, config, study, spent):
         yield study
 
 
 @contextmanager
 def open_run(
-    folder: Path, config: Config | None = None, study: Study | None = None
+    folder: Path,
+    config: Config | None = None,
+    study: Study | None = None,
+    spent: Spent | None = None,
 ) -> Iterator[Config]:
     """Lock a run folder; start it with a configuration, or make sure it is that one's.
 
+    Args:
+      spent: what the run's reference took, to be noted when the run starts.
     Raises:
       CrowdError: the folder is in use, is no run folder, or belongs to another configuration or
         other data.
@@ -108,7 +114,7 @@ def open_run(
                 " give --out another folder"
             )
         if study is not None:
-            _check_data(folder, study)
+            _check_data(folder, study, spent)
         yield stored
 
 
@@ -121,7 +127,17 @@ def stored_config(folder: Path) -> Config:
     return load_config(folder / "config.yaml")
 
 
-def _check_data(folder: Path, study: Study) -> None:
+def run_facts(folder: Path) -> dict[str, str]:
+    """What a run was made from: versions, the data's fingerprint and, where a server was asked for
+    the reference, what that took (`reference_spent`)."""
+    path = folder / "run.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CrowdError(f"{path}: cannot be read; give --out another folder") from error
+
+
+def _check_data(folder: Path, study: Study, spent: Spent | None) -> None:
     """Note the data a run was made from, or make sure they have not changed."""
     path = folder / "run.json"
     own = fingerprint(study)
@@ -132,13 +148,10 @@ def _check_data(folder: Path, study: Study) -> None:
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
             "study_sha256": own,
+            **({"reference_spent": str(spent)} if spent is not None else {}),
         }
         write_whole(path, json.dumps(facts, indent=1).encode())
-    try:
-        noted = msgspec.json.decode(path.read_bytes(), type=dict[str, str])["study_sha256"]
-    except (OSError, msgspec.MsgspecError, KeyError) as error:
-        raise CrowdError(f"{path}: cannot be read; give --out another folder") from error
-    if noted != own:
+    if run_facts(folder).get("study_sha256") != own:
         raise CrowdError(
             f"{folder}: was made from other data (the study has changed since); give "
             "--out another folder"
@@ -307,8 +320,9 @@ def report_run(folder: Path, config: Config, study: Study) -> Path:
         )
         for name in models_of(config, study)
     }
-    facts = json.loads((folder / "run.json").read_text())
-    page = report.render(study, config, scores, humans, answers[:, humans.tasks], losses, facts)
+    page = report.render(
+        study, config, scores, humans, answers[:, humans.tasks], losses, run_facts(folder)
+    )
     write_whole(folder / "report.html", page.encode())
     return folder / "report.html"
 

@@ -19,7 +19,7 @@ from typing import Any
 from crowdllm_jax.backbone.prompts import DEFAULT, Prompt, Question, shorten
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.cache import Answer, Cache, Key, Scored, assemble, warn_low_mass
-from crowdllm_jax.reference.transport import FailedError, Gate, StoppedError, call, connect
+from crowdllm_jax.reference.transport import FailedError, Gate, StoppedError, Usage, call, connect
 
 _METHODS = ("auto", "logprobs", "sample")
 _TOP = 20  # as many alternatives as the API gives
@@ -104,12 +104,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Asked:
-    """The reference decisions, everything that went wrong, and what the run took (USD)."""
+    """The reference decisions, everything that went wrong, and what the run took: calls, all tries
+    counted, and tokens and USD, as the server reports them (guessed where it does not)."""
 
     scored: Scored
     problems: tuple[Problem, ...]
     calls: int
-    cost: float
+    used: Usage
 
 
 Notes = list[tuple[str, str]]  # a question's problems, (kind, detail)
@@ -213,7 +214,7 @@ def ask(
                     gate.stop(f"{failed} questions failed in a row, the last: {notes[-1][1]}")
     scored = assemble(questions, [known.get(k) for k in keys])
     warn_low_mass(questions, scored)
-    return Asked(scored, tuple(sorted(problems, key=lambda p: p.question)), gate.calls, gate.cost)
+    return Asked(scored, tuple(sorted(problems, key=lambda p: p.question)), gate.calls, gate.used)
 
 
 def parse(text: str, question: Question, prompt: Prompt = DEFAULT) -> int | None:
@@ -296,14 +297,18 @@ class _Server:
     ) -> Any:
         e = self.endpoint
         body = {"model": e.model, "messages": _messages(self.prompt, question), **fields, **e.extra}
-        expected = (_input_tokens(key) * e.price_in + fields["max_tokens"] * e.price_out) / 1e6
 
-        def price(answer: dict[str, Any]) -> float:
+        def priced(read: int, written: int) -> Usage:
+            return Usage(read, written, (read * e.price_in + written * e.price_out) / 1e6)
+
+        expected = priced(_input_tokens(key), fields["max_tokens"])
+
+        def usage_of(answer: dict[str, Any]) -> Usage:
             usage = answer.get("usage") or {}
             read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
             if not (isinstance(read, int) and isinstance(written, int) and min(read, written) >= 0):
                 return expected  # the server does not say: the guess stands
-            return (read * e.price_in + written * e.price_out) / 1e6
+            return priced(read, written)
 
         return call(
             self.client,
@@ -311,7 +316,7 @@ class _Server:
             read,
             self.gate,
             expected=expected,
-            price=price,
+            usage=usage_of,
             timeout=e.timeout,
             retries=e.retries,
         )

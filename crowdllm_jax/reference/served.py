@@ -1,5 +1,6 @@
 """Reference decisions of a language model behind an OpenAI-compatible server."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from crowdllm_jax.reference.asked import (
     shown,
 )
 from crowdllm_jax.reference.endpoint import Asked, Endpoint, ask, estimate, rendered
-from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.reference.record import Reference, Spent
 from crowdllm_jax.study import Study
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -84,8 +85,10 @@ def ask_endpoint(study: Study, config: EndpointReference, progress: Report) -> R
         found = reason.get(first[questions[place]])
         return f"{found.kind}: {found.detail}" if found else "no reason is known"
 
-    refuse_gaps(study, asked.scored, why, _remedy(asked, config))
-    return reference_of(study, "endpoint", asked.scored)
+    read, written, cost = asked.used
+    spent = Spent(asked.calls, read, written, cost if _priced(config) else None)
+    refuse_gaps(study, asked.scored, why, f"{_remedy(asked, config)} (this took {spent})")
+    return replace(reference_of(study, "endpoint", asked.scored), spent=spent)
 
 
 def show_endpoint(study: Study, config: EndpointReference, count: int) -> str:
@@ -103,8 +106,7 @@ def plan_endpoint(study: Study, config: EndpointReference) -> str:
     """What it would take at most, retries aside; calls nobody."""
     prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)
     likely = estimate(_endpoint(config), questions, prompt, cache=existing_cache(config.cache))
-    priced = config.price_in + config.price_out > 0
-    cost = f"{likely.cost:,.4f} USD" if priced else "unknown: give price_in and price_out"
+    cost = f"{likely.cost:,.4f} USD" if _priced(config) else "unknown: give price_in and price_out"
     return "\n".join(
         [
             f"model     {config.model} at {config.base_url}",
@@ -121,6 +123,10 @@ def plan_endpoint(study: Study, config: EndpointReference) -> str:
 def _endpoint(config: EndpointReference) -> Endpoint:
     fields = msgspec.structs.asdict(config)
     return Endpoint(**{k: v for k, v in fields.items() if k not in ("prompt", "cache")})
+
+
+def _priced(config: EndpointReference) -> bool:
+    return config.price_in + config.price_out > 0
 
 
 def _remedy(asked: Asked, config: EndpointReference) -> str:
