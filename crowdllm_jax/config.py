@@ -12,7 +12,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from crowdllm_jax import datasets
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.ingest import StudySpec, read_study
+from crowdllm_jax.ingest import read_study
 from crowdllm_jax.model.crowd import ModelConfig
 from crowdllm_jax.model.cvae import CvaeConfig
 from crowdllm_jax.model.persistent import PersistentConfig
@@ -21,6 +21,7 @@ from crowdllm_jax.reference import ReferenceConfig
 from crowdllm_jax.reference.marginal import MarginalReference
 from crowdllm_jax.split import SplitConfig
 from crowdllm_jax.study import Study
+from crowdllm_jax.study_file import StudySpec
 from crowdllm_jax.train import TrainConfig
 
 MAX_BYTES = 1_000_000

@@ -29,14 +29,7 @@ from crowdllm_jax import __version__, report
 from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import SCORED_AGENTS, Progress, fit_model, prepare, score_all, silent
-from crowdllm_jax.ingest import (
-    AttributeSpec,
-    OrdinalAttribute,
-    ParticipantsSpec,
-    ResponsesSpec,
-    StudySpec,
-    read_answers,
-)
+from crowdllm_jax.ingest import read_answers
 from crowdllm_jax.metrics import Score, held_out
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, load_crowd, numbers_of, save_crowd
 from crowdllm_jax.model.persistent import PersistentConfig
@@ -45,6 +38,13 @@ from crowdllm_jax.population import sample
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.scales import Nominal
 from crowdllm_jax.study import Study, Tasks, fingerprint
+from crowdllm_jax.study_file import (
+    AttributeSpec,
+    OrdinalAttribute,
+    ParticipantsSpec,
+    ResponsesSpec,
+    StudySpec,
+)
 from crowdllm_jax.train import Losses
 from crowdllm_jax.twins import Twins, make_twins
 
