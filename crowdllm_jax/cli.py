@@ -378,7 +378,9 @@ def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
             target = pipeline.sample_run(folder, agents, seed, arguments.out, progress)
         return [], {"population": target}
     if arguments.command == "twin":
-        pipeline.twin_run(
+        from crowdllm_jax.twin_run import twin_run
+
+        twin_run(
             folder,
             arguments.answers,
             arguments.out,

@@ -29,24 +29,16 @@ from crowdllm_jax import __version__, report
 from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import SCORED_AGENTS, Progress, fit_model, prepare, score_all, silent
-from crowdllm_jax.ingest import read_answers
 from crowdllm_jax.metrics import Score, held_out
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, load_crowd, numbers_of, save_crowd
 from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.output import make_folder, write_population, write_twins, write_whole
+from crowdllm_jax.output import write_population
 from crowdllm_jax.population import sample
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.scales import Nominal
-from crowdllm_jax.study import Study, Tasks, fingerprint
-from crowdllm_jax.study_file import (
-    AttributeSpec,
-    OrdinalAttribute,
-    ParticipantsSpec,
-    ResponsesSpec,
-    StudySpec,
-)
+from crowdllm_jax.study import Study, fingerprint
 from crowdllm_jax.train import Losses
-from crowdllm_jax.twins import Twins, make_twins
+from crowdllm_jax.whole import make_folder, write_whole
 
 
 def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Score]:
@@ -188,12 +180,12 @@ def fit_run(folder: Path, config: Config, study: Study, progress: Progress = sil
     """Fit every model of every seed that the folder does not hold yet."""
     for seed in range(config.seeds):
         models = models_of(config, study)
-        missing = [name for name in models if not _crowd_folder(folder, seed, name).exists()]
+        missing = [name for name in models if not crowd_folder(folder, seed, name).exists()]
         if not missing:
             continue
         ready = prepare(study, config, seed)
         for name in missing:
-            target = _crowd_folder(folder, seed, name)
+            target = crowd_folder(folder, seed, name)
             label = f"{name} (seed {seed})" if config.seeds > 1 else name
             crowd, losses = fit_model(
                 ready, models[name], config.train, seed, target.parent, progress, label
@@ -205,84 +197,32 @@ def fit_run(folder: Path, config: Config, study: Study, progress: Progress = sil
             unfinished.rename(target)
 
 
+def fitted_crowd(folder: Path) -> Crowd:
+    """The first seed's crowd of the configured model.
+
+    Raises:
+      CrowdError: the folder is no run folder, or nothing is fitted in it yet.
+    """
+    source = crowd_folder(folder, 0, main_model(stored_config(folder)))
+    if not source.exists():
+        raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
+    return load_crowd(source)
+
+
 def sample_run(
     folder: Path, agents: int, seed: int, out: Path | None, progress: Progress = silent
 ) -> Path:
     """Write a population of the first seed's crowd; returns its folder."""
-    source = _crowd_folder(folder, 0, main_model(stored_config(folder)))
-    if not source.exists():
-        raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
+    crowd = fitted_crowd(folder)
     target = out or folder / "population"
     write_population(
-        load_crowd(source),
+        crowd,
         target,
         agents,
         seed,
         lambda done, total: progress("sample", done, total),
     )
     return target
-
-
-def twin_run(
-    folder: Path,
-    answers: Path,
-    out: Path,
-    *,
-    data: str | None = None,
-    draws: int = 200,
-    seed: int = 0,
-) -> Twins:
-    """Write twins of people, known by some of their answers, by the first seed's crowd.
-
-    Args:
-      answers: a long table with the columns of the run's responses, profile columns among them.
-      data: a folder that holds the run's own table of participants, from which profiles are then
-        taken; None takes them from `answers`.
-    Raises:
-      CrowdError: the crowd has no twins, the answers do not suit it, or `out` holds something.
-    """
-    config = stored_config(folder)
-    source = _crowd_folder(folder, 0, main_model(config))
-    if not source.exists():
-        raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
-    crowd = load_crowd(source)
-    # Asked before anything is read or drawn.
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CrowdError(f"{out}: is there already; nothing was written. Give --out another folder")
-    people = _answers_to(crowd, config.study, answers, data)
-    twins = make_twins(crowd, people, draws=draws, seed=seed)
-    write_twins(crowd, twins, out, {"seed": seed, "answers": len(people.answer)})
-    return twins
-
-
-def _answers_to(crowd: Crowd, study: StudySpec | str, path: Path, data: str | None) -> Study:
-    """Read people's answers to a crowd's tasks, in the columns of the study it was fitted on."""
-    if isinstance(study, str):
-        # A study that comes with a package has no columns; these are the defaults.
-        profile: dict[str, AttributeSpec] = {
-            c.name: OrdinalAttribute(levels=c.levels) if c.kind == "ordinal" else c.kind
-            for c in crowd.codings
-        }
-        study = StudySpec(
-            responses=ResponsesSpec(path=""),
-            scales=crowd.scales,
-            participants=ParticipantsSpec(profile=profile),
-        )
-    people = msgspec.structs.replace(study.participants, weight=None)
-    if data is None:
-        people = msgspec.structs.replace(people, path=None, participant=None)
-    elif people.path is None:
-        raise CrowdError("--data: the run's study has no table of participants; profiles are read "
-                         "from the answers")  # fmt: skip
-    spec = msgspec.structs.replace(
-        study,
-        name=str(path),
-        folder=data or ".",
-        responses=msgspec.structs.replace(study.responses, path=str(path.absolute())),
-        participants=people,
-    )
-    tasks = Tasks(crowd.task_ids, crowd.task_ids, crowd.task_scale, (), None)
-    return read_answers(spec, tasks)
 
 
 def evaluate_run(
@@ -295,7 +235,7 @@ def evaluate_run(
         if path.exists():
             scores += _read_scores(path)
             continue
-        crowds = {n: load_crowd(_crowd_folder(folder, seed, n)) for n in models_of(config, study)}
+        crowds = {n: load_crowd(crowd_folder(folder, seed, n)) for n in models_of(config, study)}
         own, _ = score_all(prepare(study, config, seed), config, crowds, seed, progress)
         write_whole(path, msgspec.json.encode(own))
         scores += own
@@ -310,7 +250,7 @@ def report_run(folder: Path, config: Config, study: Study) -> Path:
         raise CrowdError(f"{folder}: has no scores yet; run `crowdllm evaluate` first")
     scores = _read_scores(path)
     ready = prepare(study, config, 0)
-    crowd = load_crowd(_crowd_folder(folder, 0, main_model(config)))
+    crowd = load_crowd(crowd_folder(folder, 0, main_model(config)))
     humans = held_out(study, ready.split)
     agents = min(config.population.agents, SCORED_AGENTS)
     answers = numbers_of(crowd, sample(crowd, agents, config.population.seed).answers)
@@ -334,5 +274,6 @@ def _read_scores(path: Path) -> list[Score]:
         raise CrowdError(f"{path}: cannot be read ({error}); delete it to score anew") from error
 
 
-def _crowd_folder(folder: Path, seed: int, model: str) -> Path:
+def crowd_folder(folder: Path, seed: int, model: str) -> Path:
+    """Where a run keeps a fitted crowd."""
     return folder / f"seed-{seed}" / model / "crowd"

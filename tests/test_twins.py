@@ -25,6 +25,7 @@ from crowdllm_jax.model.draw import _beliefs, draw_answers
 from crowdllm_jax.model.marginal import sobol
 from crowdllm_jax.randomness import seed_halves, split_ids
 from crowdllm_jax.scales import Nominal
+from crowdllm_jax.twin_run import _answers_to
 from crowdllm_jax.twins import make_twins
 
 PEOPLE = 400
@@ -261,7 +262,7 @@ def as_run(folder, config, crowd):
     """A run folder that is fitted, and not more."""
     folder.mkdir()
     (folder / "config.yaml").write_text(dump_config(load_config(config)))
-    save_crowd(crowd, pipeline._crowd_folder(folder, 0, pipeline.main_model(load_config(config))))
+    save_crowd(crowd, pipeline.crowd_folder(folder, 0, pipeline.main_model(load_config(config))))
     return folder
 
 
@@ -393,7 +394,7 @@ def test_a_failing_disk_leaves_nothing(run, few, tmp_path, monkeypatch, capsys):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("crowdllm_jax.output.pq.write_table", full)
+    monkeypatch.setattr("crowdllm_jax.twin_tables.pq.write_table", full)
     assert twin(run, few, tmp_path / "out") == 2
     assert "No space left on device" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["few.csv"]
@@ -410,13 +411,13 @@ def test_profiles_from_the_runs_own_table(run, tmp_path, capsys):
     config = pipeline.stored_config(run)
     spec = config.study
 
-    crowd = pipeline.load_crowd(pipeline._crowd_folder(run, 0, "persistent"))
+    crowd = pipeline.fitted_crowd(run)
     two_tables = msgspec.structs.replace(
         spec, participants=msgspec.structs.replace(spec.participants, path="people.csv")
     )
     few = {k: columns[k][50:53] for k in ("participant", "task", "response")}
     write_table(tmp_path / "few.csv", few)
-    found = pipeline._answers_to(crowd, two_tables, tmp_path / "few.csv", str(folder))
+    found = _answers_to(crowd, two_tables, tmp_path / "few.csv", str(folder))
     assert found.participants.ids == ("p010",)
     assert found.participants.profile[0].cells == [study.participants.profile[0].cells[10]]
     np.testing.assert_array_equal(found.answer, study.answer[50:53])
@@ -424,7 +425,7 @@ def test_profiles_from_the_runs_own_table(run, tmp_path, capsys):
 
 def test_a_packaged_study_takes_the_default_columns(known, few):
     change(few, '"t03"', '"t11"')
-    found = pipeline._answers_to(known.crowd, "anes96", few, None)
+    found = _answers_to(known.crowd, "anes96", few, None)
     assert found.participants.ids == tuple(f"new-p00{i}" for i in range(4))
     assert found.tasks.ids == known.crowd.task_ids
     assert set(found.task) == {0, 11}

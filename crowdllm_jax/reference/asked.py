@@ -29,6 +29,7 @@ from crowdllm_jax.reference.cache import Cache, Scored
 from crowdllm_jax.reference.record import Reference, ends, from_levels
 from crowdllm_jax.scales import Continuous, Scale
 from crowdllm_jax.study import Study
+from crowdllm_jax.whole import write_whole
 
 POINTS = 11
 """Numbers offered on a continuous scale."""
@@ -159,9 +160,6 @@ def write_reference(study: Study, reference: Reference, source: msgspec.Struct, 
     number per level, zeros beyond a task's own) and embedding (a list). The file's metadata hold
     `source`, the configuration it was asked with.
     """
-    # Imported here: a crowd, which `output` writes, is made from references.
-    from crowdllm_jax.output import write_whole
-
     columns: dict[str, pa.Array] = {
         "task": pa.array(study.tasks.ids, pa.string()),
         "mean": pa.array(reference.mean, pa.float64()),
