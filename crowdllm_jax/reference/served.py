@@ -1,7 +1,6 @@
 """Reference decisions of a language model behind an OpenAI-compatible server."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,11 +12,11 @@ from crowdllm_jax.reference.asked import (
     Report,
     existing_cache,
     open_cache,
-    prompt_of,
-    questions_of,
+    prompt_and_questions,
     reference_of,
     refuse_gaps,
     shown,
+    stage_of,
 )
 from crowdllm_jax.reference.endpoint import Asked, Endpoint, ask, estimate, rendered
 from crowdllm_jax.reference.record import Reference, Spent
@@ -67,15 +66,16 @@ def ask_endpoint(study: Study, config: EndpointReference, progress: Report) -> R
     Raises:
       CrowdError: the server refuses, the budget is too small, or a task is left without an answer.
     """
-    prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)
-    endpoint, stage = _endpoint(config), f"ask {Path(config.model).name}"
+    prompt, questions = prompt_and_questions(study, config.prompt)
+    # Settings that do not go together are told before a cache is made.
+    endpoint = _endpoint(config)
     with open_cache(config.cache) as cache:
         asked = ask(
             endpoint,
             questions,
             prompt,
             cache=cache,
-            progress=lambda done, total: progress(stage, done, total),
+            progress=stage_of(config.model, progress),
         )
     reason = {p.question: p for p in reversed(asked.problems)}
     first = {text: place for place, text in reversed(list(enumerate(questions)))}
@@ -93,18 +93,13 @@ def ask_endpoint(study: Study, config: EndpointReference, progress: Report) -> R
 
 def show_endpoint(study: Study, config: EndpointReference, count: int) -> str:
     """The first tasks' messages as they are sent."""
-    prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)[:count]
-    return shown(
-        [
-            (name, rendered(prompt, q), q.options)
-            for name, q in zip(study.tasks.ids, questions, strict=False)
-        ]
-    )
+    prompt, questions = prompt_and_questions(study, config.prompt)
+    return shown(study, questions, [rendered(prompt, q) for q in questions[:count]])
 
 
 def plan_endpoint(study: Study, config: EndpointReference) -> str:
     """What it would take at most, retries aside; calls nobody."""
-    prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)
+    prompt, questions = prompt_and_questions(study, config.prompt)
     likely = estimate(_endpoint(config), questions, prompt, cache=existing_cache(config.cache))
     cost = f"{likely.cost:,.4f} USD" if _priced(config) else "unknown: give price_in and price_out"
     return "\n".join(
