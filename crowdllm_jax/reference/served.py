@@ -18,7 +18,8 @@ from crowdllm_jax.reference.asked import (
     shown,
     stage_of,
 )
-from crowdllm_jax.reference.endpoint import Asked, Endpoint, ask, estimate, rendered
+from crowdllm_jax.reference.batch import Asked, ask, estimate
+from crowdllm_jax.reference.endpoint import Endpoint, rendered
 from crowdllm_jax.reference.record import Reference, Spent
 from crowdllm_jax.study import Study
 

@@ -14,8 +14,9 @@ from fake_server import logprobs, send, text
 from crowdllm_jax.backbone.prompts import Prompt, Question
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference import transport
+from crowdllm_jax.reference.batch import ask, estimate
 from crowdllm_jax.reference.cache import Cache
-from crowdllm_jax.reference.endpoint import Endpoint, ask, estimate, parse
+from crowdllm_jax.reference.endpoint import Endpoint, parse
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
 PROMPT = Prompt(user="{task}\n{options}")
