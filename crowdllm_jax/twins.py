@@ -32,7 +32,7 @@ from crowdllm_jax.study import Study
 NODES = 8192
 """Beliefs that represent a posterior."""
 
-TILE = 16
+TILE = 8
 """Answers of a person that are weighed at once; the last tile is filled up."""
 
 MOST_DRAWS = 1_000_000
@@ -182,6 +182,9 @@ def _resample(weight: np.ndarray, draws: int, random: np.random.Generator) -> np
     return np.minimum(np.searchsorted(np.cumsum(weight, dtype=np.float64), at), NODES - 1)
 
 
+_own_seed = jax.jit(threefry)
+
+
 def _draw_one(
     design: Design, ready: Ready, profile: np.ndarray, node: np.ndarray, standing: Standing,
     seed: int, key: int,
@@ -191,14 +194,14 @@ def _draw_one(
     Args:
       profile: (C,) centred. node: (draws,) the beliefs.
     """
-    own_seed = threefry(seed_halves(seed), seed_halves(key))
+    own_seed = _own_seed(seed_halves(seed), seed_halves(key))
     return np.asarray(
         draw_answers(
             design.layout,
             ready,
             np.repeat(profile[None], len(node), 0),
-            standing.z[node],
-            standing.scale[node],
+            np.asarray(standing.z)[node],
+            np.asarray(standing.scale)[node],
             own_seed,
             split_ids(np.arange(len(node))),
         )
