@@ -23,7 +23,9 @@ def baseline_crowds(
     """Every baseline that needs no training, by name: (N, T) answers each.
 
     - uniform: every answer equally likely.
-    - marginal: answers as frequent as in training, the same for every task of a scale.
+    - marginal: answers as frequent as in training, the same for every task of a scale. A joint
+      ballot is a training voter's in another order; what held-out tasks hide of it follows from
+      the rule (k-approval, ranking), or is spread evenly over them (points).
     - task_marginal (held-out people only): as frequent as in training for that very task.
     - reference: every agent answers the reference decision (LLM-only).
     - reference_sampled (where the reference has option probabilities): answers drawn from them.
@@ -90,7 +92,12 @@ def _answer(
             return random.integers(0, k, shape)
         case "marginal" | "task_marginal" if isinstance(scale, Joint):
             ballots = random.choice(_real_ballots(study, here, tasks), agents)
-            return random.permuted(ballots, axis=1) if name == "marginal" else ballots
+            if name == "task_marginal":
+                return ballots
+            unseen = ~np.isin(tasks, study.task[here])
+            if unseen.any():
+                ballots = _complete(scale, ballots, unseen, random)
+            return random.permuted(ballots, axis=1)
         case "marginal":
             return random.choice(seen, shape).astype(int if k else float)
         case "task_marginal":
@@ -135,6 +142,18 @@ def _real_ballots(study: Study, here: np.ndarray, tasks: np.ndarray) -> np.ndarr
     ballots = np.zeros((len(voters), len(tasks)), int)
     ballots[row, np.searchsorted(tasks, study.task[here])] = study.answer[here]
     return ballots
+
+
+def _complete(
+    scale: Joint, ballots: np.ndarray, unseen: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """(N, tasks) whole ballots, still to be shuffled, from ones that lack the `unseen` tasks."""
+    if isinstance(scale, Points):
+        hidden, left = int(unseen.sum()), scale.budget - ballots.sum(1)
+        ballots[:, unseen] = random.multinomial(left, np.full(hidden, 1 / hidden))
+        return ballots
+    # Every whole ballot holds the same levels.
+    return _fill(scale, np.broadcast_to(-np.arange(ballots.shape[1]), ballots.shape))
 
 
 def noise_sd(study: Study, split: Split, reference: Reference, index: int) -> float:

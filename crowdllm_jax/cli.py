@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from crowdllm_jax import __version__
+from crowdllm_jax.command_line import parser
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 if TYPE_CHECKING:
@@ -29,201 +29,6 @@ if TYPE_CHECKING:
     from crowdllm_jax.metrics import Score
     from crowdllm_jax.reference import AskedReference
     from crowdllm_jax.study import Study
-
-CONFIG_HELP = "configuration (YAML), such as configs/anes96.yaml"
-RUN_HELP = "run folder, made by `crowdllm run` or `crowdllm fit`"
-
-EPILOG = """\
-examples:
-  crowdllm run configs/anes96.yaml                 everything, into runs/anes96
-  crowdllm study check my_study.yaml               what a study holds, before anything is trained
-  crowdllm reference my_config.yaml --dry-run      what asking a language model would take
-  crowdllm sample runs/anes96 --agents 1000000 --out million
-"""
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(
-        prog="crowdllm",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Make a digital population from a small sample of human answers, and see how "
-        "close it comes to people it was not shown.",
-    )
-    top.add_argument("--version", action="version", version=f"crowdllm-jax {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, summary: str, text: str, example: str) -> argparse.ArgumentParser:
-        own = commands.add_parser(
-            name,
-            help=summary,
-            description=text,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        own.add_argument("--quiet", action="store_true", help="show no progress")
-        return own
-
-    def with_config(own: argparse.ArgumentParser) -> None:
-        own.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
-        own.add_argument(
-            "--data", metavar="DIR", help="folder of the study's tables (replaces study.folder)"
-        )
-        own.add_argument(
-            "--set",
-            metavar="KEY=VALUE",
-            action="append",
-            default=[],
-            dest="overrides",
-            help="replace one entry of the configuration, such as "
-            "train.epochs=20; may be given several times",
-        )
-
-    def configured(own: argparse.ArgumentParser) -> None:
-        with_config(own)
-        own.add_argument(
-            "--out",
-            metavar="DIR",
-            type=Path,
-            help="run folder (default: runs/ and the configuration's name); a folder "
-            "that holds part of this very run is continued",
-        )
-        own.add_argument(
-            "--seeds",
-            metavar="N",
-            type=int,
-            help="repeat with N splits and initial weights (replaces seeds)",
-        )
-
-    run = command(
-        "run",
-        "study to report in one go",
-        "Load a study, fit a crowd, write a population, score it on held-out answers and write a\n"
-        "report, all in one run folder: config.yaml, population/, scores.json, report.html.\n"
-        "Started again after an interruption, it continues.",
-        "crowdllm run configs/offensiveness.yaml --data my/data --seeds 5 --out runs/mine",
-    )
-    configured(run)
-    fit = command(
-        "fit",
-        "only train the models of a run",
-        "Load a study and train the crowd and the VAE-only baseline into a run folder.\n"
-        "Interrupted, it continues from the last epoch.",
-        "crowdllm fit configs/anes96.yaml --set train.epochs=80 --out runs/long",
-    )
-    configured(fit)
-    reference = command(
-        "reference",
-        "ask a language model about every task",
-        "Get the reference decisions of a configuration whose reference.kind is backbone or\n"
-        "endpoint, and write them as a table that `reference: {kind: column}` reads anywhere.\n"
-        "Answers are kept in reference.cache as they come, so that the command, started again,\n"
-        "asks only what is missing, and `crowdllm run` asks nothing twice.",
-        "crowdllm reference configs/mine.yaml --show 2",
-    )
-    with_config(reference)
-    reference.add_argument(
-        "--out",
-        metavar="FILE",
-        type=Path,
-        help="table to write (default: the configuration's name and -reference.parquet)",
-    )
-    only = reference.add_mutually_exclusive_group()
-    only.add_argument(
-        "--show",
-        metavar="N",
-        type=int,
-        help="print the first N prompts as the model sees them, and do nothing else",
-    )
-    only.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print how much there is to ask and what it may cost, and do nothing else",
-    )
-    sample = command(
-        "sample",
-        "write a population of a fitted run",
-        "Draw agents from a run's fitted crowd into Parquet parts. An agent's answers depend on\n"
-        "the crowd, the seed and its id alone, so a larger population begins with the smaller\n"
-        "one. The study's data are not needed.",
-        "crowdllm sample runs/anes96 --agents 1000000 --out million",
-    )
-    sample.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
-    sample.add_argument(
-        "--agents", metavar="N", type=int, help="number of agents (default: as configured)"
-    )
-    sample.add_argument(
-        "--seed", metavar="S", type=int, help="seed of the population (default: as configured)"
-    )
-    sample.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        help="folder to write to (default: RUN/population, which holds the configured population)",
-    )
-    twin = command(
-        "twin",
-        "write digital twins of people who answered a little",
-        "Sample, for each person in a table, how that person would answer every task, given the\n"
-        "answers the table holds. It has the columns of the run's responses and profiles; people\n"
-        "may be new, tasks must be the run's, an empty response counts as none. Writes Parquet\n"
-        "tables: twins, their expected answers with 90% intervals, and beliefs.",
-        "crowdllm twin runs/anes96 --answers few.csv --draws 500 --out twins",
-    )
-    twin.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
-    twin.add_argument(
-        "--answers",
-        metavar="FILE",
-        type=Path,
-        required=True,
-        help="CSV or Parquet table, one row per person and task",
-    )
-    twin.add_argument(
-        "--data",
-        metavar="DIR",
-        help="folder with the run's own table of participants, to take profiles from "
-        "(default: profiles are columns of FILE)",
-    )
-    twin.add_argument(
-        "--draws", metavar="N", type=int, default=200, help="twins per person (default: 200)"
-    )
-    twin.add_argument(
-        "--seed", metavar="S", type=int, default=0, help="seed of the twins (default: 0)"
-    )
-    twin.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="folder to write, not there yet"
-    )
-    evaluate = command(
-        "evaluate",
-        "score a run's crowds on held-out answers",
-        "Score every fitted crowd of a run beside the human noise ceiling and the baselines;\n"
-        "prints the scoreboard and writes scores.json.",
-        "crowdllm evaluate runs/anes96",
-    )
-    evaluate.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
-    page = command(
-        "report",
-        "write report.html of a scored run",
-        "Write one self-contained page: scoreboard, human and crowd histograms, training curves,\n"
-        "provenance.",
-        "crowdllm report runs/anes96",
-    )
-    page.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
-    study = commands.add_parser("study", help="look at a study", description="Look at a study.")
-    studies = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
-    check = studies.add_parser(
-        "check",
-        help="validate a study and say what it holds",
-        description="Read a study file (or a configuration's study), refuse it with one message\n"
-        "if anything is wrong, and say what it holds: people, tasks, scales, answers, missing\n"
-        "cells, profile attributes. Nothing is written.",
-        epilog="example:\n  crowdllm study check configs/zurich_voting.yaml --data my/data",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    check.add_argument("path", metavar="PATH", type=Path, help="study or configuration file (YAML)")
-    check.add_argument("--data", metavar="DIR", help="folder of the study's tables")
-    return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -309,7 +114,10 @@ def _from_config(arguments: argparse.Namespace, progress: "Report") -> Outcome:
     if arguments.command == "run":
         scores = pipeline.run(config, folder, progress)
         files = {"report": "report.html", "population": "population", "scores": "scores.json"}
-        return scores, {what: folder / name for what, name in files.items()}
+        written: dict[str, Path | str] = {what: folder / name for what, name in files.items()}
+        if (spent := pipeline.run_facts(folder).get("reference_spent")) is not None:
+            written["asked"] = spent
+        return scores, written
     with pipeline.start_run(folder, config) as study:
         pipeline.fit_run(folder, config, study, progress)
     return [], {"fitted": folder}
@@ -356,7 +164,10 @@ def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outco
     assert reference.mass is not None
     low, middle = np.quantile(reference.mass, [0, 0.5])
     mass = f"of the listed options: median {middle:.3g}, lowest {low:.3g}"
-    return [], {"reference": path, "answers": config.cache, "option mass": mass}
+    written: dict[str, Path | str] = {"reference": path, "answers": config.cache}
+    if reference.spent is not None:
+        written["asked"] = str(reference.spent)
+    return [], {**written, "option mass": mass}
 
 
 def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
@@ -372,7 +183,9 @@ def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
             target = pipeline.sample_run(folder, agents, seed, arguments.out, progress)
         return [], {"population": target}
     if arguments.command == "twin":
-        pipeline.twin_run(
+        from crowdllm_jax.twin_run import twin_run
+
+        twin_run(
             folder,
             arguments.answers,
             arguments.out,

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import structs
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from crowdllm_jax import datasets
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.ingest import StudySpec, read_study
+from crowdllm_jax.ingest import read_study
 from crowdllm_jax.model.crowd import ModelConfig
 from crowdllm_jax.model.cvae import CvaeConfig
 from crowdllm_jax.model.persistent import PersistentConfig
@@ -20,6 +21,7 @@ from crowdllm_jax.reference import ReferenceConfig
 from crowdllm_jax.reference.marginal import MarginalReference
 from crowdllm_jax.split import SplitConfig
 from crowdllm_jax.study import Study
+from crowdllm_jax.study_file import StudySpec
 from crowdllm_jax.train import TrainConfig
 
 MAX_BYTES = 1_000_000
@@ -168,6 +170,11 @@ def _override(tree: dict[str, Any], text: str) -> None:
         raise CrowdError(f"--set {text}: write it as key.key=value")
     *path, last = key.split(".")
     node = tree
+    if path and path[0] not in tree:
+        # A section that the file leaves out is the default's, which may be one kind of several.
+        default = next((f.default for f in structs.fields(Config) if f.name == path[0]), None)
+        if isinstance(default, msgspec.Struct) and default.__struct_config__.tag:
+            tree[path[0]] = {"kind": default.__struct_config__.tag}
     for name in path:
         node = node.setdefault(name, {})
         if not isinstance(node, dict):

@@ -4,6 +4,7 @@ The tables come in one piece (long: a row per response, with profile and text co
 in three (tasks, participants, responses). The user's files are only read.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,82 +13,17 @@ import numpy as np
 
 from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.scales import Scale
 from crowdllm_jax.study import Attribute, AttributeKind, Participants, Study, Tasks
+from crowdllm_jax.study_file import (
+    AttributeSpec,
+    EmbeddingSpec,
+    OrdinalAttribute,
+    StudySpec,
+    TasksSpec,
+)
 from crowdllm_jax.tables import Column, read_table, read_vectors, rows
 
 MISSING = "(missing)"
-
-
-class OrdinalAttribute(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="kind",
-    tag="ordinal",
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
-    """An attribute whose levels have an order, given here from first to last."""
-
-    levels: tuple[str | int | float, ...]
-
-
-AttributeSpec = AttributeKind | OrdinalAttribute
-
-
-class EmbeddingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A Parquet table with one vector (a list column) per task."""
-
-    path: str
-    task: str = "task"
-    column: str = "embedding"
-
-
-class ResponsesSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The responses table, and which of its columns holds what."""
-
-    path: str
-    participant: str = "participant"
-    task: str = "task"
-    response: str = "response"
-
-
-class TasksSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Task columns; read from the responses table unless `path` names a table of tasks."""
-
-    path: str | None = None
-    task: str | None = None
-    text: str | None = None
-    scale: str | None = None
-    attributes: dict[str, AttributeSpec] = {}
-    embedding: EmbeddingSpec | None = None
-
-
-class ParticipantsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Profile columns; read from the responses table unless `path` names a table of people."""
-
-    path: str | None = None
-    participant: str | None = None
-    profile: dict[str, AttributeSpec] = {}
-    weight: str | None = None
-
-
-class StudySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A study file: where the tables are and what their columns mean.
-
-    Attributes:
-      folder: paths below are relative to it; itself relative to where the command runs.
-      missing: texts that mean "no answer" besides an empty cell.
-    """
-
-    responses: ResponsesSpec
-    scales: dict[str, Scale]
-    name: str = "study"
-    folder: str = "."
-    tasks: TasksSpec = TasksSpec()
-    participants: ParticipantsSpec = ParticipantsSpec()
-    missing: tuple[str, ...] = ()
-    delimiter: str = ","
 
 
 @dataclass(frozen=True)
@@ -306,12 +242,6 @@ def _attribute(
         levels = tuple(str(level) for level in spec.levels)
         if len(set(levels)) < len(levels):
             raise CrowdError(f"{column.where}: its levels in the study file repeat one")
-        for i, text in enumerate(column.distinct):
-            if text not in levels:
-                raise CrowdError(
-                    f"{column.where}: '{text}' ({column.rows_of(i)}) is not among its "
-                    f"levels: {', '.join(levels)}"
-                )
         kind: AttributeKind = "ordinal"
     else:
         levels = tuple(sorted(column.distinct, key=_natural))
@@ -321,11 +251,25 @@ def _attribute(
             f"{column.where}: {len(levels):,} different levels; a {kind} attribute "
             f"has at most 1,000 (is '{name}' numeric, or an id?)"
         )
-    place = np.array([levels.index(text) for text in column.distinct] + [len(levels)], np.int32)
-    cells = place[code]
+    place = _places(column, levels, "'{}' ({}) is not among its levels")
+    cells = np.append(place, np.int32(len(levels)))[code]
     if np.any(code < 0):
         levels = (*levels, MISSING)
     return Attribute(name, kind, levels, cells)
+
+
+def _places(column: Column, names: Sequence[str], fault: str) -> np.ndarray:
+    """(distinct,) where each text of a column stands among `names`; refuse one that does not.
+
+    Args:
+      fault: what is wrong with a text and the rows it is in.
+    """
+    index = {name: place for place, name in enumerate(names)}
+    for i, text in enumerate(column.distinct):
+        if text not in index:
+            told = fault.format(text, column.rows_of(i))
+            raise CrowdError(f"{column.where}: {told}: {', '.join(names)}")
+    return np.array([index[text] for text in column.distinct], np.int32)
 
 
 def _tasks(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Tasks:
@@ -345,13 +289,7 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Ta
         code = _per_entity(column, entities, "task")
         if np.any(code < 0):
             raise CrowdError(f"{column.where}: task '{ids[int(np.argmax(code < 0))]}' has no scale")
-        for i, name in enumerate(column.distinct):
-            if name not in names:
-                raise CrowdError(
-                    f"{column.where}: scale '{name}' ({column.rows_of(i)}) is not "
-                    f"under study.scales: {', '.join(names)}"
-                )
-        scale = np.array([names.index(name) for name in column.distinct], np.int32)[code]
+        scale = _places(column, names, "scale '{}' ({}) is not under study.scales")[code]
     elif len(names) > 1:
         raise CrowdError(
             "study.tasks.scale: there are several scales, so name the column that "

@@ -12,7 +12,6 @@ fixed ranges of agents, so a resumed run keeps the parts that are there and draw
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +23,9 @@ import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd, arrays_of, numbers_of
+from crowdllm_jax.model.crowd import Crowd, arrays_of
 from crowdllm_jax.population import BLOCK, Agents, check_numbers, sample_blocks
-from crowdllm_jax.twins import Twins
+from crowdllm_jax.whole import make_folder, sync_folder, write_whole
 
 SCHEMA = 1
 PART_ROWS = 4_000_000
@@ -89,7 +88,7 @@ def write_population(
                 }
                 _write_part(crowd, folder, names, blocks, meta)
             for name in names:
-                files[name] = _entry(folder / name)
+                files[name] = file_entry(folder / name)
             if on_agents is not None:
                 on_agents(start + count, agents)
         manifest = {
@@ -101,7 +100,7 @@ def write_population(
                 "task_id": "the task's id",
                 "decision": "the answer as a number of the task's scale",
             },
-            "scales": {name: _scale_entry(scale) for name, scale in crowd.scales.items()},
+            "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
             "tasks": dict(
                 zip(crowd.task_ids, [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)
             ),
@@ -109,147 +108,6 @@ def write_population(
             "files": files,
         }
         write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
-
-
-def write_twins(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:
-    """Write twins into a new folder, which appears whole or not at all.
-
-    twins.parquet    participant, draw, task_id, decision: one row per answer of a twin
-    expected.parquet participant, task_id, mean, low, high: of the twins' answers, on the scale's
-                     own numbers (a ranking counts its best k, the next k - 1, ..., unranked 0);
-                     between low and high lie 90% of the answers. Empty on nominal scales.
-    beliefs.parquet  participant, dimension, mean, sd, effective: see `twins.Twins`
-    manifest.json    what the columns mean, and `facts`
-
-    Raises:
-      CrowdError: the folder holds something, or the disk does not take it.
-    """
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise CrowdError(f"{folder}: is there already; nothing was written. Give --out another "
-                             "folder")  # fmt: skip
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        hidden = folder.parent / f".tmp-{folder.absolute().name}"
-        shutil.rmtree(hidden, ignore_errors=True)
-        hidden.mkdir()
-        try:
-            _write_twin_tables(crowd, twins, hidden, facts)
-            hidden.rename(folder)
-            _sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(hidden, ignore_errors=True)
-    except OSError as error:
-        raise CrowdError(f"{folder}: cannot be written: {error.strerror or error}") from error
-
-
-def _write_twin_tables(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:
-    meta = {"crowdllm.synthetic": "true", "crowdllm.crowd": crowd_fingerprint(crowd)}
-    people, draws, t = twins.answers.shape
-    names = pa.array(twins.ids, pa.string())
-    text = pa.dictionary(pa.int32(), pa.string())
-
-    def coded(place: np.ndarray, names: pa.Array) -> pa.DictionaryArray:
-        return pa.DictionaryArray.from_arrays(place.astype(np.int32), names)
-
-    schema = pa.schema(
-        [("participant", text), ("draw", pa.int32()), ("task_id", text),
-         ("decision", pa.from_numpy_dtype(_decision_dtype(crowd)))], meta,
-    )  # fmt: skip
-    options = {"compression": "zstd", "write_page_checksum": True}
-    tasks = pa.array(crowd.task_ids, pa.string())
-    mean, low, high = (np.full((people, t), np.nan) for _ in range(3))
-    ordered = np.array([not isinstance(scale, scales.Nominal) for scale in crowd.task_scales])
-    with pq.ParquetWriter(folder / "twins.parquet", schema, **options) as writer:
-        for person, answers in enumerate(twins.answers):
-            writer.write_table(pa.table(
-                [coded(np.full(draws * t, person), names),
-                 np.repeat(np.arange(draws, dtype=np.int32), t),
-                 coded(np.tile(np.arange(t), draws), tasks),
-                 _written(crowd, answers).ravel()], schema=schema,
-            ))  # fmt: skip
-            numbers = numbers_of(crowd, answers)[:, ordered].astype(np.float64)
-            mean[person, ordered] = numbers.mean(0)
-            low[person, ordered], high[person, ordered] = np.quantile(numbers, (0.05, 0.95), axis=0)
-    expected = pa.table(
-        {"participant": coded(np.repeat(np.arange(people), t), names),
-         "task_id": coded(np.tile(np.arange(t), people), tasks)}
-        | {name: pa.array(column.ravel(), from_pandas=True)
-           for name, column in (("mean", mean), ("low", low), ("high", high))},
-    )  # fmt: skip
-    latent = twins.belief.shape[1] - 1
-    dimensions = pa.array([*(f"belief_{i + 1}" for i in range(latent)), "log_scale"])
-    beliefs = pa.table(
-        {"participant": coded(np.repeat(np.arange(people), latent + 1), names),
-         "dimension": coded(np.tile(np.arange(latent + 1), people), dimensions),
-         "mean": twins.belief.astype(np.float64).ravel(),
-         "sd": twins.belief_sd.astype(np.float64).ravel(),
-         "effective": np.repeat(twins.effective.astype(np.float64), latent + 1)},
-    )  # fmt: skip
-    pq.write_table(expected.replace_schema_metadata(meta), folder / "expected.parquet", **options)
-    pq.write_table(beliefs.replace_schema_metadata(meta), folder / "beliefs.parquet", **options)
-    files = {path.name: _entry(path) for path in sorted(folder.iterdir())}
-    manifest = {
-        "schema": SCHEMA,
-        "synthetic": True,
-        "version": __version__,
-        "crowd": crowd_fingerprint(crowd),
-        "participants": people,
-        "draws": draws,
-        **facts,
-        "columns": {
-            "decision": "a twin's answer as a number of the task's scale",
-            "mean, low, high": "of the twins' answers; 90% of them lie between low and high",
-            "dimension": "of the belief; log_scale is the logarithm of the personal scale",
-            "effective": "effective number of weighted beliefs; below about 50 they are rough",
-        },
-        "scales": {name: _scale_entry(scale) for name, scale in crowd.scales.items()},
-        "files": files,
-    }
-    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
-    for name in files:
-        with (folder / name).open("rb+") as file:
-            os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file so that it appears whole or not at all."""
-    temporary = path.with_name(f".tmp-{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise CrowdError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def make_folder(folder: Path, what: str, mark: str, own: tuple[str, ...] = ()) -> None:
-    """Make a folder for a run or a population, or make sure that it is one.
-
-    Args:
-      mark: the file by which the folder is known; it is written first, but for the files in `own`.
-    Raises:
-      CrowdError: something else lies there, or the folder cannot be made.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise CrowdError(f"{folder}: is a file; give --out another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # A run killed at its very beginning leaves a file that is not yet whole.
-        begun = {mark, f".tmp-{mark}", *own}
-        foreign = not (folder / mark).exists() and any(
-            p.name not in begun for p in folder.iterdir()
-        )
-    except OSError as error:
-        raise CrowdError(f"{folder}: cannot be used: {error.strerror}") from error
-    if foreign:
-        raise CrowdError(
-            f"{folder}: is not empty and holds no {what}; nothing was written. Give --out another "
-            "folder"
-        )
 
 
 def _adopt(folder: Path, plan: dict[str, object]) -> None:
@@ -292,7 +150,7 @@ def _write_part(
     blocks: Iterator[Agents],
     meta: dict[str, str],
 ) -> None:
-    decision = pa.from_numpy_dtype(_decision_dtype(crowd))
+    decision = pa.from_numpy_dtype(decision_dtype(crowd))
     schema = pa.schema(
         [
             ("agent_id", pa.int64()),
@@ -334,14 +192,14 @@ def _write_part(
         with path.open("rb+") as file:
             os.fsync(file.fileno())
         path.rename(folder / name)
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def _rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
     """A block as long tables of about GROUP_ROWS rows."""
     n, t = block.answers.shape
     per_group = max(1, GROUP_ROWS // t)
-    written = _written(crowd, block.answers)
+    written = as_written(crowd, block.answers)
     task_names = pa.array(crowd.task_ids)
     task = np.tile(np.arange(t, dtype=np.int32), min(per_group, n))
     for first in range(0, n, per_group):
@@ -356,7 +214,7 @@ def _rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
         )
 
 
-def _decision_dtype(crowd: Crowd) -> np.dtype:
+def decision_dtype(crowd: Crowd) -> np.dtype:
     """The smallest type that holds every number the scales write."""
     numbers = [scales.codes(scale) for scale in crowd.scales.values()]
     whole = all(n is not None and np.all(n == np.round(n)) for n in numbers)
@@ -371,9 +229,9 @@ def _decision_dtype(crowd: Crowd) -> np.dtype:
     return np.dtype(next(fits, np.float32))
 
 
-def _written(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
+def as_written(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
     """(N, T) the numbers that are written for levels (and continuous values)."""
-    out = np.empty(answers.shape, _decision_dtype(crowd))
+    out = np.empty(answers.shape, decision_dtype(crowd))
     for index, scale in enumerate(crowd.scales.values()):
         tasks = np.flatnonzero(crowd.task_scale == index)
         numbers = scales.codes(scale)
@@ -386,7 +244,8 @@ def _attribute_type(kind: str) -> pa.DataType:
     return pa.float64() if kind == "numeric" else pa.string()
 
 
-def _scale_entry(scale: scales.Scale) -> dict[str, object]:
+def scale_entry(scale: scales.Scale) -> dict[str, object]:
+    """What a manifest says of a scale: its kind, and the number written for each level."""
     numbers = scales.codes(scale)
     entry: dict[str, object] = {"kind": scales.kind(scale), "meaning": scales.describe(scale)}
     if numbers is not None:
@@ -394,18 +253,11 @@ def _scale_entry(scale: scales.Scale) -> dict[str, object]:
     return entry
 
 
-def _entry(path: Path) -> dict[str, object]:
+def file_entry(path: Path) -> dict[str, object]:
+    """What a manifest says of a Parquet file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"sha256": digest, "rows": pq.read_metadata(path).num_rows}
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ what the folder holds. Every step leaves finished work alone, so an interrupted 
 it stopped:
 
     config.yaml       the whole configuration, defaults included
-    run.json          the data's fingerprint and the versions it was run with
+    run.json          the data's fingerprint, the versions it was run with, and what a server took
     seed-0/           one folder per repetition: for each fitted model its training checkpoint,
                       losses and fitted crowd
     population/       Parquet parts and a manifest
@@ -29,23 +29,16 @@ from crowdllm_jax import __version__, report
 from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import SCORED_AGENTS, Progress, fit_model, prepare, score_all, silent
-from crowdllm_jax.ingest import (
-    AttributeSpec,
-    OrdinalAttribute,
-    ParticipantsSpec,
-    ResponsesSpec,
-    StudySpec,
-    read_answers,
-)
 from crowdllm_jax.metrics import Score, held_out
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, load_crowd, numbers_of, save_crowd
 from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.output import make_folder, write_population, write_twins, write_whole
+from crowdllm_jax.output import write_population
 from crowdllm_jax.population import sample
+from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.scales import Nominal
-from crowdllm_jax.study import Study, Tasks, fingerprint
+from crowdllm_jax.study import Study, fingerprint
 from crowdllm_jax.train import Losses
-from crowdllm_jax.twins import Twins, make_twins
+from crowdllm_jax.whole import make_folder, write_whole
 
 
 def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Score]:
@@ -69,17 +62,22 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
 def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Study]:
     """Begin or continue a run; what does not fit together is told before the folder is made."""
     study = load_study(config)
-    prepare(study, config, 0, progress)
-    with open_run(folder, config, study):
+    spent = prepare(study, config, 0, progress).reference.spent
+    with open_run(folder, config, study, spent):
         yield study
 
 
 @contextmanager
 def open_run(
-    folder: Path, config: Config | None = None, study: Study | None = None
+    folder: Path,
+    config: Config | None = None,
+    study: Study | None = None,
+    spent: Spent | None = None,
 ) -> Iterator[Config]:
     """Lock a run folder; start it with a configuration, or make sure it is that one's.
 
+    Args:
+      spent: what the run's reference took, to be noted when the run starts.
     Raises:
       CrowdError: the folder is in use, is no run folder, or belongs to another configuration or
         other data.
@@ -108,7 +106,7 @@ def open_run(
                 " give --out another folder"
             )
         if study is not None:
-            _check_data(folder, study)
+            _check_data(folder, study, spent)
         yield stored
 
 
@@ -121,7 +119,17 @@ def stored_config(folder: Path) -> Config:
     return load_config(folder / "config.yaml")
 
 
-def _check_data(folder: Path, study: Study) -> None:
+def run_facts(folder: Path) -> dict[str, str]:
+    """What a run was made from: versions, the data's fingerprint and, where a server was asked for
+    the reference, what that took (`reference_spent`)."""
+    path = folder / "run.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CrowdError(f"{path}: cannot be read; give --out another folder") from error
+
+
+def _check_data(folder: Path, study: Study, spent: Spent | None) -> None:
     """Note the data a run was made from, or make sure they have not changed."""
     path = folder / "run.json"
     own = fingerprint(study)
@@ -132,13 +140,10 @@ def _check_data(folder: Path, study: Study) -> None:
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
             "study_sha256": own,
+            **({"reference_spent": str(spent)} if spent is not None else {}),
         }
         write_whole(path, json.dumps(facts, indent=1).encode())
-    try:
-        noted = msgspec.json.decode(path.read_bytes(), type=dict[str, str])["study_sha256"]
-    except (OSError, msgspec.MsgspecError, KeyError) as error:
-        raise CrowdError(f"{path}: cannot be read; give --out another folder") from error
-    if noted != own:
+    if run_facts(folder).get("study_sha256") != own:
         raise CrowdError(
             f"{folder}: was made from other data (the study has changed since); give "
             "--out another folder"
@@ -175,12 +180,12 @@ def fit_run(folder: Path, config: Config, study: Study, progress: Progress = sil
     """Fit every model of every seed that the folder does not hold yet."""
     for seed in range(config.seeds):
         models = models_of(config, study)
-        missing = [name for name in models if not _crowd_folder(folder, seed, name).exists()]
+        missing = [name for name in models if not crowd_folder(folder, seed, name).exists()]
         if not missing:
             continue
         ready = prepare(study, config, seed)
         for name in missing:
-            target = _crowd_folder(folder, seed, name)
+            target = crowd_folder(folder, seed, name)
             label = f"{name} (seed {seed})" if config.seeds > 1 else name
             crowd, losses = fit_model(
                 ready, models[name], config.train, seed, target.parent, progress, label
@@ -192,84 +197,32 @@ def fit_run(folder: Path, config: Config, study: Study, progress: Progress = sil
             unfinished.rename(target)
 
 
+def fitted_crowd(folder: Path) -> Crowd:
+    """The first seed's crowd of the configured model.
+
+    Raises:
+      CrowdError: the folder is no run folder, or nothing is fitted in it yet.
+    """
+    source = crowd_folder(folder, 0, main_model(stored_config(folder)))
+    if not source.exists():
+        raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
+    return load_crowd(source)
+
+
 def sample_run(
     folder: Path, agents: int, seed: int, out: Path | None, progress: Progress = silent
 ) -> Path:
     """Write a population of the first seed's crowd; returns its folder."""
-    source = _crowd_folder(folder, 0, main_model(stored_config(folder)))
-    if not source.exists():
-        raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
+    crowd = fitted_crowd(folder)
     target = out or folder / "population"
     write_population(
-        load_crowd(source),
+        crowd,
         target,
         agents,
         seed,
         lambda done, total: progress("sample", done, total),
     )
     return target
-
-
-def twin_run(
-    folder: Path,
-    answers: Path,
-    out: Path,
-    *,
-    data: str | None = None,
-    draws: int = 200,
-    seed: int = 0,
-) -> Twins:
-    """Write twins of people, known by some of their answers, by the first seed's crowd.
-
-    Args:
-      answers: a long table with the columns of the run's responses, profile columns among them.
-      data: a folder that holds the run's own table of participants, from which profiles are then
-        taken; None takes them from `answers`.
-    Raises:
-      CrowdError: the crowd has no twins, the answers do not suit it, or `out` holds something.
-    """
-    config = stored_config(folder)
-    source = _crowd_folder(folder, 0, main_model(config))
-    if not source.exists():
-        raise CrowdError(f"{folder}: nothing is fitted yet; run `crowdllm fit` first")
-    crowd = load_crowd(source)
-    # Asked before anything is read or drawn.
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CrowdError(f"{out}: is there already; nothing was written. Give --out another folder")
-    people = _answers_to(crowd, config.study, answers, data)
-    twins = make_twins(crowd, people, draws=draws, seed=seed)
-    write_twins(crowd, twins, out, {"seed": seed, "answers": len(people.answer)})
-    return twins
-
-
-def _answers_to(crowd: Crowd, study: StudySpec | str, path: Path, data: str | None) -> Study:
-    """Read people's answers to a crowd's tasks, in the columns of the study it was fitted on."""
-    if isinstance(study, str):
-        # A study that comes with a package has no columns; these are the defaults.
-        profile: dict[str, AttributeSpec] = {
-            c.name: OrdinalAttribute(levels=c.levels) if c.kind == "ordinal" else c.kind
-            for c in crowd.codings
-        }
-        study = StudySpec(
-            responses=ResponsesSpec(path=""),
-            scales=crowd.scales,
-            participants=ParticipantsSpec(profile=profile),
-        )
-    people = msgspec.structs.replace(study.participants, weight=None)
-    if data is None:
-        people = msgspec.structs.replace(people, path=None, participant=None)
-    elif people.path is None:
-        raise CrowdError("--data: the run's study has no table of participants; profiles are read "
-                         "from the answers")  # fmt: skip
-    spec = msgspec.structs.replace(
-        study,
-        name=str(path),
-        folder=data or ".",
-        responses=msgspec.structs.replace(study.responses, path=str(path.absolute())),
-        participants=people,
-    )
-    tasks = Tasks(crowd.task_ids, crowd.task_ids, crowd.task_scale, (), None)
-    return read_answers(spec, tasks)
 
 
 def evaluate_run(
@@ -282,7 +235,7 @@ def evaluate_run(
         if path.exists():
             scores += _read_scores(path)
             continue
-        crowds = {n: load_crowd(_crowd_folder(folder, seed, n)) for n in models_of(config, study)}
+        crowds = {n: load_crowd(crowd_folder(folder, seed, n)) for n in models_of(config, study)}
         own, _ = score_all(prepare(study, config, seed), config, crowds, seed, progress)
         write_whole(path, msgspec.json.encode(own))
         scores += own
@@ -297,7 +250,7 @@ def report_run(folder: Path, config: Config, study: Study) -> Path:
         raise CrowdError(f"{folder}: has no scores yet; run `crowdllm evaluate` first")
     scores = _read_scores(path)
     ready = prepare(study, config, 0)
-    crowd = load_crowd(_crowd_folder(folder, 0, main_model(config)))
+    crowd = load_crowd(crowd_folder(folder, 0, main_model(config)))
     humans = held_out(study, ready.split)
     agents = min(config.population.agents, SCORED_AGENTS)
     answers = numbers_of(crowd, sample(crowd, agents, config.population.seed).answers)
@@ -307,8 +260,9 @@ def report_run(folder: Path, config: Config, study: Study) -> Path:
         )
         for name in models_of(config, study)
     }
-    facts = json.loads((folder / "run.json").read_text())
-    page = report.render(study, config, scores, humans, answers[:, humans.tasks], losses, facts)
+    page = report.render(
+        study, config, scores, humans, answers[:, humans.tasks], losses, run_facts(folder)
+    )
     write_whole(folder / "report.html", page.encode())
     return folder / "report.html"
 
@@ -320,5 +274,6 @@ def _read_scores(path: Path) -> list[Score]:
         raise CrowdError(f"{path}: cannot be read ({error}); delete it to score anew") from error
 
 
-def _crowd_folder(folder: Path, seed: int, model: str) -> Path:
+def crowd_folder(folder: Path, seed: int, model: str) -> Path:
+    """Where a run keeps a fitted crowd."""
     return folder / f"seed-{seed}" / model / "crowd"

@@ -15,94 +15,49 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 
 
-class Ordinal(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="kind",
-    tag="ordinal",
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
+class _Scale(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True):
+    """What the kinds have in common as entries of a study file."""
+
+
+class Ordinal(_Scale, frozen=True, kw_only=True, tag="ordinal"):
     """K ordered levels. Numbers keep their own value; words count 1, 2, ... K."""
 
     levels: tuple[int | float | str, ...]
     labels: tuple[str, ...] = ()
 
 
-class Nominal(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="kind",
-    tag="nominal",
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
+class Nominal(_Scale, frozen=True, kw_only=True, tag="nominal"):
     """K levels without an order."""
 
     levels: tuple[int | float | str, ...]
     labels: tuple[str, ...] = ()
 
 
-class Binary(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="kind",
-    tag="binary",
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
+class Binary(_Scale, frozen=True, kw_only=True, tag="binary"):
     """Two levels; the first counts 0, the second 1."""
 
     levels: tuple[int | float | str, ...] = (0, 1)
     labels: tuple[str, ...] = ()
 
 
-class Continuous(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="kind",
-    tag="continuous",
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
+class Continuous(_Scale, frozen=True, kw_only=True, tag="continuous"):
     """Any number from low to high."""
 
     low: float
     high: float
 
 
-class Approval(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="kind",
-    tag="approval",
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
+class Approval(_Scale, frozen=True, kw_only=True, tag="approval"):
     """A ballot: each project is approved (1) or not (0), as many as one likes."""
 
 
-class KApproval(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="kind",
-    tag="k_approval",
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
+class KApproval(_Scale, frozen=True, kw_only=True, tag="k_approval"):
     """A ballot: exactly k projects are approved (1), the others not (0)."""
 
     k: int
 
 
-class Ranking(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="kind",
-    tag="ranking",
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
+class Ranking(_Scale, frozen=True, kw_only=True, tag="ranking"):
     """A ballot: the k best projects are ranked 1 (best) to k; the others are 0 or left out.
 
     A level counts Borda points, so the best of k has level k and an unranked project level 0.
@@ -111,14 +66,7 @@ class Ranking(
     k: int
 
 
-class Points(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="kind",
-    tag="points",
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
+class Points(_Scale, frozen=True, kw_only=True, tag="points"):
     """A ballot: a budget of whole points, all of it shared among the projects."""
 
     budget: int

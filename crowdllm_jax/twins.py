@@ -3,9 +3,14 @@
 The posterior of a person's belief given their answers is represented exactly up to Monte Carlo: a
 large set of beliefs from the population, weighted by how likely each makes the answers. A twin is
 an agent whose belief is drawn from it.
+
+A person's twins depend on the crowd, the seed, the person's id, profile and answers, and on nothing
+else: each person is computed alone, in tiles of one shape, and has random draws keyed by their id.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +22,18 @@ from crowdllm_jax.encode import recode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.design import Design, gather_answers, profile_matrix
-from crowdllm_jax.model.draw import draw_answers, ready_to_draw
-from crowdllm_jax.model.heads import Answers, Standing, log_likelihood
+from crowdllm_jax.model.draw import Ready, draw_answers, ready_to_draw
+from crowdllm_jax.model.heads import Answers, Layout, Standing, log_likelihood
 from crowdllm_jax.model.marginal import sobol
-from crowdllm_jax.randomness import seed_halves, split_ids
+from crowdllm_jax.model.persistent import Effects, Items
+from crowdllm_jax.randomness import seed_halves, split_ids, threefry
 from crowdllm_jax.study import Study
 
 NODES = 8192
 """Beliefs that represent a posterior."""
+
+TILE = 8
+"""Answers of a person that are weighed at once; the last tile is filled up."""
 
 MOST_DRAWS = 1_000_000
 
@@ -74,54 +83,126 @@ def make_twins(
     profile = recode(crowd.codings, study.participants.profile)
     study = replace(study, participants=replace(study.participants, profile=profile))
     part = np.ones(len(study.task), bool) if known is None else known
+    # In one order, since the sum of floats depends on it.
+    order = np.lexsort((study.task, study.person))
+    order = order[part[order]]
+    study = replace(
+        study, person=study.person[order], task=study.task[order], answer=study.answer[order]
+    )
     model = nnx.merge(crowd.graph, crowd.params)
     ready = ready_to_draw(crowd.graph, crowd.params, design)
     nodes = ndtri(jnp.asarray(sobol(NODES, model.belief.width)))
     standing = Standing(*model.belief(nodes))
-    weight = np.full((len(study.participants.ids), NODES), 1 / NODES, np.float32)
-    if part.any():
-        people, answers = gather_answers(study, crowd.codings, design, part)
-        for first in range(0, len(people), 32):
-            some = jax.tree.map(lambda a, first=first: a[first : first + 32], answers)
-            weight[people[first : first + 32]] = _posterior(ready, design, some, standing)
-    state = np.concatenate([standing.z, np.log(standing.scale)[:, None]], axis=1)
+    state = jnp.concatenate([standing.z, jnp.log(standing.scale)[:, None]], axis=1)
+    people, answers = gather_answers(study, crowd.codings, design, np.ones(len(order), bool))
+    row_of = {int(person): row for row, person in enumerate(people)}
+    ids = study.participants.ids
+    c = (profile_matrix(crowd.codings, profile, len(ids)) - design.centre).astype(np.float32)
+    drawn, moments = [], []
+    for person, name in enumerate(ids):
+        chance = jnp.zeros(NODES)
+        if person in row_of:
+            chance = _log_chance(design, ready, answers, row_of[person], standing)
+        weight, *found = _posterior(chance, state)
+        moments.append(found)
+        key = _key(name)
+        node = _resample(np.asarray(weight), draws, np.random.default_rng([seed, key]))
+        drawn.append(_draw_one(design, ready, c[person], node, standing, seed, key))
+    mean, sd, effective = (np.stack(part) for part in zip(*moments, strict=True))
+    return Twins(ids, np.stack(drawn), mean, sd, effective)
+
+
+def _key(name: str) -> int:
+    """64 bits that stand for a person's id in every table and every process."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
+
+
+def _log_chance(
+    design: Design, ready: Ready, answers: Answers, row: int, standing: Standing
+) -> jax.Array:
+    """(M,) log probability of one person's answers under each belief, TILE answers at a time."""
+    own: Answers = jax.tree.map(lambda a: a[row : row + 1], answers)
+    count = int(own.present.sum())
+    total = jnp.zeros(len(standing.z))
+    layout = design.layout
+    for first in range(0, max(1, count), TILE):
+        tile = own._replace(
+            task=_tile(own.task, first),
+            level=_tile(own.level, first),
+            value=_tile(own.value, first),
+            present=_tile(own.present, first),
+        )
+        total += _log_chance_of_tile(
+            layout, tuple(design.tasks.scale.tolist()), ready.items, ready.effects,
+            ready.log_residual, ready.log_concentration, tile, standing,
+        )  # fmt: skip
+        # Ballots count once, with the first tile.
+        layout, own = replace(layout, ballots=()), own._replace(ballots=())
+    return total
+
+
+def _tile(column: np.ndarray, first: int) -> np.ndarray:
+    """(1, TILE) entries of a (1, J) column from `first` on, filled up with zeros."""
+    part = column[:, first : first + TILE]
+    return np.pad(part, ((0, 0), (0, TILE - part.shape[1])))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_chance_of_tile(
+    layout: Layout,
+    task_scale: tuple[int, ...],
+    made: Items,
+    effects: Effects,
+    log_residual: jax.Array,
+    log_concentration: jax.Array,
+    answers: Answers,
+    standing: Standing,
+) -> jax.Array:
+    return log_likelihood(
+        made, effects, log_residual, log_concentration, layout, np.array(task_scale), answers,
+        standing,
+    )[0]  # fmt: skip
+
+
+@jax.jit
+def _posterior(
+    log_chance: jax.Array, state: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """(M,) weights of the beliefs; mean and deviation (L + 1,) of their states (M, L + 1) under
+    these; the weights' effective number."""
+    weight = jax.nn.softmax(log_chance)
     mean = weight @ state
-    spread = np.sqrt(np.maximum(weight @ state**2 - mean**2, 0))
-    c = profile_matrix(crowd.codings, profile, len(study.participants.ids)) - design.centre
-    drawn = np.stack([
-        _draw_one(design, ready, c[h].astype(np.float32), weight[h], standing, draws, seed, h)
-        for h in range(len(c))
-    ])  # fmt: skip
-    return Twins(study.participants.ids, drawn, mean, spread, 1 / (weight**2).sum(1))
+    sd = jnp.sqrt(weight @ (state - mean) ** 2)
+    return weight, mean, sd, 1 / (weight**2).sum()
 
 
-def _posterior(ready, design: Design, answers: Answers, standing: Standing) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """(B, M) posterior weight of each belief."""
-    found = log_likelihood(
-        ready.items, ready.effects, ready.log_residual, ready.log_concentration, design.layout,
-        np.asarray(design.tasks.scale), answers, standing,
-    )  # fmt: skip
-    return np.asarray(jax.nn.softmax(found, axis=1))
-
-
-def _draw_one(  # type: ignore[no-untyped-def]
-    design: Design, ready, profile: np.ndarray, weight: np.ndarray, standing: Standing,
-    draws: int, seed: int, person: int,
-) -> np.ndarray:  # fmt: skip
-    """(draws, T) answers of one person's twins."""
-    random = np.random.default_rng([seed, person])
-    # Systematic resampling: beliefs appear as often as their weight says, to within one.
+def _resample(weight: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
+    """(draws,) beliefs, each as often as its weight says, to within one (systematic resampling)."""
     at = (np.arange(draws) + random.random()) / draws
-    node = np.minimum(np.searchsorted(np.cumsum(weight, dtype=np.float64), at), NODES - 1)
-    ids = np.int64(person) * draws + np.arange(draws)
+    return np.minimum(np.searchsorted(np.cumsum(weight, dtype=np.float64), at), NODES - 1)
+
+
+_own_seed = jax.jit(threefry)
+
+
+def _draw_one(
+    design: Design, ready: Ready, profile: np.ndarray, node: np.ndarray, standing: Standing,
+    seed: int, key: int,
+) -> np.ndarray:  # fmt: skip
+    """(draws, T) answers of one person's twins, who are numbered from 0 under a seed of their own.
+
+    Args:
+      profile: (C,) centred. node: (draws,) the beliefs.
+    """
+    own_seed = _own_seed(seed_halves(seed), seed_halves(key))
     return np.asarray(
         draw_answers(
             design.layout,
             ready,
-            np.repeat(profile[None], draws, 0),
-            standing.z[node],
-            standing.scale[node],
-            seed_halves(seed),
-            split_ids(ids),
+            np.repeat(profile[None], len(node), 0),
+            np.asarray(standing.z)[node],
+            np.asarray(standing.scale)[node],
+            own_seed,
+            split_ids(np.arange(len(node))),
         )
     )

@@ -121,8 +121,7 @@ def test_every_baseline_keeps_the_rules_of_every_scale(by):
                 continue
             if scales.size(scale):
                 assert set(np.unique(own)) <= set(levels), where
-            # A crowd that answers as frequently as in training need not have seen a whole ballot.
-            if isinstance(scale, Joint) and by == "people":
+            if isinstance(scale, Joint):
                 assert not scales.ballot_fault(scale, own.astype(int)).any(), where
 
 
@@ -137,6 +136,16 @@ def test_marginal_ballots_are_real_ones_in_any_order():
     # five standard errors.
     error = crowds["marginal"].std(0) / np.sqrt(N)
     assert (np.abs(crowds["marginal"].mean(0) - 2.5) < 5 * error).all()
+
+
+def test_marginal_ballots_keep_what_training_shows_of_them():
+    """With a task held out, the known points stay together and it gets what they leave."""
+    study = make_study({"share": Points(budget=10)}, tasks=4, people=40)
+    split = split_study(study, SplitConfig(by="tasks", test=0.25), seed=0)
+    crowds = baseline_crowds(study, split, reference_of(study, probs=False), N, seed=0)
+    # One task of four is hidden, so the rule says what it got.
+    real = {tuple(sorted(ballot)) for ballot in study.answer.reshape(-1, 4)}
+    assert {tuple(sorted(ballot)) for ballot in crowds["marginal"]} == real
 
 
 def test_a_scale_that_nobody_answered_in_training_is_guessed_evenly():

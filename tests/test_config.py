@@ -6,6 +6,8 @@ from synthetic import write_config, write_study
 
 from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.cvae import CvaeConfig
+from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.study import fingerprint
 
 
@@ -55,6 +57,18 @@ def test_overrides_make_what_is_absent(tmp_path):
                   "reference.folds=2", "split.test=0.5", "split.test=0.4")  # fmt: skip
     assert (config.split.by, config.seeds, config.split.test) == ("people", 3, 0.4)
     assert config.reference.folds == 2
+
+
+def test_overrides_of_an_absent_section_change_the_default_kind(tmp_path):
+    config = load(tmp_path, "study: anes96", "model.latent=3")
+    assert config == msgspec.structs.replace(
+        Config(study="anes96"), model=PersistentConfig(latent=3)
+    )
+    # In either order a kind can still be chosen.
+    for texts in (("model.kind=cvae", "model.latent=3"), ("model.latent=3", "model.kind=cvae")):
+        assert load(tmp_path, "study: anes96", *texts).model == CvaeConfig(latent=3)
+    with pytest.raises(CrowdError, match=r"reference\.path: there is no such key"):
+        load(tmp_path, "study: anes96", "reference.path=a.csv")
 
 
 def test_a_dumped_configuration_reads_back(tmp_path, config_file):

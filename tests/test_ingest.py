@@ -9,17 +9,17 @@ from synthetic import EVERY_SCALE, make_study, rows_of, write_study, write_table
 
 from crowdllm_jax import scales
 from crowdllm_jax.config import load_study
-from crowdllm_jax.ingest import (
+from crowdllm_jax.ingest import read_study
+from crowdllm_jax.scales import Continuous, Ordinal
+from crowdllm_jax.study import Study, fingerprint
+from crowdllm_jax.study_file import (
     EmbeddingSpec,
     OrdinalAttribute,
     ParticipantsSpec,
     ResponsesSpec,
     StudySpec,
     TasksSpec,
-    read_study,
 )
-from crowdllm_jax.scales import Continuous, Ordinal
-from crowdllm_jax.study import Study, fingerprint
 
 RATING = {"rating": Ordinal(levels=(1, 2, 3, 4, 5))}
 PROFILE = {"age": "numeric", "city": "categorical"}

@@ -19,8 +19,9 @@ import pytest
 from crowdllm_jax import output, population
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of, save_crowd
-from crowdllm_jax.output import write_population, write_whole
+from crowdllm_jax.output import write_population
 from crowdllm_jax.scales import Ordinal
+from crowdllm_jax.whole import write_whole
 
 SEED = 5
 
@@ -125,7 +126,7 @@ def test_the_manifest_says_what_is_there(tmp_path, rating_crowd: Crowd):
 )
 def test_the_smallest_type_that_holds_every_number(rating_crowd: Crowd, levels, dtype):
     crowd = dataclasses.replace(rating_crowd, scales={"s": Ordinal(levels=levels)})
-    assert output._decision_dtype(crowd) == dtype
+    assert output.decision_dtype(crowd) == dtype
 
 
 @pytest.fixture(scope="module")

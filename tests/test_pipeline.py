@@ -19,11 +19,12 @@ from crowdllm_jax import fitting, pipeline
 from crowdllm_jax.cli import main
 from crowdllm_jax.config import load_config
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.ingest import StudySpec, read_study
+from crowdllm_jax.ingest import read_study
 from crowdllm_jax.metrics import METRICS
 from crowdllm_jax.output import crowd_fingerprint
 from crowdllm_jax.profiles import ProfilesConfig
 from crowdllm_jax.split import SplitConfig
+from crowdllm_jax.study_file import StudySpec
 
 REAL = os.environ.get("CROWDLLM_TEST_DATA")
 """Folder of real ratings for development; they do not come with the package."""

@@ -13,7 +13,7 @@ import pytest
 from known_people import make_known
 from scipy import stats
 from scipy.special import expit
-from synthetic import make_study, rows_of, write_config, write_table
+from synthetic import EVERY_SCALE, make_study, rows_of, write_config, write_table
 
 from crowdllm_jax import fitting, pipeline, twins
 from crowdllm_jax.cli import main
@@ -24,6 +24,8 @@ from crowdllm_jax.model.crowd import save_crowd
 from crowdllm_jax.model.draw import _beliefs, draw_answers
 from crowdllm_jax.model.marginal import sobol
 from crowdllm_jax.randomness import seed_halves, split_ids
+from crowdllm_jax.scales import Nominal
+from crowdllm_jax.twin_run import _answers_to
 from crowdllm_jax.twins import make_twins
 
 PEOPLE = 400
@@ -110,9 +112,57 @@ def test_the_order_of_answers_does_not_matter(known, truth):
     few = few_answers(study, 6)
     one = make_twins(known.crowd, study, few, draws=1)
     two = make_twins(known.crowd, mixed, few[order], draws=1)
-    # Sums of 6 float32 log chances in another order.
-    np.testing.assert_allclose(one.belief, two.belief, atol=1e-4)
-    np.testing.assert_allclose(one.belief_sd, two.belief_sd, atol=1e-4)
+    assert_same(one, two)
+
+
+def assert_same(one, two, some=slice(None)):
+    """Twins of some of `one`'s people are those of `two`, bit by bit."""
+    for name in ("answers", "belief", "belief_sd", "effective"):
+        np.testing.assert_array_equal(getattr(one, name)[some], getattr(two, name), err_msg=name)
+
+
+def only(study, people: np.ndarray):
+    """The study of these people, in this order."""
+    row = np.full(len(study.participants.ids), -1)
+    row[people] = np.arange(len(people))
+    kept = row[study.person] >= 0
+    who = study.participants
+    profile = tuple(dataclasses.replace(a, cells=a.cells[people]) for a in who.profile)
+    who = dataclasses.replace(
+        who, ids=tuple(who.ids[i] for i in people), profile=profile, weight=who.weight[people]
+    )
+    return dataclasses.replace(
+        study,
+        participants=who,
+        person=row[study.person][kept].astype(np.int32),
+        task=study.task[kept],
+        answer=study.answer[kept],
+    )
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_twins_do_not_depend_on_who_else_is_there(share):
+    """Other rows, other company (which makes more or fewer answers the most): the same twins, on
+    every scale where all is answered, and on ratings alone where half is."""
+    every = EVERY_SCALE | {"party": Nominal(levels=("a", "b", "c"))}
+    study = make_study(every, tasks=5, people=7) if share == 1 else make_study(
+        tasks=40, people=7, share=share)  # fmt: skip
+    crowd = make_known(study).crowd
+    all_of_them = make_twins(crowd, study, draws=9, seed=3)
+    for people in (np.array([4, 2, 0, 6, 1, 3, 5]), np.array([5, 1]), np.array([3])):
+        assert_same(all_of_them, make_twins(crowd, only(study, people), draws=9, seed=3), people)
+    # And different people are different: nobody shares another's draws.
+    assert len(np.unique(all_of_them.answers.reshape(7, -1), axis=0)) == 7
+
+
+def test_the_posterior_is_compiled_once(known, truth):
+    """Neither the number of people, nor of answers, nor other weights compile anything anew."""
+    _, study = truth
+    make_twins(known.crowd, only(study, np.arange(3)), draws=4)
+    before = twins._log_chance_of_tile._cache_size(), twins._posterior._cache_size()
+    other = make_known(known.study, latent=1, loud=0.2).crowd
+    make_twins(other, only(study, np.arange(9)), few_answers(only(study, np.arange(9)), 5), draws=4)
+    assert before == (twins._log_chance_of_tile._cache_size(), twins._posterior._cache_size())
 
 
 def test_more_answers_say_more(known, truth, made):
@@ -212,7 +262,7 @@ def as_run(folder, config, crowd):
     """A run folder that is fitted, and not more."""
     folder.mkdir()
     (folder / "config.yaml").write_text(dump_config(load_config(config)))
-    save_crowd(crowd, pipeline._crowd_folder(folder, 0, pipeline.main_model(load_config(config))))
+    save_crowd(crowd, pipeline.crowd_folder(folder, 0, pipeline.main_model(load_config(config))))
     return folder
 
 
@@ -344,7 +394,7 @@ def test_a_failing_disk_leaves_nothing(run, few, tmp_path, monkeypatch, capsys):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("crowdllm_jax.output.pq.write_table", full)
+    monkeypatch.setattr("crowdllm_jax.twin_tables.pq.write_table", full)
     assert twin(run, few, tmp_path / "out") == 2
     assert "No space left on device" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["few.csv"]
@@ -361,13 +411,13 @@ def test_profiles_from_the_runs_own_table(run, tmp_path, capsys):
     config = pipeline.stored_config(run)
     spec = config.study
 
-    crowd = pipeline.load_crowd(pipeline._crowd_folder(run, 0, "persistent"))
+    crowd = pipeline.fitted_crowd(run)
     two_tables = msgspec.structs.replace(
         spec, participants=msgspec.structs.replace(spec.participants, path="people.csv")
     )
     few = {k: columns[k][50:53] for k in ("participant", "task", "response")}
     write_table(tmp_path / "few.csv", few)
-    found = pipeline._answers_to(crowd, two_tables, tmp_path / "few.csv", str(folder))
+    found = _answers_to(crowd, two_tables, tmp_path / "few.csv", str(folder))
     assert found.participants.ids == ("p010",)
     assert found.participants.profile[0].cells == [study.participants.profile[0].cells[10]]
     np.testing.assert_array_equal(found.answer, study.answer[50:53])
@@ -375,7 +425,7 @@ def test_profiles_from_the_runs_own_table(run, tmp_path, capsys):
 
 def test_a_packaged_study_takes_the_default_columns(known, few):
     change(few, '"t03"', '"t11"')
-    found = pipeline._answers_to(known.crowd, "anes96", few, None)
+    found = _answers_to(known.crowd, "anes96", few, None)
     assert found.participants.ids == tuple(f"new-p00{i}" for i in range(4))
     assert found.tasks.ids == known.crowd.task_ids
     assert set(found.task) == {0, 11}

@@ -29,6 +29,7 @@ from crowdllm_jax.reference.cache import Cache, Scored
 from crowdllm_jax.reference.record import Reference, ends, from_levels
 from crowdllm_jax.scales import Continuous, Scale
 from crowdllm_jax.study import Study
+from crowdllm_jax.whole import write_whole
 
 POINTS = 11
 """Numbers offered on a continuous scale."""
@@ -62,19 +63,23 @@ class PromptConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ballot_options: tuple[str, str] = ("No", "Yes")
 
 
-def prompt_of(config: PromptConfig) -> Prompt:
-    """The template; raises CrowdError for a placeholder that is unknown, missing or repeated."""
+def prompt_and_questions(study: Study, config: PromptConfig) -> tuple[Prompt, list[Question]]:
+    """The template, and one question per task in the study's order.
+
+    Raises:
+      CrowdError: a placeholder is unknown, missing or repeated, the study has no texts, or a text
+        or label cannot be asked.
+    """
+    return _prompt(config), _questions(study, config)
+
+
+def _prompt(config: PromptConfig) -> Prompt:
     if config.ballot.count("{project}") != 1:
         raise CrowdError("prompt.ballot: {project} must stand in it exactly once")
     return Prompt(user=config.user, system=config.system, option=config.option, cue=config.cue)
 
 
-def questions_of(study: Study, config: PromptConfig) -> list[Question]:
-    """One question per task, in the study's order.
-
-    Raises:
-      CrowdError: the study has no texts, or a text or label that cannot be asked.
-    """
+def _questions(study: Study, config: PromptConfig) -> list[Question]:
     tasks = study.tasks
     if tasks.text == tasks.ids and not any(" " in name for name in tasks.ids):
         raise CrowdError(
@@ -144,11 +149,17 @@ def existing_cache(path: str) -> Cache | None:
     return open_cache(path) if Path(path).expanduser().exists() else None
 
 
-def shown(texts: Sequence[tuple[str, str, tuple[str, ...]]]) -> str:
-    """Prompts for people to read: (task id, prompt, options) each."""
+def stage_of(model: str, progress: Report) -> Callable[[int, int], None]:
+    """Reports how many questions a model has answered, and of how many."""
+    stage = f"ask {Path(model).name}"
+    return lambda done, total: progress(stage, done, total)
+
+
+def shown(study: Study, questions: Sequence[Question], texts: Sequence[str]) -> str:
+    """The first tasks' prompts for people to read, given as the model sees them."""
     lines = []
-    for name, text, options in texts:
-        lines += [f"--- task {name}", text, f"--- options: {' | '.join(options)}", ""]
+    for name, question, text in zip(study.tasks.ids, questions, texts, strict=False):
+        lines += [f"--- task {name}", text, f"--- options: {' | '.join(question.options)}", ""]
     return "\n".join(lines).rstrip("\n")
 
 
@@ -159,9 +170,6 @@ def write_reference(study: Study, reference: Reference, source: msgspec.Struct, 
     number per level, zeros beyond a task's own) and embedding (a list). The file's metadata hold
     `source`, the configuration it was asked with.
     """
-    # Imported here: a crowd, which `output` writes, is made from references.
-    from crowdllm_jax.output import write_whole
-
     columns: dict[str, pa.Array] = {
         "task": pa.array(study.tasks.ids, pa.string()),
         "mean": pa.array(reference.mean, pa.float64()),

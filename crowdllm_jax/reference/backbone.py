@@ -1,6 +1,5 @@
 """Reference decisions of a language model that runs here, in JAX."""
 
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -12,10 +11,10 @@ from crowdllm_jax.reference.asked import (
     Report,
     existing_cache,
     open_cache,
-    prompt_of,
-    questions_of,
+    prompt_and_questions,
     reference_of,
     shown,
+    stage_of,
 )
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import Study
@@ -59,14 +58,13 @@ def ask_backbone(study: Study, config: BackboneReference, progress: Report) -> R
     """
     from crowdllm_jax.backbone import checkpoint, scoring
 
-    prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)
+    prompt, questions = prompt_and_questions(study, config.prompt)
     model = checkpoint.outline(config.model, revision=config.revision, dtype=config.dtype)
     # Tasks that do not fit are told before a cache is made.
     scoring.keys_of(model, questions, prompt)
     with open_cache(config.cache) as cache:
         scored = scoring.recall(model, questions, prompt, cache)
         if scored is None:
-            stage = f"ask {Path(config.model).name}"
             backbone = checkpoint.load(config.model, revision=config.revision, dtype=config.dtype)
             scored = scoring.score(
                 backbone,
@@ -74,7 +72,7 @@ def ask_backbone(study: Study, config: BackboneReference, progress: Report) -> R
                 prompt,
                 batch=config.batch,
                 cache=cache,
-                progress=lambda done, total: progress(stage, done, total),
+                progress=stage_of(config.model, progress),
             )
     return reference_of(study, "backbone", scored)
 
@@ -84,22 +82,17 @@ def show_backbone(study: Study, config: BackboneReference, count: int) -> str:
     from crowdllm_jax.backbone.checkpoint import load_tokenizer, locate
     from crowdllm_jax.backbone.prompts import encode
 
-    prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)[:count]
+    prompt, questions = prompt_and_questions(study, config.prompt)
     tokenizer = load_tokenizer(locate(config.model, config.revision, weights=False)[0])
-    encoded = encode(tokenizer, prompt, questions)
-    return shown(
-        [
-            (name, e.text, q.options)
-            for name, e, q in zip(study.tasks.ids, encoded, questions, strict=False)
-        ]
-    )
+    encoded = encode(tokenizer, prompt, questions[:count])
+    return shown(study, questions, [e.text for e in encoded])
 
 
 def plan_backbone(study: Study, config: BackboneReference) -> str:
     """How much there is to score."""
     from crowdllm_jax.backbone import checkpoint, scoring
 
-    prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)
+    prompt, questions = prompt_and_questions(study, config.prompt)
     model = checkpoint.outline(config.model, revision=config.revision, dtype=config.dtype)
     encoded, keys = scoring.keys_of(model, questions, prompt)
     lengths = {

@@ -9,6 +9,29 @@ from crowdllm_jax.study import Study
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What it took to ask a server, all tries counted.
+
+    Attributes:
+      calls: how many; none if all answers were kept from before. input_tokens, output_tokens: as
+        the server reports them, guessed on the high side where it does not.
+      cost: USD; None where no prices are configured.
+    """
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+
+    def __str__(self) -> str:
+        cost = "" if self.cost is None else f", {self.cost:,.4f} USD"
+        return (
+            f"{self.calls:,} calls, {self.input_tokens:,} tokens in, {self.output_tokens:,} out"
+            f"{cost}"
+        )
+
+
+@dataclass(frozen=True)
 class Reference:
     """Reference decisions for T tasks.
 
@@ -19,6 +42,7 @@ class Reference:
         where only the mean is known.
       mass: (T,) probability the model gave to the listed options at all; None where unknown.
       embedding: (T, D) float32, what the model made of each task's text; None where there is none.
+      spent: what asking took this time; None where no server is asked.
     """
 
     kind: str
@@ -26,6 +50,7 @@ class Reference:
     probs: np.ndarray | None = None
     mass: np.ndarray | None = None
     embedding: np.ndarray | None = None
+    spent: Spent | None = None
 
 
 def from_levels(

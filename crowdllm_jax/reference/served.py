@@ -1,6 +1,6 @@
 """Reference decisions of a language model behind an OpenAI-compatible server."""
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,14 +12,15 @@ from crowdllm_jax.reference.asked import (
     Report,
     existing_cache,
     open_cache,
-    prompt_of,
-    questions_of,
+    prompt_and_questions,
     reference_of,
     refuse_gaps,
     shown,
+    stage_of,
 )
-from crowdllm_jax.reference.endpoint import Asked, Endpoint, ask, estimate, rendered
-from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.reference.batch import Asked, ask, estimate
+from crowdllm_jax.reference.endpoint import Endpoint, rendered
+from crowdllm_jax.reference.record import Reference, Spent
 from crowdllm_jax.study import Study
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -66,15 +67,16 @@ def ask_endpoint(study: Study, config: EndpointReference, progress: Report) -> R
     Raises:
       CrowdError: the server refuses, the budget is too small, or a task is left without an answer.
     """
-    prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)
-    endpoint, stage = _endpoint(config), f"ask {Path(config.model).name}"
+    prompt, questions = prompt_and_questions(study, config.prompt)
+    # Settings that do not go together are told before a cache is made.
+    endpoint = _endpoint(config)
     with open_cache(config.cache) as cache:
         asked = ask(
             endpoint,
             questions,
             prompt,
             cache=cache,
-            progress=lambda done, total: progress(stage, done, total),
+            progress=stage_of(config.model, progress),
         )
     reason = {p.question: p for p in reversed(asked.problems)}
     first = {text: place for place, text in reversed(list(enumerate(questions)))}
@@ -84,27 +86,23 @@ def ask_endpoint(study: Study, config: EndpointReference, progress: Report) -> R
         found = reason.get(first[questions[place]])
         return f"{found.kind}: {found.detail}" if found else "no reason is known"
 
-    refuse_gaps(study, asked.scored, why, _remedy(asked, config))
-    return reference_of(study, "endpoint", asked.scored)
+    read, written, cost = asked.used
+    spent = Spent(asked.calls, read, written, cost if _priced(config) else None)
+    refuse_gaps(study, asked.scored, why, f"{_remedy(asked, config)} (this took {spent})")
+    return replace(reference_of(study, "endpoint", asked.scored), spent=spent)
 
 
 def show_endpoint(study: Study, config: EndpointReference, count: int) -> str:
     """The first tasks' messages as they are sent."""
-    prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)[:count]
-    return shown(
-        [
-            (name, rendered(prompt, q), q.options)
-            for name, q in zip(study.tasks.ids, questions, strict=False)
-        ]
-    )
+    prompt, questions = prompt_and_questions(study, config.prompt)
+    return shown(study, questions, [rendered(prompt, q) for q in questions[:count]])
 
 
 def plan_endpoint(study: Study, config: EndpointReference) -> str:
     """What it would take at most, retries aside; calls nobody."""
-    prompt, questions = prompt_of(config.prompt), questions_of(study, config.prompt)
+    prompt, questions = prompt_and_questions(study, config.prompt)
     likely = estimate(_endpoint(config), questions, prompt, cache=existing_cache(config.cache))
-    priced = config.price_in + config.price_out > 0
-    cost = f"{likely.cost:,.4f} USD" if priced else "unknown: give price_in and price_out"
+    cost = f"{likely.cost:,.4f} USD" if _priced(config) else "unknown: give price_in and price_out"
     return "\n".join(
         [
             f"model     {config.model} at {config.base_url}",
@@ -121,6 +119,10 @@ def plan_endpoint(study: Study, config: EndpointReference) -> str:
 def _endpoint(config: EndpointReference) -> Endpoint:
     fields = msgspec.structs.asdict(config)
     return Endpoint(**{k: v for k, v in fields.items() if k not in ("prompt", "cache")})
+
+
+def _priced(config: EndpointReference) -> bool:
+    return config.price_in + config.price_out > 0
 
 
 def _remedy(asked: Asked, config: EndpointReference) -> str:

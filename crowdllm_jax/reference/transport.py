@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from crowdllm_jax.errors import CrowdError
 
@@ -16,6 +16,14 @@ MAX_WAIT = 120.0  # seconds; a server that wants longer ends the run, to be resu
 _FATAL = (401, 403, 404)  # a wrong key, address or model: no question will fare better
 _UNUSABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError)
 _AGAIN = (408, 409, 425, 429)  # and every 5xx
+
+
+class Usage(NamedTuple):
+    """Tokens of one call or many, and what they cost (USD)."""
+
+    input_tokens: int
+    output_tokens: int
+    cost: float
 
 
 class FailedError(Exception):
@@ -35,7 +43,7 @@ class Gate:
     wants to be left alone, and the word to stop."""
 
     def __init__(self, max_calls: int | None = None, budget: float | None = None) -> None:
-        self.calls, self.cost = 0, 0.0
+        self.calls, self.used = 0, Usage(0, 0, 0.0)
         self._max_calls, self._budget = max_calls, budget
         self._reserved, self._resume_at = 0.0, 0.0
         self._stopped: str | None = None
@@ -48,18 +56,25 @@ class Gate:
         with self._lock:
             if self._max_calls is not None and self.calls >= self._max_calls:
                 self._stopped = f"max_calls ({self._max_calls}) is used up"
-            elif self._budget is not None and self.cost + self._reserved + expected > self._budget:
+            elif self._over(expected):
                 self._stopped = f"the budget ({self._budget:g} USD) is used up"
             if self._stopped:
                 raise StoppedError(self._stopped)
             self.calls += 1
             self._reserved += expected
 
-    def settle(self, expected: float, actual: float) -> None:
-        """Replace a reservation by what the call cost."""
+    def _over(self, expected: float) -> bool:
+        committed = self.used.cost + self._reserved + expected
+        return self._budget is not None and committed > self._budget
+
+    def settle(self, expected: float, actual: Usage) -> None:
+        """Replace a reservation by what the call used."""
         with self._lock:
             self._reserved -= expected
-            self.cost += actual
+            read, written, cost = self.used
+            self.used = Usage(
+                read + actual.input_tokens, written + actual.output_tokens, cost + actual.cost
+            )
 
     def hold(self, seconds: float) -> None:
         """Let nobody call for so long."""
@@ -94,28 +109,28 @@ def call(
     read: Callable[[dict[str, Any]], Any],
     gate: Gate,
     *,
-    expected: float,
-    price: Callable[[dict[str, Any]], float],
+    expected: Usage,
+    usage: Callable[[dict[str, Any]], Usage],
     timeout: float,
     retries: int,
 ) -> Any:
     """`read` of the server's JSON answer to `body`, tried again where that may help.
 
-    `read` raises one of `_UNUSABLE` on an answer it cannot use. `expected` is what a call costs at
-    most and `price` what an answer did cost (USD).
+    `read` raises one of `_UNUSABLE` on an answer it cannot use. `expected` is what a call uses
+    at most and `usage` what an answer did use.
 
     Raises FailedError with the last reason, StoppedError, or CrowdError where no call can succeed.
     """
     reason, status = "", None
     for attempt in range(retries + 1):
-        gate.enter(expected)
-        cost, wait = expected, random.uniform(0.5, 1.0) * min(2.0**attempt / 2, 30.0)
+        gate.enter(expected.cost)
+        used, wait = expected, random.uniform(0.5, 1.0) * min(2.0**attempt / 2, 30.0)
         try:
             answer = _fetch(client, body, timeout)
-            cost = price(answer)
+            used = usage(answer)
             return read(answer)
         except _StatusError as error:
-            cost, status, reason = 0.0, error.status, str(error)
+            used, status, reason = Usage(0, 0, 0.0), error.status, str(error)
             if status in _FATAL:
                 remedy = "check address, model and key"
                 raise CrowdError(f"{client.base_url}: {error}; {remedy}") from None
@@ -132,7 +147,7 @@ def call(
         except _UNUSABLE as error:
             reason, status = f"unusable answer ({type(error).__name__}: {error})", None
         finally:
-            gate.settle(expected, cost)
+            gate.settle(expected.cost, used)
         if attempt < retries:
             gate.sleep(wait)
     raise FailedError(f"{reason} (tried {retries + 1} times)", status)

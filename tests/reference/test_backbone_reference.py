@@ -26,8 +26,7 @@ from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.reference import ask_reference
 from crowdllm_jax.reference.asked import (
     PromptConfig,
-    prompt_of,
-    questions_of,
+    prompt_and_questions,
     reference_of,
     write_reference,
 )
@@ -120,10 +119,8 @@ def test_the_reference_is_what_the_model_says(ask, model):
     config = load_config(path)
     study = load_study(config)
     reference = ask_reference(study, config.reference, fitting.silent)
-    prompt = prompt_of(config.reference.prompt)
-    direct = scoring.score(
-        checkpoint.load(model, dtype="float32"), questions_of(study, PromptConfig()), prompt
-    )
+    prompt, questions = prompt_and_questions(study, config.reference.prompt)
+    direct = scoring.score(checkpoint.load(model, dtype="float32"), questions, prompt)
     np.testing.assert_allclose(reference.probs, direct.probs, atol=1e-6)
     np.testing.assert_allclose(reference.mean, direct.mean, atol=1e-5)
     np.testing.assert_allclose(reference.embedding, direct.embedding, atol=1e-5)
@@ -218,7 +215,7 @@ def test_prompts_are_shown_and_counted_without_weights(ask, model, tmp_path, cap
 
 def test_questions_of_every_scale():
     study = make_study(EVERY_SCALE, tasks=1)
-    asked = dict(zip(EVERY_SCALE, questions_of(study, PromptConfig()), strict=True))
+    asked = dict(zip(EVERY_SCALE, prompt_and_questions(study, PromptConfig())[1], strict=True))
     assert asked["rating"].options == ("1", "2", "3", "4", "5")
     assert asked["frequency"].options == ("never", "sometimes", "always")
     assert asked["frequency"].values == (1, 2, 3)
@@ -229,13 +226,13 @@ def test_questions_of_every_scale():
         assert asked[name].values == (0, high)
         assert asked[name].text.startswith("Would you vote for this project?\n\nTask number")
     narrow = make_study({"s": scales.Continuous(low=1e6, high=1e6 + 1)}, tasks=1)
-    assert len(set(questions_of(narrow, PromptConfig())[0].options)) == 11
+    assert len(set(prompt_and_questions(narrow, PromptConfig())[1][0].options)) == 11
 
 
 def answers(study, seed=0):
-    """Made-up answers to `questions_of`: what `score` or `ask` would return."""
+    """Made-up answers to `prompt_and_questions`: what `score` or `ask` would return."""
     random = np.random.default_rng(seed)
-    questions = questions_of(study, PromptConfig())
+    questions = prompt_and_questions(study, PromptConfig())[1]
     probs = np.zeros((len(questions), max(len(q.options) for q in questions)), np.float32)
     for t, question in enumerate(questions):
         probs[t, : len(question.options)] = random.dirichlet(np.ones(len(question.options)))
@@ -321,9 +318,23 @@ def test_an_endpoint_is_asked_once(ask, serve, tmp_path, capsys):
     np.testing.assert_allclose(reference.probs, [[0.625, 0, 0, 0.375, 0]] * TASKS, rtol=1e-6)
     np.testing.assert_allclose(reference.mass, 0.8, rtol=1e-6)
     assert reference.embedding is None
+    # 12 answers of 100 and 2 tokens each, as the server reports.
+    assert str(reference.spent) == "12 calls, 1,200 tokens in, 24 out, 0.0040 USD"
+    capsys.readouterr()
     assert main(["reference", str(path), "--quiet"]) == 0
+    assert "asked       0 calls, 0 tokens in, 0 out, 0.0000 USD\n" in capsys.readouterr().out
     assert len(server.bodies) == TASKS
     assert "secret-key" not in dump_config(config)
+
+
+def test_a_run_says_what_its_reference_took(ask, serve, tmp_path, capsys):
+    """Also when it is started again, which asks nothing."""
+    path = ask(**endpoint(server_of(serve)))
+    for _ in range(2):
+        assert main(["run", str(path), "--out", "one", "--quiet"]) == 0
+        said = capsys.readouterr().out
+        assert "asked       12 calls, 1,200 tokens in, 24 out\n" in said
+    assert "12 calls" in (tmp_path / "here/one/report.html").read_text()
 
 
 def test_tasks_without_an_answer_are_an_error(ask, serve, capsys):
@@ -348,6 +359,7 @@ def test_calls_used_up_are_told_and_the_rest_is_asked_later(ask, serve, capsys):
     err = capsys.readouterr().err
     assert "no usable answer to 4 of 12 task(s)" in err
     assert "max_calls (8) is used up" in err
+    assert "(this took 8 calls, 800 tokens in, 16 out)" in err
     assert "the same command asks only the rest" in err
     assert main(["reference", str(path)]) == 0
     assert len(server.bodies) == TASKS

@@ -14,8 +14,9 @@ from fake_server import logprobs, send, text
 from crowdllm_jax.backbone.prompts import Prompt, Question
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference import transport
+from crowdllm_jax.reference.batch import ask, estimate
 from crowdllm_jax.reference.cache import Cache
-from crowdllm_jax.reference.endpoint import Endpoint, ask, estimate, parse
+from crowdllm_jax.reference.endpoint import Endpoint, parse
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
 PROMPT = Prompt(user="{task}\n{options}")
@@ -296,7 +297,8 @@ def test_the_estimate_calls_nobody_and_bounds_the_run(serve, tmp_path):
     assert before.cost == pytest.approx((3 * tokens[0] + 15 * tokens[1]) / 1e6)
     asked = ask(some, tasks(3), PROMPT, cache=cache)
     assert asked.calls == before.calls
-    assert asked.cost == pytest.approx(12 * (3 * 100 + 15 * 2) / 1e6)  # as the server reports
+    # As the server reports.
+    assert asked.used == pytest.approx((1200, 24, 12 * (3 * 100 + 15 * 2) / 1e6))
     after = estimate(some, tasks(4), PROMPT, cache=cache)
     assert (after.cached, after.calls) == (3, 4)
 
@@ -315,7 +317,7 @@ def test_a_budget_that_runs_out_stops_the_run(serve):
     asked = ask(
         endpoint(server, price_in=3.0, budget=10.0, samples=1, concurrency=1), tasks(9), PROMPT
     )
-    assert (asked.calls, asked.cost) == (4, 12.0)  # 9 USD were spent when the last was begun
+    assert (asked.calls, asked.used.cost) == (4, 12.0)  # 9 USD were spent when the last was begun
     assert Counter(p.kind for p in asked.problems) == {"not asked": 5}
 
 

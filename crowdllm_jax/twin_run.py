@@ -1,0 +1,78 @@
+"""Twins of people by a fitted run: read their answers, sample, write."""
+
+from pathlib import Path
+
+import msgspec
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.ingest import read_answers
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.pipeline import fitted_crowd, stored_config
+from crowdllm_jax.study import Study, Tasks
+from crowdllm_jax.study_file import (
+    AttributeSpec,
+    OrdinalAttribute,
+    ParticipantsSpec,
+    ResponsesSpec,
+    StudySpec,
+)
+from crowdllm_jax.twin_tables import write_twins
+from crowdllm_jax.twins import Twins, make_twins
+
+
+def twin_run(
+    folder: Path,
+    answers: Path,
+    out: Path,
+    *,
+    data: str | None = None,
+    draws: int = 200,
+    seed: int = 0,
+) -> Twins:
+    """Write twins of people, known by some of their answers, by the first seed's crowd.
+
+    Args:
+      answers: a long table with the columns of the run's responses, profile columns among them.
+      data: a folder that holds the run's own table of participants, from which profiles are then
+        taken; None takes them from `answers`.
+    Raises:
+      CrowdError: the crowd has no twins, the answers do not suit it, or `out` holds something.
+    """
+    crowd = fitted_crowd(folder)
+    # Asked before anything is read or drawn.
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CrowdError(f"{out}: is there already; nothing was written. Give --out another folder")
+    people = _answers_to(crowd, stored_config(folder).study, answers, data)
+    twins = make_twins(crowd, people, draws=draws, seed=seed)
+    write_twins(crowd, twins, out, {"seed": seed, "answers": len(people.answer)})
+    return twins
+
+
+def _answers_to(crowd: Crowd, study: StudySpec | str, path: Path, data: str | None) -> Study:
+    """Read people's answers to a crowd's tasks, in the columns of the study it was fitted on."""
+    if isinstance(study, str):
+        # A study that comes with a package has no columns; these are the defaults.
+        profile: dict[str, AttributeSpec] = {
+            c.name: OrdinalAttribute(levels=c.levels) if c.kind == "ordinal" else c.kind
+            for c in crowd.codings
+        }
+        study = StudySpec(
+            responses=ResponsesSpec(path=""),
+            scales=crowd.scales,
+            participants=ParticipantsSpec(profile=profile),
+        )
+    people = msgspec.structs.replace(study.participants, weight=None)
+    if data is None:
+        people = msgspec.structs.replace(people, path=None, participant=None)
+    elif people.path is None:
+        raise CrowdError("--data: the run's study has no table of participants; profiles are read "
+                         "from the answers")  # fmt: skip
+    spec = msgspec.structs.replace(
+        study,
+        name=str(path),
+        folder=data or ".",
+        responses=msgspec.structs.replace(study.responses, path=str(path.absolute())),
+        participants=people,
+    )
+    tasks = Tasks(crowd.task_ids, crowd.task_ids, crowd.task_scale, (), None)
+    return read_answers(spec, tasks)

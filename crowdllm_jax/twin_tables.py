@@ -1,0 +1,125 @@
+"""Write twins as a folder of Parquet tables."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crowdllm_jax import __version__, scales
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd, numbers_of
+from crowdllm_jax.output import (
+    SCHEMA,
+    as_written,
+    crowd_fingerprint,
+    decision_dtype,
+    file_entry,
+    scale_entry,
+)
+from crowdllm_jax.twins import Twins
+from crowdllm_jax.whole import sync_folder, write_whole
+
+
+def write_twins(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:
+    """Write twins into a new folder, which appears whole or not at all.
+
+    twins.parquet    participant, draw, task_id, decision: one row per answer of a twin
+    expected.parquet participant, task_id, mean, low, high: of the twins' answers, on the scale's
+                     own numbers (a ranking counts its best k, the next k - 1, ..., unranked 0);
+                     between low and high lie 90% of the answers. Empty on nominal scales.
+    beliefs.parquet  participant, dimension, mean, sd, effective: see `twins.Twins`
+    manifest.json    what the columns mean, and `facts`
+
+    Raises:
+      CrowdError: the folder holds something, or the disk does not take it.
+    """
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise CrowdError(f"{folder}: is there already; nothing was written. Give --out another "
+                             "folder")  # fmt: skip
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        hidden = folder.parent / f".tmp-{folder.absolute().name}"
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir()
+        try:
+            _write_twin_tables(crowd, twins, hidden, facts)
+            hidden.rename(folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+    except OSError as error:
+        raise CrowdError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _write_twin_tables(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:
+    meta = {"crowdllm.synthetic": "true", "crowdllm.crowd": crowd_fingerprint(crowd)}
+    people, draws, t = twins.answers.shape
+    names = pa.array(twins.ids, pa.string())
+    text = pa.dictionary(pa.int32(), pa.string())
+
+    def coded(place: np.ndarray, names: pa.Array) -> pa.DictionaryArray:
+        return pa.DictionaryArray.from_arrays(place.astype(np.int32), names)
+
+    schema = pa.schema(
+        [("participant", text), ("draw", pa.int32()), ("task_id", text),
+         ("decision", pa.from_numpy_dtype(decision_dtype(crowd)))], meta,
+    )  # fmt: skip
+    options = {"compression": "zstd", "write_page_checksum": True}
+    tasks = pa.array(crowd.task_ids, pa.string())
+    mean, low, high = (np.full((people, t), np.nan) for _ in range(3))
+    ordered = np.array([not isinstance(scale, scales.Nominal) for scale in crowd.task_scales])
+    with pq.ParquetWriter(folder / "twins.parquet", schema, **options) as writer:
+        for person, answers in enumerate(twins.answers):
+            writer.write_table(pa.table(
+                [coded(np.full(draws * t, person), names),
+                 np.repeat(np.arange(draws, dtype=np.int32), t),
+                 coded(np.tile(np.arange(t), draws), tasks),
+                 as_written(crowd, answers).ravel()], schema=schema,
+            ))  # fmt: skip
+            numbers = numbers_of(crowd, answers)[:, ordered].astype(np.float64)
+            mean[person, ordered] = numbers.mean(0)
+            low[person, ordered], high[person, ordered] = np.quantile(numbers, (0.05, 0.95), axis=0)
+    expected = pa.table(
+        {"participant": coded(np.repeat(np.arange(people), t), names),
+         "task_id": coded(np.tile(np.arange(t), people), tasks)}
+        | {name: pa.array(column.ravel(), from_pandas=True)
+           for name, column in (("mean", mean), ("low", low), ("high", high))},
+    )  # fmt: skip
+    latent = twins.belief.shape[1] - 1
+    dimensions = pa.array([*(f"belief_{i + 1}" for i in range(latent)), "log_scale"])
+    beliefs = pa.table(
+        {"participant": coded(np.repeat(np.arange(people), latent + 1), names),
+         "dimension": coded(np.tile(np.arange(latent + 1), people), dimensions),
+         "mean": twins.belief.astype(np.float64).ravel(),
+         "sd": twins.belief_sd.astype(np.float64).ravel(),
+         "effective": np.repeat(twins.effective.astype(np.float64), latent + 1)},
+    )  # fmt: skip
+    pq.write_table(expected.replace_schema_metadata(meta), folder / "expected.parquet", **options)
+    pq.write_table(beliefs.replace_schema_metadata(meta), folder / "beliefs.parquet", **options)
+    files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
+    manifest = {
+        "schema": SCHEMA,
+        "synthetic": True,
+        "version": __version__,
+        "crowd": crowd_fingerprint(crowd),
+        "participants": people,
+        "draws": draws,
+        **facts,
+        "columns": {
+            "decision": "a twin's answer as a number of the task's scale",
+            "mean, low, high": "of the twins' answers; 90% of them lie between low and high",
+            "dimension": "of the belief; log_scale is the logarithm of the personal scale",
+            "effective": "effective number of weighted beliefs; below about 50 they are rough",
+        },
+        "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
+        "files": files,
+    }
+    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
+    for name in files:
+        with (folder / name).open("rb+") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)

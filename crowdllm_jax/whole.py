@@ -1,0 +1,55 @@
+"""Files that appear whole or not at all, and the folders that belong to one run or population."""
+
+import os
+from pathlib import Path
+
+from crowdllm_jax.errors import CrowdError
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file so that it appears whole or not at all."""
+    temporary = path.with_name(f".tmp-{path.name}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise CrowdError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def make_folder(folder: Path, what: str, mark: str, own: tuple[str, ...] = ()) -> None:
+    """Make a folder for a run or a population, or make sure that it is one.
+
+    Args:
+      mark: the file by which the folder is known; it is written first, but for the files in `own`.
+    Raises:
+      CrowdError: something else lies there, or the folder cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CrowdError(f"{folder}: is a file; give --out another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A run killed at its very beginning leaves a file that is not yet whole.
+        begun = {mark, f".tmp-{mark}", *own}
+        foreign = not (folder / mark).exists() and any(
+            p.name not in begun for p in folder.iterdir()
+        )
+    except OSError as error:
+        raise CrowdError(f"{folder}: cannot be used: {error.strerror}") from error
+    if foreign:
+        raise CrowdError(
+            f"{folder}: is not empty and holds no {what}; nothing was written. Give --out another "
+            "folder"
+        )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that names which appeared in a folder outlive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
