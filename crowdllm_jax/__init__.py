@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from crowdllm_jax.config import load_config as load_config
     from crowdllm_jax.config import load_study as load_study
+    from crowdllm_jax.effects import profile_effects as profile_effects
     from crowdllm_jax.errors import CrowdError as CrowdError
     from crowdllm_jax.fitting import evaluate as evaluate
     from crowdllm_jax.fitting import fit as fit
@@ -23,6 +24,7 @@ _PUBLIC = {
     "load_config": "config",
     "load_study": "config",
     "make_twins": "twins",
+    "profile_effects": "effects",
     "run": "pipeline",
     "sample": "population",
     "write_population": "output",

@@ -27,6 +27,7 @@ import numpy as np
 
 from crowdllm_jax import __version__, report
 from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
+from crowdllm_jax.effects import profile_effects
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import SCORED_AGENTS, Progress, fit_model, prepare, score_all, silent
 from crowdllm_jax.metrics import Score, held_out
@@ -260,8 +261,10 @@ def report_run(folder: Path, config: Config, study: Study) -> Path:
         )
         for name in models_of(config, study)
     }
+    # The published model's agents are nobody in particular, so there is no such effect to read off.
+    effects = profile_effects(crowd) if isinstance(crowd.config, PersistentConfig) else []
     page = report.render(
-        study, config, scores, humans, answers[:, humans.tasks], losses, run_facts(folder)
+        study, config, scores, humans, answers[:, humans.tasks], losses, effects, run_facts(folder)
     )
     write_whole(folder / "report.html", page.encode())
     return folder / "report.html"

@@ -6,6 +6,7 @@ import jinja2
 import numpy as np
 
 from crowdllm_jax import scales
+from crowdllm_jax.effects import AttributeEffect
 from crowdllm_jax.metrics import METRICS, Humans, Score
 from crowdllm_jax.report import figures
 from crowdllm_jax.study import Study, describe
@@ -70,6 +71,7 @@ def render(
     humans: Humans,
     answers: np.ndarray,
     losses: dict[str, Losses],
+    effects: list[AttributeEffect],
     facts: dict[str, str],
 ) -> str:
     """The page.
@@ -77,6 +79,7 @@ def render(
     Args:
       answers: (N, T) the crowd's answers to `humans.tasks`, in the scales' units.
       losses: per fitted model, its training and validation losses.
+      effects: what profiles do to the answers; empty where the model cannot say.
       facts: versions and fingerprints to show.
     """
     from crowdllm_jax.config import dump_config
@@ -103,6 +106,7 @@ def render(
         histograms=figures.histograms(study, humans, answers),
         means=figures.means(study, humans, answers),
         curves=figures.curves(losses),
+        effects=effects,
         ballots=any(scales.is_ballot(scale) for scale in study.scales.values()),
         config=dump_config(config),
         facts=facts,
