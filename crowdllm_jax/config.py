@@ -194,10 +194,14 @@ def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:
         hint = ""
         if "unknown field" in message:
             wrong = message.split("`")[1]
-            close = difflib.get_close_matches(wrong, sorted(_field_names(kind)), 1)
+            known = _field_names(kind)
+            close = difflib.get_close_matches(wrong, sorted(known), 1)
             key = f"{key}.{wrong}".lstrip(".")
             message = "there is no such key"
-            hint = f"; did you mean '{close[0]}'?" if close else ""
+            if wrong in known:
+                hint = "; it belongs to another section, or to another kind of this one"
+            elif close:
+                hint = f"; did you mean '{close[0]}'?"
         shown = f" {key}:" if key else ""
         raise CrowdError(f"{where}:{shown} {message[0].lower()}{message[1:]}{hint}") from error
 
