@@ -4,34 +4,18 @@ The tables come in one piece (long: a row per response, with profile and text co
 in three (tasks, participants, responses). The user's files are only read.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from crowdllm_jax import scales
+from crowdllm_jax.entities import Entities, attribute_of, code_of_each, entities_of, places
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.study import Attribute, AttributeKind, Participants, Study, Tasks
-from crowdllm_jax.study_file import (
-    AttributeSpec,
-    EmbeddingSpec,
-    OrdinalAttribute,
-    StudySpec,
-    TasksSpec,
-)
+from crowdllm_jax.study import Participants, Study, Tasks
+from crowdllm_jax.study_file import EmbeddingSpec, StudySpec, TasksSpec
 from crowdllm_jax.tables import Column, read_table, read_vectors, rows
-
-MISSING = "(missing)"
-
-
-@dataclass(frozen=True)
-class _Entities:
-    """Ids in their order, and for each row of a table the position of its id."""
-
-    ids: tuple[str, ...]
-    of_row: np.ndarray
 
 
 def read_study(spec: StudySpec) -> Study:
@@ -70,11 +54,11 @@ def _read(spec: StudySpec, known: Tasks | None) -> Study:
     people, tasks = tables["participants"], tables["tasks"]
 
     person_id = spec.participants.participant or spec.responses.participant
-    person_rows = _entities(people[person_id], own_table=spec.participants.path is not None)
+    person_rows = entities_of(people[person_id], own_table=spec.participants.path is not None)
     person = _look_up(person_of, person_rows.ids, "participant", spec.participants.path)
     if known is None:
         task_id = spec.tasks.task or spec.responses.task
-        task_rows = _entities(tasks[task_id], own_table=spec.tasks.path is not None)
+        task_rows = entities_of(tasks[task_id], own_table=spec.tasks.path is not None)
         study_tasks, among = _tasks(spec, tasks, task_rows), spec.tasks.path
     else:
         study_tasks, among = known, "the run's tasks"
@@ -164,27 +148,6 @@ def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
     return {role: {n: loaded[path][n] for n in names} for role, (path, names) in wanted.items()}
 
 
-def _natural(text: str) -> tuple[int, int, str]:
-    """Sort 2 before 10, and numbers before words."""
-    return (0, int(text), text) if text.isdecimal() and len(text) < 19 else (1, 0, text)
-
-
-def _entities(column: Column, *, own_table: bool) -> _Entities:
-    if np.any(column.codes < 0):
-        raise CrowdError(f"{column.where}: no id in {column.rows_of(-1)}; every row needs one")
-    if own_table and len(column.distinct) < len(column.codes):
-        count = np.bincount(column.codes)
-        twice = int(np.argmax(count > 1))
-        raise CrowdError(
-            f"{column.where}: id '{column.distinct[twice]}' stands in "
-            f"{column.rows_of(twice)}; keep one row per id"
-        )
-    order = sorted(range(len(column.distinct)), key=lambda i: _natural(column.distinct[i]))
-    rank = np.empty(len(order), np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    return _Entities(tuple(column.distinct[i] for i in order), rank[column.codes])
-
-
 def _look_up(column: Column, ids: tuple[str, ...], what: str, path: str | None) -> np.ndarray:
     if np.any(column.codes < 0):
         raise CrowdError(f"{column.where}: no {what} in {column.rows_of(-1)}; every row needs one")
@@ -199,85 +162,12 @@ def _look_up(column: Column, ids: tuple[str, ...], what: str, path: str | None) 
     return position[column.codes]
 
 
-def _per_entity(column: Column, entities: _Entities, what: str) -> np.ndarray:
-    """(N,) the code each id has in a column; refuse an id that has two."""
-    n = len(entities.ids)
-    code = np.full(n, -2, np.int32)
-    code[entities.of_row] = column.codes
-    differs = np.flatnonzero(code[entities.of_row] != column.codes)
-    if len(differs):
-        row = differs[0]
-        entity = entities.of_row[row]
-        other = int(np.flatnonzero((entities.of_row == entity) & (column.codes == code[entity]))[0])
-        texts = sorted(
-            (r + 2, column.distinct[column.codes[r]] if column.codes[r] >= 0 else "")
-            for r in (int(row), other)
-        )
-        raise CrowdError(
-            f"{column.where}: {what} '{entities.ids[entity]}' has '{texts[0][1]}' in row "
-            f"{texts[0][0]} but '{texts[1][1]}' in row {texts[1][0]}; make them agree"
-        )
-    return code
-
-
-def _attribute(
-    name: str, spec: AttributeSpec, column: Column, entities: _Entities, what: str
-) -> Attribute:
-    code = _per_entity(column, entities, what)
-    if spec == "numeric":
-        numbers = np.full(len(column.distinct) + 1, np.nan)
-        for i, text in enumerate(column.distinct):
-            number = scales.number(text)
-            if number is None:
-                raise CrowdError(
-                    f"{column.where}: '{text}' ({column.rows_of(i)}) is no finite number; correct "
-                    f"it, list it under study.missing, or call '{name}' categorical"
-                )
-            numbers[i] = number
-        cells = numbers[code]
-        if np.isnan(cells).all():
-            raise CrowdError(f"{column.where}: every cell is empty; drop '{name}'")
-        return Attribute(name, "numeric", (), cells)
-    if isinstance(spec, OrdinalAttribute):
-        levels = tuple(str(level) for level in spec.levels)
-        if len(set(levels)) < len(levels):
-            raise CrowdError(f"{column.where}: its levels in the study file repeat one")
-        kind: AttributeKind = "ordinal"
-    else:
-        levels = tuple(sorted(column.distinct, key=_natural))
-        kind = spec
-    if len(levels) > 1000:
-        raise CrowdError(
-            f"{column.where}: {len(levels):,} different levels; a {kind} attribute "
-            f"has at most 1,000 (is '{name}' numeric, or an id?)"
-        )
-    place = _places(column, levels, "'{}' ({}) is not among its levels")
-    cells = np.append(place, np.int32(len(levels)))[code]
-    if np.any(code < 0):
-        levels = (*levels, MISSING)
-    return Attribute(name, kind, levels, cells)
-
-
-def _places(column: Column, names: Sequence[str], fault: str) -> np.ndarray:
-    """(distinct,) where each text of a column stands among `names`; refuse one that does not.
-
-    Args:
-      fault: what is wrong with a text and the rows it is in.
-    """
-    index = {name: place for place, name in enumerate(names)}
-    for i, text in enumerate(column.distinct):
-        if text not in index:
-            told = fault.format(text, column.rows_of(i))
-            raise CrowdError(f"{column.where}: {told}: {', '.join(names)}")
-    return np.array([index[text] for text in column.distinct], np.int32)
-
-
-def _tasks(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Tasks:
+def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tasks:
     t = spec.tasks
     ids = entities.ids
     text = ids
     if t.text:
-        code = _per_entity(table[t.text], entities, "task")
+        code = code_of_each(table[t.text], entities, "task")
         if np.any(code < 0):
             raise CrowdError(
                 f"{table[t.text].where}: task '{ids[int(np.argmax(code < 0))]}' has no text"
@@ -286,10 +176,10 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Ta
     names = list(spec.scales)
     if t.scale:
         column = table[t.scale]
-        code = _per_entity(column, entities, "task")
+        code = code_of_each(column, entities, "task")
         if np.any(code < 0):
             raise CrowdError(f"{column.where}: task '{ids[int(np.argmax(code < 0))]}' has no scale")
-        scale = _places(column, names, "scale '{}' ({}) is not under study.scales")[code]
+        scale = places(column, names, "scale '{}' ({}) is not under study.scales")[code]
     elif len(names) > 1:
         raise CrowdError(
             "study.tasks.scale: there are several scales, so name the column that "
@@ -298,7 +188,8 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Ta
     else:
         scale = np.zeros(len(ids), np.int32)
     attributes = tuple(
-        _attribute(name, kind, table[name], entities, "task") for name, kind in t.attributes.items()
+        attribute_of(name, kind, table[name], entities, "task")
+        for name, kind in t.attributes.items()
     )
     embedding = _embedding(t.embedding, Path(spec.folder), ids) if t.embedding else None
     return Tasks(ids, text, scale, attributes, embedding)
@@ -306,7 +197,7 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Ta
 
 def _embedding(spec: EmbeddingSpec, folder: Path, ids: tuple[str, ...]) -> np.ndarray:
     key, vectors = read_vectors(folder / spec.path, spec.task, spec.column)
-    own = _entities(key, own_table=True)
+    own = entities_of(key, own_table=True)
     row_of = dict(zip(own.ids, np.argsort(own.of_row), strict=True))
     absent = [name for name in ids if name not in row_of]
     if absent:
@@ -317,15 +208,15 @@ def _embedding(spec: EmbeddingSpec, folder: Path, ids: tuple[str, ...]) -> np.nd
     return vectors[[row_of[name] for name in ids]]
 
 
-def _participants(spec: StudySpec, table: dict[str, Column], entities: _Entities) -> Participants:
+def _participants(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Participants:
     p = spec.participants
     profile = tuple(
-        _attribute(name, kind, table[name], entities, "participant")
+        attribute_of(name, kind, table[name], entities, "participant")
         for name, kind in p.profile.items()
     )
     weight = np.ones(len(entities.ids))
     if p.weight:
-        weight = _attribute(p.weight, "numeric", table[p.weight], entities, "participant").cells
+        weight = attribute_of(p.weight, "numeric", table[p.weight], entities, "participant").cells
         bad = np.isnan(weight) | (weight < 0)
         if bad.any() or weight.sum() == 0:
             who = entities.ids[int(np.argmax(bad))]
