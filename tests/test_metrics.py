@@ -9,7 +9,7 @@ from scipy.stats import wasserstein_distance
 from synthetic import RATING, make_study
 
 from crowdllm_jax import metrics, scales
-from crowdllm_jax.metrics import METRICS, Humans, held_out, score_crowd, score_humans
+from crowdllm_jax.metrics import METRICS, Humans, held_out, measure_crowd, score_crowd, score_humans
 from crowdllm_jax.scales import Continuous, Ordinal
 from crowdllm_jax.split import Split
 from crowdllm_jax.study import Study
@@ -74,6 +74,7 @@ def test_task_and_pooled_measures_equal_their_definitions(scale, by):
     study = make_study({"one": scale}, tasks=7, people=30, share=0.6)
     values = crowd_of(study, 80, seed=1)
     found = values_of(score_crowd(everything(study, by), values, "cvae", 0))
+    assert measure_crowd(everything(study, by), values) == found
     for name, value in expected(study, values).items():
         assert found[name] == pytest.approx(value, abs=1e-6), name
 
