@@ -240,8 +240,9 @@ assert jax.device_count() == 4
 for folder in sys.argv[1:]:
     one = load(folder, dtype="float32")
     four = load(folder, dtype="float32", mesh=mesh_of(MeshConfig(data=2, model=2), one))
-    q = four.weights["block"]["q"][...]
-    assert q.addressable_shards[0].data.shape[1] == q.shape[1] // 2, q.sharding
+    for name, axis in {{"q": 1, "v": 1, "o": 2, "up": 1, "down": 2}}.items():
+        w = four.weights["block"][name][...]
+        assert w.addressable_shards[0].data.shape[axis] == w.shape[axis] // 2, (name, w.sharding)
     some = QUESTIONS + PERSONAS
     a, b = score(one, some, PROMPT, batch=3), score(four, some, PROMPT, batch=3)
     for name in ("probs", "mean", "embedding"):
