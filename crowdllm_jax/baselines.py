@@ -11,6 +11,8 @@ from scipy.stats import norm
 from crowdllm_jax import scales
 from crowdllm_jax.model.response import Joint, cuts, fill_ballots
 from crowdllm_jax.reference import Reference
+from crowdllm_jax.reference.asked import PromptConfig, offered
+from crowdllm_jax.reference.personas import Personas
 from crowdllm_jax.reference.record import unit
 from crowdllm_jax.scales import Approval, Continuous, Points, Scale
 from crowdllm_jax.split import Split
@@ -53,6 +55,42 @@ def baseline_crowds(
     return crowds
 
 
+def persona_crowd(
+    study: Study,
+    personas: Personas,
+    probs: np.ndarray,
+    prompt: PromptConfig,
+    agents: int,
+    seed: int,
+) -> np.ndarray:
+    """(N, T) answers of a language model asked as every persona; NaN where it was not asked.
+
+    The recruited agents answer in turn, each with draws of its own, until N have answered.
+
+    Args:
+      probs: (P, T', K) probabilities of the options, see `Personas.probs`.
+    """
+    persona = np.resize(personas.of_agent, agents)
+    answers = np.full((agents, len(study.tasks.ids)), np.nan, np.float32)
+    for index, scale in enumerate(study.scales.values()):
+        here = study.tasks.scale[personas.tasks] == index
+        random = np.random.default_rng([seed, index, _STREAM["personas"]])
+        if not here.any():
+            continue
+        if isinstance(scale, Joint):
+            # The tasks of a ballot stand in the study's order in both.
+            order = np.flatnonzero(here)[np.argsort(personas.tasks[here])]
+            chance = probs[persona][:, order, 1]
+            answers[:, personas.tasks[order]] = scales.values(scale)[_cast(scale, chance, random)]
+            continue
+        numbers = np.array(offered(scale, prompt)[1])
+        for place in np.flatnonzero(here):
+            below = probs[:, place, : len(numbers)].cumsum(1)[:, :-1]
+            option = (random.random((agents, 1)) > below[persona]).sum(1)
+            answers[:, personas.tasks[place]] = numbers[option]
+    return answers
+
+
 _STREAM = {
     "uniform": 0,
     "marginal": 1,
@@ -60,6 +98,7 @@ _STREAM = {
     "reference_noise": 3,
     "task_marginal": 4,
     "reference_sampled": 5,
+    "personas": 6,
 }
 
 
@@ -107,21 +146,27 @@ def _answer(
                 if len(own):
                     answers[:, place] = random.choice(own, agents)
             return answers.astype(int if k else float)
-        case "reference_sampled" if not isinstance(scale, Joint):
+        case "reference_sampled":
             assert reference.probs is not None
+            if isinstance(scale, Joint):
+                yes = 1 - reference.probs[tasks][:, 0]
+                return _cast(scale, np.broadcast_to(yes, shape), random)
             below = reference.probs[tasks][:, :k].cumsum(1)[:, :-1]
             return (random.random(shape)[:, :, None] > below).sum(2)
     score = unit(study, reference.mean, np.arange(len(study.tasks.ids)))[tasks]
     score = np.broadcast_to(score, shape)
     if name == "reference_noise":
         score = score + noise_sd(study, split, reference, index) * random.standard_normal(shape)
-    elif name == "reference_sampled":
-        # A ballot cannot be drawn task by task; Gumbel noise on log probabilities draws a whole
-        # one without replacement (Plackett-Luce).
-        assert reference.probs is not None
-        chance = 1 - reference.probs[tasks][:, 0].clip(1e-6, 1 - 1e-6)
-        score = np.exp(np.log(chance) + random.gumbel(size=shape))
     return _from_score(scale, score)
+
+
+def _cast(scale: Joint, yes: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """(N, T) whole ballots from the chance of a yes to each project.
+
+    They cannot be drawn task by task; Gumbel noise on log probabilities draws a whole one without
+    replacement (Plackett-Luce).
+    """
+    return _fill(scale, np.exp(np.log(yes.clip(1e-6, 1 - 1e-6)) + random.gumbel(size=yes.shape)))
 
 
 def _from_score(scale: Scale, score: np.ndarray) -> np.ndarray:

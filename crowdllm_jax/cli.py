@@ -25,6 +25,7 @@ from crowdllm_jax.command_line import parser
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 if TYPE_CHECKING:
+    from crowdllm_jax.backbone.prompts import Question
     from crowdllm_jax.fitting import Progress as Report
     from crowdllm_jax.metrics import Score
     from crowdllm_jax.reference import AskedReference
@@ -123,9 +124,11 @@ def _from_config(arguments: argparse.Namespace, progress: "Report") -> Outcome:
     return [], {"fitted": folder}
 
 
-def _asked(arguments: argparse.Namespace) -> "tuple[Study, AskedReference]":
-    """The study, and the language model that a configuration asks about it."""
+def _asked(arguments: argparse.Namespace) -> "tuple[Study, AskedReference, list[Question]]":
+    """The study, the language model that a configuration asks about it, and what it is asked as
+    personas."""
     from crowdllm_jax.config import load_config, load_study
+    from crowdllm_jax.fitting import persona_questions
     from crowdllm_jax.reference import AskedReference
 
     config = load_config(arguments.config, tuple(arguments.overrides), arguments.data)
@@ -135,7 +138,8 @@ def _asked(arguments: argparse.Namespace) -> "tuple[Study, AskedReference]":
             f"{arguments.config}: reference.kind is {kind}, which asks no language model; this "
             "command is for kind: backbone and kind: endpoint"
         )
-    return load_study(config), config.reference
+    study = load_study(config)
+    return study, config.reference, persona_questions(study, config)
 
 
 def _look_at_reference(arguments: argparse.Namespace) -> str:
@@ -143,10 +147,10 @@ def _look_at_reference(arguments: argparse.Namespace) -> str:
 
     if arguments.show is not None and arguments.show < 1:
         raise CrowdError(f"--show {arguments.show}: give a number of prompts, 1 or more")
-    study, config = _asked(arguments)
+    study, config, personas = _asked(arguments)
     if arguments.dry_run:
-        return plan_reference(study, config)
-    return show_reference(study, config, arguments.show)
+        return plan_reference(study, config, personas)
+    return show_reference(study, config, personas, arguments.show)
 
 
 def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outcome:
@@ -158,13 +162,15 @@ def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outco
     path = arguments.out or Path(f"{arguments.config.stem}-reference.parquet")
     if path.suffix != ".parquet" or path.is_dir():
         raise CrowdError(f"--out {path}: give the name of a file that ends in .parquet")
-    study, config = _asked(arguments)
-    reference = ask_reference(study, config, progress)
+    study, config, personas = _asked(arguments)
+    reference, _ = ask_reference(study, config, personas, progress)
     write_reference(study, reference, config, path)
     assert reference.mass is not None
     low, middle = np.quantile(reference.mass, [0, 0.5])
     mass = f"of the listed options: median {middle:.3g}, lowest {low:.3g}"
     written: dict[str, Path | str] = {"reference": path, "answers": config.cache}
+    if personas:
+        written["personas"] = f"{len(personas):,} answers, in {config.cache} too"
     if reference.spent is not None:
         written["asked"] = str(reference.spent)
     return [], {**written, "option mass": mass}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crowdllm_jax.baselines import baseline_crowds
+from crowdllm_jax.backbone.prompts import Question
+from crowdllm_jax.baselines import baseline_crowds, persona_crowd
 from crowdllm_jax.checkpoint import Checkpoints
 from crowdllm_jax.config import Config
 from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
@@ -24,8 +25,9 @@ from crowdllm_jax.model.marginal import fit_marginal
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.population import check_scales, sample
 from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
-from crowdllm_jax.reference import Reference, make_reference
-from crowdllm_jax.reference.record import unit
+from crowdllm_jax.reference import AskedReference, Reference, ask_reference, make_reference
+from crowdllm_jax.reference.personas import Personas, make_personas
+from crowdllm_jax.reference.record import Spent, unit
 from crowdllm_jax.split import Split, split_study
 from crowdllm_jax.study import Attribute, Study
 from crowdllm_jax.train import TERMS, Data, Fitted, Losses, TrainConfig
@@ -58,7 +60,7 @@ def prepare(study: Study, config: Config, seed: int, progress: Progress = silent
     """Split the study, get its references, and fit the profile generator on training people."""
     if isinstance(config.model, CvaeConfig):
         check_scales(study.tasks.ids, study.scales, study.tasks.scale)
-    split = split_study(study, config.split, seed)
+    split, generator = _split_and_recruit(study, config, seed)
     folder = "." if isinstance(config.study, str) else config.study.folder
     # A head fitted on who a task is cannot say anything of the tasks it leaves out.
     known = task_features(study.tasks, identity=False)
@@ -70,16 +72,50 @@ def prepare(study: Study, config: Config, seed: int, progress: Progress = silent
         study = dataclasses.replace(study, tasks=tasks)
     features = task_features(study.tasks, identity=config.split.by == "people")
     people = split.people(study, split.seen)
+    codings = tuple(fit_coding(attribute, people) for attribute in study.participants.profile)
+    return Prepared(study, split, features, reference, codings, generator)
+
+
+def _split_and_recruit(study: Study, config: Config, seed: int) -> tuple[Split, ProfileGenerator]:
+    """A seed's split, and the profile generator of its training people."""
+    split = split_study(study, config.split, seed)
+    people = split.people(study, split.seen)
     profile = study.participants.profile
     rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)
-    return Prepared(
-        study,
-        split,
-        features,
-        reference,
-        tuple(fit_coding(attribute, people) for attribute in profile),
-        fit_profiles(rows, study.participants.weight[people], config.profiles),
-    )
+    return split, fit_profiles(rows, study.participants.weight[people], config.profiles)
+
+
+def ask_ahead(study: Study, config: Config, progress: Progress = silent) -> Spent | None:
+    """Ask a language model, where one is configured, all that the run will want to know of it:
+    later steps find it in the cache.
+
+    Returns:
+      What this took, where it has a price.
+    """
+    if not isinstance(config.reference, AskedReference):
+        return None
+    questions = persona_questions(study, config)
+    return ask_reference(study, config.reference, questions, progress)[0].spent
+
+
+def persona_questions(study: Study, config: Config) -> list[Question]:
+    """All that personas are asked for the scores of every seed; nothing where none are wanted."""
+    questions: dict[Question, None] = {}
+    for seed in range(config.seeds):
+        split, generator = _split_and_recruit(study, config, seed)
+        personas = personas_of(study, config, split, generator)
+        questions |= dict.fromkeys(personas.questions if personas else ())
+    return list(questions)
+
+
+def personas_of(
+    study: Study, config: Config, split: Split, generator: ProfileGenerator
+) -> Personas | None:
+    asked = config.reference
+    if not isinstance(asked, AskedReference) or asked.personas is None:
+        return None
+    seed = config.population.seed
+    return make_personas(study, split, generator, asked.prompt, asked.personas, seed)
 
 
 def fit(
@@ -230,6 +266,13 @@ def score_all(
         ready.study, ready.split, ready.reference, agents, seed
     ).items():
         answers[name] = values[:, humans.tasks]
+    personas = personas_of(ready.study, config, ready.split, ready.generator)
+    if personas and isinstance(config.reference, AskedReference):
+        asked, prompt = config.reference, config.reference.prompt
+        _, scored = ask_reference(ready.study, asked, personas.questions, progress)
+        probs = personas.probs(scored)
+        values = persona_crowd(ready.study, personas, probs, prompt, agents, seed)
+        answers["personas"] = values[:, humans.tasks]
     scores = score_humans(humans, seed)
     for done, (name, values) in enumerate(answers.items()):
         scores += score_crowd(humans, values, name, seed)

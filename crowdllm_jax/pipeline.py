@@ -29,7 +29,15 @@ from crowdllm_jax import __version__, report
 from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.effects import profile_effects
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.fitting import SCORED_AGENTS, Progress, fit_model, prepare, score_all, silent
+from crowdllm_jax.fitting import (
+    SCORED_AGENTS,
+    Progress,
+    ask_ahead,
+    fit_model,
+    prepare,
+    score_all,
+    silent,
+)
 from crowdllm_jax.metrics import Score, held_out
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, load_crowd, numbers_of, save_crowd
 from crowdllm_jax.model.persistent import PersistentConfig
@@ -63,7 +71,8 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
 def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Study]:
     """Begin or continue a run; what does not fit together is told before the folder is made."""
     study = load_study(config)
-    spent = prepare(study, config, 0, progress).reference.spent
+    spent = ask_ahead(study, config, progress)
+    prepare(study, config, 0, progress)
     with open_run(folder, config, study, spent):
         yield study
 

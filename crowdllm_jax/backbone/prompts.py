@@ -70,9 +70,9 @@ class Prompt:
     cue: str = "\nAnswer:"
 
     def __post_init__(self) -> None:
-        _check_fields("user", self.user, required={"task"}, allowed={"persona", "options"})
-        _check_fields("persona", self.persona, required={"persona"})
-        _check_fields("option", self.option, required={"option"})
+        check_fields("user", self.user, required={"task"}, allowed={"persona", "options"})
+        check_fields("persona", self.persona, required={"persona"})
+        check_fields("option", self.option, required={"option"})
 
     def message(self, question: Question) -> tuple[str, int]:
         """The user message for `question`, and where in it the task's text begins."""
@@ -163,9 +163,11 @@ def shorten(text: str, size: int = 40) -> str:
     return line if len(line) <= size else line[: size - 1] + "…"
 
 
-def _check_fields(
-    name: str, template: str, required: set[str], allowed: Set[str] = frozenset()
+def check_fields(
+    name: str, template: str, required: Set[str] = frozenset(), allowed: Set[str] = frozenset()
 ) -> None:
+    """Raise CrowdError unless `template` holds each required placeholder once, and no other than
+    these and the allowed ones."""
     try:
         parsed = [p[1:] for p in string.Formatter().parse(template) if p[1] is not None]
     except ValueError as error:

@@ -7,6 +7,7 @@ task share the task, and plain tasks share the instructions in front of them.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -52,7 +53,8 @@ def score(
     """What the model answers to each question.
 
     Args:
-        questions: T of them; those with a persona share the work of their common task.
+        questions: T of them; those with a persona share the work of their common task, and have no
+            embedding: it is that of the task, whoever answers.
         batch: rows per forward pass.
         cache: answers are looked up and kept here after every batch, so that an interrupted call
             resumes; without it they live in memory only.
@@ -63,6 +65,23 @@ def score(
             context, or the model's output is not finite.
     """
     encoded, keys = keys_of(backbone, questions, prompt)
+    found = find(backbone, questions, encoded, keys, batch=batch, cache=cache, progress=progress)
+    scored = assemble(questions, found)
+    warn_low_mass(questions, scored)
+    return scored
+
+
+def find(
+    backbone: Backbone,
+    questions: Sequence[Question],
+    encoded: Sequence[Encoded],
+    keys: Sequence[Key],
+    *,
+    batch: int,
+    cache: Cache | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[Answer]:
+    """The answers to questions whose tokens and keys are known; see `score`."""
     known: dict[Key, Answer] = {}
     distinct = len(set(keys))
 
@@ -92,26 +111,15 @@ def score(
                 continue
             rows = _pack([encoded[i] for i in part], shared, shape, size)
             answers = _answers(backbone, rows, prefix, [encoded[i] for i in part])
-            fresh = [(keys[i], a) for i, a in zip(part, answers, strict=True)]
+            fresh = [
+                (keys[i], replace(a, embedding=None) if questions[i].persona else a)
+                for i, a in zip(part, answers, strict=True)
+            ]
             known.update(fresh)
             if cache is not None:
                 cache.put(fresh)
             report()
-    scored = assemble(questions, [known[k] for k in keys])
-    warn_low_mass(questions, scored)
-    return scored
-
-
-def recall(
-    model: Outline, questions: Sequence[Question], prompt: Prompt, cache: Cache
-) -> Scored | None:
-    """What `score` would give, if the cache holds all of it; no weights are needed."""
-    answers = cache.get(keys_of(model, questions, prompt)[1])
-    if None in answers:
-        return None
-    scored = assemble(questions, answers)
-    warn_low_mass(questions, scored)
-    return scored
+    return [known[k] for k in keys]
 
 
 def keys_of(
@@ -166,6 +174,12 @@ def _round_up(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
+def _prefix_size(shared: int) -> int:
+    """Places for a shared prefix. It is computed once for many rows, so its padding costs little,
+    and every further size costs compiling two programs."""
+    return max(_BUCKET, 1 << (shared - 1).bit_length()) if shared else 0
+
+
 def _shape(encoded: Sequence[Encoded]) -> tuple[int, int, int]:
     """(R, M, K) that hold every question of a run: the run's batches then differ in length only."""
     tokens = max((sum(map(len, e.options)) for e in encoded), default=0)
@@ -181,7 +195,7 @@ def _pack(encoded: Sequence[Encoded], shared: int, shape: tuple[int, int, int], 
     R, M, K = shape
     B = size
     longest = max(len(e.prompt) + sum(len(o) - 1 for o in e.options) for e in encoded) - shared
-    S, P = _round_up(longest, _BUCKET), _round_up(shared, _BUCKET)
+    S, P = _round_up(longest, _BUCKET), _prefix_size(shared)
     token, position = np.zeros((B, S), np.int32), np.zeros((B, S), np.int32)
     segment = np.full((B, S), -1, np.int32)
     task, task_before = np.zeros((B, S), np.float32), np.zeros((B, P), np.float32)
@@ -245,7 +259,7 @@ def run_rows(
 
 
 def _prefix(backbone: Backbone, tokens: tuple[int, ...]) -> tuple[jax.Array, Prefix]:
-    padded = np.zeros(_round_up(len(tokens), _BUCKET), np.int32)
+    padded = np.zeros(_prefix_size(len(tokens)), np.int32)
     padded[: len(tokens)] = tokens
     return run_prefix(backbone.graph, backbone.weights, padded, np.int32(len(tokens)))
 

@@ -3,12 +3,17 @@
 `make_reference` is the one entry. Each kind has a file of its own: `backbone` runs a language model
 here and `served` (kind: endpoint) asks one over the network, `column` takes answers that some model
 gave elsewhere, `fitted` and `marginal` are offline stand-ins for an LLM and are called so.
+
+The kinds that ask a language model can also ask it as many different people (`personas`), which is
+the crowd without a belief generator that CrowdLLM is compared with.
 """
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
 
+from crowdllm_jax.backbone.prompts import Question
 from crowdllm_jax.reference.asked import Report
 from crowdllm_jax.reference.backbone import (
     BackboneReference,
@@ -16,6 +21,7 @@ from crowdllm_jax.reference.backbone import (
     plan_backbone,
     show_backbone,
 )
+from crowdllm_jax.reference.cache import Scored
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.fitted import FittedReference, fit_reference
 from crowdllm_jax.reference.marginal import MarginalReference, crowd_average
@@ -67,27 +73,31 @@ def make_reference(
         case MarginalReference():
             return crowd_average(study, split)
         case BackboneReference() | EndpointReference():
-            return ask_reference(study, config, progress)
+            return ask_reference(study, config, (), progress)[0]
         case _:
             assert_never(config)
 
 
-def ask_reference(study: Study, config: AskedReference, progress: Report) -> Reference:
-    """Ask a language model what its cache does not hold yet."""
+def ask_reference(
+    study: Study, config: AskedReference, personas: Sequence[Question], progress: Report
+) -> tuple[Reference, Scored]:
+    """Ask a language model what its cache does not hold yet: about every task, and `personas`."""
     if isinstance(config, BackboneReference):
-        return ask_backbone(study, config, progress)
-    return ask_endpoint(study, config, progress)
+        return ask_backbone(study, config, personas, progress)
+    return ask_endpoint(study, config, personas, progress)
 
 
-def show_reference(study: Study, config: AskedReference, count: int) -> str:
-    """The prompts of the first tasks."""
+def show_reference(
+    study: Study, config: AskedReference, personas: Sequence[Question], count: int
+) -> str:
+    """The prompts of the first tasks, and the first of `personas`."""
     if isinstance(config, BackboneReference):
-        return show_backbone(study, config, count)
-    return show_endpoint(study, config, count)
+        return show_backbone(study, config, personas, count)
+    return show_endpoint(study, config, personas, count)
 
 
-def plan_reference(study: Study, config: AskedReference) -> str:
+def plan_reference(study: Study, config: AskedReference, personas: Sequence[Question]) -> str:
     """How much there is to ask, and what it may cost."""
     if isinstance(config, BackboneReference):
-        return plan_backbone(study, config)
-    return plan_endpoint(study, config)
+        return plan_backbone(study, config, personas)
+    return plan_endpoint(study, config, personas)

@@ -47,16 +47,21 @@ class PromptConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How a task is put to the model.
 
     Attributes:
-      user: the message; {task} stands in it once, {options} at most once.
+      user: the message; {task} stands in it once, {options} and {persona} at most once.
       system: a system message before it; most base models take none.
+      persona: what stands for {persona} where the model answers as somebody, and nothing does
+        elsewhere; {profile} stands in it for the whole profile, {age} for the attribute age.
+      attribute: one attribute of {profile}.
       option: a line of {options}.
       cue: ends the prompt of a model without a chat template.
       ballot: the text of a task that is a project on a ballot; {project} stands in it once.
       ballot_options: "no" and "yes" in the prompt's language.
     """
 
-    user: str = "{task}\n\nAnswer with exactly one of these options and nothing else:\n{options}"
+    user: str = DEFAULT.user
     system: str = DEFAULT.system
+    persona: str = "Answer as this person would: {profile}\n\n"
+    attribute: str = "{name}: {value}"
     option: str = DEFAULT.option
     cue: str = DEFAULT.cue
     ballot: str = "Would you vote for this project?\n\n{project}"
@@ -76,7 +81,13 @@ def prompt_and_questions(study: Study, config: PromptConfig) -> tuple[Prompt, li
 def _prompt(config: PromptConfig) -> Prompt:
     if config.ballot.count("{project}") != 1:
         raise CrowdError("prompt.ballot: {project} must stand in it exactly once")
-    return Prompt(user=config.user, system=config.system, option=config.option, cue=config.cue)
+    return Prompt(
+        user=config.user,
+        system=config.system,
+        persona="{persona}",  # `personas` fills in the sentence, which names attributes
+        option=config.option,
+        cue=config.cue,
+    )
 
 
 def _questions(study: Study, config: PromptConfig) -> list[Question]:
@@ -86,7 +97,7 @@ def _questions(study: Study, config: PromptConfig) -> list[Question]:
             f"reference: the tasks have no texts, and a model cannot answer '{tasks.ids[0]}'; name "
             "their column in study.tasks.text"
         )
-    every = [_options(scale, config) for scale in study.scales.values()]
+    every = [offered(scale, config) for scale in study.scales.values()]
     questions = []
     for text, index in zip(tasks.text, tasks.scale, strict=True):
         if scales.is_ballot(tuple(study.scales.values())[index]):
@@ -95,7 +106,7 @@ def _questions(study: Study, config: PromptConfig) -> list[Question]:
     return questions
 
 
-def _options(scale: Scale, config: PromptConfig) -> tuple[tuple[str, ...], tuple[float, ...]]:
+def offered(scale: Scale, config: PromptConfig) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Labels offered on a scale and the numbers they stand for."""
     if scales.is_ballot(scale):
         low, high = scales.values(scale)[[0, -1]]
@@ -129,13 +140,16 @@ def reference_of(study: Study, kind: str, scored: Scored) -> Reference:
 
 
 def refuse_gaps(study: Study, scored: Scored, why: Callable[[int], str], remedy: str) -> None:
-    """Raise CrowdError if a task has no answer; `why` tells the reason of one (by its place)."""
+    """Raise CrowdError if a question has no answer; `why` tells the reason of one (by its place).
+    The study's tasks come first, personas' questions after them."""
     gaps = np.flatnonzero(np.isnan(scored.mean))
     if len(gaps):
-        first = int(gaps[0])
+        first, tasks = int(gaps[0]), study.tasks.ids
+        what = "task(s)" if len(scored.mean) == len(tasks) else "question(s)"
+        name = f"'{tasks[first]}'" if first < len(tasks) else "a persona's"
         raise CrowdError(
-            f"reference: no usable answer to {len(gaps)} of {len(scored.mean)} task(s), the first "
-            f"'{study.tasks.ids[first]}' ({why(first)}); {remedy}"
+            f"reference: no usable answer to {len(gaps)} of {len(scored.mean)} {what}, the first "
+            f"{name} ({why(first)}); {remedy}"
         )
 
 
@@ -156,10 +170,12 @@ def stage_of(model: str, progress: Report) -> Callable[[int, int], None]:
 
 
 def shown(study: Study, questions: Sequence[Question], texts: Sequence[str]) -> str:
-    """The first tasks' prompts for people to read, given as the model sees them."""
+    """The first tasks' prompts for people to read, given as the model sees them, and then
+    personas'."""
     lines = []
-    for name, question, text in zip(study.tasks.ids, questions, texts, strict=False):
-        lines += [f"--- task {name}", text, f"--- options: {' | '.join(question.options)}", ""]
+    for place, (question, text) in enumerate(zip(questions, texts, strict=True)):
+        title = "a persona" if question.persona else f"task {study.tasks.ids[place]}"
+        lines += [f"--- {title}", text, f"--- options: {' | '.join(question.options)}", ""]
     return "\n".join(lines).rstrip("\n")
 
 

@@ -1,9 +1,13 @@
 """Reference decisions of a language model that runs here, in JAX."""
 
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from crowdllm_jax.backbone.prompts import Prompt, Question
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.asked import (
     CACHE,
     Positive,
@@ -16,8 +20,24 @@ from crowdllm_jax.reference.asked import (
     shown,
     stage_of,
 )
+from crowdllm_jax.reference.cache import Answer, Scored, assemble, warn_low_mass
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import Study
+
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
+    from crowdllm_jax.backbone.checkpoint import Outline
+
+PART = 4096
+"""Questions whose tokens are in memory at once, or all personas of one task if these are more."""
+
+
+class MeshConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many devices share the rows of a forward pass, and how many the weights of the model."""
+
+    data: Positive = 1
+    model: Positive = 1
 
 
 class BackboneReference(
@@ -34,7 +54,11 @@ class BackboneReference(
       model: a Hugging Face folder (relative to where the command runs) or hub id "org/name".
       revision: branch, tag or commit of a hub id.
       dtype: of the weights; logits are float32 either way.
+      personas: how many of the population's first agents answer the held-out tasks as the model
+        sees them, for the baseline that asks a language model as everybody; None for no such
+        baseline.
       batch: tasks per forward pass.
+      mesh: data x model devices to use, where one is not enough.
       cache: SQLite file of answers, relative to where the command runs.
     """
 
@@ -42,7 +66,9 @@ class BackboneReference(
     revision: str | None = None
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     prompt: PromptConfig = PromptConfig()
+    personas: Positive | None = None
     batch: Positive = 32
+    mesh: MeshConfig = MeshConfig()
     cache: str = CACHE
 
 
@@ -50,64 +76,146 @@ class BackboneReference(
 # of another kind, or `--help`, does not wait for them.
 
 
-def ask_backbone(study: Study, config: BackboneReference, progress: Report) -> Reference:
+def ask_backbone(
+    study: Study, config: BackboneReference, personas: Sequence[Question], progress: Report
+) -> tuple[Reference, Scored]:
     """Score what the cache does not hold; the weights are loaded only if something is missing.
 
+    Returns:
+      The reference, and the answers to `personas`.
     Raises:
       CrowdError: there is no such model, it is not supported, or a task does not fit it.
     """
+    prompt, questions = prompt_and_questions(study, config.prompt)
+    report = stage_of(config.model, progress)
+    reference = reference_of(study, "backbone", _ask(config, prompt, questions, report))
+    report = stage_of(f"{config.model} as personas", progress)
+    return reference, _ask(config, prompt, personas, report)
+
+
+def _ask(
+    config: BackboneReference,
+    prompt: Prompt,
+    questions: Sequence[Question],
+    report: Callable[[int, int], None],
+) -> Scored:
     from crowdllm_jax.backbone import checkpoint, scoring
 
-    prompt, questions = prompt_and_questions(study, config.prompt)
+    if not questions:
+        return assemble([], [])
     model = checkpoint.outline(config.model, revision=config.revision, dtype=config.dtype)
-    # Tasks that do not fit are told before a cache is made.
-    scoring.keys_of(model, questions, prompt)
+    mesh = mesh_of(config.mesh, model)
+    parts = ((part, *scoring.keys_of(model, part, prompt)) for part in _parts(questions))
+    first = next(parts)  # tasks that do not fit are told before a cache is made
+    backbone = None
+    answers: list[Answer | None] = []
     with open_cache(config.cache) as cache:
-        scored = scoring.recall(model, questions, prompt, cache)
-        if scored is None:
-            backbone = checkpoint.load(config.model, revision=config.revision, dtype=config.dtype)
-            scored = scoring.score(
-                backbone,
-                questions,
-                prompt,
-                batch=config.batch,
-                cache=cache,
-                progress=stage_of(config.model, progress),
-            )
-    return reference_of(study, "backbone", scored)
+        for part, encoded, keys in chain([first], parts):
+            found = cache.get(keys)
+            if None in found:
+                backbone = backbone or checkpoint.load(
+                    config.model, revision=config.revision, dtype=config.dtype, mesh=mesh
+                )
+
+                def part_of(done: int, total: int, before: int = len(answers)) -> None:
+                    report(before + done * len(part) // total, len(questions))  # noqa: B023
+
+                found = list(
+                    scoring.find(
+                        backbone,
+                        part,
+                        encoded,
+                        keys,
+                        batch=config.batch,
+                        cache=cache,
+                        progress=part_of,
+                    )
+                )
+            answers += found
+    scored = assemble(questions, answers)
+    warn_low_mass(questions, scored)
+    return scored
 
 
-def show_backbone(study: Study, config: BackboneReference, count: int) -> str:
-    """The first tasks' prompts as the model sees them; its tokenizer alone is loaded."""
+def _parts(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
+    """Consecutive questions, thousands at a time; the personas of a task stay together, for they
+    share its computation."""
+    begin = 0
+    for i in range(1, len(questions)):
+        if i - begin >= PART and questions[i].text != questions[i - 1].text:
+            yield questions[begin:i]
+            begin = i
+    yield questions[begin:]
+
+
+def mesh_of(config: MeshConfig, model: "Outline") -> "Mesh | None":
+    """The devices to lay the model out on; None for the first one alone.
+
+    Raises:
+      CrowdError: there are fewer devices, or they do not divide the model.
+    """
+    import jax
+    from jax.sharding import AxisType
+
+    shape, a = (config.data, config.model), model.architecture
+    if a.heads % config.model or a.inner % config.model:
+        raise CrowdError(
+            f"reference.mesh.model: {config.model} devices do not divide the {a.heads} heads and "
+            f"{a.inner} inner features of {model.name}; choose a number that divides both"
+        )
+    devices, wanted = jax.devices(), config.data * config.model
+    if wanted > len(devices):
+        raise CrowdError(
+            f"reference.mesh: {config.data} x {config.model} devices are asked for, and JAX sees "
+            f"{len(devices)} ({devices[0].device_kind}); ask for fewer"
+        )
+    if wanted == 1:
+        return None
+    kinds = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh(shape, ("data", "model"), axis_types=kinds, devices=devices[:wanted])
+
+
+def show_backbone(
+    study: Study, config: BackboneReference, personas: Sequence[Question], count: int
+) -> str:
+    """The first prompts as the model sees them; its tokenizer alone is loaded."""
     from crowdllm_jax.backbone.checkpoint import load_tokenizer, locate
     from crowdllm_jax.backbone.prompts import encode
 
     prompt, questions = prompt_and_questions(study, config.prompt)
+    some = [*questions[:count], *personas[:count]]
     tokenizer = load_tokenizer(locate(config.model, config.revision, weights=False)[0])
-    encoded = encode(tokenizer, prompt, questions[:count])
-    return shown(study, questions, [e.text for e in encoded])
+    return shown(study, some, [e.text for e in encode(tokenizer, prompt, some)])
 
 
-def plan_backbone(study: Study, config: BackboneReference) -> str:
+def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Question]) -> str:
     """How much there is to score."""
     from crowdllm_jax.backbone import checkpoint, scoring
 
     prompt, questions = prompt_and_questions(study, config.prompt)
     model = checkpoint.outline(config.model, revision=config.revision, dtype=config.dtype)
-    encoded, keys = scoring.keys_of(model, questions, prompt)
-    lengths = {
-        key: len(e.prompt) + sum(map(len, e.options)) for key, e in zip(keys, encoded, strict=True)
-    }
-    distinct = list(lengths)
     cache = existing_cache(config.cache)
-    answers = cache.get(distinct) if cache else [None] * len(distinct)
-    left = [lengths[key] for key, a in zip(distinct, answers, strict=True) if a is None]
+    distinct: set[str] = set()
+    known = left = tokens = longest = 0
+    for part in _parts([*questions, *personas]):
+        encoded, keys = scoring.keys_of(model, part, prompt)
+        answers = cache.get(keys) if cache else [None] * len(keys)
+        for e, key, answer in zip(encoded, keys, answers, strict=True):
+            if key.digest in distinct:
+                continue
+            distinct.add(key.digest)
+            length = len(e.prompt) + sum(map(len, e.options))
+            longest = max(longest, length)
+            if answer is None:
+                left, tokens = left + 1, tokens + length
+            else:
+                known += 1
     return "\n".join(
         [
             f"model     {model.name} ({model.architecture.family}, {config.dtype})",
-            f"prompts   {len(distinct):,} different; {len(distinct) - len(left):,} answered in "
-            f"{config.cache}, {len(left):,} to score",
-            f"tokens    {sum(left):,} to score, prompts and options; longest "
-            f"{max(lengths.values()):,} of a context of {model.architecture.context:,}",
+            f"prompts   {len(distinct):,} different; {known:,} answered in {config.cache}, "
+            f"{left:,} to score",
+            f"tokens    {tokens:,} to score, prompts and options; longest {longest:,} of a "
+            f"context of {model.architecture.context:,}",
         ]
     )

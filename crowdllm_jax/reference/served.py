@@ -1,10 +1,12 @@
 """Reference decisions of a language model behind an OpenAI-compatible server."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from crowdllm_jax.backbone.prompts import Question
 from crowdllm_jax.reference.asked import (
     CACHE,
     Positive,
@@ -19,6 +21,7 @@ from crowdllm_jax.reference.asked import (
     stage_of,
 )
 from crowdllm_jax.reference.batch import Asked, ask, estimate
+from crowdllm_jax.reference.cache import Scored
 from crowdllm_jax.reference.endpoint import Endpoint, rendered
 from crowdllm_jax.reference.record import Reference, Spent
 from crowdllm_jax.study import Study
@@ -38,6 +41,7 @@ class EndpointReference(
 
     Attributes:
       key_variable: the environment variable that holds the key; the key itself is stored nowhere.
+      personas: see `backbone.BackboneReference`; their profiles are sent to the server.
       budget, max_calls: bounds of one command, in USD and in calls.
       cache: SQLite file of answers, relative to where the command runs.
     """
@@ -58,16 +62,22 @@ class EndpointReference(
     budget: NotNegative | None = None
     max_calls: Positive | None = None
     prompt: PromptConfig = PromptConfig()
+    personas: Positive | None = None
     cache: str = CACHE
 
 
-def ask_endpoint(study: Study, config: EndpointReference, progress: Report) -> Reference:
-    """Ask what the cache does not hold.
+def ask_endpoint(
+    study: Study, config: EndpointReference, personas: Sequence[Question], progress: Report
+) -> tuple[Reference, Scored]:
+    """Ask what the cache does not hold, all of it within one budget.
 
+    Returns:
+      The reference, and the answers to `personas`.
     Raises:
       CrowdError: the server refuses, the budget is too small, or a task is left without an answer.
     """
-    prompt, questions = prompt_and_questions(study, config.prompt)
+    prompt, tasks = prompt_and_questions(study, config.prompt)
+    questions = [*tasks, *personas]
     # Settings that do not go together are told before a cache is made.
     endpoint = _endpoint(config)
     with open_cache(config.cache) as cache:
@@ -89,18 +99,27 @@ def ask_endpoint(study: Study, config: EndpointReference, progress: Report) -> R
     read, written, cost = asked.used
     spent = Spent(asked.calls, read, written, cost if _priced(config) else None)
     refuse_gaps(study, asked.scored, why, f"{_remedy(asked, config)} (this took {spent})")
-    return replace(reference_of(study, "endpoint", asked.scored), spent=spent)
+    reference = reference_of(study, "endpoint", _part(asked.scored, slice(len(tasks))))
+    return replace(reference, spent=spent), _part(asked.scored, slice(len(tasks), None))
 
 
-def show_endpoint(study: Study, config: EndpointReference, count: int) -> str:
-    """The first tasks' messages as they are sent."""
+def _part(scored: Scored, rows: slice) -> Scored:
+    return Scored(scored.probs[rows], scored.mass[rows], scored.mean[rows], None)
+
+
+def show_endpoint(
+    study: Study, config: EndpointReference, personas: Sequence[Question], count: int
+) -> str:
+    """The first messages as they are sent."""
     prompt, questions = prompt_and_questions(study, config.prompt)
-    return shown(study, questions, [rendered(prompt, q) for q in questions[:count]])
+    some = [*questions[:count], *personas[:count]]
+    return shown(study, some, [rendered(prompt, q) for q in some])
 
 
-def plan_endpoint(study: Study, config: EndpointReference) -> str:
+def plan_endpoint(study: Study, config: EndpointReference, personas: Sequence[Question]) -> str:
     """What it would take at most, retries aside; calls nobody."""
-    prompt, questions = prompt_and_questions(study, config.prompt)
+    prompt, tasks = prompt_and_questions(study, config.prompt)
+    questions = [*tasks, *personas]
     likely = estimate(_endpoint(config), questions, prompt, cache=existing_cache(config.cache))
     cost = f"{likely.cost:,.4f} USD" if _priced(config) else "unknown: give price_in and price_out"
     return "\n".join(
@@ -118,7 +137,7 @@ def plan_endpoint(study: Study, config: EndpointReference) -> str:
 
 def _endpoint(config: EndpointReference) -> Endpoint:
     fields = msgspec.structs.asdict(config)
-    return Endpoint(**{k: v for k, v in fields.items() if k not in ("prompt", "cache")})
+    return Endpoint(**{k: v for k, v in fields.items() if k not in ("prompt", "personas", "cache")})
 
 
 def _priced(config: EndpointReference) -> bool:

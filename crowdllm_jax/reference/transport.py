@@ -5,7 +5,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
@@ -100,7 +100,21 @@ def connect(base_url: str, key: str, timeout: float) -> Any:
         raise CrowdError(
             'an endpoint needs the openai package: pip install "crowdllm-jax[endpoint]"'
         ) from None
-    return openai.OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=0)
+
+    def refuse(response: Any) -> None:
+        """Raise what an error says: the client would read all of it, however long it goes on."""
+        if response.is_error:
+            text = bytes(_bounded(response.iter_bytes(), timeout)).decode(errors="replace")
+            after = _retry_after(response.headers.get("retry-after"))
+            raise _StatusError(response.status_code, _message(text), after)
+
+    return openai.OpenAI(
+        base_url=base_url,
+        api_key=key,
+        timeout=timeout,
+        max_retries=0,
+        http_client=openai.DefaultHttpxClient(event_hooks={"response": [refuse]}),
+    )
 
 
 def call(
@@ -166,31 +180,43 @@ class _TransportError(Exception):
 def _fetch(client: Any, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
     """The answer's JSON, read in pieces so that neither size nor duration is the server's choice:
     the client's own timeout starts anew with every byte."""
-    import openai
-
     rest = {k: v for k, v in body.items() if k not in ("model", "messages")}
-    deadline, data = time.monotonic() + timeout, bytearray()
     try:
         with client.chat.completions.with_streaming_response.create(
             model=body["model"], messages=body["messages"], extra_body=rest
         ) as response:
-            for piece in response.iter_bytes():
-                data += piece
-                if len(data) > MAX_BYTES:
-                    raise _TransportError(f"the answer is longer than {MAX_BYTES} bytes")
-                if time.monotonic() > deadline:
-                    raise _TransportError(f"no whole answer within {timeout:g} s")
-    except openai.APIStatusError as error:
-        after = _retry_after(error.response.headers.get("retry-after"))
-        raise _StatusError(error.status_code, error.message, after) from None
-    except _TransportError:
+            data = _bounded(response.iter_bytes(), timeout)
+    except (_StatusError, _TransportError):
         raise
     except Exception as error:  # the HTTP library's own kinds: refused, reset, timed out
+        # Some versions of the client wrap what `refuse` raises.
+        if isinstance(error.__cause__, _StatusError | _TransportError):
+            raise error.__cause__ from None
         raise _TransportError(f"{type(error).__name__}: {error}") from None
     answer = json.loads(data)
     if not isinstance(answer, dict):
         raise TypeError("a JSON object is expected")
     return answer
+
+
+def _bounded(pieces: Iterable[bytes], timeout: float) -> bytearray:
+    """What a server sends, if it comes to an end in size and in time."""
+    deadline, data = time.monotonic() + timeout, bytearray()
+    for piece in pieces:
+        data += piece
+        if len(data) > MAX_BYTES:
+            raise _TransportError(f"the answer is longer than {MAX_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise _TransportError(f"no whole answer within {timeout:g} s")
+    return data
+
+
+def _message(text: str) -> str:
+    """The message in an error's body, or the body as it is."""
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except _UNUSABLE:
+        return " ".join(text.split())
 
 
 def _retry_after(header: str | None) -> float | None:

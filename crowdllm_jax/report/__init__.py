@@ -20,6 +20,7 @@ MODELS = {
     "reference": "Reference as it is",
     "reference_sampled": "Reference, sampled",
     "reference_noise": "Reference + fitted noise",
+    "personas": "LLM asked per persona",
     "task_marginal": "Training answers per task",
     "marginal": "Training answers, pooled",
     "uniform": "Uniform",

@@ -12,9 +12,8 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import vocabularies
 from fake_server import logprobs, text
-from synthetic import EVERY_SCALE, make_study, rows_of, write_config, write_table
+from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax import fitting, scales
 from crowdllm_jax.backbone import checkpoint, scoring
@@ -37,52 +36,8 @@ from crowdllm_jax.reference.record import unit
 from crowdllm_jax.reference.served import EndpointReference
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
-TASKS = 12
+TASKS = 12  # of the study that the fixture `ask` writes
 WIDTH = families.COMMON["hidden_size"]
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    """A tiny random checkpoint with a chat template."""
-    folder = tmp_path_factory.mktemp("hub") / "tiny-chat"
-    families.make("llama2", folder, vocab_size=400)
-    vocabularies.save(vocabularies.bytelevel(), folder, vocabularies.CHAT)
-    return folder
-
-
-@pytest.fixture
-def ask(tmp_path, monkeypatch):
-    """Write a study with texts in a long table and a configuration with a reference section; runs
-    in a folder of its own, where the cache goes."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-
-    def write(**reference):
-        study = make_study(tasks=TASKS)
-        path = write_config(tmp_path / "input", study)
-        texts = [study.tasks.text[t] + "?" for t in study.task]
-        write_table(path.with_name("responses.csv"), rows_of(study) | {"text": texts})
-        content = path.read_text()
-        content = content.replace("  participants:", "  tasks: {text: text}\n  participants:")
-        content += f"reference: {json.dumps(reference)}\n"
-        path.write_text(content)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def scored(monkeypatch):
-    """The prompts that were computed, in order."""
-    computed, real = [], scoring._answers
-
-    def counting(backbone, rows, prefix, encoded):
-        computed.extend(e.text for e in encoded)
-        return real(backbone, rows, prefix, encoded)
-
-    monkeypatch.setattr(scoring, "_answers", counting)
-    return computed
 
 
 def test_a_run_asks_the_model_once(ask, model, scored, tmp_path, monkeypatch, capsys):
@@ -118,7 +73,7 @@ def test_the_reference_is_what_the_model_says(ask, model):
     path = ask(kind="backbone", model=str(model), dtype="float32")
     config = load_config(path)
     study = load_study(config)
-    reference = ask_reference(study, config.reference, fitting.silent)
+    reference, _ = ask_reference(study, config.reference, (), fitting.silent)
     prompt, questions = prompt_and_questions(study, config.reference.prompt)
     direct = scoring.score(checkpoint.load(model, dtype="float32"), questions, prompt)
     np.testing.assert_allclose(reference.probs, direct.probs, atol=1e-6)

@@ -141,9 +141,9 @@ def hang(handler):
     time.sleep(3)
 
 
-def drip(handler):
+def drip(handler, status=200):
     """A byte now and then, for ever: the client's own timeout never fires."""
-    handler.send_response(200)
+    handler.send_response(status)
     handler.send_header("content-type", "application/json")
     handler.end_headers()
     for _ in range(40):
@@ -152,8 +152,8 @@ def drip(handler):
         time.sleep(0.1)
 
 
-def huge(handler):
-    handler.send_response(200)
+def huge(handler, status=200):
+    handler.send_response(status)
     handler.send_header("content-type", "application/json")
     handler.end_headers()
     for _ in range(1000):
@@ -172,6 +172,8 @@ BAD = {
     "hang": (hang, "imed? ?out"),
     "drip": (drip, "no whole answer within 0.5 s"),
     "huge": (huge, "longer than 1048576 bytes"),
+    "an endless error": (lambda h: drip(h, 500), "no whole answer within 0.5 s"),
+    "a huge error": (lambda h: huge(h, 500), "longer than 1048576 bytes"),
     "cut": (cut, "Error"),
     "truncated JSON": (b'{"choices": [{"mess', "unusable answer"),
     "no JSON": (b"<html>", "unusable answer"),

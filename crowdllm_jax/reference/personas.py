@@ -1,0 +1,120 @@
+"""The crowd that CrowdLLM is compared with: a language model asked every task anew as everybody.
+
+Its people are the first agents of the population, as the profile generator recruits them; those
+whom the prompt does not tell apart are one persona, asked once. Only what is scored is asked: the
+held-out tasks.
+"""
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from crowdllm_jax.backbone.prompts import Question, check_fields
+from crowdllm_jax.entities import MISSING
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.response import Joint
+from crowdllm_jax.profiles import ProfileGenerator, recruit
+from crowdllm_jax.reference.asked import PromptConfig, prompt_and_questions
+from crowdllm_jax.reference.cache import Scored
+from crowdllm_jax.split import Split
+from crowdllm_jax.study import Attribute, Study
+
+
+@dataclass(frozen=True)
+class Personas:
+    """Who is asked what.
+
+    Attributes:
+      texts: P different personas, as the prompt introduces them.
+      of_agent: (N,) which of them each recruited agent is.
+      tasks: (T',) the tasks they are asked, as indices into the study, those with the longest texts
+        first: what does not fit the model is told at once.
+      questions: T' * P of them, the personas of a task in a row.
+    """
+
+    texts: tuple[str, ...]
+    of_agent: np.ndarray
+    tasks: np.ndarray
+    questions: tuple[Question, ...]
+
+    def probs(self, scored: Scored) -> np.ndarray:
+        """(P, T', K) probabilities of the options from the answers to `questions`."""
+        return scored.probs.reshape(len(self.tasks), len(self.texts), -1).swapaxes(0, 1)
+
+
+def make_personas(
+    study: Study,
+    split: Split,
+    generator: ProfileGenerator,
+    prompt: PromptConfig,
+    count: int,
+    seed: int,
+) -> Personas:
+    """Recruit `count` agents of the population with this seed, to be asked the held-out tasks.
+
+    Raises:
+      CrowdError: the study has no profiles, or the template does not suit them.
+    """
+    profile = recruit(generator, seed, np.arange(count))
+    texts, of_agent = np.unique(introductions(profile, prompt), return_inverse=True)
+    template, plain = prompt_and_questions(study, prompt)
+    tasks = _tasks(study, split)
+    tasks = tasks[np.argsort([-len(plain[t].text) for t in tasks], kind="stable")]
+    questions = tuple(replace(plain[t], persona=str(p)) for t in tasks for p in texts)
+    template.message(questions[0])  # a template without a place for them is told before any work
+    return Personas(tuple(map(str, texts)), of_agent.reshape(-1), tasks, questions)
+
+
+def _tasks(study: Study, split: Split) -> np.ndarray:
+    """The held-out tasks, and the others on the ballot of one of them: it is cast as a whole."""
+    held_out = np.unique(study.task[split.test])
+    whole = [i for i, scale in enumerate(study.scales.values()) if isinstance(scale, Joint)]
+    cast = np.intersect1d(whole, study.tasks.scale[held_out])
+    return np.union1d(held_out, np.flatnonzero(np.isin(study.tasks.scale, cast)))
+
+
+def introductions(profile: Sequence[Attribute], prompt: PromptConfig) -> list[str]:
+    """The text that stands for {persona}, for each of N profiles.
+
+    Raises:
+      CrowdError: there are no attributes, or the template has a placeholder for something else.
+    """
+    if not profile:
+        raise CrowdError(
+            "reference.personas: the study has no profiles, so there is nobody to answer as; name "
+            "their columns in study.participants.profile"
+        )
+    check_fields("persona", prompt.persona, allowed={"profile", *(a.name for a in profile)})
+    check_fields("attribute", prompt.attribute, required={"value"}, allowed={"name"})
+    if not any(field for _, field, _, _ in string.Formatter().parse(prompt.persona)):
+        raise CrowdError(
+            "prompt.persona: all personas would be alike; put {profile} or an attribute in it"
+        )
+    written = {a.name: _written(a) for a in profile}
+    count = len(profile[0].cells)
+    texts = []
+    for n in range(count):
+        own = {name: values[n] for name, values in written.items()}
+        lines = [
+            _fill(prompt.attribute, {"name": name, "value": value})
+            for name, value in own.items()
+            if value is not None
+        ]
+        known = {name: "unknown" if value is None else value for name, value in own.items()}
+        texts.append(_fill(prompt.persona, known | {"profile": "; ".join(lines) or "unknown"}))
+    return texts
+
+
+def _written(attribute: Attribute) -> list[str | None]:
+    """Each cell as a text; None where it is missing."""
+    if attribute.kind == "numeric":
+        return [None if np.isnan(cell) else f"{cell:.12g}" for cell in attribute.cells]
+    levels = [None if level == MISSING else level for level in attribute.levels]
+    return [levels[cell] for cell in attribute.cells]
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    parts = string.Formatter().parse(template)
+    return "".join(literal + (values[field] if field else "") for literal, field, _, _ in parts)
