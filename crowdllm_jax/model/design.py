@@ -65,11 +65,15 @@ def make_design(
     group += [3] * components.shape[1]
     loading = components[:, :8] if components.shape[1] > WIDE // 4 else components
     own = np.zeros(loading.shape[1], int)
+    if mean.any():
+        loading = np.concatenate([mean[:, None], loading], axis=1)
+        own = np.append(1, own)
     if known and t <= WIDE:
         loading = np.concatenate([loading, np.eye(t)], axis=1)
-        own = np.append(own, np.ones(t, int))
+        own = np.append(own, np.full(t, 2))
     if loading.shape[1] == 0:
         loading, own = np.zeros((t, 1)), np.zeros(1, int)
+    own = np.unique(own, return_inverse=True)[1]
     tasks = Tasks(
         study.tasks.scale.astype(np.int32),
         shares.astype(np.float32),
@@ -136,13 +140,14 @@ def _groups(
     known: bool,
 ) -> dict[str, np.ndarray]:
     t, k, s, c = len(tasks.scale), layout.levels, len(layout.scales), len(attribute)
-    # What beliefs and profiles do to single tasks is apart from what they do to kinds of tasks.
+    # What beliefs and profiles do to single tasks is apart from what they do to kinds of tasks, and
+    # from how steeply they make people follow the reference.
     groups = {
         "trust": np.arange(s),
         "task_features": feature_group,
         "loading": own[:, None] * latent + np.arange(latent),
         "profile": attribute,
-        "interaction": attribute[:, None] * 2 + own,
+        "interaction": attribute[:, None] * (own.max() + 1) + own,
     }
     if known:
         groups["task_level"] = np.broadcast_to(tasks.scale[:, None], (t, k))

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from flax import nnx
-from known_people import make_known
+from known_people import Known, make_known
 from scipy.special import expit, logsumexp, roots_hermitenorm
 from scipy.stats import norm
 from synthetic import EVERY_SCALE, make_study
@@ -269,6 +269,36 @@ def test_task_effects_are_recovered(recovered):
     assert np.ptp(one) > 0.8
 
 
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_people_follow_the_reference_more_or_less_steeply(spread):
+    """240 people answer 24 ratings with slopes of their own on the reference; agents do so too."""
+    random = np.random.default_rng(3)
+    study = make_study(tasks=24, people=240)
+    mean = random.normal(size=24)
+    slope = 0.8 + spread * random.normal(size=240)
+    place = slope[study.person] * mean[study.task] + random.logistic(size=len(study.task))
+    answer = np.searchsorted([-1.5, -0.5, 0.5, 1.5], place).astype(float)
+    nobody = dataclasses.replace(study.participants, profile=())
+    study = dataclasses.replace(study, answer=answer, participants=nobody)
+    reference = Reference("column", 3 + mean)
+    everything = np.ones(len(study.task), bool)
+    config = PersistentConfig(latent=2, injected=0, nodes=64, steps=250, learning_rate=0.06)
+    design = make_design(study, reference, (), everything, config, known=False)
+    _, answers = gather_answers(study, (), design, everything)
+    graph, params, _ = fit_marginal(design, answers, config, 0)
+    known = Known(study, (), config, design, nnx.merge(graph, params))
+    agents = sample(known.crowd, 4000, 1).answers.astype(float)
+
+    def slopes(answers: np.ndarray) -> np.ndarray:
+        centred = mean - mean.mean()
+        return answers @ centred / (centred @ centred)
+
+    own = slopes(answer.reshape(240, 24)).std()
+    # A deviation of 240 people is good to 1 / sqrt(2 * 240) = 5%; of agents without slopes of their
+    # own it would be less than half of the real one where people have them.
+    assert slopes(agents).std() == pytest.approx(own, rel=0.15)
+
+
 def fit(known, seed=0, answers=None, **more):
     answers = answers_of(known) if answers is None else answers
     return fit_marginal(known.design, answers, QUICK, seed, **more)
@@ -348,7 +378,8 @@ def test_the_divergence_is_the_normal_one():
         d = np.exp(np.asarray(effects.log_prior[name][...], float))
         of = d[group]
         total += (np.log(of / s) + (s**2 + m**2) / (2 * of**2) - 0.5).sum()
-        total += (d - np.log(d)).sum() if name == "task" else 4.6 * d.sum()
+        price = 0.5 * (np.log(d / 0.8) / 0.3) ** 2 if name == "task" else 4.6 * d
+        total += (2 * price if name == "loading" else price).sum()
     assert float(divergence(known.model, groups)) == pytest.approx(total, rel=1e-4)
 
 

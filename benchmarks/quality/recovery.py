@@ -1,0 +1,151 @@
+"""Simulated people of known parameters: does a fit find them, and do its intervals cover?
+
+    python benchmarks/quality/recovery.py [--simulations 200] [--json FILE]
+
+In every simulation 150 people answer 20 ratings; their tasks, beliefs and answers are drawn anew and
+the model is fitted anew:
+
+    one dimension    each person has a location and a scale. Share of people whose true location (and
+                     log scale) lies in the 90% interval of its posterior; the posterior uses the
+                     fitted model, not the true one.
+    two camps        a second dimension divides the tasks into two camps. Correlation of the tasks'
+                     covariances over people (which no rotation of the belief changes) with the true
+                     ones, and their total over the true total.
+
+In both, the intra-class correlation of agents of the fitted and of the true model.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from table import Table, write
+
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.design import Design, gather_answers, make_design
+from crowdllm_jax.model.draw import _beliefs, draw_answers, ready_to_draw
+from crowdllm_jax.model.marginal import fit_marginal, new_persistent
+from crowdllm_jax.model.persistent import Persistent, PersistentConfig
+from crowdllm_jax.population import sample
+from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
+from crowdllm_jax.randomness import seed_halves, split_ids
+from crowdllm_jax.reference import Reference
+from crowdllm_jax.scales import Ordinal
+from crowdllm_jax.study import Participants, Study, Tasks
+from crowdllm_jax.twins import make_twins
+
+PEOPLE, TASKS = 150, 20
+SPREAD, SCALE = 0.9, 0.3
+COLUMNS = {
+    "location": "location in its 90% interval", "scale": "log scale in its 90% interval",
+    "shape": "r of covariances with the true ones", "total": "total variance / true",
+    "icc": "ICC - true",
+}  # fmt: skip
+
+
+def blank_study() -> Study:
+    """Everyone answers every task; the answers are still to be drawn."""
+    names = tuple(f"{i:03d}" for i in range(PEOPLE))
+    tasks = names[:TASKS]
+    return Study(
+        "simulated", {"rating": Ordinal(levels=(1, 2, 3, 4, 5))},
+        Tasks(tasks, tasks, np.zeros(TASKS, np.int32), (), None),
+        Participants(names, (), np.ones(PEOPLE)),
+        np.repeat(np.arange(PEOPLE, dtype=np.int32), TASKS),
+        np.tile(np.arange(TASKS, dtype=np.int32), PEOPLE),
+        np.zeros(PEOPLE * TASKS),
+    )  # fmt: skip
+
+
+def truth(design: Design, config: PersistentConfig, seed: int) -> Persistent:
+    random = np.random.default_rng([seed, 1])
+    model = new_persistent(design, config, seed)
+    model.level[...] = jnp.asarray(np.log([[0.35, 0.25, 0.2, 0.12, 0.08]]), jnp.float32)
+    model.effects.mean["task"][...] = jnp.asarray(0.7 * random.normal(size=TASKS), jnp.float32)
+    if config.latent == 2:
+        camps = np.zeros(model.effects.mean["loading"].shape, np.float32)
+        camps[-TASKS:, 1] = np.where(random.permutation(TASKS) < TASKS / 2, 1.2, -1.2)
+        model.effects.mean["loading"][...] = jnp.asarray(camps)
+    spread = [SPREAD] * config.latent + [SCALE]
+    model.belief.log_spread[...] = jnp.log(jnp.asarray(spread))
+    return model
+
+
+def simulate(table: Table, latent: int, seed: int) -> None:
+    study = blank_study()
+    config = PersistentConfig(latent=latent, injected=0, nodes=128, steps=500)
+    nobody = Reference("marginal", np.zeros(TASKS))
+    everything = np.ones(len(study.task), bool)
+    design = make_design(study, nobody, (), everything, config, known=True)
+    model = truth(design, config, seed)
+
+    def crowd_of(model: Persistent) -> Crowd:
+        profiles = fit_profiles((), study.participants.weight, ProfilesConfig())
+        return Crowd(config, *nnx.split(model, nnx.Param), study.tasks.ids, study.scales,
+                     study.tasks.scale, design, (), profiles)  # fmt: skip
+
+    ready = ready_to_draw(*nnx.split(model, nnx.Param), design)
+    ids, halves = split_ids(np.arange(PEOPLE)), seed_halves(seed)
+    z, scale = _beliefs(ready.graph, ready.params, halves, ids)
+    drawn = draw_answers(
+        design.layout, ready, np.zeros((PEOPLE, 1), np.float32), z, scale, halves, ids
+    )
+    study = replace(study, answer=np.asarray(drawn).ravel().astype(float))
+    _, answers = gather_answers(study, (), design, everything)
+    graph, params, _ = fit_marginal(design, answers, config, seed)
+    fitted = nnx.merge(graph, params)
+    row = {"icc": icc(crowd_of(fitted)) - icc(crowd_of(model))}
+    if latent == 1:
+        made = make_twins(crowd_of(fitted), study, draws=1)
+        # A fit may stretch the belief and shrink its loading alike: compare what they move.
+        stretch = float(fitted.first_loading[...][0])
+        gap = stretch * made.belief[:, 0] - np.asarray(z)[:, 0]
+        row["location"] = inside(gap, abs(stretch) * made.belief_sd[:, 0])
+        row["scale"] = inside(made.belief[:, 1] - np.log(np.asarray(scale)), made.belief_sd[:, 1])
+    else:
+        true, found = covariance(model, design), covariance(fitted, design)
+        off = np.triu_indices(TASKS, 1)
+        row["shape"] = float(np.corrcoef(true[off], found[off])[0, 1])
+        row["total"] = float(np.trace(found) / np.trace(true))
+    table.add(f"{latent} dimension{'s' * (latent > 1)}", row)
+
+
+def inside(gap: np.ndarray, sd: np.ndarray) -> float:
+    return float((np.abs(gap) < 1.645 * sd).mean())
+
+
+def covariance(model: Persistent, design: Design) -> np.ndarray:
+    """(T, T) covariance of the tasks' locations over people."""
+    ready = ready_to_draw(*nnx.split(model, nnx.Param), design)
+    spread = np.exp(np.asarray(model.belief.log_spread[...]))[:-1]
+    loading = np.asarray(ready.items.loading) * spread
+    return loading @ loading.T
+
+
+def icc(crowd: Crowd) -> float:
+    """Average correlation of two answers of one agent: ICC of standardised answers."""
+    answers = np.asarray(sample(crowd, 8192, 1).answers, float)
+    return float(np.corrcoef(answers.T)[np.triu_indices(TASKS, 1)].mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=200)
+    parser.add_argument("--json", type=Path, help="write the records here")
+    args = parser.parse_args()
+    table = Table(f"{args.simulations} simulated studies", COLUMNS)
+    for latent in (1, 2):
+        for seed in range(args.simulations):
+            if seed % 20 == 0:
+                print(f"{latent} dimension(s), simulation {seed} ...", file=sys.stderr, flush=True)
+            simulate(table, latent, seed)
+    print(table.markdown())
+    write([table], args.json)
+
+
+if __name__ == "__main__":
+    main()
