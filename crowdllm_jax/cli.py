@@ -186,6 +186,12 @@ def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
         with pipeline.open_run(folder) as config:
             agents = config.population.agents if arguments.agents is None else arguments.agents
             seed = config.population.seed if arguments.seed is None else arguments.seed
+            if arguments.aggregate:
+                out, by = arguments.out, arguments.by
+                target = pipeline.count_run(folder, agents, seed, out, by, progress)
+                return [], {"counts": target}
+            if arguments.by is not None:
+                raise CrowdError("--by: counts are grouped; give --aggregate, too")
             target = pipeline.sample_run(folder, agents, seed, arguments.out, progress)
         return [], {"population": target}
     if arguments.command == "twin":

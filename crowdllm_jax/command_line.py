@@ -14,6 +14,7 @@ examples:
   crowdllm study check my_study.yaml               what a study holds, before anything is trained
   crowdllm reference my_config.yaml --dry-run      what asking a language model would take
   crowdllm sample runs/anes96 --agents 1000000 --out million
+  crowdllm aggregate million                       what that crowd decides
 """
 
 
@@ -121,7 +122,8 @@ def parser() -> argparse.ArgumentParser:
         "write a population of a fitted run",
         "Draw agents from a run's fitted crowd into Parquet parts. An agent's answers depend on\n"
         "the crowd, the seed and its id alone, so a larger population begins with the smaller\n"
-        "one. The study's data are not needed.",
+        "one. With --aggregate only the answers' counts are written; the published model's agents\n"
+        "need not be drawn for that, so a billion take seconds. The study's data are not needed.",
         "crowdllm sample runs/anes96 --agents 1000000 --out million",
     )
     sample.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
@@ -135,7 +137,18 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         metavar="DIR",
         type=Path,
-        help="folder to write to (default: RUN/population, which holds the configured population)",
+        help="folder to write to (default: RUN/population, which holds the configured population;"
+        " RUN/counts with --aggregate)",
+    )
+    sample.add_argument(
+        "--aggregate",
+        action="store_true",
+        help="write only how many agents give each answer (counts.parquet), not the agents",
+    )
+    sample.add_argument(
+        "--by",
+        metavar="ATTRIBUTE",
+        help="with --aggregate: count each value of a profile attribute apart",
     )
     twin = command(
         "twin",

@@ -245,9 +245,14 @@ def _attribute_type(kind: str) -> pa.DataType:
 
 
 def scale_entry(scale: scales.Scale) -> dict[str, object]:
-    """What a manifest says of a scale: its kind, and the number written for each level."""
+    """What a manifest says of a scale: its kind, its entry in a study file, and the number written
+    for each level."""
     numbers = scales.codes(scale)
-    entry: dict[str, object] = {"kind": scales.kind(scale), "meaning": scales.describe(scale)}
+    entry: dict[str, object] = {
+        "kind": scales.kind(scale),
+        "meaning": scales.describe(scale),
+        "entry": msgspec.to_builtins(scale),
+    }
     if numbers is not None:
         entry["levels"] = dict(zip([f"{v:g}" for v in numbers], scales.labels(scale), strict=True))
     return entry

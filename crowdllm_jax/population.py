@@ -8,7 +8,7 @@ published model has no closed form; its network runs once per decision, about a 
 slower. The persistent model draws one belief per agent (`model/draw.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -97,10 +97,7 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
       CrowdError: the number of agents or the seed is out of range.
     """
     check_numbers(agents, seed)
-    if isinstance(crowd.config, PersistentConfig):
-        draw = _persistent(crowd)
-    else:
-        draw = _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
+    draw = drawing(crowd)
     for first in range(start, start + agents, BLOCK):
         count = min(BLOCK, start + agents - first)
         ids = first + np.arange(BLOCK, dtype=np.int64)
@@ -108,6 +105,17 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
         answers = np.asarray(draw(seed, ids, profile))[:count]
         kept = tuple(Attribute(a.name, a.kind, a.levels, a.cells[:count]) for a in profile)
         yield Agents(ids[:count], kept, answers)
+
+
+Draw = Callable[[int, np.ndarray, tuple[Attribute, ...]], jax.Array | np.ndarray]
+
+
+def drawing(crowd: Crowd) -> Draw:
+    """Make a crowd ready: what returns draws a block's answers (N, T) from the seed, the agents'
+    ids (N,) and their profiles, and leaves them on the device."""
+    if isinstance(crowd.config, PersistentConfig):
+        return _persistent(crowd)
+    return _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
 
 
 def check_numbers(agents: int, seed: int) -> None:
