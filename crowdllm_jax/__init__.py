@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from crowdllm_jax.aggregate.decide import decide as decide
     from crowdllm_jax.config import load_config as load_config
     from crowdllm_jax.config import load_study as load_study
     from crowdllm_jax.counts import count as count
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "CrowdError": "errors",
     "count": "counts",
+    "decide": "aggregate.decide",
     "evaluate": "fitting",
     "fit": "fitting",
     "load_config": "config",

@@ -150,6 +150,56 @@ def parser() -> argparse.ArgumentParser:
         metavar="ATTRIBUTE",
         help="with --aggregate: count each value of a profile attribute apart",
     )
+    aggregate = command(
+        "aggregate",
+        "what a crowd decides",
+        "Aggregate the answers of a population (or its counts, or a study's real people) to one\n"
+        "row per task, print it, and write it where --out says. Rules:\n"
+        "  summary       mean with an interval that does not shrink with the number of agents,\n"
+        "                most frequent answer; ballots' totals (approvals, Borda points, points)\n"
+        "  dawid-skene   the true answer, inferred with everybody's way to err, and confidence\n"
+        "  greedy        projects funded by votes, while the budget lasts\n"
+        "  equal-shares  projects funded so that every voter decides on the same part of it",
+        "crowdllm aggregate runs/votes/population --rule equal-shares --costs projects.csv \\\n"
+        "      --budget 60000 --columns project_id,cost",
+    )
+    aggregate.add_argument(
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="folder that `crowdllm sample` wrote, or a study or configuration (YAML)",
+    )
+    aggregate.add_argument(
+        "--rule",
+        choices=("summary", "dawid-skene", "greedy", "equal-shares"),
+        default="summary",
+        help="(default: summary)",
+    )
+    aggregate.add_argument(
+        "--data", metavar="DIR", help="folder of the study's tables, where PATH is a study"
+    )
+    aggregate.add_argument(
+        "--costs",
+        metavar="FILE",
+        type=Path,
+        help="CSV or Parquet table of the projects' costs (greedy, equal-shares)",
+    )
+    aggregate.add_argument(
+        "--columns",
+        metavar="TASK,COST",
+        default="task_id,cost",
+        help="its columns with the projects' ids and costs (default: task_id,cost)",
+    )
+    aggregate.add_argument("--budget", metavar="B", type=float, help="what there is to spend")
+    aggregate.add_argument(
+        "--worth",
+        choices=("cost", "votes"),
+        default="cost",
+        help="what a funded project is worth to a voter: votes x cost, or votes (default: cost)",
+    )
+    aggregate.add_argument(
+        "--out", metavar="FILE", type=Path, help="table to write, .csv or .parquet, not there yet"
+    )
     twin = command(
         "twin",
         "write digital twins of people who answered a little",

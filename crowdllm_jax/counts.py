@@ -278,15 +278,21 @@ def tally(
       group: (N,) from 0 to G - 1; agents of group G are not counted.
     """
     groups, t, k = shape
+    cell = cells(task_scales, answers)
+    at = (group[:, None] * t + jnp.arange(t, dtype=jnp.int32)) * k + cell
+    counts = jnp.zeros(groups * t * k, jnp.int32).at[at].add(1, mode="drop")
+    return counts.reshape(shape)
+
+
+def cells(task_scales: tuple[Scale, ...], answers: jax.Array) -> jax.Array:
+    """(N, T) int32 place of each answer among `metrics.bins` of its scale."""
     cell = answers.astype(jnp.int32)
     for scale in set(task_scales):
         if isinstance(scale, Continuous):
             own = np.array([task for task, one in enumerate(task_scales) if one == scale])
             place = jnp.searchsorted(_edges(scale), answers[:, own], side="right")
             cell = cell.at[:, own].set(place)
-    at = (group[:, None] * t + jnp.arange(t, dtype=jnp.int32)) * k + cell
-    counts = jnp.zeros(groups * t * k, jnp.int32).at[at].add(1, mode="drop")
-    return counts.reshape(shape)
+    return cell
 
 
 def _edges(scale: Continuous) -> np.ndarray:
