@@ -80,7 +80,7 @@ def fund(
          "voters": int(backers[p]), "order": order.get(p)}
         for p, task in enumerate(tasks)
     ]  # fmt: skip
-    rows.sort(key=lambda row: (row["order"] or len(rows) + 1, -row["votes"]))
+    rows.sort(key=lambda row: (row["order"] or np.inf, -row["votes"]))
     schema = pa.schema([("task_id", pa.string()), ("cost", pa.float64()), ("votes", pa.int64()),
                         ("voters", pa.int64()), ("order", pa.int32())])  # fmt: skip
     return pa.Table.from_pylist(rows, schema)

@@ -75,7 +75,11 @@ def read_costs(path: Path, columns: str) -> dict[str, float]:
     names = columns.split(",")
     if len(names) != 2 or not all(names):
         raise CrowdError(f"--columns {columns}: give two column names, TASK,COST")
-    table = read_table(path, names)
+    try:
+        table = read_table(path, names)
+    except CrowdError as error:
+        hint = "; --columns TASK,COST names them" if "no column" in str(error) else ""
+        raise CrowdError(f"{error}{hint}") from error
     task, cost = table[names[0]], table[names[1]]
     found: dict[str, float] = {}
     for row, (key, cell) in enumerate(zip(task.codes, cost.codes, strict=True), start=2):

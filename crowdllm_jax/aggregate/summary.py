@@ -27,6 +27,18 @@ from crowdllm_jax.metrics import bins
 from crowdllm_jax.scales import Nominal, Ranking, Scale
 
 Z = 1.959964
+COLUMNS = {
+    "task_id": pa.string(),
+    "answers": pa.float64(),
+    "decision": pa.string(),
+    "share": pa.float64(),
+    "mean": pa.float64(),
+    "low": pa.float64(),
+    "high": pa.float64(),
+    "total": pa.float64(),
+    "place": pa.int32(),
+    "first": pa.float64(),
+}
 
 
 @dataclass(frozen=True)
@@ -118,11 +130,11 @@ def read_counts(folder: Path) -> Histogram:
 def summarise(histogram: Histogram) -> pa.Table:
     """One row per task.
 
-    task_id; answers (weighted, if people are); mean, low, high in the scale's numbers, a ranking's
-    in Borda points (empty where nominal); decision, the most frequent answer as the data write it
-    (of several the first; the most frequent stretch's middle where continuous), and its share. On
-    ballots also total (approvals, Borda points, points) and place by it among the ballot's tasks,
-    on rankings first, the number who rank it best (plurality).
+    task_id; answers (weighted, if people are); decision, the most frequent answer as the data write
+    it (of several the first; where continuous the middle of the most frequent stretch), and its
+    share; mean, low, high in the scale's numbers (empty where nominal), a ranking's in Borda
+    points. On ballots instead of the decision: total (approvals, Borda points, points) and place by
+    it among the ballot's tasks; on rankings also first, the number who rank it best (plurality).
     """
     rows = [_row(histogram, task) for task in range(len(histogram.task_ids))]
     ballots = [scales.is_ballot(scale) for scale in histogram.task_scales]
@@ -130,16 +142,8 @@ def summarise(histogram: Histogram) -> pa.Table:
         if ballots[task]:
             rivals = np.flatnonzero(histogram.task_scale == histogram.task_scale[task])
             row["place"] = 1 + sum(rows[rival]["total"] > row["total"] for rival in rivals)
-    schema = [
-        ("task_id", pa.string()), ("answers", pa.float64()), ("decision", pa.string()),
-        ("share", pa.float64()), ("mean", pa.float64()), ("low", pa.float64()),
-        ("high", pa.float64()),
-    ]  # fmt: skip
-    if any(ballots):
-        schema += [("total", pa.float64()), ("place", pa.int32())]
-    if any(isinstance(scale, Ranking) for scale in histogram.task_scales):
-        schema += [("first", pa.float64())]
-    return pa.Table.from_pylist(rows, pa.schema(schema))
+    used = [name for name in COLUMNS if any(name in row for row in rows)]
+    return pa.Table.from_pylist(rows, pa.schema([(name, COLUMNS[name]) for name in used]))
 
 
 def _row(histogram: Histogram, task: int) -> dict:
@@ -150,9 +154,10 @@ def _row(histogram: Histogram, task: int) -> dict:
     row: dict = {"task_id": histogram.task_ids[task], "answers": total}
     if total == 0:
         return row | ({"total": 0.0} if scales.is_ballot(scale) else {})
-    most = int(count.argmax())
-    row["decision"] = scales.labels(scale)[most] if scales.size(scale) else f"{value[most]:g}"
-    row["share"] = count[most] / total
+    if not scales.is_ballot(scale):
+        most = int(count.argmax())
+        row["decision"] = scales.labels(scale)[most] if scales.size(scale) else f"{value[most]:g}"
+        row["share"] = count[most] / total
     if not isinstance(scale, Nominal):
         row["mean"], row["low"], row["high"] = interval(
             scale, count / total, histogram.effective[task]
