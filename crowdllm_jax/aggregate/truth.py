@@ -68,6 +68,15 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
             progress(f"dawid-skene {label}", step, STEPS)
 
         votes = count_votes(blocks(), len(tasks), scales.size(scale), answers.block)
+        levels, each = votes.shape[1], votes.sum() / answers.people
+        if each < levels**2:
+            warnings.warn(
+                f"dawid-skene: on scale '{name}' a person answered {each:.3g} tasks on average, "
+                f"few for a matrix of {levels} x {levels} ways to err; do not rely on its "
+                "confidences",
+                CrowdWarning,
+                stacklevel=2,
+            )
         truth = dawid_skene(blocks, votes, answers.block, power, report)
         if not truth.settled:
             warnings.warn(

@@ -125,3 +125,9 @@ def test_what_does_not_suit_is_told(monkeypatch):
     monkeypatch.setattr(truth, "STEPS", 1)
     with pytest.warns(CrowdWarning, match="not settled after 1 steps on scale 'rating'"):
         infer_truth(answers_of(make_study()))
+
+
+def test_few_answers_per_person_are_announced():
+    study = make_study({"agree": EVERY_SCALE["agree"]}, tasks=3)
+    with pytest.warns(CrowdWarning, match="a person answered 3 tasks on average, few for a matrix"):
+        infer_truth(answers_of(study))
