@@ -110,12 +110,13 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / "manifest.json"
     if not path.is_file():
-        hint = (
-            "; it is not finished: run its `crowdllm sample` again"
-            if (folder / "plan.json").exists()
-            else "; give a population's folder, or a study or configuration (YAML)"
-        )
-        raise CrowdError(f"{folder}: holds no manifest.json{hint}")
+        if (folder / "plan.json").exists():
+            hint = "it is not finished: run its `crowdllm sample` again"
+        elif (folder / "population" / "manifest.json").exists():
+            hint = f"give {folder / 'population'}"
+        else:
+            hint = "give a population's folder, or a study or configuration (YAML)"
+        raise CrowdError(f"{folder}: holds no manifest.json; {hint}")
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, msgspec.MsgspecError) as error:

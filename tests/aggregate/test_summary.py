@@ -202,3 +202,6 @@ def test_damage_is_told(crowd: Crowd, folder, tmp_path):
         decide(target)
     with pytest.raises(CrowdError, match="give a population's folder, or a study"):
         decide(tmp_path)
+    shutil.copytree(folder, tmp_path / "population")
+    with pytest.raises(CrowdError, match=f"give {tmp_path / 'population'}"):
+        decide(tmp_path)
