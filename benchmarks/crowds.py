@@ -3,8 +3,6 @@
 What sampling costs depends on sizes alone, not on what the weights say.
 """
 
-import dataclasses
-
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -74,7 +72,3 @@ def make_crowd(
         mean[...] = jnp.asarray(random.normal(0, 0.1, mean.shape), jnp.float32)
     graph, params = nnx.split(persistent, nnx.Param)
     return Crowd(config, graph, params, ids, SCALE, scale, design, codings, generator)
-
-
-def without_attributes(crowd: Crowd) -> Crowd:
-    return dataclasses.replace(crowd)

@@ -8,7 +8,7 @@ published model has no closed form; its network runs once per decision, about a 
 slower. The persistent model draws one belief per agent (`model/draw.py`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -98,19 +98,33 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
       CrowdError: the number of agents or the seed is out of range.
     """
     check_numbers(agents, seed)
-    if isinstance(crowd.config, PersistentConfig):
-        draw = _persistent(crowd)
-    else:
-        draw = _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
+    spans = blocks_in(start, agents)
+    yield from draw_blocks(drawer(crowd), len(crowd.task_ids), seed, spans)
 
-    def block(first: int) -> Agents:
-        count = min(BLOCK, start + agents - first)
+
+def blocks_in(start: int, agents: int) -> list[tuple[int, int]]:
+    """(first agent, count) of each block of a stretch of agents."""
+    end = start + agents
+    return [(first, min(BLOCK, end - first)) for first in range(start, end, BLOCK)]
+
+
+def draw_blocks(
+    draw: "Draw", tasks: int, seed: int, spans: Iterable[tuple[int, int]]
+) -> Generator[Agents, None, None]:
+    """Draw blocks of up to BLOCK agents, the next ones while one is used.
+
+    Args:
+      draw: see `drawer`. tasks: T. spans: (first agent, count) of each block.
+    """
+
+    def block(span: tuple[int, int]) -> Agents:
+        first, count = span
         ids = first + np.arange(BLOCK, dtype=np.int64)
-        profile, answers = draw(seed, ids)
+        profile, drawn = draw(seed, ids)
         kept = tuple(Attribute(a.name, a.kind, a.levels, a.cells[:count]) for a in profile)
-        return Agents(ids[:count], kept, answers[:count])
+        return Agents(ids[:count], kept, to_host(drawn, tasks)[:count])
 
-    yield from ahead(block, range(start, start + agents, BLOCK))
+    yield from ahead(block, spans)
 
 
 def check_numbers(agents: int, seed: int) -> None:
@@ -160,8 +174,16 @@ def _cut_table(crowd: Crowd, layout: _Layout) -> np.ndarray:
     return table
 
 
-Draw = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], np.ndarray]]
-"""draw(seed, ids): the profiles of a block of agents, and their (N, T) answers on the host."""
+Draw = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], jax.Array | np.ndarray]]
+"""draw(seed, ids): the profiles of a block of agents, and their answers (see `to_host`)."""
+
+
+def drawer(crowd: Crowd) -> Draw:
+    """Make ready to draw blocks of agents of a crowd."""
+    if isinstance(crowd.config, PersistentConfig):
+        return _persistent(crowd)
+    return _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
+
 
 T = TypeVar("T")
 Recruits = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], T, np.ndarray]]
@@ -181,8 +203,9 @@ def _recruiter(crowd: Crowd, per_profile: int, make: Callable[[np.ndarray], T]) 
     def table(profile: tuple[Attribute, ...], rows: np.ndarray) -> T:
         some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
         c = profile_matrix(crowd.codings, some, len(rows))
-        # Few sizes, so that few programs are compiled.
-        size = 1 << max(6, (len(c) - 1).bit_length())
+        # Few sizes, so that few programs are compiled: up to a quarter more than needed.
+        step = 1 << max(6, (len(c) - 1).bit_length() - 2)
+        size = -(-len(c) // step) * step
         return make(np.concatenate([c, np.zeros((size - len(c), c.shape[1]), np.float32)]))
 
     if people.real_only:
@@ -217,10 +240,9 @@ def _folded(crowd: Crowd) -> Draw:
 
     recruits = _recruiter(crowd, layout.tasks * max(1, len(cut)), make)
 
-    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], np.ndarray]:
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:
         profile, table, row = recruits(seed, ids)
-        drawn = _draw(layout, len(cut), seed_halves(seed), split_ids(ids), table, row)
-        return profile, to_host(drawn, layout.tasks)
+        return profile, _draw(layout, len(cut), seed_halves(seed), split_ids(ids), table, row)
 
     return draw
 
@@ -312,10 +334,10 @@ def _persistent(crowd: Crowd) -> Draw:
 
     recruits = _recruiter(crowd, len(crowd.task_ids), make)
 
-    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], np.ndarray]:
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:
         profile, table, row = recruits(seed, ids)
-        drawn = draw_agents(design.layout, ready, table, row, seed_halves(seed), split_ids(ids))
-        return profile, to_host(drawn, len(crowd.task_ids))
+        halves = split_ids(ids)
+        return profile, draw_agents(design.layout, ready, table, row, seed_halves(seed), halves)
 
     return draw
 

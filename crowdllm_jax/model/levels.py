@@ -79,7 +79,7 @@ def unpack(drawn: jax.Array, tasks: int) -> jax.Array:
     return bytes_of.reshape(len(drawn), -1)[:, :tasks]
 
 
-def to_host(drawn: jax.Array, tasks: int) -> np.ndarray:
+def to_host(drawn: jax.Array | np.ndarray, tasks: int) -> np.ndarray:
     """(N, T) answers on the host: words of `draw_levels` as bytes, other answers as they are."""
     host = np.asarray(drawn)
     return host.view(np.int8)[:, :tasks] if host.dtype == np.uint32 else host
