@@ -103,7 +103,7 @@ def write_population(
                     "crowdllm.synthetic": "true",
                 }
                 own = islice(blocks, len(blocks_in(start, count)))
-                _write_part(crowd, folder, names, own, meta)
+                write_rows(crowd, folder, names, own, meta)
             for name in names:
                 files[name] = file_entry(folder / name)
             if on_agents is not None:
@@ -160,7 +160,7 @@ def _is_ours(path: Path, identity: str, start: int, count: int) -> bool:
     return all(meta.get(key) == str(value).encode() for key, value in wanted.items())
 
 
-def _write_part(
+def write_rows(
     crowd: Crowd,
     folder: Path,
     names: tuple[str, str],
