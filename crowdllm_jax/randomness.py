@@ -30,8 +30,9 @@ class Stream(IntEnum):
 
 def threefry(key: Pair, counter: Pair) -> Pair:
     """Two random words from two key words and two counter words; uint32, shapes broadcast."""
-    ks = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(0x1BD11BDA))
-    x0, x1 = counter[0] + ks[0], counter[1] + ks[1]
+    k0, k1, x0, x1 = (jnp.asarray(word, jnp.uint32) for word in (*key, *counter))
+    ks = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
+    x0, x1 = x0 + ks[0], x1 + ks[1]
     for four in range(5):
         for turn in ((13, 15, 26, 6), (17, 29, 16, 24))[four % 2]:
             x0 = x0 + x1
@@ -43,8 +44,7 @@ def threefry(key: Pair, counter: Pair) -> Pair:
 
 def seed_halves(seed: int) -> Pair:
     """High and low 32 bits of a seed from 0 to 2**64 - 1."""
-    high, low = split_ids(np.array(seed, np.uint64))
-    return jnp.asarray(high), jnp.asarray(low)
+    return split_ids(np.array(seed, np.uint64))
 
 
 def split_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
