@@ -35,9 +35,10 @@ from crowdllm_jax.encode import fit_coding
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae import Cvae, CvaeConfig
 from crowdllm_jax.model.design import make_design
+from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.marginal import new_persistent
 from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.profiles import ProfilesConfig, fit_profiles, recruit
+from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
 from crowdllm_jax.reference import Reference
 from crowdllm_jax.scales import Ordinal
 from crowdllm_jax.study import Attribute, Participants, Study, Tasks
@@ -106,18 +107,18 @@ def host_counts(answers: np.ndarray) -> np.ndarray:
 
 def drawn(crowd: Crowd, way: str) -> Callable[[], np.ndarray | None]:
     """Draw BLOCKS blocks of agents, and count them in some way."""
-    draw, block, t = population.drawing(crowd), population.BLOCK, len(crowd.task_ids)
+    draw, block, t = population.drawer(crowd), population.BLOCK, len(crowd.task_ids)
     group = np.zeros(block, np.int32)
 
     def work() -> np.ndarray | None:
         total, last = np.zeros((t, LEVELS), np.int64), None
         for number in range(BLOCKS):
             ids = number * block + np.arange(block, dtype=np.int64)
-            answers = draw(0, ids, recruit(crowd.generator, 0, ids))
+            _, answers = draw(0, ids)
             if way == "device":
                 total += np.asarray(tally(crowd.task_scales, (1, t, LEVELS), answers, group))[0]
             elif way == "host":
-                total += host_counts(np.asarray(answers))
+                total += host_counts(to_host(answers, t))
             else:
                 last = jax.block_until_ready(answers)
         return None if last is not None else total

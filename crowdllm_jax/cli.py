@@ -98,6 +98,9 @@ def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None
     if arguments.command == "aggregate":
         _aggregate(arguments, out, err)
         return
+    if arguments.command == "bench":
+        _bench(arguments, out, err)
+        return
     acts = {"run": _from_config, "fit": _from_config, "reference": _write_reference}
     with _progress(err, arguments.quiet) as progress:
         scores, written = acts.get(arguments.command, _from_run)(arguments, progress)
@@ -270,6 +273,28 @@ def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
             scores = pipeline.evaluate_run(folder, config, study, progress)
             return scores, {"scores": folder / "scores.json"}
         return [], {"report": pipeline.report_run(folder, config, study)}
+
+
+def _bench(arguments: argparse.Namespace, out: Console, err: Console) -> None:
+    from crowdllm_jax.bench import run_benchmarks
+
+    with _progress(err, arguments.quiet) as progress:
+        records = run_benchmarks(arguments.folder, arguments.out, arguments.only, progress)
+    table = Table(title="Benchmarks", title_justify="left")
+    for heading in ("benchmark", "variant", "metric"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("device", no_wrap=True)
+    before = ""
+    for one in records:
+        if one.benchmark != before and before:
+            table.add_section()
+        value = f"{one.value:.1%}" if one.unit == "1" else f"{one.value:,.4g} {one.unit}"
+        first = one.benchmark if one.benchmark != before else ""
+        table.add_row(first, one.variant, one.metric, value, one.device)
+        before = one.benchmark
+    Console(width=max(out.width, 160), highlight=False).print(table)
+    out.print(f"\n{'records':<11} {arguments.out}", markup=False)
 
 
 def _print_scoreboard(out: Console, scores: list["Score"]) -> None:

@@ -248,6 +248,35 @@ def parser() -> argparse.ArgumentParser:
         "crowdllm report runs/anes96",
     )
     page.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    bench = command(
+        "bench",
+        "measure speed against torch and this machine's ceilings",
+        "Run the benchmark scripts of the repository (a few minutes each) and print what they\n"
+        "measured as one table, shares of the measured ceilings included. They need the extra\n"
+        "`benchmarks`: pip install 'crowdllm-jax[benchmarks]'.",
+        "crowdllm bench --only population --out bench",
+    )
+    bench.add_argument(
+        "--folder",
+        metavar="DIR",
+        type=Path,
+        default=Path("benchmarks"),
+        help="the repository's folder of benchmarks (default: ./benchmarks)",
+    )
+    bench.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="population, writing, training, aggregate or backbone; may be given several times",
+    )
+    bench.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("bench"),
+        help="folder for the records, a JSON file per benchmark (default: ./bench)",
+    )
     study = commands.add_parser("study", help="look at a study", description="Look at a study.")
     studies = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
     check = studies.add_parser(

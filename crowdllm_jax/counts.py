@@ -31,9 +31,9 @@ from crowdllm_jax.kinds import profile_counts
 from crowdllm_jax.metrics import BINS, bins
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae import CvaeConfig, score_moments
+from crowdllm_jax.model.levels import unpack
 from crowdllm_jax.model.response import Joint, cuts, thresholds
-from crowdllm_jax.population import check_numbers, drawing
-from crowdllm_jax.profiles import recruit
+from crowdllm_jax.population import check_numbers, drawer
 from crowdllm_jax.scales import Continuous, Scale
 from crowdllm_jax.study import Attribute
 
@@ -228,7 +228,7 @@ def _chances(
 def _count_drawn(
     crowd: Crowd, agents: int, seed: int, place: int | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    draw = drawing(crowd)
+    draw = drawer(crowd)
     groups = 1 if place is None else len(crowd.generator.values[place])
     members = np.zeros(groups, np.int64)
     shape = (groups, len(crowd.task_ids), longest(crowd.task_scales))
@@ -238,12 +238,11 @@ def _count_drawn(
     waiting: list[jax.Array] = []
     for first in range(0, agents, block):
         ids = first + np.arange(block, dtype=np.int64)
-        profile = recruit(crowd.generator, seed, ids)
+        profile, drawn = draw(seed, ids)
         group = _group(crowd, place, profile, block)
         group[agents - first :] = groups
         members += np.bincount(group, minlength=groups + 1)[:groups]
-        answers = draw(seed, ids, profile)
-        waiting.append(tally(crowd.task_scales, shape, answers, group))
+        waiting.append(tally(crowd.task_scales, shape, drawn, group))
         # One block behind, so that the device draws while the host adds up.
         if len(waiting) > 1:
             total += np.asarray(waiting.pop(0))
@@ -268,17 +267,17 @@ def _count_drawn(
 def tally(
     task_scales: tuple[Scale, ...],
     shape: tuple[int, int, int],
-    answers: jax.Array,
+    drawn: jax.Array,
     group: jax.Array,
 ) -> jax.Array:
     """(G, T, K) int32 number of agents of each group that give each answer.
 
     Args:
-      answers: (N, T) levels, or values of continuous tasks.
+      drawn: (N, T) levels, or values of continuous tasks; or packed (`levels.unpack`).
       group: (N,) from 0 to G - 1; agents of group G are not counted.
     """
     groups, t, k = shape
-    cell = cells(task_scales, answers)
+    cell = cells(task_scales, unpack(drawn, t))
     at = (group[:, None] * t + jnp.arange(t, dtype=jnp.int32)) * k + cell
     counts = jnp.zeros(groups * t * k, jnp.int32).at[at].add(1, mode="drop")
     return counts.reshape(shape)
