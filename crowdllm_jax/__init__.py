@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from crowdllm_jax.aggregate.decide import decide as decide
     from crowdllm_jax.config import load_config as load_config
     from crowdllm_jax.config import load_study as load_study
+    from crowdllm_jax.counts import count as count
     from crowdllm_jax.effects import profile_effects as profile_effects
     from crowdllm_jax.errors import CrowdError as CrowdError
     from crowdllm_jax.fitting import evaluate as evaluate
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "CrowdError": "errors",
+    "count": "counts",
+    "decide": "aggregate.decide",
     "evaluate": "fitting",
     "fit": "fitting",
     "load_config": "config",

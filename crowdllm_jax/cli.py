@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,6 +26,8 @@ from crowdllm_jax.command_line import parser
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from crowdllm_jax.backbone.prompts import Question
     from crowdllm_jax.fitting import Progress as Report
     from crowdllm_jax.metrics import Score
@@ -91,6 +94,12 @@ def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None
         return
     if arguments.command == "reference" and (arguments.show is not None or arguments.dry_run):
         out.print(_look_at_reference(arguments), markup=False)
+        return
+    if arguments.command == "aggregate":
+        _aggregate(arguments, out, err)
+        return
+    if arguments.command == "bench":
+        _bench(arguments, out, err)
         return
     acts = {"run": _from_config, "fit": _from_config, "reference": _write_reference}
     with _progress(err, arguments.quiet) as progress:
@@ -176,6 +185,58 @@ def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outco
     return [], {**written, "option mass": mass}
 
 
+def _aggregate(arguments: argparse.Namespace, out: Console, err: Console) -> None:
+    from crowdllm_jax.aggregate.decide import check_table, decide, read_costs, write_table
+
+    path, rule = arguments.path, arguments.rule
+    if arguments.out is not None:
+        check_table(arguments.out)
+    costs = None
+    if rule in ("greedy", "equal-shares"):
+        if arguments.costs is None or arguments.budget is None:
+            raise CrowdError(f"--rule {rule}: give --costs FILE and --budget B, too")
+        costs = read_costs(arguments.costs, arguments.columns)
+    elif arguments.costs is not None or arguments.budget is not None:
+        raise CrowdError(f"--rule {rule}: takes no --costs and no --budget; give --rule greedy or "
+                         "--rule equal-shares")  # fmt: skip
+    with _progress(err, arguments.quiet) as progress:
+        table = decide(
+            path,
+            rule,
+            data=arguments.data,
+            costs=costs,
+            budget=arguments.budget,
+            worth=arguments.worth,
+            progress=progress,
+        )
+    _print_table(out, table, rule)
+    if arguments.out is not None:
+        write_table(table, arguments.out)
+        out.print(f"{'table':<11} {arguments.out}", markup=False)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+SHOWN = 40
+"""Rows of a table that are printed; a file holds all."""
+
+
+def _print_table(out: Console, table: "pa.Table", title: str) -> None:
+    shown = Table(title=title, title_justify="left")
+    for name in table.column_names:
+        shown.add_column(name, justify="left" if name in ("task_id", "decision") else "right")
+    for row in table.slice(0, SHOWN).to_pylist():
+        shown.add_row(*(escape(_cell(value)) for value in row.values()))
+    # A table cut at the terminal's edge would hide columns.
+    Console(width=max(out.width, 160), highlight=False).print(shown)
+    if len(table) > SHOWN:
+        out.print(f"and {len(table) - SHOWN:,} more; --out FILE holds all")
+
+
 def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
     """The commands that need a run folder: sample, twin, evaluate, report."""
     from crowdllm_jax import pipeline
@@ -186,6 +247,12 @@ def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
         with pipeline.open_run(folder) as config:
             agents = config.population.agents if arguments.agents is None else arguments.agents
             seed = config.population.seed if arguments.seed is None else arguments.seed
+            if arguments.aggregate:
+                out, by = arguments.out, arguments.by
+                target = pipeline.count_run(folder, agents, seed, out, by, progress)
+                return [], {"counts": target}
+            if arguments.by is not None:
+                raise CrowdError("--by: counts are grouped; give --aggregate, too")
             target = pipeline.sample_run(folder, agents, seed, arguments.out, progress)
         return [], {"population": target}
     if arguments.command == "twin":
@@ -206,6 +273,28 @@ def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
             scores = pipeline.evaluate_run(folder, config, study, progress)
             return scores, {"scores": folder / "scores.json"}
         return [], {"report": pipeline.report_run(folder, config, study)}
+
+
+def _bench(arguments: argparse.Namespace, out: Console, err: Console) -> None:
+    from crowdllm_jax.bench import run_benchmarks
+
+    with _progress(err, arguments.quiet) as progress:
+        records = run_benchmarks(arguments.folder, arguments.out, arguments.only, progress)
+    table = Table(title="Benchmarks", title_justify="left")
+    for heading in ("benchmark", "variant", "metric"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("device", no_wrap=True)
+    before = ""
+    for one in records:
+        if one.benchmark != before and before:
+            table.add_section()
+        value = f"{one.value:.1%}" if one.unit == "1" else f"{one.value:,.4g} {one.unit}"
+        first = one.benchmark if one.benchmark != before else ""
+        table.add_row(first, one.variant, one.metric, value, one.device)
+        before = one.benchmark
+    Console(width=max(out.width, 160), highlight=False).print(table)
+    out.print(f"\n{'records':<11} {arguments.out}", markup=False)
 
 
 def _print_scoreboard(out: Console, scores: list["Score"]) -> None:

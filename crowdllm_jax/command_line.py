@@ -14,6 +14,7 @@ examples:
   crowdllm study check my_study.yaml               what a study holds, before anything is trained
   crowdllm reference my_config.yaml --dry-run      what asking a language model would take
   crowdllm sample runs/anes96 --agents 1000000 --out million
+  crowdllm aggregate million                       what that crowd decides
 """
 
 
@@ -121,7 +122,8 @@ def parser() -> argparse.ArgumentParser:
         "write a population of a fitted run",
         "Draw agents from a run's fitted crowd into Parquet parts. An agent's answers depend on\n"
         "the crowd, the seed and its id alone, so a larger population begins with the smaller\n"
-        "one. The study's data are not needed.",
+        "one. With --aggregate only the answers' counts are written; the published model's agents\n"
+        "need not be drawn for that, so a billion take seconds. The study's data are not needed.",
         "crowdllm sample runs/anes96 --agents 1000000 --out million",
     )
     sample.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
@@ -135,7 +137,68 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         metavar="DIR",
         type=Path,
-        help="folder to write to (default: RUN/population, which holds the configured population)",
+        help="folder to write to (default: RUN/population, which holds the configured population;"
+        " RUN/counts with --aggregate)",
+    )
+    sample.add_argument(
+        "--aggregate",
+        action="store_true",
+        help="write only how many agents give each answer (counts.parquet), not the agents",
+    )
+    sample.add_argument(
+        "--by",
+        metavar="ATTRIBUTE",
+        help="with --aggregate: count each value of a profile attribute apart",
+    )
+    aggregate = command(
+        "aggregate",
+        "what a crowd decides",
+        "Aggregate the answers of a population (or its counts, or a study's real people) to one\n"
+        "row per task, print it, and write it where --out says. Rules:\n"
+        "  summary       mean with an interval that does not shrink with the number of agents,\n"
+        "                most frequent answer; ballots' totals (approvals, Borda points, points)\n"
+        "  dawid-skene   the true answer, inferred with everybody's way to err, and confidence\n"
+        "  greedy        projects funded by votes, while the budget lasts\n"
+        "  equal-shares  projects funded so that every voter decides on the same part of it",
+        "crowdllm aggregate runs/votes/population --rule equal-shares --costs projects.csv \\\n"
+        "      --budget 60000 --columns project_id,cost",
+    )
+    aggregate.add_argument(
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="folder that `crowdllm sample` wrote, or a study or configuration (YAML)",
+    )
+    aggregate.add_argument(
+        "--rule",
+        choices=("summary", "dawid-skene", "greedy", "equal-shares"),
+        default="summary",
+        help="(default: summary)",
+    )
+    aggregate.add_argument(
+        "--data", metavar="DIR", help="folder of the study's tables, where PATH is a study"
+    )
+    aggregate.add_argument(
+        "--costs",
+        metavar="FILE",
+        type=Path,
+        help="CSV or Parquet table of the projects' costs (greedy, equal-shares)",
+    )
+    aggregate.add_argument(
+        "--columns",
+        metavar="TASK,COST",
+        default="task_id,cost",
+        help="its columns with the projects' ids and costs (default: task_id,cost)",
+    )
+    aggregate.add_argument("--budget", metavar="B", type=float, help="what there is to spend")
+    aggregate.add_argument(
+        "--worth",
+        choices=("cost", "votes"),
+        default="cost",
+        help="what a funded project is worth to a voter: votes x cost, or votes (default: cost)",
+    )
+    aggregate.add_argument(
+        "--out", metavar="FILE", type=Path, help="table to write, .csv or .parquet, not there yet"
     )
     twin = command(
         "twin",
@@ -185,6 +248,35 @@ def parser() -> argparse.ArgumentParser:
         "crowdllm report runs/anes96",
     )
     page.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    bench = command(
+        "bench",
+        "measure speed against torch and this machine's ceilings",
+        "Run the benchmark scripts of the repository (a few minutes each) and print what they\n"
+        "measured as one table, shares of the measured ceilings included. They need the extra\n"
+        "`benchmarks`: pip install 'crowdllm-jax[benchmarks]'.",
+        "crowdllm bench --only population --out bench",
+    )
+    bench.add_argument(
+        "--folder",
+        metavar="DIR",
+        type=Path,
+        default=Path("benchmarks"),
+        help="the repository's folder of benchmarks (default: ./benchmarks)",
+    )
+    bench.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="population, writing, training, aggregate or backbone; may be given several times",
+    )
+    bench.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("bench"),
+        help="folder for the records, a JSON file per benchmark (default: ./bench)",
+    )
     study = commands.add_parser("study", help="look at a study", description="Look at a study.")
     studies = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
     check = studies.add_parser(

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from crowdllm_jax import scales
-from crowdllm_jax.scales import Continuous
+from crowdllm_jax.scales import Continuous, Scale
 from crowdllm_jax.split import Split
 from crowdllm_jax.study import Study
 
@@ -92,10 +92,7 @@ def held_out(study: Study, split: Split) -> Humans:
     for scale in study.scales.values():
         levels = scales.values(scale)
         edges.append((float(levels[0]), float(levels[-1])))
-        if isinstance(scale, Continuous):
-            width = (scale.high - scale.low) / BINS
-            levels = scale.low + width * (np.arange(BINS) + 0.5)
-        support.append(levels)
+        support.append(bins(scale))
     scale_of = study.tasks.scale[tasks]
     cell = np.empty(len(value), np.int64)
     for index, levels in enumerate(support):
@@ -104,6 +101,14 @@ def held_out(study: Study, split: Split) -> Humans:
     return Humans(
         split.by, tasks, person, task, value, cell, scale_of, tuple(support), tuple(edges)
     )
+
+
+def bins(scale: Scale) -> np.ndarray:
+    """(K,) the value of each bin: of a level, or the middle of each of BINS stretches."""
+    if not isinstance(scale, Continuous):
+        return scales.values(scale)
+    width = (scale.high - scale.low) / BINS
+    return scale.low + width * (np.arange(BINS) + 0.5)
 
 
 def _bin(value: np.ndarray, support: np.ndarray) -> np.ndarray:

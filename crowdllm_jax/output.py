@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,14 @@ import pyarrow.parquet as pq
 from crowdllm_jax import __version__, scales
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, arrays_of
-from crowdllm_jax.population import BLOCK, Agents, check_numbers, sample_blocks
+from crowdllm_jax.population import (
+    BLOCK,
+    Agents,
+    blocks_in,
+    check_numbers,
+    draw_blocks,
+    drawer,
+)
 from crowdllm_jax.whole import make_folder, sync_folder, write_whole
 
 SCHEMA = 1
@@ -73,20 +81,29 @@ def write_population(
     }
     _adopt(folder, plan)
     identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    parts = []
+    for number, start in enumerate(range(0, agents, per_part)):
+        count = min(per_part, agents - start)
+        names = (f"part-{number:05d}.parquet", f"agents-{number:05d}.parquet")
+        there = all(_is_ours(folder / name, identity, start, count) for name in names)
+        parts.append((start, count, names, there))
+    # One stream of blocks through all parts, so that sampling never waits for a part to end.
+    spans = (
+        span for start, count, _, there in parts if not there for span in blocks_in(start, count)
+    )
+    blocks = draw_blocks(drawer(crowd), len(crowd.task_ids), seed, spans)
     files: dict[str, dict[str, object]] = {}
-    with _named_errors(folder):
-        for number, start in enumerate(range(0, agents, per_part)):
-            count = min(per_part, agents - start)
-            names = (f"part-{number:05d}.parquet", f"agents-{number:05d}.parquet")
-            if not all(_is_ours(folder / name, identity, start, count) for name in names):
-                blocks = sample_blocks(crowd, count, seed, start=start)
+    with _named_errors(folder), closing(blocks):
+        for start, count, names, there in parts:
+            if not there:
                 meta = {
                     "crowdllm.plan": identity,
                     "crowdllm.start": str(start),
                     "crowdllm.count": str(count),
                     "crowdllm.synthetic": "true",
                 }
-                _write_part(crowd, folder, names, blocks, meta)
+                own = islice(blocks, len(blocks_in(start, count)))
+                write_rows(crowd, folder, names, own, meta)
             for name in names:
                 files[name] = file_entry(folder / name)
             if on_agents is not None:
@@ -143,7 +160,7 @@ def _is_ours(path: Path, identity: str, start: int, count: int) -> bool:
     return all(meta.get(key) == str(value).encode() for key, value in wanted.items())
 
 
-def _write_part(
+def write_rows(
     crowd: Crowd,
     folder: Path,
     names: tuple[str, str],
@@ -231,12 +248,15 @@ def decision_dtype(crowd: Crowd) -> np.dtype:
 
 def as_written(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
     """(N, T) the numbers that are written for levels (and continuous values)."""
-    out = np.empty(answers.shape, decision_dtype(crowd))
-    for index, scale in enumerate(crowd.scales.values()):
+    dtype = decision_dtype(crowd)
+    numbers = [scales.codes(scale) for scale in crowd.scales.values()]
+    if len(numbers) == 1 and numbers[0] is not None:
+        return np.take(numbers[0].astype(dtype), answers)
+    out = np.empty(answers.shape, dtype)
+    for index, own in enumerate(numbers):
         tasks = np.flatnonzero(crowd.task_scale == index)
-        numbers = scales.codes(scale)
-        own = answers[:, tasks]
-        out[:, tasks] = own if numbers is None else numbers.astype(out.dtype)[own.astype(np.int64)]
+        some = answers[:, tasks]
+        out[:, tasks] = some if own is None else own.astype(dtype)[some.astype(np.int64)]
     return out
 
 
@@ -245,9 +265,14 @@ def _attribute_type(kind: str) -> pa.DataType:
 
 
 def scale_entry(scale: scales.Scale) -> dict[str, object]:
-    """What a manifest says of a scale: its kind, and the number written for each level."""
+    """What a manifest says of a scale: its kind, its entry in a study file, and the number written
+    for each level."""
     numbers = scales.codes(scale)
-    entry: dict[str, object] = {"kind": scales.kind(scale), "meaning": scales.describe(scale)}
+    entry: dict[str, object] = {
+        "kind": scales.kind(scale),
+        "meaning": scales.describe(scale),
+        "entry": msgspec.to_builtins(scale),
+    }
     if numbers is not None:
         entry["levels"] = dict(zip([f"{v:g}" for v in numbers], scales.labels(scale), strict=True))
     return entry

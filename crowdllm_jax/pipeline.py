@@ -27,6 +27,8 @@ import numpy as np
 
 from crowdllm_jax import __version__, report
 from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
+from crowdllm_jax.counts import count
+from crowdllm_jax.counts_file import write_counts
 from crowdllm_jax.effects import profile_effects
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import (
@@ -47,7 +49,7 @@ from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.scales import Nominal
 from crowdllm_jax.study import Study, fingerprint
 from crowdllm_jax.train import Losses
-from crowdllm_jax.whole import make_folder, write_whole
+from crowdllm_jax.whole import check_new, make_folder, write_whole
 
 
 def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Score]:
@@ -232,6 +234,23 @@ def sample_run(
         seed,
         lambda done, total: progress("sample", done, total),
     )
+    return target
+
+
+def count_run(
+    folder: Path,
+    agents: int,
+    seed: int,
+    out: Path | None,
+    by: str | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Write how many agents of the first seed's crowd give each answer; returns the folder."""
+    crowd = fitted_crowd(folder)
+    target = out or folder / "counts"
+    # Asked before anything is drawn.
+    check_new(target)
+    write_counts(crowd, count(crowd, agents, seed, by=by, progress=progress), target, seed)
     return target
 
 

@@ -8,34 +8,35 @@ published model has no closed form; its network runs once per decision, about a 
 slower. The persistent model draws one belief per agent (`model/draw.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.scipy.special import ndtri
 
+from crowdllm_jax.ahead import ahead
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae import Cvae, CvaeConfig, Noise, decide, score_moments
 from crowdllm_jax.model.design import Design, profile_matrix
-from crowdllm_jax.model.draw import draw_agents, ready_to_draw
+from crowdllm_jax.model.draw import Profiles, draw_agents, ready_profiles, ready_to_draw
+from crowdllm_jax.model.levels import by_lane, draw_levels, to_host, unpack
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.model.response import (
     Joint,
     cuts,
-    draw_levels,
     fill_ballots,
     level_dtype,
     nearest_level,
     thresholds,
 )
-from crowdllm_jax.profiles import distinct, recruit, recruit_rows
-from crowdllm_jax.randomness import Pair, Stream, half_words, seed_halves, split_ids, uniform, words
+from crowdllm_jax.profiles import distinct, profiles_of, recruit, recruit_rows
+from crowdllm_jax.randomness import Pair, Stream, normal, seed_halves, split_ids, words
 from crowdllm_jax.scales import Continuous, Nominal, Scale
 from crowdllm_jax.study import Attribute
 
@@ -97,17 +98,33 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
       CrowdError: the number of agents or the seed is out of range.
     """
     check_numbers(agents, seed)
-    if isinstance(crowd.config, PersistentConfig):
-        draw = _persistent(crowd)
-    else:
-        draw = _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
-    for first in range(start, start + agents, BLOCK):
-        count = min(BLOCK, start + agents - first)
+    spans = blocks_in(start, agents)
+    yield from draw_blocks(drawer(crowd), len(crowd.task_ids), seed, spans)
+
+
+def blocks_in(start: int, agents: int) -> list[tuple[int, int]]:
+    """(first agent, count) of each block of a stretch of agents."""
+    end = start + agents
+    return [(first, min(BLOCK, end - first)) for first in range(start, end, BLOCK)]
+
+
+def draw_blocks(
+    draw: "Draw", tasks: int, seed: int, spans: Iterable[tuple[int, int]]
+) -> Generator[Agents, None, None]:
+    """Draw blocks of up to BLOCK agents, the next ones while one is used.
+
+    Args:
+      draw: see `drawer`. tasks: T. spans: (first agent, count) of each block.
+    """
+
+    def block(span: tuple[int, int]) -> Agents:
+        first, count = span
         ids = first + np.arange(BLOCK, dtype=np.int64)
-        profile = recruit(crowd.generator, seed, ids)
-        answers = np.asarray(draw(seed, ids, profile))[:count]
+        profile, drawn = draw(seed, ids)
         kept = tuple(Attribute(a.name, a.kind, a.levels, a.cells[:count]) for a in profile)
-        yield Agents(ids[:count], kept, answers)
+        return Agents(ids[:count], kept, to_host(drawn, tasks)[:count])
+
+    yield from ahead(block, spans)
 
 
 def check_numbers(agents: int, seed: int) -> None:
@@ -157,36 +174,75 @@ def _cut_table(crowd: Crowd, layout: _Layout) -> np.ndarray:
     return table
 
 
-def _folded(crowd: Crowd):  # type: ignore[no-untyped-def]
+Draw = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], jax.Array | np.ndarray]]
+"""draw(seed, ids): the profiles of a block of agents, and their answers (see `to_host`)."""
+
+
+def drawer(crowd: Crowd) -> Draw:
+    """Make ready to draw blocks of agents of a crowd."""
+    if isinstance(crowd.config, PersistentConfig):
+        return _persistent(crowd)
+    return _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
+
+
+T = TypeVar("T")
+Recruits = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], T, np.ndarray]]
+"""recruits(seed, ids): the agents' profiles, a table of distinct ones, and each agent's row."""
+
+
+def _recruiter(crowd: Crowd, per_profile: int, make: Callable[[np.ndarray], T]) -> Recruits[T]:
+    """Recruits agents as rows of a table over distinct profiles.
+
+    Where only real people's profiles occur, one table serves all blocks, unless it is too large.
+
+    Args:
+      per_profile: numbers in a row. make: makes the table of coded profiles (P, C).
+    """
+    people = crowd.generator
+
+    def table(profile: tuple[Attribute, ...], rows: np.ndarray) -> T:
+        some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
+        c = profile_matrix(crowd.codings, some, len(rows))
+        # Few sizes, so that few programs are compiled: up to a quarter more than needed.
+        step = 1 << max(6, (len(c) - 1).bit_length() - 2)
+        size = -(-len(c) // step) * step
+        return make(np.concatenate([c, np.zeros((size - len(c), c.shape[1]), np.float32)]))
+
+    if people.real_only:
+        first, kind = distinct(people.attributes, len(people.weight))
+        if len(first) * per_profile <= TABLE:
+            shared = table(people.attributes, first)
+            kind = kind.astype(np.int32)
+
+            def from_shared(seed: int, ids: np.ndarray):  # type: ignore[no-untyped-def]
+                person = recruit_rows(people, seed, ids)
+                return profiles_of(people, person), shared, kind[person]
+
+            return from_shared
+
+    def from_own(seed: int, ids: np.ndarray):  # type: ignore[no-untyped-def]
+        profile = recruit(people, seed, ids)
+        first, row = distinct(profile, len(ids))
+        return profile, table(profile, first), row.astype(np.int32)
+
+    return from_own
+
+
+def _folded(crowd: Crowd) -> Draw:
     """Draws a block of agents of the plain model through a table over their distinct profiles."""
     layout = _layout(crowd)
     cut = _cut_table(crowd, layout)
     params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
 
-    def table(profile: tuple[Attribute, ...], rows: np.ndarray) -> Table:
-        some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
-        c = encode(crowd.codings, some) if some else np.zeros((len(rows), 0), np.float32)
-        # Few sizes, so that few programs are compiled.
-        size = 1 << max(6, (len(c) - 1).bit_length())
-        c = np.concatenate([c, np.zeros((size - len(c), c.shape[1]), np.float32)])
-        return _make_table(crowd.graph, crowd.config, layout, params, x, c, reference, cut)
+    def make(c: np.ndarray) -> Table:
+        own = c[:, : sum(len(coding.columns) for coding in crowd.codings)]
+        return _make_table(crowd.graph, crowd.config, layout, params, x, own, reference, cut)
 
-    people = crowd.generator
-    real = len(people.weight)
-    only_real = people.generator == "joint" and people.smoothing == 0
-    if only_real and real * layout.tasks * max(1, len(cut)) <= TABLE:
-        first, kind = distinct(people.attributes, real)
-        shared = table(people.attributes, first)
+    recruits = _recruiter(crowd, layout.tasks * max(1, len(cut)), make)
 
-        def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> jax.Array:
-            row = kind[recruit_rows(people, seed, ids)].astype(np.int32)
-            return _draw(layout, seed_halves(seed), split_ids(ids), shared, row)
-    else:
-
-        def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> jax.Array:
-            first, row = distinct(profile, len(ids))
-            own = table(profile, first)
-            return _draw(layout, seed_halves(seed), split_ids(ids), own, row.astype(np.int32))
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:
+        profile, table, row = recruits(seed, ids)
+        return profile, _draw(layout, len(cut), seed_halves(seed), split_ids(ids), table, row)
 
     return draw
 
@@ -205,27 +261,44 @@ def _make_table(
     reference: jax.Array,
     cut: jax.Array,
 ) -> Table:
-    """Thresholds (K - 1, P, levels), and score moments (P, scores) twice, of P profiles."""
+    """Thresholds ((K - 1) 4 P, B), and score moments (P, scores) twice, of P profiles."""
     mean, sd = score_moments(nnx.merge(graph, params), x, c, reference, config)
     levels, scores = np.array(layout.levels, int), np.array(layout.scores, int)
+    threshold = by_lane(thresholds(mean[:, levels], sd[:, levels], cut))
     return (
-        thresholds(mean[:, levels], sd[:, levels], cut),
+        threshold.reshape(-1, threshold.shape[-1]),
         mean[:, scores],
         sd[:, scores],
     )
 
 
-@partial(jax.jit, static_argnums=0)
-def _draw(layout: _Layout, seed: Pair, ids: Pair, table: Table, row: jax.Array) -> jax.Array:
-    """(N, T) answers of agents with profile `row` (N,) of the table."""
+@partial(jax.jit, static_argnums=(0, 1))
+def _draw(
+    layout: _Layout, cuts: int, seed: Pair, ids: Pair, table: Table, row: jax.Array
+) -> jax.Array:
+    """(N, T) answers of agents with profile `row` (N,) of the table; packed if all are levels."""
     threshold, mean, sd = table
+    profiles = len(mean)
     parts = []
+
+    def above(lane: int, draw: jax.Array) -> Callable[[Any], jax.Array]:
+        draw = jnp.maximum(draw, 1)
+
+        def beyond(k: Any) -> jax.Array:
+            at = (lane * cuts + k) * profiles + row
+            own = threshold.at[at].get(mode="promise_in_bounds")
+            return draw > own.astype(jnp.int32)
+
+        return beyond
+
     if layout.levels:
-        bits = half_words(seed, ids, Stream.LEVEL, len(layout.levels))
-        parts.append(draw_levels(bits, threshold[:, row]).astype(layout.dtype))
+        drawn = draw_levels(seed, ids, len(layout.levels), cuts, above)
+        if not layout.scores:
+            return drawn
+        parts.append(unpack(drawn, len(layout.levels)).astype(layout.dtype))
     if layout.scores:
-        normal = ndtri(uniform(words(seed, ids, Stream.SCORE, len(layout.scores))))
-        parts.append(_answer_scores(layout, mean[row] + sd[row] * normal))
+        noise = normal(words(seed, ids, Stream.SCORE, len(layout.scores)))
+        parts.append(_answer_scores(layout, mean[row] + sd[row] * noise))
     return _in_task_order(layout, parts)
 
 
@@ -250,29 +323,34 @@ def _in_task_order(layout: _Layout, parts: list[jax.Array]) -> jax.Array:
     return jnp.concatenate(parts, axis=1)[:, order]
 
 
-def _persistent(crowd: Crowd):  # type: ignore[no-untyped-def]
+def _persistent(crowd: Crowd) -> Draw:
     """Draws a block of agents of the persistent model: one belief each, then their decisions."""
     assert isinstance(crowd.inputs, Design)
     design = crowd.inputs
     ready = ready_to_draw(crowd.graph, crowd.params, design)
 
-    def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> jax.Array:
-        c = profile_matrix(crowd.codings, profile, len(ids)) - design.centre
-        return draw_agents(
-            design.layout, ready, c.astype(np.float32), seed_halves(seed), split_ids(ids)
-        )
+    def make(c: np.ndarray) -> Profiles:
+        return ready_profiles(design.layout, ready.items, (c - design.centre).astype(np.float32))
+
+    recruits = _recruiter(crowd, len(crowd.task_ids), make)
+
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:
+        profile, table, row = recruits(seed, ids)
+        halves = split_ids(ids)
+        return profile, draw_agents(design.layout, ready, table, row, seed_halves(seed), halves)
 
     return draw
 
 
-def _semi_implicit(crowd: Crowd):  # type: ignore[no-untyped-def]
+def _semi_implicit(crowd: Crowd) -> Draw:
     """Draws a block of agents by running the network for every decision, a few agents at a time."""
     layout = _layout(crowd)
     params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
 
-    def draw(seed: int, ids: np.ndarray, profile: tuple[Attribute, ...]) -> np.ndarray:
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], np.ndarray]:
+        profile = recruit(crowd.generator, seed, ids)
         c = encode(crowd.codings, profile) if profile else np.zeros((len(ids), 0), np.float32)
-        return np.concatenate(
+        return profile, np.concatenate(
             [
                 np.asarray(
                     _draw_plain(
@@ -312,8 +390,8 @@ def _draw_plain(
     model: Cvae = nnx.merge(graph, params)
     n, t = len(c), layout.tasks
     width = config.latent + 1 + (config.injected if config.semi_implicit else 0)
-    normal = ndtri(uniform(words(seed, ids, Stream.LATENT, t * width))).reshape(n * t, width)
-    latent, decision, injected = jnp.split(normal, [config.latent, config.latent + 1], axis=1)
+    drawn = normal(words(seed, ids, Stream.LATENT, t * width)).reshape(n * t, width)
+    latent, decision, injected = jnp.split(drawn, [config.latent, config.latent + 1], axis=1)
     noise = Noise(latent, decision[:, 0], injected[None] if config.semi_implicit else None)
     score = decide(
         model,

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import msgspec
 import numpy as np
 
@@ -56,6 +57,11 @@ class ProfileGenerator:
     values: tuple[np.ndarray, ...]
     shares: tuple[np.ndarray, ...]
     effective: float
+
+    @property
+    def real_only(self) -> bool:
+        """Whether every agent has some real person's whole profile."""
+        return self.generator == "joint" and self.smoothing == 0
 
 
 def fit_profiles(
@@ -176,7 +182,9 @@ def recruit(generator: ProfileGenerator, seed: int, ids: np.ndarray) -> tuple[At
     Returns:
       The attributes with N cells each.
     """
-    u = _draws(generator, seed, ids)
+    if generator.real_only:
+        return profiles_of(generator, recruit_rows(generator, seed, ids))
+    u = _draws(seed, ids, 1 + 2 * len(generator.attributes))
     row = _pick(generator.weight, u[:, 0])
     drawn = []
     for a, attribute in enumerate(generator.attributes):
@@ -189,11 +197,22 @@ def recruit(generator: ProfileGenerator, seed: int, ids: np.ndarray) -> tuple[At
 
 def recruit_rows(generator: ProfileGenerator, seed: int, ids: np.ndarray) -> np.ndarray:
     """(N,) the training participant whose profile a joint draw starts from."""
-    return _pick(generator.weight, _draws(generator, seed, ids)[:, 0])
+    below = np.cumsum(generator.weight).astype(np.float32)
+    return np.asarray(_rows(below, seed_halves(seed), split_ids(ids)))
 
 
-def _draws(generator: ProfileGenerator, seed: int, ids: np.ndarray) -> np.ndarray:
-    count = 1 + 2 * len(generator.attributes)
+@jax.jit
+def _rows(below: jax.Array, seed: Pair, ids: Pair) -> jax.Array:
+    u = uniform(words(seed, ids, Stream.PROFILE, 1))[:, 0]
+    return jnp.minimum(jnp.searchsorted(below, u, side="right"), len(below) - 1)
+
+
+def profiles_of(generator: ProfileGenerator, rows: np.ndarray) -> tuple[Attribute, ...]:
+    """The whole profiles of training participants (N,)."""
+    return tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in generator.attributes)
+
+
+def _draws(seed: int, ids: np.ndarray, count: int) -> np.ndarray:
     return np.asarray(_uniforms(seed_halves(seed), split_ids(ids), count), np.float64)
 
 

@@ -30,8 +30,9 @@ class Stream(IntEnum):
 
 def threefry(key: Pair, counter: Pair) -> Pair:
     """Two random words from two key words and two counter words; uint32, shapes broadcast."""
-    ks = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(0x1BD11BDA))
-    x0, x1 = counter[0] + ks[0], counter[1] + ks[1]
+    k0, k1, x0, x1 = (jnp.asarray(word, jnp.uint32) for word in (*key, *counter))
+    ks = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
+    x0, x1 = x0 + ks[0], x1 + ks[1]
     for four in range(5):
         for turn in ((13, 15, 26, 6), (17, 29, 16, 24))[four % 2]:
             x0 = x0 + x1
@@ -43,8 +44,7 @@ def threefry(key: Pair, counter: Pair) -> Pair:
 
 def seed_halves(seed: int) -> Pair:
     """High and low 32 bits of a seed from 0 to 2**64 - 1."""
-    high, low = split_ids(np.array(seed, np.uint64))
-    return jnp.asarray(high), jnp.asarray(low)
+    return split_ids(np.array(seed, np.uint64))
 
 
 def split_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,24 +55,34 @@ def split_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def words(seed: Pair, ids: Pair, stream: Stream, count: int) -> jax.Array:
     """Draws of 32 bits: (N, count) uint32 for agent ids given as (N,) high and low halves."""
-    return jnp.concatenate(_pair(seed, ids, stream, -(-count // 2)), axis=1)[:, :count]
-
-
-def half_words(seed: Pair, ids: Pair, stream: Stream, count: int) -> jax.Array:
-    """Draws of 16 bits, at half the cost of `words`: (N, count) uint16."""
-    pair = _pair(seed, ids, stream, -(-count // 4))
-    parts = [half.astype(jnp.uint16) for word in pair for half in (word, word >> 16)]
-    return jnp.concatenate(parts, axis=1)[:, :count]
-
-
-def _pair(seed: Pair, ids: Pair, stream: Stream, blocks: int) -> Pair:
-    agent = threefry(seed, ids)
-    block = jnp.arange(blocks, dtype=jnp.uint32)[None]
-    pair = threefry((agent[0][:, None], agent[1][:, None]), (jnp.uint32(stream), block))
+    half = -(-count // 2)
+    # A CPU works on 8 numbers side by side: on those of 8 agents where an agent has too few.
+    agents_last = half < 8
     # Without the barrier XLA fuses threefry into the concatenation and runs it once per part.
-    return jax.lax.optimization_barrier(pair)
+    pair = jax.lax.optimization_barrier(blocks(seed, ids, stream, half, agents_last=agents_last))
+    if agents_last:
+        return jnp.concatenate(pair, axis=0)[:count].T
+    return jnp.concatenate(pair, axis=1)[:, :count]
+
+
+def blocks(seed: Pair, ids: Pair, stream: Stream, count: int, *, agents_last: bool = False) -> Pair:
+    """Random blocks of two words, to be fused with what consumes them.
+
+    Returns:
+      Two arrays (N, count), or (count, N) if `agents_last`; uint32.
+    """
+    agent = jax.lax.optimization_barrier(threefry(seed, ids))
+    number = jnp.arange(count, dtype=jnp.uint32)
+    if agents_last:
+        return threefry((agent[0][None], agent[1][None]), (jnp.uint32(stream), number[:, None]))
+    return threefry((agent[0][:, None], agent[1][:, None]), (jnp.uint32(stream), number[None]))
 
 
 def uniform(word: jax.Array) -> jax.Array:
     """A float32 strictly between 0 and 1 from each 32-bit word (its upper 23 bits, centred)."""
     return ((word >> 9).astype(jnp.float32) + 0.5) * jnp.float32(2.0**-23)
+
+
+def normal(word: jax.Array) -> jax.Array:
+    """A standard normal number from each 32-bit word."""
+    return jnp.float32(2**0.5) * jax.lax.erf_inv(2 * uniform(word) - 1)

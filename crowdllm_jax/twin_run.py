@@ -18,6 +18,7 @@ from crowdllm_jax.study_file import (
 )
 from crowdllm_jax.twin_tables import write_twins
 from crowdllm_jax.twins import Twins, make_twins
+from crowdllm_jax.whole import check_new
 
 
 def twin_run(
@@ -40,8 +41,7 @@ def twin_run(
     """
     crowd = fitted_crowd(folder)
     # Asked before anything is read or drawn.
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CrowdError(f"{out}: is there already; nothing was written. Give --out another folder")
+    check_new(out)
     people = _answers_to(crowd, stored_config(folder).study, answers, data)
     twins = make_twins(crowd, people, draws=draws, seed=seed)
     write_twins(crowd, twins, out, {"seed": seed, "answers": len(people.answer)})

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
-from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.output import (
     SCHEMA,
@@ -21,7 +19,7 @@ from crowdllm_jax.output import (
     scale_entry,
 )
 from crowdllm_jax.twins import Twins
-from crowdllm_jax.whole import sync_folder, write_whole
+from crowdllm_jax.whole import new_folder, sync_folder, write_whole
 
 
 def write_twins(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:
@@ -37,22 +35,8 @@ def write_twins(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, objec
     Raises:
       CrowdError: the folder holds something, or the disk does not take it.
     """
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise CrowdError(f"{folder}: is there already; nothing was written. Give --out another "
-                             "folder")  # fmt: skip
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        hidden = folder.parent / f".tmp-{folder.absolute().name}"
-        shutil.rmtree(hidden, ignore_errors=True)
-        hidden.mkdir()
-        try:
-            _write_twin_tables(crowd, twins, hidden, facts)
-            hidden.rename(folder)
-            sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(hidden, ignore_errors=True)
-    except OSError as error:
-        raise CrowdError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    with new_folder(folder) as hidden:
+        _write_twin_tables(crowd, twins, hidden, facts)
 
 
 def _write_twin_tables(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:

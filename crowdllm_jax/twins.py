@@ -22,8 +22,9 @@ from crowdllm_jax.encode import recode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.design import Design, gather_answers, profile_matrix
-from crowdllm_jax.model.draw import Ready, draw_answers, ready_to_draw
+from crowdllm_jax.model.draw import Ready, draw_answers, ready_profiles, ready_to_draw
 from crowdllm_jax.model.heads import Answers, Layout, Standing, log_likelihood
+from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.marginal import sobol
 from crowdllm_jax.model.persistent import Effects, Items
 from crowdllm_jax.randomness import seed_halves, split_ids, threefry
@@ -195,14 +196,14 @@ def _draw_one(
       profile: (C,) centred. node: (draws,) the beliefs.
     """
     own_seed = _own_seed(seed_halves(seed), seed_halves(key))
-    return np.asarray(
-        draw_answers(
-            design.layout,
-            ready,
-            np.repeat(profile[None], len(node), 0),
-            np.asarray(standing.z)[node],
-            np.asarray(standing.scale)[node],
-            own_seed,
-            split_ids(np.arange(len(node))),
-        )
+    drawn = draw_answers(
+        design.layout,
+        ready,
+        ready_profiles(design.layout, ready.items, profile[None]),
+        np.zeros(len(node), np.int32),
+        np.asarray(standing.z)[node],
+        np.asarray(standing.scale)[node],
+        own_seed,
+        split_ids(np.arange(len(node))),
     )
+    return to_host(drawn, len(design.tasks.scale))

@@ -1,6 +1,9 @@
 """Files that appear whole or not at all, and the folders that belong to one run or population."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from crowdllm_jax.errors import CrowdError
@@ -43,6 +46,37 @@ def make_folder(folder: Path, what: str, mark: str, own: tuple[str, ...] = ()) -
         raise CrowdError(
             f"{folder}: is not empty and holds no {what}; nothing was written. Give --out another "
             "folder"
+        )
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Fill a new folder that appears whole or not at all: gives the hidden one to write into.
+
+    Raises:
+      CrowdError: the folder holds something, or the disk does not take it.
+    """
+    try:
+        check_new(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        hidden = folder.parent / f".tmp-{folder.absolute().name}"
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir()
+        try:
+            yield hidden
+            hidden.rename(folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+    except OSError as error:
+        raise CrowdError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def check_new(folder: Path) -> None:
+    """Raise CrowdError if a folder that is to be made holds something; asked before long work."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CrowdError(
+            f"{folder}: is there already; nothing was written. Give --out another folder"
         )
 
 

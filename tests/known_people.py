@@ -13,11 +13,13 @@ from synthetic import make_study
 from crowdllm_jax.encode import Coding, fit_coding
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.design import Design, make_design
-from crowdllm_jax.model.draw import Ready, ready_to_draw
+from crowdllm_jax.model.draw import Ready, _beliefs, draw_answers, ready_profiles, ready_to_draw
 from crowdllm_jax.model.heads import Answers, Standing, log_likelihood
+from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.marginal import new_persistent
 from crowdllm_jax.model.persistent import Persistent, PersistentConfig
 from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
+from crowdllm_jax.randomness import seed_halves, split_ids
 from crowdllm_jax.reference import Reference
 from crowdllm_jax.scales import KApproval, Points, Ranking, Scale
 from crowdllm_jax.study import Study
@@ -68,6 +70,28 @@ def make_known(study: Study | None = None, *, seed: int = 0, loud: float = 0.5, 
     for param in (*model.effects.mean.values(), model.level):
         param[...] = jnp.asarray(loud * random.normal(size=param.shape), jnp.float32)
     return Known(study, codings, settings, design, model)
+
+
+def draw_people(
+    known: Known,
+    profile: np.ndarray,
+    seed: int,
+    z: jax.Array | None = None,
+    scale: jax.Array | None = None,
+    ready: Ready | None = None,
+) -> np.ndarray:
+    """(N, T) answers of agents 0 to N - 1 with these centred profiles (N, C), and these beliefs
+    (their own if none are given)."""
+    ready = known.ready if ready is None else ready
+    ids, n = split_ids(np.arange(len(profile))), len(profile)
+    if z is None:
+        z, scale = _beliefs(ready.graph, ready.params, seed_halves(seed), ids)
+    layout = known.design.layout
+    profiles = ready_profiles(layout, ready.items, np.asarray(profile, np.float32))
+    drawn = draw_answers(
+        layout, ready, profiles, np.arange(n, dtype=np.int32), z, scale, seed_halves(seed), ids
+    )
+    return to_host(drawn, len(known.study.tasks.ids))
 
 
 def every_ballot(scale: Scale, tasks: int) -> np.ndarray:

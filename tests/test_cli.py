@@ -126,7 +126,15 @@ def test_an_interruption_is_no_error(config_file, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["--version"], ["run", "--help"], ["twin", "--help"], ["study", "--help"]]
+    "argv",
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["twin", "--help"],
+        ["study", "--help"],
+        ["aggregate", "--help"],
+    ],
 )
 def test_help_is_at_hand(argv, capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -5,11 +5,14 @@ import dataclasses
 import msgspec
 import numpy as np
 import pytest
+from known_people import make_known
 from scipy import stats
+from synthetic import make_study
 
-from crowdllm_jax import fitting, population, scales
+from crowdllm_jax import fitting, population, profiles, scales
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model import draw
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.population import check_scales, sample, sample_blocks
 from crowdllm_jax.profiles import recruit
@@ -21,13 +24,13 @@ ALPHA = 1e-6
 
 def plain_answers(crowd: Crowd, ids: np.ndarray, seed: int) -> np.ndarray:
     """The network run for every decision, whatever the crowd's own path is."""
-    draw = population._draw_plain
+    plain = population._draw_plain
     layout = population._layout(crowd)
     c = encode(crowd.codings, recruit(crowd.generator, seed, ids))
     return np.concatenate(
         [
             np.asarray(
-                draw(
+                plain(
                     crowd.graph, crowd.config, layout, crowd.task_scales, crowd.params,
                     *crowd.inputs, seed_halves(seed), split_ids(ids[i : i + 1024]),
                     c[i : i + 1024],
@@ -157,8 +160,6 @@ def test_semi_implicit_crowds_sample_through_the_network(mixed_study, tiny):
 
 
 def test_a_crowd_without_profile_attributes(tiny):
-    from synthetic import make_study
-
     study = make_study()
     study = dataclasses.replace(
         study, participants=dataclasses.replace(study.participants, profile=())
@@ -187,3 +188,33 @@ def test_numbers_of_answers(mixed_crowd: Crowd):
     rating, price = mixed_crowd.task_scale == 0, mixed_crowd.task_scale == 3
     np.testing.assert_array_equal(numbers[:, rating], answers[:, rating] + 1)
     np.testing.assert_array_equal(numbers[:, price], answers[:, price])
+
+
+@pytest.mark.parametrize("kind", ["cvae", "persistent"])
+def test_sizes_and_blocks_share_their_programs(kind, rating_crowd: Crowd):
+    """Populations of every size, in fresh crowds of a few more or fewer people, compile once."""
+    if kind == "cvae":
+        programs = (population._draw, population._make_table)
+        crowd = rating_crowd
+    else:
+        crowd = make_known(make_study(people=60)).crowd
+        programs = (draw._beliefs, draw._draw_answers, draw.ready_profiles)
+    people = (*programs, profiles._rows)
+    for program in people:
+        program.clear_cache()
+    for size in (1, 100, population.BLOCK, population.BLOCK + 1, 100_000):
+        ids = [block.ids for block in sample_blocks(crowd, size, seed=size)]
+        np.testing.assert_array_equal(np.concatenate(ids), np.arange(size))
+    assert [program._cache_size() for program in people] == [1] * len(people)
+    # Tables of up to 64 distinct profiles are one size.
+    generator = crowd.generator
+    for count in (5, 17, len(generator.weight)):
+        fewer = dataclasses.replace(
+            generator,
+            attributes=tuple(
+                dataclasses.replace(a, cells=a.cells[:count]) for a in generator.attributes
+            ),
+            weight=np.full(count, 1 / count),
+        )
+        next(sample_blocks(dataclasses.replace(crowd, generator=fewer), 100, seed=0))
+    assert [program._cache_size() for program in programs] == [1] * len(programs)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from known_people import make_known
+from known_people import draw_people, make_known
 from scipy import stats
 from scipy.special import expit
 from synthetic import EVERY_SCALE, make_study, rows_of, write_config, write_table
@@ -21,7 +21,7 @@ from crowdllm_jax.config import dump_config, load_config, load_study
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import save_crowd
-from crowdllm_jax.model.draw import _beliefs, draw_answers
+from crowdllm_jax.model.draw import _beliefs
 from crowdllm_jax.model.marginal import sobol
 from crowdllm_jax.randomness import seed_halves, split_ids
 from crowdllm_jax.scales import Nominal
@@ -46,10 +46,8 @@ def truth(known):
     ready, design = known.ready, known.design
     z, scale = _beliefs(ready.graph, ready.params, seed_halves(9), ids)
     c = encode(known.codings, known.study.participants.profile) - design.centre
-    answers = draw_answers(
-        design.layout, ready, c.astype(np.float32), z, scale, seed_halves(9), ids
-    )
-    study = dataclasses.replace(known.study, answer=np.asarray(answers).ravel().astype(float))
+    answers = draw_people(known, c, 9, z, scale)
+    study = dataclasses.replace(known.study, answer=answers.ravel().astype(float))
     return np.column_stack([z[:, 0], np.log(scale)]), study
 
 

@@ -1,23 +1,31 @@
 """Draw agents of the persistent model: a belief per agent, then an answer per task.
 
-A decision costs an (L + C)-term product, one random draw and K - 1 comparisons.
+What a profile does to a task is worked out once per distinct profile. A decision then costs an
+L-term product, one random draw and K - 1 comparisons.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.scipy.special import ndtri
 
 from crowdllm_jax.model.design import Design
 from crowdllm_jax.model.heads import Layout, cuts, level_mask
+from crowdllm_jax.model.levels import by_lane, draw_levels, logit, unpack
 from crowdllm_jax.model.persistent import Effects, Items, Persistent, items, mean_effects
 from crowdllm_jax.model.response import Joint, fill_ballots, level_dtype
-from crowdllm_jax.randomness import Pair, Stream, half_words, uniform, words
+from crowdllm_jax.randomness import Pair, Stream, normal, uniform, words
 from crowdllm_jax.scales import Points, values
+
+FEW = 8
+"""Numbers in a belief XX."""
+
+
+Rows = jax.Array | np.ndarray
 
 
 class Ready(NamedTuple):
@@ -52,37 +60,55 @@ def ready_to_draw(graph: nnx.GraphDef, params: nnx.State, design: Design) -> Rea
     )  # fmt: skip
 
 
-def draw_agents(
-    layout: Layout, ready: Ready, profile: np.ndarray, seed: Pair, ids: Pair
-) -> jax.Array:
-    """(N, T) answers of agents, each with one belief of its own.
+class Profiles(NamedTuple):
+    """P distinct profiles: c (P, C) centred; ordered (4 P, B) where they stand on ordered tasks."""
 
-    Args:
-      profile: (N, C) centred profiles. ids: (N,) halves of the agents' ids.
-    """
+    c: jax.Array
+    ordered: jax.Array
+
+
+@partial(jax.jit, static_argnums=0)
+def ready_profiles(layout: Layout, made: Items, c: jax.Array) -> Profiles:
+    """Work out, once per distinct profile (P, C), what does not depend on the agent."""
+    own = np.array(layout.ordered, int)
+    where = by_lane(made.location[own] + c @ made.profile[:, own])
+    return Profiles(c, where.reshape(-1, where.shape[-1]))
+
+
+def draw_agents(
+    layout: Layout, ready: Ready, profiles: Profiles, row: Rows, seed: Pair, ids: Pair
+) -> jax.Array:
+    """Answers of agents, each with one belief of its own (see `draw_answers`)."""
     z, scale = _beliefs(ready.graph, ready.params, seed, ids)
-    return draw_answers(layout, ready, profile, z, scale, seed, ids)
+    return draw_answers(layout, ready, profiles, row, z, scale, seed, ids)
 
 
 @partial(jax.jit, static_argnums=0)
 def _beliefs(graph: nnx.GraphDef, params: nnx.State, seed: Pair, ids: Pair) -> Pair:
     belief = nnx.merge(graph, params)
-    return belief(ndtri(uniform(words(seed, ids, Stream.LATENT, belief.width))))
+    return belief(normal(words(seed, ids, Stream.LATENT, belief.width)))
 
 
 def draw_answers(
     layout: Layout,
     ready: Ready,
-    profile: np.ndarray,
+    profiles: Profiles,
+    row: Rows,
     z: jax.Array,
     scale: jax.Array,
     seed: Pair,
     ids: Pair,
 ) -> jax.Array:
-    """(N, T) answers of agents whose beliefs z (N, L) and personal scales (N,) are given."""
+    """Answers of agents whose beliefs z (N, L) and personal scales (N,) are given.
+
+    Args:
+      row: (N,) which of the profiles each agent has. ids: (N,) halves of the agents' ids.
+    Returns:
+      (N, T), or levels packed in words where all tasks are ordered (see `levels.to_host`).
+    """
     return _draw_answers(
         layout, tuple(ready.task_scale.tolist()), ready.items, ready.effects, ready.cut,
-        ready.log_residual, ready.log_concentration, profile, z, scale, seed, ids,
+        ready.log_residual, ready.log_concentration, profiles, row, z, scale, seed, ids,
     )  # fmt: skip
 
 
@@ -95,7 +121,8 @@ def _draw_answers(
     cut: jax.Array,
     log_residual: jax.Array,
     log_concentration: jax.Array,
-    profile: jax.Array,
+    profiles: Profiles,
+    row: Rows,
     z: jax.Array,
     scale: jax.Array,
     seed: Pair,
@@ -103,34 +130,30 @@ def _draw_answers(
 ) -> jax.Array:
     scale_of = np.array(task_scale)
     dtype = level_dtype(tuple(layout.scales[i] for i in task_scale))
-    weights = jnp.concatenate([profile, z], axis=1)
-    slopes = jnp.concatenate([made.profile, made.loading.T])
     parts: list[jax.Array] = []
     tasks: list[int] = []
+    if layout.ordered:
+        parts.append(_draw_ordered(layout, made, cut, profiles, row, z, scale, seed, ids))
+        if len(layout.ordered) == len(scale_of):
+            return parts[0]
+        parts[0] = unpack(parts[0], len(layout.ordered)).astype(dtype)
+        tasks += layout.ordered
+    profile = profiles.c[row]
+    weights = jnp.concatenate([profile, z], axis=1)
+    slopes = jnp.concatenate([made.profile, made.loading.T])
 
     def location(own: np.ndarray) -> jax.Array:
         return made.location[own] + weights @ slopes[:, own]
 
-    if layout.ordered:
-        own = np.array(layout.ordered)
-        bits = half_words(seed, ids, Stream.LEVEL, len(own)).astype(jnp.float32)
-        share = (bits + 0.5) * jnp.float32(2.0**-16)
-        where = location(own) + scale[:, None] * (jnp.log(share) - jnp.log1p(-share))
-        level = jnp.zeros(where.shape, dtype)
-        for one in cut:
-            level = level + (where > one).astype(dtype)
-        parts.append(level)
-        tasks += layout.ordered
     # All other heads take 32-bit draws from one stream, one stretch after the other.
     needs = _draws_needed(layout)
-    if sum(needs):
-        stretches = iter(
-            jnp.split(words(seed, ids, Stream.SCORE, sum(needs)), np.cumsum(needs)[:-1], axis=1)
-        )
+    stretches = iter(
+        jnp.split(words(seed, ids, Stream.SCORE, sum(needs)), np.cumsum(needs)[:-1], axis=1)
+    )
     if layout.continuous:
         own = np.array(layout.continuous)
         sd = jnp.exp(log_residual[scale_of[own]]) * scale[:, None]
-        unit = jnp.clip(0.5 + location(own) + sd * ndtri(uniform(next(stretches))), 0, 1)
+        unit = jnp.clip(0.5 + location(own) + sd * normal(next(stretches)), 0, 1)
         low, high = np.array([values(layout.scales[i]) for i in scale_of[own]]).T
         parts.append((low + (high - low) * unit).astype(dtype))
         tasks += layout.continuous
@@ -157,6 +180,29 @@ def _draw_answers(
         parts.append(levels.astype(dtype))
         tasks += members
     return jnp.concatenate(parts, axis=1)[:, np.argsort(tasks)]
+
+
+def _draw_ordered(
+    layout: Layout, made: Items, cut: jax.Array, profiles: Profiles, row: Rows,
+    z: jax.Array, scale: jax.Array, seed: Pair, ids: Pair,
+) -> jax.Array:  # fmt: skip
+    """Levels on ordered tasks: where the agent stands, plus logistic noise, between which ends."""
+    own = np.array(layout.ordered)
+    ends, loading = by_lane(cut), by_lane(made.loading[own].T)
+    rows, latent = len(profiles.c), z.shape[1]
+    by_belief = jnp.einsum("nl,glb->gnb", z, loading) if latent > FEW else None
+
+    def above(lane: int, draw: jax.Array) -> Callable[[Any], jax.Array]:
+        where = profiles.ordered.at[lane * rows + row].get(mode="promise_in_bounds")
+        if by_belief is not None:
+            where = where + by_belief[lane]
+        else:
+            for one in range(latent):
+                where = where + z[:, one, None] * loading[lane, one]
+        where = where + scale[:, None] * logit(draw)
+        return lambda k: where > ends[lane, k]
+
+    return draw_levels(seed, ids, len(own), len(cut), above)
 
 
 def _draws_needed(layout: Layout) -> list[int]:

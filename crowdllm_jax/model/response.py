@@ -39,16 +39,6 @@ def thresholds(mean: jax.Array, sd: jax.Array, cut: jax.Array) -> jax.Array:
     return jnp.clip(jnp.round(below * 65536) - 1, 0, 65535).astype(jnp.uint16)
 
 
-def draw_levels(bits: jax.Array, threshold: jax.Array) -> jax.Array:
-    """(N, T) integer levels from (N, T) uint16 draws and (K - 1, N, T) thresholds."""
-    dtype = jnp.int8 if len(threshold) < 127 else jnp.int16
-    draw = jnp.maximum(bits, jnp.uint16(1))
-    level = jnp.zeros(bits.shape, dtype)
-    for one in threshold:
-        level = level + (draw > one).astype(dtype)
-    return level
-
-
 def nearest_level(scale: Scale, score: jax.Array) -> jax.Array:
     """Levels of scores (...,) on a scale whose tasks are answered one at a time."""
     return jnp.searchsorted(jnp.asarray(cuts(scale), jnp.float32), score)

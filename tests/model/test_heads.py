@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_people import (
+    draw_people,
     every_ballot,
     log_chance,
     make_known,
@@ -23,9 +24,7 @@ from scipy.special import expit, log_expit, softmax
 from synthetic import make_study
 
 from crowdllm_jax import scales
-from crowdllm_jax.model.draw import draw_answers
 from crowdllm_jax.model.heads import Standing, log_ballot, log_clipped_normal, log_logistic_between
-from crowdllm_jax.randomness import seed_halves, split_ids
 from crowdllm_jax.scales import (
     Approval,
     Binary,
@@ -226,10 +225,7 @@ def drawn(known, ready, standing: Standing, agents: int = 20_000, seed: int = 3)
     profile = np.repeat(one_profile(known)[None], agents, 0)
     z = jnp.repeat(standing.z[:1], agents, 0)
     scale = jnp.repeat(standing.scale[:1], agents)
-    ids = split_ids(np.arange(agents))
-    return np.asarray(
-        draw_answers(known.design.layout, ready, profile, z, scale, seed_halves(seed), ids)
-    )
+    return draw_people(known, profile, seed, z, scale, ready)
 
 
 @pytest.fixture(scope="module")
@@ -300,10 +296,9 @@ def test_agents_follow_the_clipped_normal():
 )
 def test_every_drawn_ballot_is_valid(known, ready, seed, loud, scale):
     z = loud * np.random.default_rng(seed).normal(size=(64, known.config.latent))
-    answers = draw_answers(
-        known.design.layout, ready, np.repeat(one_profile(known)[None], 64, 0),
-        jnp.asarray(z, jnp.float32), jnp.full(64, np.exp(scale), jnp.float32),
-        seed_halves(seed), split_ids(np.arange(64)),
+    answers = draw_people(
+        known, np.repeat(one_profile(known)[None], 64, 0), seed,
+        jnp.asarray(z, jnp.float32), jnp.full(64, np.exp(scale), jnp.float32), ready,
     )  # fmt: skip
     for name, one in known.study.scales.items():
         own = np.asarray(answers)[:, tasks_of(known, name)]

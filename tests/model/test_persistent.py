@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from flax import nnx
-from known_people import Known, make_known
+from known_people import Known, draw_people, make_known
 from scipy.special import expit, logsumexp, roots_hermitenorm
 from scipy.stats import norm
 from synthetic import EVERY_SCALE, make_study
@@ -20,7 +20,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model import marginal
 from crowdllm_jax.model.crowd import load_crowd, save_crowd
 from crowdllm_jax.model.design import gather_answers, make_design
-from crowdllm_jax.model.draw import _beliefs, draw_agents, draw_answers
+from crowdllm_jax.model.draw import _beliefs
 from crowdllm_jax.model.marginal import fit_marginal, held_out_evidence, sobol
 from crowdllm_jax.model.persistent import PersistentConfig, divergence
 from crowdllm_jax.population import sample
@@ -143,9 +143,7 @@ def test_one_belief_serves_all_tasks():
 
     def correlation(log_spread: float) -> float:
         known.model.belief.log_spread[...] = jnp.array([log_spread, -9.0])
-        ids = split_ids(np.arange(n))
-        answers = draw_agents(known.design.layout, known.ready, same, seed_halves(1), ids)
-        return item_correlation(np.asarray(answers, float))
+        return item_correlation(draw_people(known, same, seed=1).astype(float))
 
     # A mean of 28 correlations, each 0 +- 1 / sqrt(4000): below 0.016 even if they were one.
     assert abs(correlation(-20.0)) < 0.016
@@ -159,10 +157,7 @@ def test_profiles_move_answers():
     known.model.effects.mean["profile"][...] = jnp.array([0.0, 0.0, -2.0, 0.0, 2.0])
     c = np.zeros((2000, 5), np.float32)
     c[:1000, 2], c[1000:, 4] = 1, 1
-    ids = split_ids(np.arange(2000))
-    answers = np.asarray(
-        draw_agents(known.design.layout, known.ready, c, seed_halves(1), ids), float
-    )
+    answers = draw_people(known, c, seed=1)
     assert answers[1000:].mean() - answers[:1000].mean() > 1
 
 
@@ -171,10 +166,8 @@ def simulate(known, seed: int):
     ids = split_ids(np.arange(len(known.study.participants.ids)))
     ready = known.ready
     z, scale = _beliefs(ready.graph, ready.params, seed_halves(seed), ids)
-    answers = draw_answers(
-        known.design.layout, ready, centred(known), z, scale, seed_halves(seed), ids
-    )
-    return dataclasses.replace(known.study, answer=np.asarray(answers).ravel().astype(float)), z
+    answers = draw_people(known, centred(known), seed, z, scale)
+    return dataclasses.replace(known.study, answer=answers.ravel().astype(float)), z
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,248 @@
+"""Counting and aggregating crowds against numpy (and crowd-kit), on the same answers.
+
+    python benchmarks/aggregate.py [--json FILE]
+
+Three jobs, each checked for equal results before anything is timed; then the ways take turns, and
+medians are printed with the ratio to ours:
+
+    counts       a billion agents of the published model (F=384, C=31, 400 hidden, L=32, 262 people
+                 to recruit from) on 1,000 ratings: multinomial counts (`counts.count`), against
+                 drawing agents and counting them with numpy (some blocks of them, scaled up)
+    reduction    the persistent model on 300 ratings: draw and count on the device, against drawing,
+                 fetching the answers and counting with numpy; and drawing alone
+    dawid-skene  EM steps on 20,000 agents, 300 tasks, 5 levels: ours, numpy with the same products
+                 in float32, numpy as the textbook says it (a confusion matrix per person, float64);
+                 where installed, crowd-kit on 500 of the agents
+"""
+
+import argparse
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+
+from crowdllm_jax import population
+from crowdllm_jax.aggregate import truth
+from crowdllm_jax.aggregate.answers import block_size
+from crowdllm_jax.counts import count, tally
+from crowdllm_jax.encode import fit_coding
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs
+from crowdllm_jax.model.cvae import Cvae, CvaeConfig
+from crowdllm_jax.model.design import make_design
+from crowdllm_jax.model.levels import to_host
+from crowdllm_jax.model.marginal import new_persistent
+from crowdllm_jax.model.persistent import PersistentConfig
+from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
+from crowdllm_jax.reference import Reference
+from crowdllm_jax.scales import Ordinal
+from crowdllm_jax.study import Attribute, Participants, Study, Tasks
+
+RATING = Ordinal(levels=(1, 2, 3, 4, 5))
+LEVELS, PROFILES, BLOCKS = 5, 262, 4
+
+
+def people(random: np.random.Generator) -> tuple[Attribute, ...]:
+    """262 people of five attributes with 31 levels together."""
+    return tuple(
+        Attribute(f"a{k}", "categorical", tuple(map(str, range(k))),
+                  random.integers(0, k, PROFILES).astype(np.int32))
+        for k in (2, 5, 6, 8, 10)
+    )  # fmt: skip
+
+
+def published(tasks: int) -> Crowd:
+    """The published model with random weights."""
+    random = np.random.default_rng(0)
+    profile = people(random)
+    codings = tuple(fit_coding(a, np.arange(PROFILES)) for a in profile)
+    columns = sum(len(coding.columns) for coding in codings)
+    config = CvaeConfig()
+    network = nnx.split(Cvae(384, columns, config, rngs=nnx.Rngs(0)), nnx.Param)
+    x = random.normal(0, 0.05, (tasks, 384)).astype(np.float32)
+    inputs = CvaeInputs(x, random.random(tasks).astype(np.float32))
+    return Crowd(
+        config, *network, tuple(f"t{i}" for i in range(tasks)), {"rating": RATING},
+        np.zeros(tasks, np.int32), inputs, codings,
+        fit_profiles(profile, np.ones(PROFILES), ProfilesConfig()),
+    )  # fmt: skip
+
+
+def persistent(tasks: int) -> Crowd:
+    """The persistent model with random effects."""
+    random = np.random.default_rng(0)
+    profile, ids = people(random), tuple(f"t{i}" for i in range(tasks))
+    scale = np.zeros(tasks, np.int32)
+    person, task = (a.ravel().astype(np.int32) for a in np.indices((PROFILES, tasks)))
+    study = Study(
+        "random", {"rating": RATING}, Tasks(ids, ids, scale, (), None),
+        Participants(tuple(map(str, range(PROFILES))), profile, np.ones(PROFILES)),
+        person, task, random.integers(0, LEVELS, len(task)).astype(float),
+    )  # fmt: skip
+    codings = tuple(fit_coding(a, np.arange(PROFILES)) for a in profile)
+    config = PersistentConfig()
+    everything = np.ones(len(task), bool)
+    reference = Reference("marginal", np.zeros(tasks))
+    design = make_design(study, reference, codings, everything, config, known=True)
+    model = new_persistent(design, config, 0)
+    for effect in model.effects.mean.values():
+        effect[...] = 0.3 * random.normal(size=effect.shape)
+    return Crowd(
+        config, *nnx.split(model, nnx.Param), ids, study.scales, scale, design, codings,
+        fit_profiles(profile, np.ones(PROFILES), ProfilesConfig()),
+    )  # fmt: skip
+
+
+def host_counts(answers: np.ndarray) -> np.ndarray:
+    """(T, K) counts with numpy."""
+    t = answers.shape[1]
+    at = answers + np.arange(t, dtype=np.int32) * LEVELS
+    return np.bincount(at.ravel(), minlength=t * LEVELS).reshape(t, LEVELS)
+
+
+def drawn(crowd: Crowd, way: str) -> Callable[[], np.ndarray | None]:
+    """Draw BLOCKS blocks of agents, and count them in some way."""
+    draw, block, t = population.drawer(crowd), population.BLOCK, len(crowd.task_ids)
+    group = np.zeros(block, np.int32)
+
+    def work() -> np.ndarray | None:
+        total, last = np.zeros((t, LEVELS), np.int64), None
+        for number in range(BLOCKS):
+            ids = number * block + np.arange(block, dtype=np.int64)
+            _, answers = draw(0, ids)
+            if way == "device":
+                total += np.asarray(tally(crowd.task_scales, (1, t, LEVELS), answers, group))[0]
+            elif way == "host":
+                total += host_counts(to_host(answers, t))
+            else:
+                last = jax.block_until_ready(answers)
+        return None if last is not None else total
+
+    return work
+
+
+def numpy_step(answers: np.ndarray, belief: np.ndarray) -> np.ndarray:
+    """Our step's products with numpy, in float32."""
+    said = [(answers == level).astype(np.float32) for level in range(LEVELS)]
+    number = np.maximum(np.stack([one @ belief for one in said]), truth.NEVER)
+    log = np.log(number) - np.log(number.sum(0))
+    return sum(one.T @ own for one, own in zip(said, log, strict=True))
+
+
+def textbook_step(answers: np.ndarray, belief: np.ndarray) -> np.ndarray:
+    """A confusion matrix per person, then every answer's term, in float64."""
+    n, t = answers.shape
+    confusion = np.zeros((n, LEVELS, LEVELS))
+    person = np.arange(n)
+    for task in range(t):
+        confusion[person, answers[:, task]] += belief[task]
+    confusion = np.log(np.maximum(confusion, truth.NEVER) / confusion.sum(1, keepdims=True))
+    return np.stack([confusion[person, answers[:, task]].sum(0) for task in range(t)])
+
+
+def our_step(answers: np.ndarray, belief: np.ndarray) -> np.ndarray:
+    size = block_size(answers.shape[1])
+    total = np.zeros(belief.shape)
+    for first in range(0, len(answers), size):
+        block = truth._filled(answers[first : first + size], size)
+        total += np.asarray(truth.step_block(block, belief))
+    return total
+
+
+def turns(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each way, taking turns; a first turn compiles."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(repeats + 1):
+        for name, work in ways.items():
+            began = time.perf_counter()
+            work()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--agents", type=int, default=10**9)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the records here")
+    args = parser.parse_args()
+    device = jax.devices()[0].device_kind
+    records = []
+
+    def note(job: str, variant: str, metric: str, value: float, unit: str) -> None:
+        print(f"{job:12} {variant:26} {metric:26} {value:12.4g} {unit}", flush=True)
+        records.append({"benchmark": f"aggregate {job}", "variant": variant, "metric": metric,
+                        "value": value, "unit": unit, "device": device})  # fmt: skip
+
+    def compare(job: str, seconds: dict[str, list[float]], amount: dict[str, float], what: str,
+                unit: str) -> None:  # fmt: skip
+        for name, times in seconds.items():
+            note(job, name, what, amount[name] / statistics.median(times), unit)
+            ratio = statistics.median(
+                (b / amount[name]) / (a / amount["ours"])
+                for a, b in zip(seconds["ours"], times, strict=True)
+            )
+            note(job, name, "time relative to ours", ratio, "x")
+
+    # Counts without agents.
+    crowd = published(1000)
+    began = time.perf_counter()
+    few = count(crowd, 10**6, 0)
+    note("counts", "ours, first call", "time", time.perf_counter() - began, "s")
+    block = population.BLOCK * BLOCKS
+    share, other = few.counts[0] / 10**6, drawn(crowd, "host")() / block
+    if np.abs(share - other).max() > 6 * np.sqrt(0.25 / block + 0.25 / 10**6):
+        raise SystemExit("counts: the two ways disagree")
+    ways = {"ours": lambda: count(crowd, args.agents, 1), "drawn, numpy": drawn(crowd, "host")}
+    seconds = turns(ways, args.repeats)
+    note("counts", "ours", "time", statistics.median(seconds["ours"]), "s")
+    decisions = {"ours": args.agents * 1000.0, "drawn, numpy": block * 1000.0}
+    compare("counts", seconds, decisions, "decisions", "1/s")
+
+    # Drawn, and counted on the device.
+    crowd = persistent(300)
+    ways = {"ours": drawn(crowd, "device"), "drawn, numpy": drawn(crowd, "host"),
+            "drawn, not counted": drawn(crowd, "none")}  # fmt: skip
+    if np.any(ways["ours"]() != ways["drawn, numpy"]()):
+        raise SystemExit("reduction: the two ways disagree")
+    amount = dict.fromkeys(ways, block * 300.0)
+    compare("reduction", turns(ways, args.repeats), amount, "decisions", "1/s")
+
+    # Dawid-Skene.
+    answers = np.ascontiguousarray(population.sample(crowd, 20_000, 0).answers)
+    votes = truth.count_votes([answers], 300, LEVELS, len(answers))
+    belief = (votes / votes.sum(1, keepdims=True)).astype(np.float32)
+    steps = {"ours": our_step, "numpy, same products": numpy_step, "numpy, textbook": textbook_step}
+    found = [step(answers, belief) for step in steps.values()]
+    if any(np.abs(one / found[-1] - 1).max() > 1e-4 for one in found):
+        raise SystemExit("dawid-skene: the ways disagree")
+    ways = {name: lambda step=step: step(answers, belief) for name, step in steps.items()}
+    amount = dict.fromkeys(ways, float(answers.size))
+    try:
+        import pandas
+        from crowdkit.aggregation import DawidSkene
+    except ImportError:
+        print("dawid-skene  crowd-kit is not installed and left out")
+    else:
+        warnings.filterwarnings("ignore", module="crowdkit")
+        person, task = (axis.ravel() for axis in np.indices((500, 300)))
+        rows = {"worker": person, "task": task, "label": answers[:500].ravel()}
+        frame, rounds = pandas.DataFrame(rows), 3
+        # Negative tolerance: all rounds are taken. It begins with one more estimate of the errors.
+        ways["crowd-kit, 500 agents"] = lambda: DawidSkene(n_iter=rounds, tol=-np.inf).fit(frame)
+        amount["crowd-kit, 500 agents"] = rounds * 500 * 300.0
+    seconds = turns(ways, args.repeats)
+    note("dawid-skene", "ours", "steps", 1 / statistics.median(seconds["ours"]), "1/s")
+    compare("dawid-skene", seconds, amount, "answers", "1/s")
+    if args.json:
+        args.json.write_text(json.dumps(records, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Answers to aggregate: a population's folder or a study, read block by block, as often as needed.
+
+Memory holds one block, however many agents there are.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crowdllm_jax import scales
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.response import level_dtype
+from crowdllm_jax.scales import Continuous, Scale
+from crowdllm_jax.study import Study
+
+CELLS = 1 << 22
+"""Answers in a block."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """N people's (or agents') answers to T tasks.
+
+    Attributes:
+      scales: by name; task_scale: (T,) index into them.
+      effective: how many people's answers a synthetic crowd rests on; None where the answers are
+        people's own.
+      weight: (N,) survey weights, or None where everyone counts alike.
+      blocks: gives a new pass over all answers: (n, T) levels, -1 where there is none (values and
+        NaN where the scale is continuous). All blocks but the last have one n.
+    """
+
+    task_ids: tuple[str, ...]
+    scales: dict[str, Scale]
+    task_scale: np.ndarray
+    people: int
+    effective: float | None
+    weight: np.ndarray | None
+    blocks: Callable[[], Iterator[np.ndarray]]
+
+    @property
+    def task_scales(self) -> tuple[Scale, ...]:
+        """The scale of each task."""
+        in_order = tuple(self.scales.values())
+        return tuple(in_order[index] for index in self.task_scale)
+
+    @property
+    def block(self) -> int:
+        """n, the number of people in a block."""
+        return block_size(len(self.task_ids))
+
+
+def block_size(tasks: int) -> int:
+    return max(64, min(8192, CELLS // tasks))
+
+
+def answers_of(study: Study) -> Answers:
+    """Real people's answers, with the survey weights they have."""
+    t, n = len(study.tasks.ids), len(study.participants.ids)
+    in_order = tuple(study.scales.values())
+    task_scales = tuple(in_order[index] for index in study.tasks.scale)
+    dtype = level_dtype(task_scales)
+    none = np.array([np.nan if isinstance(s, Continuous) else -1 for s in task_scales])
+    size = block_size(t)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for first in range(0, n, size):
+            last = min(n, first + size)
+            # A study's responses stand by participant.
+            start, stop = np.searchsorted(study.person, [first, last])
+            block = np.tile(none, (last - first, 1)).astype(dtype)
+            rows = study.person[start:stop] - first
+            block[rows, study.task[start:stop]] = study.answer[start:stop]
+            yield block
+
+    weight = study.participants.weight
+    return Answers(
+        study.tasks.ids, study.scales, study.tasks.scale, n, None,
+        None if np.ptp(weight) == 0 else weight, blocks,
+    )  # fmt: skip
+
+
+class ScaleEntry(msgspec.Struct):
+    """What a manifest says of a scale, as far as it is read back."""
+
+    entry: Scale
+
+
+class Manifest(msgspec.Struct):
+    """What a manifest says of a population (or of its counts), as far as it is read back."""
+
+    agents: int
+    scales: dict[str, ScaleEntry]
+    tasks: dict[str, str]
+    effective_sample_size: float
+    files: dict[str, dict[str, str | int]]
+    counts: bool = False
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read what a population's folder says of itself.
+
+    Raises:
+      CrowdError: the folder holds no finished population, or one of another version.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        if (folder / "plan.json").exists():
+            hint = "it is not finished: run its `crowdllm sample` again"
+        elif (folder / "population" / "manifest.json").exists():
+            hint = f"give {folder / 'population'}"
+        else:
+            hint = "give a population's folder, or a study or configuration (YAML)"
+        raise CrowdError(f"{folder}: holds no manifest.json; {hint}")
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CrowdError(
+            f"{path}: cannot be read ({error}); it may be of another version: run `crowdllm sample`"
+            " again, to another folder"
+        ) from error
+    odd = [task for task, name in found.tasks.items() if name not in found.scales]
+    if odd or not found.tasks or not found.effective_sample_size > 0:
+        raise CrowdError(f"{path}: does not say the scale of every task, or on how many people the "
+                         "crowd rests")  # fmt: skip
+    return found
+
+
+def open_population(folder: Path) -> Answers:
+    """A population's answers.
+
+    Raises:
+      CrowdError: the folder holds no finished population, or (while it is read) a damaged one.
+    """
+    manifest = read_manifest(folder)
+    parts = sorted(name for name in manifest.files if name.startswith("part-"))
+    if manifest.counts or not parts:
+        raise CrowdError(f"{folder}: holds no agents' answers (part-*.parquet), which this needs; "
+                         "sample without --aggregate")  # fmt: skip
+    names = list(manifest.scales)
+    in_order = {name: scale.entry for name, scale in manifest.scales.items()}
+    task_scale = np.array([names.index(name) for name in manifest.tasks.values()], np.int32)
+    ids = tuple(manifest.tasks)
+    size = block_size(len(ids))
+
+    def blocks() -> Iterator[np.ndarray]:
+        left: list[np.ndarray] = []
+        people = 0
+        for part in parts:
+            for block in _read_part(folder / part, ids, in_order, task_scale):
+                people += len(block)
+                left.append(block)
+                while sum(map(len, left)) >= size:
+                    joined = np.concatenate(left)
+                    yield joined[:size]
+                    left = [joined[size:]]
+        if rest := [block for block in left if len(block)]:
+            yield np.concatenate(rest)
+        if people != manifest.agents:
+            raise CrowdError(f"{folder}: holds {people:,} agents, its manifest says "
+                             f"{manifest.agents:,}; sample it again")  # fmt: skip
+
+    return Answers(
+        ids, in_order, task_scale, manifest.agents, manifest.effective_sample_size, None, blocks
+    )
+
+
+def _read_part(
+    path: Path, ids: tuple[str, ...], by_name: dict[str, Scale], task_scale: np.ndarray
+) -> Iterator[np.ndarray]:
+    """(n, T) levels of the agents of one part, a few at a time."""
+    t = len(ids)
+    place = {name: i for i, name in enumerate(ids)}
+    per_scale = [
+        (scale, np.flatnonzero(task_scale == index)) for index, scale in enumerate(by_name.values())
+    ]
+    in_order = tuple(by_name.values())
+    dtype = level_dtype(tuple(in_order[i] for i in task_scale))
+    task, decision = np.zeros(0, np.int32), None
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        for batch in file.iter_batches(t * block_size(t), columns=["task_id", "decision"]):
+            coded = batch.column("task_id")
+            known = np.array([place.get(n, -1) for n in coded.dictionary.to_pylist()], np.int32)
+            task = np.concatenate([task, known[np.asarray(coded.indices)]])
+            own = np.asarray(batch.column("decision"))
+            decision = own if decision is None else np.concatenate([decision, own])
+            n = len(task) // t
+            whole = task[: n * t].reshape(n, t)
+            if np.any(whole != np.arange(t)):
+                raise CrowdError(f"{path}: rows do not stand agent by agent, each with every task "
+                                 "of the manifest; sample again")  # fmt: skip
+            yield _levels(path, decision[: n * t].reshape(n, t), per_scale, dtype)
+            task, decision = task[n * t :], decision[n * t :]
+    except (OSError, pa.ArrowException, KeyError) as error:
+        reason = str(error).splitlines()[0][:300]
+        raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error
+    if len(task):
+        raise CrowdError(f"{path}: ends in the middle of an agent; sample again")
+
+
+def _levels(
+    path: Path,
+    decision: np.ndarray,
+    per_scale: list[tuple[Scale, np.ndarray]],
+    dtype: np.dtype,
+) -> np.ndarray:
+    """(n, T) levels of decisions, which are numbers of their scales."""
+    out = np.empty(decision.shape, dtype)
+    for scale, tasks in per_scale:
+        own = decision[:, tasks]
+        numbers = scales.codes(scale)
+        if numbers is None:
+            out[:, tasks] = own
+            continue
+        numbers = numbers.astype(decision.dtype)
+        order = np.argsort(numbers)
+        at = np.searchsorted(numbers[order], own).clip(0, len(numbers) - 1)
+        level = order[at]
+        if np.any(numbers[level] != own):
+            odd = own[numbers[level] != own][0]
+            raise CrowdError(f"{path}: decision {odd} is no answer on its scale "
+                             f"({scales.describe(scale)}); sample again")  # fmt: skip
+        out[:, tasks] = level
+    return out

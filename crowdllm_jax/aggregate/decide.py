@@ -1,0 +1,121 @@
+"""From a folder or a study to a table of the crowd's decisions, by one of four rules."""
+
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from crowdllm_jax.aggregate.answers import Answers, answers_of, open_population, read_manifest
+from crowdllm_jax.aggregate.budget import Worth, fund
+from crowdllm_jax.aggregate.summary import histogram, read_counts, summarise
+from crowdllm_jax.aggregate.truth import infer_truth
+from crowdllm_jax.config import load_study
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.fitting import Progress, silent
+from crowdllm_jax.scales import number
+from crowdllm_jax.study import Study
+from crowdllm_jax.tables import read_table
+from crowdllm_jax.whole import write_whole
+
+Rule = Literal["summary", "dawid-skene", "greedy", "equal-shares"]
+
+
+def decide(
+    source: Path | str | Study,
+    rule: Rule = "summary",
+    *,
+    data: str | None = None,
+    costs: dict[str, float] | None = None,
+    budget: float | None = None,
+    worth: Worth = "cost",
+    progress: Progress = silent,
+) -> pa.Table:
+    """Aggregate answers to one row per task.
+
+    Args:
+      source: a population's folder (or its counts'), a study, or the path of a study's YAML.
+      data: folder of the study's tables.
+      costs, budget, worth: of greedy and equal-shares, see `budget.fund`.
+    Raises:
+      CrowdError: the answers cannot be read, or the rule does not suit them.
+    """
+    folder = None if isinstance(source, Study) else Path(source)
+    if folder is not None and folder.is_dir():
+        if data is not None:
+            raise CrowdError(f"--data: {folder} is a population's folder, which needs no tables")
+        if rule == "summary" and read_manifest(folder).counts:
+            return _synthetic(summarise(read_counts(folder)))
+        answers: Answers = open_population(folder)
+    else:
+        study = source if isinstance(source, Study) else load_study(str(source), data)
+        answers = answers_of(study)
+    if rule == "summary":
+        table = summarise(histogram(answers, progress))
+    elif rule == "dawid-skene":
+        table = infer_truth(answers, progress)
+    elif costs is None or budget is None:
+        raise CrowdError(f"{rule}: give the projects' costs and a budget")
+    else:
+        table = fund(answers, costs, budget, rule, worth, progress)
+    return table if answers.effective is None else _synthetic(table)
+
+
+def _synthetic(table: pa.Table) -> pa.Table:
+    return table.replace_schema_metadata({"crowdllm.synthetic": "true"})
+
+
+def read_costs(path: Path, columns: str) -> dict[str, float]:
+    """Costs by task id from a table's columns TASK,COST.
+
+    Raises:
+      CrowdError: names the file, the row and what is wrong with it.
+    """
+    names = columns.split(",")
+    if len(names) != 2 or not all(names):
+        raise CrowdError(f"--columns {columns}: give two column names, TASK,COST")
+    try:
+        table = read_table(path, names)
+    except CrowdError as error:
+        hint = "; --columns TASK,COST names them" if "no column" in str(error) else ""
+        raise CrowdError(f"{error}{hint}") from error
+    task, cost = table[names[0]], table[names[1]]
+    found: dict[str, float] = {}
+    for row, (key, cell) in enumerate(zip(task.codes, cost.codes, strict=True), start=2):
+        value = number(cost.distinct[cell]) if cell >= 0 else None
+        if key < 0:
+            raise CrowdError(f"{task.where}: row {row} is empty; every row needs an id")
+        name = task.distinct[key]
+        if value is None or value <= 0:
+            shown = f"holds '{cost.distinct[cell]}'" if cell >= 0 else "is empty"
+            raise CrowdError(f"{cost.where}: row {row} ('{name}') {shown}; a cost is a number "
+                             "above 0")  # fmt: skip
+        if name in found:
+            raise CrowdError(f"{task.where}: '{name}' stands there twice, again in row {row}; each "
+                             "project has one cost")  # fmt: skip
+        found[name] = value
+    return found
+
+
+def check_table(path: Path) -> None:
+    """Raise CrowdError unless a table can be written there; asked before long work."""
+    if path.suffix not in (".csv", ".parquet"):
+        raise CrowdError(f"--out {path}: give the name of a file that ends in .csv or .parquet")
+    if path.exists():
+        raise CrowdError(f"--out {path}: is there already; give another name")
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table as .csv or .parquet, whole or not at all."""
+    check_table(path)
+    sink = pa.BufferOutputStream()
+    if path.suffix == ".csv":
+        pyarrow.csv.write_csv(table, sink)
+    else:
+        pq.write_table(table, sink)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CrowdError(f"{path.parent}: cannot be made: {error.strerror}") from error
+    write_whole(path, sink.getvalue().to_pybytes())

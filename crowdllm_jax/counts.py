@@ -1,0 +1,303 @@
+"""How many agents of a crowd give each answer, without writing (or even drawing) the agents.
+
+Agents of the published model answer each task independently of all other tasks. Given how many
+agents have each profile (`kinds.profile_counts`), the numbers of them that give each answer to a
+task are multinomial, with the very chances from which the sampler draws: its thresholds on 16 bits,
+or the normal score of a continuous scale. A billion agents then cost what their distinct profiles
+cost. These counts are another draw than the agents of the same seed, with the same distribution.
+
+Wherever answers hang together - agents of the persistent model are people, a ballot's tasks share
+something - or have no closed form (semi-implicit beliefs), or possible profiles are too many to
+list, the agents are drawn block by block and counted on the device. These counts are those of the
+agents that `sample` draws from the same seed.
+"""
+
+import time
+import warnings
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from scipy.special import ndtr
+
+from crowdllm_jax import population
+from crowdllm_jax.encode import encode
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.fitting import Progress, silent
+from crowdllm_jax.kinds import profile_counts
+from crowdllm_jax.metrics import BINS, bins
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs
+from crowdllm_jax.model.cvae import CvaeConfig, score_moments
+from crowdllm_jax.model.levels import unpack
+from crowdllm_jax.model.response import Joint, cuts, thresholds
+from crowdllm_jax.population import check_numbers, drawer
+from crowdllm_jax.scales import Continuous, Scale
+from crowdllm_jax.study import Attribute
+
+MOST_AGENTS = 1 << 40
+"""Beyond, numpy's binomial draws lose their precision."""
+
+MOST_CELLS = 1 << 27
+"""Counts that are kept at once: groups x tasks x answers."""
+
+BLOCK_CHANCES = 1 << 21
+"""Chances (of profiles, tasks, answers) that are worked out at once."""
+
+LONG = 3600.0
+"""Seconds of drawing that are announced before they pass."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A crowd's answers, counted.
+
+    Attributes:
+      by: the attribute whose values the agents are grouped by; None: everyone is one group.
+      groups: (G,) its values that occur, a level's name or a number (None where missing).
+      members: (G,) agents in each group.
+      counts: (G, T, K) int64, how many of them give each answer (`metrics.bins` of the task's
+        scale); K is that of the longest scale.
+    """
+
+    by: Attribute | None
+    groups: tuple[str | float | None, ...]
+    members: np.ndarray
+    counts: np.ndarray
+
+
+def count(
+    crowd: Crowd, agents: int, seed: int, *, by: str | None = None, progress: Progress = silent
+) -> Counts:
+    """Count the answers of a population of any size.
+
+    Args:
+      by: a profile attribute; its values are counted apart.
+    Raises:
+      CrowdError: the number of agents or the seed is out of range, or the crowd knows no such
+        attribute.
+    """
+    check_numbers(agents, seed)
+    if agents > MOST_AGENTS:
+        raise CrowdError(f"population.agents: {agents:,} are too many to count; give up to 2**40")
+    place = _place(crowd, by)
+    random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+    found = profile_counts(crowd.generator, agents, random) if _alone(crowd) else None
+    if found is None:
+        members, counts = _count_drawn(crowd, agents, seed, place, progress)
+    else:
+        members, counts = _count_profiles(crowd, *found, seed, place, progress)
+    occurs = np.flatnonzero(members)
+    attribute = None if place is None else crowd.generator.attributes[place]
+    names: tuple[str | float | None, ...] = (None,)
+    if attribute is not None and place is not None:
+        cells = crowd.generator.values[place][occurs]
+        names = tuple(
+            attribute.levels[int(cell)]
+            if attribute.levels
+            else (None if np.isnan(cell) else float(cell))
+            for cell in cells
+        )
+    return Counts(attribute, names, members[occurs], counts[occurs])
+
+
+def longest(task_scales: tuple[Scale, ...]) -> int:
+    """K, the number of counted answers on the longest scale."""
+    return max(len(bins(scale)) for scale in set(task_scales))
+
+
+def _alone(crowd: Crowd) -> bool:
+    """Whether each task is answered independently of all others, by a score in closed form."""
+    return (
+        isinstance(crowd.config, CvaeConfig)
+        and not crowd.config.semi_implicit
+        and not any(isinstance(scale, Joint) for scale in crowd.task_scales)
+    )
+
+
+def _place(crowd: Crowd, by: str | None) -> int | None:
+    """Which attribute to group by."""
+    names = [a.name for a in crowd.generator.attributes]
+    if by is not None and by not in names:
+        raise CrowdError(f"--by {by}: the crowd has no such attribute; it has: "
+                         f"{', '.join(names) or 'none'}")  # fmt: skip
+    place = None if by is None else names.index(by)
+    groups = 1 if place is None else len(crowd.generator.values[place])
+    if groups * len(crowd.task_ids) * longest(crowd.task_scales) > MOST_CELLS:
+        what = f"--by {by}: {groups:,} values are" if by else "counts: that is"
+        raise CrowdError(f"{what} too much to count at once; band the attribute, or count fewer "
+                         "tasks")  # fmt: skip
+    return place
+
+
+def _group(crowd: Crowd, place: int | None, profile: tuple[Attribute, ...], n: int) -> np.ndarray:
+    """(N,) the group of each profile."""
+    if place is None:
+        return np.zeros(n, np.int32)
+    return np.searchsorted(crowd.generator.values[place], profile[place].cells).astype(np.int32)
+
+
+# Without agents.
+
+
+def _count_profiles(
+    crowd: Crowd,
+    profile: tuple[Attribute, ...],
+    people: np.ndarray,
+    seed: int,
+    place: int | None,
+    progress: Progress,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(G,) members and (G, T, K) counts, given how many agents have each of P profiles."""
+    assert isinstance(crowd.inputs, CvaeInputs)
+    group = _group(crowd, place, profile, len(people))
+    groups = 1 if place is None else len(crowd.generator.values[place])
+    members = np.zeros(groups, np.int64)
+    np.add.at(members, group, people)
+    t, k = len(crowd.task_ids), longest(crowd.task_scales)
+    counts = np.zeros((groups, t, k), np.int64)
+    c = encode(crowd.codings, profile) if profile else np.zeros((len(people), 0), np.float32)
+    cut = _cut_table(crowd.task_scales)
+    continuous = np.array([isinstance(scale, Continuous) for scale in crowd.task_scales])
+    params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
+    size = min(1 << (len(people) - 1).bit_length(), 256, max(1, BLOCK_CHANCES // (t * k)))
+    total = int(people.sum())
+    for first in range(0, len(people), size):
+        some = c[first : first + size]
+        # Filled up, so that one compiled program serves all blocks.
+        filled = np.concatenate([some, np.zeros((size - len(some), c.shape[1]), np.float32)])
+        table = _table(crowd.graph, crowd.config, params, x, filled, reference, cut)
+        threshold, mean, sd = (np.asarray(part) for part in table)
+        chances = _chances(threshold, mean, sd, continuous, k)
+        for row, chance in enumerate(chances[: len(some)], start=first):
+            random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, row)))
+            counts[group[row]] += random.multinomial(people[row], chance)
+        progress("count", int(people[: first + size].sum()), total)
+    return members, counts
+
+
+def _cut_table(task_scales: tuple[Scale, ...]) -> np.ndarray:
+    """(K - 1, T) scores between the levels, infinite beyond a task's own and where continuous."""
+    per_task = [[] if isinstance(s, Continuous) else cuts(s).tolist() for s in task_scales]
+    table = np.full((max(map(len, per_task)), len(per_task)), np.inf, np.float32)
+    for task, cut in enumerate(per_task):
+        table[: len(cut), task] = cut
+    return table
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _table(
+    graph: nnx.GraphDef,
+    config: CvaeConfig,
+    params: nnx.State,
+    x: jax.Array,
+    c: jax.Array,
+    reference: jax.Array,
+    cut: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Thresholds (K - 1, P, T) between the levels, and moments (P, T) of the score."""
+    mean, sd = score_moments(nnx.merge(graph, params), x, c, reference, config)
+    return thresholds(mean, sd, cut), mean, sd
+
+
+def _chances(
+    threshold: np.ndarray, mean: np.ndarray, sd: np.ndarray, continuous: np.ndarray, k: int
+) -> np.ndarray:
+    """(P, T, K) chance of each answer, of levels in multiples of 2**-16 as the sampler draws."""
+    out = np.zeros((*mean.shape, k))
+    if len(threshold):
+        # A level is at most j if max(bits, 1) is at most threshold j, bits from 0 to 65535.
+        bits = threshold.transpose(1, 2, 0).astype(np.int64)
+        until = np.where(bits >= 1, bits + 1, 0) / 65536
+        levels = np.diff(until, axis=2, prepend=0.0, append=1.0)
+        out[:, :, : levels.shape[2]] = levels
+    if continuous.any():
+        edge = np.arange(1, BINS) / BINS
+        own_mean, own_sd = mean[:, continuous, None], np.maximum(sd[:, continuous, None], 1e-9)
+        until = ndtr((edge - own_mean.astype(np.float64)) / own_sd)
+        out[:, continuous] = 0.0
+        out[:, continuous, :BINS] = np.diff(until, axis=2, prepend=0.0, append=1.0)
+    return out
+
+
+# Agents drawn, and counted on the device.
+
+
+def _count_drawn(
+    crowd: Crowd, agents: int, seed: int, place: int | None, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    draw = drawer(crowd)
+    groups = 1 if place is None else len(crowd.generator.values[place])
+    members = np.zeros(groups, np.int64)
+    shape = (groups, len(crowd.task_ids), longest(crowd.task_scales))
+    total = np.zeros(shape, np.int64)
+    block = population.BLOCK
+    began, announced = time.monotonic(), False
+    waiting: list[jax.Array] = []
+    for first in range(0, agents, block):
+        ids = first + np.arange(block, dtype=np.int64)
+        profile, drawn = draw(seed, ids)
+        group = _group(crowd, place, profile, block)
+        group[agents - first :] = groups
+        members += np.bincount(group, minlength=groups + 1)[:groups]
+        waiting.append(tally(crowd.task_scales, shape, drawn, group))
+        # One block behind, so that the device draws while the host adds up.
+        if len(waiting) > 1:
+            total += np.asarray(waiting.pop(0))
+        done = min(agents, first + block)
+        progress("count", done, agents)
+        passed = time.monotonic() - began
+        left = passed * (agents / done - 1)
+        if not announced and passed > 10 and left > LONG:
+            announced = True
+            warnings.warn(
+                f"these agents have to be drawn to be counted: about {left / 3600:.1f} hours to go"
+                " at this pace; Ctrl-C and fewer agents (--agents) are quicker",
+                CrowdWarning,
+                stacklevel=2,
+            )
+    for part in waiting:
+        total += np.asarray(part)
+    return members, total
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def tally(
+    task_scales: tuple[Scale, ...],
+    shape: tuple[int, int, int],
+    drawn: jax.Array,
+    group: jax.Array,
+) -> jax.Array:
+    """(G, T, K) int32 number of agents of each group that give each answer.
+
+    Args:
+      drawn: (N, T) levels, or values of continuous tasks; or packed (`levels.unpack`).
+      group: (N,) from 0 to G - 1; agents of group G are not counted.
+    """
+    groups, t, k = shape
+    cell = cells(task_scales, unpack(drawn, t))
+    at = (group[:, None] * t + jnp.arange(t, dtype=jnp.int32)) * k + cell
+    counts = jnp.zeros(groups * t * k, jnp.int32).at[at].add(1, mode="drop")
+    return counts.reshape(shape)
+
+
+def cells(task_scales: tuple[Scale, ...], answers: jax.Array) -> jax.Array:
+    """(N, T) int32 place of each answer among `metrics.bins` of its scale."""
+    cell = answers.astype(jnp.int32)
+    for scale in set(task_scales):
+        if isinstance(scale, Continuous):
+            own = np.array([task for task, one in enumerate(task_scales) if one == scale])
+            place = jnp.searchsorted(_edges(scale), answers[:, own], side="right")
+            cell = cell.at[:, own].set(place)
+    return cell
+
+
+def _edges(scale: Continuous) -> np.ndarray:
+    """(BINS - 1,) float32 ends between bins, such that a float32 value lies at or above one where
+    it lies at or above the float64 end."""
+    middles = bins(scale)
+    exact = (middles[1:] + middles[:-1]) / 2
+    rounded = exact.astype(np.float32)
+    return np.where(rounded < exact, np.nextafter(rounded, np.float32(np.inf)), rounded)

@@ -1,0 +1,207 @@
+"""Summaries of people, populations and counts: numpy's figures, and intervals that are honest."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from known_people import make_known
+from scipy import stats
+from synthetic import EVERY_SCALE, make_study
+
+from crowdllm_jax import output, population, scales
+from crowdllm_jax.aggregate import answers, summary
+from crowdllm_jax.aggregate.answers import answers_of, open_population
+from crowdllm_jax.aggregate.decide import decide
+from crowdllm_jax.aggregate.summary import histogram, interval
+from crowdllm_jax.counts import count
+from crowdllm_jax.counts_file import write_counts
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd, numbers_of
+from crowdllm_jax.output import write_population
+from crowdllm_jax.scales import Approval, Binary, Nominal, Ordinal
+
+AGENTS = 700
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Crowd:
+    """People of known parameters on every kind of scale."""
+    return make_known(
+        make_study({**EVERY_SCALE, "mood": Nominal(levels=("a", "b", "c"))}), loud=0.3
+    ).crowd
+
+
+@pytest.fixture(scope="module")
+def folder(crowd: Crowd, tmp_path_factory):
+    """A population of three parts, whose blocks end elsewhere than its parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (population, output):
+            patch.setattr(module, "BLOCK", 64)
+        patch.setattr(output, "PART_ROWS", 256 * len(crowd.task_ids))
+        patch.setattr(output, "GROUP_ROWS", 100 * len(crowd.task_ids))
+        target = tmp_path_factory.mktemp("written") / "p"
+        write_population(crowd, target, AGENTS, 3)
+    assert len(list(target.glob("part-*"))) == 3
+    return target
+
+
+def test_a_population_is_read_as_it_was_drawn(crowd: Crowd, folder, monkeypatch):
+    expected = population.sample(crowd, AGENTS, 3).answers
+    for size in (64, 300, 8192):
+        monkeypatch.setattr(answers, "block_size", lambda tasks, own=size: own)
+        found = open_population(folder)
+        blocks = list(found.blocks())
+        assert {len(block) for block in blocks[:-1]} <= {size}
+        np.testing.assert_array_equal(np.concatenate(blocks), expected)
+        np.testing.assert_array_equal(np.concatenate(list(found.blocks())), expected)
+    assert found.scales == crowd.scales
+    assert found.effective == crowd.generator.effective
+    assert found.people == AGENTS
+
+
+def test_figures_are_numpys(crowd: Crowd, folder, monkeypatch):
+    monkeypatch.setattr(answers, "block_size", lambda tasks: 64)
+    rows = decide(folder).to_pylist()
+    drawn = population.sample(crowd, AGENTS, 3)
+    numbers = numbers_of(crowd, drawn.answers).astype(np.float64)
+    for task, (row, scale) in enumerate(zip(rows, crowd.task_scales, strict=True)):
+        own = numbers[:, task]
+        assert (row["task_id"], row["answers"]) == (crowd.task_ids[task], AGENTS)
+        if scales.is_ballot(scale):
+            assert row["total"] == pytest.approx(own.sum())
+            rivals = numbers[:, crowd.task_scale == crowd.task_scale[task]].sum(0)
+            assert row["place"] == 1 + (rivals > own.sum() + 1e-6).sum()
+            assert row["decision"] is None
+        elif k := scales.size(scale):
+            number = np.bincount(drawn.answers[:, task].astype(int), minlength=k)
+            assert row["decision"] == scales.labels(scale)[number.argmax()]
+            assert row["share"] == number.max() / AGENTS
+        if isinstance(scale, Nominal):
+            assert row["mean"] is None
+        else:
+            # A continuous mean is taken from 200 bins, each half a bin wide to either side.
+            width = 0.1 if scale == EVERY_SCALE["price"] else 1e-6
+            assert row["mean"] == pytest.approx(own.mean(), abs=width)
+            assert row["low"] < row["mean"] < row["high"]
+        if scale == EVERY_SCALE["rank"]:
+            assert row["first"] == (own == 3).sum()
+        else:
+            assert row["first"] is None
+
+
+def test_counts_are_summarised_as_the_population_is(crowd: Crowd, folder, tmp_path):
+    for by in (None, "city"):
+        write_counts(crowd, count(crowd, AGENTS, 3, by=by), tmp_path / str(by), 3)
+        assert decide(tmp_path / str(by)).to_pylist() == decide(folder).to_pylist()
+    assert decide(folder).schema.metadata == {b"crowdllm.synthetic": b"true"}
+
+
+def test_real_people_with_weights_and_gaps():
+    """A study of which half is answered: weighted means, and Kish's number in the interval."""
+    study = make_study(people=60, tasks=5, share=0.5)
+    weight = np.random.default_rng(0).uniform(0.2, 3, 60)
+    people = dataclasses.replace(study.participants, weight=weight)
+    rows = decide(dataclasses.replace(study, participants=people)).to_pylist()
+    for task, row in enumerate(rows):
+        here = study.task == task
+        own, w = study.value[here], weight[study.person[here]]
+        mean = (w * own).sum() / w.sum()
+        assert row["answers"] == pytest.approx(w.sum())
+        assert row["mean"] == pytest.approx(mean)
+        error = np.sqrt((w * (own - mean) ** 2).sum() / w.sum() * (w**2).sum()) / w.sum()
+        assert row["high"] - row["mean"] == pytest.approx(1.959964 * error, rel=1e-5)
+    assert decide(study).schema.metadata is None
+
+
+def test_unanswered_tasks_stay_in_the_table():
+    study = make_study({n: EVERY_SCALE[n] for n in ("rating", "price", "approve")}, tasks=2)
+    keep = ~np.isin(study.task, (1, 3))
+    study = dataclasses.replace(
+        study, person=study.person[keep], task=study.task[keep], answer=study.answer[keep]
+    )
+    rows = decide(study).to_pylist()
+    assert [row["answers"] for row in rows] == [24, 0, 24, 0, 24, 24]
+    assert rows[1]["mean"] is None
+    assert rows[3]["decision"] is None
+
+
+def test_more_agents_do_not_know_more(crowd: Crowd, tmp_path):
+    """The interval's width tends to that of the people the crowd rests on, and no further."""
+    widths = []
+    for n in (20, 2000, 200_000):
+        write_counts(crowd, count(crowd, n, 1), tmp_path / str(n), 1)
+        row = decide(tmp_path / str(n)).to_pylist()[0]
+        widths.append(row["high"] - row["low"])
+    drawn = population.sample(crowd, 20_000, 1).answers[:, 0]
+    floor = 2 * 1.959964 * drawn.std() / np.sqrt(crowd.generator.effective)
+    assert widths[0] > widths[1]
+    assert widths[2] == pytest.approx(floor, rel=0.03)
+
+
+@pytest.mark.parametrize("scale", [Approval(), Binary(), Ordinal(levels=(1, 2, 5))])
+def test_intervals_hold_the_truth_95_times_in_100(scale):
+    """50 answers, 4,000 times. Coverage has a standard error of .0035; Wilson's interval and the
+    normal one are approximations, whose coverage is known to lie within .03 of .95 here."""
+    random = np.random.default_rng(0)
+    chance = np.array([0.85, 0.15]) if scales.size(scale) == 2 else np.array([0.3, 0.5, 0.2])
+    truth = chance @ scales.values(scale)
+    inside = 0
+    for draw in random.multinomial(50, chance, 4000):
+        mean, low, high = interval(scale, draw / 50, 50)
+        assert scales.values(scale)[0] <= low <= mean <= high <= scales.values(scale)[-1]
+        inside += low <= truth <= high
+    assert abs(inside / 4000 - 0.95) < 0.03 + 3 * 0.0035
+    if scales.size(scale) == 2:
+        wilson = stats.binomtest(7, 50).proportion_ci(method="wilson")
+        found = interval(scale, np.array([43, 7]) / 50, 50)[1:]
+        np.testing.assert_allclose(found, (wilson.low, wilson.high), rtol=1e-6)
+
+
+def test_one_program_for_all_blocks(monkeypatch):
+    monkeypatch.setattr(answers, "block_size", lambda tasks: 7)
+    summary._weigh.clear_cache()
+    histogram(answers_of(make_study()))
+    assert summary._weigh._cache_size() == 1
+
+
+def test_damage_is_told(crowd: Crowd, folder, tmp_path):
+    import shutil
+
+    def broken(name: str):
+        target = tmp_path / name
+        shutil.copytree(folder, target)
+        return target
+
+    target = broken("lost")
+    (target / "part-00001.parquet").unlink()
+    with pytest.raises(CrowdError, match=r"part-00001\.parquet: cannot be read"):
+        decide(target)
+    target = broken("cut")
+    table = pq.read_table(target / "part-00002.parquet")
+    pq.write_table(table.slice(0, len(table) - 1), target / "part-00002.parquet")
+    with pytest.raises(CrowdError, match="ends in the middle of an agent"):
+        decide(target)
+    pq.write_table(table.slice(0, len(crowd.task_ids)), target / "part-00002.parquet")
+    with pytest.raises(CrowdError, match="its manifest says 700"):
+        decide(target)
+    pq.write_table(table.take(np.arange(len(table))[::-1]), target / "part-00002.parquet")
+    with pytest.raises(CrowdError, match="do not stand agent by agent"):
+        decide(target)
+    wrong = np.asarray(table["decision"]).copy()
+    wrong[0] = 77
+    table = table.set_column(2, "decision", [wrong])
+    pq.write_table(table, target / "part-00002.parquet")
+    with pytest.raises(CrowdError, match=r"decision 77.* is no answer on its scale \(ordinal"):
+        decide(target)
+    (target / "manifest.json").write_text('{"agents": 3}')
+    with pytest.raises(CrowdError, match=r"manifest\.json: cannot be read"):
+        decide(target)
+    (target / "manifest.json").unlink()
+    with pytest.raises(CrowdError, match="it is not finished: run its `crowdllm sample` again"):
+        decide(target)
+    with pytest.raises(CrowdError, match="give a population's folder, or a study"):
+        decide(tmp_path)
+    shutil.copytree(folder, tmp_path / "population")
+    with pytest.raises(CrowdError, match=f"give {tmp_path / 'population'}"):
+        decide(tmp_path)

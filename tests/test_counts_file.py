@@ -1,0 +1,80 @@
+"""Counts on disk, as the command writes them."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from crowdllm_jax.cli import main
+from crowdllm_jax.counts import count
+from crowdllm_jax.counts_file import write_counts
+from crowdllm_jax.metrics import bins
+from crowdllm_jax.model.crowd import Crowd
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A fitted run's folder."""
+    from synthetic import write_config
+
+    folder = tmp_path_factory.mktemp("fitted")
+    assert (
+        main(["fit", str(write_config(folder / "in")), "--out", str(folder / "run"), "--quiet"])
+        == 0
+    )
+    return folder / "run"
+
+
+@pytest.mark.parametrize("by", [None, "city", "age"])
+def test_every_count_stands_in_its_row(tmp_path, mixed_crowd: Crowd, by):
+    found = count(mixed_crowd, 300, seed=2, by=by)
+    write_counts(mixed_crowd, found, tmp_path / "c", seed=2)
+    table = pq.read_table(tmp_path / "c" / "counts.parquet")
+    rows = table.to_pylist()
+    sizes = [len(bins(scale)) for scale in mixed_crowd.task_scales]
+    assert len(rows) == sum(sizes) * len(found.groups)
+    at = iter(rows)
+    for task, task_id in enumerate(mixed_crowd.task_ids):
+        for group, name in enumerate(found.groups):
+            for k in range(sizes[task]):
+                row = next(at)
+                assert row["task_id"] == task_id
+                assert by is None or row[by] == name
+                assert row["count"] == found.counts[group, task, k]
+                assert row["share"] == row["count"] / found.members[group]
+    ranks = [row["decision"] for row in rows if row["task_id"] == mixed_crowd.task_ids[-8]][:4]
+    assert ranks == [0, 3, 2, 1], "a ranking is written in ranks"
+    manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
+    assert manifest["synthetic"] is True
+    assert (manifest["agents"], manifest["seed"], manifest["by"]) == (300, 2, by)
+    assert manifest["config"]["kind"] == "cvae"
+    assert set(manifest["columns"]) == set(table.column_names)
+
+
+def test_the_command_counts_a_billion(fitted, tmp_path, capsys):
+    out = tmp_path / "c"
+    argv = ["sample", str(fitted), "--aggregate", "--agents", "1000000000", "--out", str(out)]
+    assert main([*argv, "--by", "city", "--seed", "4"]) == 0
+    assert f"counts      {out}" in capsys.readouterr().out
+    table = pq.read_table(out / "counts.parquet")
+    for task in set(table["task_id"].to_pylist()):
+        here = np.array(table["task_id"].to_pylist()) == task
+        assert np.asarray(table["count"])[here].sum() == 10**9
+    assert main([*argv, "--by", "city"]) == 2
+    assert "is there already; nothing was written" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (["--aggregate", "--by", "height"], "--by height: the crowd has no such attribute"),
+        (["--by", "city"], "give --aggregate, too"),
+        (["--aggregate", "--agents", "0"], "population.agents"),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_written(fitted, tmp_path, capsys, more, text):
+    assert main(["sample", str(fitted), "--out", str(tmp_path / "c"), *more]) == 2
+    assert text in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
