@@ -266,7 +266,7 @@ def _make_table(
     levels, scores = np.array(layout.levels, int), np.array(layout.scores, int)
     threshold = by_lane(thresholds(mean[:, levels], sd[:, levels], cut))
     return (
-        threshold.reshape(-1, threshold.shape[-1]),
+        threshold.reshape(int(np.prod(threshold.shape[:-1])), threshold.shape[-1]),
         mean[:, scores],
         sd[:, scores],
     )

@@ -218,3 +218,14 @@ def test_sizes_and_blocks_share_their_programs(kind, rating_crowd: Crowd):
         )
         next(sample_blocks(dataclasses.replace(crowd, generator=fewer), 100, seed=0))
     assert [program._cache_size() for program in programs] == [1] * len(programs)
+
+
+@pytest.mark.parametrize("kind", ["cvae", "persistent"])
+def test_a_crowd_without_levels_samples_too(kind, tiny):
+    """Only continuous tasks: there is nothing to pack."""
+    study = make_study({"price": Continuous(low=-10.0, high=30.0)})
+    crowd = fitting.fit(study, tiny)[0] if kind == "cvae" else make_known(study).crowd
+    answers = sample(crowd, 300, seed=0).answers
+    assert answers.dtype == np.float32
+    assert -10 <= answers.min() < answers.max() <= 30
+    assert len(np.unique(answers)) > 100

@@ -70,7 +70,8 @@ def test_posteriors_cover_the_truth(truth, made):
     # Standardised gaps have mean 0 +- 1/20 and mean square 1 +- sqrt(2)/20.
     assert np.abs(gap.mean(0)).max() < 0.17
     assert np.abs((gap**2).mean(0) - 1).max() < 0.24
-    assert made.effective.min() > 50
+    # All but the few most unlikely people of 400 have enough of the 8,192 beliefs near theirs.
+    assert np.quantile(made.effective, 0.01) > 50
     assert np.corrcoef(belief[:, 0], made.belief[:, 0])[0, 1] > 0.85
 
 

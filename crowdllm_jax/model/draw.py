@@ -72,7 +72,8 @@ def ready_profiles(layout: Layout, made: Items, c: jax.Array) -> Profiles:
     """Work out, once per distinct profile (P, C), what does not depend on the agent."""
     own = np.array(layout.ordered, int)
     where = by_lane(made.location[own] + c @ made.profile[:, own])
-    return Profiles(c, where.reshape(-1, where.shape[-1]))
+    lanes, profiles, blocks = where.shape
+    return Profiles(c, where.reshape(lanes * profiles, blocks))
 
 
 def draw_agents(

@@ -39,7 +39,8 @@ def by_lane(table: jax.Array) -> jax.Array:
     tasks = table.shape[-1]
     wide = LANES * block_count(tasks)
     padded = jnp.pad(table, [(0, 0)] * (table.ndim - 1) + [(0, wide - tasks)])
-    return jnp.moveaxis(padded.reshape(*table.shape[:-1], -1, LANES), -1, 0)
+    apart = padded.reshape(*table.shape[:-1], wide // LANES, LANES)
+    return jnp.moveaxis(apart, -1, 0)
 
 
 def draw_levels(seed: Pair, ids: Pair, tasks: int, cuts: int, above: Above) -> jax.Array:
