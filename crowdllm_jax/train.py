@@ -63,7 +63,7 @@ class Data(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One training: seed, data and configuration."""
+    """One training; its validation responses are to the tasks and people of its training tables."""
 
     train: Data
     validation: Data
@@ -211,26 +211,24 @@ def _program(runs: Sequence[Run]) -> Program:
     for number, run in enumerate(runs):
         if shapes(run) != program:
             raise ValueError(f"run {number} differs in shape from run 0: {shapes(run)}, {program}")
-    return program._replace(epochs=max(64, _bucket(max(run.config.epochs for run in runs))))
+    return program._replace(epochs=_bucket(64, *(run.config.epochs for run in runs)))
 
 
-def _bucket(count: int) -> int:
-    """The next power of two: programs are compiled for few sizes."""
-    return 1 << max(count - 1, 0).bit_length()
+def _bucket(*counts: int) -> int:
+    """A power of two that holds them all: programs are compiled for few sizes."""
+    return 1 << (max(counts) - 1).bit_length()
 
 
 def _inputs(runs: Sequence[Run]) -> tuple[Tables, RunInputs]:
     """Arrays for the device: tables that runs share are there once, rows are padded alike."""
     x, task = _stacked([run.train.x for run in runs])
     c, person = _stacked([run.train.c for run in runs])
-    batch = runs[0].config.batch_size
 
     def numbers(values: Sequence[float], kind: type = np.float32) -> jax.Array:
         return jnp.array(values, kind)
 
-    def rows(parts: list[Data], least: int) -> Rows:
-        most = max(len(part.answer) for part in parts)
-        size = least * _bucket(-(-most // least))
+    def rows(parts: list[Data], batch: int, least: int) -> Rows:
+        size = batch * _bucket(least, *(-(-len(part.answer) // batch) for part in parts))
 
         def padded(values: list[np.ndarray]) -> jax.Array:
             return jnp.asarray([np.pad(value, (0, size - len(value))) for value in values])
@@ -246,8 +244,8 @@ def _inputs(runs: Sequence[Run]) -> tuple[Tables, RunInputs]:
     configs = [run.config for run in runs]
     losses = [loss_numbers(run.model) for run in runs]
     return Tables(x, c), RunInputs(
-        rows([run.train for run in runs], batch),
-        rows([run.validation for run in runs], 1),
+        rows([run.train for run in runs], runs[0].config.batch_size, 8),
+        rows([run.validation for run in runs], 1, 128),
         jnp.stack([jax.random.key(run.seed) for run in runs]),
         numbers([config.learning_rate for config in configs]),
         numbers([config.blender_learning_rate for config in configs]),
