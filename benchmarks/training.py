@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile the careful rival")
     parser.add_argument("--only", nargs="+", choices=("one", "many"), default=("one", "many"))
     parser.add_argument("--repeats", type=int, default=7, help="epochs timed in `one`")
-    parser.add_argument("--epochs", type=int, default=3, help="epochs of each run in `many`")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of each run in `many`")
     parser.add_argument("--json", type=Path, help="write the records here")
     args = parser.parse_args()
     device = jax.devices()[0].device_kind
