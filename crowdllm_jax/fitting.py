@@ -17,6 +17,7 @@ from crowdllm_jax.baselines import baseline_crowds, persona_crowd
 from crowdllm_jax.checkpoint import Checkpoints
 from crowdllm_jax.config import Config
 from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
+from crowdllm_jax.epoch import TERMS
 from crowdllm_jax.metrics import Score, held_out, score_crowd, score_humans
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig, numbers_of
 from crowdllm_jax.model.cvae import CvaeConfig
@@ -30,7 +31,7 @@ from crowdllm_jax.reference.personas import Personas, make_personas
 from crowdllm_jax.reference.record import Spent, unit
 from crowdllm_jax.split import Split, split_study
 from crowdllm_jax.study import Attribute, Study
-from crowdllm_jax.train import TERMS, Data, Fitted, Losses, TrainConfig
+from crowdllm_jax.train import Data, Fitted, Losses, TrainConfig
 from crowdllm_jax.train import fit as train_model
 
 Progress = Callable[[str, int, int], None]

@@ -1,5 +1,7 @@
 """The published loss, term by term."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
@@ -7,6 +9,31 @@ from jax.scipy.special import logsumexp
 from crowdllm_jax.model.cvae import Cvae, CvaeConfig, Draw, Noise, decide
 
 Terms = dict[str, jax.Array]
+Number = float | jax.Array
+
+
+class LossNumbers(NamedTuple):
+    """The numbers of a configuration that the loss depends on.
+
+    They are arguments of a compiled step, so runs that differ in nothing else share it.
+    """
+
+    noise_scale: Number
+    diversity: Number
+    reconstruction: Number
+    kl: Number
+    decision: Number
+
+
+def loss_numbers(config: CvaeConfig) -> LossNumbers:
+    weights = config.loss
+    return LossNumbers(
+        config.noise_scale,
+        config.training_diversity,
+        weights.reconstruction,
+        weights.kl,
+        weights.decision,
+    )
 
 
 def cvae_loss(
@@ -17,7 +44,7 @@ def cvae_loss(
     answer: jax.Array,
     weight: jax.Array,
     noise: Noise,
-    config: CvaeConfig,
+    numbers: LossNumbers,
 ) -> tuple[jax.Array, Terms]:
     """Reconstruction + KL + squared error of the decision, each averaged over a batch of B.
 
@@ -28,21 +55,21 @@ def cvae_loss(
     Returns:
       The weighted sum, and each term by name (unweighted).
     """
-    draw = decide(model, x, c, reference, noise, config.noise_scale, config.training_diversity)
+    draw = decide(model, x, c, reference, noise, numbers.noise_scale, numbers.diversity)
     error = ((model.belief.decode(draw.z, c) - x) ** 2).sum(-1)
     terms = {
         "reconstruction": error,
-        "kl": kl_to_prior(model, x, c, draw, noise, config),
+        "kl": kl_to_prior(model, x, c, draw, noise, numbers.noise_scale),
         "decision": (jnp.clip(draw.score, 0, 1) - answer) ** 2,
     }
     share = weight / weight.sum()
     averages = {name: term @ share for name, term in terms.items()}
-    total = sum(getattr(config.loss, name) * value for name, value in averages.items())
+    total = sum(getattr(numbers, name) * value for name, value in averages.items())
     return jnp.asarray(total), averages
 
 
 def kl_to_prior(
-    model: Cvae, x: jax.Array, c: jax.Array, draw: Draw, noise: Noise, config: CvaeConfig
+    model: Cvae, x: jax.Array, c: jax.Array, draw: Draw, noise: Noise, noise_scale: Number
 ) -> jax.Array:
     """(B,) KL(q(z | x, c) || N(0, 1)).
 
@@ -54,7 +81,7 @@ def kl_to_prior(
         return 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance).sum(-1)
     means = jax.vmap(lambda injected: model.belief.encode(x, c, injected)[0])(noise.injected)
     # The same scale of noise that drew z.
-    sd = config.noise_scale * jnp.exp(0.5 * draw.log_variance)
+    sd = noise_scale * jnp.exp(0.5 * draw.log_variance)
     log_parts = _log_normal((draw.z - means) / sd) - jnp.log(sd).sum(-1)
     log_q = logsumexp(log_parts, axis=0) - jnp.log(len(means))
     return log_q - _log_normal(draw.z)

@@ -1,29 +1,38 @@
-"""Fit the published model: whole epochs scanned on the device, one record of state.
+"""Fit the published model: one run, or many in one program.
 
-Every epoch's order and noise come from (seed, epoch), so a run that is stopped and resumed from
-its last saved epoch ends in exactly the weights of a run that was not.
+Every epoch's order and noise come from the run's (seed, epoch), so a run that is stopped and
+resumed from its last saved epoch ends in exactly the weights of a run that was not. `epoch.py` is
+what happens on the device; here is what surrounds it.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import msgspec
 import numpy as np
-import optax
 from flax import nnx
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from crowdllm_jax.checkpoint import Checkpoints
+from crowdllm_jax.epoch import (
+    Program,
+    Rows,
+    RunInputs,
+    Tables,
+    TrainState,
+    advance,
+    ended,
+    graph_of,
+    start,
+)
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.cvae import Cvae, CvaeConfig, draw_noise
-from crowdllm_jax.objective import cvae_loss
+from crowdllm_jax.model.cvae import CvaeConfig
+from crowdllm_jax.objective import LossNumbers, loss_numbers
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
-
-TERMS = ("total", "reconstruction", "kl", "decision")
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,20 +62,14 @@ class Data(NamedTuple):
     answer: np.ndarray
 
 
-class TrainState(NamedTuple):
-    """All that the next epoch needs, and the best weights so far.
+class Run(NamedTuple):
+    """One training; its validation responses are to the tasks and people of its training tables."""
 
-    Attributes:
-      history: (epochs, 2, 4) training and validation loss by TERMS; NaN where not yet run.
-    """
-
-    params: nnx.State
-    opt_state: optax.OptState
-    best_params: nnx.State
-    best_loss: jax.Array
-    best_epoch: jax.Array
-    epoch: jax.Array
-    history: jax.Array
+    train: Data
+    validation: Data
+    model: CvaeConfig
+    config: TrainConfig
+    seed: int
 
 
 class Losses(msgspec.Struct, frozen=True):
@@ -93,21 +96,6 @@ class Fitted(NamedTuple):
     history: np.ndarray
 
 
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam with one learning rate for the belief generator and one for the blender."""
-
-    def group(path: tuple, _: object) -> str:
-        return "blender" if "blender" in jax.tree_util.keystr(path) else "belief"
-
-    return optax.multi_transform(
-        {
-            "belief": optax.adam(config.learning_rate),
-            "blender": optax.adam(config.blender_learning_rate),
-        },
-        lambda params: jax.tree_util.tree_map_with_path(group, params),
-    )
-
-
 def fit(
     train: Data,
     validation: Data,
@@ -126,124 +114,156 @@ def fit(
     Raises:
       CrowdError: the loss is not finite.
     """
-    model = Cvae(train.x.shape[1], train.c.shape[1], model_config, rngs=nnx.Rngs(seed))
-    graph, params = nnx.split(model, nnx.Param)
-    optimizer = make_optimizer(config)
-    state = TrainState(
-        params,
-        optimizer.init(params),
-        jax.tree.map(jnp.copy, params),
-        jnp.float32(jnp.inf),
-        jnp.int32(0),
-        jnp.int32(0),
-        jnp.full((config.epochs, 2, len(TERMS)), jnp.nan),
-    )
-    if checkpoints is not None:
-        state = checkpoints.latest(state) or state
-    key = jax.random.key(seed)
-    train_data, validation_data = jax.device_put((train, validation))
-    has_validation = len(validation.answer) > 0
-    while (epoch := int(state.epoch)) < config.epochs:
-        if has_validation and epoch - int(state.best_epoch) >= config.patience:
-            break
-        state = _epoch(graph, model_config, config, state, train_data, validation_data, key)
-        losses = np.asarray(state.history[epoch])
-        if not np.isfinite(losses[0]).all():
-            raise CrowdError(
-                f"the training loss is {losses[0, 0]} in epoch {epoch + 1}; lower "
-                "train.learning_rate or train.blender_learning_rate"
-            )
+    run = Run(train, validation, model_config, config, seed)
+    tell = None if on_epoch is None else lambda epoch, losses: on_epoch(epoch, losses[0])
+    return fit_many([run], checkpoints=checkpoints, on_epoch=tell)[0]
+
+
+def fit_many(
+    runs: Sequence[Run],
+    *,
+    checkpoints: Checkpoints | None = None,
+    on_epoch: Callable[[int, np.ndarray], None] | None = None,
+) -> list[Fitted]:
+    """Train B runs in one program, each to what `fit` makes of it up to float rounding.
+
+    Runs may differ in data, seed, and every number of the configuration that is not a shape (the
+    sizes of the network, the batch size). They are split over all local devices in blocks as
+    listed, so list long ones among short ones; a CPU is one device for each core that
+    `jax.config.update("jax_num_cpu_devices", n)` gives to JAX before it starts.
+
+    Args:
+      checkpoints: where to save the state of all runs after each epoch, and to resume from.
+      on_epoch: called with the number of epochs and (B, 2, 4) losses, NaN for runs that have ended.
+    Raises:
+      CrowdError: a loss is not finite.
+      ValueError: the runs differ in shapes.
+    """
+    program, mesh, state, tables, inputs = begin(runs)
+    if checkpoints is not None and (stored := checkpoints.latest(_kept(state, runs))) is not None:
+        state = jax.tree.map(
+            lambda new, old: jax.device_put(np.concatenate([old, new[len(runs) :]]), new.sharding),
+            state,
+            stored,
+        )
+    done = np.asarray(ended(state, inputs))
+    while not done.all():
+        before = done
+        state, info = advance(program, mesh, state, tables, inputs)
+        epoch, losses, done = jax.device_get((state.epoch, *info))
+        for run in np.flatnonzero(~before):
+            if not np.isfinite(losses[run, 0]).all():
+                raise CrowdError(
+                    f"{f'run {run}: ' if len(runs) > 1 else ''}the training loss is "
+                    f"{losses[run, 0, 0]} in epoch {epoch[run]}; lower train.learning_rate or "
+                    "train.blender_learning_rate"
+                )
         if checkpoints is not None:
-            checkpoints.save(epoch + 1, state)
+            checkpoints.save(int(epoch.max()), _kept(state, runs))
         if on_epoch is not None:
-            on_epoch(epoch + 1, losses)
-    return Fitted(
-        graph,
-        jax.device_get(state.best_params),
-        int(state.best_epoch),
-        np.asarray(state.history)[: int(state.epoch)],
-    )
+            on_epoch(int(epoch.max()), losses[: len(runs)])
 
-
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
-def _epoch(
-    graph: nnx.GraphDef,
-    model_config: CvaeConfig,
-    config: TrainConfig,
-    state: TrainState,
-    train: Data,
-    validation: Data,
-    key: jax.Array,
-) -> TrainState:
-    """One pass over the training responses, then the loss on the validation responses."""
-    optimizer = make_optimizer(config)
-
-    def loss(params: nnx.State, data: Data, rows: jax.Array, weight: jax.Array, key: jax.Array):  # type: ignore[no-untyped-def]
-        task, person = data.task[rows], data.person[rows]
-        total, terms = cvae_loss(
-            nnx.merge(graph, params),
-            data.x[task],
-            data.c[person],
-            data.reference[task],
-            data.answer[rows],
-            weight,
-            draw_noise(key, len(rows), model_config),
-            model_config,
+    graph = graph_of(program)
+    state = jax.device_get(_kept(state, runs))
+    return [
+        Fitted(
+            graph,
+            jax.tree.map(lambda leaf, run=run: leaf[run], state.best_params),
+            int(state.best_epoch[run]),
+            state.history[run, : state.epoch[run]],
         )
-        return total, jnp.stack([total, *(terms[name] for name in TERMS[1:])])
+        for run in range(len(runs))
+    ]
 
-    def step(carry, batch):  # type: ignore[no-untyped-def]
-        params, opt_state = carry
-        rows, weight, number = batch
-        gradient, terms = jax.grad(loss, has_aux=True)(
-            params, train, rows, weight, jax.random.fold_in(noise_key, number)
+
+def begin(runs: Sequence[Run]) -> tuple[Program, Mesh, TrainState, Tables, RunInputs]:
+    """What `advance` takes, on the devices, filled up with idle runs to as many on each."""
+    devices = jax.local_devices()[: len(runs)]
+    idle = runs[-1]._replace(config=msgspec.structs.replace(runs[-1].config, epochs=0))
+    program = _program(runs)
+    tables, inputs = _inputs([*runs, *[idle] * (-len(runs) % len(devices))])
+    mesh = Mesh(np.array(devices), ("runs",), axis_types=(AxisType.Auto,))
+    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("runs",), ()))
+    state, inputs = jax.device_put((start(program, inputs.key), inputs), split)
+    return program, mesh, state, jax.device_put(tables, whole), inputs
+
+
+def _kept(state: TrainState, runs: Sequence[Run]) -> TrainState:
+    """Without the runs that only fill up the devices."""
+    return jax.tree.map(lambda leaf: leaf[: len(runs)], state)
+
+
+def _program(runs: Sequence[Run]) -> Program:
+    """The program that all of them share.
+
+    Raises:
+      ValueError: they do not.
+    """
+
+    def shapes(run: Run) -> Program:
+        m = run.model
+        sizes = CvaeConfig(hidden=m.hidden, latent=m.latent, semi_implicit=m.semi_implicit,
+                           injected=m.injected, auxiliary=m.auxiliary)  # fmt: skip
+        features, profile = run.train.x.shape[1], run.train.c.shape[1]
+        return Program(features, profile, sizes, run.config.batch_size, 0)
+
+    program = shapes(runs[0])
+    for number, run in enumerate(runs):
+        if shapes(run) != program:
+            raise ValueError(f"run {number} differs in shape from run 0: {shapes(run)}, {program}")
+    return program._replace(epochs=_bucket(64, *(run.config.epochs for run in runs)))
+
+
+def _bucket(*counts: int) -> int:
+    """A power of two that holds them all: programs are compiled for few sizes."""
+    return 1 << (max(counts) - 1).bit_length()
+
+
+def _inputs(runs: Sequence[Run]) -> tuple[Tables, RunInputs]:
+    """Arrays for the device: tables that runs share are there once, rows are padded alike."""
+    x, task = _stacked([run.train.x for run in runs])
+    c, person = _stacked([run.train.c for run in runs])
+
+    def numbers(values: Sequence[float], kind: type = np.float32) -> jax.Array:
+        return jnp.array(values, kind)
+
+    def rows(parts: list[Data], batch: int, least: int) -> Rows:
+        size = batch * _bucket(least, *(-(-len(part.answer) // batch) for part in parts))
+
+        def padded(values: list[np.ndarray]) -> jax.Array:
+            return jnp.asarray([np.pad(value, (0, size - len(value))) for value in values])
+
+        return Rows(
+            padded([(p.person + o).astype(np.int32) for p, o in zip(parts, person, strict=True)]),
+            padded([(p.task + o).astype(np.int32) for p, o in zip(parts, task, strict=True)]),
+            padded([p.reference[p.task].astype(np.float32) for p in parts]),
+            padded([p.answer.astype(np.float32) for p in parts]),
+            numbers([len(p.answer) for p in parts], np.int32),
         )
-        updates, opt_state = optimizer.update(gradient, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), (terms, weight.sum())
 
-    order_key, noise_key = jax.random.split(jax.random.fold_in(key, state.epoch))
-    order = jax.random.permutation(order_key, len(train.answer))
-    batches = _batches(order, config.batch_size)
-    (params, opt_state), (terms, size) = jax.lax.scan(
-        step, (state.params, state.opt_state), batches
-    )
-    trained = jnp.average(terms, axis=0, weights=size)
-
-    if len(validation.answer) == 0:
-        held = jnp.full(len(TERMS), jnp.nan)
-        better = jnp.isfinite(trained[0])
-    else:
-        # The same noise in every epoch: losses then differ by the weights alone.
-        fixed = jax.random.fold_in(key, jnp.uint32(2**32 - 1))
-
-        def check(_: None, batch):  # type: ignore[no-untyped-def]
-            rows, weight, number = batch
-            return None, (
-                loss(params, validation, rows, weight, jax.random.fold_in(fixed, number))[1],
-                weight.sum(),
-            )
-
-        rows = jnp.arange(len(validation.answer))
-        _, (terms, size) = jax.lax.scan(check, None, _batches(rows, 1024))
-        held = jnp.average(terms, axis=0, weights=size)
-        # A comparison with NaN is false, so a diverged epoch never replaces the best one.
-        better = held[0] < state.best_loss
-    epoch = state.epoch + 1
-    return TrainState(
-        params,
-        opt_state,
-        jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best_params),
-        jnp.where(better, held[0], state.best_loss),
-        jnp.where(better, epoch, state.best_epoch),
-        epoch,
-        state.history.at[state.epoch].set(jnp.stack([trained, held])),
+    configs = [run.config for run in runs]
+    losses = [loss_numbers(run.model) for run in runs]
+    return Tables(x, c), RunInputs(
+        rows([run.train for run in runs], runs[0].config.batch_size, 8),
+        rows([run.validation for run in runs], 1, 128),
+        jnp.stack([jax.random.key(run.seed) for run in runs]),
+        numbers([config.learning_rate for config in configs]),
+        numbers([config.blender_learning_rate for config in configs]),
+        numbers([config.epochs for config in configs], np.int32),
+        numbers([config.patience for config in configs], np.int32),
+        LossNumbers(*(numbers(column) for column in zip(*losses, strict=True))),
     )
 
 
-def _batches(rows: jax.Array, size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Cut rows into batches of one size; the last is filled up with rows of weight 0."""
-    size = min(size, len(rows))
-    count = -(-len(rows) // size)
-    padded = jnp.resize(rows, (count, size))
-    weight = (jnp.arange(count * size) < len(rows)).astype(jnp.float32).reshape(count, size)
-    return padded, weight, jnp.arange(count)
+def _stacked(tables: list[np.ndarray]) -> tuple[jax.Array, list[int]]:
+    """The distinct tables one below the other, and where each of the given ones begins."""
+    distinct: list[np.ndarray] = []
+    places = []
+    for table in tables:
+        same = (i for i, one in enumerate(distinct) if one is table or np.array_equal(one, table))
+        place = next(same, len(distinct))
+        if place == len(distinct):
+            distinct.append(table)
+        places.append(place)
+    begins = np.cumsum([0, *(len(table) for table in distinct)])
+    return jnp.asarray(np.concatenate(distinct), jnp.float32), [int(begins[p]) for p in places]

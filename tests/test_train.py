@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from crowdllm_jax import train
+from crowdllm_jax import epoch, train
 from crowdllm_jax.checkpoint import Checkpoints
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae import CvaeConfig
@@ -131,16 +131,17 @@ def test_early_stopping_waits_as_many_epochs_as_told():
 
 def test_a_diverged_loss_is_told_and_keeps_the_best(tmp_path, monkeypatch):
     """The weights turn into NaN in the third epoch; what is stored stays the second one's."""
-    real, calls = train._epoch, 0
+    real, calls = train.advance, 0
 
-    def poisoned(graph, model, config, state, data, *rest):
+    def poisoned(program, mesh, state, tables, runs):
         nonlocal calls
         calls += 1
         if calls == 3:
-            data = data._replace(answer=data.answer * np.float32(np.nan))
-        return real(graph, model, config, state, data, *rest)
+            answer = runs.train.answer * np.float32(np.nan)
+            runs = runs._replace(train=runs.train._replace(answer=answer))
+        return real(program, mesh, state, tables, runs)
 
-    monkeypatch.setattr(train, "_epoch", poisoned)
+    monkeypatch.setattr(train, "advance", poisoned)
     with (
         Checkpoints(tmp_path) as checkpoints,
         pytest.raises(CrowdError, match=r"nan in epoch 3; lower train\.learning_rate"),
@@ -159,11 +160,31 @@ def test_absurd_learning_rates_are_told():
         fit(TRAIN, VALIDATION, MODEL, config, seed=0)
 
 
-def test_epochs_compile_once():
-    train._epoch.clear_cache()
+@pytest.fixture
+def traces(monkeypatch) -> list:
+    """One entry for each time the epoch's program is traced from now on."""
+    found, real = [], epoch._one
+
+    def counted(*args):
+        found.append(args[0])
+        return real(*args)
+
+    monkeypatch.setattr(epoch, "_one", counted)
+    train.advance.clear_cache()
+    yield found
+    train.advance.clear_cache()
+
+
+def test_epochs_compile_once(traces):
+    """However many epochs, whatever the seed, the numbers and (up to the next power of two of
+    batches) the responses."""
     fit(TRAIN, VALIDATION, MODEL, CONFIG, seed=5)
-    fit(TRAIN, VALIDATION, MODEL, CONFIG, seed=6)
-    assert train._epoch._cache_size() == 1
+    few = Data(*TRAIN[:3], *(part[:70] for part in TRAIN[3:]))
+    other = msgspec.structs.replace(CONFIG, epochs=6, learning_rate=1e-4, patience=1)
+    fit(few, VALIDATION, msgspec.structs.replace(MODEL, noise_scale=0.3), other, seed=6)
+    assert len(traces) == 1
+    fit(TRAIN, VALIDATION, msgspec.structs.replace(MODEL, hidden=9), CONFIG, seed=5)
+    assert len(traces) == 2
 
 
 def test_each_group_has_its_own_learning_rate():
@@ -197,11 +218,18 @@ def test_any_number_of_responses_fits(responses):
     assert np.isfinite(fit(few, VALIDATION, MODEL, config, seed=0).history[0]).all()
 
 
-def test_batches_hold_every_row_once():
-    import jax.numpy as jnp
+@pytest.mark.parametrize("count", [1, 2, 10, 16])
+def test_an_epoch_holds_every_response_once_in_an_order_that_padding_does_not_change(count):
+    key = jax.random.key(count)
+    order = np.asarray(epoch.shuffled(key, 16, np.int32(count)))
+    assert sorted(order[:count]) == list(range(count))
+    np.testing.assert_array_equal(order[:count], epoch.shuffled(key, 64, np.int32(count))[:count])
 
-    for n, size in ((10, 4), (8, 4), (3, 10), (1, 1)):
-        rows, weight, number = train._batches(jnp.arange(n), size)
-        kept = np.asarray(rows)[np.asarray(weight) > 0]
-        assert sorted(kept.tolist()) == list(range(n))
-        assert number.tolist() == list(range(len(rows)))
+
+def test_every_order_is_equally_likely():
+    """Chi-square of the 24 orders of 4 over 4,800 keys: 23 degrees of freedom, p = 1e-4 at 57."""
+    keys = jax.random.split(jax.random.key(0), 4800)
+    orders = jax.vmap(lambda key: epoch.shuffled(key, 8, np.int32(4)))(keys)[:, :4]
+    counts = np.unique(np.asarray(orders), axis=0, return_counts=True)[1]
+    assert len(counts) == 24
+    assert ((counts - 200) ** 2 / 200).sum() < 57

@@ -98,13 +98,13 @@ class Draw(NamedTuple):
 
 
 def draw_noise(key: jax.Array, batch: int, config: CvaeConfig) -> Noise:
-    latent, decision, injected = jax.random.split(key, 3)
-    shape = (1 + config.auxiliary, batch, config.injected)
-    return Noise(
-        jax.random.normal(latent, (batch, config.latent)),
-        jax.random.normal(decision, (batch,)),
-        jax.random.normal(injected, shape) if config.semi_implicit else None,
-    )
+    """The first rows are the same in every batch size (JAX's threefry counts its draws)."""
+    own, mixing = jax.random.split(key)
+    # One call for both: every call is a threefry and an inverse error function to compile.
+    normal = jax.random.normal(own, (batch, config.latent + 1))
+    shape = (batch, 1 + config.auxiliary, config.injected)
+    injected = jax.random.normal(mixing, shape).swapaxes(0, 1) if config.semi_implicit else None
+    return Noise(normal[:, :-1], normal[:, -1], injected)
 
 
 def decide(
@@ -113,8 +113,8 @@ def decide(
     c: jax.Array,
     reference: jax.Array,
     noise: Noise,
-    noise_scale: float,
-    diversity: float,
+    noise_scale: float | jax.Array,
+    diversity: float | jax.Array,
 ) -> Draw:
     """Score B decisions the plain way: draw a belief, blend it with the reference, add noise.
 
