@@ -2,15 +2,15 @@
 
     python benchmarks/quality/recovery.py [--simulations 200] [--json FILE]
 
-In every simulation 150 people answer 20 ratings; their tasks, beliefs and answers are drawn anew and
-the model is fitted anew:
+In every simulation 150 people answer 20 ratings; their tasks, beliefs and answers are drawn anew,
+and the model is fitted anew:
 
-    one dimension    each person has a location and a scale. Share of people whose true location (and
-                     log scale) lies in the 90% interval of its posterior; the posterior uses the
+    one dimension    each person has a location and a scale. Share of people whose true location
+                     (and log scale) lies in the 90% interval of its posterior, which uses the
                      fitted model, not the true one.
-    two camps        a second dimension divides the tasks into two camps. Correlation of the tasks'
-                     covariances over people (which no rotation of the belief changes) with the true
-                     ones, and their total over the true total.
+    two dimensions   the second divides the tasks into two camps. Correlation of the tasks'
+                     covariances over people (which no rotation of the belief changes) with the
+                     true ones, and their total over the true total.
 
 In both, the intra-class correlation of agents of the fitted and of the true model.
 """
@@ -27,7 +27,7 @@ from table import Table, write
 
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.design import Design, gather_answers, make_design
-from crowdllm_jax.model.draw import _beliefs, draw_answers, ready_to_draw
+from crowdllm_jax.model.draw import _beliefs, ready_to_draw
 from crowdllm_jax.model.marginal import fit_marginal, new_persistent
 from crowdllm_jax.model.persistent import Persistent, PersistentConfig
 from crowdllm_jax.population import sample
@@ -89,12 +89,10 @@ def simulate(table: Table, latent: int, seed: int) -> None:
                      study.tasks.scale, design, (), profiles)  # fmt: skip
 
     ready = ready_to_draw(*nnx.split(model, nnx.Param), design)
-    ids, halves = split_ids(np.arange(PEOPLE)), seed_halves(seed)
-    z, scale = _beliefs(ready.graph, ready.params, halves, ids)
-    drawn = draw_answers(
-        design.layout, ready, np.zeros((PEOPLE, 1), np.float32), z, scale, halves, ids
-    )
-    study = replace(study, answer=np.asarray(drawn).ravel().astype(float))
+    people = split_ids(np.arange(PEOPLE))
+    z, scale = _beliefs(ready.graph, ready.params, seed_halves(seed), people)
+    drawn = sample(crowd_of(model), PEOPLE, seed).answers  # by agents of these very beliefs
+    study = replace(study, answer=drawn.ravel().astype(float))
     _, answers = gather_answers(study, (), design, everything)
     graph, params, _ = fit_marginal(design, answers, config, seed)
     fitted = nnx.merge(graph, params)

@@ -22,8 +22,7 @@ from crowdllm_jax.randomness import Pair, Stream, normal, uniform, words
 from crowdllm_jax.scales import Points, values
 
 FEW = 8
-"""Numbers in a belief XX."""
-
+"""Beliefs of up to so many numbers are multiplied out inside the loop that draws."""
 
 Rows = jax.Array | np.ndarray
 
