@@ -52,6 +52,14 @@ def mixed_crowd(mixed_study: Study) -> Crowd:
 
 
 @pytest.fixture(scope="session")
+def alone_crowd() -> Crowd:
+    """A crowd on every scale whose tasks are answered one at a time."""
+    alone = ("rating", "frequency", "agree", "price", "approve")
+    crowd, _ = fitting.fit(make_study({name: EVERY_SCALE[name] for name in alone}, tasks=2), TINY)
+    return dataclasses.replace(crowd, params=_louder(crowd.params))
+
+
+@pytest.fixture(scope="session")
 def rating_crowd() -> Crowd:
     """A crowd on one scale of ratings."""
     crowd, _ = fitting.fit(make_study(), TINY)

@@ -10,7 +10,7 @@ from known_people import make_known
 from scipy import stats
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax import counts, fitting, kinds, population
+from crowdllm_jax import counts, kinds, population
 from crowdllm_jax.counts import count
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.metrics import bins
@@ -19,18 +19,6 @@ from crowdllm_jax.model.response import thresholds
 from crowdllm_jax.population import sample
 from crowdllm_jax.profiles import ProfilesConfig, _pick, fit_profiles, recruit
 from crowdllm_jax.scales import Continuous, Nominal
-
-ALONE = ("rating", "frequency", "agree", "price", "approve")
-
-
-@pytest.fixture(scope="module")
-def alone_crowd() -> Crowd:
-    """A published crowd on every scale whose tasks are answered one at a time."""
-    from conftest import TINY, _louder
-
-    study = make_study({name: EVERY_SCALE[name] for name in ALONE}, tasks=2)
-    crowd, _ = fitting.fit(study, TINY)
-    return dataclasses.replace(crowd, params=_louder(crowd.params))
 
 
 def counted(crowd: Crowd, agents: population.Agents, by: str | None = None) -> np.ndarray:
