@@ -142,7 +142,6 @@ def one_split(table: Table, study: Study, config: Config, size: int, seed: int) 
     if size == SIZES[-1]:
         models["cvae"] = config.published
     for name, model in models.items():
-        jax.clear_caches()
         crowd = fit_model(ready, model, config.train, seed, None, silent, name)[0]
         agents = sample(crowd, AGENTS, 0)
         votes = numbers_of(crowd, agents.answers)
@@ -174,6 +173,7 @@ def main() -> None:
         config = load_config(path, overrides, data=args.folder)
         study = load_study(config)
         for size in args.sizes:
+            jax.clear_caches()  # the splits share their programs, the sizes do not
             table = Table(f"Zurich, {ballot}, {size} voters, reference: {args.reference}", COLUMNS)
             for seed in range(args.splits):
                 print(f"{table.title}, split {seed} ...", file=sys.stderr, flush=True)
