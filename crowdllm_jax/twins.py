@@ -1,8 +1,10 @@
 """Digital twins: know a few of a person's answers, sample that person's other answers.
 
 The posterior of a person's belief given their answers is represented exactly up to Monte Carlo: a
-large set of beliefs from the population, weighted by how likely each makes the answers. A twin is
-an agent whose belief is drawn from it.
+large set of beliefs from the population, weighted by how likely each makes the answers. Where too
+few of them come near an unusual person, or one with many answers, they are moved to where the
+weights are and weighed anew (adaptive importance sampling, Oh & Berger 1992). A twin is an agent
+whose belief is drawn from the posterior.
 
 A person's twins depend on the crowd, the seed, the person's id, profile and answers, and on nothing
 else: each person is computed alone, in tiles of one shape, and has random draws keyed by their id.
@@ -32,6 +34,13 @@ from crowdllm_jax.study import Study
 
 NODES = 8192
 """Beliefs that represent a posterior."""
+
+ENOUGH, MOST_MOVES = 400, 4
+"""Effective number of beliefs below which they are moved, and how often they may be."""
+
+WIDER, NARROWEST = 1.3, 0.05
+"""Beliefs are moved to a normal so much wider than the posterior (an importance sampler must reach
+its tails), and at least so wide (in population deviations) while only one or two say where it is."""
 
 TILE = 8
 """Answers of a person that are weighed at once; the last tile is filled up."""
@@ -92,19 +101,25 @@ def make_twins(
     )
     model = nnx.merge(crowd.graph, crowd.params)
     ready = ready_to_draw(crowd.graph, crowd.params, design)
-    nodes = ndtri(jnp.asarray(sobol(NODES, model.belief.width)))
-    standing = Standing(*model.belief(nodes))
-    state = jnp.concatenate([standing.z, jnp.log(standing.scale)[:, None]], axis=1)
+    base = ndtri(jnp.asarray(sobol(NODES, model.belief.width)))
+    population = Standing(*model.belief(base))
     people, answers = gather_answers(study, crowd.codings, design, np.ones(len(order), bool))
     row_of = {int(person): row for row, person in enumerate(people)}
     ids = study.participants.ids
     c = (profile_matrix(crowd.codings, profile, len(ids)) - design.centre).astype(np.float32)
     drawn, moments = [], []
     for person, name in enumerate(ids):
-        chance = jnp.zeros(NODES)
-        if person in row_of:
-            chance = _log_chance(design, ready, answers, row_of[person], standing)
-        weight, *found = _posterior(chance, state)
+        u, standing, prior = base, population, jnp.zeros(NODES)
+        row = row_of.get(person)
+        for moves in range(MOST_MOVES + 1):
+            chance = prior
+            if row is not None:
+                chance = chance + _log_chance(design, ready, answers, row, standing)
+            weight, *found = _posterior(chance, standing)
+            if found[-1] >= ENOUGH or moves == MOST_MOVES:
+                break
+            u, prior = _moved(base, u, weight)
+            standing = Standing(*model.belief(u))
         moments.append(found)
         key = _key(name)
         node = _resample(np.asarray(weight), draws, np.random.default_rng([seed, key]))
@@ -166,11 +181,22 @@ def _log_chance_of_tile(
 
 
 @jax.jit
+def _moved(base: jax.Array, u: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Normal points (M, width) where weighted points u are, and the (M,) log density of the
+    population over that of the points (up to a constant)."""
+    mean = weight @ u
+    sd = jnp.clip(WIDER * jnp.sqrt(weight @ (u - mean) ** 2), NARROWEST)
+    moved = mean + sd * base
+    return moved, 0.5 * (base**2 - moved**2).sum(1)
+
+
+@jax.jit
 def _posterior(
-    log_chance: jax.Array, state: jax.Array
+    log_chance: jax.Array, standing: Standing
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """(M,) weights of the beliefs; mean and deviation (L + 1,) of their states (M, L + 1) under
-    these; the weights' effective number."""
+    """(M,) weights of the beliefs; mean and deviation (L + 1,) of these and their log scale under
+    the weights; the weights' effective number."""
+    state = jnp.concatenate([standing.z, jnp.log(standing.scale)[:, None]], axis=1)
     weight = jax.nn.softmax(log_chance)
     mean = weight @ state
     sd = jnp.sqrt(weight @ (state - mean) ** 2)

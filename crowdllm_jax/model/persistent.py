@@ -34,6 +34,8 @@ RATE = 4.6
 LOADING_RATE = 9.2
 """The same of loadings, where it is 1% above 0.5: every belief meets every task through them, and a
 few people's answers seldom say how."""
+START = 0.3
+"""Deviation of the numbers that loadings start from."""
 TASK_SD, TASK_LOG_SD = 0.8, 0.3
 """Known tasks differ by about so much on the logit scale (95%: from 0.44 to 1.44)."""
 
@@ -102,16 +104,23 @@ class Belief(nnx.Module):
 class Posterior(nnx.Module):
     """Normal posteriors of all effects, and for each group the deviation of its prior.
 
+    Loadings start anywhere but at 0, under a wide prior. At 0 no direction of a belief is better
+    than another, and a dimension whose prior shrinks before it has found one never comes out.
+
     Args:
       groups: by effect, the group of each coefficient (integers from 0).
     """
 
-    def __init__(self, groups: dict[str, np.ndarray]) -> None:
-        self.mean = nnx.data({n: nnx.Param(jnp.zeros(g.shape)) for n, g in groups.items()})
-        self.log_sd = nnx.data({n: nnx.Param(jnp.full(g.shape, -2.0)) for n, g in groups.items()})
-        self.log_prior = nnx.data(
-            {n: nnx.Param(jnp.full(int(g.max(initial=0)) + 1, -1.5)) for n, g in groups.items()}
-        )
+    def __init__(self, groups: dict[str, np.ndarray], *, rngs: nnx.Rngs) -> None:
+        mean, log_sd, log_prior = {}, {}, {}
+        for name, group in groups.items():
+            loads = name.endswith("loading")
+            mean[name] = nnx.Param(START * loads * rngs.params.normal(group.shape))
+            log_sd[name] = nnx.Param(jnp.full(group.shape, -2.0))
+            prior = jnp.full(int(group.max(initial=0)) + 1, 0.0 if loads else -1.5)
+            log_prior[name] = nnx.Param(prior)
+        self.mean, self.log_sd = nnx.data(mean), nnx.data(log_sd)
+        self.log_prior = nnx.data(log_prior)
 
 
 class Persistent(nnx.Module):
@@ -127,7 +136,7 @@ class Persistent(nnx.Module):
         *, rngs: nnx.Rngs,
     ) -> None:  # fmt: skip
         self.belief = Belief(config.latent, config.injected, rngs=rngs)
-        self.effects = Posterior(groups)
+        self.effects = Posterior(groups, rngs=rngs)
         self.level = nnx.Param(levels)
         self.first_loading = nnx.Param(jnp.ones(len(levels)))
         self.log_residual = nnx.Param(jnp.full(len(levels), -1.0))
