@@ -101,7 +101,12 @@ def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None
     if arguments.command == "bench":
         _bench(arguments, out, err)
         return
-    acts = {"run": _from_config, "fit": _from_config, "reference": _write_reference}
+    acts = {
+        "run": _from_config,
+        "fit": _from_config,
+        "reference": _write_reference,
+        "embed": _embed,
+    }
     with _progress(err, arguments.quiet) as progress:
         scores, written = acts.get(arguments.command, _from_run)(arguments, progress)
     if scores:
@@ -169,8 +174,7 @@ def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outco
     from crowdllm_jax.reference.asked import write_reference
 
     path = arguments.out or Path(f"{arguments.config.stem}-reference.parquet")
-    if path.suffix != ".parquet" or path.is_dir():
-        raise CrowdError(f"--out {path}: give the name of a file that ends in .parquet")
+    _check_parquet(path)
     study, config, personas = _asked(arguments)
     reference, _ = ask_reference(study, config, personas, progress)
     write_reference(study, reference, config, path)
@@ -183,6 +187,26 @@ def _write_reference(arguments: argparse.Namespace, progress: "Report") -> Outco
     if reference.spent is not None:
         written["asked"] = str(reference.spent)
     return [], {**written, "option mass": mass}
+
+
+def _embed(arguments: argparse.Namespace, progress: "Report") -> Outcome:
+    from crowdllm_jax.config import load_study
+    from crowdllm_jax.embedding import embed_study
+
+    path = arguments.out or Path(f"{arguments.path.stem}-embeddings.parquet")
+    _check_parquet(path)
+    # The file that is named as the study's embedding may be the one that is to be written.
+    study = load_study(arguments.path, arguments.data, embedding=False)
+    width = embed_study(
+        study, arguments.model, path, revision=arguments.revision, progress=progress
+    )
+    texts = len(study.tasks.ids)
+    return [], {"embeddings": f"{path}: {texts:,} texts, {width:,} numbers each"}
+
+
+def _check_parquet(path: Path) -> None:
+    if path.suffix != ".parquet" or path.is_dir():
+        raise CrowdError(f"--out {path}: give the name of a file that ends in .parquet")
 
 
 def _aggregate(arguments: argparse.Namespace, out: Console, err: Console) -> None:

@@ -117,6 +117,28 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print how much there is to ask and what it may cost, and do nothing else",
     )
+    embed = command(
+        "embed",
+        "write sentence embeddings of the tasks' texts",
+        "Embed every task's text with a sentence encoder of the BERT family and write the table\n"
+        "that `study.tasks.embedding: {path: FILE}` reads. The fitted reference and the crowd\n"
+        "generalise to new tasks through it.",
+        "crowdllm embed configs/mine.yaml --model sentence-transformers/all-MiniLM-L6-v2",
+    )
+    embed.add_argument("path", metavar="STUDY", type=Path, help="study file or configuration")
+    embed.add_argument(
+        "--model", metavar="MODEL", required=True, help="a Hugging Face folder or hub id"
+    )
+    embed.add_argument("--revision", metavar="NAME", help="branch, tag or commit of a hub id")
+    embed.add_argument(
+        "--data", metavar="DIR", help="folder of the study's tables (replaces study.folder)"
+    )
+    embed.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="table to write (default: the study file's name and -embeddings.parquet)",
+    )
     sample = command(
         "sample",
         "write a population of a fitted run",

@@ -79,9 +79,13 @@ def load_config(
     return _convert(tree, Config, str(path))
 
 
-def load_study(source: Config | str | Path, data: str | None = None) -> Study:
+def load_study(
+    source: Config | str | Path, data: str | None = None, *, embedding: bool = True
+) -> Study:
     """Read the study of a configuration, or of a study file (or configuration file) by path.
 
+    Args:
+      data: replaces the folder of a study file. embedding: read the tasks' embedding, too.
     Raises:
       CrowdError: see `ingest.read_study`.
     """
@@ -96,7 +100,11 @@ def load_study(source: Config | str | Path, data: str | None = None) -> Study:
         if data is not None:
             tree["folder"] = data
         spec = _convert(tree, StudySpec, str(source))
-    return datasets.anes96() if isinstance(spec, str) else read_study(spec)
+    if isinstance(spec, str):
+        return datasets.anes96()
+    if not embedding:
+        spec = structs.replace(spec, tasks=structs.replace(spec.tasks, embedding=None))
+    return read_study(spec)
 
 
 def dump_config(config: Config) -> str:

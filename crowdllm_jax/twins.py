@@ -40,7 +40,7 @@ ENOUGH, MOST_MOVES = 400, 4
 
 WIDER, NARROWEST = 1.3, 0.05
 """Beliefs are moved to a normal so much wider than the posterior (an importance sampler must reach
-its tails), and at least so wide (in population deviations) while only one or two say where it is."""
+its tails), and at least so wide (in population deviations) while but one or two say where it is."""
 
 TILE = 8
 """Answers of a person that are weighed at once; the last tile is filled up."""

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from crowdllm_jax.errors import CrowdError
 
 
@@ -21,6 +25,24 @@ def write_whole(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise CrowdError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table whole or not at all, in a folder that is made if it is not there."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CrowdError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_whole(path, buffer.getvalue().to_pybytes())
+
+
+def vectors(rows: np.ndarray) -> pa.Array:
+    """The rows of a matrix as a column of lists of float32."""
+    flat = pa.array(rows.astype(np.float32).ravel())
+    offsets = pa.array(np.arange(0, len(flat) + 1, rows.shape[1]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, flat)
 
 
 def make_folder(folder: Path, what: str, mark: str, own: tuple[str, ...] = ()) -> None:

@@ -264,7 +264,11 @@ def _pooling(folder: Path) -> tuple[bool, bool]:
     if not listed.exists():
         return False, False
     first_token = normalise = False
-    for module in json.loads(listed.read_text(encoding="utf-8")):
+    try:
+        modules = json.loads(listed.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CrowdError(f"{listed}: is no JSON ({error}); download it again") from None
+    for module in modules:
         kind = str(module.get("type", "")).rsplit(".", 1)[-1]
         if kind == "Pooling":
             config = read_json(folder / module["path"] / "config.json")

@@ -11,7 +11,6 @@ options. Two kinds of scale have no such list:
   points), 1 its highest (the first rank, the whole budget), and nothing is said of those between.
 """
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Annotated
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
 from crowdllm_jax.backbone.prompts import DEFAULT, Prompt, Question
@@ -29,7 +27,7 @@ from crowdllm_jax.reference.cache import Cache, Scored
 from crowdllm_jax.reference.record import Reference, ends, from_levels
 from crowdllm_jax.scales import Continuous, Scale
 from crowdllm_jax.study import Study
-from crowdllm_jax.whole import write_whole
+from crowdllm_jax.whole import vectors, write_parquet
 
 POINTS = 11
 """Numbers offered on a continuous scale."""
@@ -194,16 +192,7 @@ def write_reference(study: Study, reference: Reference, source: msgspec.Struct, 
         columns["mass"] = pa.array(reference.mass, pa.float64())
     for name, rows in (("probs", reference.probs), ("embedding", reference.embedding)):
         if rows is not None:
-            flat = pa.array(rows.astype(np.float32).ravel())
-            step = rows.shape[1]
-            offsets = pa.array(np.arange(0, len(flat) + 1, step), pa.int32())
-            columns[name] = pa.ListArray.from_arrays(offsets, flat)
+            columns[name] = vectors(rows)
     about = {"crowdllm_jax": __version__, "reference": msgspec.to_builtins(source)}
     table = pa.table(columns).replace_schema_metadata({"crowdllm": json.dumps(about)})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CrowdError(f"{path}: cannot be written: {error.strerror or error}") from error
-    write_whole(path, buffer.getvalue())
+    write_parquet(path, table)

@@ -15,6 +15,8 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from crowdllm_jax.backbone.encoder import Encoder, embed, load_encoder, run_texts
+from crowdllm_jax.cli import main
+from crowdllm_jax.config import load_study
 from crowdllm_jax.errors import CrowdError
 
 TEXTS = ["How offensive is this comment ?", "fools", "agree " * 20, "The new park costs 1250 euros"]
@@ -180,3 +182,54 @@ def test_no_retrace(pair):
     before = run_texts._cache_size()
     embed(encoder, ["costs " * n for n in range(1, 9)], batch=4)
     assert run_texts._cache_size() == before
+
+
+STUDY = """
+responses: {path: answers.csv}
+tasks: {text: text, embedding: {path: vectors.parquet}}
+scales: {rating: {kind: ordinal, levels: [1, 2]}}
+"""
+
+
+@pytest.fixture
+def survey(tmp_path, monkeypatch):
+    """A study file whose embedding is still to be made."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f'{p},t{i},"{text}",{1 + (p + i) % 2}' for p in range(3) for i, text in enumerate(TEXTS)
+    ]
+    (tmp_path / "answers.csv").write_text("\n".join(["participant,task,text,response", *rows]))
+    (tmp_path / "survey.yaml").write_text(STUDY)
+    return tmp_path / "survey.yaml"
+
+
+def test_a_study_reads_the_embeddings_that_the_command_wrote(survey, tmp_path, capsys):
+    model = make(tmp_path / "encoder")
+    command = ["embed", "survey.yaml", "--model", "encoder", "--out", "vectors.parquet"]
+    with jax.default_matmul_precision("highest"):
+        assert main(command) == 0
+    assert "vectors.parquet: 4 texts, 32 numbers each" in capsys.readouterr().out
+    found = load_study(survey).tasks.embedding
+    wanted = means(model, load_encoder(tmp_path / "encoder"))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("nowhere", "no such folder"),
+        ("./elsewhere", "no such folder"),
+        (".", "config.json: no such"),
+    ],
+)
+def test_an_encoder_that_is_none(survey, monkeypatch, argument, told, capsys):
+    assert main(["embed", str(survey), "--model", argument]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_tasks_without_texts_are_not_embedded(survey, tmp_path, capsys):
+    survey.write_text(STUDY.replace("text: text, ", ""))
+    make(tmp_path / "encoder")
+    assert main(["embed", str(survey), "--model", "encoder"]) == 2
+    assert "study.tasks.text" in capsys.readouterr().err
+    assert not (tmp_path / "survey-embeddings.parquet").exists()
