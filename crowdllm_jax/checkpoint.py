@@ -1,10 +1,15 @@
 """Checkpoints through orbax, behind this one module.
 
 A tree is stored as a flat mapping from its leaves' paths to host arrays, so that what lies on disk
-does not depend on the classes in memory. Nothing is pickled.
+does not depend on the classes in memory. Nothing is pickled. A state carries the sha256 of all its
+numbers, because orbax loads a file with a flipped bit without a word.
 """
 
+import hashlib
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -12,12 +17,16 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 Tree = TypeVar("Tree")
 
 # Orbax reports every save at INFO and warns where a host array has no sharding: noise here.
 logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+DIGEST = "sha256"
+"""Name of the array that holds it beside a state's own."""
 
 
 class Checkpoints:
@@ -28,41 +37,58 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._orbax = ocp.training.Checkpointer(
-            folder.resolve(),
-            preservation_policy=ocp.training.preservation_policies.LatestN(2),
-            cleanup_tmp_directories=True,
-        )
+        with _named_errors(folder, "cannot be written"):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._orbax = ocp.training.Checkpointer(
+                folder.resolve(),
+                preservation_policy=ocp.training.preservation_policies.LatestN(2),
+                cleanup_tmp_directories=True,
+            )
 
     def save(self, step: int, state: object) -> None:
-        """Save a state; it appears whole or not at all."""
-        self._orbax.save(step, flatten(state), overwrite=True)
+        """Begin to save a state, once the one before is on the disk; it appears whole or not at
+        all."""
+        flat = flatten(state)
+        with _named_errors(self.folder, "cannot be written"):
+            self._orbax.wait()  # orbax would skip a state that comes while another is being saved
+            self._orbax.save_async(step, flat | {DIGEST: digest(flat)}, overwrite=True)
 
     def latest(self, like: Tree) -> Tree | None:
-        """The newest state, or None where there is none.
+        """The newest state that is whole, or None where there is none at all.
+
+        A damaged state is passed over with a warning: training goes on from the one before, to the
+        same end.
 
         Args:
           like: a state of the same structure, shapes and dtypes.
         Raises:
-          CrowdError: what lies there cannot be read, or is the state of another configuration.
+          CrowdError: no state can be read, or it is the state of another configuration.
         """
-        if self._orbax.latest is None:
+        self._orbax.wait()
+        found = {p.name for p in self.folder.iterdir() if p.name.isdecimal()}
+        for step in sorted(map(int, found), reverse=True):
+            try:
+                # As stored: given a wish, orbax casts dtypes to it without a word.
+                stored = self._orbax.load(step)
+                damage = "" if _is_whole(stored) else "its sha256 is another"
+            except Exception as error:
+                damage = str(error).splitlines()[0][:200]
+            if not damage:
+                return unflatten(stored, like, self.folder)
+            warnings.warn(
+                f"{self.folder}: the checkpoint of step {step} is damaged ({damage}) and passed "
+                "over", CrowdWarning, stacklevel=2,
+            )  # fmt: skip
+        if not found:
             return None
-        try:
-            # As stored: given a wish, orbax casts dtypes to it without a word.
-            stored = self._orbax.load(self._orbax.latest.step)
-        except Exception as error:
-            raise CrowdError(
-                f"{self.folder}: the checkpoint of epoch {self._orbax.latest.step} cannot be read "
-                f"({str(error).splitlines()[0][:200]}); delete the folder to train anew"
-            ) from error
-        return unflatten(stored, like, self.folder)
+        raise CrowdError(f"{self.folder}: no checkpoint can be read; delete the folder to train "
+                         "anew")  # fmt: skip
 
     def close(self) -> None:
         """Wait until everything is on the disk."""
-        self._orbax.close()
+        with _named_errors(self.folder, "cannot be written"):
+            self._orbax.close()
 
     def __enter__(self) -> Self:
         return self
@@ -82,11 +108,33 @@ def load_arrays(folder: Path) -> dict[str, np.ndarray]:
     Raises:
       CrowdError: the folder cannot be read.
     """
-    try:
+    with _named_errors(folder, "cannot be read"):
         return ocp.load(folder.resolve())
-    except Exception as error:
-        reason = str(error).splitlines()[0][:200]
-        raise CrowdError(f"{folder}: cannot be read: {reason}") from error
+
+
+@contextmanager
+def _named_errors(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except CrowdError:
+        raise
+    except Exception as error:  # orbax and its storage raise many kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CrowdError(f"{folder}: {what}: {reason}") from error
+
+
+def digest(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """(32,) uint8: sha256 of named arrays."""
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name}{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return np.frombuffer(found.digest(), np.uint8)
+
+
+def _is_whole(stored: dict[str, np.ndarray]) -> bool:
+    own = {name: array for name, array in stored.items() if name != DIGEST}
+    return np.array_equal(stored.get(DIGEST, ()), digest(own))
 
 
 def flatten(tree: object) -> dict[str, np.ndarray]:

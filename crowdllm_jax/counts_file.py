@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from crowdllm_jax import __version__, scales
 from crowdllm_jax.counts import Counts
 from crowdllm_jax.metrics import bins
-from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.output import SCHEMA, crowd_fingerprint, file_entry, scale_entry
+from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
+from crowdllm_jax.output import SCHEMA, file_entry, scale_entry
 from crowdllm_jax.whole import new_folder, write_whole
 
 

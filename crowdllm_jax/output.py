@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd, arrays_of
+from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
 from crowdllm_jax.population import (
     BLOCK,
     Agents,
@@ -40,23 +40,6 @@ PART_ROWS = 4_000_000
 GROUP_ROWS = 1_000_000
 
 Progress = Callable[[int, int], None]
-
-
-def crowd_fingerprint(crowd: Crowd) -> str:
-    """sha256 of all that a crowd's answers depend on, besides the seed."""
-    digest = hashlib.sha256()
-    g = crowd.generator
-    arrays = arrays_of(crowd)
-    for name, array in sorted(arrays.items()):
-        digest.update(
-            f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).data
-        )
-    digest.update(
-        repr(
-            (crowd.config, crowd.task_ids, crowd.scales, crowd.codings, g.generator, g.smoothing)
-        ).encode()
-    )
-    return digest.hexdigest()
 
 
 def write_population(

@@ -1,14 +1,16 @@
 """Checkpoints come back as they went, or say why not."""
 
+import shutil
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from crowdllm_jax.checkpoint import Checkpoints, flatten, load_arrays, save_arrays, unflatten
-from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import load_crowd, save_crowd
-from crowdllm_jax.output import crowd_fingerprint
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.model.crowd import crowd_fingerprint, load_crowd, save_crowd
 from crowdllm_jax.population import sample
 
 
@@ -57,7 +59,50 @@ def test_the_state_of_another_model_is_refused(tmp_path, like):
             checkpoints.latest(like)
 
 
-def test_a_damaged_state_is_named(tmp_path):
+def flip(path):
+    data = bytearray(path.read_bytes() or b"\0")
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+DAMAGE = {
+    "flipped": flip,
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "deleted": lambda path: path.unlink(),
+}
+
+
+def files_of(folder):
+    return sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_state_is_never_taken_for_a_whole_one(tmp_path, damage):
+    """Every file of the newest state in turn: the same state, or the one before and a warning."""
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state(step))
+    fell_back = 0
+    for name in files_of(tmp_path / "c" / "2"):
+        copy = tmp_path / "copy"
+        shutil.copytree(tmp_path / "c", copy)
+        damage(copy / "2" / name)
+        with Checkpoints(copy) as checkpoints, warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", CrowdWarning)
+            found = checkpoints.latest(state(0))
+            told = [str(w.message) for w in told if issubclass(w.category, CrowdWarning)]
+            assert equal(found, state(1 if told else 2)), name
+            assert all("step 2 is damaged" in message for message in told)
+            fell_back += bool(told)
+            # Training goes on from there and saves that step anew.
+            checkpoints.save(2, state(2))
+        with Checkpoints(copy) as checkpoints:
+            assert equal(checkpoints.latest(state(0)), state(2)), name
+        shutil.rmtree(copy)
+    assert fell_back
+
+
+def test_where_no_state_is_whole_it_says_what_to_do(tmp_path):
     with Checkpoints(tmp_path / "c") as checkpoints:
         checkpoints.save(1, state(1))
     for path in (tmp_path / "c").rglob("*"):
@@ -65,9 +110,28 @@ def test_a_damaged_state_is_named(tmp_path):
             path.write_bytes(b"\0" * 10)
     with (
         Checkpoints(tmp_path / "c") as checkpoints,
+        pytest.warns(CrowdWarning, match="step 1 is damaged"),
         pytest.raises(CrowdError, match="delete the folder to train anew"),
     ):
         checkpoints.latest(state(1))
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_crowd_is_never_taken_for_a_whole_one(tmp_path, rating_crowd, damage):
+    save_crowd(rating_crowd, tmp_path / "crowd")
+    wanted, refused = crowd_fingerprint(rating_crowd), 0
+    for name in files_of(tmp_path / "crowd"):
+        copy = tmp_path / "copy"
+        shutil.copytree(tmp_path / "crowd", copy)
+        damage(copy / name)
+        try:
+            found = crowd_fingerprint(load_crowd(copy))
+        except CrowdError:
+            refused += 1
+        else:
+            assert found == wanted, name
+        shutil.rmtree(copy)
+    assert refused
 
 
 def test_arrays_come_back(tmp_path):

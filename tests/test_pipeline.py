@@ -21,7 +21,7 @@ from crowdllm_jax.config import load_config
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.ingest import read_study
 from crowdllm_jax.metrics import METRICS
-from crowdllm_jax.output import crowd_fingerprint
+from crowdllm_jax.model.crowd import crowd_fingerprint
 from crowdllm_jax.profiles import ProfilesConfig
 from crowdllm_jax.split import SplitConfig
 from crowdllm_jax.study_file import StudySpec

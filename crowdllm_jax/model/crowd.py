@@ -4,6 +4,7 @@ It can be saved, moved to another machine and sampled there without the study. I
 training participants' profiles (without ids), from which agents are recruited.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from flax import nnx
 
 from crowdllm_jax import scales
-from crowdllm_jax.checkpoint import flatten, load_arrays, save_arrays, unflatten
+from crowdllm_jax.checkpoint import digest, flatten, load_arrays, save_arrays, unflatten
 from crowdllm_jax.encode import Coding
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae import Cvae, CvaeConfig
@@ -84,6 +85,7 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     smoothing: float
     effective: float
     profile: tuple[_AttributeMeta, ...]
+    sha256: str = ""
 
 
 def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
@@ -107,12 +109,16 @@ def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
     }
 
 
-def save_crowd(crowd: Crowd, folder: Path) -> None:
-    """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`."""
-    folder.mkdir(parents=True)
+def crowd_fingerprint(crowd: Crowd) -> str:
+    """sha256 of all that a crowd's agents depend on, besides the seed."""
+    return hashlib.sha256(
+        digest(arrays_of(crowd)).tobytes() + msgspec.json.encode(_meta(crowd))
+    ).hexdigest()
+
+
+def _meta(crowd: Crowd) -> _Meta:
     g = crowd.generator
-    save_arrays(folder / "arrays", arrays_of(crowd))
-    meta = _Meta(
+    return _Meta(
         FORMAT,
         crowd.config,
         crowd.task_ids,
@@ -123,6 +129,13 @@ def save_crowd(crowd: Crowd, folder: Path) -> None:
         g.effective,
         tuple(_AttributeMeta(a.name, a.kind, a.levels) for a in g.attributes),
     )
+
+
+def save_crowd(crowd: Crowd, folder: Path) -> None:
+    """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`."""
+    folder.mkdir(parents=True)
+    save_arrays(folder / "arrays", arrays_of(crowd))
+    meta = msgspec.structs.replace(_meta(crowd), sha256=crowd_fingerprint(crowd))
     (folder / "crowd.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta)))
 
 
@@ -162,7 +175,7 @@ def load_crowd(folder: Path) -> Crowd:
         raise CrowdError(f"{folder}: the array {error} is missing; fit again") from error
     weights = {n.removeprefix("weights."): a for n, a in arrays.items() if n.startswith("weights.")}
     params = unflatten(weights, like, folder)
-    return Crowd(
+    crowd = Crowd(
         meta.config,
         graph,
         params,
@@ -173,6 +186,10 @@ def load_crowd(folder: Path) -> Crowd:
         meta.codings,
         generator,
     )
+    if crowd_fingerprint(crowd) != meta.sha256:
+        raise CrowdError(f"{folder}: is damaged (its sha256 is not that of crowd.json); delete the "
+                         "folder and fit again")  # fmt: skip
+    return crowd
 
 
 def _network(
