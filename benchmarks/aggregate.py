@@ -107,7 +107,7 @@ def host_counts(answers: np.ndarray) -> np.ndarray:
 
 def drawn(crowd: Crowd, way: str) -> Callable[[], np.ndarray | None]:
     """Draw BLOCKS blocks of agents, and count them in some way."""
-    draw, block, t = population.drawer(crowd), population.BLOCK, len(crowd.task_ids)
+    draw, block, t = population.drawers(crowd)[0], population.BLOCK, len(crowd.task_ids)
     group = np.zeros(block, np.int32)
 
     def work() -> np.ndarray | None:

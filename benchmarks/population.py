@@ -35,7 +35,7 @@ from crowdllm_jax.ahead import ahead
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae import CvaeConfig
 from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.population import BLOCK, blocks_in, draw_blocks, drawer, sample, sample_blocks
+from crowdllm_jax.population import BLOCK, blocks_in, draw_blocks, drawers, sample, sample_blocks
 from crowdllm_jax.profiles import recruit_rows
 
 ALPHA = 1e-4
@@ -49,13 +49,13 @@ def from_nothing(crowd: Crowd, agents: int) -> Callable[[], int]:
 
 def ours(crowd: Crowd, agents: int) -> Callable[[], int]:
     """The same with a crowd that is ready."""
-    draw, tasks, spans = drawer(crowd), len(crowd.task_ids), blocks_in(0, agents)
-    return lambda: sum(b.answers.size for b in draw_blocks(draw, tasks, 0, spans))
+    draws, tasks, spans = drawers(crowd), len(crowd.task_ids), blocks_in(0, agents)
+    return lambda: sum(b.answers.size for b in draw_blocks(draws, tasks, 0, spans))
 
 
 def on_device(crowd: Crowd, agents: int) -> Callable[[], int]:
     """Sample a population and leave it on the device."""
-    draw, tasks = drawer(crowd), len(crowd.task_ids)
+    draw, tasks = drawers(crowd)[0], len(crowd.task_ids)
 
     def work() -> int:
         starts = range(0, agents, BLOCK)

@@ -26,7 +26,7 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae import CvaeConfig
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.output import write_population, write_rows
-from crowdllm_jax.population import Agents, blocks_in, draw_blocks, drawer, sample_blocks
+from crowdllm_jax.population import Agents, blocks_in, draw_blocks, drawers, sample_blocks
 
 TASKS = 300
 PEAK = """
@@ -73,11 +73,11 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_turns(crowd: Crowd, agents: int, repeats: int) -> dict[str, list[float]]:
-    draw = drawer(crowd)
-    (block,) = draw_blocks(draw, TASKS, 0, blocks_in(0, 8192))
+    draws = drawers(crowd)
+    (block,) = draw_blocks(draws, TASKS, 0, blocks_in(0, 8192))
 
     def only_sample() -> None:
-        for _ in draw_blocks(draw, TASKS, 0, blocks_in(0, agents)):
+        for _ in draw_blocks(draws, TASKS, 0, blocks_in(0, agents)):
             pass
 
     def only_write() -> None:

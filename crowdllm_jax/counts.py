@@ -16,6 +16,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae import CvaeConfig, score_moments
 from crowdllm_jax.model.levels import unpack
 from crowdllm_jax.model.response import Joint, cuts, thresholds
-from crowdllm_jax.population import check_numbers, drawer
+from crowdllm_jax.population import check_numbers, drawers
 from crowdllm_jax.scales import Continuous, Scale
 from crowdllm_jax.study import Attribute
 
@@ -228,7 +229,7 @@ def _chances(
 def _count_drawn(
     crowd: Crowd, agents: int, seed: int, place: int | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    draw = drawer(crowd)
+    draws = drawers(crowd)
     groups = 1 if place is None else len(crowd.generator.values[place])
     members = np.zeros(groups, np.int64)
     shape = (groups, len(crowd.task_ids), longest(crowd.task_scales))
@@ -236,15 +237,15 @@ def _count_drawn(
     block = population.BLOCK
     began, announced = time.monotonic(), False
     waiting: list[jax.Array] = []
-    for first in range(0, agents, block):
+    for draw, first in zip(cycle(draws), range(0, agents, block), strict=False):
         ids = first + np.arange(block, dtype=np.int64)
         profile, drawn = draw(seed, ids)
         group = _group(crowd, place, profile, block)
         group[agents - first :] = groups
         members += np.bincount(group, minlength=groups + 1)[:groups]
         waiting.append(tally(crowd.task_scales, shape, drawn, group))
-        # One block behind, so that the device draws while the host adds up.
-        if len(waiting) > 1:
+        # Behind by a block for each device, so that they draw while the host adds up.
+        if len(waiting) > len(draws):
             total += np.asarray(waiting.pop(0))
         done = min(agents, first + block)
         progress("count", done, agents)

@@ -31,7 +31,7 @@ from crowdllm_jax.population import (
     blocks_in,
     check_numbers,
     draw_blocks,
-    drawer,
+    drawers,
 )
 from crowdllm_jax.whole import make_folder, sync_folder, write_whole
 
@@ -74,7 +74,7 @@ def write_population(
     spans = (
         span for start, count, _, there in parts if not there for span in blocks_in(start, count)
     )
-    blocks = draw_blocks(drawer(crowd), len(crowd.task_ids), seed, spans)
+    blocks = draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
     files: dict[str, dict[str, object]] = {}
     with _named_errors(folder), closing(blocks):
         for start, count, names, there in parts:

@@ -8,9 +8,10 @@ published model has no closed form; its network runs once per decision, about a 
 slower. The persistent model draws one belief per agent (`model/draw.py`).
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import Any, TypeVar
 
 import jax
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from crowdllm_jax.ahead import ahead
+from crowdllm_jax.ahead import ahead, cores
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
@@ -99,7 +100,7 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
     """
     check_numbers(agents, seed)
     spans = blocks_in(start, agents)
-    yield from draw_blocks(drawer(crowd), len(crowd.task_ids), seed, spans)
+    yield from draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
 
 
 def blocks_in(start: int, agents: int) -> list[tuple[int, int]]:
@@ -109,22 +110,22 @@ def blocks_in(start: int, agents: int) -> list[tuple[int, int]]:
 
 
 def draw_blocks(
-    draw: "Draw", tasks: int, seed: int, spans: Iterable[tuple[int, int]]
+    draws: Sequence["Draw"], tasks: int, seed: int, spans: Iterable[tuple[int, int]]
 ) -> Generator[Agents, None, None]:
     """Draw blocks of up to BLOCK agents, the next ones while one is used.
 
     Args:
-      draw: see `drawer`. tasks: T. spans: (first agent, count) of each block.
+      draws: see `drawers`; they take turns. tasks: T. spans: (first agent, count) of each block.
     """
 
-    def block(span: tuple[int, int]) -> Agents:
-        first, count = span
+    def block(item: tuple[Draw, tuple[int, int]]) -> Agents:
+        draw, (first, count) = item
         ids = first + np.arange(BLOCK, dtype=np.int64)
         profile, drawn = draw(seed, ids)
         kept = tuple(Attribute(a.name, a.kind, a.levels, a.cells[:count]) for a in profile)
         return Agents(ids[:count], kept, to_host(drawn, tasks)[:count])
 
-    yield from ahead(block, spans)
+    yield from ahead(block, zip(cycle(draws), spans, strict=False), max(cores(), len(draws)))
 
 
 def check_numbers(agents: int, seed: int) -> None:
@@ -178,11 +179,17 @@ Draw = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], jax.Array | np.n
 """draw(seed, ids): the profiles of a block of agents, and their answers (see `to_host`)."""
 
 
-def drawer(crowd: Crowd) -> Draw:
-    """Make ready to draw blocks of agents of a crowd."""
+def drawers(crowd: Crowd) -> list[Draw]:
+    """Make ready to draw blocks of agents of a crowd: one for each device of this process.
+
+    A block is drawn by one device through the same program wherever it is, so that the answers do
+    not depend on how many devices there are.
+    """
     if isinstance(crowd.config, PersistentConfig):
-        return _persistent(crowd)
-    return _semi_implicit(crowd) if crowd.config.semi_implicit else _folded(crowd)
+        make = _persistent
+    else:
+        make = _semi_implicit if crowd.config.semi_implicit else _folded
+    return [make(crowd, device) for device in jax.local_devices()]
 
 
 T = TypeVar("T")
@@ -228,11 +235,11 @@ def _recruiter(crowd: Crowd, per_profile: int, make: Callable[[np.ndarray], T]) 
     return from_own
 
 
-def _folded(crowd: Crowd) -> Draw:
+def _folded(crowd: Crowd, device: jax.Device) -> Draw:
     """Draws a block of agents of the plain model through a table over their distinct profiles."""
     layout = _layout(crowd)
     cut = _cut_table(crowd, layout)
-    params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
+    params, x, reference = jax.device_put((crowd.params, *crowd.inputs), device)
 
     def make(c: np.ndarray) -> Table:
         own = c[:, : sum(len(coding.columns) for coding in crowd.codings)]
@@ -323,11 +330,12 @@ def _in_task_order(layout: _Layout, parts: list[jax.Array]) -> jax.Array:
     return jnp.concatenate(parts, axis=1)[:, order]
 
 
-def _persistent(crowd: Crowd) -> Draw:
+def _persistent(crowd: Crowd, device: jax.Device) -> Draw:
     """Draws a block of agents of the persistent model: one belief each, then their decisions."""
     assert isinstance(crowd.inputs, Design)
     design = crowd.inputs
     ready = ready_to_draw(crowd.graph, crowd.params, design)
+    ready = jax.device_put(ready, device)._replace(task_scale=ready.task_scale)
 
     def make(c: np.ndarray) -> Profiles:
         return ready_profiles(design.layout, ready.items, (c - design.centre).astype(np.float32))
@@ -342,10 +350,10 @@ def _persistent(crowd: Crowd) -> Draw:
     return draw
 
 
-def _semi_implicit(crowd: Crowd) -> Draw:
+def _semi_implicit(crowd: Crowd, device: jax.Device) -> Draw:
     """Draws a block of agents by running the network for every decision, a few agents at a time."""
     layout = _layout(crowd)
-    params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
+    params, x, reference = jax.device_put((crowd.params, *crowd.inputs), device)
 
     def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], np.ndarray]:
         profile = recruit(crowd.generator, seed, ids)
