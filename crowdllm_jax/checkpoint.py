@@ -108,7 +108,12 @@ def load_arrays(folder: Path) -> dict[str, np.ndarray]:
     Raises:
       CrowdError: the folder cannot be read.
     """
-    with _named_errors(folder, "cannot be read"):
+    own = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process-{own}"
+    )
+    # Of several processes one may read without the others.
+    with _named_errors(folder, "cannot be read"), ocp.Context(multiprocessing_options=alone):
         return ocp.load(folder.resolve())
 
 

@@ -1,6 +1,11 @@
-"""The `crowdllm` command. Exit codes: 0 done, 1 our fault, 2 the user's input, 130 interrupted."""
+"""The `crowdllm` command.
+
+Exit codes: 0 done, 1 our fault, 2 the user's input, 3 another process of the run has failed,
+130 interrupted, 143 terminated.
+"""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -23,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 
 from crowdllm_jax.command_line import parser
-from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.errors import CrowdError, CrowdWarning, PeerError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,45 +44,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = parser().parse_args(argv)
     out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False)
+    several = getattr(arguments, "distributed", False)
+    code = 0
     try:
+        if several:
+            out.quiet = arguments.quiet = not _join(arguments)
         with _warnings(err), _interruptible():
             _dispatch(arguments, out, err)
     except CrowdError as error:
         err.print(f"crowdllm: {error}", style="bold red", markup=False, soft_wrap=True)
-        return 2
+        code = 3 if isinstance(error, PeerError) else 2
     except KeyboardInterrupt:
-        err.print("crowdllm: interrupted; the same command continues", style="bold red")
-        return 130
-    return 0
+        what, code = ("terminated", 143) if _stopped == [signal.SIGTERM] else ("interrupted", 130)
+        err.print(f"crowdllm: {what}; the same command continues", style="bold red")
+    except Exception:
+        if not several:
+            raise
+        err.print_exception()
+        code = 1
+    if several and code:
+        # Taking leave of the others, as JAX does at exit, would wait for those that hang.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
-_interrupted = threading.Event()
+def _join(arguments: argparse.Namespace) -> bool:
+    """Become one of several processes; whether it is the first, which speaks for all."""
+    from crowdllm_jax import cluster
+
+    cluster.join(arguments.coordinator, arguments.processes, arguments.process, arguments.wait)
+    return cluster.rank() == 0
+
+
+_stopped: list[int] = []
+"""The signal that asked to stop, once one has."""
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Make sure that Ctrl-C is heeded.
+    """Make sure that Ctrl-C, and a scheduler's request to end, are heeded.
 
     A KeyboardInterrupt that is raised inside a callback of a library (a checkpoint being written,
     an array being freed) can be swallowed there, so the request is also noted, and the next report
     of progress raises it again.
     """
-    _interrupted.clear()
+    _stopped.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def note(number: int, frame: object) -> None:
-        _interrupted.set()
+        _stopped[:] = [number]
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-        if _interrupted.is_set():
+        if _stopped:
             raise KeyboardInterrupt
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 Outcome = tuple[list["Score"], dict[str, Path | str]]
@@ -272,6 +300,8 @@ def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
             agents = config.population.agents if arguments.agents is None else arguments.agents
             seed = config.population.seed if arguments.seed is None else arguments.seed
             if arguments.aggregate:
+                if arguments.distributed:
+                    raise CrowdError("--aggregate: is done by one process; leave --distributed out")
                 out, by = arguments.out, arguments.by
                 target = pipeline.count_run(folder, agents, seed, out, by, progress)
                 return [], {"counts": target}
@@ -375,7 +405,7 @@ def _progress(err: Console, quiet: bool) -> Iterator["Report"]:
         rows: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
-            if _interrupted.is_set():
+            if _stopped:
                 raise KeyboardInterrupt
             # A stage's name may carry a figure in brackets that changes as it goes.
             key = stage.split(" (loss")[0]

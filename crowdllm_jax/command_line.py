@@ -56,6 +56,30 @@ def parser() -> argparse.ArgumentParser:
             "train.epochs=20; may be given several times",
         )
 
+    def distributed(own: argparse.ArgumentParser) -> None:
+        several = own.add_argument_group(
+            "several processes",
+            "The same command on every machine, with a folder that all share. Results do not\n"
+            "depend on how many there are; docs/reliability.md shows SLURM and Kubernetes.",
+        )
+        several.add_argument(
+            "--distributed", action="store_true", help="be one of several processes"
+        )
+        several.add_argument(
+            "--coordinator",
+            metavar="HOST:PORT",
+            help="of process 0; leave these out where a scheduler knows",
+        )
+        several.add_argument("--processes", metavar="P", type=int, help="how many there are")
+        several.add_argument("--process", metavar="I", type=int, help="which this is, from 0")
+        several.add_argument(
+            "--wait",
+            metavar="SECONDS",
+            type=int,
+            default=25,
+            help="for the others at the start (default: %(default)s)",
+        )
+
     def configured(own: argparse.ArgumentParser) -> None:
         with_config(own)
         own.add_argument(
@@ -81,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
         "crowdllm run configs/offensiveness.yaml --data my/data --seeds 5 --out runs/mine",
     )
     configured(run)
+    distributed(run)
     fit = command(
         "fit",
         "only train the models of a run",
@@ -89,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
         "crowdllm fit configs/anes96.yaml --set train.epochs=80 --out runs/long",
     )
     configured(fit)
+    distributed(fit)
     reference = command(
         "reference",
         "ask a language model about every task",
@@ -148,6 +174,7 @@ def parser() -> argparse.ArgumentParser:
         "need not be drawn for that, so a billion take seconds. The study's data are not needed.",
         "crowdllm sample runs/anes96 --agents 1000000 --out million",
     )
+    distributed(sample)
     sample.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
     sample.add_argument(
         "--agents", metavar="N", type=int, help="number of agents (default: as configured)"

@@ -7,6 +7,7 @@
 
 A file appears whole (written under a `.tmp-` name, synced, renamed) or not at all. Parts cover
 fixed ranges of agents, so a resumed run keeps the parts that are there and draws the others.
+Several processes (`cluster`) take turns at the parts.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crowdllm_jax import __version__, scales
+from crowdllm_jax import __version__, cluster, scales
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
 from crowdllm_jax.population import (
@@ -62,52 +63,78 @@ def write_population(
         "agents": agents,
         "agents_per_part": per_part,
     }
-    _adopt(folder, plan)
+    if cluster.rank() == 0:
+        _adopt(folder, plan)
+    cluster.meet("the population's folder")
+    _check_plan(folder, plan)
     identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
     parts = []
     for number, start in enumerate(range(0, agents, per_part)):
         count = min(per_part, agents - start)
         names = (f"part-{number:05d}.parquet", f"agents-{number:05d}.parquet")
-        there = all(_is_ours(folder / name, identity, start, count) for name in names)
-        parts.append((start, count, names, there))
+        parts.append((start, count, names))
+
+    def there(part: Part) -> bool:
+        start, count, names = part
+        return all(_is_ours(folder / name, identity, start, count) for name in names)
+
+    own = parts[cluster.rank() :: cluster.size()]
+    missing = [part for part in own if not there(part)]
     # One stream of blocks through all parts, so that sampling never waits for a part to end.
-    spans = (
-        span for start, count, _, there in parts if not there for span in blocks_in(start, count)
-    )
+    spans = (span for start, count, _ in missing for span in blocks_in(start, count))
     blocks = draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
-    files: dict[str, dict[str, object]] = {}
+    total = sum(count for _, count, _ in own)
+    done = total - sum(count for _, count, _ in missing)
     with _named_errors(folder), closing(blocks):
-        for start, count, names, there in parts:
-            if not there:
-                meta = {
-                    "crowdllm.plan": identity,
-                    "crowdllm.start": str(start),
-                    "crowdllm.count": str(count),
-                    "crowdllm.synthetic": "true",
-                }
-                own = islice(blocks, len(blocks_in(start, count)))
-                write_rows(crowd, folder, names, own, meta)
-            for name in names:
-                files[name] = file_entry(folder / name)
+        for start, count, names in missing:
+            meta = {
+                "crowdllm.plan": identity,
+                "crowdllm.start": str(start),
+                "crowdllm.count": str(count),
+                "crowdllm.synthetic": "true",
+            }
+            write_rows(crowd, folder, names, islice(blocks, len(blocks_in(start, count))), meta)
+            done += count
             if on_agents is not None:
-                on_agents(start + count, agents)
-        manifest = {
-            **plan,
-            "version": __version__,
-            "rows": agents * len(crowd.task_ids),
-            "columns": {
-                "agent_id": "whose decision",
-                "task_id": "the task's id",
-                "decision": "the answer as a number of the task's scale",
-            },
-            "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
-            "tasks": dict(
-                zip(crowd.task_ids, [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)
-            ),
-            "effective_sample_size": crowd.generator.effective,
-            "files": files,
-        }
-        write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
+                on_agents(done, total)
+    cluster.meet("the population's end")
+    if cluster.rank() == 0:
+        for part in parts if cluster.size() > 1 else ():
+            if not there(part):
+                raise CrowdError(f"{folder / part[2][0]}: another process wrote it, but it is not "
+                                 "here; give --out a folder that all machines share")  # fmt: skip
+        _write_manifest(
+            crowd, folder, plan, agents, [name for _, _, names in parts for name in names]
+        )
+    cluster.meet("the population's manifest")
+
+
+Part = tuple[int, int, tuple[str, str]]
+"""Its first agent, their number, and its two files."""
+
+
+def _write_manifest(
+    crowd: Crowd, folder: Path, plan: dict[str, object], agents: int, names: list[str]
+) -> None:
+    with _named_errors(folder):
+        files = {name: file_entry(folder / name) for name in names}
+    manifest = {
+        **plan,
+        "version": __version__,
+        "rows": agents * len(crowd.task_ids),
+        "columns": {
+            "agent_id": "whose decision",
+            "task_id": "the task's id",
+            "decision": "the answer as a number of the task's scale",
+        },
+        "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
+        "tasks": dict(
+            zip(crowd.task_ids, [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)
+        ),
+        "effective_sample_size": crowd.generator.effective,
+        "files": files,
+    }
+    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
 
 
 def _adopt(folder: Path, plan: dict[str, object]) -> None:
@@ -115,22 +142,25 @@ def _adopt(folder: Path, plan: dict[str, object]) -> None:
     path = folder / "plan.json"
     make_folder(folder, "population", path.name)
     if path.exists():
-        try:
-            found = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
-        except (OSError, msgspec.MsgspecError) as error:
-            raise CrowdError(
-                f"{path}: cannot be read ({error}); write to another folder"
-            ) from error
-        changed = [key for key in plan if found.get(key) != plan[key]]
-        if changed:
-            raise CrowdError(
-                f"{folder}: holds another population (differs in {', '.join(changed)});"
-                " write to another folder"
-            )
+        _check_plan(folder, plan)
     else:
         write_whole(path, json.dumps(plan, indent=1).encode())
     for left in folder.glob(".tmp-*"):
         left.unlink()
+
+
+def _check_plan(folder: Path, plan: dict[str, object]) -> None:
+    path = folder / "plan.json"
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CrowdError(f"{path}: cannot be read ({error}); write to another folder") from error
+    changed = [key for key in plan if found.get(key) != plan[key]]
+    if changed:
+        raise CrowdError(
+            f"{folder}: holds another population (differs in {', '.join(changed)});"
+            " write to another folder"
+        )
 
 
 def _is_ours(path: Path, identity: str, start: int, count: int) -> bool:

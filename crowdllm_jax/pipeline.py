@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from crowdllm_jax import __version__, report
+from crowdllm_jax import __version__, cluster, report
 from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.counts import count
 from crowdllm_jax.counts_file import write_counts
@@ -61,11 +61,14 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
       CrowdError: bad data or configuration, or `out` holds something else.
     """
     folder = Path(out)
+    scores: list[Score] = []
     with start_run(folder, config, progress) as study:
         fit_run(folder, config, study, progress)
         sample_run(folder, config.population.agents, config.population.seed, None, progress)
-        scores = evaluate_run(folder, config, study, progress)
-        report_run(folder, config, study)
+        if cluster.rank() == 0:
+            scores = evaluate_run(folder, config, study, progress)
+            report_run(folder, config, study)
+        cluster.meet("the report")
     return scores
 
 
@@ -73,9 +76,21 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
 def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Study]:
     """Begin or continue a run; what does not fit together is told before the folder is made."""
     study = load_study(config)
+    if cluster.rank() > 0:
+        # The first process asks, and makes the folder, for all.
+        cluster.meet("the run's folder")
+        stored = stored_config(folder)
+        if stored != config:
+            changed = ", ".join(differences(stored, config)[:5])
+            raise CrowdError(f"{folder}: process {cluster.rank()} was started with another "
+                             f"configuration than the first (differs in {changed})")  # fmt: skip
+        _check_data(folder, study, None)
+        yield study
+        return
     spent = ask_ahead(study, config, progress)
     prepare(study, config, 0, progress)
     with open_run(folder, config, study, spent):
+        cluster.meet("the run's folder")
         yield study
 
 
@@ -96,6 +111,9 @@ def open_run(
     """
     if config is not None:
         make_folder(folder, "run", "config.yaml", (".lock",))
+    elif cluster.rank() > 0:  # the first process holds the lock for all
+        yield stored_config(folder)
+        return
     else:
         stored_config(folder)
     try:
@@ -189,10 +207,15 @@ def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
 
 
 def fit_run(folder: Path, config: Config, study: Study, progress: Progress = silent) -> None:
-    """Fit every model of every seed that the folder does not hold yet."""
+    """Fit every model of every seed that the folder does not hold yet.
+
+    Several processes fit together: a model whose `mesh` names their devices splits its work over
+    them, any other is fitted by all alike.
+    """
+    models = models_of(config, study)
     for seed in range(config.seeds):
-        models = models_of(config, study)
         missing = [name for name in models if not crowd_folder(folder, seed, name).exists()]
+        cluster.meet("what is to be fitted")
         if not missing:
             continue
         ready = prepare(study, config, seed)
@@ -202,11 +225,15 @@ def fit_run(folder: Path, config: Config, study: Study, progress: Progress = sil
             crowd, losses = fit_model(
                 ready, models[name], config.train, seed, target.parent, progress, label
             )
-            write_whole(target.parent / "losses.json", msgspec.json.encode(losses))
             unfinished = target.with_name(".tmp-crowd")
-            shutil.rmtree(unfinished, ignore_errors=True)
+            if cluster.rank() == 0:
+                write_whole(target.parent / "losses.json", msgspec.json.encode(losses))
+                shutil.rmtree(unfinished, ignore_errors=True)
+            cluster.meet("the fitted crowd")
             save_crowd(crowd, unfinished)
-            unfinished.rename(target)
+            if cluster.rank() == 0:
+                unfinished.rename(target)
+    cluster.meet("all fits")
 
 
 def fitted_crowd(folder: Path) -> Crowd:

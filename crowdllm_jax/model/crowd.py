@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from flax import nnx
 
-from crowdllm_jax import scales
+from crowdllm_jax import cluster, scales
 from crowdllm_jax.checkpoint import digest, flatten, load_arrays, save_arrays, unflatten
 from crowdllm_jax.encode import Coding
 from crowdllm_jax.errors import CrowdError
@@ -132,11 +132,15 @@ def _meta(crowd: Crowd) -> _Meta:
 
 
 def save_crowd(crowd: Crowd, folder: Path) -> None:
-    """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`."""
-    folder.mkdir(parents=True)
+    """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`; of several
+    processes all call it, and the first writes."""
+    if cluster.rank() == 0:
+        folder.mkdir(parents=True)
+    cluster.meet("a crowd's folder")
     save_arrays(folder / "arrays", arrays_of(crowd))
     meta = msgspec.structs.replace(_meta(crowd), sha256=crowd_fingerprint(crowd))
-    (folder / "crowd.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta)))
+    if cluster.rank() == 0:
+        (folder / "crowd.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta)))
 
 
 def load_crowd(folder: Path) -> Crowd:
