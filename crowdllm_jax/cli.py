@@ -134,6 +134,7 @@ def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None
         "fit": _from_config,
         "reference": _write_reference,
         "embed": _embed,
+        "verify": _verify,
     }
     with _progress(err, arguments.quiet) as progress:
         scores, written = acts.get(arguments.command, _from_run)(arguments, progress)
@@ -230,6 +231,14 @@ def _embed(arguments: argparse.Namespace, progress: "Report") -> Outcome:
     )
     texts = len(study.tasks.ids)
     return [], {"embeddings": f"{path}: {texts:,} texts, {width:,} numbers each"}
+
+
+def _verify(arguments: argparse.Namespace, progress: "Report") -> Outcome:
+    from crowdllm_jax.manifest import verify
+
+    folder = arguments.folder
+    count = verify(folder, lambda done, total: progress("verify", done, total))
+    return [], {"whole": f"{folder}: all {count} files and fitted crowds are as they were written"}
 
 
 def _check_parquet(path: Path) -> None:

@@ -5,6 +5,9 @@ that a population does not depend on how many there are. All go through a run's 
 the first does what is done once. They agree on when everybody has come so far (`meet`).
 """
 
+import socket
+import time
+
 import jax
 from jax.experimental import multihost_utils
 
@@ -39,6 +42,8 @@ def join(
                          "leave all three out")  # fmt: skip
     if processes is not None and process is not None and not 0 <= process < processes:
         raise CrowdError(f"--process {process}: they are numbered from 0 to {processes - 1}")
+    if coordinator is not None and process:
+        _wait_for(coordinator, patience)
     try:
         jax.distributed.initialize(
             coordinator,
@@ -54,6 +59,23 @@ def join(
     except RuntimeError as error:
         raise PeerError(f"the processes did not come together in {patience} s: "
                         f"{_first_line(error)}") from error  # fmt: skip
+
+
+def _wait_for(coordinator: str, patience: int) -> None:
+    """Wait until process 0 listens; JAX would abort this process without a word of ours."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal():
+        raise CrowdError(f"--coordinator {coordinator}: write it as HOST:PORT")
+    end = time.monotonic() + patience
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise PeerError(f"{coordinator}: process 0 cannot be reached for {patience} s "
+                                f"({error}); --wait waits longer") from error  # fmt: skip
+            time.sleep(0.2)
 
 
 def size() -> int:

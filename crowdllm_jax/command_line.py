@@ -297,6 +297,15 @@ def parser() -> argparse.ArgumentParser:
         "crowdllm report runs/anes96",
     )
     page.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    verify = command(
+        "verify",
+        "make sure that what was written is still as it was",
+        "Compare every file of a population, of counts, of twins, or of a whole run (its fitted\n"
+        "crowds included) with the sha256 that was noted when it was written. Exit code 2 and a\n"
+        "list of what is damaged, missing or foreign if anything is.",
+        "crowdllm verify runs/anes96",
+    )
+    verify.add_argument("folder", metavar="FOLDER", type=Path, help="written by this program")
     bench = command(
         "bench",
         "measure speed against torch and this machine's ceilings",

@@ -1,6 +1,5 @@
 """Write a crowd's counted answers as a folder: counts.parquet and a manifest."""
 
-import json
 from pathlib import Path
 
 import msgspec
@@ -10,10 +9,11 @@ import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
 from crowdllm_jax.counts import Counts
+from crowdllm_jax.manifest import file_entry, write_manifest
 from crowdllm_jax.metrics import bins
 from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
-from crowdllm_jax.output import SCHEMA, file_entry, scale_entry
-from crowdllm_jax.whole import new_folder, write_whole
+from crowdllm_jax.output import SCHEMA, scale_entry
+from crowdllm_jax.whole import new_folder
 
 
 def write_counts(crowd: Crowd, counts: Counts, folder: Path, seed: int) -> None:
@@ -56,7 +56,7 @@ def write_counts(crowd: Crowd, counts: Counts, folder: Path, seed: int) -> None:
             "effective_sample_size": crowd.generator.effective,
             "files": {"counts.parquet": file_entry(hidden / "counts.parquet")},
         }
-        write_whole(hidden / "manifest.json", json.dumps(manifest, indent=1).encode())
+        write_manifest(hidden, manifest)
 
 
 def counts_table(crowd: Crowd, counts: Counts) -> pa.Table:

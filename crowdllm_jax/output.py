@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, cluster, scales
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.manifest import file_entry, write_manifest
 from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
 from crowdllm_jax.population import (
     BLOCK,
@@ -134,7 +135,7 @@ def _write_manifest(
         "effective_sample_size": crowd.generator.effective,
         "files": files,
     }
-    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
+    write_manifest(folder, manifest)
 
 
 def _adopt(folder: Path, plan: dict[str, object]) -> None:
@@ -165,12 +166,17 @@ def _check_plan(folder: Path, plan: dict[str, object]) -> None:
 
 def _is_ours(path: Path, identity: str, start: int, count: int) -> bool:
     """Whether a part stands there whole, from this very plan."""
+    wanted = {b"crowdllm.plan": identity, b"crowdllm.start": start, b"crowdllm.count": count}
     try:
-        meta = pq.read_metadata(path).metadata or {}
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        meta = file.metadata.metadata or {}
+        if any(meta.get(key) != str(value).encode() for key, value in wanted.items()):
+            return False
+        for _ in file.iter_batches(GROUP_ROWS):
+            pass  # a page that has changed raises
     except (OSError, pa.ArrowException):
         return False
-    wanted = {b"crowdllm.plan": identity, b"crowdllm.start": start, b"crowdllm.count": count}
-    return all(meta.get(key) == str(value).encode() for key, value in wanted.items())
+    return True
 
 
 def write_rows(
@@ -289,13 +295,6 @@ def scale_entry(scale: scales.Scale) -> dict[str, object]:
     if numbers is not None:
         entry["levels"] = dict(zip([f"{v:g}" for v in numbers], scales.labels(scale), strict=True))
     return entry
-
-
-def file_entry(path: Path) -> dict[str, object]:
-    """What a manifest says of a Parquet file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "rows": pq.read_metadata(path).num_rows}
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Write twins as a folder of Parquet tables."""
 
-import json
 import os
 from pathlib import Path
 
@@ -9,17 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
-from crowdllm_jax.model.crowd import Crowd, numbers_of
-from crowdllm_jax.output import (
-    SCHEMA,
-    as_written,
-    crowd_fingerprint,
-    decision_dtype,
-    file_entry,
-    scale_entry,
-)
+from crowdllm_jax.manifest import file_entry, write_manifest
+from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint, numbers_of
+from crowdllm_jax.output import SCHEMA, as_written, decision_dtype, scale_entry
 from crowdllm_jax.twins import Twins
-from crowdllm_jax.whole import new_folder, sync_folder, write_whole
+from crowdllm_jax.whole import new_folder, sync_folder
 
 
 def write_twins(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:
@@ -102,7 +95,7 @@ def _write_twin_tables(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str
         "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
         "files": files,
     }
-    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
+    write_manifest(folder, manifest)
     for name in files:
         with (folder / name).open("rb+") as file:
             os.fsync(file.fileno())

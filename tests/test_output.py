@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crowdllm_jax import output, population
+from crowdllm_jax.cli import main
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of, save_crowd
 from crowdllm_jax.output import write_population
@@ -305,3 +306,50 @@ def test_small_files_appear_whole(tmp_path):
     assert hidden(tmp_path) == []
     with pytest.raises(CrowdError, match="cannot be written"):
         write_whole(tmp_path / "absent" / "a.json", b"1")
+
+
+DAMAGE = {
+    "flipped": lambda path, data: path.write_bytes(
+        data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+    ),
+    "truncated": lambda path, data: path.write_bytes(data[: len(data) // 2]),
+    "deleted": lambda path, data: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_verify_names_every_file_that_changed(tmp_path, rating_crowd: Crowd, damage, capsys):
+    whole = tmp_path / "p"
+    write_population(rating_crowd, whole, 300, SEED)
+    assert main(["verify", str(whole)]) == 0
+    for path in sorted(whole.iterdir()):
+        data = path.read_bytes()
+        damage(path, data)
+        assert main(["verify", str(whole)]) == 2
+        assert path.name in capsys.readouterr().err
+        path.write_bytes(data)
+    (whole / "part-00007.parquet").write_bytes(b"")
+    assert main(["verify", str(whole)]) == 2
+    assert "part-00007.parquet: is not in manifest.json" in capsys.readouterr().err
+
+
+def test_verify_looks_at_a_whole_run(tmp_path, rating_crowd: Crowd, capsys):
+    crowd = tmp_path / "run" / "seed-0" / "cvae" / "crowd"
+    save_crowd(rating_crowd, crowd)
+    (tmp_path / "run" / "config.yaml").write_text("")
+    write_population(rating_crowd, tmp_path / "run" / "population", 300, SEED)
+    assert main(["verify", str(tmp_path / "run")]) == 0
+    # 3 parts of answers, 3 of profiles, and the crowd.
+    assert "all 7 files" in capsys.readouterr().out
+    text = (crowd / "crowd.json").read_text()
+    (crowd / "crowd.json").write_text(text.replace('"smoothing": 0', '"smoothing": 1'))
+    (tmp_path / "run" / "population" / "part-00001.parquet").unlink()
+    assert main(["verify", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert "crowd: is damaged" in told
+    assert "part-00001.parquet: is missing" in told
+
+
+def test_verify_refuses_what_is_not_finished(tmp_path, capsys):
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "holds no manifest.json" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.manifest import check_seal
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.scales import Continuous, Scale
 from crowdllm_jax.study import Study
@@ -117,9 +118,10 @@ def read_manifest(folder: Path) -> Manifest:
         else:
             hint = "give a population's folder, or a study or configuration (YAML)"
         raise CrowdError(f"{folder}: holds no manifest.json; {hint}")
+    entries = check_seal(path)
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError) as error:
+        found = msgspec.convert(entries, Manifest)
+    except msgspec.MsgspecError as error:
         raise CrowdError(
             f"{path}: cannot be read ({error}); it may be of another version: run `crowdllm sample`"
             " again, to another folder"

@@ -195,7 +195,7 @@ def test_damage_is_told(crowd: Crowd, folder, tmp_path):
     with pytest.raises(CrowdError, match=r"decision 77.* is no answer on its scale \(ordinal"):
         decide(target)
     (target / "manifest.json").write_text('{"agents": 3}')
-    with pytest.raises(CrowdError, match=r"manifest\.json: cannot be read"):
+    with pytest.raises(CrowdError, match=r"manifest\.json: has changed"):
         decide(target)
     (target / "manifest.json").unlink()
     with pytest.raises(CrowdError, match="it is not finished: run its `crowdllm sample` again"):

@@ -1,0 +1,137 @@
+"""Several processes and devices: the same agents, and an end whatever happens to a peer."""
+
+import hashlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from synthetic import write_config
+
+from crowdllm_jax.cli import main
+from crowdllm_jax.config import load_config, load_study
+from crowdllm_jax.pipeline import fit_run, open_run
+
+AGENTS = 20_001
+"""Three blocks, the last with an odd rest."""
+
+MODEL = "model={kind: persistent, steps: 20}"
+
+SOON = 30
+"""Seconds in which a run must have ended after a peer has."""
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start(processes: int, devices: int, *command: str, only=None, **places) -> list:
+    """The same command in several processes, each with its own virtual devices."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    env = os.environ | {"XLA_FLAGS": flags, "NPROC": "32", "JAX_PLATFORMS": "cpu"}
+    at = f"127.0.0.1:{port()}"
+    several = ["--distributed", "--coordinator", at, "--processes", str(processes)]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "crowdllm_jax.cli", *command, *several, "--process", str(i)],
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **places,
+        )
+        for i in (range(processes) if only is None else only)
+    ]  # fmt: skip
+
+
+def ends(process: subprocess.Popen, within: float) -> tuple[int, str]:
+    try:
+        _, err = process.communicate(timeout=within)
+    finally:
+        process.kill()
+    return process.returncode, err
+
+
+def digests(folder: Path) -> dict[str, str]:
+    parts = sorted(folder.glob("*.parquet"))
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in parts}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory) -> Path:
+    """A run folder with a fitted persistent crowd, in its parent a population of one process."""
+    folder = tmp_path_factory.mktemp("cluster")
+    config = load_config(write_config(folder / "input"), (MODEL,))
+    study = load_study(config)
+    with open_run(folder / "run", config, study):
+        fit_run(folder / "run", config, study)
+    command = ["sample", str(folder / "run"), "--agents", str(AGENTS)]
+    assert main([*command, "--seed", "3", "--out", str(folder / "one")]) == 0
+    assert main([*command, "--seed", "4", "--out", str(folder / "other")]) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 3), (2, 2)])
+def test_a_population_is_the_same_on_every_layout(fitted, tmp_path, processes, devices):
+    out = tmp_path / "p"
+    command = ["sample", str(fitted), "--agents", str(AGENTS), "--seed", "3", "--out", str(out)]
+    for process in start(processes, devices, *command):
+        code, err = ends(process, 120)
+        assert code == 0, err
+    assert digests(out) == digests(fitted.parent / "one")
+    # And another seed's is another.
+    assert digests(out) != digests(fitted.parent / "other")
+    assert main(["verify", str(out)]) == 0
+
+
+def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
+    command = ["run", str(write_config(tmp_path / "input"))]
+    assert main([*command, "--out", str(tmp_path / "one"), "--quiet"]) == 0
+    for process in start(2, 1, *command, "--out", str(tmp_path / "two")):
+        code, err = ends(process, 200)
+        assert code == 0, err
+    assert digests(tmp_path / "one/population") == digests(tmp_path / "two/population")
+    one, two = (tmp_path / name / "scores.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_no_process_outlives_a_dead_peer(fitted, tmp_path, dead):
+    """One is killed while both draw so many agents that they would not end for an hour."""
+    out = tmp_path / "p"
+    both = start(2, 1, "sample", str(fitted), "--agents", "9000000000", "--out", str(out))
+    while not list(out.glob("part-*.parquet")):
+        assert all(process.poll() is None for process in both)
+        time.sleep(0.1)
+    both[dead].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    code, err = ends(both[1 - dead], SOON)
+    assert code != 0
+    assert time.monotonic() - began < SOON
+    assert re.search("another process|another task", err), err
+    both[dead].wait()
+
+
+def test_a_missing_coordinator_is_told(fitted, tmp_path):
+    command = ["sample", str(fitted), "--out", str(tmp_path / "p"), "--wait", "3"]
+    (alone,) = start(2, 1, *command, only=[1])
+    code, err = ends(alone, SOON)
+    assert code == 3
+    assert "process 0 cannot be reached" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--processes", "2"], "go together"),
+        (["--coordinator", "h:1", "--processes", "2", "--process", "2"], "from 0 to 1"),
+    ],
+)
+def test_what_does_not_fit_together_is_told(fitted, arguments, says):
+    command = [sys.executable, "-m", "crowdllm_jax.cli", "sample", str(fitted), "--distributed"]
+    found = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
+    assert found.returncode == 2
+    assert says in found.stderr
