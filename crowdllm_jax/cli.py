@@ -126,6 +126,9 @@ def _dispatch(arguments: argparse.Namespace, out: Console, err: Console) -> None
     if arguments.command == "aggregate":
         _aggregate(arguments, out, err)
         return
+    if arguments.command == "infer":
+        _infer(arguments, out, err)
+        return
     if arguments.command == "bench":
         _bench(arguments, out, err)
         return
@@ -276,6 +279,40 @@ def _aggregate(arguments: argparse.Namespace, out: Console, err: Console) -> Non
         out.print(f"{'table':<11} {arguments.out}", markup=False)
 
 
+def _infer(arguments: argparse.Namespace, out: Console, err: Console) -> None:
+    from crowdllm_jax.aggregate.decide import check_table, write_table
+    from crowdllm_jax.infer_run import Question, infer_run
+
+    if arguments.out is not None:
+        check_table(arguments.out)
+
+    def listed(text: str | None) -> tuple[str, ...] | None:
+        return None if text is None else tuple(part.strip() for part in text.split(","))
+
+    pool, level = arguments.pool, arguments.level
+    if arguments.share is not None:
+        title = f"Share of people who answer {arguments.share}"
+        question = Question("share", level=arguments.share, pool=pool, confidence=level)
+    elif (names := listed(arguments.regress)) is not None:
+        title = f"Least squares of the answer on {', '.join(names)}"
+        question = Question("regress", attributes=names, pool=pool, confidence=level)
+    else:
+        title, question = "Mean answers", Question(pool=pool, confidence=level)
+    with _progress(err, arguments.quiet) as progress:
+        table = infer_run(
+            arguments.run,
+            question,
+            listed(arguments.tasks),
+            arguments.profiles,
+            arguments.weight,
+            progress,
+        )
+    _print_table(out, table, f"{title}, {100 * level:g}% intervals")
+    if arguments.out is not None:
+        write_table(table, arguments.out)
+        out.print(f"{'table':<11} {arguments.out}", markup=False)
+
+
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
@@ -289,7 +326,9 @@ SHOWN = 40
 def _print_table(out: Console, table: "pa.Table", title: str) -> None:
     shown = Table(title=title, title_justify="left")
     for name in table.column_names:
-        shown.add_column(name, justify="left" if name in ("task_id", "decision") else "right")
+        shown.add_column(
+            name, justify="left" if name in ("task_id", "decision", "term") else "right"
+        )
     for row in table.slice(0, SHOWN).to_pylist():
         shown.add_row(*(escape(_cell(value)) for value in row.values()))
     # A table cut at the terminal's edge would hide columns.

@@ -281,6 +281,52 @@ def parser() -> argparse.ArgumentParser:
     twin.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="folder to write, not there yet"
     )
+    infer = command(
+        "infer",
+        "estimates about people, with valid intervals",
+        "Estimate a mean, a share or regression coefficients from the answers that a run held out\n"
+        "and its crowd (prediction-powered inference). The crowd can make the interval narrower\n"
+        "than the people alone allow, never wrong: it is corrected by their answers, and agents\n"
+        "count for nothing. Effective people says how many people's answers alone would do.",
+        "crowdllm infer runs/anes96 --share Dole --tasks vote",
+    )
+    infer.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    asked = infer.add_mutually_exclusive_group()
+    asked.add_argument("--mean", action="store_true", help="mean answers (the default)")
+    asked.add_argument("--share", metavar="LEVEL", help="share of people who give an answer")
+    asked.add_argument(
+        "--regress",
+        metavar="ATTR,..",
+        help="coefficients of least squares of the answer on profile attributes",
+    )
+    infer.add_argument(
+        "--tasks",
+        metavar="ID,..",
+        help="tasks to ask of (default: all held out that suit and have enough people)",
+    )
+    infer.add_argument(
+        "--pool",
+        action="store_true",
+        help="take the tasks together, each counting the same, instead of one by one",
+    )
+    infer.add_argument(
+        "--profiles",
+        metavar="FILE",
+        type=Path,
+        help="CSV or Parquet table of real people's profiles, a row each, such as a census sample "
+        "(default: the study's people who give no held-out answer)",
+    )
+    infer.add_argument("--weight", metavar="COLUMN", help="survey weights in FILE")
+    infer.add_argument(
+        "--level",
+        metavar="C",
+        type=float,
+        default=0.95,
+        help="confidence of the intervals (default: 0.95)",
+    )
+    infer.add_argument(
+        "--out", metavar="FILE", type=Path, help="table to write, .csv or .parquet, not there yet"
+    )
     evaluate = command(
         "evaluate",
         "score a run's crowds on held-out answers",

@@ -19,6 +19,11 @@ class OrdinalAttribute(_Spec, frozen=True, kw_only=True, tag_field="kind", tag="
 AttributeSpec = AttributeKind | OrdinalAttribute
 
 
+def attribute_spec(kind: AttributeKind, levels: tuple[str, ...]) -> AttributeSpec:
+    """What a study file would say of a known attribute."""
+    return OrdinalAttribute(levels=levels) if kind == "ordinal" else kind
+
+
 class EmbeddingSpec(_Spec, frozen=True, kw_only=True):
     """A Parquet table with one vector (a list column) per task."""
 

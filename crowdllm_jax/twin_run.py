@@ -9,13 +9,7 @@ from crowdllm_jax.ingest import read_answers
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.pipeline import fitted_crowd, stored_config
 from crowdllm_jax.study import Study, Tasks
-from crowdllm_jax.study_file import (
-    AttributeSpec,
-    OrdinalAttribute,
-    ParticipantsSpec,
-    ResponsesSpec,
-    StudySpec,
-)
+from crowdllm_jax.study_file import ParticipantsSpec, ResponsesSpec, StudySpec, attribute_spec
 from crowdllm_jax.twin_tables import write_twins
 from crowdllm_jax.twins import Twins, make_twins
 from crowdllm_jax.whole import check_new
@@ -52,10 +46,7 @@ def _answers_to(crowd: Crowd, study: StudySpec | str, path: Path, data: str | No
     """Read people's answers to a crowd's tasks, in the columns of the study it was fitted on."""
     if isinstance(study, str):
         # A study that comes with a package has no columns; these are the defaults.
-        profile: dict[str, AttributeSpec] = {
-            c.name: OrdinalAttribute(levels=c.levels) if c.kind == "ordinal" else c.kind
-            for c in crowd.codings
-        }
+        profile = {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}
         study = StudySpec(
             responses=ResponsesSpec(path=""),
             scales=crowd.scales,

@@ -1,0 +1,369 @@
+"""What held-out people and the crowd say together, as a table with intervals.
+
+The labelled people are those whose answers the crowd was not fitted on (`split.test`); the
+unlabelled ones are everybody else in the study, or in a table of profiles that the user gives.
+`inference` says what is assumed of them.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from crowdllm_jax import scales
+from crowdllm_jax.config import load_study
+from crowdllm_jax.encode import recode
+from crowdllm_jax.entities import MISSING, Entities, attribute_of
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.expected import expected_answers
+from crowdllm_jax.fitting import Progress, silent
+from crowdllm_jax.inference import Estimate, Rows, estimate
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.pipeline import fitted_crowd, open_run, stored_config
+from crowdllm_jax.scales import Nominal, Scale
+from crowdllm_jax.split import split_study
+from crowdllm_jax.study import Attribute, Study
+from crowdllm_jax.study_file import StudySpec, attribute_spec
+from crowdllm_jax.tables import read_table
+
+RARE = 5
+"""People who must give, and who must not give, one of two answers for its share to have an
+interval."""
+
+MOST = 1 << 27
+"""Numbers that are kept at once: people x tasks x columns."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every task.
+
+    Attributes:
+      kind: the mean answer, the share of a level, or the coefficients of the answer on attributes.
+      level: as the data writes it, or its label. attributes: names.
+      pool: all tasks together, instead of each task by itself.
+      confidence: of the intervals.
+    """
+
+    kind: Literal["mean", "share", "regress"] = "mean"
+    level: str = ""
+    attributes: tuple[str, ...] = ()
+    pool: bool = False
+    confidence: float = 0.95
+
+
+MEAN = Question()
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Real people of whom the profile is known: attributes of N cells, and (N,) weights."""
+
+    attributes: tuple[Attribute, ...]
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Side:
+    """People ready to be put into rows.
+
+    Attributes:
+      first: the number of the first of them; nobody of the other side has it.
+      weight: (N,), columns: (N, k), predicted: (N, T) of the chosen tasks.
+      usable: (N,) whose weight is above 0 and whose columns are known.
+    """
+
+    first: int
+    weight: np.ndarray
+    columns: np.ndarray
+    predicted: np.ndarray
+    usable: np.ndarray
+
+
+def infer_run(
+    folder: Path,
+    question: Question = MEAN,
+    tasks: tuple[str, ...] | None = None,
+    profiles: Path | None = None,
+    weight: str | None = None,
+    progress: Progress = silent,
+) -> pa.Table:
+    """Estimate by a run's first split and crowd; see `infer`.
+
+    Args:
+      profiles: CSV or Parquet table with the study's profile columns, one row per real person; they
+        take the place of the study's people without an answer. weight: its column of weights.
+    """
+    if weight is not None and profiles is None:
+        raise CrowdError("--weight: names a column of --profiles FILE; give that, too")
+    config = stored_config(folder)
+    study = load_study(config)
+    with open_run(folder, study=study):
+        crowd = fitted_crowd(folder)
+    others = None if profiles is None else read_profiles(profiles, crowd, config.study, weight)
+    labelled = split_study(study, config.split, 0).test
+    return infer(crowd, study, labelled, question, tasks, others, progress=progress)
+
+
+def infer(
+    crowd: Crowd,
+    study: Study,
+    labelled: np.ndarray,
+    question: Question = MEAN,
+    tasks: tuple[str, ...] | None = None,
+    others: Profiles | None = None,
+    *,
+    per_profile: int | None = None,
+    progress: Progress = silent,
+) -> pa.Table:
+    """Estimate from labelled people and a crowd.
+
+    Args:
+      labelled: (R,) bool, the study's responses that the crowd was not fitted on.
+      tasks: ids; None takes all that suit the question, and warns of those with too few people.
+      others: unlabelled people; None takes those of the study who give no labelled answer to the
+        task at hand.
+      per_profile: agents of each profile that make a prediction (see `expected_answers`).
+    Returns:
+      a row per task (and coefficient): task_id, (term,) estimate, low, high, humans_alone,
+      humans_low, humans_high, people, effective_people, crowd_weight (lambda), profiles.
+    Raises:
+      CrowdError: it cannot be done, and why.
+    """
+    if not 0 < question.confidence < 1:
+        raise CrowdError(f"--level {question.confidence:g}: give a share between 0 and 1, such as "
+                         "0.95")  # fmt: skip
+    chosen, level = _chosen(study, labelled, question, tasks)
+    own = study.participants
+    known = Profiles(recode(crowd.codings, own.profile), own.weight)
+
+    def side(people: Profiles, first: int) -> _Side:
+        n = len(people.weight)
+        columns, _ = regressors(people.attributes, question.attributes, n)
+        if columns.size * len(chosen) > MOST:
+            raise CrowdError(f"{n:,} people times {len(chosen):,} tasks are too many at once; "
+                             "choose fewer with --tasks")  # fmt: skip
+        predicted = expected_answers(
+            crowd, people.attributes, n, chosen, level, per_profile=per_profile, progress=progress
+        )
+        complete = np.isfinite(columns).all(1)
+        if not complete.all():
+            lack = " or ".join(question.attributes)
+            warnings.warn(f"{n - complete.sum():,} of {n:,} people are left out: they lack {lack}",
+                          CrowdWarning, stacklevel=3)  # fmt: skip
+        return _Side(first, people.weight, columns, predicted, complete & (people.weight > 0))
+
+    here = side(known, 0)
+    there = here if others is None else side(others, len(own.ids))
+    value = study.value if level is None else study.answer
+
+    def rows(place: int) -> tuple[Rows, np.ndarray, Rows]:
+        """Labelled people, their answers, and unlabelled people of one task."""
+        answers = np.flatnonzero(labelled & (study.task == chosen[place]))
+        answers = answers[here.usable[study.person[answers]]]
+        asked = study.person[answers]
+        rest = there.usable.copy()
+        if others is None:
+            rest[study.person[labelled & (study.task == chosen[place])]] = False
+        if not rest.any():
+            raise CrowdError("everybody in the study answered, so there is nobody whose answer "
+                             "the crowd could stand for; give real people's profiles: --profiles "
+                             "FILE")  # fmt: skip
+        given = value[answers] if level is None else (value[answers] == level[place]) * 1.0
+        return _rows(here, asked, place), given, _rows(there, np.flatnonzero(rest), place)
+
+    def of(places: list[int]) -> Estimate:
+        ours, given, theirs = zip(*(rows(place) for place in places), strict=True)
+        answer = np.concatenate(given)
+        rarest = np.unique(answer, return_counts=True)[1]
+        if len(rarest) == 2 and rarest.min() < RARE:
+            raise CrowdError(f"only {rarest.min()} of {len(answer)} answers differ from the "
+                             f"others, too few for an interval; {RARE} are needed")  # fmt: skip
+        found = estimate(_join(ours), answer, _join(theirs), level=question.confidence)
+        return (
+            found if question.kind == "regress" else _within(found, study, chosen[places[0]], level)
+        )
+
+    names = [study.tasks.ids[task] for task in chosen]
+    groups = {name: [place] for place, name in enumerate(names)}
+    if question.pool:
+        groups = {f"{len(names)} tasks": list(range(len(names)))}
+    found, refused = {}, []
+    for name, places in groups.items():
+        try:
+            found[name] = of(places)
+        except CrowdError as error:
+            refused.append(f"{name}: {error}")
+            if tasks is not None:
+                break
+    if refused and (tasks is not None or not found):
+        more = f" (and {len(refused) - 1} more tasks likewise)" if len(refused) > 1 else ""
+        raise CrowdError(refused[0] + more)
+    if refused:
+        warnings.warn(f"{len(refused)} of {len(names)} tasks are left out; {refused[0]}",
+                      CrowdWarning, stacklevel=2)  # fmt: skip
+    return _table(found, regressors(known.attributes, question.attributes, len(own.ids))[1])
+
+
+def _rows(side: _Side, people: np.ndarray, place: int) -> Rows:
+    task = np.full(len(people), place)
+    return Rows(side.first + people, task, side.weight[people], side.columns[people],
+                side.predicted[people, place])  # fmt: skip
+
+
+def _join(parts: tuple[Rows, ...]) -> Rows:
+    fields = ("person", "task", "weight", "columns", "predicted")
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+
+
+def _within(found: Estimate, study: Study, task: int, level: np.ndarray | None) -> Estimate:
+    """No interval leaves the range of what it is of."""
+    low, high = (0.0, 1.0)
+    if level is None:
+        low, *_, high = scales.values(study.scale_of(task)).tolist()
+    names = ("value", "low", "high", "alone", "alone_low", "alone_high")
+    return replace(found, **{name: np.clip(getattr(found, name), low, high) for name in names})
+
+
+def _chosen(
+    study: Study, labelled: np.ndarray, question: Question, tasks: tuple[str, ...] | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(T,) the tasks that are asked of, and (T,) the level whose share is asked for."""
+    held = np.unique(study.task[labelled])
+    if not len(held):
+        raise CrowdError("nobody's answers are held out, so none are left that the crowd was not "
+                         "fitted on; fit with split.test above 0")  # fmt: skip
+    chosen, odd = held, ""
+    if tasks is not None:
+        index = {name: place for place, name in enumerate(study.tasks.ids)}
+        for name in tasks:
+            if name not in index:
+                raise CrowdError(f"--tasks: the study has no task '{name}'; it has: "
+                                 f"{_few(study.tasks.ids)}")  # fmt: skip
+            if index[name] not in held:
+                raise CrowdError(
+                    f"--tasks: nobody's answers to '{name}' are held out: the crowd was fitted on "
+                    f"them; held out are: {_few(tuple(study.tasks.ids[t] for t in held))}"
+                )
+        chosen = np.array([index[name] for name in dict.fromkeys(tasks)])
+    level = np.array([_level(study.scale_of(task), question.level) for task in chosen])
+    if question.kind == "share":
+        suits = level >= 0
+        shown = "; ".join(
+            f"{name}: {scales.describe(scale)}" for name, scale in study.scales.items()
+        )
+        odd = f"has no level '{question.level}' ({shown})"
+    else:
+        suits = np.array([not isinstance(study.scale_of(task), Nominal) for task in chosen])
+        odd = "has a nominal scale, whose answers have no mean; ask for --share LEVEL"
+    if not suits.all() and (tasks is not None or not suits.any()):
+        raise CrowdError(f"task '{study.tasks.ids[chosen[np.argmin(suits)]]}' {odd}")
+    chosen, level = chosen[suits], level[suits]
+    used = np.unique(study.tasks.scale[chosen])
+    if question.pool and len(used) > 1:
+        names = ", ".join(tuple(study.scales)[index] for index in used)
+        raise CrowdError(
+            f"--pool: these tasks have several scales ({names}); choose --tasks of one"
+        )
+    return chosen, level if question.kind == "share" else None
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:10]) + (f", ... ({len(names):,})" if len(names) > 10 else "")
+
+
+def _level(scale: Scale, text: str) -> int:
+    """The level that a text (or label) stands for; -1 if none."""
+    found = None if scales.size(scale) == 0 else scales.parse(scale, text)
+    if found is None and text in scales.labels(scale):
+        found = scales.labels(scale).index(text)
+    return -1 if found is None else int(found)
+
+
+def regressors(
+    attributes: tuple[Attribute, ...], names: tuple[str, ...], people: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Columns of a regression and what they are called; without names, that of a mean.
+
+    A number is a column in its own units, an ordinal attribute one that counts its levels from 1, a
+    categorical one a column for each level but the first. NaN where a number or an ordinal level is
+    missing.
+
+    Returns:
+      (people, k) float64, the first column all ones.
+    """
+    by_name = {attribute.name: attribute for attribute in attributes}
+    columns, terms = [np.ones(people)], ["intercept"]
+    for name in names:
+        if name not in by_name:
+            raise CrowdError(f"--regress: profiles have no attribute '{name}'; they have: "
+                             f"{', '.join(by_name) or 'none'}")  # fmt: skip
+        if names.count(name) > 1:
+            raise CrowdError(f"--regress: '{name}' stands there twice")
+        attribute = by_name[name]
+        if attribute.kind == "categorical":
+            for place, level in enumerate(attribute.levels[1:], start=1):
+                columns.append((attribute.cells == place).astype(float))
+                terms.append(f"{name}={level}")
+            continue
+        cells = attribute.cells.astype(float)
+        if attribute.kind == "ordinal":
+            absent = np.array([level == MISSING for level in attribute.levels])[attribute.cells]
+            cells = np.where(absent, np.nan, cells + 1)
+        columns.append(cells)
+        terms.append(name)
+    return np.stack(columns, axis=1), tuple(terms)
+
+
+def read_profiles(
+    path: Path, crowd: Crowd, study: StudySpec | str, weight: str | None = None
+) -> Profiles:
+    """Read real people's profiles, a row each, in the columns of the study a crowd was fitted on.
+
+    Raises:
+      CrowdError: a column is not there, or a cell is none that the crowd knows.
+    """
+    if isinstance(study, str):
+        # A study that comes with a package has no columns; these are the defaults.
+        specs = {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}
+        options: dict[str, Any] = {}
+    else:
+        specs = study.participants.profile
+        options = {"missing": study.missing, "delimiter": study.delimiter}
+    names = [*specs, *([weight] if weight and weight not in specs else [])]
+    if not specs:
+        raise CrowdError("--profiles: the study knows nothing of people, so profiles say nothing")
+    table = read_table(path, names, **options)
+    n = len(table[names[0]].codes)
+    rows = Entities(tuple(map(str, range(2, n + 2))), np.arange(n))
+    found = tuple(
+        attribute_of(name, spec, table[name], rows, "row") for name, spec in specs.items()
+    )
+    weights = np.ones(n)
+    if weight:
+        weights = attribute_of(weight, "numeric", table[weight], rows, "row").cells
+        bad = np.isnan(weights) | (weights < 0)
+        if bad.any():
+            raise CrowdError(f"{table[weight].where}: row {rows.ids[int(np.argmax(bad))]} has no "
+                             "weight of 0 or more")  # fmt: skip
+    return Profiles(recode(crowd.codings, found), weights)
+
+
+def _table(found: dict[str, Estimate], terms: tuple[str, ...]) -> pa.Table:
+    k, n = len(terms), len(found)
+    columns: dict[str, object] = {"task_id": np.repeat(list(found), k)}
+    if k > 1:
+        columns["term"] = list(terms) * n
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([np.broadcast_to(getattr(one, name), k) for one in found.values()])
+
+    fields = {
+        "estimate": "value", "low": "low", "high": "high", "humans_alone": "alone",
+        "humans_low": "alone_low", "humans_high": "alone_high", "people": "people",
+        "effective_people": "effective", "crowd_weight": "tuning", "profiles": "profiles",
+    }  # fmt: skip
+    return pa.table(columns | {name: joined(field) for name, field in fields.items()})
