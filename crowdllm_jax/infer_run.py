@@ -139,6 +139,7 @@ def infer(
     chosen, level = _chosen(study, labelled, question, tasks)
     own = study.participants
     known = Profiles(recode(crowd.codings, own.profile), own.weight)
+    terms = regressors(known.attributes, question.attributes, len(own.ids))[1]
 
     def side(people: Profiles, first: int) -> _Side:
         n = len(people.weight)
@@ -178,14 +179,18 @@ def infer(
     def of(places: list[int]) -> Estimate:
         ours, given, theirs = zip(*(rows(place) for place in places), strict=True)
         answer = np.concatenate(given)
-        rarest = np.unique(answer, return_counts=True)[1]
-        if len(rarest) == 2 and rarest.min() < RARE:
-            raise CrowdError(f"only {rarest.min()} of {len(answer)} answers differ from the "
-                             f"others, too few for an interval; {RARE} are needed")  # fmt: skip
-        found = estimate(_join(ours), answer, _join(theirs), level=question.confidence)
-        return (
-            found if question.kind == "regress" else _within(found, study, chosen[places[0]], level)
-        )
+        one = estimate(_join(ours), answer, _join(theirs), level=question.confidence)
+        for column, what in (
+            (answer, "answer"),
+            *zip(_join(ours).columns.T[1:], terms[1:], strict=True),
+        ):
+            count = np.unique(column, return_counts=True)[1]
+            if len(count) == 2 and count.min() < RARE:
+                raise CrowdError(f"{what}: only {count.min()} of {len(column)} differ from the "
+                                 f"others, too few for an interval; {RARE} are needed")  # fmt: skip
+        if question.kind == "regress":
+            return one
+        return _within(one, study, chosen[places[0]], level)
 
     names = [study.tasks.ids[task] for task in chosen]
     groups = {name: [place] for place, name in enumerate(names)}
@@ -205,7 +210,7 @@ def infer(
     if refused:
         warnings.warn(f"{len(refused)} of {len(names)} tasks are left out; {refused[0]}",
                       CrowdWarning, stacklevel=2)  # fmt: skip
-    return _table(found, regressors(known.attributes, question.attributes, len(own.ids))[1])
+    return _table(found, terms)
 
 
 def _rows(side: _Side, people: np.ndarray, place: int) -> Rows:

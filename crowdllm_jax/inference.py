@@ -30,7 +30,7 @@ from scipy.special import stdtrit
 
 from crowdllm_jax.errors import CrowdError
 
-FEWEST = 20
+FEWEST = 30
 """Labelled people (Kish's effective number) besides one per coefficient, for an interval to hold:
 docs/inference.md shows its coverage with so many."""
 
@@ -111,9 +111,9 @@ def estimate(
             f"{profiles:.3g} profiles of people without an answer are too few; {FEWEST + k} are "
             "needed"
         )
-    alone, own = _fit(labelled, answer, people)
-    f_here, own_f = _fit(labelled, labelled.predicted, people)
-    f_there, their_f = _fit(unlabelled, unlabelled.predicted, profiles)
+    alone, own = _fit(labelled, answer)
+    f_here, own_f = _fit(labelled, labelled.predicted)
+    f_there, their_f = _fit(unlabelled, unlabelled.predicted)
     size = int(max(labelled.person.max(), unlabelled.person.max())) + 1
     error = _by_person(labelled.person, own, size)
     gap = _by_person(labelled.person, own_f, size) - _by_person(unlabelled.person, their_f, size)
@@ -139,7 +139,7 @@ def estimate(
     count = len(np.unique(labelled.person))
     return Estimate(
         value, value - half, value + half, alone, alone - alone_half, alone + alone_half, lam,
-        count, len(np.unique(unlabelled.person)), count * variance / powered,
+        count, len(np.unique(unlabelled.person)), count * (variance / powered),
     )  # fmt: skip
 
 
@@ -151,16 +151,18 @@ def _share(rows: Rows) -> np.ndarray:
 
 def _effective_people(rows: Rows) -> float:
     """Kish's effective number of people: (sum w)^2 / sum w^2 over what each has a part in."""
+    if len(rows.person) == 0:
+        return 0.0
     part = np.bincount(rows.person, _share(rows))
     return float(1 / (part**2).sum())
 
 
-def _fit(rows: Rows, target: np.ndarray, people: float) -> tuple[np.ndarray, np.ndarray]:
+def _fit(rows: Rows, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted least squares: (k,) coefficients, and (R, k) each row's influence on them.
 
-    Tasks are fixed, so influences are relative to their task's mean. They are scaled up for the
-    coefficients they were fitted with: for one task and equal weights their squares sum to the
-    variance known as HC1.
+    Tasks are fixed, so influences are relative to their task's mean. They are scaled up by the
+    rows' leverage, for a fit runs close to what it was fitted to: for one task their squares sum to
+    the variance known as HC2 (MacKinnon & White 1985), of a mean the usual one.
     """
     share = _share(rows)
     z = rows.columns
@@ -171,18 +173,15 @@ def _fit(rows: Rows, target: np.ndarray, people: float) -> tuple[np.ndarray, np.
                          "the people, and no column may follow from the others")  # fmt: skip
     beta = np.linalg.solve(gram, z.T @ (share * target))
     score = share[:, None] * z * (target - z @ beta)[:, None]
-    tasks = len(np.bincount(rows.task))
-    total = np.bincount(rows.task, share, tasks)
-    mean = np.stack([np.bincount(rows.task, column, tasks) for column in score.T], axis=1)
-    score = score - share[:, None] * (mean / np.where(total > 0, total, 1.0)[:, None])[rows.task]
-    # Kish's number of answers to each task: a variance about their own mean is too small by
-    # one of them.
-    count = total**2 / np.where(total > 0, np.bincount(rows.task, share**2, tasks), 1.0)
-    if (count[total > 0] < 1.5).any():
-        raise CrowdError("a task has a single answer; two are needed to see how far people differ")
-    score *= np.sqrt(count / np.maximum(count - 1, 0.5))[rows.task, None]
-    score *= np.sqrt((people - 1) / (people - z.shape[1]))
-    return beta, np.linalg.solve(gram, score.T).T
+    total = np.bincount(rows.task, share)
+    of_task = share / total[rows.task]
+    mean = np.stack([np.bincount(rows.task, column) for column in score.T], axis=1)
+    score -= of_task[:, None] * mean[rows.task]
+    leverage = np.maximum(share * (z * np.linalg.solve(gram, z.T).T).sum(1), of_task)
+    if leverage.max() > 1 - 1e-6:
+        raise CrowdError("a coefficient, or a task, rests on a single answer, which does not tell "
+                         "how far people differ")  # fmt: skip
+    return beta, np.linalg.solve(gram, score.T).T / np.sqrt(1 - leverage)[:, None]
 
 
 def _by_person(person: np.ndarray, influence: np.ndarray, size: int) -> np.ndarray:

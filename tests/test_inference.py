@@ -1,0 +1,513 @@
+"""Prediction-powered estimates: equal to other libraries', and covering what they are of."""
+
+import dataclasses
+
+import intervals
+import jax.numpy as jnp
+import numpy as np
+import pyarrow.csv
+import pytest
+import statsmodels.api as sm
+from known_people import draw_people, make_known
+from scipy import special, stats
+from synthetic import EVERY_SCALE, RATING, make_study, rows_of, write_config, write_table
+
+from crowdllm_jax import expected, infer_run
+from crowdllm_jax.cli import main
+from crowdllm_jax.config import dump_config, load_config, load_study
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.expected import expected_answers
+from crowdllm_jax.infer_run import Question, infer
+from crowdllm_jax.inference import Rows, estimate
+from crowdllm_jax.model.crowd import numbers_of, save_crowd
+from crowdllm_jax.model.design import profile_matrix
+from crowdllm_jax.pipeline import crowd_folder, fitted_crowd
+from crowdllm_jax.population import sample
+from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
+from crowdllm_jax.scales import Nominal
+from crowdllm_jax.split import split_study
+from crowdllm_jax.study import Attribute
+
+# The estimator.
+
+
+def sides(n: int = 80, others: int = 240, seed: int = 0, weighted: bool = False):
+    """Labelled rows, their answers, and unlabelled rows: three columns and a fair prediction."""
+    random = np.random.default_rng(seed)
+    z = np.stack(
+        [np.ones(n + others), random.normal(size=n + others), random.random(n + others) < 0.4], 1
+    ).astype(float)
+    y = 2 + z[:, 1] + 0.5 * z[:, 2] + random.normal(size=n + others)
+    f = y + 0.8 * random.normal(size=n + others) + 1
+    weight = random.uniform(0.3, 3, n + others) if weighted else np.ones(n + others)
+
+    def part(rows: slice) -> Rows:
+        who = np.arange(n + others)[rows]
+        return Rows(who, np.zeros(len(who), int), weight[rows], z[rows], f[rows])
+
+    return part(slice(0, n)), y[:n], part(slice(n, None))
+
+
+def of_mean(rows: Rows) -> Rows:
+    return dataclasses.replace(rows, columns=rows.columns[:, :1])
+
+
+def half_width(found, k=0):
+    return (found.high[k] - found.low[k]) / 2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("tuning", [0.0, 0.6, 1.0])
+def test_coefficients_and_variances_equal_statsmodels(tuning, weighted):
+    """Given lambda, the variance is that of two regressions: of y - lambda f on the labelled and of
+    lambda f on the unlabelled people, each by the sandwich HC2."""
+    ours, y, theirs = sides(weighted=weighted)
+    found = estimate(ours, y, theirs, tuning=tuning)
+    parts = []
+    for rows, target in ((ours, y - tuning * ours.predicted), (theirs, tuning * theirs.predicted)):
+        fit = sm.WLS(target, rows.columns, rows.weight).fit(cov_type="HC2")
+        kish = rows.weight.sum() ** 2 / (rows.weight**2).sum()
+        parts.append((fit.params, np.diag(fit.cov_params()), kish))
+    np.testing.assert_allclose(found.value, parts[0][0] + parts[1][0], rtol=1e-9)
+    half = stats.t.ppf(0.975, parts[0][2] - 3) * np.sqrt(parts[0][1] + parts[1][1])
+    np.testing.assert_allclose(found.high - found.value, half, rtol=1e-9)
+    alone = sm.WLS(y, ours.columns, ours.weight).fit()
+    np.testing.assert_allclose(found.alone, alone.params, rtol=1e-9)
+
+
+def test_means_equal_ppi_python():
+    ppi = pytest.importorskip("ppi_py", reason="needs `pip install ppi-python`")
+    ours, y, theirs = map_mean(*sides())
+    n, others = len(y), len(theirs.predicted)
+    for tuning in (0.3, 1.0):
+        found = estimate(ours, y, theirs, tuning=tuning, level=0.9)
+        low, high = ppi.ppi_mean_ci(y, ours.predicted, theirs.predicted, alpha=0.1, lam=tuning)
+        assert found.value[0] == pytest.approx((low + high)[0] / 2, rel=1e-9)
+        # It divides squares by n where we divide by n - 1, and takes a normal quantile.
+        rect = (y - tuning * ours.predicted).var() / n
+        imputed = (tuning * theirs.predicted).var() / others
+        assert (high - low)[0] / 2 == pytest.approx(1.6448536 * np.sqrt(rect + imputed), rel=1e-6)
+        wider = np.sqrt((rect * n / (n - 1) + imputed * others / (others - 1)) / (rect + imputed))
+        wider *= stats.t.ppf(0.95, n - 1) / stats.norm.ppf(0.95)
+        assert half_width(found) == pytest.approx((high - low)[0] / 2 * wider, rel=1e-9)
+    # Tuned, it pools the variance of f over both sides, we add their own: as close as the two
+    # variances are, 80 and 240 squares: sqrt(2 / 80 + 2 / 240) = .18, of which a quarter counts.
+    low, high = ppi.ppi_mean_ci(y, ours.predicted, theirs.predicted, alpha=0.1)
+    found = estimate(ours, y, theirs, level=0.9)
+    assert found.value[0] == pytest.approx((low + high)[0] / 2, abs=0.2 * half_width(found))
+    assert half_width(found) == pytest.approx((high - low)[0] / 2, rel=0.06)
+
+
+def map_mean(ours, y, theirs):
+    return of_mean(ours), y, of_mean(theirs)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_coefficients_equal_ppi_python(weighted):
+    ppi = pytest.importorskip("ppi_py", reason="needs `pip install ppi-python`")
+    ours, y, theirs = sides(weighted=weighted)
+    weights = {"w": ours.weight, "w_unlabeled": theirs.weight} if weighted else {}
+    # Without the constant by which f is off: its intervals know f's coefficients only as those of
+    # the answers, and grow with the gap; its estimates do not.
+    ours, theirs = (dataclasses.replace(r, predicted=r.predicted - 1) for r in (ours, theirs))
+    everything = (ours.columns, y, ours.predicted, theirs.columns, theirs.predicted)
+    for tuning in (0.3, 1.0):
+        found = estimate(ours, y, theirs, tuning=tuning)
+        theirs_too = ppi.ppi_ols_pointestimate(*everything, lam=tuning, **weights)
+        np.testing.assert_allclose(found.value, theirs_too, rtol=1e-9)
+    # It joins both sides' second moments into one Hessian; 80 people leave them open by a tenth.
+    low, high = ppi.ppi_ols_ci(*everything, alpha=0.05, lam=1.0, **weights)
+    np.testing.assert_allclose(found.high - found.low, high - low, rtol=0.2)
+
+
+def test_the_best_lambda_is_chosen():
+    ours, y, theirs = sides()
+    tuned = estimate(ours, y, theirs)
+    for k in range(3):
+        widths = [half_width(estimate(ours, y, theirs, tuning=lam), k)
+                  for lam in np.linspace(0, 1.5, 301)]  # fmt: skip
+        assert tuned.tuning[k] == pytest.approx(0.005 * np.argmin(widths), abs=0.005)
+    assert (tuned.effective > tuned.people).all()
+
+
+def test_only_what_predictions_tell_apart_matters():
+    """Another unit, another origin, another order of the rows: the same estimate."""
+    ours, y, theirs = sides(weighted=True)
+    found = estimate(ours, y, theirs)
+
+    def moved(rows: Rows) -> Rows:
+        shuffled = np.random.default_rng(5).permutation(len(rows.weight))
+        parts = {f.name: getattr(rows, f.name)[shuffled] for f in dataclasses.fields(rows)}
+        return Rows(**parts | {"predicted": 3 * parts["predicted"] - 10}), shuffled
+
+    (mine, order), (other, _) = moved(ours), moved(theirs)
+    again = estimate(mine, y[order], other)
+    np.testing.assert_allclose(again.tuning, found.tuning / 3, rtol=1e-7)
+    for name in ("value", "low", "high", "effective"):
+        np.testing.assert_allclose(getattr(again, name), getattr(found, name), rtol=1e-7)
+
+
+def test_without_differences_between_profiles_people_count_alone():
+    ours, y, theirs = map_mean(*sides())
+    flat = [dataclasses.replace(r, predicted=np.full(len(r.weight), 4.2)) for r in (ours, theirs)]
+    found = estimate(flat[0], y, flat[1], level=0.9)
+    interval = stats.ttest_1samp(y, 0).confidence_interval(0.9)
+    assert (found.low[0], found.high[0]) == pytest.approx((interval.low, interval.high))
+    assert found.effective[0] == found.people == 80
+
+
+def test_several_answers_of_a_person_are_one_witness():
+    """Everyone answers both tasks: the mean of the tasks is that of everyone's own means."""
+    random = np.random.default_rng(0)
+    habit = random.normal(size=(50, 1))
+    y = habit + 0.5 * random.normal(size=(50, 2)) + [0, 3]
+    person, task = (axis.ravel() for axis in np.indices((50, 2)))
+    ours = Rows(person, task, np.ones(100), np.ones((100, 1)), np.zeros(100))
+    theirs = dataclasses.replace(ours, person=person + 50)
+    found = estimate(ours, y.ravel(), theirs)
+    own = y.mean(1)
+    interval = stats.ttest_1samp(own, 0).confidence_interval(0.95)
+    assert (found.low[0], found.high[0]) == pytest.approx((interval.low, interval.high))
+    assert found.people == 50
+
+
+def test_what_cannot_be_estimated_is_told():
+    ours, y, theirs = sides()
+    few = [Rows(*(getattr(r, f.name)[:20] for f in dataclasses.fields(r))) for r in (ours, theirs)]
+    with pytest.raises(CrowdError, match=r"20 people's answers .* too few .* 33 are"):
+        estimate(few[0], y[:20], theirs)
+    with pytest.raises(CrowdError, match="20 profiles of people without an answer are too few"):
+        estimate(ours, y, few[1])
+    with pytest.raises(CrowdError, match="answer alike"):
+        estimate(ours, np.full(80, 3.0), theirs)
+    same = dataclasses.replace(ours, columns=ours.columns[:, [0, 1, 1]])
+    with pytest.raises(CrowdError, match="cannot be told apart"):
+        estimate(same, y, theirs)
+    heavy = dataclasses.replace(ours, weight=np.where(np.arange(80) < 5, 100.0, 1.0))
+    with pytest.raises(CrowdError, match=r"6\.6 people's answers"):
+        estimate(heavy, y, theirs)
+
+
+# Coverage, in the simulations of benchmarks/quality/intervals.py.
+
+TRUTH = intervals.truths()
+
+
+def averages(studies):
+    return {name: np.mean([study[name] for study in studies]) for name in studies[0]}
+
+
+@pytest.mark.parametrize("estimand", intervals.ESTIMANDS)
+@pytest.mark.parametrize("kind", ["perfect", "useless"])
+def test_intervals_cover(kind, estimand):
+    """A share of 2,000 has a deviation of sqrt(.9 * .1 / 2000) = .0067: 2 points are 3 of them."""
+    random = np.random.default_rng(7)
+    studies = [intervals.one_study(random, kind, estimand, 100, 300, TRUTH[estimand])
+               for _ in range(2000)]  # fmt: skip
+    found = averages(studies)
+    assert abs(found["covers"] - 0.9) < 0.02, found
+    assert abs(found["alone"] - 0.9) < 0.02, found
+    assert min(study["effective"] for study in studies) >= 1
+    if kind == "perfect":
+        assert found["effective"] > 1.15, found
+        assert found["width"] < 0.94, found
+    else:
+        # One squared correlation by chance is 1 / n, and half of these have the wrong sign.
+        assert found["effective"] < 1.01, found
+    if estimand == "mean":
+        # 300 profiles leave the perfect crowd's mean open by 1.2 / sqrt(300) = .07; the naive
+        # interval is .03 wide.
+        assert found["naive"] < 0.5, found
+
+
+def test_intervals_cover_with_weights_and_with_habits():
+    """1,000 studies: a deviation of .0095. Agents or answers as people do not cover."""
+    random = np.random.default_rng(8)
+    found = averages([intervals.weighted_study(random, 100, 300, TRUTH["mean"])
+                      for _ in range(1000)])  # fmt: skip
+    assert abs(found["covers"] - 0.9) < 0.03, found
+    whole = intervals.clustered_truth()
+    found = averages([intervals.clustered_study(random, 80, whole) for _ in range(1000)])
+    assert abs(found["covers"] - 0.9) < 0.03, found
+    assert found["naive"] < 0.85, found
+
+
+# Predictions.
+
+
+def test_predictions_are_the_expected_answers():
+    """Against the logistic averaged over beliefs: 6 people, 4 tasks, 5 levels. Of about 4,000
+    agents as few as 3,700 may have a profile; 100,000 beliefs add a 25th to the variance."""
+    known = make_known(make_study(people=6), loud=0.6)
+    crowd, ready = known.crowd, known.ready
+    profile, tasks = crowd.generator.attributes, np.array([2, 0, 3, 1])
+    u = np.random.default_rng(0).normal(size=(100_000, known.model.belief.width))
+    z, scale = (np.asarray(part) for part in known.model.belief(u.astype(np.float32)))
+    c = profile_matrix(known.codings, profile, 6) - known.design.centre
+    mean = expected_answers(crowd, profile, 6, tasks, per_profile=4000)
+    level = np.array([2, 1, 0, 4])
+    share = expected_answers(crowd, profile, 6, tasks, level, per_profile=4000)
+    numbers = np.arange(1, 6)
+    for person in range(6):
+        at = np.asarray(ready.items.location + c[person] @ ready.items.profile)
+        for column, task in enumerate(tasks):
+            where = at[task] + z @ np.asarray(ready.items.loading[task])
+            above = special.expit(
+                (where[:, None] - np.asarray(ready.cut)[:, task]) / scale[:, None]
+            )
+            chance = -np.diff(above.mean(0), prepend=1.0, append=0.0)
+            sd = np.sqrt(chance @ numbers**2 - (chance @ numbers) ** 2)
+            own = chance[level[column]]
+            assert abs(mean[person, column] - chance @ numbers) < 4.5 * sd / np.sqrt(3550)
+            sd = np.sqrt(own * (1 - own))
+            assert abs(share[person, column] - own) < 4.5 * sd / np.sqrt(3550)
+    assert np.ptp(mean, axis=0).max() > 0.3
+
+
+def test_other_scales_and_any_number_of_profiles_are_predicted(monkeypatch):
+    """Against agents of each profile alone, of another seed, in units of the difference's
+    deviation (variances 1 / 1800 and 1 / 4000 of an answer's): 9 people times 8 tasks."""
+    by_name = {name: EVERY_SCALE[name] for name in ("price", "rank")}
+    crowd = make_known(make_study(by_name, tasks=4, people=9), loud=0.6).crowd
+    monkeypatch.setattr(expected, "AT_ONCE", 7)
+    profile = crowd.generator.attributes
+    found = expected_answers(crowd, profile, 9, np.arange(8), per_profile=2000)
+    for place in range(9):
+        one = tuple(dataclasses.replace(a, cells=a.cells[[place]]) for a in profile)
+        alone = fit_profiles(one, np.ones(1), ProfilesConfig())
+        answers = sample(dataclasses.replace(crowd, generator=alone), 4000, seed=1).answers
+        drawn = numbers_of(crowd, answers)
+        sd = drawn.std(0) * np.sqrt(1 / 1800 + 1 / 4000)
+        assert (np.abs(found[place] - drawn.mean(0)) < 4.5 * sd + 1e-9).all()
+
+
+# Runs.
+
+PEOPLE = 200
+
+
+@pytest.fixture(scope="module")
+def answered():
+    """A crowd, and people who answer just as it expects of their profiles."""
+    known = make_known(make_study(people=PEOPLE, seed=4), loud=0.3)
+    known.model.effects.mean["profile"][...] = jnp.array([1.5, 0.3, -1.5, 0.0, 1.5])
+    known.model.level[...] = jnp.zeros_like(known.model.level[...])
+    c = profile_matrix(known.codings, known.study.participants.profile, PEOPLE)
+    answers = draw_people(known, c - known.design.centre, seed=1)
+    return known.crowd, dataclasses.replace(known.study, answer=answers.ravel().astype(float))
+
+
+def test_more_agents_make_no_narrower_interval(answered):
+    crowd, study = answered
+    labelled = study.person < 60
+    widths = []
+    for agents in (200, 2000, 20000):
+        table = infer(crowd, study, labelled, per_profile=agents).to_pydict()
+        assert table["profiles"] == [PEOPLE - 60] * 4
+        assert table["people"] == [60] * 4
+        assert max(table["effective_people"]) > 66
+        widths.append(np.subtract(table["high"], table["low"]))
+    # A hundred times the agents: were they people, a tenth of the width.
+    assert np.abs(widths[2] / widths[0] - 1).max() < 0.05
+    assert np.abs(widths[2] / widths[1] - 1).max() < 0.02
+
+
+def test_a_table_says_what_the_estimator_says(answered):
+    crowd, study = answered
+    labelled = (study.person < 60) & (study.task != 3)
+    table = infer(crowd, study, labelled, Question("share", level="4", confidence=0.8))
+    assert table.column("task_id").to_pylist() == ["t00", "t01", "t02"]
+    profile = study.participants.profile
+    f = expected_answers(crowd, profile, PEOPLE, np.arange(3), np.full(3, 3))
+    for task in range(3):
+        y = (study.answer[study.task == task] == 3).astype(float)
+        who = np.arange(PEOPLE)
+        rows = [Rows(who[s], np.zeros(len(who[s]), int), np.ones(len(who[s])),
+                     np.ones((len(who[s]), 1)), f[s, task])
+                for s in (slice(0, 60), slice(60, None))]  # fmt: skip
+        found = estimate(rows[0], y[:60], rows[1], level=0.8)
+        for column, value in (("estimate", found.value), ("low", found.low), ("high", found.high),
+                              ("humans_high", found.alone_high)):  # fmt: skip
+            assert table.column(column)[task].as_py() == pytest.approx(value[0])
+
+
+def test_regressions_code_attributes_as_they_are(answered):
+    crowd, study = answered
+    labelled = study.person < 100
+    with pytest.warns(CrowdWarning, match="1 of 200 people are left out: they lack age or city"):
+        table = infer(crowd, study, labelled, Question("regress", attributes=("age", "city")),
+                      ("t01",))  # fmt: skip
+    assert table.column("term").to_pylist() == ["intercept", "age", "city=B", "city=C"]
+    age, city = study.participants.profile
+    own = slice(1, 100)
+    z = np.stack([np.ones(99), age.cells[own], city.cells[own] == 1, city.cells[own] == 2], 1)
+    y = study.value[study.task == 1][own]
+    np.testing.assert_allclose(
+        table.column("humans_alone").to_numpy(), sm.OLS(y, z.astype(float)).fit().params, rtol=1e-8
+    )
+    assert set(table.column("people").to_pylist()) == {99}
+
+
+def test_whoever_did_not_answer_a_held_out_task_is_its_unlabelled(answered):
+    crowd, study = answered
+    random = np.random.default_rng(2)
+    kept = random.random(len(study.task)) < 0.5
+    some = dataclasses.replace(study, person=study.person[kept], task=study.task[kept],
+                               answer=study.answer[kept])  # fmt: skip
+    labelled = np.isin(some.task, [1, 2])
+    table = infer(crowd, some, labelled).to_pydict()
+    assert table["task_id"] == ["t01", "t02"]
+    assert np.add(table["people"], table["profiles"]).tolist() == [PEOPLE, PEOPLE]
+    assert table["people"][0] == (some.task == 1).sum()
+    pooled = infer(crowd, some, labelled, Question(pool=True))
+    assert pooled.column("task_id").to_pylist() == ["2 tasks"]
+    assert pooled.column("humans_alone")[0].as_py() == pytest.approx(np.mean(table["humans_alone"]))
+
+
+@pytest.mark.parametrize(
+    ("question", "tasks", "message"),
+    [
+        (Question(confidence=95), None, "--level 95: give a share"),
+        (Question(), ("t09",), "the study has no task 't09'; it has: t00"),
+        (Question(), ("t03",), "nobody's answers to 't03' are held out.*held out are: t00"),
+        (Question("share", level="6"), None, "has no level '6' .rating: ordinal, 5 levels"),
+        (Question("regress", attributes=("job",)), None, "no attribute 'job'; they have: age"),
+        (Question("regress", attributes=("city", "city")), None, "'city' stands there twice"),
+    ],
+)  # fmt: skip
+def test_bad_questions(answered, question, tasks, message):
+    crowd, study = answered
+    labelled = (study.person < 60) & (study.task != 3)
+    with pytest.raises(CrowdError, match=message):
+        infer(crowd, study, labelled, question, tasks)
+
+
+def test_nobody_held_out_or_left_or_too_few(answered):
+    crowd, study = answered
+    with pytest.raises(CrowdError, match="nobody's answers are held out"):
+        infer(crowd, study, np.zeros(len(study.task), bool))
+    with pytest.raises(CrowdError, match=r"t00: everybody in the study answered.*--profiles FILE"):
+        infer(crowd, study, study.task == 0)
+    with pytest.raises(CrowdError, match=r"t00: 10 people's answers.*3 more tasks likewise"):
+        infer(crowd, study, study.person < 10)
+    # One task with enough people and one without: the latter is announced, or refused if named.
+    labelled = (study.person < 60) & (study.task == 0) | (study.person < 10) & (study.task == 1)
+    with pytest.warns(CrowdWarning, match="1 of 2 tasks are left out; t01: 10 people"):
+        assert len(infer(crowd, study, labelled)) == 1
+    with pytest.raises(CrowdError, match="t01: 10 people"):
+        infer(crowd, study, labelled, tasks=("t00", "t01"))
+    rare = dataclasses.replace(
+        study, answer=np.where(study.person < 2, 4.0, study.answer.clip(0, 3))
+    )
+    with pytest.raises(CrowdError, match="t00: answer: only 2 of 60 differ"):
+        infer(crowd, rare, study.person < 60, Question("share", level="5"), ("t00",))
+
+
+def test_a_nominal_scale_has_no_mean(answered):
+    crowd, study = answered
+    nominal = dataclasses.replace(study, scales={"rating": Nominal(levels=tuple("abcde"))})
+    with pytest.raises(CrowdError, match="nominal scale, whose answers have no mean"):
+        infer(crowd, nominal, study.person < 60)
+    table = infer(crowd, nominal, study.person < 60, Question("share", level="b"), ("t00",))
+    y = (study.answer[study.task == 0] == 1)[:60]
+    assert table["humans_alone"][0].as_py() == pytest.approx(y.mean())
+
+
+def test_a_level_that_hardly_anybody_has_is_no_regressor(answered):
+    crowd, study = answered
+    age, city = study.participants.profile
+    city = dataclasses.replace(
+        city, cells=np.where(np.abs(np.arange(PEOPLE) - 76) > 73, 2, city.cells % 2)
+    )
+    people = dataclasses.replace(study.participants, profile=(age, city))
+    with pytest.raises(CrowdError, match="t00: city=C: only 3 of 60 differ"):
+        infer(crowd, dataclasses.replace(study, participants=people), study.person < 60,
+              Question("regress", attributes=("city",)))  # fmt: skip
+
+
+def test_people_without_weight_have_no_part(answered):
+    crowd, study = answered
+    weight = np.where(np.arange(PEOPLE) % 2, 2.0, 0.0)
+    people = dataclasses.replace(study.participants, weight=weight)
+    table = infer(crowd, dataclasses.replace(study, participants=people), study.person < 80)
+    assert set(table["people"].to_pylist()) == {40}
+    assert set(table["profiles"].to_pylist()) == {60}
+    odd = (study.person < 60) & (study.person % 2 == 0)
+    with pytest.raises(CrowdError, match="t00: 0 people's answers"):
+        infer(crowd, dataclasses.replace(study, participants=people), odd)
+
+
+def test_ordinal_attributes_count_their_levels():
+    rank = Attribute("rank", "ordinal", ("low", "high", "(missing)"), np.array([0, 1, 2], np.int32))
+    columns, terms = infer_run.regressors((rank,), ("rank",), 3)
+    assert terms == ("intercept", "rank")
+    np.testing.assert_array_equal(columns[:, 1], [1, 2, np.nan])
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A fitted run of 160 people, 40 of them held out."""
+    folder = tmp_path_factory.mktemp("infer")
+    study = make_study({"rating": RATING}, people=160)
+    config = load_config(write_config(folder / "input", study), ("model={kind: persistent}",))
+    (folder / "run").mkdir()
+    (folder / "run" / "config.yaml").write_text(dump_config(config))
+    save_crowd(make_known(study).crowd, crowd_folder(folder / "run", 0, "persistent"))
+    return folder / "run"
+
+
+def test_the_command(fitted, tmp_path, capsys):
+    study = load_study(load_config(fitted / "config.yaml"))
+    labelled = split_study(study, load_config(fitted / "config.yaml").split, 0).test
+    known = infer(fitted_crowd(fitted), study, labelled)
+    target = tmp_path / "means.csv"
+    argv = ["infer", str(fitted), "--out", str(target), "--quiet"]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert "Mean answers, 95% intervals" in out
+    assert "effective_people" in out
+    written = pyarrow.csv.read_csv(target)
+    assert written.column_names == known.column_names
+    np.testing.assert_allclose(written["high"].to_numpy(), known["high"].to_numpy())
+    assert set(written["people"].to_pylist()) == {40}
+    assert main(argv) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert (
+        main(["infer", str(fitted), "--share", "3", "--tasks", "t01, t02", "--level", "0.9"]) == 0
+    )
+    assert "Share of people who answer 3, 90% intervals" in capsys.readouterr().out
+    assert main(["infer", str(fitted), "--regress", "age", "--pool"]) == 0
+    assert "4 tasks" in capsys.readouterr().out
+
+
+def test_profiles_of_a_table(fitted, tmp_path, capsys):
+    columns = {name: cells * 2 for name, cells in rows_of(make_study(people=60)).items()}
+    columns["many"] = [str(i % 3) for i in range(len(columns["age"]))]
+    path = tmp_path / "census.csv"
+    write_table(path, columns)
+    rows, counted = len(columns["age"]), sum(cell != "0" for cell in columns["many"])
+    for more, profiles in ((), rows), (("--weight", "many"), counted):
+        target = tmp_path / f"{profiles}.csv"
+        argv = ["infer", str(fitted), "--profiles", str(path), "--out", str(target), *more]
+        assert main(argv) == 0, capsys.readouterr().err
+        assert set(pyarrow.csv.read_csv(target)["profiles"].to_pylist()) == {profiles}
+    capsys.readouterr()
+    for wrong, message in (
+        ({"city": ["Z"] * rows}, "the crowd knows nobody who is 'Z'"),
+        ({"age": ["old"] * rows}, "'old' (row 2, 3, 4 and"),
+        ({"many": ["-1"] * rows}, "row 2 has no weight of 0 or more"),
+    ):
+        write_table(path, columns | wrong)
+        assert main(["infer", str(fitted), "--profiles", str(path), "--weight", "many"]) == 2
+        assert message in capsys.readouterr().err
+    write_table(path, {"age": columns["age"]})
+    assert main(["infer", str(fitted), "--profiles", str(path)]) == 2
+    assert "no column 'city'" in capsys.readouterr().err
+    assert main(["infer", str(fitted), "--weight", "many"]) == 2
+    assert "give that, too" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_fitted(fitted, tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text(dump_config(load_config(fitted / "config.yaml")))
+    assert main(["infer", str(tmp_path)]) == 2
+    assert "crowdllm fit" in capsys.readouterr().err
