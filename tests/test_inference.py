@@ -127,6 +127,10 @@ def test_the_best_lambda_is_chosen():
         widths = [half_width(estimate(ours, y, theirs, tuning=lam), k)
                   for lam in np.linspace(0, 1.5, 301)]  # fmt: skip
         assert tuned.tuning[k] == pytest.approx(0.005 * np.argmin(widths), abs=0.005)
+        # What choosing it costs: a degree of freedom, in the variance and in Student's quantile.
+        given = estimate(ours, y, theirs, tuning=tuned.tuning[k])
+        cost = np.sqrt(77 / 76) * stats.t.ppf(0.975, 76) / stats.t.ppf(0.975, 77)
+        assert half_width(tuned, k) == pytest.approx(cost * half_width(given, k), rel=1e-9)
     assert (tuned.effective > tuned.people).all()
 
 
@@ -169,6 +173,20 @@ def test_several_answers_of_a_person_are_one_witness():
     interval = stats.ttest_1samp(own, 0).confidence_interval(0.95)
     assert (found.low[0], found.high[0]) == pytest.approx((interval.low, interval.high))
     assert found.people == 50
+
+
+def test_tasks_are_no_chance():
+    """Different people answer two tasks that are far apart, which is no spread of their mean."""
+    random = np.random.default_rng(0)
+    person, task = np.arange(60), np.repeat([0, 1], [40, 20])
+    y = random.normal(size=60) * np.where(task, 3, 1) + 100 * task
+    ours = Rows(person, task, np.ones(60), np.ones((60, 1)), np.zeros(60))
+    found = estimate(ours, y, dataclasses.replace(ours, person=person + 60))
+    one, two = y[task == 0], y[task == 1]
+    assert found.value[0] == pytest.approx((one.mean() + two.mean()) / 2)
+    kish = 1 / (40 / 80**2 + 20 / 40**2)
+    sd = np.sqrt(one.var(ddof=1) / 40 + two.var(ddof=1) / 20) / 2
+    assert half_width(found) == pytest.approx(stats.t.ppf(0.975, kish - 1) * sd)
 
 
 def test_what_cannot_be_estimated_is_told():
@@ -312,23 +330,34 @@ def test_more_agents_make_no_narrower_interval(answered):
     assert np.abs(widths[2] / widths[1] - 1).max() < 0.02
 
 
-def test_a_table_says_what_the_estimator_says(answered):
+@pytest.mark.parametrize("census", [False, True])
+def test_a_table_says_what_the_estimator_says(answered, census):
     crowd, study = answered
     labelled = (study.person < 60) & (study.task != 3)
-    table = infer(crowd, study, labelled, Question("share", level="4", confidence=0.8))
+    people = study.participants
+    weight = np.random.default_rng(0).uniform(0.5, 2, PEOPLE)
+    study = dataclasses.replace(study, participants=dataclasses.replace(people, weight=weight))
+    others = infer_run.Profiles(people.profile, weight[::-1]) if census else None
+    question = Question("share", level="5", confidence=0.8)
+    table = infer(crowd, study, labelled, question, others=others)
     assert table.column("task_id").to_pylist() == ["t00", "t01", "t02"]
-    profile = study.participants.profile
-    f = expected_answers(crowd, profile, PEOPLE, np.arange(3), np.full(3, 3))
+    f = expected_answers(crowd, people.profile, PEOPLE, np.arange(3), np.full(3, 4))
+
+    def rows(who, first, weight, task):
+        ones = np.ones(len(who))
+        return Rows(first + who, np.zeros(len(who), int), weight[who], ones[:, None], f[who, task])
+
     for task in range(3):
-        y = (study.answer[study.task == task] == 3).astype(float)
-        who = np.arange(PEOPLE)
-        rows = [Rows(who[s], np.zeros(len(who[s]), int), np.ones(len(who[s])),
-                     np.ones((len(who[s]), 1)), f[s, task])
-                for s in (slice(0, 60), slice(60, None))]  # fmt: skip
-        found = estimate(rows[0], y[:60], rows[1], level=0.8)
+        y = (study.answer[study.task == task] == 4).astype(float)[:60]
+        ours = rows(np.arange(60), 0, weight, task)
+        theirs = rows(np.arange(60, PEOPLE), 0, weight, task)
+        if census:
+            theirs = rows(np.arange(PEOPLE), PEOPLE, weight[::-1], task)
+        found = estimate(ours, y, theirs, level=0.8)
         for column, value in (("estimate", found.value), ("low", found.low), ("high", found.high),
                               ("humans_high", found.alone_high)):  # fmt: skip
             assert table.column(column)[task].as_py() == pytest.approx(value[0])
+    assert max(table.column("crowd_weight").to_pylist()) > 0.2
 
 
 def test_regressions_code_attributes_as_they_are(answered):
