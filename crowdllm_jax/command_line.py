@@ -285,9 +285,10 @@ def parser() -> argparse.ArgumentParser:
         "infer",
         "estimates about people, with valid intervals",
         "Estimate a mean, a share or regression coefficients from the answers that a run held out\n"
-        "and its crowd (prediction-powered inference). The crowd can make the interval narrower\n"
-        "than the people alone allow, never wrong: it is corrected by their answers, and agents\n"
-        "count for nothing. Effective people says how many people's answers alone would do.",
+        "and its crowd (prediction-powered inference). The crowd's predictions are corrected by\n"
+        "these people's answers; where they are good the interval is narrower than that of the\n"
+        "people alone, and agents do not count as people. effective_people says how many people's\n"
+        "answers alone would do as well.",
         "crowdllm infer runs/anes96 --share Dole --tasks vote",
     )
     infer.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)

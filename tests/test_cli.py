@@ -134,6 +134,7 @@ def test_an_interruption_is_no_error(config_file, tmp_path, monkeypatch, capsys)
         ["twin", "--help"],
         ["study", "--help"],
         ["aggregate", "--help"],
+        ["infer", "--help"],
     ],
 )
 def test_help_is_at_hand(argv, capsys):

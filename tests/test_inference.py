@@ -540,3 +540,14 @@ def test_a_run_that_is_not_fitted(fitted, tmp_path, capsys):
     (tmp_path / "config.yaml").write_text(dump_config(load_config(fitted / "config.yaml")))
     assert main(["infer", str(tmp_path)]) == 2
     assert "crowdllm fit" in capsys.readouterr().err
+
+
+def test_without_profiles_people_are_alone():
+    study = make_study(people=PEOPLE, tasks=2)
+    study = dataclasses.replace(
+        study, participants=dataclasses.replace(study.participants, profile=())
+    )
+    table = infer(make_known(study).crowd, study, study.person < 60).to_pydict()
+    assert table["crowd_weight"] == [0, 0]
+    assert table["effective_people"] == [60, 60]
+    assert table["estimate"] == table["humans_alone"]
