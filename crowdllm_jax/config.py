@@ -114,6 +114,8 @@ def dump_config(config: Config) -> str:
     out = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
+    # The order of scales and attributes is part of a study.
+    yaml.representer.sort_base_mapping_type_on_output = False
     yaml.dump(msgspec.to_builtins(config), out)
     return out.getvalue()
 

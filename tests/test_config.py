@@ -86,6 +86,20 @@ def test_defaults_are_written_out(tmp_path):
         assert key in text
 
 
+def test_the_order_of_attributes_and_scales_is_kept(tmp_path):
+    """Sorted, they would be another study, and the run folder's own commands would refuse it."""
+    text = """\
+study:
+  responses: {path: ratings.csv}
+  tasks: {scale: kind}
+  scales: {stars: {kind: binary}, likes: {kind: approval}}
+  participants: {profile: {gender: categorical, age: numeric}}
+"""
+    stored = load(tmp_path, dump_config(load(tmp_path, text))).study
+    assert list(stored.participants.profile) == ["gender", "age"]
+    assert list(stored.scales) == ["stars", "likes"]
+
+
 def test_differences_name_dotted_keys(tmp_path):
     one = load(tmp_path, "study: anes96")
     other = load(tmp_path, "study: anes96", "train.epochs=3", "reference.kind=fitted")
