@@ -179,14 +179,13 @@ def infer(
     def of(places: list[int]) -> Estimate:
         ours, given, theirs = zip(*(rows(place) for place in places), strict=True)
         answer = np.concatenate(given)
-        one = estimate(_join(ours), answer, _join(theirs), level=question.confidence)
-        for column, what in (
-            (answer, "answer"),
-            *zip(_join(ours).columns.T[1:], terms[1:], strict=True),
-        ):
-            count = np.unique(column, return_counts=True)[1]
-            if len(count) == 2 and count.min() < RARE:
-                raise CrowdError(f"{what}: only {count.min()} of {len(column)} differ from the "
+        asked = _join(ours)
+        one = estimate(asked, answer, _join(theirs), level=question.confidence)
+        for column, what in ((answer, "answer"), *zip(asked.columns.T[1:], terms[1:], strict=True)):
+            each = np.unique(column)
+            fewest = min(len(np.unique(asked.person[column == value])) for value in each[:2])
+            if len(each) == 2 and fewest < RARE:
+                raise CrowdError(f"{what}: only {fewest} of {one.people} people differ from the "
                                  f"others, too few for an interval; {RARE} are needed")  # fmt: skip
         if question.kind == "regress":
             return one
@@ -205,7 +204,9 @@ def infer(
             if tasks is not None:
                 break
     if refused and (tasks is not None or not found):
-        more = f" (and {len(refused) - 1} more tasks likewise)" if len(refused) > 1 else ""
+        more = ""
+        if len(refused) > 1:
+            more = f" (and {len(refused) - 1} more tasks likewise; --pool takes tasks together)"
         raise CrowdError(refused[0] + more)
     if refused:
         warnings.warn(f"{len(refused)} of {len(names)} tasks are left out; {refused[0]}",

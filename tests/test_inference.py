@@ -428,7 +428,7 @@ def test_nobody_held_out_or_left_or_too_few(answered):
     rare = dataclasses.replace(
         study, answer=np.where(study.person < 2, 4.0, study.answer.clip(0, 3))
     )
-    with pytest.raises(CrowdError, match="t00: answer: only 2 of 60 differ"):
+    with pytest.raises(CrowdError, match="t00: answer: only 2 of 60 people differ"):
         infer(crowd, rare, study.person < 60, Question("share", level="5"), ("t00",))
 
 
@@ -449,9 +449,13 @@ def test_a_level_that_hardly_anybody_has_is_no_regressor(answered):
         city, cells=np.where(np.abs(np.arange(PEOPLE) - 76) > 73, 2, city.cells % 2)
     )
     people = dataclasses.replace(study.participants, profile=(age, city))
-    with pytest.raises(CrowdError, match="t00: city=C: only 3 of 60 differ"):
+    with pytest.raises(CrowdError, match="t00: city=C: only 3 of 60 people differ"):
         infer(crowd, dataclasses.replace(study, participants=people), study.person < 60,
               Question("regress", attributes=("city",)))  # fmt: skip
+    # Many answers of these three are no more people.
+    with pytest.raises(CrowdError, match="4 tasks: city=C: only 3 of 60 people differ"):
+        infer(crowd, dataclasses.replace(study, participants=people), study.person < 60,
+              Question("regress", attributes=("city",), pool=True))  # fmt: skip
 
 
 def test_people_without_weight_have_no_part(answered):
