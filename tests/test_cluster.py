@@ -34,7 +34,7 @@ def port() -> int:
 
 def start(processes: int, devices: int, *command: str, only=None, **places) -> list:
     """The same command in several processes, each with its own virtual devices."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     env = os.environ | {"XLA_FLAGS": flags, "NPROC": "32", "JAX_PLATFORMS": "cpu"}
     at = f"127.0.0.1:{port()}"
     several = ["--distributed", "--coordinator", at, "--processes", str(processes)]
