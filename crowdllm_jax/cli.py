@@ -344,18 +344,26 @@ def _from_run(arguments: argparse.Namespace, progress: "Report") -> Outcome:
 
     folder = arguments.run
     if arguments.command == "sample":
+        import msgspec
+
         with pipeline.open_run(folder) as config:
-            agents = config.population.agents if arguments.agents is None else arguments.agents
-            seed = config.population.seed if arguments.seed is None else arguments.seed
+            wanted = {
+                name: value
+                for name in ("agents", "seed", "layout")
+                if (value := getattr(arguments, name)) is not None
+            }
+            population = msgspec.structs.replace(config.population, **wanted)
             if arguments.aggregate:
                 if arguments.distributed:
                     raise CrowdError("--aggregate: is done by one process; leave --distributed out")
                 out, by = arguments.out, arguments.by
-                target = pipeline.count_run(folder, agents, seed, out, by, progress)
+                target = pipeline.count_run(
+                    folder, population.agents, population.seed, out, by, progress
+                )
                 return [], {"counts": target}
             if arguments.by is not None:
                 raise CrowdError("--by: counts are grouped; give --aggregate, too")
-            target = pipeline.sample_run(folder, agents, seed, arguments.out, progress)
+            target = pipeline.sample_run(folder, population, arguments.out, progress)
         return [], {"population": target}
     if arguments.command == "twin":
         from crowdllm_jax.twin_run import twin_run

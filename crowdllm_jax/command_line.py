@@ -183,6 +183,12 @@ def parser() -> argparse.ArgumentParser:
         "--seed", metavar="S", type=int, help="seed of the population (default: as configured)"
     )
     sample.add_argument(
+        "--layout",
+        choices=("long", "wide"),
+        help="a row per decision, or a row per agent with a column per task, which is quicker to "
+        "ask across tasks (default: as configured)",
+    )
+    sample.add_argument(
         "--out",
         metavar="DIR",
         type=Path,

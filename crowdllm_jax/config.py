@@ -29,10 +29,12 @@ MAX_DEPTH = 50
 
 
 class PopulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The population that is written: how many agents, and the seed of their answers."""
+    """The population that is written: how many agents, the seed of their answers, and whether the
+    tables have a row per decision (long) or per agent (wide)."""
 
     agents: Annotated[int, msgspec.Meta(ge=1, le=2**62)] = 10_000
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    layout: Literal["long", "wide"] = "long"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,8 @@
 """Write a population as a folder of Parquet parts that survives being killed.
 
     plan.json            what is being written: crowd, seed, agents; a resumed run must match it
-    part-00000.parquet   agent_id, task_id, decision: one row per decision, 0 to A - 1 agents
+    part-00000.parquet   agent_id, task_id, decision: one row per decision, 0 to A - 1 agents; or,
+                         in the wide layout, agent_id and a column per task: one row per agent
     agents-00000.parquet agent_id and profile of the same agents
     manifest.json        written last: schema, scales, rows, and every file's sha256
 
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -41,11 +43,28 @@ SCHEMA = 1
 PART_ROWS = 4_000_000
 GROUP_ROWS = 1_000_000
 
+COLUMNS = {
+    "long": {
+        "agent_id": "whose decision",
+        "task_id": "the task's id",
+        "decision": "the answer as a number of the task's scale",
+    },
+    "wide": {
+        "agent_id": "whose decisions",
+        "(a task's id)": "the answer as a number of the task's scale",
+    },
+}
+
 Progress = Callable[[int, int], None]
 
 
 def write_population(
-    crowd: Crowd, folder: Path, agents: int, seed: int, on_agents: Progress | None = None
+    crowd: Crowd,
+    folder: Path,
+    agents: int,
+    seed: int,
+    on_agents: Progress | None = None,
+    layout: Literal["long", "wide"] = "long",
 ) -> None:
     """Sample a population into a folder; continue one that was interrupted.
 
@@ -63,7 +82,11 @@ def write_population(
         "seed": seed,
         "agents": agents,
         "agents_per_part": per_part,
+        "layout": layout,
     }
+    if layout == "wide" and "agent_id" in crowd.task_ids:
+        raise CrowdError("a task's id is 'agent_id', the name of the first column of the wide "
+                         "layout; use the long one")  # fmt: skip
     if cluster.rank() == 0:
         _adopt(folder, plan)
     cluster.meet("the population's folder")
@@ -94,7 +117,8 @@ def write_population(
                 "crowdllm.count": str(count),
                 "crowdllm.synthetic": "true",
             }
-            write_rows(crowd, folder, names, islice(blocks, len(blocks_in(start, count))), meta)
+            own_blocks = islice(blocks, len(blocks_in(start, count)))
+            write_rows(crowd, folder, names, own_blocks, meta, wide=layout == "wide")
             done += count
             if on_agents is not None:
                 on_agents(done, total)
@@ -123,11 +147,7 @@ def _write_manifest(
         **plan,
         "version": __version__,
         "rows": agents * len(crowd.task_ids),
-        "columns": {
-            "agent_id": "whose decision",
-            "task_id": "the task's id",
-            "decision": "the answer as a number of the task's scale",
-        },
+        "columns": COLUMNS[str(plan["layout"])],
         "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
         "tasks": dict(
             zip(crowd.task_ids, [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)
@@ -185,16 +205,16 @@ def write_rows(
     names: tuple[str, str],
     blocks: Iterator[Agents],
     meta: dict[str, str],
+    *,
+    wide: bool = False,
 ) -> None:
+    """Write one part: the answers and the profiles of some blocks of agents."""
     decision = pa.from_numpy_dtype(decision_dtype(crowd))
-    schema = pa.schema(
-        [
-            ("agent_id", pa.int64()),
-            ("task_id", pa.dictionary(pa.int32(), pa.string())),
-            ("decision", decision),
-        ],
-        meta,
-    )
+    if wide:
+        fields = [(name, decision) for name in crowd.task_ids]
+    else:
+        fields = [("task_id", pa.dictionary(pa.int32(), pa.string())), ("decision", decision)]
+    schema = pa.schema([("agent_id", pa.int64()), *fields], meta)
     people = pa.schema(
         [("agent_id", pa.int64())]
         + [(a.name, _attribute_type(a.kind)) for a in crowd.generator.attributes],
@@ -206,15 +226,15 @@ def write_rows(
         pq.ParquetWriter(
             temporary[0],
             schema,
-            use_dictionary=["task_id", "decision"],
+            use_dictionary=[name for name, _ in fields],
             column_encoding={"agent_id": "DELTA_BINARY_PACKED"},
             **options,
-        ) as long,
+        ) as answers,
         pq.ParquetWriter(temporary[1], people, **options) as profiles,
     ):
         for block in blocks:
-            for table in _rows(crowd, block, schema):
-                long.write_table(table)
+            for table in (_wide_rows if wide else _long_rows)(crowd, block, schema):
+                answers.write_table(table)
             columns = [pa.array(block.ids)]
             for a in block.profile:
                 if a.kind == "numeric":
@@ -231,7 +251,13 @@ def write_rows(
     sync_folder(folder)
 
 
-def _rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
+def _wide_rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
+    """A block as one table with a row per agent."""
+    written = as_written(crowd, block.answers)
+    yield pa.table([pa.array(block.ids), *(pa.array(one) for one in written.T)], schema=schema)
+
+
+def _long_rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
     """A block as long tables of about GROUP_ROWS rows."""
     n, t = block.answers.shape
     per_group = max(1, GROUP_ROWS // t)

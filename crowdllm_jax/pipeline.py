@@ -26,7 +26,14 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax import __version__, cluster, report
-from crowdllm_jax.config import Config, differences, dump_config, load_config, load_study
+from crowdllm_jax.config import (
+    Config,
+    PopulationConfig,
+    differences,
+    dump_config,
+    load_config,
+    load_study,
+)
 from crowdllm_jax.counts import count
 from crowdllm_jax.counts_file import write_counts
 from crowdllm_jax.effects import profile_effects
@@ -64,7 +71,7 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
     scores: list[Score] = []
     with start_run(folder, config, progress) as study:
         fit_run(folder, config, study, progress)
-        sample_run(folder, config.population.agents, config.population.seed, None, progress)
+        sample_run(folder, config.population, None, progress)
         if cluster.rank() == 0:
             scores = evaluate_run(folder, config, study, progress)
             report_run(folder, config, study)
@@ -249,7 +256,7 @@ def fitted_crowd(folder: Path) -> Crowd:
 
 
 def sample_run(
-    folder: Path, agents: int, seed: int, out: Path | None, progress: Progress = silent
+    folder: Path, population: PopulationConfig, out: Path | None, progress: Progress = silent
 ) -> Path:
     """Write a population of the first seed's crowd; returns its folder."""
     crowd = fitted_crowd(folder)
@@ -257,9 +264,10 @@ def sample_run(
     write_population(
         crowd,
         target,
-        agents,
-        seed,
+        population.agents,
+        population.seed,
         lambda done, total: progress("sample", done, total),
+        population.layout,
     )
     return target
 

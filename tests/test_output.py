@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crowdllm_jax import output, population
+from crowdllm_jax.aggregate.decide import decide
 from crowdllm_jax.cli import main
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of, save_crowd
@@ -63,6 +64,23 @@ def test_every_decision_is_written_once(tmp_path, rating_crowd: Crowd):
     np.testing.assert_array_equal(table["decision"], expected.ravel())
     assert table["decision"].type == pa.int8()
     assert len(list((tmp_path / "p").glob("part-*.parquet"))) == 3
+
+
+def test_the_wide_layout_holds_the_same(tmp_path, mixed_crowd: Crowd):
+    for layout in ("long", "wide"):
+        write_population(mixed_crowd, tmp_path / layout, 300, SEED, layout=layout)
+    long, wide = rows_of(tmp_path / "long"), rows_of(tmp_path / "wide")
+    assert wide.column_names == ["agent_id", *mixed_crowd.task_ids]
+    np.testing.assert_array_equal(wide["agent_id"], np.arange(300))
+    tasks = len(mixed_crowd.task_ids)
+    decisions = np.asarray(long["decision"]).reshape(300, tasks)
+    found = np.stack([np.asarray(wide[name]) for name in mixed_crowd.task_ids], axis=1)
+    np.testing.assert_array_equal(found, decisions)
+    tables = [decide(tmp_path / layout).to_pylist() for layout in ("long", "wide")]
+    assert tables[0] == tables[1]
+    assert main(["verify", str(tmp_path / "wide")]) == 0
+    with pytest.raises(CrowdError, match="differs in layout"):
+        write_population(mixed_crowd, tmp_path / "wide", 300, SEED)
 
 
 def test_profiles_stand_beside(tmp_path, mixed_crowd: Crowd):
@@ -144,7 +162,7 @@ def test_an_interrupted_population_is_continued(
 ):
     """The run stops in the middle of a part (after `fatal` blocks); then again at once."""
     folder = tmp_path / "p"
-    real = output._rows
+    real = output._long_rows
 
     def break_after(count):
         left = iter(range(count))
@@ -154,7 +172,7 @@ def test_an_interrupted_population_is_continued(
                 raise KeyboardInterrupt
             return real(*arguments)
 
-        monkeypatch.setattr(output, "_rows", rows)
+        monkeypatch.setattr(output, "_long_rows", rows)
 
     for count in (fatal, 0):
         break_after(count)
@@ -163,7 +181,7 @@ def test_an_interrupted_population_is_continued(
         assert not (folder / "manifest.json").exists()
     kept = {p.name: p.stat().st_mtime_ns for p in folder.glob("part-*")}
     assert len(kept) == fatal // 2
-    monkeypatch.setattr(output, "_rows", real)
+    monkeypatch.setattr(output, "_long_rows", real)
     write_population(rating_crowd, folder, 300, SEED)
     assert digest(folder) == whole[1]
     assert rows_of(folder).num_rows == 1200
@@ -206,11 +224,11 @@ from crowdllm_jax import output, population
 from crowdllm_jax.model.crowd import load_crowd
 population.BLOCK = output.BLOCK = 64
 output.PART_ROWS, output.GROUP_ROWS = 512, 100
-real = output._rows
+real = output._long_rows
 def slow(*arguments):
     time.sleep(0.2)
     return real(*arguments)
-output._rows = slow
+output._long_rows = slow
 output.write_population(load_crowd(Path(sys.argv[1])), Path(sys.argv[2]), 300, 5)
 """
 
@@ -277,7 +295,7 @@ def test_a_run_killed_while_it_wrote_its_plan_begins_anew(tmp_path, rating_crowd
 
 def test_a_full_disk_is_told_and_what_is_whole_stays(tmp_path, rating_crowd: Crowd, monkeypatch):
     folder = tmp_path / "p"
-    real, calls = output._rows, 0
+    real, calls = output._long_rows, 0
 
     def full(*arguments):
         nonlocal calls
@@ -286,7 +304,7 @@ def test_a_full_disk_is_told_and_what_is_whole_stays(tmp_path, rating_crowd: Cro
             raise OSError(28, "No space left on device")
         return real(*arguments)
 
-    monkeypatch.setattr(output, "_rows", full)
+    monkeypatch.setattr(output, "_long_rows", full)
     with pytest.raises(CrowdError, match="No space left on device; what is whole stays"):
         write_population(rating_crowd, folder, 300, SEED)
     assert (folder / "part-00000.parquet").exists()

@@ -4,6 +4,7 @@ Memory holds one block, however many agents there are.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,7 @@ class Manifest(msgspec.Struct):
     tasks: dict[str, str]
     effective_sample_size: float
     files: dict[str, dict[str, str | int]]
+    layout: str = "long"
     counts: bool = False
 
 
@@ -149,12 +151,13 @@ def open_population(folder: Path) -> Answers:
     task_scale = np.array([names.index(name) for name in manifest.tasks.values()], np.int32)
     ids = tuple(manifest.tasks)
     size = block_size(len(ids))
+    read = _read_wide if manifest.layout == "wide" else _read_long
 
     def blocks() -> Iterator[np.ndarray]:
         left: list[np.ndarray] = []
         people = 0
         for part in parts:
-            for block in _read_part(folder / part, ids, in_order, task_scale):
+            for block in read(folder / part, ids, in_order, task_scale):
                 people += len(block)
                 left.append(block)
                 while sum(map(len, left)) >= size:
@@ -172,19 +175,34 @@ def open_population(folder: Path) -> Answers:
     )
 
 
-def _read_part(
+Scaled = list[tuple[Scale, np.ndarray]]
+"""Each scale, and the tasks that have it."""
+
+
+def _read_wide(
     path: Path, ids: tuple[str, ...], by_name: dict[str, Scale], task_scale: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """(n, T) levels of the agents of one part, a few at a time."""
+    """(n, T) levels of the agents of one part with a column per task, a few at a time."""
+    per_scale, dtype = _scaled(by_name, task_scale)
+    with _named_errors(path):
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        if file.schema_arrow.names != ["agent_id", *ids]:
+            raise CrowdError(f"{path}: its columns are not agent_id and the manifest's tasks; "
+                             "sample again")  # fmt: skip
+        for batch in file.iter_batches(block_size(len(ids)), columns=list(ids)):
+            decision = np.stack([np.asarray(column) for column in batch.columns], axis=1)
+            yield _levels(path, decision, per_scale, dtype)
+
+
+def _read_long(
+    path: Path, ids: tuple[str, ...], by_name: dict[str, Scale], task_scale: np.ndarray
+) -> Iterator[np.ndarray]:
+    """(n, T) levels of the agents of one part with a row per decision, a few at a time."""
     t = len(ids)
     place = {name: i for i, name in enumerate(ids)}
-    per_scale = [
-        (scale, np.flatnonzero(task_scale == index)) for index, scale in enumerate(by_name.values())
-    ]
-    in_order = tuple(by_name.values())
-    dtype = level_dtype(tuple(in_order[i] for i in task_scale))
+    per_scale, dtype = _scaled(by_name, task_scale)
     task, decision = np.zeros(0, np.int32), None
-    try:
+    with _named_errors(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         for batch in file.iter_batches(t * block_size(t), columns=["task_id", "decision"]):
             coded = batch.column("task_id")
@@ -199,17 +217,31 @@ def _read_part(
                                  "of the manifest; sample again")  # fmt: skip
             yield _levels(path, decision[: n * t].reshape(n, t), per_scale, dtype)
             task, decision = task[n * t :], decision[n * t :]
+    if len(task):
+        raise CrowdError(f"{path}: ends in the middle of an agent; sample again")
+
+
+def _scaled(by_name: dict[str, Scale], task_scale: np.ndarray) -> tuple[Scaled, np.dtype]:
+    """The tasks of each scale, and the smallest type that holds all their levels."""
+    in_order = tuple(by_name.values())
+    tasks = [np.flatnonzero(task_scale == index) for index in range(len(in_order))]
+    own = list(zip(in_order, tasks, strict=True))
+    return own, level_dtype(tuple(in_order[i] for i in task_scale))
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowException, KeyError) as error:
         reason = str(error).splitlines()[0][:300]
         raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error
-    if len(task):
-        raise CrowdError(f"{path}: ends in the middle of an agent; sample again")
 
 
 def _levels(
     path: Path,
     decision: np.ndarray,
-    per_scale: list[tuple[Scale, np.ndarray]],
+    per_scale: Scaled,
     dtype: np.dtype,
 ) -> np.ndarray:
     """(n, T) levels of decisions, which are numbers of their scales."""
