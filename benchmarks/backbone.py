@@ -23,14 +23,14 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 import transformers
+from ceilings import matmul
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from crowdllm_jax.backbone.checkpoint import Backbone, load
@@ -178,24 +178,6 @@ def check_equal(backbone: Backbone, model: torch.nn.Module, job: str, dtype: str
             raise SystemExit(f"{job}: {rival.__name__} differs from ours by {gap:.2g}")
 
 
-def matmul_ceiling(dtype: str) -> Callable[[], float]:
-    """A job that does a known number of operations; its rate is the ceiling."""
-    n = 2048 if jax.default_backend() == "cpu" else 8192
-    a = jax.random.normal(jax.random.key(0), (n, n), jnp.dtype(dtype))
-    product = jax.jit(lambda a: a @ a)
-    product(a).block_until_ready()
-    repeats = 4 if jax.default_backend() == "cpu" else 50
-
-    def rate() -> float:
-        began = time.perf_counter()
-        for _ in range(repeats):
-            result = product(a)
-        result.block_until_ready()
-        return repeats * 2 * n**3 / (time.perf_counter() - began)
-
-    return rate
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="llama-75m")
@@ -224,7 +206,7 @@ def main() -> None:
     print(f"{args.shape} ({weights / 1e6:.0f}M weights), {args.dtype}; ours on {device}, "
           f"torch {torch.__version__} on {rival_device}{' compiled' * args.compile}")  # fmt: skip
 
-    ceiling = matmul_ceiling(args.dtype)
+    ceiling = matmul(args.dtype)
     records = []
     for job in ("plain", "options", "personas"):
         check_equal(backbone, model, job, args.dtype)

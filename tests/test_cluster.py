@@ -10,12 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic import write_config
 
+from crowdllm_jax.checkpoint import flatten
 from crowdllm_jax.cli import main
 from crowdllm_jax.config import load_config, load_study
-from crowdllm_jax.pipeline import fit_run, open_run
+from crowdllm_jax.model.crowd import load_crowd
+from crowdllm_jax.pipeline import crowd_folder, fit_run, open_run
 
 AGENTS = 20_001
 """Three blocks, the last with an odd rest."""
@@ -96,6 +99,29 @@ def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
     assert digests(tmp_path / "one/population") == digests(tmp_path / "two/population")
     one, two = (tmp_path / name / "scores.json" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_two_processes_share_a_fit(fitted, tmp_path):
+    """Half of the people of each step each: sums in another order, and hence to float rounding
+    (after 20 steps of Adam) the weights of a fit by one."""
+    command = ["fit", str(fitted.parent / "input" / "config.yaml"), "--out", str(tmp_path / "two")]
+    model = "model={kind: persistent, steps: 20, devices: 2}"
+    for process in start(2, 1, *command, "--set", model):
+        code, err = ends(process, 200)
+        assert code == 0, err
+    one, two = (
+        flatten(load_crowd(crowd_folder(run, 0, "persistent")).params)
+        for run in (fitted, tmp_path / "two")
+    )
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], atol=1e-4, err_msg=name)
+
+
+def test_devices_that_are_not_there_are_told(fitted, tmp_path, capsys):
+    command = ["fit", str(fitted.parent / "input" / "config.yaml"), "--out", str(tmp_path / "x")]
+    assert main([*command, "--set", "model={kind: persistent, devices: 64}"]) == 2
+    assert "model.devices: 64, but there are" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dead", [0, 1])

@@ -14,9 +14,10 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.scipy.special import logsumexp, ndtri
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from scipy.stats import qmc
 
-from crowdllm_jax import scales
+from crowdllm_jax import cluster, scales
 from crowdllm_jax.checkpoint import Checkpoints
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.design import Design
@@ -52,6 +53,7 @@ class _Static(NamedTuple):
     config: PersistentConfig
     task_scale: tuple[int, ...]
     groups: tuple[tuple[str, tuple[int, ...], bytes], ...]
+    mesh: Mesh | None
 
 
 def new_persistent(design: Design, config: PersistentConfig, seed: int) -> Persistent:
@@ -87,18 +89,27 @@ def fit_marginal(
     static = _Static(
         graph, layout, config, tuple(design.tasks.scale.tolist()),
         tuple((n, g.shape, g.tobytes()) for n, g in sorted(design.groups.items())),
+        mesh := _mesh(config.devices),
     )  # fmt: skip
+    everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     opt_state = _optimizer(config).init(params)
-    state = _State(params, opt_state, jnp.int32(0), jnp.full(config.steps, jnp.nan))
+    state = _State(params, opt_state, jnp.int32(0), jnp.zeros(config.steps))
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
     # By way of the host: JAX's weakly typed constants would compile the first chunk for themselves.
-    state = jax.device_put(jax.tree.map(np.asarray, state))
-    points = jnp.asarray(sobol(config.nodes, dimensions(config)))
-    tasks, people = jax.device_put((design.tasks, answers))
+    state, points, key, tasks, people = jax.device_put(
+        (
+            jax.tree.map(np.asarray, state),
+            sobol(config.nodes, dimensions(config)),
+            np.asarray(jax.random.key_data(jax.random.key(seed))),
+            design.tasks,
+            answers,
+        ),
+        everywhere,
+    )
     while (step := int(state.step)) < config.steps:
         count = min(CHUNK, config.steps - step)
-        state = _steps(static, count, state, tasks, people, points, jax.random.key(seed))
+        state = _steps(static, count, state, tasks, people, points, key)
         loss = float(np.mean(state.losses[step : step + count]))
         if not np.isfinite(loss):
             raise CrowdError(f"the loss is {loss} after {step + count} steps; lower "
@@ -108,6 +119,17 @@ def fit_marginal(
         if on_step is not None:
             on_step(step + count, loss)
     return graph, jax.device_get(state.params), np.asarray(state.losses)
+
+
+def _mesh(devices: int) -> Mesh | None:
+    """The devices that share a fit; None where this process does it on one of its own."""
+    if devices == 1:
+        return None
+    there = jax.devices()
+    if devices > len(there) or (cluster.size() > 1 and devices < len(there)):
+        raise CrowdError(f"model.devices: {devices}, but there are {len(there)}; several processes "
+                         "share a fit by all their devices or not at all (1)")  # fmt: skip
+    return Mesh(np.array(there[:devices]), ("people",), axis_types=(AxisType.Auto,))
 
 
 def _optimizer(config: PersistentConfig) -> optax.GradientTransformation:
@@ -124,17 +146,24 @@ def _steps(
     points: jax.Array,
     key: jax.Array,
 ) -> _State:
-    config = static.config
+    config, key = static.config, jax.random.wrap_key_data(key)
     groups = {n: np.frombuffer(data, np.int32).reshape(s) for n, s, data in static.groups}
     tasks = tasks._replace(scale=np.array(static.task_scale, np.int32))
     people = len(answers.weight)
     batch = min(config.people, people)
 
+    def shared(part: jax.Array) -> jax.Array:
+        """Each device takes some of the rows; XLA adds up what they make of them."""
+        if static.mesh is None:
+            return part
+        rows = NamedSharding(static.mesh, PartitionSpec("people"))
+        return jax.lax.with_sharding_constraint(part, rows)
+
     def loss(params: nnx.State, rows: jax.Array, key: jax.Array) -> jax.Array:
         model = nnx.merge(static.graph, params)
         effect_key, node_key = jax.random.split(key)
         effects = draw_effects(model, effect_key)
-        some = jax.tree.map(lambda part: part[rows], answers)
+        some = jax.tree.map(lambda part: shared(part[rows]), answers)
         ready = items(model, effects, tasks, jnp.asarray(level_mask(static.layout)))
         standing = Standing(*model.belief(shifted(points, node_key)))
         found = evidence(model, effects, ready, static.layout, tasks, some, standing)

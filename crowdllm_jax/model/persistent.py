@@ -54,6 +54,8 @@ class PersistentConfig(
       components: principal components of the task features that effects may use.
       nodes: quasi-random beliefs over which a person's likelihood is averaged.
       steps, people, learning_rate: Adam steps, people per step, and its highest rate.
+      devices: how many share the people of a step; of several processes, all that they have. A
+        fit's rounding errors, and nothing else, depend on it.
     """
 
     latent: Positive = 2
@@ -63,6 +65,7 @@ class PersistentConfig(
     steps: Positive = 1000
     people: Positive = 64
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.05
+    devices: Positive = 1
 
 
 class Belief(nnx.Module):
