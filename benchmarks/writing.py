@@ -30,11 +30,11 @@ from crowdllm_jax.population import Agents, blocks_in, draw_blocks, drawers, sam
 
 TASKS = 300
 PEAK = """
-import resource, sys
+import sys
 sys.path.insert(0, {here!r})
 from writing import {job}
 {job}({agents})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
@@ -54,7 +54,7 @@ def write_cvae(agents: int) -> None:
 
 
 def peak(job: str, agents: int) -> float:
-    """MiB that a fresh process held at most."""
+    """MiB that a fresh process held at most (Linux; getrusage would count its parent, too)."""
     code = PEAK.format(here=str(Path(__file__).parent), job=job, agents=agents)
     done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
     return int(done.stdout) / 1024
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=100_000_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-memory", action="store_true", help="only the speed")
+    parser.add_argument("--no-speed", action="store_true", help="only the memory")
     parser.add_argument("--json", type=Path, help="write the records here")
     args = parser.parse_args()
     device = jax.devices()[0].device_kind
@@ -111,16 +112,17 @@ def main() -> None:
         records.append({"benchmark": "writing", "variant": variant, "metric": metric,
                         "value": value, "unit": unit, "device": device})  # fmt: skip
 
-    agents = args.decisions // TASKS
-    found = in_turns(make_crowd(CvaeConfig(), tasks=TASKS), agents, args.repeats)
-    for name, times in found.items():
-        rate = agents * TASKS / statistics.median(times)
-        print(f"{name:22}{rate:10.3g} decisions/s")
-        add(name, "decisions", rate, "1/s")
-    turns = zip(*found.values(), strict=True)
-    share = statistics.median(max(sampled, written) / both for sampled, written, both in turns)
-    print(f"{'':22}{share:10.0%} of the slower of the two alone")
-    add("sampled and written", "share of the slower alone", share, "1")
+    if not args.no_speed:
+        agents = args.decisions // TASKS
+        found = in_turns(make_crowd(CvaeConfig(), tasks=TASKS), agents, args.repeats)
+        for name, times in found.items():
+            rate = agents * TASKS / statistics.median(times)
+            print(f"{name:22}{rate:10.3g} decisions/s")
+            add(name, "decisions", rate, "1/s")
+        turns = zip(*found.values(), strict=True)
+        share = statistics.median(max(sampled, written) / both for sampled, written, both in turns)
+        print(f"{'':22}{share:10.0%} of the slower of the two alone")
+        add("sampled and written", "share of the slower alone", share, "1")
     if not args.no_memory:
         for job, sizes in (("sample_cvae", (5, 6, 7)), ("sample_persistent", (5, 6, 7)),
                            ("write_cvae", (5, 6))):  # fmt: skip

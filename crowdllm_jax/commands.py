@@ -1,0 +1,282 @@
+"""What each command does, between its arguments and what is shown."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crowdllm_jax.errors import CrowdError
+
+# Each command imports what it needs, so that `--help` does not wait for JAX.
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.table import Table
+
+    from crowdllm_jax.backbone.prompts import Question
+    from crowdllm_jax.fitting import Progress
+    from crowdllm_jax.reference import AskedReference
+    from crowdllm_jax.study import Study
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command shows: a text, a table, and what was written where."""
+
+    text: str = ""
+    table: "Table | None" = None
+    written: Mapping[str, Path | str] = field(default_factory=dict)
+
+
+def check_study(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    from crowdllm_jax.config import load_study
+    from crowdllm_jax.study import describe
+
+    return Outcome(describe(load_study(arguments.path, arguments.data)))
+
+
+def begin_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    """The commands that begin (or continue) a run: run, fit."""
+    from crowdllm_jax import pipeline
+    from crowdllm_jax.config import load_config
+    from crowdllm_jax.terminal import scoreboard_of
+
+    overrides = tuple(arguments.overrides)
+    if arguments.seeds is not None:
+        overrides += (f"seeds={arguments.seeds}",)
+    config = load_config(arguments.config, overrides, arguments.data)
+    folder = arguments.out or Path("runs") / arguments.config.stem
+    if arguments.command == "run":
+        scores = pipeline.run(config, folder, progress)
+        files = {"report": "report.html", "population": "population", "scores": "scores.json"}
+        written: dict[str, Path | str] = {what: folder / name for what, name in files.items()}
+        if (spent := pipeline.run_facts(folder).get("reference_spent")) is not None:
+            written["asked"] = spent
+        # Of several processes only the first has scores, and speaks.
+        return Outcome(table=scoreboard_of(scores) if scores else None, written=written)
+    with pipeline.start_run(folder, config) as study:
+        pipeline.fit_run(folder, config, study, progress)
+    return Outcome(written={"fitted": folder})
+
+
+def reference(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    if arguments.show is not None or arguments.dry_run:
+        return Outcome(_look_at_reference(arguments))
+    import numpy as np
+
+    from crowdllm_jax.reference import ask_reference
+    from crowdllm_jax.reference.asked import write_reference
+
+    path = arguments.out or Path(f"{arguments.config.stem}-reference.parquet")
+    _check_parquet(path)
+    study, config, personas = _asked(arguments)
+    found, _ = ask_reference(study, config, personas, progress)
+    write_reference(study, found, config, path)
+    assert found.mass is not None
+    low, middle = np.quantile(found.mass, [0, 0.5])
+    mass = f"of the listed options: median {middle:.3g}, lowest {low:.3g}"
+    written: dict[str, Path | str] = {"reference": path, "answers": config.cache}
+    if personas:
+        written["personas"] = f"{len(personas):,} answers, in {config.cache} too"
+    if found.spent is not None:
+        written["asked"] = str(found.spent)
+    return Outcome(written={**written, "option mass": mass})
+
+
+def _look_at_reference(arguments: argparse.Namespace) -> str:
+    from crowdllm_jax.reference import plan_reference, show_reference
+
+    if arguments.show is not None and arguments.show < 1:
+        raise CrowdError(f"--show {arguments.show}: give a number of prompts, 1 or more")
+    study, config, personas = _asked(arguments)
+    if arguments.dry_run:
+        return plan_reference(study, config, personas)
+    return show_reference(study, config, personas, arguments.show)
+
+
+def _asked(arguments: argparse.Namespace) -> "tuple[Study, AskedReference, list[Question]]":
+    """The study, the language model that a configuration asks about it, and what it is asked as
+    personas."""
+    from crowdllm_jax.config import load_config, load_study
+    from crowdllm_jax.fitting import persona_questions
+    from crowdllm_jax.reference import AskedReference
+
+    config = load_config(arguments.config, tuple(arguments.overrides), arguments.data)
+    if not isinstance(config.reference, AskedReference):
+        kind = config.reference.__struct_config__.tag
+        raise CrowdError(
+            f"{arguments.config}: reference.kind is {kind}, which asks no language model; this "
+            "command is for kind: backbone and kind: endpoint"
+        )
+    study = load_study(config)
+    return study, config.reference, persona_questions(study, config)
+
+
+def embed(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    from crowdllm_jax.config import load_study
+    from crowdllm_jax.embedding import embed_study
+
+    path = arguments.out or Path(f"{arguments.path.stem}-embeddings.parquet")
+    _check_parquet(path)
+    # The file that is named as the study's embedding may be the one that is to be written.
+    study = load_study(arguments.path, arguments.data, embedding=False)
+    width = embed_study(
+        study, arguments.model, path, revision=arguments.revision, progress=progress
+    )
+    texts = len(study.tasks.ids)
+    return Outcome(written={"embeddings": f"{path}: {texts:,} texts, {width:,} numbers each"})
+
+
+def _check_parquet(path: Path) -> None:
+    if path.suffix != ".parquet" or path.is_dir():
+        raise CrowdError(f"--out {path}: give the name of a file that ends in .parquet")
+
+
+def verify(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    from crowdllm_jax.manifest import verify as check
+
+    folder = arguments.folder
+    count = check(folder, lambda done, total: progress("verify", done, total))
+    return Outcome(
+        written={"whole": f"{folder}: all {count} files and fitted crowds are as they were written"}
+    )
+
+
+def aggregate(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    from crowdllm_jax.aggregate.decide import check_table, decide, read_costs
+
+    path, rule = arguments.path, arguments.rule
+    if arguments.out is not None:
+        check_table(arguments.out)
+    costs = None
+    if rule in ("greedy", "equal-shares"):
+        if arguments.costs is None or arguments.budget is None:
+            raise CrowdError(f"--rule {rule}: give --costs FILE and --budget B, too")
+        costs = read_costs(arguments.costs, arguments.columns)
+    elif arguments.costs is not None or arguments.budget is not None:
+        raise CrowdError(f"--rule {rule}: takes no --costs and no --budget; give --rule greedy or "
+                         "--rule equal-shares")  # fmt: skip
+    table = decide(
+        path,
+        rule,
+        data=arguments.data,
+        costs=costs,
+        budget=arguments.budget,
+        worth=arguments.worth,
+        progress=progress,
+    )
+    return _tabled(table, rule, arguments.out)
+
+
+def infer(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    from crowdllm_jax.aggregate.decide import check_table
+    from crowdllm_jax.infer_run import Question, infer_run
+
+    if arguments.out is not None:
+        check_table(arguments.out)
+
+    def listed(text: str | None) -> tuple[str, ...] | None:
+        return None if text is None else tuple(part.strip() for part in text.split(","))
+
+    pool, level = arguments.pool, arguments.level
+    if arguments.share is not None:
+        title = f"Share of people who answer {arguments.share}"
+        question = Question("share", level=arguments.share, pool=pool, confidence=level)
+    elif (names := listed(arguments.regress)) is not None:
+        title = f"Least squares of the answer on {', '.join(names)}"
+        question = Question("regress", attributes=names, pool=pool, confidence=level)
+    else:
+        title, question = "Mean answers", Question(pool=pool, confidence=level)
+    table = infer_run(
+        arguments.run,
+        question,
+        listed(arguments.tasks),
+        arguments.profiles,
+        arguments.weight,
+        progress,
+    )
+    return _tabled(table, f"{title}, {100 * level:g}% intervals", arguments.out)
+
+
+def _tabled(table: "pa.Table", title: str, out: Path | None) -> Outcome:
+    """Show a table of results, and write it if a file is named."""
+    from crowdllm_jax.aggregate.decide import write_table
+    from crowdllm_jax.terminal import table_of
+
+    if out is not None:
+        write_table(table, out)
+    return Outcome(table=table_of(table, title), written={} if out is None else {"table": out})
+
+
+def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    """The commands that need a run folder: sample, twin, evaluate, report."""
+    from crowdllm_jax import pipeline
+    from crowdllm_jax.config import load_study
+    from crowdllm_jax.terminal import scoreboard_of
+
+    folder = arguments.run
+    if arguments.command == "sample":
+        import msgspec
+
+        with pipeline.open_run(folder) as config:
+            wanted = {
+                name: value
+                for name in ("agents", "seed", "layout")
+                if (value := getattr(arguments, name)) is not None
+            }
+            population = msgspec.structs.replace(config.population, **wanted)
+            if arguments.aggregate:
+                if arguments.distributed:
+                    raise CrowdError("--aggregate: is done by one process; leave --distributed out")
+                out, by = arguments.out, arguments.by
+                target = pipeline.count_run(
+                    folder, population.agents, population.seed, out, by, progress
+                )
+                return Outcome(written={"counts": target})
+            if arguments.by is not None:
+                raise CrowdError("--by: counts are grouped; give --aggregate, too")
+            target = pipeline.sample_run(folder, population, arguments.out, progress)
+        return Outcome(written={"population": target})
+    if arguments.command == "twin":
+        from crowdllm_jax.twin_run import twin_run
+
+        twin_run(
+            folder,
+            arguments.answers,
+            arguments.out,
+            data=arguments.data,
+            draws=arguments.draws,
+            seed=arguments.seed,
+        )
+        return Outcome(written={"twins": arguments.out})
+    study = load_study(pipeline.stored_config(folder))
+    with pipeline.open_run(folder, study=study) as config:
+        if arguments.command == "evaluate":
+            scores = pipeline.evaluate_run(folder, config, study, progress)
+            return Outcome(table=scoreboard_of(scores), written={"scores": folder / "scores.json"})
+        return Outcome(written={"report": pipeline.report_run(folder, config, study)})
+
+
+def bench(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    from crowdllm_jax.bench import run_benchmarks
+    from crowdllm_jax.terminal import benchmarks_of
+
+    records = run_benchmarks(arguments.folder, arguments.out, arguments.only, progress)
+    return Outcome(table=benchmarks_of(records), written={"records": arguments.out})
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, "Progress"], Outcome]] = {
+    "study": check_study,
+    "run": begin_run,
+    "fit": begin_run,
+    "reference": reference,
+    "embed": embed,
+    "sample": from_run,
+    "twin": from_run,
+    "evaluate": from_run,
+    "report": from_run,
+    "aggregate": aggregate,
+    "infer": infer,
+    "verify": verify,
+    "bench": bench,
+}

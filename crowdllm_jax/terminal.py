@@ -1,0 +1,73 @@
+"""Tables for the terminal."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from rich.markup import escape
+from rich.table import Table
+
+from crowdllm_jax.bench import Record
+from crowdllm_jax.metrics import Score
+from crowdllm_jax.report import HEADINGS, MODELS, scoreboard
+
+SHOWN = 40
+"""Rows of a table that are printed; a file holds all."""
+
+
+def table_of(table: pa.Table, title: str) -> Table:
+    """The first rows of a table of results."""
+    more = len(table) - SHOWN
+    caption = f"and {more:,} more; --out FILE holds all" if more > 0 else None
+    shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for name in table.column_names:
+        text = name in ("task_id", "decision", "term")
+        shown.add_column(name, justify="left" if text else "right")
+    for row in table.slice(0, SHOWN).to_pylist():
+        shown.add_row(*(escape(_cell(value)) for value in row.values()))
+    return shown
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def scoreboard_of(scores: list[Score]) -> Table:
+    """Every crowd's measures, the configured one in bold."""
+    seeds = len({score.seed for score in scores})
+    spread = f"mean of {seeds} seeds, ± one standard deviation" if seeds > 1 else "one seed"
+    table = Table(title=f"Held-out {scores[0].split} ({spread})", title_justify="left")
+    table.add_column("crowd", no_wrap=True)
+    for heading in HEADINGS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    board = scoreboard(scores)
+    main = "persistent" if any(model == "persistent" for model, _ in board) else "cvae"
+    for model, row in board:
+        cells = []
+        for metric in HEADINGS:
+            if metric not in row:
+                cells.append("–")
+                continue
+            value, _, high = row[metric]
+            cells.append(f"{value:.3f}" + (f"±{high - value:.3f}" if seeds > 1 else ""))
+        table.add_row(MODELS[model], *cells, style="bold" if model == main else None)
+    return table
+
+
+def benchmarks_of(records: Sequence[Record]) -> Table:
+    """What was measured, a stretch for each benchmark."""
+    table = Table(title="Benchmarks", title_justify="left")
+    for heading in ("benchmark", "variant", "metric"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("device", no_wrap=True)
+    before = ""
+    for one in records:
+        if one.benchmark != before and before:
+            table.add_section()
+        value = f"{one.value:.1%}" if one.unit == "1" else f"{one.value:,.4g} {one.unit}"
+        first = one.benchmark if one.benchmark != before else ""
+        table.add_row(first, one.variant, one.metric, value, one.device)
+        before = one.benchmark
+    return table
