@@ -399,6 +399,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  crowdllm study check configs/zurich_voting.yaml --data my/data",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    check.set_defaults(quiet=True)  # it takes a moment
     check.add_argument("path", metavar="PATH", type=Path, help="study or configuration file (YAML)")
     check.add_argument("--data", metavar="DIR", help="folder of the study's tables")
     return top
