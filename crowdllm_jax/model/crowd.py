@@ -5,9 +5,10 @@ training participants' profiles (without ids), from which agents are recruited.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -111,9 +112,13 @@ def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
 
 def crowd_fingerprint(crowd: Crowd) -> str:
     """sha256 of all that a crowd's agents depend on, besides the seed."""
-    return hashlib.sha256(
-        digest(arrays_of(crowd)).tobytes() + msgspec.json.encode(_meta(crowd))
-    ).hexdigest()
+    return _seal(msgspec.to_builtins(_meta(crowd)), arrays_of(crowd))
+
+
+def _seal(entries: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """sha256 of what `crowd.json` says (besides the seal itself) and of the arrays."""
+    text = json.dumps({**entries, "sha256": ""}, sort_keys=True)
+    return hashlib.sha256(text.encode() + digest(arrays).tobytes()).hexdigest()
 
 
 def _meta(crowd: Crowd) -> _Meta:
@@ -153,12 +158,17 @@ def load_crowd(folder: Path) -> Crowd:
     if not path.is_file():
         raise CrowdError(f"{folder}: holds no fitted crowd (no crowd.json); run `crowdllm fit`")
     try:
-        meta = msgspec.json.decode(path.read_bytes(), type=_Meta)
+        # As they stand there: a newer version's entries have more defaults.
+        entries = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        meta = msgspec.convert(entries, _Meta)
     except msgspec.MsgspecError as error:
         raise CrowdError(f"{path}: cannot be read: {error}") from error
     if meta.format != FORMAT:
         raise CrowdError(f"{path}: has format {meta.format}, this version reads {FORMAT}")
     arrays = load_arrays(folder / "arrays")
+    if _seal(entries, arrays) != meta.sha256:
+        raise CrowdError(f"{folder}: is damaged (its sha256 is not that of crowd.json); delete the "
+                         "folder and fit again")  # fmt: skip
     try:
         attributes = tuple(
             Attribute(a.name, a.kind, a.levels, arrays[f"profile.cells.{i}"])
@@ -179,7 +189,7 @@ def load_crowd(folder: Path) -> Crowd:
         raise CrowdError(f"{folder}: the array {error} is missing; fit again") from error
     weights = {n.removeprefix("weights."): a for n, a in arrays.items() if n.startswith("weights.")}
     params = unflatten(weights, like, folder)
-    crowd = Crowd(
+    return Crowd(
         meta.config,
         graph,
         params,
@@ -190,10 +200,6 @@ def load_crowd(folder: Path) -> Crowd:
         meta.codings,
         generator,
     )
-    if crowd_fingerprint(crowd) != meta.sha256:
-        raise CrowdError(f"{folder}: is damaged (its sha256 is not that of crowd.json); delete the "
-                         "folder and fit again")  # fmt: skip
-    return crowd
 
 
 def _network(
