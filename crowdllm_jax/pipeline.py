@@ -87,8 +87,7 @@ def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iter
         # The first process asks, and makes the folder, for all.
         cluster.meet("the run's folder")
         stored = stored_config(folder)
-        if stored != config:
-            changed = ", ".join(differences(stored, config)[:5])
+        if changed := _changed(stored, config):
             raise CrowdError(f"{folder}: process {cluster.rank()} was started with another "
                              f"configuration than the first (differs in {changed})")  # fmt: skip
         _check_data(folder, study, None)
@@ -136,8 +135,7 @@ def open_run(
         if config is not None and not path.exists():
             write_whole(path, dump_config(config).encode())
         stored = load_config(path)
-        if config is not None and stored != config:
-            changed = ", ".join(differences(stored, config)[:5])
+        if config is not None and (changed := _changed(stored, config)):
             raise CrowdError(
                 f"{folder}: holds a run of another configuration (differs in {changed});"
                 " give --out another folder"
@@ -145,6 +143,13 @@ def open_run(
         if study is not None:
             _check_data(folder, study, spent)
         yield stored
+
+
+def _changed(stored: Config, config: Config) -> str:
+    """In what two configurations differ besides the devices, for a run may go on elsewhere."""
+    mesh = ("reference.mesh", "reference.mesh.data", "reference.mesh.model")
+    devices = ("model.devices", *mesh)
+    return ", ".join([key for key in differences(stored, config) if key not in devices][:5])
 
 
 def stored_config(folder: Path) -> Config:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -116,6 +117,24 @@ def test_two_processes_share_a_fit(fitted, tmp_path):
     assert one.keys() == two.keys()
     for name in one:
         np.testing.assert_allclose(two[name], one[name], atol=1e-4, err_msg=name)
+
+
+def test_a_fit_goes_on_elsewhere(fitted, tmp_path):
+    """Its last checkpoint was one process's: two find the same state, and make the same crowd."""
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    shutil.rmtree(crowd_folder(run, 0, "persistent"))
+    command = ["fit", str(fitted.parent / "input" / "config.yaml"), "--out", str(run)]
+    model = "model={kind: persistent, steps: 20, devices: 2}"
+    for process in start(2, 1, *command, "--set", model):
+        code, err = ends(process, 200)
+        assert code == 0, err
+    one, two = (
+        flatten(load_crowd(crowd_folder(folder, 0, "persistent")).params)
+        for folder in (fitted, run)
+    )
+    for name in one:
+        np.testing.assert_array_equal(two[name], one[name], err_msg=name)
 
 
 def test_devices_that_are_not_there_are_told(fitted, tmp_path, capsys):
