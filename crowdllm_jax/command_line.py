@@ -125,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
         "crowdllm reference configs/mine.yaml --show 2",
     )
     with_config(reference)
+    distributed(reference)
     reference.add_argument(
         "--out",
         metavar="FILE",

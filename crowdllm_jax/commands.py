@@ -64,14 +64,16 @@ def reference(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
         return Outcome(_look_at_reference(arguments))
     import numpy as np
 
-    from crowdllm_jax.reference import ask_reference
+    from crowdllm_jax import cluster
+    from crowdllm_jax.reference import ask_together
     from crowdllm_jax.reference.asked import write_reference
 
     path = arguments.out or Path(f"{arguments.config.stem}-reference.parquet")
     _check_parquet(path)
     study, config, personas = _asked(arguments)
-    found, _ = ask_reference(study, config, personas, progress)
-    write_reference(study, found, config, path)
+    found, _ = ask_together(study, config, personas, progress)
+    if cluster.rank() == 0:
+        write_reference(study, found, config, path)
     assert found.mass is not None
     low, middle = np.quantile(found.mass, [0, 0.5])
     mass = f"of the listed options: median {middle:.3g}, lowest {low:.3g}"

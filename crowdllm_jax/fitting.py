@@ -26,7 +26,13 @@ from crowdllm_jax.model.marginal import fit_marginal
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.population import check_scales, sample
 from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
-from crowdllm_jax.reference import AskedReference, Reference, ask_reference, make_reference
+from crowdllm_jax.reference import (
+    AskedReference,
+    Reference,
+    ask_reference,
+    ask_together,
+    make_reference,
+)
 from crowdllm_jax.reference.personas import Personas, make_personas
 from crowdllm_jax.reference.record import Spent, unit
 from crowdllm_jax.split import Split, split_study
@@ -96,7 +102,7 @@ def ask_ahead(study: Study, config: Config, progress: Progress = silent) -> Spen
     if not isinstance(config.reference, AskedReference):
         return None
     questions = persona_questions(study, config)
-    return ask_reference(study, config.reference, questions, progress)[0].spent
+    return ask_together(study, config.reference, questions, progress)[0].spent
 
 
 def persona_questions(study: Study, config: Config) -> list[Question]:

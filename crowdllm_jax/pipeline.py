@@ -83,8 +83,9 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
 def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Study]:
     """Begin or continue a run; what does not fit together is told before the folder is made."""
     study = load_study(config)
+    spent = ask_ahead(study, config, progress)
     if cluster.rank() > 0:
-        # The first process asks, and makes the folder, for all.
+        # The first process makes the folder for all.
         cluster.meet("the run's folder")
         stored = stored_config(folder)
         if changed := _changed(stored, config):
@@ -93,7 +94,6 @@ def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iter
         _check_data(folder, study, None)
         yield study
         return
-    spent = ask_ahead(study, config, progress)
     prepare(study, config, 0, progress)
     with open_run(folder, config, study, spent):
         cluster.meet("the run's folder")

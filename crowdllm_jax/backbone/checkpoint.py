@@ -181,7 +181,7 @@ def _place(buffer: jax.Array, layer: int, values: jax.Array) -> jax.Array:
 def _sharding(mesh: Mesh | None, spec: PartitionSpec, shape: tuple[int, ...]) -> Any:
     """The sharding of a weight; an axis that the mesh does not divide is kept whole."""
     if mesh is None:
-        return SingleDeviceSharding(jax.devices()[0])
+        return SingleDeviceSharding(jax.local_devices()[0])
     fits = (
         axis if axis is None or size % mesh.shape[axis] == 0 else None
         for axis, size in zip(spec, shape, strict=False)

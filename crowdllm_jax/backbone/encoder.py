@@ -229,7 +229,7 @@ def read_shape(config: dict[str, Any], where: str) -> EncoderShape:
 
 def _load_weights(folder: Path, s: EncoderShape) -> tuple[nnx.GraphDef, nnx.State]:
     graph, weights = nnx.split(nnx.eval_shape(partial(Encoder, s)))
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     with Tensors(folder) as files:
         roots = (r for r in ("bert.", "roberta.") if f"{r}{_EMBED['words']}.weight" in files.names)
         root = next(roots, "")

@@ -13,11 +13,13 @@ from typing import assert_never
 
 import numpy as np
 
+from crowdllm_jax import cluster
 from crowdllm_jax.backbone.prompts import Question
 from crowdllm_jax.reference.asked import Report
 from crowdllm_jax.reference.backbone import (
     BackboneReference,
     ask_backbone,
+    ask_share,
     plan_backbone,
     show_backbone,
 )
@@ -45,6 +47,7 @@ __all__ = [
     "Reference",
     "ReferenceConfig",
     "ask_reference",
+    "ask_together",
     "make_reference",
     "plan_reference",
     "show_reference",
@@ -85,6 +88,23 @@ def ask_reference(
     if isinstance(config, BackboneReference):
         return ask_backbone(study, config, personas, progress)
     return ask_endpoint(study, config, personas, progress)
+
+
+def ask_together(
+    study: Study, config: AskedReference, personas: Sequence[Question], progress: Report
+) -> tuple[Reference, Scored]:
+    """`ask_reference` by all processes, which share the cache: each runs a model on a part of the
+    questions; a server is asked by the first alone, within one budget."""
+    if cluster.size() > 1:
+        answered = None
+        if isinstance(config, BackboneReference):
+            ask_share(study, config, personas, progress)
+        elif cluster.rank() == 0:
+            answered = ask_endpoint(study, config, personas, progress)
+        cluster.meet("the language model's answers")
+        if answered is not None:
+            return answered
+    return ask_reference(study, config, personas, progress)
 
 
 def show_reference(

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
+from zlib import crc32
 
 import msgspec
 
+from crowdllm_jax import cluster
 from crowdllm_jax.backbone.prompts import Prompt, Question
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.asked import (
@@ -93,6 +95,17 @@ def ask_backbone(
     return reference, _ask(config, prompt, personas, report)
 
 
+def ask_share(
+    study: Study, config: BackboneReference, personas: Sequence[Question], progress: Report
+) -> None:
+    """Score this process's share of what the cache does not hold, for all to find there."""
+    prompt, questions = prompt_and_questions(study, config.prompt)
+    for every in (questions, personas):
+        # By text: the personas of a task stay together, for they share its computation.
+        own = [q for q in every if crc32(q.text.encode()) % cluster.size() == cluster.rank()]
+        _ask(config, prompt, own, stage_of(config.model, progress))
+
+
 def _ask(
     config: BackboneReference,
     prompt: Prompt,
@@ -163,7 +176,7 @@ def mesh_of(config: MeshConfig, model: "Outline") -> "Mesh | None":
             f"reference.mesh.model: {config.model} devices do not divide the {a.heads} heads and "
             f"{a.inner} inner features of {model.name}; choose a number that divides both"
         )
-    devices, wanted = jax.devices(), config.data * config.model
+    devices, wanted = jax.local_devices(), config.data * config.model
     if wanted > len(devices):
         raise CrowdError(
             f"reference.mesh: {config.data} x {config.model} devices are asked for, and JAX sees "

@@ -15,7 +15,7 @@ import pytest
 from fake_server import logprobs, text
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax import fitting, scales
+from crowdllm_jax import cluster, fitting, scales
 from crowdllm_jax.backbone import checkpoint, scoring
 from crowdllm_jax.cli import main
 from crowdllm_jax.config import dump_config, load_config, load_study
@@ -29,6 +29,7 @@ from crowdllm_jax.reference.asked import (
     reference_of,
     write_reference,
 )
+from crowdllm_jax.reference.backbone import ask_share
 from crowdllm_jax.reference.cache import Scored
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.marginal import MarginalReference
@@ -80,6 +81,22 @@ def test_the_reference_is_what_the_model_says(ask, model):
     np.testing.assert_allclose(reference.mean, direct.mean, atol=1e-5)
     np.testing.assert_allclose(reference.embedding, direct.embedding, atol=1e-5)
     assert reference.probs.std(0).min() > 1e-3  # tasks differ
+
+
+def test_processes_share_the_questions(ask, model, scored, monkeypatch):
+    """Each of three scores a part, together everything once, and then nothing is left to ask."""
+    config = load_config(ask(kind="backbone", model=str(model)))
+    study = load_study(config)
+    monkeypatch.setattr(cluster, "size", lambda: 3)
+    parts = []
+    for rank in range(3):
+        before = len(scored)
+        monkeypatch.setattr(cluster, "rank", lambda own=rank: own)
+        ask_share(study, config.reference, (), fitting.silent)
+        parts.append(len(scored) - before)
+    assert max(parts) < len(scored) == len(set(scored)) == TASKS
+    ask_reference(study, config.reference, (), fitting.silent)
+    assert len(scored) == TASKS
 
 
 def test_an_interrupted_run_resumes(ask, model, scored, tmp_path, monkeypatch, capsys):
