@@ -124,13 +124,12 @@ def write_population(
                 on_agents(done, total)
     cluster.meet("the population's end")
     if cluster.rank() == 0:
-        for part in parts if cluster.size() > 1 else ():
-            if not there(part):
-                raise CrowdError(f"{folder / part[2][0]}: another process wrote it, but it is not "
-                                 "here; give --out a folder that all machines share")  # fmt: skip
-        _write_manifest(
-            crowd, folder, plan, agents, [name for _, _, names in parts for name in names]
-        )
+        every = [name for _, _, names in parts for name in names]
+        absent = [name for name in every if not (folder / name).is_file()]
+        if absent:
+            raise CrowdError(f"{folder / absent[0]}: another process wrote it, but it is not here; "
+                             "give --out a folder that all machines share")  # fmt: skip
+        _write_manifest(crowd, folder, plan, agents, every)
     cluster.meet("the population's manifest")
 
 

@@ -221,7 +221,7 @@ def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
 def fit_run(folder: Path, config: Config, study: Study, progress: Progress = silent) -> None:
     """Fit every model of every seed that the folder does not hold yet.
 
-    Several processes fit together: a model whose `mesh` names their devices splits its work over
+    Several processes fit together: a model whose `devices` are all of theirs splits its work over
     them, any other is fitted by all alike.
     """
     models = models_of(config, study)
