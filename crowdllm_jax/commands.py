@@ -39,6 +39,7 @@ def begin_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     """The commands that begin (or continue) a run: run, fit."""
     from crowdllm_jax import pipeline
     from crowdllm_jax.config import load_config
+    from crowdllm_jax.diagnostics import summary
     from crowdllm_jax.terminal import scoreboard_of
 
     overrides = tuple(arguments.overrides)
@@ -52,6 +53,8 @@ def begin_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
         written: dict[str, Path | str] = {what: folder / name for what, name in files.items()}
         if (spent := pipeline.run_facts(folder).get("reference_spent")) is not None:
             written["asked"] = spent
+        if scores:
+            written["diagnostics"] = summary(pipeline.findings(folder))
         # Of several processes only the first has scores, and speaks.
         return Outcome(table=scoreboard_of(scores) if scores else None, written=written)
     with pipeline.start_run(folder, config) as study:
@@ -214,6 +217,7 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     """The commands that need a run folder: sample, twin, evaluate, report."""
     from crowdllm_jax import pipeline
     from crowdllm_jax.config import load_study
+    from crowdllm_jax.diagnostics import summary
     from crowdllm_jax.terminal import scoreboard_of
 
     folder = arguments.run
@@ -255,7 +259,9 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     with pipeline.open_run(folder, study=study) as config:
         if arguments.command == "evaluate":
             scores = pipeline.evaluate_run(folder, config, study, progress)
-            return Outcome(table=scoreboard_of(scores), written={"scores": folder / "scores.json"})
+            found = summary(pipeline.findings(folder))
+            written = {"scores": folder / "scores.json", "diagnostics": found}
+            return Outcome(table=scoreboard_of(scores), written=written)
         return Outcome(written={"report": pipeline.report_run(folder, config, study)})
 
 

@@ -28,8 +28,8 @@ from crowdllm_jax import population
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.fitting import Progress, silent
+from crowdllm_jax.humans import BINS, bins
 from crowdllm_jax.kinds import profile_counts
-from crowdllm_jax.metrics import BINS, bins
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae import CvaeConfig, score_moments
 from crowdllm_jax.model.levels import unpack
@@ -59,7 +59,7 @@ class Counts:
       by: the attribute whose values the agents are grouped by; None: everyone is one group.
       groups: (G,) its values that occur, a level's name or a number (None where missing).
       members: (G,) agents in each group.
-      counts: (G, T, K) int64, how many of them give each answer (`metrics.bins` of the task's
+      counts: (G, T, K) int64, how many of them give each answer (`humans.bins` of the task's
         scale); K is that of the longest scale.
     """
 
@@ -285,7 +285,7 @@ def tally(
 
 
 def cells(task_scales: tuple[Scale, ...], answers: jax.Array) -> jax.Array:
-    """(N, T) int32 place of each answer among `metrics.bins` of its scale."""
+    """(N, T) int32 place of each answer among `humans.bins` of its scale."""
     cell = answers.astype(jnp.int32)
     for scale in set(task_scales):
         if isinstance(scale, Continuous):

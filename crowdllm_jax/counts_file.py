@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
 from crowdllm_jax.counts import Counts
+from crowdllm_jax.humans import bins
 from crowdllm_jax.manifest import file_entry, write_manifest
-from crowdllm_jax.metrics import bins
 from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
 from crowdllm_jax.output import SCHEMA, scale_entry
 from crowdllm_jax.whole import new_folder

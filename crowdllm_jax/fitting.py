@@ -16,9 +16,11 @@ from crowdllm_jax.backbone.prompts import Question
 from crowdllm_jax.baselines import baseline_crowds, persona_crowd
 from crowdllm_jax.checkpoint import Checkpoints
 from crowdllm_jax.config import Config
+from crowdllm_jax.correlations import score_correlations
 from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
 from crowdllm_jax.epoch import TERMS
-from crowdllm_jax.metrics import Score, held_out, score_crowd, score_humans
+from crowdllm_jax.humans import Humans, held_out
+from crowdllm_jax.metrics import Score, score_crowd, score_humans
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig, numbers_of
 from crowdllm_jax.model.cvae import CvaeConfig
 from crowdllm_jax.model.design import Design, gather_answers, make_design
@@ -37,6 +39,7 @@ from crowdllm_jax.reference.personas import Personas, make_personas
 from crowdllm_jax.reference.record import Spent, unit
 from crowdllm_jax.split import Split, split_study
 from crowdllm_jax.study import Attribute, Study
+from crowdllm_jax.subgroups import score_groups
 from crowdllm_jax.train import Data, Fitted, Losses, TrainConfig
 from crowdllm_jax.train import fit as train_model
 
@@ -259,16 +262,27 @@ def evaluate(
     return score_all(prepare(study, config, seed), config, crowds, seed, progress)[0]
 
 
+def profile_of(study: Study, humans: Humans) -> tuple[Attribute, ...]:
+    """The held-out people's profiles."""
+    return tuple(
+        Attribute(a.name, a.kind, a.levels, a.cells[humans.who]) for a in study.participants.profile
+    )
+
+
 def score_all(
     ready: Prepared, config: Config, crowds: dict[str, Crowd], seed: int, progress: Progress
 ) -> tuple[list[Score], dict[str, np.ndarray]]:
     """Scores, and the agents' answers they were computed from: (N, held-out tasks) per model."""
     humans = held_out(ready.study, ready.split)
     agents = min(config.population.agents, SCORED_AGENTS)
-    answers = {}
+    answers: dict[str, np.ndarray] = {}
+    grouped = {}
     for name, crowd in crowds.items():
-        drawn = sample(crowd, agents, config.population.seed).answers
-        answers[name] = numbers_of(crowd, drawn)[:, humans.tasks]
+        drawn = sample(crowd, agents, config.population.seed)
+        answers[name] = numbers_of(crowd, drawn.answers)[:, humans.tasks]
+        grouped[name] = score_groups(
+            humans, ready.codings, profile_of(ready.study, humans), drawn.profile, answers[name]
+        )
     for name, values in baseline_crowds(
         ready.study, ready.split, ready.reference, agents, seed
     ).items():
@@ -282,6 +296,20 @@ def score_all(
         answers["personas"] = values[:, humans.tasks]
     scores = score_humans(humans, seed)
     for done, (name, values) in enumerate(answers.items()):
-        scores += score_crowd(humans, values, name, seed)
+        scores += score_crowd(humans, values, name, seed, answers["marginal"])
         progress(f"score (seed {seed})", done + 1, len(answers))
+
+    def add(model: str, metric: str, found: tuple[float, float, float]) -> None:
+        scores.append(Score(model, humans.by, seed, metric, *found))
+
+    for name, found in score_correlations(humans, answers, seed).items():
+        add(name, "correlation_error", found)
+    for place, (name, measures) in enumerate(grouped.items()):
+        for metric, own in measures.items():
+            if "crowd" in own:
+                add(name, metric, own["crowd"])
+            if place == 0:
+                # What the people alone say stands once, whatever crowd they are compared with.
+                add("humans", metric, own["humans"])
+                add("marginal", metric, own["none"])
     return scores, answers

@@ -4,39 +4,43 @@ Everything is computed from histograms: of each task over the values of its scal
 scale is cut into 200 bins), in the scale's own units. Task measures, averaged over tasks:
 
 - mae, rmse: crowd mean against human mean.
-- cs: cosine similarity of the histograms (a continuous scale: of 10 bins).
-- avg_wd: Wasserstein-1 distance of the distributions.
+- cs: cosine similarity of the histograms. js: their Jensen-Shannon distance, to base 2 (Lin 1991).
+  Both read a continuous scale in 10 bins.
+- avg_wd: Wasserstein-1 distance of the distributions; nwd: as a share of the scale's range.
+- ks: 1 minus the Kolmogorov-Smirnov distance.
 - rps: ranked probability score of each human answer under the crowd's distribution (Epstein 1969;
   on a continuous scale the CRPS), averaged over answers. A proper score: it is lowest in
   expectation for the true distribution, and needs no split of the humans.
+- skill: the share of the way from a floor (a crowd that answers every task with the training
+  answers, pooled) to the noise ceiling that the crowd goes, in rps.
+- accuracy: share of human answers equal to the crowd's most frequent one (discrete scales).
+- ece: expected calibration error, classwise (Kull et al. 2019): every level's share in the crowd is
+  a forecast for every answer; in 10 bins of forecasts, their mean against how often it came true.
 
-Pooled over tasks (averaged over scales): pooled_wd, and variance_ratio (crowd's over humans').
-Per person: personal_sd, the standard deviation of personal means; personal_wd, the Wasserstein
-distance between people's and agents' personal means; icc, the one-way intra-class correlation
-ICC(1) of answers within a person (Shrout & Fleiss 1979). Agents answer the very tasks that people
-answered, so that both sides have the same design. In a study of several scales these measures use
-answers mapped to [0, 1].
+Pooled over tasks (averaged over scales): pooled_wd, and variance_ratio (crowd's over humans'). Of
+persons: see `personal`.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from scipy.special import rel_entr
 from scipy.stats import wasserstein_distance
 
-from crowdllm_jax import scales
-from crowdllm_jax.scales import Continuous, Scale
-from crowdllm_jax.split import Split
-from crowdllm_jax.study import Study
+from crowdllm_jax.bootstrap import Measures, bootstrap
+from crowdllm_jax.humans import BINS, Humans, cells_of
+from crowdllm_jax.personal import (
+    PERSON_METRICS,
+    compare_people,
+    in_peoples_places,
+    person_scores,
+    personal,
+)
 
-BINS = 200
-BOOTSTRAP = 1000
-
-TASK_METRICS = ("mae", "rmse", "cs", "avg_wd", "rps")
+TASK_METRICS = ("mae", "rmse", "cs", "avg_wd", "nwd", "js", "ks", "rps", "skill", "accuracy", "ece")
 POOLED_METRICS = ("pooled_wd", "variance_ratio")
-PERSON_METRICS = ("personal_sd", "personal_wd", "icc")
 METRICS = TASK_METRICS + POOLED_METRICS + PERSON_METRICS
+HALVED = ("mae", "rmse", "avg_wd", "nwd", "js", "pooled_wd")
+"""Distances that grow like the differences they measure."""
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -55,68 +59,7 @@ class Score(msgspec.Struct, frozen=True):
     high: float
 
 
-@dataclass(frozen=True)
-class Humans:
-    """The held-out responses, ready to be compared with.
-
-    Attributes:
-      by: "tasks" or "people".
-      tasks: (T,) the tasks they answer, as indices into the study.
-      person, task: (R,) index among the held-out people, and among `tasks`.
-      value: (R,) answers in the scales' units. cell: (R,) their bin.
-      scale: (T,) index of each task's scale. support: per scale, the values of its bins.
-    """
-
-    by: str
-    tasks: np.ndarray
-    person: np.ndarray
-    task: np.ndarray
-    value: np.ndarray
-    cell: np.ndarray
-    scale: np.ndarray
-    support: tuple[np.ndarray, ...]
-    edges: tuple[tuple[float, float], ...]
-
-    @property
-    def people(self) -> int:
-        return int(self.person.max()) + 1
-
-
-def held_out(study: Study, split: Split) -> Humans:
-    """Take the test responses out of a study."""
-    part = split.test
-    tasks, task = np.unique(study.task[part], return_inverse=True)
-    _, person = np.unique(study.person[part], return_inverse=True)
-    value = study.value[part]
-    support, edges = [], []
-    for scale in study.scales.values():
-        levels = scales.values(scale)
-        edges.append((float(levels[0]), float(levels[-1])))
-        support.append(bins(scale))
-    scale_of = study.tasks.scale[tasks]
-    cell = np.empty(len(value), np.int64)
-    for index, levels in enumerate(support):
-        here = scale_of[task] == index
-        cell[here] = _bin(value[here], levels)
-    return Humans(
-        split.by, tasks, person, task, value, cell, scale_of, tuple(support), tuple(edges)
-    )
-
-
-def bins(scale: Scale) -> np.ndarray:
-    """(K,) the value of each bin: of a level, or the middle of each of BINS stretches."""
-    if not isinstance(scale, Continuous):
-        return scales.values(scale)
-    width = (scale.high - scale.low) / BINS
-    return scale.low + width * (np.arange(BINS) + 0.5)
-
-
-def _bin(value: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """The bin of each value: the one whose own value lies nearest."""
-    return np.searchsorted((support[1:] + support[:-1]) / 2, value, side="right")
-
-
-def measure_crowd(humans: Humans, values: np.ndarray) -> dict[str, float]:
+def measure_crowd(humans: Humans, values: np.ndarray) -> Measures:
     """All measures of one crowd by name, without intervals: what `score_crowd` gives as values.
 
     Args:
@@ -124,10 +67,10 @@ def measure_crowd(humans: Humans, values: np.ndarray) -> dict[str, float]:
     """
     every = np.ones(len(humans.task))
     crowd, mean = _crowd_counts(humans, values), values.mean(0, dtype=np.float64)
-    own = [_personal(humans, round_) for round_ in _agents_in_peoples_places(humans, values)]
-    people = _personal(humans, (humans.person, humans.task, humans.value))
+    own = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
+    people = personal(humans, (humans.person, humans.task, humans.value))
     rows = np.arange(humans.people)
-    person = _compare_people(people, own, rows) if humans.people > 1 else {}
+    person = compare_people(people, own, rows) if humans.people > 1 else {}
     return _compare(humans, crowd, mean, every) | person
 
 
@@ -137,28 +80,57 @@ def _crowd_counts(humans: Humans, values: np.ndarray) -> np.ndarray:
     # Task by task: the bins of all answers at once would take more memory than the answers.
     return np.stack(
         [
-            np.bincount(_bin(values[:, task], humans.support[scale]), minlength=k)
+            np.bincount(cells_of(values[:, task], humans.support[scale]), minlength=k)
             for task, scale in enumerate(humans.scale)
         ]
     )
 
 
-def score_crowd(humans: Humans, values: np.ndarray, model: str, seed: int) -> list[Score]:
+def score_crowd(
+    humans: Humans, values: np.ndarray, model: str, seed: int, floor: np.ndarray | None = None
+) -> list[Score]:
     """All measures of one crowd.
 
     Args:
       values: (N, T) the agents' answers to `humans.tasks`, in the scales' units.
       seed: of the split, noted in the scores; the bootstrap uses a seed of its own.
+      floor: (N, T) likewise of the crowd that skill starts from; without it there is none.
     """
     crowd, mean = _crowd_counts(humans, values), values.mean(0, dtype=np.float64)
+    cost = answer_rps(humans, values)
+    floor_cost = None if floor is None else answer_rps(humans, floor)
 
-    def measure(weight: np.ndarray) -> dict[str, float]:
-        return _compare(humans, crowd, mean, weight)
+    def measure(weight: np.ndarray) -> Measures:
+        found = _compare(humans, crowd, mean, weight)
+        if floor_cost is not None:
+            found["skill"] = _skill(humans, cost, floor_cost, weight)
+        return found
 
-    point, low, high = _bootstrap(humans, measure)
-    own = [_personal(humans, round_) for round_ in _agents_in_peoples_places(humans, values)]
-    person = _person_scores(humans, own)
+    point, low, high = bootstrap(humans, measure)
+    own = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
+    person = person_scores(humans, own)
     return _records(model, humans, seed, point | person[0], low | person[1], high | person[2])
+
+
+def answer_rps(humans: Humans, values: np.ndarray) -> np.ndarray:
+    """(R,) ranked probability score of each human answer under the crowd of `values` (N, T)."""
+    crowd = _crowd_counts(humans, values)
+    p = crowd / crowd.sum(1, keepdims=True)
+    cost = np.zeros(p.shape)
+    for index, support in enumerate(humans.support):
+        here = humans.scale == index
+        below = p[here][:, : len(support)].cumsum(1)[:, :-1]
+        hit = np.tri(len(support), dtype=bool).T[:, :-1]  # does an answer in bin k lie below v?
+        cost[here, : len(support)] = (below[:, None] - hit) ** 2 @ np.diff(support)
+    return cost[humans.task, humans.cell]
+
+
+def _skill(humans: Humans, cost: np.ndarray, floor: np.ndarray, weight: np.ndarray) -> float:
+    """How far the crowd goes from the floor to the ceiling, in the mean of (R,) scores."""
+    t, k = len(humans.tasks), max(map(len, humans.support))
+    start, reached = np.average(floor, weights=weight), np.average(cost, weights=weight)
+    way = start - _gini(humans, weight, t, k)
+    return float((start - reached) / way) if way > 0 else float("nan")
 
 
 def score_humans(humans: Humans, seed: int) -> list[Score]:
@@ -166,8 +138,9 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
 
     The raters of each task are cut in two halves at random and one half is scored against the
     other, 20 times. Their difference has twice the standard deviation of that between all raters
-    and the truth, so mae, rmse, avg_wd and pooled_wd are halved and 1 - cs is quartered. The
-    ceiling of rps needs no halves: half the mean absolute difference of two raters.
+    and the truth, so distances are halved (1 - ks, too) and 1 - cs is quartered. The ceiling of rps
+    needs no halves: half the mean absolute difference of two raters. A truth would be calibrated
+    (ece 0); how accurate it is cannot be told from one answer each.
     """
     t, k = len(humans.tasks), max(map(len, humans.support))
     random = np.random.default_rng(seed)
@@ -180,33 +153,36 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
         first[order] = (np.arange(len(order)) - start[humans.task[order]]) % 2 == 0
         halves.append(first)
 
-    def by_split(weight: np.ndarray) -> list[dict[str, float]]:
+    def by_split(weight: np.ndarray) -> list[Measures]:
         """The ceiling as each of the random cuts shows it."""
-        every: list[dict[str, float]] = []
+        every: list[Measures] = []
         for first in halves:
             one = weight * first
             have = np.bincount(humans.task, one, t) > 0
             other = weight * ~first * have[humans.task]
             if other.any():
                 found = _compare(humans, _counts(humans, one), _means(humans, one), other)
-                ceiling = {name: found[name] / 2 for name in ("mae", "rmse", "avg_wd", "pooled_wd")}
-                every.append(ceiling | {"cs": 1 - (1 - found["cs"]) / 4})
+                ceiling = {name: found[name] / 2 for name in HALVED}
+                closer = {"cs": 1 - (1 - found["cs"]) / 4, "ks": 1 - (1 - found["ks"]) / 2}
+                every.append(ceiling | closer)
         return every
 
-    def measure(weight: np.ndarray) -> dict[str, float]:
+    def measure(weight: np.ndarray) -> Measures:
         every = by_split(weight)
         found = {name: float(np.mean([e[name] for e in every])) for name in (every or [{}])[0]}
-        return found | {"rps": _gini(humans, weight, t, k), "variance_ratio": 1.0}
+        return found | {
+            "rps": _gini(humans, weight, t, k), "skill": 1.0, "ece": 0.0, "variance_ratio": 1.0
+        }  # fmt: skip
 
-    point, low, high = _bootstrap(humans, measure, times=100)
+    point, low, high = bootstrap(humans, measure, times=100)
     # A person who is drawn twice lands in both halves' distributions and drives them apart, and so
     # does a task for pooled answers: there the interval is over the random cuts instead.
     cuts = by_split(np.ones(len(humans.task)))
     for name in cuts[0] if cuts else ():
         if humans.by == "people" or name == "pooled_wd":
             low[name], high[name] = np.quantile([cut[name] for cut in cuts], [0.025, 0.975])
-    own = [_personal(humans, (humans.person, humans.task, humans.value))]
-    person = _person_scores(humans, own)
+    own = [personal(humans, (humans.person, humans.task, humans.value))]
+    person = person_scores(humans, own)
     if humans.people > 1:
         # Two halves of the people, as far apart as chance puts them, halved like the others.
         apart = []
@@ -222,9 +198,9 @@ def _records(
     model: str,
     humans: Humans,
     seed: int,
-    point: dict[str, float],
-    low: dict[str, float],
-    high: dict[str, float],
+    point: Measures,
+    low: Measures,
+    high: Measures,
 ) -> list[Score]:
     # What cannot be measured (the spread of one person, two halves of one answer) is left out.
     return [
@@ -240,35 +216,6 @@ def _counts(humans: Humans, weight: np.ndarray) -> np.ndarray:
     return np.bincount(humans.task * k + humans.cell, weight, t * k).reshape(t, k)
 
 
-def _bootstrap(
-    humans: Humans, measure: Callable[[np.ndarray], dict[str, float]], times: int = BOOTSTRAP
-) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """A measure of weighted responses, with a percentile interval over what was held out.
-
-    Tasks (or people) are drawn with replacement: a response counts as often as its task (person).
-    """
-    units = humans.task if humans.by == "tasks" else humans.person
-    n = int(units.max()) + 1
-    point = measure(np.ones(len(units)))
-    random = np.random.default_rng(0)
-    # One response set of a million answers costs as much as a thousand of a thousand.
-    times = int(np.clip(2e8 / max(len(units), 1), 100, times))
-    draws = [
-        measure(random.multinomial(n, np.full(n, 1 / n)).astype(float)[units]) for _ in range(times)
-    ]
-    low, high = {}, {}
-    for name in point:
-        low[name], high[name] = _interval([draw.get(name, float("nan")) for draw in draws])
-    return point, low, high
-
-
-def _interval(draws: list[float]) -> tuple[float, float]:
-    """95% percentile interval over the draws in which there is something to measure."""
-    known = np.array(draws)[np.isfinite(draws)]
-    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-    return float(low), float(high)
-
-
 def _means(humans: Humans, weight: np.ndarray) -> np.ndarray:
     """(T,) weighted mean human answer; 0 without any."""
     t = len(humans.tasks)
@@ -278,7 +225,7 @@ def _means(humans: Humans, weight: np.ndarray) -> np.ndarray:
 
 def _compare(
     humans: Humans, crowd: np.ndarray, crowd_mean: np.ndarray, weight: np.ndarray
-) -> dict[str, float]:
+) -> Measures:
     """Task and pooled measures of crowd counts (T, K) and means (T,) against weighted responses.
 
     A task that the bootstrap drew twice has counts twice as large; each task's average weighs by
@@ -293,8 +240,10 @@ def _compare(
     p = crowd / crowd.sum(1, keepdims=True).clip(1e-300)
     h = people / size[:, None].clip(1e-300)
     gap = np.where(asked, crowd_mean - _means(humans, weight), 0.0)
-    wd, cs, rps = (np.zeros(len(p)) for _ in range(3))
+    wd, nwd, cs, js, ks, rps = (np.zeros(len(p)) for _ in range(6))
     pooled_wd, ratio, weights = [], [], []
+    hits = answers = 0.0
+    forecast, came, times = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for index, support in enumerate(humans.support):
         here = humans.scale == index
         if not (here & asked).any():
@@ -303,11 +252,21 @@ def _compare(
         step = np.diff(support)
         below, real_below = own.cumsum(1)[:, :-1], real.cumsum(1)[:, :-1]
         wd[here] = np.abs(below - real_below) @ step
+        nwd[here] = wd[here] / (humans.edges[index][1] - humans.edges[index][0])
+        ks[here] = 1 - np.abs(below - real_below).max(1)
         # Mean over answers y of (F(v) - [y <= v])^2, given that a share G(v) has y <= v.
         rps[here] = (below**2 - 2 * below * real_below + real_below) @ step
         coarse, real_coarse = _coarse(own), _coarse(real)
         norm = np.linalg.norm(coarse, axis=1) * np.linalg.norm(real_coarse, axis=1)
         cs[here] = (coarse * real_coarse).sum(1) / norm.clip(1e-300)
+        js[here] = _jensen_shannon(coarse, real_coarse)
+        forecast.append(coarse.ravel())
+        came.append(real_coarse.ravel())
+        times.append(np.repeat(size[here], coarse.shape[1]))
+        if len(support) != BINS:
+            favourite = own.argmax(1)
+            hits += people[here][np.arange(len(own)), favourite].sum()
+            answers += size[here].sum()
         share = size[here] / size[here].sum()
         mine, theirs = share @ own, share @ real
         pooled_wd.append(np.abs(np.cumsum(mine - theirs)[:-1]) @ step)
@@ -318,10 +277,29 @@ def _compare(
         "rmse": float(np.sqrt(np.average(gap**2, weights=drawn))),
         "cs": float(np.average(cs, weights=drawn)),
         "avg_wd": float(np.average(wd, weights=drawn)),
+        "nwd": float(np.average(nwd, weights=drawn)),
+        "js": float(np.average(js, weights=drawn)),
+        "ks": float(np.average(ks, weights=drawn)),
+        "accuracy": float(hits / answers) if answers else float("nan"),
+        "ece": _calibration(*map(np.concatenate, (forecast, came, times))),
         "rps": float(np.average(rps, weights=size)),
         "pooled_wd": float(np.mean(pooled_wd)),
         "variance_ratio": float(np.mean(ratio)),
     }
+
+
+def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """(T,) Jensen-Shannon distance to base 2 of the rows of two (T, K) tables."""
+    middle = (p + q) / 2
+    apart = rel_entr(p, middle).sum(1) + rel_entr(q, middle).sum(1)
+    return np.sqrt((apart / 2 / np.log(2)).clip(0))
+
+
+def _calibration(forecast: np.ndarray, came: np.ndarray, times: np.ndarray) -> float:
+    """Expected calibration error of forecasts that came true in a share `came` of `times`."""
+    place = np.minimum((forecast * 10).astype(int), 9)
+    said, true = (np.bincount(place, times * x, 10) for x in (forecast, came))
+    return float(np.abs(said - true).sum() / times.sum())
 
 
 def _plain_size(humans: Humans) -> np.ndarray:
@@ -358,75 +336,3 @@ def _gini(humans: Humans, weight: np.ndarray, t: int, k: int) -> float:
         half[here] = apart / np.where(pairs[here] > 0, pairs[here], 1.0)
     weights = size * (pairs > 0)
     return float(half @ weights / weights.sum()) if weights.any() else float("nan")
-
-
-Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def _agents_in_peoples_places(humans: Humans, values: np.ndarray) -> list[Answers]:
-    """Let agents answer the tasks that people answered: agent j in the place of person j mod H.
-
-    Returns:
-      one (person, task, value) triple of (R,) arrays per round of agents, up to 20 rounds.
-    """
-    rounds = max(1, min(20, len(values) // humans.people))
-    return [
-        (
-            humans.person,
-            humans.task,
-            values[(r * humans.people + humans.person) % len(values), humans.task].astype(float),
-        )
-        for r in range(rounds)
-    ]
-
-
-def _personal(humans: Humans, answers: Answers) -> Answers:
-    """(people,) number of answers, sum of squares, and mean of each person's answers."""
-    person, task, value = answers
-    if len(humans.support) > 1:
-        low, high = np.array(humans.edges)[humans.scale].T
-        value = (value - low[task]) / (high - low)[task]
-    n = np.bincount(person, minlength=humans.people)
-    square = np.bincount(person, value**2, humans.people)
-    return n, square, np.bincount(person, value, humans.people) / n
-
-
-def _person_scores(
-    humans: Humans, rounds: list[Answers]
-) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """personal_sd, personal_wd and icc averaged over rounds, with an interval over people."""
-    people = _personal(humans, (humans.person, humans.task, humans.value))
-
-    n = humans.people
-    if n < 2:
-        nothing = dict.fromkeys(PERSON_METRICS, float("nan"))
-        return nothing, nothing, nothing
-    random = np.random.default_rng(1)
-    point = _compare_people(people, rounds, np.arange(n))
-    draws = [_compare_people(people, rounds, random.integers(0, n, n)) for _ in range(200)]
-    bounds = {name: _interval([draw[name] for draw in draws]) for name in PERSON_METRICS}
-    low, high = ({name: bounds[name][end] for name in PERSON_METRICS} for end in (0, 1))
-    return point, low, high
-
-
-def _compare_people(people: Answers, rounds: list[Answers], rows: np.ndarray) -> dict[str, float]:
-    """The person measures over some people (rows of what `_personal` gives), averaged over rounds
-    of agents."""
-    sd = np.mean([np.std(mean[rows], ddof=1) for _, _, mean in rounds])
-    icc = np.mean([_icc(n[rows], square[rows], mean[rows]) for n, square, mean in rounds])
-    agents = np.concatenate([mean[rows] for _, _, mean in rounds])
-    apart = wasserstein_distance(agents, people[2][rows])
-    return {"personal_sd": float(sd), "personal_wd": float(apart), "icc": float(icc)}
-
-
-def _icc(n: np.ndarray, square: np.ndarray, mean: np.ndarray) -> float:
-    """ICC(1) of an unbalanced one-way layout from each person's n, sum of squares and mean."""
-    total = n.sum()
-    if total == len(n):
-        return float("nan")  # One answer each says nothing of how alike a person's answers are.
-    grand = (n * mean).sum() / total
-    between = (n * (mean - grand) ** 2).sum() / (len(n) - 1)
-    within = (square.sum() - (n * mean**2).sum()) / (total - len(n))
-    size = (total - (n**2).sum() / total) / (len(n) - 1)
-    spread = between + (size - 1) * within
-    return float((between - within) / spread) if spread > 0 else 0.0

@@ -10,6 +10,7 @@ it stopped:
                       losses and fitted crowd
     population/       Parquet parts and a manifest
     scores.json       a list of {model, split, seed, metric, value, low, high}
+    diagnostics.json  a list of {name, measure, value, fires, threshold, advice, detail}
     report.html       all of it to look at
 """
 
@@ -36,6 +37,7 @@ from crowdllm_jax.config import (
 )
 from crowdllm_jax.counts import count
 from crowdllm_jax.counts_file import write_counts
+from crowdllm_jax.diagnostics import Finding, diagnose
 from crowdllm_jax.effects import profile_effects
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import (
@@ -44,17 +46,20 @@ from crowdllm_jax.fitting import (
     ask_ahead,
     fit_model,
     prepare,
+    profile_of,
     score_all,
     silent,
 )
-from crowdllm_jax.metrics import Score, held_out
+from crowdllm_jax.humans import held_out
+from crowdllm_jax.metrics import Score
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, load_crowd, numbers_of, save_crowd
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.output import write_population
-from crowdllm_jax.population import sample
+from crowdllm_jax.population import Agents, sample
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.scales import Nominal
 from crowdllm_jax.study import Study, fingerprint
+from crowdllm_jax.subgroups import groups_of
 from crowdllm_jax.train import Losses
 from crowdllm_jax.whole import check_new, make_folder, write_whole
 
@@ -305,7 +310,13 @@ def evaluate_run(
             scores += _read_scores(path)
             continue
         crowds = {n: load_crowd(crowd_folder(folder, seed, n)) for n in models_of(config, study)}
-        own, _ = score_all(prepare(study, config, seed), config, crowds, seed, progress)
+        ready = prepare(study, config, seed)
+        own, answers = score_all(ready, config, crowds, seed, progress)
+        if seed == 0:
+            main, humans = crowds[main_model(config)], held_out(study, ready.split)
+            _, values = _agents_of(main, config)
+            found = msgspec.json.encode(diagnose(ready, main, humans, values, answers["marginal"]))
+            write_whole(folder / "diagnostics.json", msgspec.json.format(found))
         write_whole(path, msgspec.json.encode(own))
         scores += own
     write_whole(folder / "scores.json", msgspec.json.format(msgspec.json.encode(scores)))
@@ -321,8 +332,7 @@ def report_run(folder: Path, config: Config, study: Study) -> Path:
     ready = prepare(study, config, 0)
     crowd = load_crowd(crowd_folder(folder, 0, main_model(config)))
     humans = held_out(study, ready.split)
-    agents = min(config.population.agents, SCORED_AGENTS)
-    answers = numbers_of(crowd, sample(crowd, agents, config.population.seed).answers)
+    agents, values = _agents_of(crowd, config)
     losses = {
         name: msgspec.json.decode(
             (folder / "seed-0" / name / "losses.json").read_bytes(), type=Losses
@@ -331,11 +341,32 @@ def report_run(folder: Path, config: Config, study: Study) -> Path:
     }
     # The published model's agents are nobody in particular, so there is no such effect to read off.
     effects = profile_effects(crowd) if isinstance(crowd.config, PersistentConfig) else []
+    values = values[:, humans.tasks]
+    groups = groups_of(humans, profile_of(study, humans), agents.profile, values)
     page = report.render(
-        study, config, scores, humans, answers[:, humans.tasks], losses, effects, run_facts(folder)
-    )
+        study, config, scores, humans, values, losses, effects, groups, findings(folder),
+        run_facts(folder),
+    )  # fmt: skip
     write_whole(folder / "report.html", page.encode())
     return folder / "report.html"
+
+
+def _agents_of(crowd: Crowd, config: Config) -> tuple[Agents, np.ndarray]:
+    """The first agents of the configured population, and (N, T) their answers as numbers."""
+    agents = sample(crowd, min(config.population.agents, SCORED_AGENTS), config.population.seed)
+    return agents, numbers_of(crowd, agents.answers)
+
+
+def findings(folder: Path) -> list[Finding]:
+    """What the diagnostics say of the first seed's crowd."""
+    path = folder / "diagnostics.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Finding])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CrowdError(
+            f"{path}: cannot be read; delete {folder / 'seed-0' / 'scores.json'} and run `crowdllm "
+            "evaluate` again"
+        ) from error
 
 
 def _read_scores(path: Path) -> list[Score]:

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from crowdllm_jax.bench import Record
 from crowdllm_jax.metrics import Score
-from crowdllm_jax.report import HEADINGS, MODELS, scoreboard
+from crowdllm_jax.report import scoreboard
+from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
 
 SHOWN = 40
 """Rows of a table that are printed; a file holds all."""
@@ -39,13 +40,13 @@ def scoreboard_of(scores: list[Score]) -> Table:
     spread = f"mean of {seeds} seeds, ± one standard deviation" if seeds > 1 else "one seed"
     table = Table(title=f"Held-out {scores[0].split} ({spread})", title_justify="left")
     table.add_column("crowd", no_wrap=True)
-    for heading in HEADINGS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    for metric in BOARD:
+        table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
     board = scoreboard(scores)
     main = "persistent" if any(model == "persistent" for model, _ in board) else "cvae"
     for model, row in board:
         cells = []
-        for metric in HEADINGS:
+        for metric in BOARD:
             if metric not in row:
                 cells.append("–")
                 continue

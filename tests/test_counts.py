@@ -13,7 +13,7 @@ from synthetic import EVERY_SCALE, make_study
 from crowdllm_jax import counts, kinds, population
 from crowdllm_jax.counts import count
 from crowdllm_jax.errors import CrowdError, CrowdWarning
-from crowdllm_jax.metrics import bins
+from crowdllm_jax.humans import bins
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.response import thresholds
 from crowdllm_jax.population import sample

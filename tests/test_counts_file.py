@@ -9,7 +9,7 @@ import pytest
 from crowdllm_jax.cli import main
 from crowdllm_jax.counts import count
 from crowdllm_jax.counts_file import write_counts
-from crowdllm_jax.metrics import bins
+from crowdllm_jax.humans import bins
 from crowdllm_jax.model.crowd import Crowd
 
 

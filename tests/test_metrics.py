@@ -9,7 +9,10 @@ from scipy.stats import wasserstein_distance
 from synthetic import RATING, make_study
 
 from crowdllm_jax import metrics, scales
-from crowdllm_jax.metrics import METRICS, Humans, held_out, measure_crowd, score_crowd, score_humans
+from crowdllm_jax.bootstrap import bootstrap
+from crowdllm_jax.humans import Humans, held_out
+from crowdllm_jax.metrics import METRICS, measure_crowd, score_crowd, score_humans
+from crowdllm_jax.personal import intra_class
 from crowdllm_jax.scales import Continuous, Ordinal
 from crowdllm_jax.split import Split
 from crowdllm_jax.study import Study
@@ -162,16 +165,16 @@ def test_icc_equals_an_analysis_of_variance():
     n = np.bincount(person)
     size = (n.sum() - (n**2).sum() / n.sum()) / (len(n) - 1)
     mean = np.bincount(person, y) / n
-    found = metrics._icc(n, np.bincount(person, y**2), mean)
+    found = intra_class(n, np.bincount(person, y**2), mean)
     assert found == pytest.approx((between - within) / (between + (size - 1) * within))
 
 
 def test_icc_of_people_who_never_and_who_always_differ():
     n, mean = np.full(4, 5), np.array([1.0, 2.0, 3.0, 4.0])
-    assert metrics._icc(n, n * mean**2, mean) == pytest.approx(1)
+    assert intra_class(n, n * mean**2, mean) == pytest.approx(1)
     same = np.full(4, 2.0)
-    assert metrics._icc(n, n * (same**2 + 1), same) < 0
-    assert metrics._icc(n, n * same**2, same) == 0
+    assert intra_class(n, n * (same**2 + 1), same) < 0
+    assert intra_class(n, n * same**2, same) == 0
 
 
 def test_agents_answer_the_tasks_that_people_answered():
@@ -207,7 +210,7 @@ def test_the_ceiling_is_what_the_true_distribution_would_score(monkeypatch):
     root, and 5 * 1.08 / sqrt(300) = 0.31 for the others; alpha < 1e-6 each. A forgotten half would
     be off by 1.0, a forgotten quarter by 3.0.
     """
-    monkeypatch.setattr(metrics, "_bootstrap", partial(metrics._bootstrap, times=100))
+    monkeypatch.setattr(metrics, "bootstrap", partial(bootstrap, times=100))
     random = np.random.default_rng(11)
     chance = random.dirichlet(np.full(5, 3.0), 300)
     humans = everything(simulated(random, chance, 20))
@@ -245,8 +248,8 @@ def test_intervals_cover_the_true_value(monkeypatch):
     A percentile interval of 40 tasks covers about 93%; fewer than 60 of 80 at that rate has
     chance 1e-7. An interval half as wide covers 66%, which passes once in 20.
     """
-    monkeypatch.setattr(metrics, "_bootstrap", partial(metrics._bootstrap, times=100))
-    monkeypatch.setattr(metrics, "_person_scores", lambda *_: ({}, {}, {}))
+    monkeypatch.setattr(metrics, "bootstrap", partial(bootstrap, times=100))
+    monkeypatch.setattr(metrics, "person_scores", lambda *_: ({}, {}, {}))
     random = np.random.default_rng(2)
     crowd = np.full((10, 40), 3.0)
 
@@ -267,14 +270,18 @@ def test_intervals_cover_the_true_value(monkeypatch):
 def test_every_score_lies_in_its_interval_and_is_in_order(by):
     study = make_study(tasks=6, people=25)
     humans = everything(study, by)
-    scores = score_crowd(humans, crowd_of(study, 60, 0), "cvae", 3) + score_humans(humans, 3)
-    assert [score.metric for score in scores] == 2 * list(METRICS)
+    values, floor = crowd_of(study, 60, 0), crowd_of(study, 60, 1)
+    scores = score_crowd(humans, values, "cvae", 3, floor) + score_humans(humans, 3)
+    # One answer each does not tell how accurate people are.
+    assert [score.metric for score in scores] == [
+        *METRICS,
+        *(m for m in METRICS if m != "accuracy"),
+    ]
     for score in scores:
         assert (score.split, score.seed) == (by, 3)
         assert score.low <= score.high
-    assert scores == score_crowd(humans, crowd_of(study, 60, 0), "cvae", 3) + score_humans(
-        humans, 3
-    )
+    again = score_crowd(humans, values, "cvae", 3, floor) + score_humans(humans, 3)
+    assert scores == again
 
 
 def test_resampled_people_do_not_change_what_a_task_weighs():

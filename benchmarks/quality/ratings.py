@@ -29,7 +29,8 @@ from table import Row, Table, write
 from crowdllm_jax.baselines import baseline_crowds
 from crowdllm_jax.config import Config, load_config, load_study
 from crowdllm_jax.fitting import Prepared, fit_model, prepare, silent
-from crowdllm_jax.metrics import held_out, measure_crowd, score_humans
+from crowdllm_jax.humans import held_out
+from crowdllm_jax.metrics import measure_crowd, score_humans
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, numbers_of
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.population import sample

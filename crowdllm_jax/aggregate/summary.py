@@ -23,7 +23,7 @@ from crowdllm_jax.aggregate.answers import Answers, read_manifest
 from crowdllm_jax.counts import cells, longest
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import Progress, silent
-from crowdllm_jax.metrics import bins
+from crowdllm_jax.humans import bins
 from crowdllm_jax.scales import Nominal, Ranking, Scale
 
 Z = 1.959964
@@ -47,7 +47,7 @@ class Histogram:
 
     Attributes:
       task_scale: (T,) which of the study's scales; the tasks of one make a ballot.
-      counts: (T, K) (weighted) number of each answer, see `metrics.bins`.
+      counts: (T, K) (weighted) number of each answer, see `humans.bins`.
       effective: (T,) how many people's answers each task's row is worth.
     """
 

@@ -6,39 +6,17 @@ import jinja2
 import numpy as np
 
 from crowdllm_jax import scales
+from crowdllm_jax.correlations import items_of
+from crowdllm_jax.diagnostics import Finding
 from crowdllm_jax.effects import AttributeEffect
-from crowdllm_jax.metrics import METRICS, Humans, Score
+from crowdllm_jax.humans import Humans
+from crowdllm_jax.metrics import Score
 from crowdllm_jax.report import figures
+from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
+from crowdllm_jax.report.scorecard import in_words, scorecard
 from crowdllm_jax.study import Study, describe
+from crowdllm_jax.subgroups import Group
 from crowdllm_jax.train import Losses
-
-MODELS = {
-    "humans": "Humans (noise ceiling)",
-    "persistent": "CrowdLLM (persistent)",
-    "cvae": "CrowdLLM as published (cvae)",
-    "vae_only": "VAE only (no reference)",
-    "reference": "Reference as it is",
-    "reference_sampled": "Reference, sampled",
-    "reference_noise": "Reference + fitted noise",
-    "personas": "LLM asked per persona",
-    "task_marginal": "Training answers per task",
-    "marginal": "Training answers, pooled",
-    "uniform": "Uniform",
-}
-"""Every crowd that can be scored, in the scoreboard's order, as people call it."""
-
-HEADINGS = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "cs": "CS",
-    "avg_wd": "Avg. WD",
-    "rps": "RPS",
-    "pooled_wd": "Pooled WD",
-    "variance_ratio": "Variance ratio",
-    "personal_sd": "Personal SD",
-    "personal_wd": "Personal WD",
-    "icc": "ICC",
-}
 
 
 def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, float, float]]]]:
@@ -52,7 +30,7 @@ def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, fl
     for model in MODELS:
         own = [score for score in scores if score.model == model]
         row = {}
-        for metric in METRICS:
+        for metric in HEADINGS:
             found = [score for score in own if score.metric == metric]
             if len(found) == 1:
                 row[metric] = (found[0].value, found[0].low, found[0].high)
@@ -73,6 +51,8 @@ def render(
     answers: np.ndarray,
     losses: dict[str, Losses],
     effects: list[AttributeEffect],
+    groups: list[Group],
+    findings: list[Finding],
     facts: dict[str, str],
 ) -> str:
     """The page.
@@ -81,11 +61,16 @@ def render(
       answers: (N, T) the crowd's answers to `humans.tasks`, in the scales' units.
       losses: per fitted model, its training and validation losses.
       effects: what profiles do to the answers; empty where the model cannot say.
+      groups: gaps between groups of people, and of agents; empty where there are no profiles.
+      findings: of the diagnostics.
       facts: versions and fingerprints to show.
     """
     from crowdllm_jax.config import dump_config
 
     seeds = sorted({score.seed for score in scores})
+    main, board = next(iter(losses)), scoreboard(scores)
+    card = scorecard(dict(board), main)
+    items = items_of(humans)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("crowdllm_jax.report", "."),
         autoescape=True,
@@ -95,19 +80,25 @@ def render(
     )
     return environment.get_template("page.html").render(
         study=study.name,
-        main=next(iter(losses)),
+        main=main,
         description=describe(study),
         by=humans.by,
         held_out=f"{len(humans.tasks):,} tasks and {len(humans.value):,} answers of "
         f"{humans.people:,} people",
         agents=len(answers),
         seeds=len(seeds),
-        board=[(MODELS[model], model, row) for model, row in scoreboard(scores)],
-        headings=HEADINGS,
+        board=[(MODELS[model], model, row) for model, row in board],
+        headings={metric: HEADINGS[metric] for metric in BOARD},
+        card=card,
+        words=in_words(card, findings, len(answers)),
         histograms=figures.histograms(study, humans, answers),
         means=figures.means(study, humans, answers),
         curves=figures.curves(losses),
         effects=effects,
+        subgroups=figures.subgroups(groups) if groups else "",
+        coherence=figures.coherence(humans, answers, items),
+        compared=0 if items is None else int(items.compared.sum()),
+        findings=findings,
         ballots=any(scales.is_ballot(scale) for scale in study.scales.values()),
         config=dump_config(config),
         facts=facts,

@@ -11,12 +11,16 @@ from matplotlib.figure import Figure
 from scipy.stats import pearsonr
 
 from crowdllm_jax import scales
-from crowdllm_jax.metrics import Humans
+from crowdllm_jax.correlations import Items, correlations, crowd_correlations
+from crowdllm_jax.humans import Humans
+from crowdllm_jax.personal import in_peoples_places, personal
 from crowdllm_jax.study import Study
+from crowdllm_jax.subgroups import Group
 from crowdllm_jax.train import Losses
 
 HUMAN, CROWD = "#4d4d4d", "#0072b2"
 SHOWN = 12
+MOST_GROUPS = 30
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -128,6 +132,69 @@ def means(study: Study, humans: Humans, answers: np.ndarray) -> str:
             pad = 0.03 * (high - low)
             axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
         return _svg(figure, "Crowd mean against human mean, one dot per held-out task")
+
+
+def subgroups(groups: list[Group]) -> str:
+    """Every group's mean deviation: people with a 95% interval, and the crowd; the largest groups
+    if there are many."""
+    largest = sorted(groups, key=lambda group: -group.people)[:MOST_GROUPS]
+    shown = [group for group in groups if group in largest]
+    at = np.arange(len(shown))[::-1]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.5, 0.9 + 0.24 * len(shown)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color="#bbbbbb", lw=1, zorder=0)
+        human = np.array([100 * group.human for group in shown])
+        half = np.array([100 * (group.high - group.human) for group in shown])
+        axes.errorbar(human, at + 0.13, xerr=half, fmt="o", ms=4, color=HUMAN, lw=1,
+                      label="held-out humans, 95% interval")  # fmt: skip
+        axes.plot([100 * group.crowd for group in shown], at - 0.13, "D", ms=4.5, color=CROWD,
+                  label="crowd")  # fmt: skip
+        names = [
+            textwrap.shorten(f"{group.attribute}: {group.level}", 46, placeholder=" …")
+            + f"  (n = {group.people})"
+            for group in shown
+        ]
+        axes.set_yticks(at, [name.replace("$", r"\$") for name in names])
+        axes.set_ylim(-0.7, len(shown) - 0.3)
+        axes.set_xlabel("above or below what others answer to the same tasks, % of the scale")
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
+        return _svg(figure, "Mean deviation of every group, held-out humans and crowd")
+
+
+def coherence(humans: Humans, answers: np.ndarray, items: Items | None) -> str:
+    """How far people (agents) differ in their mean answers, and whether answers to two tasks
+    correlate as people's do."""
+    panels = 1 if items is None else 2
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.9 * panels, 3.4), layout="constrained")
+        axes = figure.subplots(1, panels, squeeze=False)[0]
+        own = personal(humans, (humans.person, humans.task, humans.value))[2]
+        rounds = in_peoples_places(humans, answers)
+        crowd = np.concatenate([personal(humans, one)[2] for one in rounds])
+        edges = np.linspace(min(own.min(), crowd.min()), max(own.max(), crowd.max()) + 1e-9, 21)
+        for values, colour, label in ((own, HUMAN, "held-out humans"), (crowd, CROWD, "crowd")):
+            axes[0].hist(values, edges, weights=np.full(len(values), 1 / len(values)),
+                         histtype="step", lw=1.6, color=colour, label=label)  # fmt: skip
+        axes[0].set_title("One person's (agent's) mean answer", fontsize=9, loc="left")
+        axes[0].set_xlabel("mean answer" + ("" if len(humans.support) == 1 else ", share of scale"))
+        axes[0].set_ylabel("share of people (agents)")
+        if items is not None:
+            every = np.ones(len(items.value))
+            people = correlations(items.value, items.known, every)[items.compared]
+            theirs = crowd_correlations(items, answers)[items.compared]
+            low, high = min(people.min(), theirs.min(), 0), max(people.max(), theirs.max(), 0)
+            axes[1].plot([low, high], [low, high], color="#bbbbbb", lw=1, zorder=0)
+            dense = len(people) > 200
+            axes[1].scatter(people, theirs, s=6 if dense else 20, color=CROWD, lw=0,
+                            alpha=0.3 if dense else 0.9)  # fmt: skip
+            axes[1].set_title("Correlation of two tasks", fontsize=9, loc="left")
+            axes[1].set_xlabel("held-out humans")
+            axes[1].set_ylabel("crowd")
+            axes[1].set_aspect("equal", "datalim")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2,
+                      frameon=False)  # fmt: skip
+        return _svg(figure, "Do agents differ as people do, and do their answers hang together?")
 
 
 def curves(losses: dict[str, Losses]) -> str:

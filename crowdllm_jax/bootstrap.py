@@ -1,0 +1,45 @@
+"""Intervals by drawing what was held out anew, with replacement."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from crowdllm_jax.humans import Humans
+
+TIMES = 1000
+
+Measures = dict[str, float]
+
+
+def bootstrap(
+    humans: Humans, measure: Callable[[np.ndarray], Measures], times: int = TIMES
+) -> tuple[Measures, Measures, Measures]:
+    """Measures of weighted responses, with 95% percentile intervals over what was held out.
+
+    Tasks (or people) are drawn with replacement: a response counts as often as its task (person).
+
+    Args:
+      measure: from the (R,) weights of the responses.
+    Returns:
+      The measures as they are, and the lower and upper ends of their intervals.
+    """
+    units = humans.task if humans.by == "tasks" else humans.person
+    n = int(units.max()) + 1
+    point = measure(np.ones(len(units)))
+    random = np.random.default_rng(0)
+    # One response set of a million answers costs as much as a thousand of a thousand.
+    times = int(np.clip(2e8 / max(len(units), 1), 100, times))
+    draws = [
+        measure(random.multinomial(n, np.full(n, 1 / n)).astype(float)[units]) for _ in range(times)
+    ]
+    low, high = {}, {}
+    for name in point:
+        low[name], high[name] = interval([draw.get(name, float("nan")) for draw in draws])
+    return point, low, high
+
+
+def interval(draws: list[float]) -> tuple[float, float]:
+    """95% percentile interval over the draws in which there is something to measure."""
+    known = np.array(draws)[np.isfinite(draws)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+    return float(low), float(high)

@@ -1,0 +1,90 @@
+"""The held-out people's answers, ready to be compared with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdllm_jax import scales
+from crowdllm_jax.scales import Continuous, Nominal, Scale
+from crowdllm_jax.split import Split
+from crowdllm_jax.study import Study
+
+BINS = 200
+"""A continuous scale is cut into as many, as wide as each other."""
+
+
+@dataclass(frozen=True)
+class Humans:
+    """The held-out responses, ready to be compared with.
+
+    Attributes:
+      by: "tasks" or "people".
+      who: (H,) the people, as indices into the study.
+      tasks: (T,) the tasks they answer, as indices into the study.
+      person, task: (R,) index among the held-out people, and among `tasks`.
+      value: (R,) answers in the scales' units. cell: (R,) their bin.
+      scale: (T,) index of each task's scale. support: per scale, the values of its bins.
+      edges: per scale, its lowest and highest value. nominal: (S,) whether a scale has no order.
+    """
+
+    by: str
+    who: np.ndarray
+    tasks: np.ndarray
+    person: np.ndarray
+    task: np.ndarray
+    value: np.ndarray
+    cell: np.ndarray
+    scale: np.ndarray
+    support: tuple[np.ndarray, ...]
+    edges: tuple[tuple[float, float], ...]
+    nominal: np.ndarray
+
+    @property
+    def people(self) -> int:
+        return len(self.who)
+
+    @property
+    def share(self) -> np.ndarray:
+        """(R,) answers as shares of their scale's range."""
+        return self.as_share(self.value, self.task)
+
+    def as_share(self, value: np.ndarray, task: np.ndarray) -> np.ndarray:
+        """Answers to some of the tasks on [0, 1], from the scales' units."""
+        low, high = np.array(self.edges)[self.scale[task]].T
+        return (value - low) / (high - low)
+
+
+def held_out(study: Study, split: Split) -> Humans:
+    """Take the test responses out of a study."""
+    part = split.test
+    tasks, task = np.unique(study.task[part], return_inverse=True)
+    who, person = np.unique(study.person[part], return_inverse=True)
+    value = study.value[part]
+    support, edges = [], []
+    for scale in study.scales.values():
+        levels = scales.values(scale)
+        edges.append((float(levels[0]), float(levels[-1])))
+        support.append(bins(scale))
+    scale_of = study.tasks.scale[tasks]
+    cell = np.empty(len(value), np.int64)
+    for index, levels in enumerate(support):
+        here = scale_of[task] == index
+        cell[here] = cells_of(value[here], levels)
+    nominal = np.array([isinstance(scale, Nominal) for scale in study.scales.values()])
+    return Humans(
+        split.by, who, tasks, person, task, value, cell, scale_of, tuple(support), tuple(edges),
+        nominal,
+    )  # fmt: skip
+
+
+def bins(scale: Scale) -> np.ndarray:
+    """(K,) the value of each bin: of a level, or the middle of each of BINS stretches."""
+    if not isinstance(scale, Continuous):
+        return scales.values(scale)
+    width = (scale.high - scale.low) / BINS
+    return scale.low + width * (np.arange(BINS) + 0.5)
+
+
+def cells_of(value: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """The bin of each value: the one whose own value lies nearest."""
+    return np.searchsorted((support[1:] + support[:-1]) / 2, value, side="right")

@@ -1,0 +1,83 @@
+"""Whether agents differ from each other as people do, each from their own answers.
+
+personal_sd is the standard deviation of personal means; personal_wd the Wasserstein distance
+between people's and agents' personal means; icc the one-way intra-class correlation ICC(1) of
+answers within a person (Shrout & Fleiss 1979). Agents answer the very tasks that people answered,
+so that both sides have the same design. In a study of several scales answers are mapped to [0, 1].
+"""
+
+import numpy as np
+from scipy.stats import wasserstein_distance
+
+from crowdllm_jax.bootstrap import Measures, interval
+from crowdllm_jax.humans import Humans
+
+PERSON_METRICS = ("personal_sd", "personal_wd", "icc")
+
+Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def in_peoples_places(humans: Humans, values: np.ndarray) -> list[Answers]:
+    """Let agents answer the tasks that people answered: agent j in the place of person j mod H.
+
+    Returns:
+      one (person, task, value) triple of (R,) arrays per round of agents, up to 20 rounds.
+    """
+    rounds = max(1, min(20, len(values) // humans.people))
+    return [
+        (
+            humans.person,
+            humans.task,
+            values[(r * humans.people + humans.person) % len(values), humans.task].astype(float),
+        )
+        for r in range(rounds)
+    ]
+
+
+def personal(humans: Humans, answers: Answers) -> Answers:
+    """(people,) number of answers, sum of squares, and mean of each person's answers."""
+    person, task, value = answers
+    if len(humans.support) > 1:
+        value = humans.as_share(value, task)
+    n = np.bincount(person, minlength=humans.people)
+    square = np.bincount(person, value**2, humans.people)
+    return n, square, np.bincount(person, value, humans.people) / n
+
+
+def person_scores(humans: Humans, rounds: list[Answers]) -> tuple[Measures, Measures, Measures]:
+    """personal_sd, personal_wd and icc averaged over rounds, with an interval over people."""
+    people = personal(humans, (humans.person, humans.task, humans.value))
+
+    n = humans.people
+    if n < 2:
+        nothing = dict.fromkeys(PERSON_METRICS, float("nan"))
+        return nothing, nothing, nothing
+    random = np.random.default_rng(1)
+    point = compare_people(people, rounds, np.arange(n))
+    draws = [compare_people(people, rounds, random.integers(0, n, n)) for _ in range(200)]
+    bounds = {name: interval([draw[name] for draw in draws]) for name in PERSON_METRICS}
+    low, high = ({name: bounds[name][end] for name in PERSON_METRICS} for end in (0, 1))
+    return point, low, high
+
+
+def compare_people(people: Answers, rounds: list[Answers], rows: np.ndarray) -> dict[str, float]:
+    """The person measures over some people (rows of what `_personal` gives), averaged over rounds
+    of agents."""
+    sd = np.mean([np.std(mean[rows], ddof=1) for _, _, mean in rounds])
+    icc = np.mean([intra_class(n[rows], square[rows], mean[rows]) for n, square, mean in rounds])
+    agents = np.concatenate([mean[rows] for _, _, mean in rounds])
+    apart = wasserstein_distance(agents, people[2][rows])
+    return {"personal_sd": float(sd), "personal_wd": float(apart), "icc": float(icc)}
+
+
+def intra_class(n: np.ndarray, square: np.ndarray, mean: np.ndarray) -> float:
+    """ICC(1) of an unbalanced one-way layout from each person's n, sum of squares and mean."""
+    total = n.sum()
+    if total == len(n):
+        return float("nan")  # One answer each says nothing of how alike a person's answers are.
+    grand = (n * mean).sum() / total
+    between = (n * (mean - grand) ** 2).sum() / (len(n) - 1)
+    within = (square.sum() - (n * mean**2).sum()) / (total - len(n))
+    size = (total - (n**2).sum() / total) / (len(n) - 1)
+    spread = between + (size - 1) * within
+    return float((between - within) / spread) if spread > 0 else 0.0

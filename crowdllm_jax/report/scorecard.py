@@ -1,0 +1,108 @@
+"""One crowd's measures, each between its floors and its ceiling, and what they say in words."""
+
+from dataclasses import dataclass
+
+from crowdllm_jax.diagnostics import Finding
+from crowdllm_jax.report.headings import HEADINGS
+
+Value = tuple[float, float, float]
+"""A value with the ends of its interval."""
+
+HIGHER = ("skill", "cs", "ks", "accuracy", "regression_agreement")
+MATCH = ("variance_ratio", "personal_sd", "icc")
+"""Measures that are best at the people's value; all others but HIGHER are best at 0."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure of the crowd.
+
+    Attributes:
+      best: "low", "high" or "match". ceiling: what people's own distributions would score.
+      marginal, uniform: what the pooled training answers and even chances score; None if not told.
+      way: the share of the way from the marginal floor to the ceiling; None where these do not
+        lie apart in the right order.
+    """
+
+    metric: str
+    heading: str
+    best: str
+    crowd: Value
+    ceiling: Value | None
+    marginal: Value | None
+    uniform: Value | None
+    way: float | None
+
+
+def scorecard(board: dict[str, dict[str, Value]], main: str) -> list[Line]:
+    """The scorecard of one of the crowds in a scoreboard."""
+    lines = []
+    for metric, heading in HEADINGS.items():
+        if metric not in board[main]:
+            continue
+        ceiling, marginal, uniform = (
+            board.get(model, {}).get(metric) for model in ("humans", "marginal", "uniform")
+        )
+        best = "high" if metric in HIGHER else "match" if metric in MATCH else "low"
+        crowd = board[main][metric]
+        way = None
+        if ceiling and marginal:
+            way = _way(best, crowd[0], ceiling[0], marginal[0])
+        lines.append(Line(metric, heading, best, crowd, ceiling, marginal, uniform, way))
+    return lines
+
+
+def _way(best: str, crowd: float, ceiling: float, floor: float) -> float | None:
+    if best == "match":
+        # Both ends are distances from the people's value.
+        crowd, floor, ceiling = abs(crowd - ceiling), abs(floor - ceiling), 0.0
+    elif best == "high":
+        crowd, floor, ceiling = -crowd, -floor, -ceiling
+    return (floor - crowd) / (floor - ceiling) if floor - ceiling > 1e-6 else None
+
+
+def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str]:
+    """The scorecard in plain sentences."""
+    by = {line.metric: line for line in card}
+    words = []
+    if (skill := by.get("skill")) is not None:
+        value, low, high = skill.crowd
+        words.append(
+            f"The crowd goes {value:.0%} of the way (between {low:.0%} and {high:.0%}) from a "
+            "crowd that answers every task alike to the people's own distributions."
+        )
+    if (ratio := by.get("variance_ratio")) is not None:
+        value, low, high = ratio.crowd
+        kind = "less than" if high < 1 else "more than" if low > 1 else "about as much as"
+        words.append(f"Its answers vary {kind} people's (ratio of variances {value:.2f}).")
+    icc = by.get("icc")
+    if icc is not None and icc.ceiling is not None:
+        value, people = icc.crowd[0], icc.ceiling
+        if people[2] < 0.01:
+            kind = "People's answers hardly show who gave them"
+        elif value < people[1]:
+            kind = "Agents are less themselves across tasks than people are"
+        elif value > people[2]:
+            kind = "Agents are more themselves across tasks than people are"
+        else:
+            kind = "Agents stay themselves across tasks as people do"
+        words.append(f"{kind} (intra-class correlation {value:.2f}, people {people[0]:.2f}).")
+    gaps = by.get("gap_error")
+    if gaps is not None and gaps.marginal is not None:
+        better = gaps.crowd[0] < gaps.marginal[0]
+        words.append(
+            f"Differences between groups of people are off by {gaps.crowd[0]:.1%} of the scale on "
+            f"average; a crowd without any would be off by {gaps.marginal[0]:.1%}"
+            + ("." if better else ": of groups, this crowd tells you nothing.")
+        )
+    speaking = [one.name for one in findings if one.fires]
+    words.append(
+        f"{len(speaking)} of {len(findings)} diagnostics speak: {', '.join(speaking)}."
+        if speaking
+        else f"None of {len(findings)} diagnostics speaks."
+    )
+    words.append(
+        f"{agents:,} agents were compared. More of them make smoother pictures, not better "
+        "knowledge: for estimates about people use `crowdllm infer`."
+    )
+    return words

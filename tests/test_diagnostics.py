@@ -1,0 +1,180 @@
+"""Each diagnostic speaks of a crowd that is broken in its way, and is silent of a healthy one."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from synthetic import make_study
+from test_metrics import everything
+
+from crowdllm_jax.diagnostics import (
+    collapsed,
+    drift,
+    incompatible,
+    interchangeable,
+    latent_share,
+    option_mass,
+    silent_attributes,
+    spread,
+    standard,
+    summary,
+)
+from crowdllm_jax.encode import fit_coding
+from crowdllm_jax.fitting import Prepared
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.split import Split
+from crowdllm_jax.study import Attribute, Study
+
+CUTS = [-2.0, -0.7, 0.7, 2.0]
+PEOPLE, TASKS = 150, 24
+
+
+def answers(people: int, seed: int, *, belief=0.9, noise=1.0, shift=1.5) -> np.ndarray:
+    """(people, TASKS) ratings 1 to 5 of people with one belief each, to tasks that differ."""
+    random = np.random.default_rng(seed)
+    place = belief * random.normal(size=(people, 1)) + np.linspace(-shift, shift, TASKS)
+    noisy = place + noise * random.logistic(size=(people, TASKS))
+    return 1.0 + np.searchsorted(CUTS, noisy)
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    study = make_study(tasks=TASKS, people=PEOPLE)
+    return dataclasses.replace(study, answer=answers(PEOPLE, 0).ravel() - 1)
+
+
+HEALTHY = answers(4000, 1)
+POOLED = np.random.default_rng(2).permutation(HEALTHY.ravel()).reshape(HEALTHY.shape)
+
+
+@pytest.mark.parametrize("by", ["tasks", "people"])
+def test_a_healthy_crowd_is_passed_over_in_silence(study, by):
+    humans = everything(study, by)
+    found = [*spread(humans, HEALTHY), incompatible(humans, HEALTHY, POOLED),
+             interchangeable(humans, HEALTHY), drift(standard(HEALTHY))]  # fmt: skip
+    assert not any(one.fires for one in found)
+    assert all(one.value is not None for one in found)
+    assert summary(found) == "0 of 5 speak"
+
+
+def test_the_spread_is_the_ratio_of_variances(study):
+    humans = everything(study)
+    people = study.value.reshape(PEOPLE, TASKS).var(axis=0, ddof=1)
+    expected = HEALTHY.var(0).sum() / people.sum()
+    assert spread(humans, HEALTHY)[0].value == pytest.approx(expected)
+
+
+def test_a_crowd_that_varies_too_little_is_homogeneous(study):
+    flat, wild = spread(everything(study), answers(4000, 1, belief=0.2, noise=0.4))
+    assert flat.name == "homogeneous crowd"
+    assert flat.fires
+    assert not wild.fires
+
+
+def test_a_crowd_that_varies_too_much_is_incoherent(study):
+    flat, wild = spread(everything(study), answers(4000, 1, belief=4.0, noise=2.0))
+    assert wild.name == "incoherent answers"
+    assert wild.fires
+    assert not flat.fires
+
+
+def test_beliefs_that_turn_one_task_around_do_not_fit(study):
+    values = HEALTHY.copy()
+    values[:, 3] = 6 - values[:, 3]
+    found = incompatible(everything(study), values, POOLED)
+    assert found.fires
+    assert "tasks number [3]" in found.detail
+    assert incompatible(everything(study), 6 - HEALTHY, POOLED).fires
+
+
+def test_agents_that_are_drawn_anew_for_every_answer_are_interchangeable(study):
+    humans = everything(study)
+    random = np.random.default_rng(3)
+    values = np.column_stack([random.permutation(column) for column in HEALTHY.T])
+    assert not any(one.fires for one in spread(humans, values))
+    assert interchangeable(humans, values).fires
+    # People who are nobody in particular ask for no more.
+    random_people = dataclasses.replace(study, answer=answers(PEOPLE, 5, belief=0.0).ravel() - 1)
+    assert not interchangeable(everything(random_people), values).fires
+
+
+def test_a_latent_that_moves_nothing_has_collapsed(study, rating_crowd):
+    humans = everything(study)
+    assert latent_share(rating_crowd) > 0.01
+    assert not collapsed(rating_crowd, humans).fires
+    silent = dataclasses.replace(
+        rating_crowd,
+        params=jax.tree_util.tree_map_with_path(
+            lambda path, leaf: 0 * leaf if "blender" in str(path) else leaf, rating_crowd.params
+        ),
+    )
+    assert latent_share(silent) == pytest.approx(0, abs=1e-5)
+    assert collapsed(silent, humans).fires
+    same = dataclasses.replace(study, answer=answers(PEOPLE, 5, belief=0.0).ravel() - 1)
+    assert not collapsed(silent, everything(same)).fires
+
+
+def test_a_model_that_would_rather_say_something_else():
+    assert option_mass(np.full(9, 0.2)).fires
+    assert not option_mass(np.full(9, 0.9)).fires
+    unknown = option_mass(None)
+    assert (unknown.value, unknown.fires) == (None, False)
+
+
+def prepared(study: Study) -> Prepared:
+    every = np.ones(len(study.task), bool)
+    codings = tuple(fit_coding(a, np.arange(PEOPLE)) for a in study.participants.profile)
+    reference = Reference("marginal", np.full(TASKS, 3.0))
+    split = Split("people", every, ~every, ~every)
+    return Prepared(study, split, np.zeros((TASKS, 0)), reference, codings, None)
+
+
+def test_an_attribute_that_says_nothing_is_named(study):
+    random = np.random.default_rng(4)
+    party = random.integers(0, 2, PEOPLE).astype(np.int32)
+    coin = random.integers(0, 2, PEOPLE).astype(np.int32)
+    moved = np.clip(answers(PEOPLE, 0) - 1 + (2 * party[:, None] - 1), 0, 4)
+    real, empty = (Attribute(n, "categorical", ("a", "b"), c) for n, c in
+                   (("party", party), ("coin", coin)))  # fmt: skip
+
+    def found(*profile):
+        people = dataclasses.replace(study.participants, profile=profile)
+        return silent_attributes(
+            prepared(dataclasses.replace(study, participants=people, answer=moved.ravel()))
+        )
+
+    assert not found(real).fires
+    assert found(real, empty).value == 1
+    assert "coin p" in found(real, empty).detail
+    assert found(empty).fires
+    assert found().value is None
+
+
+def test_shuffled_attributes_are_found_significant_at_the_nominal_rate(study):
+    """40 coins: p <= .05 in 5% of them; more than 8 has chance 2e-4."""
+    random = np.random.default_rng(6)
+    coins = tuple(
+        Attribute(
+            f"c{i}", "categorical", ("a", "b"), random.integers(0, 2, PEOPLE).astype(np.int32)
+        )
+        for i in range(40)
+    )
+    people = dataclasses.replace(study.participants, profile=coins)
+    quiet = silent_attributes(prepared(dataclasses.replace(study, participants=people)))
+    assert quiet.value >= 32
+
+
+def test_an_agent_who_turns_into_somebody_else_drifts():
+    """A session of 1,000 tasks: one belief, a belief that walks, and none."""
+    random = np.random.default_rng(7)
+    n, t = 2000, 1000
+    belief = random.normal(size=(n, 1))
+    walk = np.cumsum(random.normal(size=(n, t)), axis=1) / np.sqrt(t) * 3
+    noise = random.logistic(size=(n, t))
+    assert not drift(standard(belief + noise)).fires
+    assert drift(standard(belief + walk + noise)).fires
+    nobody = drift(standard(noise))
+    assert (nobody.value, nobody.fires) == (None, False)
+    short = drift(standard((belief + noise)[:, :9]))
+    assert (short.value, short.fires) == (None, False)
