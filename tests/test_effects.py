@@ -7,6 +7,7 @@ import pytest
 from synthetic import RATING, make_study
 
 from crowdllm_jax.config import Config
+from crowdllm_jax.diagnostics import latent_share
 from crowdllm_jax.effects import profile_effects
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import fit
@@ -53,7 +54,10 @@ def fitted(study, model=PersistentConfig(latent=1, injected=0, steps=400)):  # n
 
 
 def test_an_effect_is_found_and_a_coin_has_none():
-    city, coin = profile_effects(fitted(people_who_differ(by=0.8)))
+    crowd = fitted(people_who_differ(by=0.8))
+    # The diagnostics' share: beliefs beside logistic noise, pi**2 / 3.
+    assert latent_share(crowd) == pytest.approx(0.49 / (0.49 + 3.29), abs=0.05)
+    city, coin = profile_effects(crowd)
     assert (city.attribute, coin.attribute) == ("city", "coin")
     # 216 people with a personal deviation of .7 and 12 answers each: the standard error of half
     # the cities' difference is about sqrt(.7**2 + 3.3 / 12) / sqrt(216) = .06; shrinkage is slight.

@@ -149,7 +149,9 @@ def test_every_scale_goes_all_the_way(mixed_study, mixed_crowd, tiny):
     models = {score.model for score in scores}
     assert models >= {"humans", "cvae", "uniform", "marginal", "reference", "task_marginal"}
     for model in models:
-        assert {score.metric for score in scores if score.model == model} == set(METRICS)
+        own = {score.metric for score in scores if score.model == model}
+        # One answer each does not tell how accurate people are.
+        assert own >= set(METRICS) - ({"accuracy"} if model == "humans" else set())
 
 
 def test_the_vae_only_baseline_does_not_see_the_reference(tiny):

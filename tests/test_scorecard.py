@@ -150,9 +150,8 @@ def test_gaps_equal_a_group_by():
     study = several(60, 6, 0.7)
     humans = everything(study)
     agents, row = agents_like(study, 500)
-    values = (
-        crowd_of(study, 500, 3) + 0.5 * (study.participants.profile[1].cells[row] == 2)[:, None]
-    )
+    city = study.participants.profile[1].cells
+    values = crowd_of(study, 500, 3) + 0.5 * (city[row] == 2)[:, None]
     found = {(g.attribute, g.level): g for g in
              groups_of(humans, study.participants.profile, agents, values)}  # fmt: skip
     table = pd.DataFrame({"p": study.person, "t": study.task, "v": (study.value - 1) / 4})
