@@ -1,6 +1,7 @@
 """The command line as a user meets it."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -116,13 +117,18 @@ def test_markup_in_messages_is_text(config_file, capsys):
     assert "[/nothing]" in capsys.readouterr().err
 
 
-def test_an_interruption_is_no_error(config_file, tmp_path, monkeypatch, capsys):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(pipeline, "fit_run", interrupted)
-    assert main(["run", str(config_file), "--out", str(tmp_path / "out")]) == 130
-    assert "the same command continues" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("number", "code", "what"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_an_interruption_is_no_error(
+    number, code, what, config_file, tmp_path, monkeypatch, capsys
+):
+    before = signal.getsignal(number)
+    monkeypatch.setattr(pipeline, "fit_run", lambda *_: signal.raise_signal(number))
+    assert main(["run", str(config_file), "--out", str(tmp_path / "out")]) == code
+    assert f"{what}; the same command continues" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize(

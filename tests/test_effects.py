@@ -53,8 +53,12 @@ def fitted(study, model=PersistentConfig(latent=1, injected=0, steps=400)):  # n
     return fit(study, config)[0]
 
 
-def test_an_effect_is_found_and_a_coin_has_none():
-    crowd = fitted(people_who_differ(by=0.8))
+@pytest.fixture(scope="module")
+def crowd():
+    return fitted(people_who_differ(by=0.8))
+
+
+def test_an_effect_is_found_and_a_coin_has_none(crowd):
     # The diagnostics' share: beliefs beside logistic noise, pi**2 / 3.
     assert latent_share(crowd) == pytest.approx(0.49 / (0.49 + 3.29), abs=0.05)
     city, coin = profile_effects(crowd)
@@ -77,8 +81,8 @@ def test_without_effects_all_are_shrunk_to_nothing():
         assert all(level.low < 0 < level.high for level in one.levels)
 
 
-def test_levels_balance_out_over_people():
-    for one in profile_effects(fitted(people_who_differ(by=0.5))):
+def test_levels_balance_out_over_people(crowd):
+    for one in profile_effects(crowd):
         total = sum(level.people * level.effect for level in one.levels)
         assert total == pytest.approx(0, abs=1e-5)
 
