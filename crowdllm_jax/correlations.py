@@ -94,7 +94,7 @@ def score_correlations(
     draws = [measure(random.multinomial(n, np.full(n, 1 / n)).astype(float)) for _ in range(TIMES)]
     found = {}
     for name, value in measure(np.ones(n)).items():
-        found[name] = (value, *interval([draw[name] for draw in draws]))
+        found[name] = (value, *interval([draw[name] for draw in draws], value))
     halves = []
     for _ in range(20):
         first = random.permutation(n) < n // 2
@@ -102,7 +102,8 @@ def score_correlations(
             correlations(items.value, items.known, half.astype(float)) for half in (first, ~first)
         )
         halves.append(_apart(items, one, two) / 2)
-    found["humans"] = (float(np.nanmean(halves)), *interval(halves))
+    ceiling = float(np.nanmean(halves))
+    found["humans"] = (ceiling, *interval(halves, ceiling))
     return found
 
 

@@ -55,7 +55,9 @@ def person_scores(humans: Humans, rounds: list[Answers]) -> tuple[Measures, Meas
     random = np.random.default_rng(1)
     point = compare_people(people, rounds, np.arange(n))
     draws = [compare_people(people, rounds, random.integers(0, n, n)) for _ in range(200)]
-    bounds = {name: interval([draw[name] for draw in draws]) for name in PERSON_METRICS}
+    bounds = {
+        name: interval([draw[name] for draw in draws], point[name]) for name in PERSON_METRICS
+    }
     low, high = ({name: bounds[name][end] for name in PERSON_METRICS} for end in (0, 1))
     return point, low, high
 

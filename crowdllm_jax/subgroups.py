@@ -169,7 +169,8 @@ def score_groups(
         for name, theirs in (("crowd", crowd), ("none", np.zeros_like(crowd))):
             if np.isfinite(theirs).any():
                 value = float(np.nanmean(np.abs(theirs - gap)))
-                own[name] = (value, *interval(list(np.nanmean(np.abs(theirs - again), axis=1))))
+                drawn_off = np.nanmean(np.abs(theirs - again), axis=1).tolist()
+                own[name] = (value, *interval(drawn_off, value))
         # The mean size of normal errors: what the true gaps would be off by.
         noise = float(np.sqrt(2 / np.pi) * error.mean())
         found["gap_error"] = own | {"humans": (noise, noise, noise)}

@@ -2,12 +2,20 @@
 
 import dataclasses
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Before JAX starts: the suite runs on the CPU wherever it is, and as most of its time goes into
 # compiling small programs, LLVM is not asked to make them fast.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# What one test process has compiled (pytest's own, and commands that tests start) the others load.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", f"{tempfile.gettempdir()}/crowdllm-tests-{os.getpid()}"
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import numpy as np
 import pytest
@@ -25,6 +33,13 @@ from crowdllm_jax.train import TrainConfig
 # The same examples in every run, and no deadline: the first example may compile a program.
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("suite")
+
+
+def pytest_unconfigure() -> None:
+    cache = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    if cache.name == f"crowdllm-tests-{os.getpid()}":
+        shutil.rmtree(cache, ignore_errors=True)
+
 
 TINY = Config(
     study="anes96",

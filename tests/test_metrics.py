@@ -279,7 +279,7 @@ def test_every_score_lies_in_its_interval_and_is_in_order(by):
     ]
     for score in scores:
         assert (score.split, score.seed) == (by, 3)
-        assert score.low <= score.high
+        assert score.low <= score.value <= score.high
     again = score_crowd(humans, values, "cvae", 3, floor) + score_humans(humans, 3)
     assert scores == again
 
