@@ -63,8 +63,9 @@ def results_of(results: Results) -> Table:
     table = Table(title=f"{results.title} ({spread})", title_justify="left")
     for key in results.keys:
         table.add_column(key, no_wrap=True)
-    for heading in results.metrics.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    metrics = [metric for metric in results.metrics if results.varies(metric)]
+    for metric in metrics:
+        table.add_column(results.metrics[metric], justify="right", no_wrap=True)
     if results.meanings:
         table.add_column("what it is")
     before = None
@@ -73,7 +74,7 @@ def results_of(results: Results) -> Table:
             table.add_section()
         before = condition[0]
         cells = [MODELS.get(condition[0], condition[0]), *condition[1:]]
-        for metric in results.metrics:
+        for metric in metrics:
             found = results.summary(condition, metric)
             if found is None:
                 cells.append("–")

@@ -33,6 +33,7 @@ def dots(results: Results, metrics: Mapping[str, str]) -> str:
 
     The dashed line is the humans' value, which is the best that can be expected.
     """
+    metrics = {name: text for name, text in metrics.items() if results.varies(name)}
     shown = [c for c in results.conditions if c[0] != "humans"]
     people = next((c for c in results.conditions if c[0] == "humans"), None)
     with mpl.rc_context(STYLE):
@@ -59,13 +60,12 @@ def dots(results: Results, metrics: Mapping[str, str]) -> str:
             axes.grid(axis="y", color="#eeeeee", lw=0.8)
             axes.set_axisbelow(True)
             axes.locator_params(axis="x", nbins=4)
-        # Where the first part changes, a little room would be lost on most studies; colours tell.
         panels[0].set_yticks(range(len(shown)), [_name(c) for c in shown])
         panels[0].set_ylim(len(shown) - 0.4, -0.6)
         if people is not None:
             line = mpl.lines.Line2D([], [], color=HUMAN, lw=1, ls="--")
-            figure.legend([line], ["held-out humans (noise ceiling)"], loc="outside lower right",
-                          frameon=False)  # fmt: skip
+            figure.legend([line], ["held-out humans (of RPS and MAE, the noise ceiling)"],
+                          loc="outside lower right", frameon=False)  # fmt: skip
         return svg(figure, results.title)
 
 
@@ -83,6 +83,7 @@ def lines(
       places: where each condition stands; one that stands nowhere is a level line.
     """
     groups = list(dict.fromkeys(condition[0] for condition in results.conditions))
+    metrics = {name: text for name, text in metrics.items() if results.varies(name)}
     ticks = sorted(set(places.values()))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.2 * len(metrics), 3.3), layout="constrained")
@@ -101,7 +102,7 @@ def lines(
                     continue
                 x, y, sd = (np.array(part, float) for part in zip(*known, strict=True))
                 # Bars of crowds that stand at one number would hide each other.
-                x = x * 1.03 ** (number - len(groups) / 2)
+                x = x * 1.06 ** (number - len(groups) / 2)
                 model = group not in FLOORS
                 style = {"ls": FLOORS.get(group, "-"), "marker": "o" if model else None}
                 drawn[group] = axes.errorbar(

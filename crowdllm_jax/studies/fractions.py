@@ -157,15 +157,21 @@ def _order(models: Iterable[str]) -> Callable[[str], float]:
 
 
 def _enough(results: Results, name: str) -> str:
-    """With how many people a crowd is closer than everybody's pooled answers."""
-    own = [condition for condition in results.conditions if condition[0] == name]
-    every = max((c for c in results.conditions if c[0] == "marginal"), key=lambda c: int(c[2]))
-    floor = results.summary(every, "rps")
-    for condition in own:
-        found = results.summary(condition, "rps")
-        if found and floor and found[0] < floor[0]:
-            return (
-                f"{name} made from {condition[2]} people is closer (RPS {found[0]:.3f}) than the "
-                f"pooled answers of all {every[2]} ({floor[0]:.3f})"
-            )
-    return f"{name} is at no share closer in RPS than the pooled answers of all {every[2]} people"
+    """From which numbers of people a crowd is closer than these people's own answers."""
+    floor = next(f for f in ("task_marginal", "marginal") if any(
+        c[0] == f for c in results.conditions))  # fmt: skip
+    closer: dict[bool, list[str]] = {True: [], False: []}
+    for condition in results.conditions:
+        if condition[0] == name:
+            own = results.summary(condition, "rps")
+            theirs = results.summary((floor, *condition[1:]), "rps")
+            assert own is not None
+            assert theirs is not None
+            closer[own[0] < theirs[0]].append(condition[2])
+    said = [
+        f"{word} closer from {', '.join(sizes)}"
+        for word, sizes in (("is", closer[True]), ("is not", closer[False]))
+        if sizes
+    ]
+    which = "answers to each task" if floor == "task_marginal" else "pooled answers"
+    return f"{name}, beside the same people's own {which} (mean RPS): {'; '.join(said)} people"

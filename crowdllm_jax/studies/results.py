@@ -55,6 +55,11 @@ class Results:
             if row.condition == condition and row.metric == metric
         }
 
+    def varies(self, metric: str) -> bool:
+        """Whether a metric says anything: on whole ballots all people have the same mean."""
+        values = [row.value for row in self.rows if row.metric == metric]
+        return bool(values) and float(np.ptp(values)) > 1e-9
+
     def summary(self, condition: Condition, metric: str) -> tuple[float, float] | None:
         """Mean over seeds and standard deviation (NaN for one seed); None where not measured."""
         values = np.array(list(self.by_seed(condition, metric).values()))

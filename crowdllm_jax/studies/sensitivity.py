@@ -92,7 +92,7 @@ def sensitivity(study: Study, config: Config, progress: Progress) -> Results:
     rows.sort(key=place)
     results = Results(
         f"How much the scores move; held-out {config.split.by}",
-        ("crowd", "varied", "value"), tuple(rows), METRICS,
+        ("crowd", "varied", "setting"), tuple(rows), METRICS,
     )  # fmt: skip
     return replace(results, notes=(*notes, *(_moves(results, name) for name in models)))
 
