@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = 3 if isinstance(error, PeerError) else 2
     except KeyboardInterrupt:
         what, code = ("terminated", 143) if _stopped == [signal.SIGTERM] else ("interrupted", 130)
-        err.print(f"crowdllm: {what}; the same command continues", style="bold red")
+        # Studies leave nothing until they are done.
+        again = "begins anew" if arguments.command == "study" else "continues"
+        err.print(f"crowdllm: {what}; the same command {again}", style="bold red")
     except Exception:
         if not several:
             raise
@@ -103,12 +105,14 @@ def _interruptible() -> Iterator[None]:
 
 
 def _show(out: Console, outcome: Outcome) -> None:
-    if outcome.text:
+    if outcome.text and outcome.table is None:
         out.print(outcome.text, markup=False)
     if outcome.table is not None:
         # A table cut at the terminal's edge would hide columns.
         wide = Console(width=max(out.width, 190), highlight=False, quiet=out.quiet)
         wide.print(outcome.table)
+        if outcome.text:
+            out.print(outcome.text, markup=False)
         if outcome.written:
             out.print()
     for what, path in outcome.written.items():

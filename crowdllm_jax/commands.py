@@ -35,6 +35,33 @@ def check_study(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     return Outcome(describe(load_study(arguments.path, arguments.data)))
 
 
+def study(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    """`study check`, and the studies that compare crowds made in several ways."""
+    name = arguments.study_command
+    if name == "check":
+        return check_study(arguments, progress)
+    from crowdllm_jax.config import load_config
+    from crowdllm_jax.studies.folder import run_study
+    from crowdllm_jax.terminal import results_of
+
+    overrides = tuple(arguments.overrides)
+    if arguments.seeds is not None:
+        overrides += (f"seeds={arguments.seeds}",)
+    config = load_config(arguments.config, overrides, arguments.data)
+    folder = arguments.out or Path("studies") / f"{arguments.config.stem}-{name}"
+    options = {}
+    if name == "fractions":
+        try:
+            shares = [float(part) for part in arguments.fractions.split(",")]
+        except ValueError:
+            raise CrowdError(f"--fractions {arguments.fractions}: give numbers above 0 and at most "
+                             "1 with commas between, such as 0.01,0.2,1") from None  # fmt: skip
+        options = {"shares": shares, "whole_reference": arguments.whole_reference}
+    results = run_study(name, config, folder, progress, **options)
+    text = "\n".join(f"- {note}" for note in results.notes)
+    return Outcome(text, results_of(results), {"written": folder})
+
+
 def begin_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     """The commands that begin (or continue) a run: run, fit."""
     from crowdllm_jax import pipeline
@@ -274,7 +301,7 @@ def bench(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, "Progress"], Outcome]] = {
-    "study": check_study,
+    "study": study,
     "run": begin_run,
     "fit": begin_run,
     "reference": reference,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from flax import nnx
 
 from crowdllm_jax.backbone.prompts import Question
 from crowdllm_jax.baselines import baseline_crowds, persona_crowd
@@ -40,7 +41,7 @@ from crowdllm_jax.reference.record import Spent, unit
 from crowdllm_jax.split import Split, split_study
 from crowdllm_jax.study import Attribute, Study
 from crowdllm_jax.subgroups import score_groups
-from crowdllm_jax.train import Data, Fitted, Losses, TrainConfig
+from crowdllm_jax.train import Data, Fitted, Losses, Run, TrainConfig
 from crowdllm_jax.train import fit as train_model
 
 Progress = Callable[[str, int, int], None]
@@ -160,7 +161,6 @@ def fit_model(
 ) -> tuple[Crowd, Losses]:
     """Fit one model; see `fit`."""
     study = ready.study
-    inputs: CvaeInputs | Design
     kept = Checkpoints(folder / "checkpoint") if folder is not None else nullcontext()
     with kept as checkpoints:
         if isinstance(model, PersistentConfig):
@@ -179,16 +179,61 @@ def fit_model(
                     f"fit {name} (loss {loss:.3f})", step, model.steps
                 ),
             )
-            inputs = design
             losses = Losses("step", ("negative bound per person",), len(steps),
                             steps[:, None].tolist(), [])  # fmt: skip
         else:
-            inputs = _cvae_inputs(ready, model)
-            fitted = _fit_cvae(ready, inputs, model, train, seed, checkpoints, progress, name)
-            graph, params = fitted.graph, fitted.params
+            run = cvae_run(ready, model, train, seed)
+
+            def on_epoch(epoch: int, losses: np.ndarray) -> None:
+                held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
+                progress(f"fit {name} (loss {held:.3f})", epoch, train.epochs)
+
+            fitted = train_model(*run, checkpoints=checkpoints, on_epoch=on_epoch)
             losses = Losses("epoch", TERMS, fitted.best_epoch, fitted.history[:, 0].tolist(),
                             fitted.history[:, 1].tolist())  # fmt: skip
-    crowd = Crowd(
+            return cvae_crowd(ready, run, fitted), losses
+    return _crowd(ready, model, graph, params, design), losses
+
+
+def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) -> Run:
+    """A training of the published model, ready for `train.fit_many`."""
+    study = ready.study
+    everything = np.arange(len(study.tasks.ids))
+    reference = unit(study, ready.reference.mean, everything).astype(np.float32)
+    if model.constant_reference:
+        reference = np.full_like(reference, 0.5)
+    profile = study.participants.profile
+    c = encode(ready.codings, profile) if profile else np.zeros((len(study.participants.ids), 0))
+    answer = unit(study, study.value, study.task).astype(np.float32)
+
+    def part(mask: np.ndarray) -> Data:
+        return Data(
+            x=ready.x,
+            c=c.astype(np.float32),
+            reference=reference,
+            person=study.person[mask],
+            task=study.task[mask],
+            answer=answer[mask],
+        )
+
+    return Run(part(ready.split.train), part(ready.split.validation), model, train, seed)
+
+
+def cvae_crowd(ready: Prepared, run: Run, fitted: Fitted) -> Crowd:
+    """The crowd of a training that `cvae_run` made ready."""
+    inputs = CvaeInputs(run.train.x, run.train.reference)
+    return _crowd(ready, run.model, fitted.graph, fitted.params, inputs)
+
+
+def _crowd(
+    ready: Prepared,
+    model: ModelConfig,
+    graph: nnx.GraphDef,
+    params: nnx.State,
+    inputs: CvaeInputs | Design,
+) -> Crowd:
+    study = ready.study
+    return Crowd(
         model,
         graph,
         params,
@@ -198,55 +243,6 @@ def fit_model(
         inputs,
         ready.codings,
         ready.generator,
-    )
-    return crowd, losses
-
-
-def _cvae_inputs(ready: Prepared, model: CvaeConfig) -> CvaeInputs:
-    everything = np.arange(len(ready.study.tasks.ids))
-    reference = unit(ready.study, ready.reference.mean, everything).astype(np.float32)
-    if model.constant_reference:
-        reference = np.full_like(reference, 0.5)
-    return CvaeInputs(ready.x, reference)
-
-
-def _fit_cvae(
-    ready: Prepared,
-    inputs: CvaeInputs,
-    model: CvaeConfig,
-    train: TrainConfig,
-    seed: int,
-    checkpoints: Checkpoints | None,
-    progress: Progress,
-    name: str,
-) -> Fitted:
-    study = ready.study
-    profile = study.participants.profile
-    c = encode(ready.codings, profile) if profile else np.zeros((len(study.participants.ids), 0))
-    answer = unit(study, study.value, study.task).astype(np.float32)
-
-    def part(mask: np.ndarray) -> Data:
-        return Data(
-            x=inputs.x,
-            c=c.astype(np.float32),
-            reference=inputs.reference,
-            person=study.person[mask],
-            task=study.task[mask],
-            answer=answer[mask],
-        )
-
-    def on_epoch(epoch: int, losses: np.ndarray) -> None:
-        held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
-        progress(f"fit {name} (loss {held:.3f})", epoch, train.epochs)
-
-    return train_model(
-        part(ready.split.train),
-        part(ready.split.validation),
-        model,
-        train,
-        seed,
-        checkpoints=checkpoints,
-        on_epoch=on_epoch,
     )
 
 

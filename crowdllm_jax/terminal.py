@@ -10,6 +10,7 @@ from crowdllm_jax.bench import Record
 from crowdllm_jax.metrics import Score
 from crowdllm_jax.report import scoreboard
 from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
+from crowdllm_jax.studies.results import Results
 
 SHOWN = 40
 """Rows of a table that are printed; a file holds all."""
@@ -53,6 +54,37 @@ def scoreboard_of(scores: list[Score]) -> Table:
             value, _, high = row[metric]
             cells.append(f"{value:.3f}" + (f"±{high - value:.3f}" if seeds > 1 else ""))
         table.add_row(MODELS[model], *cells, style="bold" if model == main else None)
+    return table
+
+
+def results_of(results: Results) -> Table:
+    """A study's conditions: means over the seeds, ± one standard deviation."""
+    count = len(results.seeds)
+    spread = f"mean of {count} seeds, ± one standard deviation" if count > 1 else "one seed"
+    table = Table(title=f"{results.title} ({spread})", title_justify="left")
+    for key in results.keys:
+        table.add_column(key, no_wrap=True)
+    metrics = [metric for metric in results.metrics if results.varies(metric)]
+    for metric in metrics:
+        table.add_column(results.metrics[metric], justify="right", no_wrap=True)
+    if results.meanings:
+        table.add_column("what it is")
+    before = None
+    for condition in results.conditions:
+        if len(condition) > 1 and before not in (None, condition[:-1][0]):
+            table.add_section()
+        before = condition[0]
+        cells = [MODELS.get(condition[0], condition[0]), *condition[1:]]
+        for metric in metrics:
+            found = results.summary(condition, metric)
+            if found is None:
+                cells.append("–")
+                continue
+            mean, sd = found
+            cells.append(f"{mean:.3f}" + ("" if sd != sd else f"±{sd:.3f}"))
+        if results.meanings:
+            cells.append(results.meanings[condition])
+        table.add_row(*map(escape, cells))
     return table
 
 

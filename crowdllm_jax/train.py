@@ -193,19 +193,21 @@ def _kept(state: TrainState, runs: Sequence[Run]) -> TrainState:
     return jax.tree.map(lambda leaf: leaf[: len(runs)], state)
 
 
+def shapes(run: Run) -> Program:
+    """What runs of one program share."""
+    m = run.model
+    sizes = CvaeConfig(hidden=m.hidden, latent=m.latent, semi_implicit=m.semi_implicit,
+                       injected=m.injected, auxiliary=m.auxiliary)  # fmt: skip
+    features, profile = run.train.x.shape[1], run.train.c.shape[1]
+    return Program(features, profile, sizes, run.config.batch_size, 0)
+
+
 def _program(runs: Sequence[Run]) -> Program:
     """The program that all of them share.
 
     Raises:
       ValueError: they do not.
     """
-
-    def shapes(run: Run) -> Program:
-        m = run.model
-        sizes = CvaeConfig(hidden=m.hidden, latent=m.latent, semi_implicit=m.semi_implicit,
-                           injected=m.injected, auxiliary=m.auxiliary)  # fmt: skip
-        features, profile = run.train.x.shape[1], run.train.c.shape[1]
-        return Program(features, profile, sizes, run.config.batch_size, 0)
 
     program = shapes(runs[0])
     for number, run in enumerate(runs):

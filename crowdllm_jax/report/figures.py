@@ -64,7 +64,7 @@ def histograms(study: Study, humans: Humans, answers: np.ndarray) -> str:
             ncols=2,
             frameon=False,
         )
-        return _svg(figure, "Share of each answer, held-out humans and crowd, per task")
+        return svg(figure, "Share of each answer, held-out humans and crowd, per task")
 
 
 def _histogram(
@@ -131,7 +131,7 @@ def means(study: Study, humans: Humans, answers: np.ndarray) -> str:
                 high = 1.1 * max(human[here].max(), crowd[here].max())
             pad = 0.03 * (high - low)
             axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
-        return _svg(figure, "Crowd mean against human mean, one dot per held-out task")
+        return svg(figure, "Crowd mean against human mean, one dot per held-out task")
 
 
 def subgroups(groups: list[Group]) -> str:
@@ -234,10 +234,10 @@ def curves(losses: dict[str, Losses]) -> str:
             axes.xaxis.get_major_locator().set_params(integer=True)
         figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=5,
                       frameon=False)  # fmt: skip
-        return _svg(figure, "Losses in training")
+        return svg(figure, "Losses in training")
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg(figure: Figure, title: str) -> str:
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
     text = out.getvalue()
