@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             with _progress(err, arguments.quiet) as progress:
                 outcome = COMMANDS[arguments.command](arguments, progress)
             _show(out, outcome)
+            if outcome.then is not None:
+                _show(out, outcome.then())
     except CrowdError as error:
         err.print(f"crowdllm: {error}", style="bold red", markup=False, soft_wrap=True)
         code = 3 if isinstance(error, PeerError) else 2

@@ -351,6 +351,28 @@ def parser() -> argparse.ArgumentParser:
         "crowdllm evaluate runs/anes96",
     )
     evaluate.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    explore = command(
+        "explore",
+        "look at a population on a local page",
+        "Load a run's population (1 GB of memory holds a million agents' answers to 1,000 tasks) and\n"
+        "serve a page, to this machine alone, on which one filters agents by profile, picks a task,\n"
+        "and sees the answers beside those of the held-out people of that profile. Ctrl-C ends it.",
+        "crowdllm explore runs/anes96 --open",
+    )
+    explore.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
+    explore.add_argument(
+        "--population",
+        metavar="DIR",
+        type=Path,
+        help="folder that `crowdllm sample RUN --out DIR` wrote (default: RUN/population)",
+    )
+    explore.add_argument(
+        "--data", metavar="DIR", help="folder of the study's tables (replaces study.folder)"
+    )
+    explore.add_argument(
+        "--port", metavar="P", type=int, default=0, help="(default: any that is free)"
+    )
+    explore.add_argument("--open", action="store_true", help="open the page in the browser")
     page = command(
         "report",
         "write report.html of a scored run",

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command shows: a text, a table, and what was written where."""
+    """What a command shows: a text, a table, and what was written where; `then` goes on after that,
+    and what it returns is shown, too."""
 
     text: str = ""
     table: "Table | None" = None
     written: Mapping[str, Path | str] = field(default_factory=dict)
+    then: "Callable[[], Outcome] | None" = None
 
 
 def check_study(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
@@ -292,6 +294,23 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
         return Outcome(written={"report": pipeline.report_run(folder, config, study)})
 
 
+def explore(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
+    from crowdllm_jax.explore.data import explore_run
+    from crowdllm_jax.explore.server import make_server, serve
+
+    # Before the population is read, which takes a while.
+    server = make_server(arguments.port)
+    explored = explore_run(arguments.run, arguments.population, arguments.data, progress)
+
+    def then() -> Outcome:
+        serve(server, explored, browse=arguments.open)
+        return Outcome("ended")
+
+    size = f"{explored.agents:,} agents, {len(explored.task_ids):,} tasks"
+    shown = {"population": f"{size}, {explored.bytes / 1e6:,.1f} MB in memory", "page": server.url}
+    return Outcome(written={**shown, "to end it": "Ctrl-C"}, then=then)
+
+
 def bench(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     from crowdllm_jax.bench import run_benchmarks
     from crowdllm_jax.terminal import benchmarks_of
@@ -312,6 +331,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, "Progress"], Outcome]] = {
     "report": from_run,
     "aggregate": aggregate,
     "infer": infer,
+    "explore": explore,
     "verify": verify,
     "bench": bench,
 }

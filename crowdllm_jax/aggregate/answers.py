@@ -101,6 +101,7 @@ class Manifest(msgspec.Struct):
     tasks: dict[str, str]
     effective_sample_size: float
     files: dict[str, dict[str, str | int]]
+    crowd: str = ""
     layout: str = "long"
     counts: bool = False
 

@@ -159,7 +159,7 @@ def subgroups(groups: list[Group]) -> str:
         axes.set_ylim(-0.7, len(shown) - 0.3)
         axes.set_xlabel("above or below what others answer to the same tasks, % of the scale")
         figure.legend(loc="outside upper center", ncols=2, frameon=False)
-        return _svg(figure, "Mean deviation of every group, held-out humans and crowd")
+        return svg(figure, "Mean deviation of every group, held-out humans and crowd")
 
 
 def coherence(humans: Humans, answers: np.ndarray, items: Items | None) -> str:
@@ -194,7 +194,7 @@ def coherence(humans: Humans, answers: np.ndarray, items: Items | None) -> str:
             axes[1].set_aspect("equal", "datalim")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2,
                       frameon=False)  # fmt: skip
-        return _svg(figure, "Do agents differ as people do, and do their answers hang together?")
+        return svg(figure, "Do agents differ as people do, and do their answers hang together?")
 
 
 def curves(losses: dict[str, Losses]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from crowdllm_jax.config import Config
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.fitting import SCORED_AGENTS, Progress, prepare
-from crowdllm_jax.metrics import Humans, held_out
+from crowdllm_jax.humans import Humans, held_out
 from crowdllm_jax.scales import Nominal
 from crowdllm_jax.studies import figure
 from crowdllm_jax.studies.fits import Job, drawn, fit_all, studied_models

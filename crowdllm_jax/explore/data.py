@@ -1,0 +1,155 @@
+"""A run's population as columns in memory, and its held-out people."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crowdllm_jax.aggregate.answers import Manifest, open_population, read_manifest
+from crowdllm_jax.config import Config, load_config, load_study
+from crowdllm_jax.encode import recode
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.explore.view import Explored, HeldOut
+from crowdllm_jax.fitting import Progress, silent
+from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
+from crowdllm_jax.model.response import level_dtype
+from crowdllm_jax.pipeline import fitted_crowd, run_facts, stored_config
+from crowdllm_jax.split import split_study
+from crowdllm_jax.study import Attribute, Study, fingerprint
+
+
+def explore_run(
+    run: Path,
+    population: Path | None = None,
+    data: str | None = None,
+    progress: Progress = silent,
+) -> Explored:
+    """Load a population of a run's first crowd.
+
+    Args:
+      population: its folder (default: the run's own). data: folder of the study's tables; where it
+        is not given and they cannot be read, there are no people to look at.
+    Raises:
+      CrowdError: there is no such population, it is of another crowd or damaged, or `data` does not
+        hold what the run was made from.
+    """
+    config = stored_config(run)
+    crowd = fitted_crowd(run)
+    if population is None:
+        population = run / "population"
+        if not (population / "manifest.json").is_file():
+            raise CrowdError(f"{run}: has no finished population; run `crowdllm sample {run}`, or "
+                             "name one with --population DIR")  # fmt: skip
+    manifest = read_manifest(population)
+    if manifest.crowd != crowd_fingerprint(crowd):
+        raise CrowdError(f"{population}: is not a population of the crowd fitted in {run}; name "
+                         "the run that it was sampled from")  # fmt: skip
+    study: Study | str = _study(run, config, data)
+    answers = _read_answers(population, manifest, progress)
+    profile = _read_profiles(population, manifest, crowd.generator.attributes)
+    ids = tuple(manifest.tasks)
+    if isinstance(study, str):
+        warnings.warn(f"no held-out people are shown: {study}", CrowdWarning, stacklevel=2)
+        name, texts, humans = run.absolute().name, dict(zip(ids, ids, strict=True)), None
+    else:
+        name, texts = study.name, dict(zip(study.tasks.ids, study.tasks.text, strict=True))
+        humans = held_out_people(study, split_study(study, config.split, 0).test, crowd)
+    return Explored(
+        name, ids, tuple(texts[task] for task in ids),
+        tuple(manifest.scales[scale].entry for scale in manifest.tasks.values()),
+        manifest.agents, profile, answers, str(study) if humans is None else humans,
+    )  # fmt: skip
+
+
+def _study(run: Path, config: Config, data: str | None) -> Study | str:
+    """The run's study, or why it cannot be had."""
+    try:
+        if data is not None:
+            config = load_config(run / "config.yaml", data=data)
+        study = load_study(config)
+        if run_facts(run).get("study_sha256") != fingerprint(study):
+            where = "--data" if data is not None else str(run)
+            raise CrowdError(f"{where}: the study's data are not those the run was made from")
+    except CrowdError as error:
+        if data is not None:
+            raise
+        return f"the study's data cannot be read ({error}); --data DIR names their folder"
+    return study
+
+
+def held_out_people(study: Study, test: np.ndarray, crowd: Crowd) -> HeldOut:
+    """The people and answers of a study that are held out (test: (R,) bool)."""
+    place = {task: i for i, task in enumerate(crowd.task_ids)}
+    tasks = np.array([place[task] for task in study.tasks.ids], np.int32)
+    own = study.participants
+    rows = test & (own.weight[study.person] > 0)
+    return HeldOut(
+        recode(crowd.codings, own.profile), own.weight, study.person[rows],
+        tasks[study.task[rows]], study.answer[rows],
+    )  # fmt: skip
+
+
+def _read_answers(folder: Path, manifest: Manifest, progress: Progress) -> tuple[np.ndarray, ...]:
+    """For each task the answers of all agents, in the smallest type that holds them."""
+    population = open_population(folder)
+    n = manifest.agents
+    columns = tuple(np.empty(n, level_dtype((scale,))) for scale in population.task_scales)
+    done = 0
+    for block in population.blocks():
+        # More than the manifest says are told of once all are read.
+        block = block[: n - done]
+        for column, own in zip(columns, block.T, strict=True):
+            column[done : done + len(block)] = own
+        done += len(block)
+        progress("load answers", done, n)
+    return columns
+
+
+def _read_profiles(
+    folder: Path, manifest: Manifest, attributes: tuple[Attribute, ...]
+) -> tuple[Attribute, ...]:
+    """All agents' attributes; a level is one byte, or two where there are more than 256."""
+    names = [attribute.name for attribute in attributes]
+    words = [attribute.name for attribute in attributes if attribute.kind != "numeric"]
+    cells: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    done = 0
+    for file in sorted(name for name in manifest.files if name.startswith("agents-")):
+        path = folder / file
+        try:
+            table = pq.read_table(path, read_dictionary=words, page_checksum_verification=True)
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0][:300]
+            raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error
+        if table.column_names != ["agent_id", *names]:
+            raise CrowdError(f"{path}: its columns are not agent_id and the crowd's attributes; "
+                             "sample again")  # fmt: skip
+        if np.any(np.asarray(table["agent_id"]) != np.arange(done, done + len(table))):
+            raise CrowdError(f"{path}: its agents do not stand in order; sample again")
+        done += len(table)
+        for attribute in attributes:
+            column = table[attribute.name]
+            own = [column.to_numpy()] if attribute.kind == "numeric" else _levels(path, attribute,
+                                                                                  column)  # fmt: skip
+            cells[attribute.name] += own
+    if done != manifest.agents:
+        raise CrowdError(f"{folder}: holds the profiles of {done:,} agents, its manifest says "
+                         f"{manifest.agents:,}; sample it again")  # fmt: skip
+    return tuple(
+        Attribute(a.name, a.kind, a.levels, np.concatenate(cells[a.name])) for a in attributes
+    )
+
+
+def _levels(path: Path, attribute: Attribute, column: pa.ChunkedArray) -> Iterator[np.ndarray]:
+    """The levels of a column of words."""
+    place = {level: i for i, level in enumerate(attribute.levels)}
+    dtype = np.uint8 if len(place) <= 256 else np.uint16
+    for chunk in column.chunks:
+        known = np.array([place.get(word, -1) for word in chunk.dictionary.to_pylist()], np.int64)
+        cells = known[np.asarray(chunk.indices)]
+        if chunk.null_count or np.any(cells < 0):
+            raise CrowdError(f"{path}: column '{attribute.name}' holds a level that the crowd does "
+                             "not know; sample again")  # fmt: skip
+        yield cells.astype(dtype)

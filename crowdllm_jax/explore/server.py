@@ -1,0 +1,211 @@
+"""Serve the page to this machine alone.
+
+Three addresses: `/` the page, `/study` what there is to choose from, `/view?q=QUERY` one picture's
+numbers (QUERY is a `view.Query` in JSON). Nothing else is there, and nothing is read from disk once
+the server runs. A page of another site that a browser has open must not get at the numbers: only
+requests for this very host and port are answered (a name that a stranger points at 127.0.0.1 is
+another host), and no answer says that other origins may read it.
+"""
+
+import base64
+import hashlib
+import re
+import signal
+import sys
+import threading
+import webbrowser
+from functools import cached_property
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from urllib.parse import parse_qs
+
+import msgspec
+import numpy as np
+
+from crowdllm_jax import scales
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.explore.view import Explored, HeldOut, Query, meaning_of_mean, view
+from crowdllm_jax.study import Attribute
+
+HOST = "127.0.0.1"
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on the loopback interface; `explored` is set before it serves."""
+
+    explored: Explored
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.server_port}/"
+
+    @cached_property
+    def page(self) -> bytes:
+        return (files("crowdllm_jax.explore") / "page.html").read_bytes()
+
+    @cached_property
+    def policy(self) -> str:
+        """Content-Security-Policy: the page's own script and style, and this server's numbers."""
+        allowed = []
+        for tag in ("script", "style"):
+            found = re.findall(rb"<%b>(.*?)</%b>" % (tag.encode(), tag.encode()), self.page, re.S)
+            digests = [base64.b64encode(hashlib.sha256(text).digest()).decode() for text in found]
+            allowed.append(f"{tag}-src " + " ".join(f"'sha256-{digest}'" for digest in digests))
+        return (f"default-src 'none'; {'; '.join(allowed)}; connect-src 'self'; img-src data:; "
+                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")  # fmt: skip
+
+    @cached_property
+    def study(self) -> bytes:
+        return msgspec.json.encode(what_there_is(self.explored))
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        # A browser that is closed, or reloads, hangs up.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+def make_server(port: int) -> Server:
+    """Take a port (0: any that is free).
+
+    Raises:
+      CrowdError: it cannot be had.
+    """
+    if not 0 <= port <= 65535:
+        raise CrowdError(f"--port {port}: give a port from 1 to 65535, or none")
+    try:
+        return Server((HOST, port), _Handler)
+    except OSError as error:
+        raise CrowdError(f"--port {port}: cannot be had ({error.strerror}); leave it out to take "
+                         "one that is free") from error  # fmt: skip
+
+
+def serve(server: Server, explored: Explored, *, browse: bool = False) -> None:
+    """Answer until Ctrl-C; browse: open the page in the user's browser."""
+    server.explored = explored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if browse:
+            # A browser in the terminal comes back when it is closed.
+            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+        server.server_close()
+
+
+def what_there_is(explored: Explored) -> dict[str, object]:
+    """Attributes with their levels, and tasks, for the page to choose from."""
+    humans = explored.humans
+    held = np.zeros(len(explored.task_ids), int)
+    if isinstance(humans, HeldOut):
+        held = np.bincount(humans.task, minlength=len(held))
+    return {
+        "name": explored.name,
+        "agents": explored.agents,
+        "attributes": [_attribute(attribute) for attribute in explored.profile],
+        "tasks": [
+            {
+                "id": task,
+                "text": text,
+                "scale": scales.describe(scale),
+                "mean": meaning_of_mean(scale),
+                "ends": scales.values(scale)[[0, -1]].tolist(),
+                "share": scales.size(scale) == 2 and bool(meaning_of_mean(scale)),
+                "humans": int(people),
+            }
+            for task, text, scale, people in zip(
+                explored.task_ids, explored.texts, explored.scales, held, strict=True
+            )
+        ],
+        "no_humans": humans if isinstance(humans, str) else "",
+    }
+
+
+def _attribute(attribute: Attribute) -> dict[str, object]:
+    told: dict[str, object] = {"name": attribute.name, "kind": attribute.kind}
+    if attribute.kind == "numeric":
+        known = attribute.cells[~np.isnan(attribute.cells)]
+        ends = [float(known.min()), float(known.max())] if len(known) else None
+        return told | {"ends": ends, "missing": len(attribute.cells) - len(known)}
+    count = np.bincount(attribute.cells, minlength=len(attribute.levels))
+    return told | {"levels": attribute.levels, "agents": count.tolist()}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One browser's connection."""
+
+    server: Server  # type: ignore[assignment]
+    protocol_version = "HTTP/1.1"
+    server_version = "crowdllm"
+    sys_version = ""
+    # A small answer is not held back to be sent with the next one.
+    disable_nagle_algorithm = True
+    timeout = 60
+
+    def do_GET(self) -> None:
+        hosts = self.headers.get_all("Host") or []
+        port = self.server.server_port
+        if len(hosts) != 1 or hosts[0].lower() not in (f"{HOST}:{port}", f"localhost:{port}"):
+            self.send_error(403, f"this server answers to {HOST}:{port} only")
+            return
+        path, _, query = self.path.partition("?")
+        if path == "/":
+            self._send(200, "text/html; charset=utf-8", self.server.page)
+        elif path == "/study":
+            self._send(200, "application/json", self.server.study)
+        elif path == "/view":
+            try:
+                found = view(self.server.explored, _query(query))
+            except CrowdError as error:
+                self.send_error(400, str(error))
+            else:
+                self._send(200, "application/json", msgspec.json.encode(found))
+        else:
+            self.send_error(404, "there are /, /study and /view")
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer with {"error": message}; http.server comes here, too, as with a POST."""
+        code = 405 if code == 501 else code
+        text = message or HTTPStatus(code).phrase
+        # What else the client sends is not understood, so it is not read.
+        self.close_connection = True
+        self._send(code, "application/json", msgspec.json.encode({"error": text}))
+
+    def _send(self, code: int, kind: str, body: bytes) -> None:
+        self.send_response(code)
+        headers = {
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            "Content-Security-Policy": self.server.policy,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-store",
+        }
+        if code == 405:
+            headers["Allow"] = "GET"
+        if self.close_connection or "Content-Length" in getattr(self, "headers", ()):
+            # A body that nobody asked for would be taken for the next request.
+            headers["Connection"] = "close"
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *what: object) -> None:
+        """Say nothing."""
+
+
+def _query(text: str) -> Query:
+    """Read what a picture is asked of."""
+    try:
+        fields = parse_qs(text, strict_parsing=True, errors="strict", max_num_fields=1)
+        if list(fields) != ["q"]:
+            raise ValueError("its one field is q")
+        return msgspec.json.decode(fields["q"][0], type=Query)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise CrowdError(f"/view: cannot be understood: {error}") from error
