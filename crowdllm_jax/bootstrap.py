@@ -6,7 +6,7 @@ import numpy as np
 
 from crowdllm_jax.humans import Humans
 
-TIMES = 1000
+TIMES = 400
 
 Measures = dict[str, float]
 

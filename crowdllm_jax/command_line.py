@@ -354,9 +354,10 @@ def parser() -> argparse.ArgumentParser:
     explore = command(
         "explore",
         "look at a population on a local page",
-        "Load a run's population (1 GB of memory holds a million agents' answers to 1,000 tasks) and\n"
-        "serve a page, to this machine alone, on which one filters agents by profile, picks a task,\n"
-        "and sees the answers beside those of the held-out people of that profile. Ctrl-C ends it.",
+        "Load a run's population (1 GB of memory holds a million agents' answers to 1,000 tasks)\n"
+        "and serve a page, to this machine alone, on which one filters agents by profile, picks a\n"
+        "task, and sees the answers beside those of the held-out people of that profile. Ctrl-C\n"
+        "ends it.",
         "crowdllm explore runs/anes96 --open",
     )
     explore.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)

@@ -131,8 +131,8 @@ def _read_profiles(
         done += len(table)
         for attribute in attributes:
             column = table[attribute.name]
-            own = [column.to_numpy()] if attribute.kind == "numeric" else _levels(path, attribute,
-                                                                                  column)  # fmt: skip
+            numeric = attribute.kind == "numeric"
+            own = [column.to_numpy()] if numeric else _levels(path, attribute, column)
             cells[attribute.name] += own
     if done != manifest.agents:
         raise CrowdError(f"{folder}: holds the profiles of {done:,} agents, its manifest says "

@@ -137,7 +137,7 @@ def _attribute(attribute: Attribute) -> dict[str, object]:
 class _Handler(BaseHTTPRequestHandler):
     """One browser's connection."""
 
-    server: Server  # type: ignore[assignment]
+    server: Server
     protocol_version = "HTTP/1.1"
     server_version = "crowdllm"
     sys_version = ""

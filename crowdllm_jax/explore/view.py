@@ -6,6 +6,7 @@ get an interval: more agents do not make anything about people better known.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -148,14 +149,14 @@ def bars(scale: Scale) -> Bars:
     """What bars a scale's answers are shown in, and what stands beside each."""
     if isinstance(scale, Continuous):
         edges = np.linspace(scale.low, scale.high, STRETCHES + 1)
-        pairs = zip(edges[:-1], edges[1:], strict=True)
+        pairs = pairwise(edges)
         return Bars(tuple(f"{low:g} to {high:g}" for low, high in pairs), None)
     k = scales.size(scale)
     level = np.arange(k)
     width = 1 if k <= BARS or isinstance(scale, Nominal) else -(-k // STRETCHES)
     # Nobody's points are a stretch of their own.
     of_level = (level + (width - 1 if isinstance(scale, Points) else 0)) // width
-    named = [_label(scale, place) for place in level]
+    named = [_label(scale, place) for place in range(k)]
     labels = []
     for bar in range(of_level[-1] + 1):
         own = np.flatnonzero(of_level == bar)
