@@ -119,9 +119,7 @@ def _read_profiles(
     for file in sorted(name for name in manifest.files if name.startswith("agents-")):
         path = folder / file
         try:
-            table = pq.read_table(
-                path, read_dictionary=words, page_checksum_verification=True
-            )
+            table = pq.read_table(path, read_dictionary=words, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0][:300]
             raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error

@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     timeout = 60
 
-    def do_GET(self) -> None:  # noqa: N802, the name http.server calls
+    def do_GET(self) -> None:
         hosts = self.headers.get_all("Host") or []
         port = self.server.server_port
         if len(hosts) != 1 or hosts[0].lower() not in (f"{HOST}:{port}", f"localhost:{port}"):
@@ -166,9 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_error(404, "there are /, /study and /view")
 
-    def send_error(
-        self, code: int, message: str | None = None, explain: str | None = None
-    ) -> None:
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with {"error": message}; http.server comes here, too, as with a POST."""
         code = 405 if code == 501 else code
         text = message or HTTPStatus(code).phrase
