@@ -144,9 +144,7 @@ def _shares(humans: Humans, values: np.ndarray, task: np.ndarray | None = None) 
     """Answers as they are, or on [0, 1] where the study has several scales."""
     if len(humans.support) == 1:
         return values
-    low, high = np.array(humans.edges)[humans.scale].T
-    some = slice(None) if task is None else task
-    return (values - low[some]) / (high - low)[some]
+    return humans.as_share(values, np.arange(len(humans.tasks)) if task is None else task)
 
 
 def _sizes(most: int) -> list[int]:

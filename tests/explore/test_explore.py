@@ -125,7 +125,7 @@ def test_only_this_host_and_these_addresses(server):
     assert ask(server, "/", f"localhost:{port}")[0].status == 200
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}"):
         assert ask(server, "/study", host)[0].status == 403
-    for path in ("/../page.html", "/%2e%2e/etc/passwd", "/page.html", "//"):
+    for path in ("/../page.html", "/%2e%2e/etc/passwd", "/page.html"):
         assert ask(server, path)[0].status == 404
     assert ask(server, "/", method="POST")[0].status == 405
     assert ask(server, "/view")[0].status == 400
