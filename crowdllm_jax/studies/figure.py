@@ -1,6 +1,6 @@
 """The two pictures that studies draw, as SVG texts: dots per condition, and lines."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +12,7 @@ from crowdllm_jax.report.headings import MODELS
 from crowdllm_jax.studies.results import Condition, Results
 
 COLOURS = {
-    "humans": HUMAN, "persistent": CROWD, "cvae": "#d55e00", "vae_only": "#d55e00",
+    "humans": HUMAN, "people": HUMAN, "persistent": CROWD, "cvae": "#d55e00", "vae_only": "#d55e00",
     "reference": "#009e73", "reference_sampled": "#009e73", "reference_noise": "#009e73",
     "task_marginal": "#999999", "marginal": "#999999", "uniform": "#999999",
 }  # fmt: skip
@@ -75,16 +75,19 @@ def lines(
     places: Mapping[Condition, float],
     axis: str,
     *,
-    log_y: bool = False,
+    log_y: Collection[str] = (),
 ) -> str:
     """A line per first part of a condition and a panel per metric, against a number on a log axis.
 
     Args:
       places: where each condition stands; one that stands nowhere is a level line.
+      log_y: metrics whose panel has a logarithmic axis.
     """
     groups = list(dict.fromkeys(condition[0] for condition in results.conditions))
     metrics = {name: text for name, text in metrics.items() if results.varies(name)}
     ticks = sorted(set(places.values()))
+    if len(ticks) > 6:
+        ticks = [tick for tick in ticks if np.log10(tick).is_integer()]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.2 * len(metrics), 3.3), layout="constrained")
         panels = figure.subplots(1, len(metrics), squeeze=False)[0]
@@ -110,7 +113,7 @@ def lines(
                     elinewidth=0.8, **style,
                 )  # fmt: skip
             axes.set_xscale("log")
-            if log_y:
+            if metric in log_y:
                 axes.set_yscale("log")
             axes.xaxis.set_major_locator(FixedLocator(ticks))
             axes.xaxis.set_minor_locator(NullLocator())

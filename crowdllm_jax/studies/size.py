@@ -92,7 +92,9 @@ def draw(results: Results) -> str:
         "individual_error": "= mean individual error",
         "diversity": "- diversity",
     }
-    return figure.lines(results, panels, places, "agents (or people) in the crowd", log_y=True)
+    return figure.lines(
+        results, panels, places, "agents (or people) in the crowd", log_y=["crowd_error"]
+    )
 
 
 def decompose(values: np.ndarray, truth: np.ndarray, n: int) -> dict[str, np.ndarray]:

@@ -21,10 +21,8 @@ from crowdllm_jax.scales import Continuous
 N, SEED = 3000, 4
 
 
-@pytest.fixture(scope="module", params=["long", "wide"])
-def explored(request, tmp_path_factory, mixed_crowd, mixed_study) -> Explored:
-    folder = tmp_path_factory.mktemp("explore") / "p"
-    write_population(mixed_crowd, folder, N, SEED, layout=request.param)
+def read(folder, mixed_crowd, mixed_study, layout) -> Explored:
+    write_population(mixed_crowd, folder, N, SEED, layout=layout)
     manifest = read_manifest(folder)
     answers = _read_answers(folder, manifest, lambda *step: None)
     profile = _read_profiles(folder, manifest, mixed_crowd.generator.attributes)
@@ -32,6 +30,19 @@ def explored(request, tmp_path_factory, mixed_crowd, mixed_study) -> Explored:
     humans = held_out_people(mixed_study, everybody, mixed_crowd)
     ids = mixed_crowd.task_ids
     return Explored("x", ids, ids, mixed_crowd.task_scales, N, profile, answers, humans)
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory, mixed_crowd, mixed_study) -> Explored:
+    return read(tmp_path_factory.mktemp("explore") / "p", mixed_crowd, mixed_study, "wide")
+
+
+def test_both_layouts_are_read_alike(explored, tmp_path, mixed_crowd, mixed_study):
+    long = read(tmp_path / "p", mixed_crowd, mixed_study, "long")
+    for one, other in zip(long.answers, explored.answers, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(long.profile, explored.profile, strict=True):
+        np.testing.assert_array_equal(one.cells, other.cells)
 
 
 def test_counts_equal_brute_force(explored, mixed_crowd):
@@ -147,7 +158,8 @@ def test_the_page_in_a_browser(server, explored):
         page.on("pageerror", lambda error: told.append(str(error)))
         page.goto(server.url)
         page.get_by_text("The last change took").wait_for()
-        page.get_by_label("A", exact=False).and_(page.locator("input[type=checkbox]")).first.click()
+        page.locator("input[type=checkbox]").first.focus()
+        page.keyboard.press("Space")
         page.focus("#search")
         for _ in range(2):
             page.keyboard.press("ArrowDown")
