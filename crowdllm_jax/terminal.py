@@ -81,7 +81,8 @@ def results_of(results: Results) -> Table:
                 cells.append("–")
                 continue
             mean, sd = found
-            cells.append(f"{mean:.3f}" + ("" if sd != sd else f"±{sd:.3f}"))
+            places = results.decimals
+            cells.append(f"{mean:.{places}f}" + ("" if sd != sd else f"±{sd:.{places}f}"))
         if results.meanings:
             cells.append(results.meanings[condition])
         table.add_row(*map(escape, cells))

@@ -115,6 +115,9 @@ def lines(
             axes.set_xscale("log")
             if metric in log_y:
                 axes.set_yscale("log")
+            elif log_y:
+                # Beside a panel of orders of magnitude, these are to be read from zero.
+                axes.set_ylim(bottom=0)
             axes.xaxis.set_major_locator(FixedLocator(ticks))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticklabels([f"{tick:,.0f}" for tick in ticks])

@@ -29,6 +29,7 @@ class Results:
       title: of the printed table. keys: what a condition's parts are.
       metrics: those that are printed, with their headings; the rows may hold more.
       notes: what the table says, in sentences. meanings: conditions in plain words.
+      decimals: that are printed.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Results:
     metrics: dict[str, str]
     notes: tuple[str, ...] = ()
     meanings: Mapping[Condition, str] = field(default_factory=dict)
+    decimals: int = 3
 
     @property
     def conditions(self) -> list[Condition]:

@@ -79,7 +79,7 @@ def size(study: Study, config: Config, progress: Progress) -> Results:
     unit = "squared shares of the scale" if len(study.scales) > 1 else "squared points"
     results = Results(
         f"Error of the crowd's mean against its size ({unit}); held-out {config.split.by}",
-        ("crowd", "agents"), tuple(rows), METRICS,
+        ("crowd", "agents"), tuple(rows), METRICS, decimals=5,
     )  # fmt: skip
     return replace(results, notes=tuple(_worth(results, n, str(sizes[-1])) for n in models))
 
@@ -90,7 +90,7 @@ def draw(results: Results) -> str:
     panels = {
         "crowd_error": "crowd error",
         "individual_error": "= mean individual error",
-        "diversity": "- diversity",
+        "diversity": "− diversity",
     }
     return figure.lines(
         results, panels, places, "agents (or people) in the crowd", log_y=["crowd_error"]
