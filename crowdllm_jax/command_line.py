@@ -4,15 +4,9 @@ import argparse
 from pathlib import Path
 
 from crowdllm_jax import __version__
+from crowdllm_jax.study_commands import add_study
 
 CONFIG_HELP = "configuration (YAML), such as configs/anes96.yaml"
-STUDIES = {
-    "ablate": "what backbone, belief and blender bring",
-    "attributes": "what knowing people's attributes brings",
-    "fractions": "how few people are enough",
-    "size": "how the error falls with the number of agents, and where it stays",
-    "sensitivity": "how much seeds, learning rates and references move the scores",
-}
 RUN_HELP = "run folder, made by `crowdllm run` or `crowdllm fit`"
 
 EPILOG = """\
@@ -420,56 +414,5 @@ def parser() -> argparse.ArgumentParser:
         default=Path("bench"),
         help="folder for the records, a JSON file per benchmark (default: ./bench)",
     )
-    study = commands.add_parser(
-        "study",
-        help="look at a study, or compare crowds made in several ways",
-        description="Look at a study, or make its crowd in several ways and compare them.",
-    )
-    studies = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
-    check = studies.add_parser(
-        "check",
-        help="validate a study and say what it holds",
-        description="Read a study file (or a configuration's study), refuse it with one message\n"
-        "if anything is wrong, and say what it holds: people, tasks, scales, answers, missing\n"
-        "cells, profile attributes. Nothing is written.",
-        epilog="example:\n  crowdllm study check configs/zurich_voting.yaml --data my/data",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    check.set_defaults(quiet=True)  # it takes a moment
-    check.add_argument("path", metavar="PATH", type=Path, help="study or configuration file (YAML)")
-    check.add_argument("--data", metavar="DIR", help="folder of the study's tables")
-    for name, summary in STUDIES.items():
-        one = studies.add_parser(
-            name,
-            help=summary,
-            description=f"Fit crowds anew to see {summary}.\nPrints a table and writes a folder: "
-            "table.csv (a row per condition, seed and metric),\nsummary.csv, figure.svg, notes.txt "
-            "and config.yaml.",
-            epilog=f"example:\n  crowdllm study {name} configs/anes96.yaml --seeds 5",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        with_config(one)
-        one.add_argument("--quiet", action="store_true", help="show no progress")
-        one.add_argument(
-            "--seeds", metavar="N", type=int, help="repeat with N splits (replaces seeds)"
-        )
-        one.add_argument(
-            "--out",
-            metavar="DIR",
-            type=Path,
-            help="new folder (default: studies/ and the names of configuration and study)",
-        )
-        if name == "fractions":
-            one.add_argument(
-                "--fractions",
-                metavar="F,..",
-                default="0.01,0.05,0.2,1",
-                help="shares of the training people (default: %(default)s)",
-            )
-            one.add_argument(
-                "--whole-reference",
-                action="store_true",
-                help="take the reference from all training people at every share, as a language "
-                "model would give it (default: from the share's own people)",
-            )
+    add_study(commands, with_config)
     return top
