@@ -65,8 +65,9 @@ def test_the_spread_is_the_ratio_of_variances(study):
     assert spread(humans, HEALTHY)[0].value == pytest.approx(expected)
 
 
-def test_a_crowd_that_varies_too_little_is_homogeneous(study):
-    flat, wild = spread(everything(study), answers(4000, 1, belief=0.2, noise=0.4))
+@pytest.mark.parametrize(("belief", "noise"), [(0.2, 0.4), (0.75, 0.8)])
+def test_a_crowd_that_varies_too_little_is_homogeneous(study, belief, noise):
+    flat, wild = spread(everything(study), answers(4000, 1, belief=belief, noise=noise))
     assert flat.name == "homogeneous crowd"
     assert flat.fires
     assert not wild.fires

@@ -46,7 +46,7 @@ def test_distances_of_distributions_equal_scipys():
 def test_calibration_equals_scikit_learns_curve():
     """Every level is a forecast of every answer; 71 agents have no share on the edge of a bin."""
     study = make_study(tasks=8, people=40, share=0.8)
-    values = crowd_of(study, 71, seed=2)
+    values = crowd_of(study, 71, seed=7)
     found = values_of(score_crowd(everything(study), values, "cvae", 0))
     share = np.stack([(values == level).mean(0) for level in range(1, 6)])
     said = share[:, study.task].ravel()
