@@ -60,12 +60,8 @@ def size(study: Study, config: Config, progress: Progress) -> Results:
             condition = (*job.condition, str(n))
             rows += rows_of(condition, job.seed, {k: float(v.mean()) for k, v in found.items()})
             rows += rows_of(condition, job.seed, {"rmse": found["crowd_error"].mean() ** 0.5})
-        floor = float(np.mean(variance / count))
-        bias = float(np.mean((values.mean(0) - truth) ** 2))
-        worth = {"bias2": bias - floor, "truth_error": floor}
-        if bias > floor:
-            worth["worth_people"] = float(np.mean(variance)) / (bias - floor)
-        rows += rows_of((*job.condition, str(sizes[-1])), job.seed, worth)
+        found = worth(values.mean(0), truth, variance, count)
+        rows += rows_of((*job.condition, str(sizes[-1])), job.seed, found)
         if job.condition[0] == next(iter(models)):
             for n in sizes:
                 error = float(np.mean(variance / n + variance / count))
@@ -140,6 +136,17 @@ def targets(study: Study, humans: Humans) -> tuple[np.ndarray, np.ndarray, np.nd
             stacklevel=3,
         )
     return used, mean[used], square[used] / (count[used] - 1), count[used]
+
+
+def worth(
+    crowd: np.ndarray, truth: np.ndarray, variance: np.ndarray, count: np.ndarray
+) -> dict[str, float]:
+    """How far a crowd's means (T',) lie from people's beyond these people's own chance (bias2), and
+    of how many people the means lie as far (left out where the bias cannot be told)."""
+    floor = float(np.mean(variance / count))
+    bias = float(np.mean((crowd - truth) ** 2)) - floor
+    found = {"bias2": bias, "truth_error": floor}
+    return found | ({"worth_people": float(np.mean(variance)) / bias} if bias > 0 else {})
 
 
 def _shares(humans: Humans, values: np.ndarray, task: np.ndarray | None = None) -> np.ndarray:
