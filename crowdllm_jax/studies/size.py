@@ -60,8 +60,8 @@ def size(study: Study, config: Config, progress: Progress) -> Results:
             condition = (*job.condition, str(n))
             rows += rows_of(condition, job.seed, {k: float(v.mean()) for k, v in found.items()})
             rows += rows_of(condition, job.seed, {"rmse": found["crowd_error"].mean() ** 0.5})
-        found = worth(values.mean(0), truth, variance, count)
-        rows += rows_of((*job.condition, str(sizes[-1])), job.seed, found)
+        beyond = worth(values.mean(0), truth, variance, count)
+        rows += rows_of((*job.condition, str(sizes[-1])), job.seed, beyond)
         if job.condition[0] == next(iter(models)):
             for n in sizes:
                 error = float(np.mean(variance / n + variance / count))

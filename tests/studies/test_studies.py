@@ -329,8 +329,8 @@ def test_targets_are_the_peoples_means(tiny):
 def test_a_crowd_is_worth_as_many_people_as_err_alike():
     """20,000 tasks, ten people each with variance 1, a crowd off by .2: as far as 1 / .04 people.
 
-    The mean of squares of variance .14 has a standard error of .14 sqrt(2 / 20,000) = .0014, so that
-    25 is known to .0014 / .04 = 3.5%; five of these are 4.4.
+    The mean of squares of variance .14 has a standard error of .14 sqrt(2 / 20,000) = .0014, so
+    that 25 is known to .0014 / .04 = 3.5%; five of these are 4.4.
     """
     random = np.random.default_rng(0)
     chance, off = random.normal(size=(2, 20_000)) * [[0.1**0.5], [0.2]]
