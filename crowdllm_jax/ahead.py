@@ -15,9 +15,9 @@ def ahead(
 ) -> Iterator[Result]:
     """work(item) for each item, in order, computed by threads up to `workers` items ahead.
 
-    XLA runs such a program as ours on one core, and lets go of Python while it does; on an
-    accelerator, the copy of one result overlaps with the work on the next. The first item is
-    worked on alone, so that what it compiles is there for the others.
+    XLA lets go of Python while a program runs, so what surrounds it (recruiting, copying, whatever
+    runs on one core) overlaps with the next one. The first item is worked on alone, so that what
+    it compiles is there for the others.
 
     Args:
       workers: threads; as many as there are cores if None.

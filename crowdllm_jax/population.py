@@ -26,7 +26,16 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae import Cvae, CvaeConfig, Noise, decide, score_moments
 from crowdllm_jax.model.design import Design, profile_matrix
 from crowdllm_jax.model.draw import Profiles, draw_agents, ready_profiles, ready_to_draw
-from crowdllm_jax.model.levels import by_lane, draw_levels, to_host, unpack
+from crowdllm_jax.model.levels import (
+    LANES,
+    beyond,
+    by_lane,
+    draw_levels,
+    ordered_ends,
+    take_rows,
+    to_host,
+    unpack,
+)
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.model.response import (
     Joint,
@@ -44,7 +53,7 @@ from crowdllm_jax.study import Attribute
 BLOCK = 8192
 """Agents drawn at once; the last block is filled up, so that one compiled program serves all."""
 
-TABLE = 1 << 26
+TABLE = 1 << 25
 """Numbers in a table over all real profiles; above it each block makes a table of its own."""
 
 
@@ -211,7 +220,7 @@ def _recruiter(crowd: Crowd, per_profile: int, make: Callable[[np.ndarray], T]) 
         some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
         c = profile_matrix(crowd.codings, some, len(rows))
         # Few sizes, so that few programs are compiled: up to a quarter more than needed.
-        step = 1 << max(6, (len(c) - 1).bit_length() - 2)
+        step = 1 << max(6, (len(c) - 1).bit_length() - 3)
         size = -(-len(c) // step) * step
         return make(np.concatenate([c, np.zeros((size - len(c), c.shape[1]), np.float32)]))
 
@@ -268,12 +277,14 @@ def _make_table(
     reference: jax.Array,
     cut: jax.Array,
 ) -> Table:
-    """Thresholds ((K - 1) 4 P, B), and score moments (P, scores) twice, of P profiles."""
+    """Ends (P 4 (K - 1), B), and score moments (P, scores) twice, of P profiles."""
     mean, sd = score_moments(nnx.merge(graph, params), x, c, reference, config)
     levels, scores = np.array(layout.levels, int), np.array(layout.scores, int)
-    threshold = by_lane(thresholds(mean[:, levels], sd[:, levels], cut))
+    ends = by_lane(ordered_ends(thresholds(mean[:, levels], sd[:, levels], cut)))
+    # A profile's ends lie next to each other in memory: a block reads them in one stretch.
+    ends = ends.transpose(2, 0, 1, 3)
     return (
-        threshold.reshape(int(np.prod(threshold.shape[:-1])), threshold.shape[-1]),
+        ends.reshape(int(np.prod(ends.shape[:-1])), ends.shape[-1]),
         mean[:, scores],
         sd[:, scores],
     )
@@ -284,19 +295,14 @@ def _draw(
     layout: _Layout, cuts: int, seed: Pair, ids: Pair, table: Table, row: jax.Array
 ) -> jax.Array:
     """(N, T) answers of agents with profile `row` (N,) of the table; packed if all are levels."""
-    threshold, mean, sd = table
-    profiles = len(mean)
+    ends, mean, sd = table
     parts = []
 
-    def above(lane: int, draw: jax.Array) -> Callable[[Any], jax.Array]:
-        draw = jnp.maximum(draw, 1)
+    def above(lane: int, word: jax.Array) -> Callable[[Any], jax.Array]:
+        def above_end(k: Any) -> jax.Array:
+            return beyond(word, take_rows(ends, row * (LANES * cuts) + (lane * cuts + k)))
 
-        def beyond(k: Any) -> jax.Array:
-            at = (lane * cuts + k) * profiles + row
-            own = threshold.at[at].get(mode="promise_in_bounds")
-            return draw > own.astype(jnp.int32)
-
-        return beyond
+        return above_end
 
     if layout.levels:
         drawn = draw_levels(seed, ids, len(layout.levels), cuts, above)

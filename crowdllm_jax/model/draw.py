@@ -15,7 +15,7 @@ from flax import nnx
 
 from crowdllm_jax.model.design import Design
 from crowdllm_jax.model.heads import Layout, cuts, level_mask
-from crowdllm_jax.model.levels import by_lane, draw_levels, logit, unpack
+from crowdllm_jax.model.levels import LANES, by_lane, draw_levels, logit, take_rows, unpack
 from crowdllm_jax.model.persistent import Effects, Items, Persistent, items, mean_effects
 from crowdllm_jax.model.response import Joint, fill_ballots, level_dtype
 from crowdllm_jax.randomness import Pair, Stream, normal, uniform, words
@@ -31,7 +31,8 @@ class Ready(NamedTuple):
     """A fitted model at its effects' posterior mean, as arrays.
 
     Attributes:
-      cut: (K - 1, ordered) ends between levels. items, effects: see `persistent`.
+      ends: (4, K - 1, B) between levels, loading: (4, L, B), of ordered tasks by lane.
+      items, effects: see `persistent`.
       task_scale: (T,). graph, params: the network of beliefs.
     """
 
@@ -39,7 +40,8 @@ class Ready(NamedTuple):
     params: nnx.State
     items: Items
     effects: Effects
-    cut: jax.Array
+    ends: jax.Array
+    loading: jax.Array
     task_scale: np.ndarray
     log_residual: jax.Array
     log_concentration: jax.Array
@@ -53,14 +55,15 @@ def ready_to_draw(graph: nnx.GraphDef, params: nnx.State, design: Design) -> Rea
     ordered = np.array(design.layout.ordered, int)
     cut = cuts(made.base, design.layout, design.tasks.scale)[ordered, 1:-1].T
     belief = nnx.split(model.belief, nnx.Param)
+    # By lane here, not where they are used: XLA would lay them out across the loop's steps.
     return Ready(
-        *belief, made, effects, cut, design.tasks.scale, model.log_residual[...],
-        model.log_concentration[...],
+        *belief, made, effects, by_lane(cut), by_lane(made.loading[ordered].T), design.tasks.scale,
+        model.log_residual[...], model.log_concentration[...],
     )  # fmt: skip
 
 
 class Profiles(NamedTuple):
-    """P distinct profiles: c (P, C) centred; ordered (4 P, B) where they stand on ordered tasks."""
+    """P distinct profiles: c (P, C) centred; ordered (P 4, B) where they stand on ordered tasks."""
 
     c: jax.Array
     ordered: jax.Array
@@ -72,7 +75,7 @@ def ready_profiles(layout: Layout, made: Items, c: jax.Array) -> Profiles:
     own = np.array(layout.ordered, int)
     where = by_lane(made.location[own] + c @ made.profile[:, own])
     lanes, profiles, blocks = where.shape
-    return Profiles(c, where.reshape(lanes * profiles, blocks))
+    return Profiles(c, where.swapaxes(0, 1).reshape(profiles * lanes, blocks))
 
 
 def draw_agents(
@@ -107,8 +110,9 @@ def draw_answers(
       (N, T), or levels packed in words where all tasks are ordered (see `levels.to_host`).
     """
     return _draw_answers(
-        layout, tuple(ready.task_scale.tolist()), ready.items, ready.effects, ready.cut,
-        ready.log_residual, ready.log_concentration, profiles, row, z, scale, seed, ids,
+        layout, tuple(ready.task_scale.tolist()), ready.items, ready.effects, ready.ends,
+        ready.loading, ready.log_residual, ready.log_concentration, profiles, row, z, scale,
+        seed, ids,
     )  # fmt: skip
 
 
@@ -118,7 +122,8 @@ def _draw_answers(
     task_scale: tuple[int, ...],
     made: Items,
     effects: Effects,
-    cut: jax.Array,
+    ends: jax.Array,
+    loading: jax.Array,
     log_residual: jax.Array,
     log_concentration: jax.Array,
     profiles: Profiles,
@@ -133,7 +138,7 @@ def _draw_answers(
     parts: list[jax.Array] = []
     tasks: list[int] = []
     if layout.ordered:
-        parts.append(_draw_ordered(layout, made, cut, profiles, row, z, scale, seed, ids))
+        parts.append(_draw_ordered(layout, ends, loading, profiles, row, z, scale, seed, ids))
         if len(layout.ordered) == len(scale_of):
             return parts[0]
         parts[0] = unpack(parts[0], len(layout.ordered)).astype(dtype)
@@ -183,26 +188,24 @@ def _draw_answers(
 
 
 def _draw_ordered(
-    layout: Layout, made: Items, cut: jax.Array, profiles: Profiles, row: Rows,
+    layout: Layout, ends: jax.Array, loading: jax.Array, profiles: Profiles, row: Rows,
     z: jax.Array, scale: jax.Array, seed: Pair, ids: Pair,
 ) -> jax.Array:  # fmt: skip
     """Levels on ordered tasks: where the agent stands, plus logistic noise, between which ends."""
-    own = np.array(layout.ordered)
-    ends, loading = by_lane(cut), by_lane(made.loading[own].T)
-    rows, latent = len(profiles.c), z.shape[1]
+    latent = z.shape[1]
     by_belief = jnp.einsum("nl,glb->gnb", z, loading) if latent > FEW else None
 
-    def above(lane: int, draw: jax.Array) -> Callable[[Any], jax.Array]:
-        where = profiles.ordered.at[lane * rows + row].get(mode="promise_in_bounds")
+    def above(lane: int, word: jax.Array) -> Callable[[Any], jax.Array]:
+        where = take_rows(profiles.ordered, row * LANES + lane)
         if by_belief is not None:
             where = where + by_belief[lane]
         else:
             for one in range(latent):
                 where = where + z[:, one, None] * loading[lane, one]
-        where = where + scale[:, None] * logit(draw)
+        where = where + scale[:, None] * logit(word)
         return lambda k: where > ends[lane, k]
 
-    return draw_levels(seed, ids, len(own), len(cut), above)
+    return draw_levels(seed, ids, len(layout.ordered), ends.shape[1], above)
 
 
 def _draws_needed(layout: Layout) -> list[int]:

@@ -21,8 +21,8 @@ MOST_CUTS = 16
 """Comparisons per decision in the fused loop."""
 
 Above = Callable[[int, jax.Array], Callable[[Any], jax.Array]]
-"""above(lane, draw)(k): (N, B) bool, whether draws (N, B) int32 of the lane's tasks lie above the
-k-th end between levels."""
+"""above(lane, word)(k): (N, B) bool, whether the lane's draws, the upper 16 bits of words (N, B)
+uint32, lie above the k-th end between levels."""
 
 
 def block_count(tasks: int) -> int:
@@ -58,10 +58,9 @@ def draw_levels(seed: Pair, ids: Pair, tasks: int, cuts: int, above: Above) -> j
     lanes: list[jax.Array] = []
     for lane in range(LANES):
         word = jnp.asarray(pair[lane // 2])
-        draw = ((word >> (16 * (lane % 2))) & 0xFFFF).astype(jnp.int32)
-        beyond = above(lane, draw)
+        beyond = above(lane, word if lane % 2 else word << 16)
         if cuts > MOST_CUTS:
-            start = jnp.zeros(draw.shape, jnp.int16)
+            start = jnp.zeros(word.shape, jnp.int16)
             lanes.append(jax.lax.fori_loop(0, cuts, lambda k, n, b=beyond: n + b(k), start))
         else:
             level = sum((beyond(k).astype(jnp.uint32) for k in range(cuts)), jnp.uint32(0))
@@ -69,6 +68,14 @@ def draw_levels(seed: Pair, ids: Pair, tasks: int, cuts: int, above: Above) -> j
     if cuts > MOST_CUTS:
         return jnp.stack(lanes, axis=2).reshape(len(lanes[0]), -1)[:, :tasks]
     return lanes[0] | lanes[1] | lanes[2] | lanes[3]
+
+
+def take_rows(table: jax.Array, at: jax.Array | np.ndarray) -> jax.Array:
+    """(N, B) rows of a table (M, B) that are known to be there, numbered from 0.
+
+    JAX's own indexing spends as much on looking whether they are as a few draws cost.
+    """
+    return table.at[at].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def unpack(drawn: jax.Array, tasks: int) -> jax.Array:
@@ -80,20 +87,58 @@ def unpack(drawn: jax.Array, tasks: int) -> jax.Array:
     return bytes_of.reshape(len(drawn), -1)[:, :tasks]
 
 
+def count_words(drawn: jax.Array, counted: jax.Array, levels: int) -> jax.Array:
+    """(4 B, K) int32 how many of the `counted` agents (N,) have each level in (N, B) words.
+
+    Four bytes are compared at a time: one that equals a level leaves a 1 in its place, and up to
+    255 such words add up before they are taken apart.
+    """
+    stretches = -(-len(drawn) // 255)
+    missing = (0, stretches * 255 - len(drawn))
+    words = jnp.pad(drawn, (missing, (0, 0))).reshape(stretches, 255, -1)
+    counted = jnp.pad(counted, (missing,)).reshape(stretches, 255, 1)
+    ones, tops = jnp.uint32(0x01010101), jnp.uint32(0x80808080)
+
+    def count(level: int) -> jax.Array:
+        difference = words ^ (ones * jnp.uint32(level))
+        # Levels are below 128: taking 1 away clears the top bit of a byte of 0, and of no other.
+        equal = (~((difference | tops) - ones) & tops) >> 7
+        found = jnp.where(counted, equal, 0).sum(1, dtype=jnp.uint32)
+        lanes = [((found >> (8 * lane)) & 0xFF).sum(0, dtype=jnp.uint32) for lane in range(LANES)]
+        return jnp.stack(lanes, axis=1).reshape(-1).astype(jnp.int32)
+
+    return jnp.stack([count(level) for level in range(levels)], axis=1)
+
+
 def to_host(drawn: jax.Array | np.ndarray, tasks: int) -> np.ndarray:
     """(N, T) answers on the host: words of `draw_levels` as bytes, other answers as they are."""
     host = np.asarray(drawn)
     return host.view(np.int8)[:, :tasks] if host.dtype == np.uint32 else host
 
 
-def logit(draw: jax.Array) -> jax.Array:
-    """Logistic quantile at (draw + 1/2) / 65536 of 16-bit draws (int32), by a few cheap operations.
+def ordered_ends(threshold: jax.Array) -> jax.Array:
+    """Thresholds on draws from 1 to 65535 (uint16, see `response.thresholds`) as ends for `beyond`.
+
+    A draw is compared as the signed 32-bit number that it is the upper half of, because a CPU does
+    that in one operation, straight from memory.
+    """
+    end = (threshold.astype(jnp.int32) - 32768) << 16 | 0xFFFF
+    return jnp.where(threshold == 0, jnp.int32(-(2**31)), end)
+
+
+def beyond(word: jax.Array, end: jax.Array) -> jax.Array:
+    """Whether the draws in words lie above `ordered_ends`: always above one of 0."""
+    return jax.lax.bitcast_convert_type(word | 1, jnp.int32) > end
+
+
+def logit(word: jax.Array) -> jax.Array:
+    """Logistic quantile at (draw + 1/2) / 65536 of the draws in the upper 16 bits of words.
 
     The logarithm of the odds, whose exponent is read off its bits and whose mantissa (from 2/3 to
     4/3) goes through a minimax polynomial: off by at most 2e-6, which is less than 2**-20 in
     probability. Two `log` cost more than the random bits.
     """
-    odd = (2 * draw + 1).astype(jnp.float32)
+    odd = (word >> 15 | 1).astype(jnp.int32).astype(jnp.float32)
     bits = jax.lax.bitcast_convert_type(odd / (131072 - odd), jnp.int32)
     exponent = (bits - TWO_THIRDS) >> 23
     f = jax.lax.bitcast_convert_type(bits - (exponent << 23), jnp.float32) - 1
