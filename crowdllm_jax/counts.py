@@ -25,6 +25,7 @@ from flax import nnx
 from scipy.special import ndtr
 
 from crowdllm_jax import population
+from crowdllm_jax.ahead import ahead, cores
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.fitting import Progress, silent
@@ -32,9 +33,9 @@ from crowdllm_jax.humans import BINS, bins
 from crowdllm_jax.kinds import profile_counts
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae import CvaeConfig, score_moments
-from crowdllm_jax.model.levels import unpack
+from crowdllm_jax.model.levels import count_words, unpack
 from crowdllm_jax.model.response import Joint, cuts, thresholds
-from crowdllm_jax.population import check_numbers, drawers
+from crowdllm_jax.population import Draw, check_numbers, drawers
 from crowdllm_jax.scales import Continuous, Scale
 from crowdllm_jax.study import Attribute
 
@@ -46,6 +47,9 @@ MOST_CELLS = 1 << 27
 
 BLOCK_CHANCES = 1 << 21
 """Chances (of profiles, tasks, answers) that are worked out at once."""
+
+FEW_LEVELS = 12
+"""Up to so many, packed levels are compared with each of them, which is faster than a scatter."""
 
 LONG = 3600.0
 """Seconds of drawing that are announced before they pass."""
@@ -236,17 +240,19 @@ def _count_drawn(
     total = np.zeros(shape, np.int64)
     block = population.BLOCK
     began, announced = time.monotonic(), False
-    waiting: list[jax.Array] = []
-    for draw, first in zip(cycle(draws), range(0, agents, block), strict=False):
-        ids = first + np.arange(block, dtype=np.int64)
-        profile, drawn = draw(seed, ids)
+
+    def tallied(item: tuple[Draw, int]) -> tuple[int, np.ndarray, np.ndarray]:
+        draw, first = item
+        profile, drawn = draw(seed, first + np.arange(block, dtype=np.int64))
         group = _group(crowd, place, profile, block)
         group[agents - first :] = groups
-        members += np.bincount(group, minlength=groups + 1)[:groups]
-        waiting.append(tally(crowd.task_scales, shape, drawn, group))
-        # Behind by a block for each device, so that they draw while the host adds up.
-        if len(waiting) > len(draws):
-            total += np.asarray(waiting.pop(0))
+        own = np.bincount(group, minlength=groups + 1)[:groups]
+        return first, own, np.asarray(tally(crowd.task_scales, shape, drawn, group))
+
+    turns = zip(cycle(draws), range(0, agents, block), strict=False)
+    for first, own, part in ahead(tallied, turns, max(cores(), len(draws))):
+        members += own
+        total += part
         done = min(agents, first + block)
         progress("count", done, agents)
         passed = time.monotonic() - began
@@ -259,8 +265,6 @@ def _count_drawn(
                 CrowdWarning,
                 stacklevel=2,
             )
-    for part in waiting:
-        total += np.asarray(part)
     return members, total
 
 
@@ -278,6 +282,8 @@ def tally(
       group: (N,) from 0 to G - 1; agents of group G are not counted.
     """
     groups, t, k = shape
+    if drawn.dtype == jnp.uint32 and groups == 1 and k <= FEW_LEVELS:
+        return count_words(drawn, group == 0, k)[None, :t]
     cell = cells(task_scales, unpack(drawn, t))
     at = (group[:, None] * t + jnp.arange(t, dtype=jnp.int32)) * k + cell
     counts = jnp.zeros(groups * t * k, jnp.int32).at[at].add(1, mode="drop")
