@@ -10,7 +10,7 @@ run, whose weights then stay in its cache, so each device takes its runs one aft
 faster than `vmap` and wastes nothing on shorter runs (docs/training.md).
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ from crowdllm_jax.model.cvae import Cvae, CvaeConfig, draw_noise
 from crowdllm_jax.objective import LossNumbers, cvae_loss
 
 TERMS = ("total", "reconstruction", "kl", "decision")
-CHECKED = 1024
+CHECKED = 256
 """Validation responses in one batch."""
 
 
@@ -110,6 +110,7 @@ def make_optimizer(
     )
 
 
+@cache
 def graph_of(program: Program) -> nnx.GraphDef:
     return nnx.split(nnx.eval_shape(lambda: _new(program, jax.random.key(0))), nnx.Param)[0]
 
