@@ -2,8 +2,8 @@
 
     python benchmarks/training.py [--compile] [--json FILE]
 
-The shape is that of configs/offensiveness.yaml (384 task features, 31 profile columns, 400 hidden
-units, 32 latent, batches of 64 from 6,000 responses), the data are made up.
+The sizes are those of the three configurations (400 hidden units, 32 latent, batches of 64); the
+data are made up.
 
     one    an epoch of ours, of a torch DataLoader loop, and of torch with care (tensors on the
            device, batches by index, fused Adam; torch.compile with --compile). All start from the
@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
@@ -42,29 +43,42 @@ from crowdllm_jax import epoch as program_of
 from crowdllm_jax.model.cvae import CvaeConfig, Noise, draw_noise
 from crowdllm_jax.train import Data, Run, TrainConfig, begin, fit, fit_many
 
-F, C, T, PEOPLE, RESPONSES = 384, 31, 1200, 262, 6000
+
+class Shape(NamedTuple):
+    features: int
+    profile: int
+    tasks: int
+    people: int
+    responses: int
+
+
+SHAPES = {
+    "offensiveness": Shape(384, 31, 1200, 262, 6000),
+    "zurich_voting": Shape(32, 7, 24, 135, 2424),
+    "anes96": Shape(6, 10, 6, 944, 4242),
+}
 SHARES = (0.01, 0.05, 0.2, 1.0)
 SEEDS = 8
 TOLERANCE = 1e-4  # relative, of a loss; float32 rounding through two epochs of Adam is below 1e-5
 
 
-def make_run(share: float, seed: int, epochs: int, held: int = 600) -> Run:
+def make_run(shape: Shape, share: float, seed: int, epochs: int, held: int) -> Run:
     """Answers that follow the reference and the person."""
     tables = np.random.default_rng(0)
-    x = np.tanh(tables.normal(size=(T, F)) / 4).astype(np.float32)
-    c = (tables.random((PEOPLE, C)) < 0.16).astype(np.float32)
-    reference = tables.random(T).astype(np.float32)
-    bias = tables.normal(size=PEOPLE)
+    x = np.tanh(tables.normal(size=(shape.tasks, shape.features)) / 4).astype(np.float32)
+    c = (tables.random((shape.people, shape.profile)) < 0.16).astype(np.float32)
+    reference = tables.random(shape.tasks).astype(np.float32)
+    bias = tables.normal(size=shape.people)
     rng = np.random.default_rng([1, seed])
 
     def data(count: int, people: int) -> Data:
         person = rng.integers(0, people, count).astype(np.int32)
-        task = rng.integers(0, T, count).astype(np.int32)
+        task = rng.integers(0, shape.tasks, count).astype(np.int32)
         answer = np.clip(reference[task] + 0.2 * bias[person], 0, 1).round(1).astype(np.float32)
         return Data(x, c, reference, person, task, answer)
 
-    part = data(round(RESPONSES * share), max(1, round(PEOPLE * share)))
-    return Run(part, data(held, PEOPLE), CvaeConfig(), TrainConfig(epochs=epochs), seed)
+    part = data(round(shape.responses * share), max(1, round(shape.people * share)))
+    return Run(part, data(held, shape.people), CvaeConfig(), TrainConfig(epochs=epochs), seed)
 
 
 class Ours:
@@ -132,7 +146,7 @@ def operations(run: Run, state: object) -> int:
     """Of the matrix products in one step: forward, and backward to weights and to inputs (but not
     to the features)."""
     kernels = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim == 2]
-    first = (F + C) * run.model.hidden
+    first = (run.train.x.shape[1] + run.train.c.shape[1]) * run.model.hidden
     return 2 * run.config.batch_size * (3 * sum(leaf.size for leaf in kernels) - first)
 
 
@@ -140,6 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--compile", action="store_true", help="torch.compile the careful rival")
     parser.add_argument("--only", nargs="+", choices=("one", "many"), default=("one", "many"))
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=tuple(SHAPES))
     parser.add_argument("--repeats", type=int, default=7, help="epochs timed in `one`")
     parser.add_argument("--epochs", type=int, default=2, help="epochs of each run in `many`")
     parser.add_argument("--json", type=Path, help="write the records here")
@@ -151,21 +166,24 @@ def main() -> None:
 
     def note(benchmark: str, variant: str, metric: str, value: float, unit: str) -> None:
         where = rival_device if variant.startswith("torch") else device
-        print(f"{benchmark:14} {variant:28} {metric:34} {value:12.4g} {unit}", flush=True)
+        print(f"{benchmark:26} {variant:28} {metric:34} {value:12.4g} {unit}", flush=True)
         records.append({"benchmark": benchmark, "variant": variant, "metric": metric,
                         "value": value, "unit": unit, "device": where})  # fmt: skip
 
-    if "one" in args.only:
-        one(args.repeats, args.compile, rival_device, note)
-    if "many" in args.only:
-        many(args.epochs, note)
+    for shape in args.shapes:
+        if "one" in args.only:
+            one(shape, args.repeats, args.compile, rival_device, note)
+        if "many" in args.only:
+            many(shape, args.epochs, note)
     if args.json:
         args.json.write_text(json.dumps(records, indent=1) + "\n")
 
 
-def one(repeats: int, compiled: bool, rival_device: str, note: Callable[..., None]) -> None:
+def one(
+    shape: str, repeats: int, compiled: bool, rival_device: str, note: Callable[..., None]
+) -> None:
     # Neither side validates here: an epoch is its steps.
-    ours = Ours(make_run(1.0, 0, epochs=10_000, held=0))
+    ours = Ours(make_run(SHAPES[shape], 1.0, 0, epochs=10_000, held=0))
     rivals = {
         "torch, DataLoader": with_loader(ours.run, rival_device),
         "torch, with care": with_care(ours.run, rival_device, False),
@@ -178,18 +196,18 @@ def one(repeats: int, compiled: bool, rival_device: str, note: Callable[..., Non
     ways = {"ours": ours.epoch}
     ways |= {name: partial(rival.epoch, batches, None) for name, rival in rivals.items()}
     seconds = take_turns(ways | {"ceiling": ceiling}, repeats)
-    steps = len(batches)
-    for name in ways:
-        median = statistics.median(seconds[name])
+    steps, name = len(batches), f"training one, {shape}"
+    for variant in ways:
+        median = statistics.median(seconds[variant])
         ratio = statistics.median(
-            b / a for a, b in zip(seconds["ours"], seconds[name], strict=True)
+            b / a for a, b in zip(seconds["ours"], seconds[variant], strict=True)
         )
-        note("training one", name, "steps", steps / median, "1/s")
-        note("training one", name, "time relative to ours", ratio, "x")
+        note(name, variant, "steps", steps / median, "1/s")
+        note(name, variant, "time relative to ours", ratio, "x")
     rate = matmul_ceiling.operations / statistics.median(seconds["ceiling"])
     done = steps * operations(ours.run, ours.first) / statistics.median(seconds["ours"])
-    note("training one", "ours", "matmul ceiling", rate, "FLOP/s")
-    note("training one", "ours", "share of the matmul ceiling", done / rate, "1")
+    note(name, "ours", "matmul ceiling", rate, "FLOP/s")
+    note(name, "ours", "share of the matmul ceiling", done / rate, "1")
 
 
 def together(runs: list[Run]) -> Callable[[], np.ndarray]:
@@ -207,10 +225,15 @@ def together(runs: list[Run]) -> Callable[[], np.ndarray]:
     return train_all
 
 
-def many(epochs: int, note: Callable[..., None]) -> None:
+def many(shape: str, epochs: int, note: Callable[..., None]) -> None:
     # Long runs among short ones: every device gets as much.
-    runs = [make_run(share, seed, epochs) for seed in range(SEEDS) for share in SHARES]
-    name = f"training {len(runs)}"
+    held = SHAPES[shape].responses // 10
+    runs = [
+        make_run(SHAPES[shape], share, seed, epochs, held)
+        for seed in range(SEEDS)
+        for share in SHARES
+    ]
+    name = f"training {len(runs)}, {shape}"
     found: dict[str, np.ndarray] = {}
     vmapped = together(runs)
 
