@@ -26,7 +26,7 @@ from torch.nn import functional as F  # noqa: N812
 from crowdllm_jax import scales
 from crowdllm_jax.encode import encode
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
-from crowdllm_jax.model.draw import ready_to_draw
+from crowdllm_jax.model.draw_persistent import ready_to_draw
 from crowdllm_jax.model.response import cuts
 
 Sampler = Callable[[torch.Tensor], torch.Tensor]

@@ -20,7 +20,7 @@ from crowdllm_jax.metrics import answer_rps
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae import CvaeConfig, score_moments
 from crowdllm_jax.model.design import Design
-from crowdllm_jax.model.draw import ready_to_draw
+from crowdllm_jax.model.draw_persistent import ready_to_draw
 from crowdllm_jax.model.marginal import sobol
 from crowdllm_jax.personal import Answers, compare_people, in_peoples_places, intra_class, personal
 from crowdllm_jax.profiles import distinct

@@ -16,7 +16,7 @@ from jax.scipy.special import ndtri
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.design import Design, profile_matrix
-from crowdllm_jax.model.draw import ready_to_draw
+from crowdllm_jax.model.draw_persistent import ready_to_draw
 from crowdllm_jax.model.marginal import sobol
 from crowdllm_jax.scales import Nominal
 

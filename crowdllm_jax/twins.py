@@ -24,7 +24,7 @@ from crowdllm_jax.encode import recode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.design import Design, gather_answers, profile_matrix
-from crowdllm_jax.model.draw import Ready, draw_answers, ready_profiles, ready_to_draw
+from crowdllm_jax.model.draw_persistent import Ready, draw_answers, ready_profiles, ready_to_draw
 from crowdllm_jax.model.heads import Answers, Layout, Standing, log_likelihood
 from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.marginal import sobol

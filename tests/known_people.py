@@ -13,7 +13,13 @@ from synthetic import make_study
 from crowdllm_jax.encode import Coding, fit_coding
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.design import Design, make_design
-from crowdllm_jax.model.draw import Ready, _beliefs, draw_answers, ready_profiles, ready_to_draw
+from crowdllm_jax.model.draw_persistent import (
+    Ready,
+    _beliefs,
+    draw_answers,
+    ready_profiles,
+    ready_to_draw,
+)
 from crowdllm_jax.model.heads import Answers, Standing, log_likelihood
 from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.marginal import new_persistent

@@ -12,7 +12,7 @@ from synthetic import make_study
 from crowdllm_jax import fitting, population, profiles, scales
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model import draw
+from crowdllm_jax.model import draw_cvae, draw_persistent
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.population import check_scales, sample, sample_blocks
 from crowdllm_jax.profiles import recruit
@@ -24,8 +24,8 @@ ALPHA = 1e-6
 
 def plain_answers(crowd: Crowd, ids: np.ndarray, seed: int) -> np.ndarray:
     """The network run for every decision, whatever the crowd's own path is."""
-    plain = population._draw_plain
-    layout = population._layout(crowd)
+    plain = draw_cvae.draw_plain
+    layout = draw_cvae.layout_of(crowd)
     c = encode(crowd.codings, recruit(crowd.generator, seed, ids))
     return np.concatenate(
         [
@@ -138,24 +138,24 @@ def test_seeds_give_different_people(rating_crowd: Crowd):
 
 
 def test_blocks_of_one_shape_compile_once(rating_crowd: Crowd):
-    population._draw.clear_cache()
-    population._make_table.clear_cache()
+    draw_cvae.draw_folded.clear_cache()
+    draw_cvae.make_table.clear_cache()
     for _ in sample_blocks(rating_crowd, 3 * population.BLOCK + 1, seed=0):
         pass
     for _ in sample_blocks(rating_crowd, 5, seed=9, start=77):
         pass
-    assert population._draw._cache_size() == 1
-    assert population._make_table._cache_size() == 1
+    assert draw_cvae.draw_folded._cache_size() == 1
+    assert draw_cvae.make_table._cache_size() == 1
 
 
 def test_semi_implicit_crowds_sample_through_the_network(mixed_study, tiny):
     model = msgspec.structs.replace(tiny.model, semi_implicit=True, injected=2, auxiliary=2)
     crowd, _ = fitting.fit(mixed_study, msgspec.structs.replace(tiny, model=model))
-    population._draw_plain.clear_cache()
+    draw_cvae.draw_plain.clear_cache()
     every = sample(crowd, 100, seed=1)
     some = sample(crowd, 3, seed=1, start=65)
     np.testing.assert_array_equal(some.answers, every.answers[65:68])
-    assert population._draw_plain._cache_size() == 1
+    assert draw_cvae.draw_plain._cache_size() == 1
     assert (every.answers[:50] != every.answers[50:]).any()
 
 
@@ -194,11 +194,11 @@ def test_numbers_of_answers(mixed_crowd: Crowd):
 def test_sizes_and_blocks_share_their_programs(kind, rating_crowd: Crowd):
     """Populations of every size, in fresh crowds of a few more or fewer people, compile once."""
     if kind == "cvae":
-        programs = (population._draw, population._make_table)
+        programs = (draw_cvae.draw_folded, draw_cvae.make_table)
         crowd = rating_crowd
     else:
         crowd = make_known(make_study(people=60)).crowd
-        programs = (draw._beliefs, draw._draw_answers, draw.ready_profiles)
+        programs = (draw_persistent._beliefs, draw_persistent._draw_answers, draw_persistent.ready_profiles)
     people = (*programs, profiles._rows)
     for program in people:
         program.clear_cache()

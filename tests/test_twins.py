@@ -21,7 +21,7 @@ from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import save_crowd
 from crowdllm_jax.model.design import gather_answers
-from crowdllm_jax.model.draw import _beliefs
+from crowdllm_jax.model.draw_persistent import _beliefs
 from crowdllm_jax.model.heads import Standing
 from crowdllm_jax.model.marginal import sobol
 from crowdllm_jax.randomness import seed_halves, split_ids

@@ -28,7 +28,7 @@ from table import Table, write
 
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.design import Design, gather_answers, make_design
-from crowdllm_jax.model.draw import _beliefs, ready_to_draw
+from crowdllm_jax.model.draw_persistent import _beliefs, ready_to_draw
 from crowdllm_jax.model.marginal import fit_marginal, new_persistent
 from crowdllm_jax.model.persistent import Persistent, PersistentConfig
 from crowdllm_jax.population import sample

@@ -20,7 +20,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model import marginal
 from crowdllm_jax.model.crowd import load_crowd, save_crowd
 from crowdllm_jax.model.design import gather_answers, make_design
-from crowdllm_jax.model.draw import _beliefs
+from crowdllm_jax.model.draw_persistent import _beliefs
 from crowdllm_jax.model.marginal import fit_marginal, held_out_evidence, sobol
 from crowdllm_jax.model.persistent import PersistentConfig, divergence
 from crowdllm_jax.population import sample
