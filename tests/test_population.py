@@ -198,7 +198,11 @@ def test_sizes_and_blocks_share_their_programs(kind, rating_crowd: Crowd):
         crowd = rating_crowd
     else:
         crowd = make_known(make_study(people=60)).crowd
-        programs = (draw_persistent._beliefs, draw_persistent._draw_answers, draw_persistent.ready_profiles)
+        programs = (
+            draw_persistent._beliefs,
+            draw_persistent._draw_answers,
+            draw_persistent.ready_profiles,
+        )
     people = (*programs, profiles._rows)
     for program in people:
         program.clear_cache()
