@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from known_people import make_known
 from synthetic import make_study, write_config
 
 from crowdllm_jax.cli import main
@@ -14,6 +15,7 @@ from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.explore.data import explore_run
 from crowdllm_jax.explore.server import what_there_is
 from crowdllm_jax.explore.view import Query, view
+from crowdllm_jax.output import write_population
 from crowdllm_jax.split import split_study
 
 STEPS = ("--set", "model={kind: persistent, steps: 2}")
@@ -99,15 +101,13 @@ def test_another_population_of_the_run(begun, tmp_path):
     assert explore_run(run, more).agents == 70
 
 
-def test_the_population_of_another_crowd_is_refused(begun, tmp_path):
-    config, run = begun
-    other = tmp_path / "other"
-    seeded = ("--set", "model={kind: persistent, steps: 3}")
-    assert main(["fit", str(config), "--out", str(other), *seeded]) == 0
+def test_the_population_of_another_crowd_is_refused(begun, moved, tmp_path):
+    write_population(make_known().crowd, tmp_path / "other", 20, 0)
     with pytest.raises(CrowdError, match="not a population of the crowd fitted in"):
-        explore_run(other, run / "population")
+        explore_run(begun[1], tmp_path / "other")
+    shutil.rmtree(moved / "population")
     with pytest.raises(CrowdError, match="has no finished population; run `crowdllm sample"):
-        explore_run(other)
+        explore_run(moved)
 
 
 @pytest.mark.parametrize("damage", ["cut", "order"])
