@@ -23,7 +23,7 @@ from crowdllm_jax.model.cvae import Cvae, CvaeConfig, draw_noise
 from crowdllm_jax.objective import LossNumbers, cvae_loss
 
 TERMS = ("total", "reconstruction", "kl", "decision")
-CHECKED = 256
+CHECKED = 1024
 """Validation responses in one batch."""
 
 
