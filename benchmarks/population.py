@@ -179,7 +179,10 @@ def compare(args: argparse.Namespace, records: Records) -> dict[str, float]:
         pairs = zip(rates[name], rates[other], strict=True)
         return statistics.median(factor * a / b for a, b in pairs)
 
-    ceilings_of = {"random words": "random-word ceiling", "jax.random.bits": "words of jax.random.bits"}
+    ceilings_of = {
+        "random words": "random-word ceiling",
+        "jax.random.bits": "words of jax.random.bits",
+    }
     print(f"{'':32}{'decisions/s':>12} {'x published':>12} "
           + " ".join(f"{'of ' + name:>18}" for name in ceilings_of))  # fmt: skip
     for name in jobs:
