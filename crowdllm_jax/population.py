@@ -27,9 +27,7 @@ from crowdllm_jax.model.draw_cvae import (
     make_table,
 )
 from crowdllm_jax.model.draw_persistent import Profiles, draw_agents, ready_profiles, ready_to_draw
-from crowdllm_jax.model.levels import (
-    to_host,
-)
+from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.profiles import distinct, profiles_of, recruit, recruit_rows
 from crowdllm_jax.randomness import seed_halves, split_ids

@@ -256,13 +256,16 @@ def test_a_semi_implicit_crowd_is_drawn(rating_crowd: Crowd):
     assert not counts._alone(dataclasses.replace(rating_crowd, config=config))
 
 
-@pytest.mark.parametrize("name", ["persistent", "shared ballots"])
+@pytest.mark.parametrize("name", ["persistent", "packed ratings", "shared ballots"])
 def test_drawn_agents_are_counted_one_for_one(mixed_crowd: Crowd, monkeypatch, name):
     monkeypatch.setattr(population, "BLOCK", 64)
     crowd = mixed_crowd
     if name == "persistent":
         every = {**EVERY_SCALE, "mood": Nominal(levels=("a", "b", "c"))}
         crowd = make_known(make_study(every), loud=0.3).crowd
+    if name == "packed ratings":
+        # Where all is levels, they are counted as they come: four to a word.
+        crowd = make_known(make_study(tasks=7), loud=0.3).crowd
     agents = sample(crowd, 150, seed=8)
     for by in (None, "city", "age"):
         seen = []

@@ -23,7 +23,7 @@ from crowdllm_jax.model.levels import (
     beyond,
     by_lane,
     draw_levels,
-    ordered_ends,
+    signed_ends,
     take_rows,
     unpack,
 )
@@ -97,7 +97,7 @@ def make_table(
     """Ends (P 4 (K - 1), B), and score moments (P, scores) twice, of P profiles."""
     mean, sd = score_moments(nnx.merge(graph, params), x, c, reference, config)
     levels, scores = np.array(layout.levels, int), np.array(layout.scores, int)
-    ends = by_lane(ordered_ends(thresholds(mean[:, levels], sd[:, levels], cut)))
+    ends = by_lane(signed_ends(thresholds(mean[:, levels], sd[:, levels], cut)))
     # A profile's ends lie next to each other in memory: a block reads them in one stretch.
     ends = ends.transpose(2, 0, 1, 3)
     return (

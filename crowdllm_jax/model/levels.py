@@ -116,7 +116,7 @@ def to_host(drawn: jax.Array | np.ndarray, tasks: int) -> np.ndarray:
     return host.view(np.int8)[:, :tasks] if host.dtype == np.uint32 else host
 
 
-def ordered_ends(threshold: jax.Array) -> jax.Array:
+def signed_ends(threshold: jax.Array) -> jax.Array:
     """Thresholds on draws from 1 to 65535 (uint16, see `response.thresholds`) as ends for `beyond`.
 
     A draw is compared as the signed 32-bit number that it is the upper half of, because a CPU does
@@ -127,7 +127,7 @@ def ordered_ends(threshold: jax.Array) -> jax.Array:
 
 
 def beyond(word: jax.Array, end: jax.Array) -> jax.Array:
-    """Whether the draws in words lie above `ordered_ends`: always above one of 0."""
+    """Whether the draws in words lie above `signed_ends`: always above one of 0."""
     return jax.lax.bitcast_convert_type(word | 1, jnp.int32) > end
 
 

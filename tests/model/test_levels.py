@@ -13,7 +13,7 @@ from crowdllm_jax.model.levels import (
     count_words,
     draw_levels,
     logit,
-    ordered_ends,
+    signed_ends,
     to_host,
     unpack,
 )
@@ -75,7 +75,7 @@ def test_a_draw_lies_above_as_many_thresholds_as_its_number():
     rank = np.maximum((EVERY_DRAW + 32768) % 65536, 1)
     for low in (0, 1, 0xFFFF):
         word = jnp.asarray(EVERY_DRAW << 16 | low, jnp.uint32)
-        found = beyond(word[:, None], ordered_ends(jnp.asarray(threshold, jnp.uint16)))
+        found = beyond(word[:, None], signed_ends(jnp.asarray(threshold, jnp.uint16)))
         np.testing.assert_array_equal(found, rank[:, None] > threshold)
 
 
