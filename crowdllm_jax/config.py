@@ -214,22 +214,43 @@ def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:
                 hint = "; it belongs to another section, or to another kind of this one"
             elif close:
                 hint = f"; did you mean '{close[0]}'?"
+        elif choices := _choices(kind, key.split(".")):
+            hint = f"; give one of: {', '.join(choices)}"
         shown = f" {key}:" if key else ""
         raise CrowdError(f"{where}:{shown} {message[0].lower()}{message[1:]}{hint}") from error
+
+
+def _choices(kind: Any, path: list[str]) -> list[str]:
+    """What may stand at a key that names one of several kinds, or one of several words."""
+    here = _parts(msgspec.inspect.type_info(kind))
+    for name in path:
+        tags = [str(info.tag) for info in here if getattr(info, "tag_field", None) == name]
+        if tags:
+            return sorted(tags)
+        if name != "*":
+            fields = [field for info in here for field in getattr(info, "fields", ())]
+            here = [p for field in fields if field.encode_name == name for p in _parts(field.type)]
+    words = [info.values for info in here if isinstance(info, msgspec.inspect.LiteralType)]
+    return sorted(str(word) for some in words for word in some)
 
 
 def _field_names(kind: Any) -> set[str]:
     """All keys of a struct and of the structs below it."""
     names: set[str] = set()
-    waiting, seen = [msgspec.inspect.type_info(kind)], set()
+    waiting, seen = _parts(msgspec.inspect.type_info(kind)), set()
     while waiting:
         info = waiting.pop()
         if isinstance(info, msgspec.inspect.StructType) and info.cls not in seen:
             seen.add(info.cls)
             names |= {field.encode_name for field in info.fields}
-            waiting += [field.type for field in info.fields]
-        elif isinstance(info, msgspec.inspect.UnionType):
-            waiting += info.types
-        elif isinstance(info, msgspec.inspect.DictType):
-            waiting.append(info.value_type)
+            waiting += [part for field in info.fields for part in _parts(field.type)]
     return names
+
+
+def _parts(info: Any) -> list[Any]:
+    """The kinds of value that a type allows; of a mapping, those of its values."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        return [part for one in info.types for part in _parts(one)]
+    if isinstance(info, msgspec.inspect.DictType):
+        return _parts(info.value_type)
+    return [info]

@@ -146,3 +146,20 @@ def test_every_part_of_a_configuration_refuses_unknown_keys():
         elif isinstance(info, msgspec.inspect.DictType):
             waiting.append(info.value_type)
     assert len(seen) > 15
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("model.kind=cave", "model.kind: invalid value 'cave'; give one of: cvae, persistent"),
+        ("population.layout=w", "invalid enum value 'w'; give one of: long, wide"),
+        (
+            "study={name: a, folder: ., responses: {path: a.csv}, scales: {r: {kind: ordnal}}}",
+            r"study.scales.\*.kind: .* give one of: approval, binary, .*, points, ranking",
+        ),
+        ("train.epochs=-1", "train.epochs: expected `int` >= 1$"),
+    ],
+)
+def test_what_may_stand_there_is_said(tmp_path, setting, says):
+    with pytest.raises(CrowdError, match=says):
+        load(tmp_path, "study: anes96", setting)
