@@ -220,7 +220,7 @@ class _Run:
         pairs = [(key, self.questions[self.place[key]]) for key in start]
         settled = settle(server, method, pairs, self._record, self._afford_samples, earlier)
         self._check()
-        if method == "auto" and settled.method == "sample":
+        if settled.why:
             self._warn_samples(settled.why)
         elif endpoint.method == "auto" and _nested(self.questions) is not None:
             settled = replace(settled, why=_NESTED)

@@ -51,7 +51,7 @@ def of_answers(unread: Sequence[Said], endpoint: Endpoint, calls: int) -> str:
     finish = f" (finish_reason {example.finish})" if example.spoken and example.finish else ""
     return (
         f"reference: {endpoint.model} does not answer with an option: none of its first "
-        f"{len(unread)} answers is one, such as {quoted}{finish}; {_of_answer(example, endpoint)} "
+        f"{len(unread)} answers is one; it gave {quoted}{finish}. {_of_answer(example, endpoint)} "
         f"(stopped after {calls} calls)"
     )
 
@@ -63,17 +63,17 @@ def _of_answer(example: Said, endpoint: Endpoint) -> str:
     more = f"raise reference.{key} ({cap} tokens; thinking takes hundreds or thousands)"
     if example.thought and not example.spoken:
         return (
-            f"the tokens were spent on thinking: {more}, turn thinking off with the field that the "
+            f"The tokens were spent on thinking: {more}, turn thinking off with the field that the "
             "server has for it (reference.extra: {reasoning_effort: none}, or with vLLM and SGLang "
             "{chat_template_kwargs: {enable_thinking: false}}), or take a model that does not think"
         )
     if not example.spoken and example.finish == "length":
-        return f"its tokens were spent before it said anything, as on thinking: {more}"
+        return f"Its tokens were spent before it said anything, as on thinking: {more}"
     if example.finish == "content_filter":
-        return "the provider's filter holds them back: take another model or provider"
+        return "The provider's filter holds them back: take another model or provider"
     if example.finish == "length":
         return (
-            f"it was cut off at {cap} tokens: raise reference.{key}, or ask in "
+            f"It was cut off at {cap} tokens: raise reference.{key}, or ask in "
             f"reference.prompt for nothing but an option ({_SHOW} shows what was asked)"
         )
     return (

@@ -52,7 +52,7 @@ class Settled:
             how = f"log-probabilities of the {terms.top} likeliest first tokens{all_}"
         else:
             how = f"{self.server.endpoint.samples} sampled answers to each prompt"
-            how += f", for {self.why}" if self.why else ""
+            how += f", because {self.why}" if self.why else ""
         return f"{how}; sent {terms}" if str(terms) else how
 
 
@@ -122,14 +122,15 @@ class _Trying:
         """Whether an answer to the question is an option."""
         if self.method == "logprobs":
             return self._by_logprobs(key, question, record)
-        why = self._against_logprobs(key, question, record) if self.method == "auto" else self.why
-        if self.method == "logprobs":
-            return True
         if self.method == "auto":
-            afford(why)
+            self.why = self._against_logprobs(key, question, record)
+            if not self.why:
+                self.method = "logprobs"
+                return True
+            afford(self.why)
         count = min(each, self.server.endpoint.samples)
         samples = self._tried(lambda server: server.samples(question, key, count))
-        self.method, self.why = "sample", why
+        self.method = "sample"
         self.begun[key] = samples
         options = [chosen(one, question, self.server.prompt) for one in samples]
         if any(option is not None for option in options):
@@ -151,8 +152,7 @@ class _Trying:
         return answer is not None
 
     def _against_logprobs(self, key: Key, question: Question, record: Record) -> str:
-        """Why the first answer's log-probabilities are of no use; the method is settled if they
-        are."""
+        """Why log-probabilities are of no use; "" where they were, and the answer is recorded."""
         endpoint = self.server.endpoint
         try:
             answer, notes, (vague, likely) = self._tried(lambda s: s.by_logprobs(question, key))
@@ -172,16 +172,18 @@ class _Trying:
             top = self.server.terms.top
             return f"the {top} tokens that the server lists leave {vague:.0%} of the answer open"
         record(key, answer, notes)
-        self.method = "logprobs"
         return ""
 
     def _tried(self, ask: Callable[[Server], Any]) -> Any:
         """What `ask` returns on terms that the server takes."""
+        usual = self.server.terms.top
         while True:
             try:
                 return ask(self.server)
             except FailedError as error:
                 terms = adapted(self.server.terms, error.fault, error.sent)
-                if terms is None:
+                if terms is None:  # then it was not for too many alternatives either
+                    terms = replace(self.server.terms, top=usual)
+                    self.server = replace(self.server, terms=terms)
                     raise
                 self.server = replace(self.server, terms=terms)

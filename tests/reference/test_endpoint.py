@@ -19,7 +19,10 @@ from crowdllm_jax.reference.cache import Cache
 from crowdllm_jax.reference.endpoint import Endpoint
 from crowdllm_jax.reference.reading import parse
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*the options hold less than"),
+    pytest.mark.filterwarnings("ignore:.*so each prompt is asked 4 times"),
+]
 PROMPT = Prompt(user="{task}\n{options}")
 
 
