@@ -25,15 +25,18 @@ _CHUNK = 256  # questions encoded at once: the tokenizer's threads stay busy, me
 @dataclass(frozen=True)
 class Question:
     """One task put to the model: its text, the options' labels and their numeric values (for the
-    expected value), and optionally the persona who answers.
+    expected value), optionally the persona who answers, and where they differ from the labels the
+    options' codes, which are not shown but understood.
 
-    Raises CrowdError for fewer than two, empty or repeated options and for values that do not fit.
+    Raises CrowdError for fewer than two, empty or repeated options and for values or codes that do
+    not fit.
     """
 
     text: str
     options: tuple[str, ...]
     values: tuple[float, ...]
     persona: str = ""
+    codes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"question {shorten(self.text)!r}"
@@ -49,6 +52,8 @@ class Question:
                 f"{where}: {len(self.options)} options need as many finite values, "
                 f"got {self.values}"
             )
+        if self.codes and len(self.codes) != len(self.options):
+            raise CrowdError(f"{where}: {len(self.options)} options, {len(self.codes)} codes")
 
 
 @dataclass(frozen=True)

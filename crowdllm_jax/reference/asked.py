@@ -95,7 +95,7 @@ def _questions(study: Study, config: PromptConfig) -> list[Question]:
             f"reference: the tasks have no texts, and a model cannot answer '{tasks.ids[0]}'; name "
             "their column in study.tasks.text"
         )
-    every = [offered(scale, config) for scale in study.scales.values()]
+    every = [(*offered(scale, config), "", _codes(scale)) for scale in study.scales.values()]
     questions = []
     for text, index in zip(tasks.text, tasks.scale, strict=True):
         if scales.is_ballot(tuple(study.scales.values())[index]):
@@ -117,6 +117,14 @@ def offered(scale: Scale, config: PromptConfig) -> tuple[tuple[str, ...], tuple[
                 break
         return labels, tuple(points.tolist())
     return scales.labels(scale), tuple(scales.values(scale).tolist())
+
+
+def _codes(scale: Scale) -> tuple[str, ...]:
+    """How the data write what is offered, where that is not what is offered."""
+    codes = tuple(map(str, scales.written(scale)))
+    if scales.is_ballot(scale):
+        return codes if len(codes) == 2 else ()
+    return codes if codes != scales.labels(scale) else ()
 
 
 def reference_of(study: Study, kind: str, scored: Scored) -> Reference:

@@ -9,16 +9,18 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
-from typing import Any
+from typing import Any, NamedTuple
 
-from crowdllm_jax.backbone.prompts import DEFAULT, Prompt, Question, shorten
+from crowdllm_jax.backbone.prompts import Prompt, Question
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.cache import Answer, Key
+from crowdllm_jax.reference.fault import Fault
+from crowdllm_jax.reference.reading import Said, chosen, first_token, said
+from crowdllm_jax.reference.terms import TOP, Terms
 from crowdllm_jax.reference.transport import FailedError, Gate, StoppedError, Usage, call
 
 _METHODS = ("auto", "logprobs", "sample")
-_TOP = 20  # as many alternatives as the API gives
+_VAGUE = 0.1  # a list that leaves more than this open is told
 _BYTES_PER_TOKEN = 3  # of English it is above 4, so that costs are estimated on the high side
 
 
@@ -32,8 +34,7 @@ class Endpoint:
         method: "logprobs", "sample", or "auto": log-probabilities if no option begins another, the
             server gives them, and the options hold half of them on the first question.
         samples, temperature, max_tokens: of "sample".
-        extra: further request fields; None removes one (for models that take
-            max_completion_tokens: {"max_tokens": None, "max_completion_tokens": 16}).
+        extra: further request fields; None removes one.
         concurrency: questions in flight.
         timeout, retries: seconds of a call, and further tries after it failed.
         price_in, price_out: USD per million tokens.
@@ -72,22 +73,13 @@ class Endpoint:
             raise CrowdError("endpoint.budget needs price_in and price_out, USD per million tokens")
 
 
-Notes = list[tuple[str, str]]  # a question's problems, (kind, detail)
+class Note(NamedTuple):
+    """A problem of a question: its kind (see `batch.Problem`), what it is, and what the server
+    said where it refused."""
 
-
-def parse(text: str, question: Question, prompt: Prompt = DEFAULT) -> int | None:
-    """Which option `text` is, or None. It must be the option and nothing else: as a label or as it
-    was listed, give or take case, quotes and a full stop."""
-    readings: tuple[Callable[[str], str], ...] = (str.strip, _bare, lambda s: _bare(s).casefold())
-    for reading in readings:
-        hits = [
-            k
-            for k, option in enumerate(question.options)
-            if reading(text) in (reading(option), reading(prompt.option.format(option=option)))
-        ]
-        if len(hits) == 1:
-            return hits[0]
-    return None
+    kind: str
+    detail: str
+    fault: Fault | None = None
 
 
 def rendered(prompt: Prompt, question: Question) -> str:
@@ -107,41 +99,68 @@ class Server:
     endpoint: Endpoint
     prompt: Prompt
     gate: Gate
+    terms: Terms
 
-    def answer(self, question: Question, key: Key, method: str) -> tuple[Answer | None, Notes]:
-        """The answer or None, and the question's problems."""
+    def answer(
+        self, question: Question, key: Key, method: str, begun: Sequence[Said] = ()
+    ) -> tuple[Answer | None, list[Note]]:
+        """The answer or None, and the question's problems; `begun` are samples already taken."""
         try:
-            return getattr(self, f"by_{method}")(question, key)
+            if method == "logprobs":
+                return self.by_logprobs(question, key)[:2]
+            rest = self.samples(question, key, self.endpoint.samples - len(begun))
+            return self.counted(question, [*begun, *rest])
         except FailedError as error:
-            return None, [("failed", str(error))]
+            return None, [Note("failed", str(error), error.fault)]
         except StoppedError as error:
-            return None, [("not asked", str(error))]
+            return None, [Note("not asked", str(error))]
 
-    def by_logprobs(self, question: Question, key: Key) -> tuple[Answer | None, Notes]:
-        fields = {"logprobs": True, "top_logprobs": _TOP, "max_tokens": 1, "temperature": 1.0}
-        found = self._call(question, key, fields, lambda a: _first_token(a, question))
+    def by_logprobs(
+        self, question: Question, key: Key
+    ) -> tuple[Answer | None, list[Note], tuple[float, str]]:
+        """The same from log-probabilities; and the share of the answer that the server's list
+        leaves open, and its likeliest tokens."""
+        fields = {"logprobs": True, "top_logprobs": TOP, "max_tokens": 1, "temperature": 1.0}
+        found = self._call(question, key, fields, lambda a: first_token(a, question))
         if found is None:
-            raise NoLogprobsError('the server gives no log-probabilities; use method "sample"')
-        mass, first = math.fsum(found[0]), found[1]
+            raise NoLogprobsError("the server gives no log-probabilities")
+        probs, hidden, likely = found
+        mass = math.fsum(probs)
         if mass == 0:
-            return None, [("unparsed", f"among the likely first tokens is no option: {first}")]
-        return Answer(tuple(p / mass for p in found[0]), min(mass, 1.0), "logprobs"), []
+            detail = f"among the likely first tokens is no option: {likely}"
+            return None, [Note("unparsed", detail)], (1.0, likely)
+        # What is known of an option beyond the list are bounds; it gets the middle of them.
+        missing = probs.count(0.0)
+        probs = [p or hidden / 2 / missing for p in probs]
+        total, open_ = math.fsum(probs), hidden / (mass + hidden)
+        notes = []
+        if open_ > _VAGUE:
+            detail = f"options beyond the listed tokens may hold up to {open_:.0%} of the answer"
+            notes.append(Note("vague", detail))
+        answer = Answer(tuple(p / total for p in probs), min(mass, 1.0), "logprobs")
+        return answer, notes, (open_, likely)
 
-    def by_sample(self, question: Question, key: Key) -> tuple[Answer | None, Notes]:
+    def samples(self, question: Question, key: Key, count: int) -> list[Said]:
+        """So many answers, one after the other."""
         e = self.endpoint
         fields = {"max_tokens": e.max_tokens, "temperature": e.temperature}
+        return [self._call(question, key, fields, said) for _ in range(count)]
+
+    def counted(
+        self, question: Question, samples: Sequence[Said]
+    ) -> tuple[Answer | None, list[Note]]:
+        """What a question's samples come to."""
         counts, notes = [0] * len(question.options), []
-        for _ in range(e.samples):
-            text = self._call(question, key, fields, _text)
-            chosen = parse(text, question, self.prompt)
-            if chosen is None:
-                notes.append(("unparsed", shorten(text, 80)))
+        for one in samples:
+            option = chosen(one, question, self.prompt)
+            if option is None:
+                notes.append(Note("unparsed", str(one)))
             else:
-                counts[chosen] += 1
+                counts[option] += 1
         parsed = sum(counts)
         if not parsed:
             return None, notes
-        return Answer(tuple(n / parsed for n in counts), parsed / e.samples, "sample"), notes
+        return Answer(tuple(n / parsed for n in counts), parsed / len(samples), "sample"), notes
 
     def _call(
         self,
@@ -151,12 +170,14 @@ class Server:
         read: Callable[[dict[str, Any]], Any],
     ) -> Any:
         e = self.endpoint
-        body = {"model": e.model, "messages": _messages(self.prompt, question), **fields, **e.extra}
+        body = {"model": e.model, "messages": _messages(self.prompt, question)}
+        body |= {k: v for k, v in {**fields, **e.extra}.items() if v is not None}
+        sent = self.terms.put(body)
 
         def priced(read: int, written: int) -> Usage:
             return Usage(read, written, (read * e.price_in + written * e.price_out) / 1e6)
 
-        expected = priced(input_tokens(key), fields["max_tokens"])
+        expected = priced(input_tokens(key), output_tokens(e, fields["max_tokens"]))
 
         def usage_of(answer: dict[str, Any]) -> Usage:
             usage = answer.get("usage") or {}
@@ -165,52 +186,20 @@ class Server:
                 return expected  # the server does not say: the guess stands
             return priced(read, written)
 
-        return call(
-            self.client,
-            {name: value for name, value in body.items() if value is not None},
-            read,
-            self.gate,
-            expected=expected,
-            usage=usage_of,
-            timeout=e.timeout,
-            retries=e.retries,
-        )
-
-
-def _first_token(answer: dict[str, Any], question: Question) -> tuple[list[float], str] | None:
-    """The probability of each option as the whole first token, and the likeliest first tokens for
-    a message; None without log-probabilities."""
-    given = (answer["choices"][0].get("logprobs") or {}).get("content")
-    if not given or not given[0].get("top_logprobs"):
-        return None
-    probs, seen = [0.0] * len(question.options), []
-    for entry in given[0]["top_logprobs"]:
-        token, logp = entry["token"], float(entry["logprob"])
-        if math.isnan(logp) or logp > 1e-3:
-            raise ValueError(f"{logp} is no log-probability")
-        seen.append(token)
-        if token.strip() in question.options:  # "1" and " 1" are one answer
-            probs[question.options.index(token.strip())] += math.exp(min(logp, 0.0))
-    if math.fsum(probs) > 1.001:
-        raise ValueError("the probabilities of the first token sum to more than one")
-    return probs, ", ".join(repr(t) for t in seen[:5])
-
-
-def _text(answer: dict[str, Any]) -> str:
-    content = answer["choices"][0]["message"].get("content")
-    if not isinstance(content, str | None):
-        raise TypeError("the message's content is no text")
-    return content or ""
-
-
-def begins_another(options: Sequence[str]) -> bool:
-    """Whether an option is how another one begins, which a first token does not tell apart."""
-    return any(long.startswith(short) for short, long in permutations(options, 2))
-
-
-def _bare(text: str) -> str:
-    quotes = "\"'`*"
-    return text.strip().strip(quotes).strip().removesuffix(".").strip(quotes).strip()
+        try:
+            return call(
+                self.client,
+                sent,
+                read,
+                self.gate,
+                expected=expected,
+                usage=usage_of,
+                timeout=e.timeout,
+                retries=e.retries,
+            )
+        except FailedError as error:
+            error.sent = sent
+            raise
 
 
 def _messages(prompt: Prompt, question: Question) -> list[dict[str, str]]:
@@ -228,6 +217,8 @@ def key_of(endpoint: Endpoint, prompt: Prompt, question: Question) -> Key:
         "extra": endpoint.extra,
         "option": prompt.option,  # an answer may repeat the listed line
     }
+    if question.codes:
+        parameters["codes"] = question.codes  # or be one of these
     return Key(
         model=endpoint.model,
         revision=endpoint.base_url,
@@ -241,3 +232,12 @@ def key_of(endpoint: Endpoint, prompt: Prompt, question: Question) -> Key:
 def input_tokens(key: Key) -> int:
     """A guess at the tokens of a prompt, on the high side."""
     return 16 + len(key.prompt.encode()) // _BYTES_PER_TOKEN  # 16: what a chat template adds
+
+
+def output_tokens(endpoint: Endpoint, most: int) -> int:
+    """The tokens of an answer at most: `most`, or what `extra` puts in its place."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        own = endpoint.extra.get(name)
+        if isinstance(own, int):
+            return own
+    return most

@@ -22,12 +22,13 @@ class Spent:
     input_tokens: int
     output_tokens: int
     cost: float | None
+    how: str
 
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", {self.cost:,.4f} USD"
         return (
             f"{self.calls:,} calls, {self.input_tokens:,} tokens in, {self.output_tokens:,} out"
-            f"{cost}"
+            f"{cost}; {self.how}"
         )
 
 

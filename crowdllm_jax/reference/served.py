@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 
-from crowdllm_jax.backbone.prompts import Question
+from crowdllm_jax.backbone.prompts import Prompt, Question
 from crowdllm_jax.reference.asked import (
     CACHE,
     Positive,
@@ -20,10 +21,11 @@ from crowdllm_jax.reference.asked import (
     shown,
     stage_of,
 )
-from crowdllm_jax.reference.batch import Asked, ask, estimate
+from crowdllm_jax.reference.batch import Asked, ask, estimates
 from crowdllm_jax.reference.cache import Scored
 from crowdllm_jax.reference.endpoint import Endpoint, rendered
 from crowdllm_jax.reference.record import Reference, Spent
+from crowdllm_jax.reference.remedy import of_failure
 from crowdllm_jax.study import Study
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -97,8 +99,11 @@ def ask_endpoint(
         return f"{found.kind}: {found.detail}" if found else "no reason is known"
 
     read, written, cost = asked.used
-    spent = Spent(asked.calls, read, written, cost if _priced(config) else None)
-    refuse_gaps(study, asked.scored, why, f"{_remedy(asked, config)} (this took {spent})")
+    spent = Spent(asked.calls, read, written, cost if _priced(config) else None, asked.how)
+    remedy = _remedy(asked, questions, endpoint, prompt)
+    kept = f"; the other answers are in {config.cache}, so the same command asks only the rest"
+    kept = kept if np.isfinite(asked.scored.mean).any() else ""
+    refuse_gaps(study, asked.scored, why, f"{remedy}{kept} (this took {spent})")
     reference = reference_of(study, "endpoint", _part(asked.scored, slice(len(tasks))))
     return replace(reference, spent=spent), _part(asked.scored, slice(len(tasks), None))
 
@@ -120,19 +125,22 @@ def plan_endpoint(study: Study, config: EndpointReference, personas: Sequence[Qu
     """What it would take at most, retries aside; calls nobody."""
     prompt, tasks = prompt_and_questions(study, config.prompt)
     questions = [*tasks, *personas]
-    likely = estimate(_endpoint(config), questions, prompt, cache=existing_cache(config.cache))
-    cost = f"{likely.cost:,.4f} USD" if _priced(config) else "unknown: give price_in and price_out"
-    return "\n".join(
-        [
-            f"model     {config.model} at {config.base_url}",
-            f"prompts   {likely.questions:,} different; {likely.cached:,} answered in "
-            f"{config.cache}",
-            f"calls     {likely.calls:,} at most, retries aside",
-            f"tokens    {likely.input_tokens:,} in, {likely.output_tokens:,} out at most "
-            "(guessed from the texts' lengths)",
-            f"cost      {cost}",
-        ]
-    )
+    plans = estimates(_endpoint(config), questions, prompt, cache=existing_cache(config.cache))
+    most = max(plans.values(), key=lambda plan: plan.calls)
+    cost = f"{most.cost:,.4f} USD" if _priced(config) else "unknown: give price_in and price_out"
+    lines = [
+        f"model     {config.model} at {config.base_url}",
+        f"prompts   {most.questions:,} different; {most.cached:,} answered in {config.cache}",
+        f"calls     {most.calls:,} at most, retries and refusals aside",
+        f"tokens    {most.input_tokens:,} in, {most.output_tokens:,} out at most "
+        "(guessed from the texts' lengths)",
+        f"cost      {cost}",
+    ]
+    if len(plans) > 1:
+        least = plans["logprobs"]
+        priced = f" and {least.cost:,.4f} USD" if _priced(config) else ""
+        lines.append(f"          only {least.calls:,} calls{priced} if log-probabilities serve")
+    return "\n".join(lines)
 
 
 def _endpoint(config: EndpointReference) -> Endpoint:
@@ -144,13 +152,23 @@ def _priced(config: EndpointReference) -> bool:
     return config.price_in + config.price_out > 0
 
 
-def _remedy(asked: Asked, config: EndpointReference) -> str:
-    if any(p.kind in ("failed", "not asked") for p in asked.problems):
+def _remedy(asked: Asked, questions: Sequence[Question], endpoint: Endpoint, prompt: Prompt) -> str:
+    """What helps the first question without an answer."""
+    gaps = np.flatnonzero(np.isnan(asked.scored.mean))
+    if not len(gaps):
+        return ""
+    first = questions.index(questions[gaps[0]])
+    problem = next(p for p in asked.problems if p.question == first)
+    failed = [p for p in asked.problems if p.kind == "failed"]
+    if problem.kind == "unparsed":
         return (
-            f"the other answers are in {config.cache}, so the same command asks only the rest "
-            "(with a larger budget or max_calls where these were used up)"
+            "the model's answers are no options: look at the prompts with "
+            "`crowdllm reference --show`, then change reference.prompt, method, max_tokens or "
+            "samples"
         )
-    return (
-        "the model's answers are no options: look at the prompts with `crowdllm reference --show`,"
-        " then change reference.prompt, method, max_tokens or samples"
-    )
+    if problem.kind == "not asked" and problem.detail.startswith(("max_calls", "the budget")):
+        key = "max_calls" if problem.detail.startswith("max_calls") else "budget"
+        return f"give a larger reference.{key}"
+    if "asks to wait" in problem.detail:
+        return "come back then"
+    return of_failure((failed or [problem])[0].fault, endpoint, prompt)

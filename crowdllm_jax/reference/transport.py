@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
+from crowdllm_jax.backbone.prompts import shorten
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.reference.fault import Fault, fault, inside
 
 MAX_BYTES = 1 << 20  # an answer of a few tokens is far smaller
 MAX_WAIT = 120.0  # seconds; a server that wants longer ends the run, to be resumed later
-_FATAL = (401, 403, 404)  # a wrong key, address or model: no question will fare better
 _UNUSABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError)
 _AGAIN = (408, 409, 425, 429)  # and every 5xx
 
@@ -27,11 +28,13 @@ class Usage(NamedTuple):
 
 
 class FailedError(Exception):
-    """This question got no usable answer. `status` is the server's, if it gave one."""
+    """This question got no usable answer. `fault` is what the server said, if it refused, and
+    `sent` the request."""
 
-    def __init__(self, reason: str, status: int | None = None) -> None:
+    def __init__(self, reason: str, fault: Fault | None = None) -> None:
         super().__init__(reason)
-        self.status = status
+        self.fault = fault
+        self.sent: Mapping[str, Any] = {}
 
 
 class StoppedError(Exception):
@@ -47,6 +50,7 @@ class Gate:
         self._max_calls, self._budget = max_calls, budget
         self._reserved, self._resume_at = 0.0, 0.0
         self._stopped: str | None = None
+        self.refused: Fault | None = None  # what the server refuses every question with
         self._lock, self._wake = threading.Lock(), threading.Event()
 
     def enter(self, expected: float) -> None:
@@ -54,7 +58,9 @@ class Gate:
         while (pause := self._resume_at - time.monotonic()) > 0 and not self._stopped:
             self.sleep(pause)
         with self._lock:
-            if self._max_calls is not None and self.calls >= self._max_calls:
+            if self._stopped:
+                pass
+            elif self._max_calls is not None and self.calls >= self._max_calls:
                 self._stopped = f"max_calls ({self._max_calls}) is used up"
             elif self._over(expected):
                 self._stopped = f"the budget ({self._budget:g} USD) is used up"
@@ -87,6 +93,12 @@ class Gate:
             self._stopped = self._stopped or reason
         self._wake.set()
 
+    def refuse(self, fault: Fault) -> None:
+        """End the run, for the server refuses it whatever the question."""
+        with self._lock:
+            self.refused = self.refused or fault
+        self.stop(str(fault))
+
     def sleep(self, seconds: float) -> None:
         if seconds > 0:
             self._wake.wait(seconds)
@@ -106,7 +118,7 @@ def connect(base_url: str, key: str, timeout: float) -> Any:
         if response.is_error:
             text = bytes(_bounded(response.iter_bytes(), timeout)).decode(errors="replace")
             after = _retry_after(response.headers.get("retry-after"))
-            raise _StatusError(response.status_code, _message(text), after)
+            raise _RefusedError(fault(text, response.status_code, after))
 
     return openai.OpenAI(
         base_url=base_url,
@@ -133,70 +145,85 @@ def call(
     `read` raises one of `_UNUSABLE` on an answer it cannot use. `expected` is what a call uses
     at most and `usage` what an answer did use.
 
-    Raises FailedError with the last reason, StoppedError, or CrowdError where no call can succeed.
+    Raises FailedError with the last reason, or StoppedError. Where no call can succeed, the gate is
+    told so.
     """
-    reason, status = "", None
+    reason, last = "", None
     for attempt in range(retries + 1):
         gate.enter(expected.cost)
         used, wait = expected, random.uniform(0.5, 1.0) * min(2.0**attempt / 2, 30.0)
+        answer: dict[str, Any] | None = None
         try:
-            answer = _fetch(client, body, timeout)
+            answer, after = _fetch(client, body, timeout)
             used = usage(answer)
+            if (found := inside(answer, after)) is not None:
+                raise _RefusedError(found)
             return read(answer)
-        except _StatusError as error:
-            used, status, reason = Usage(0, 0, 0.0), error.status, str(error)
-            if status in _FATAL:
-                remedy = "check address, model and key"
-                raise CrowdError(f"{client.base_url}: {error}; {remedy}") from None
-            if status not in _AGAIN and status < 500:
-                raise FailedError(reason, status) from None
-            if error.retry_after is not None:
-                wait = error.retry_after
+        except _RefusedError as error:
+            last, reason = error.fault, str(error)
+            if answer is None or not answer.get("usage"):
+                used = Usage(0, 0, 0.0)  # what is refused is not billed
+            if last.fatal:
+                gate.refuse(last)
+                raise FailedError(reason, last) from None
+            if last.status is not None and last.status not in _AGAIN and last.status < 500:
+                raise FailedError(reason, last) from None
+            if last.wait is not None:
+                wait = last.wait
                 if wait > MAX_WAIT:
                     gate.stop(f"the server asks to wait {wait:.0f} s")
                     raise FailedError(f"{reason}; the server asks to wait {wait:.0f} s") from None
                 gate.hold(wait)
         except _TransportError as error:
-            reason, status = str(error), None
+            reason, last = str(error), None
         except _UNUSABLE as error:
-            reason, status = f"unusable answer ({type(error).__name__}: {error})", None
+            sent = "" if answer is None else f": {shorten(json.dumps(answer), 80)}"
+            reason, last = f"unusable answer ({type(error).__name__}: {error}){sent}", None
         finally:
             gate.settle(expected.cost, used)
         if attempt < retries:
             gate.sleep(wait)
-    raise FailedError(f"{reason} (tried {retries + 1} times)", status)
+    raise FailedError(f"{reason} (tried {retries + 1} times)", last)
 
 
-class _StatusError(Exception):
-    def __init__(self, status: int, message: str, retry_after: float | None) -> None:
-        super().__init__(f"HTTP {status}: {message[:200]}")
-        self.status, self.retry_after = status, retry_after
+class _RefusedError(Exception):
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
 
 
 class _TransportError(Exception):
     pass
 
 
-def _fetch(client: Any, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-    """The answer's JSON, read in pieces so that neither size nor duration is the server's choice:
-    the client's own timeout starts anew with every byte."""
+def _fetch(
+    client: Any, body: Mapping[str, Any], timeout: float
+) -> tuple[dict[str, Any], float | None]:
+    """The answer's JSON, and the seconds that the server asks to wait, if it does.
+
+    It is read in pieces so that neither size nor duration is the server's choice: the client's own
+    timeout starts anew with every byte."""
     rest = {k: v for k, v in body.items() if k not in ("model", "messages")}
     try:
         with client.chat.completions.with_streaming_response.create(
             model=body["model"], messages=body["messages"], extra_body=rest
         ) as response:
             data = _bounded(response.iter_bytes(), timeout)
-    except (_StatusError, _TransportError):
+            after = _retry_after(response.headers.get("retry-after"))
+    except (_RefusedError, _TransportError):
         raise
     except Exception as error:  # the HTTP library's own kinds: refused, reset, timed out
         # Some versions of the client wrap what `refuse` raises.
-        if isinstance(error.__cause__, _StatusError | _TransportError):
+        if isinstance(error.__cause__, _RefusedError | _TransportError):
             raise error.__cause__ from None
         raise _TransportError(f"{type(error).__name__}: {error}") from None
-    answer = json.loads(data)
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        raise ValueError(f"no JSON but {shorten(data.decode(errors='replace'), 80)!r}") from None
     if not isinstance(answer, dict):
         raise TypeError("a JSON object is expected")
-    return answer
+    return answer, after
 
 
 def _bounded(pieces: Iterable[bytes], timeout: float) -> bytearray:
@@ -209,14 +236,6 @@ def _bounded(pieces: Iterable[bytes], timeout: float) -> bytearray:
         if time.monotonic() > deadline:
             raise _TransportError(f"no whole answer within {timeout:g} s")
     return data
-
-
-def _message(text: str) -> str:
-    """The message in an error's body, or the body as it is."""
-    try:
-        return str(json.loads(text)["error"]["message"])
-    except _UNUSABLE:
-        return " ".join(text.split())
 
 
 def _retry_after(header: str | None) -> float | None:

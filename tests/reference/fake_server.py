@@ -68,3 +68,33 @@ def send(handler, status, answer, **headers):
     handler.send_header("content-length", str(len(data)))
     handler.end_headers()
     handler.wfile.write(data)
+
+
+# --- servers with a quirk ----------------------------------------------------------------------
+
+
+def says(content, finish="stop", **message):
+    """An answer with further fields in its message, as servers that let a model think give it."""
+    answer = text(content)
+    answer["choices"][0]["message"] |= message
+    answer["choices"][0]["finish_reason"] = finish
+    return answer
+
+
+def refuses(message, status=400, **error):
+    return lambda handler: send(handler, status, {"error": {"message": message, **error}})
+
+
+def limited(most, message, probs):
+    """Gives log-probabilities, but no more than `most` of a token: else it refuses with a message
+    (None for never any), and without being asked for them it answers with "1"."""
+
+    def behave(body, n):
+        if "top_logprobs" not in body:
+            return text("1")
+        if body["top_logprobs"] > most:
+            return refuses(message)
+        listed = sorted(probs, key=probs.get, reverse=True)[: body["top_logprobs"]]
+        return logprobs({token: probs[token] for token in listed})
+
+    return behave

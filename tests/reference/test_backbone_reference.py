@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from fake_server import logprobs, text
+from fake_server import limited, logprobs, text
 from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax import cluster, fitting, scales
@@ -291,22 +291,29 @@ def test_an_endpoint_is_asked_once(ask, serve, tmp_path, capsys):
     np.testing.assert_allclose(reference.mass, 0.8, rtol=1e-6)
     assert reference.embedding is None
     # 12 answers of 100 and 2 tokens each, as the server reports.
-    assert str(reference.spent) == "12 calls, 1,200 tokens in, 24 out, 0.0040 USD"
+    how = "log-probabilities of the 20 likeliest first tokens"
+    assert str(reference.spent) == f"12 calls, 1,200 tokens in, 24 out, 0.0040 USD; {how}"
     capsys.readouterr()
     assert main(["reference", str(path), "--quiet"]) == 0
-    assert "asked       0 calls, 0 tokens in, 0 out, 0.0000 USD\n" in capsys.readouterr().out
+    assert (
+        "asked       0 calls, 0 tokens in, 0 out, 0.0000 USD; earlier answers, by logprobs\n"
+        in (capsys.readouterr().out)
+    )
     assert len(server.bodies) == TASKS
     assert "secret-key" not in dump_config(config)
 
 
 def test_a_run_says_what_its_reference_took(ask, serve, tmp_path, capsys):
-    """Also when it is started again, which asks nothing."""
-    path = ask(**endpoint(server_of(serve)))
+    """And how it was asked; also when it is started again, which asks nothing."""
+    probs = {"1": 0.5, "4": 0.3, "So": 0.2}
+    path = ask(**endpoint(serve(limited(5, "top_logprobs must be between 0 and 5", probs))))
+    how = "log-probabilities of the 5 likeliest first tokens, all that the server gives"
     for _ in range(2):
         assert main(["run", str(path), "--out", "one", "--quiet"]) == 0
         said = capsys.readouterr().out
-        assert "asked       12 calls, 1,200 tokens in, 24 out\n" in said
-    assert "12 calls" in (tmp_path / "here/one/report.html").read_text()
+        assert f"asked       13 calls, 1,200 tokens in, 24 out; {how}\n" in said
+    assert how in (tmp_path / "here/one/run.json").read_text()
+    assert "13 calls" in (tmp_path / "here/one/report.html").read_text()
 
 
 def test_tasks_without_an_answer_are_an_error(ask, serve, capsys):
@@ -331,7 +338,8 @@ def test_calls_used_up_are_told_and_the_rest_is_asked_later(ask, serve, capsys):
     err = capsys.readouterr().err
     assert "no usable answer to 4 of 12 task(s)" in err
     assert "max_calls (8) is used up" in err
-    assert "(this took 8 calls, 800 tokens in, 16 out)" in err
+    assert "give a larger reference.max_calls; the other answers are in" in err
+    assert "(this took 8 calls, 800 tokens in, 16 out; log-prob" in err
     assert "the same command asks only the rest" in err
     assert main(["reference", str(path)]) == 0
     assert len(server.bodies) == TASKS

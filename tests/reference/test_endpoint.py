@@ -16,9 +16,13 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference import transport
 from crowdllm_jax.reference.batch import ask, estimate
 from crowdllm_jax.reference.cache import Cache
-from crowdllm_jax.reference.endpoint import Endpoint, parse
+from crowdllm_jax.reference.endpoint import Endpoint
+from crowdllm_jax.reference.reading import parse
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*the options hold less than"),
+    pytest.mark.filterwarnings("ignore:.*so each prompt is asked 4 times"),
+]
 PROMPT = Prompt(user="{task}\n{options}")
 
 
@@ -178,8 +182,8 @@ BAD = {
     "truncated JSON": (b'{"choices": [{"mess', "unusable answer"),
     "no JSON": (b"<html>", "unusable answer"),
     "a list": (b"[]", "unusable answer"),
-    "empty": (b"{}", "unusable answer .KeyError"),
-    "no choices": ({"choices": []}, "unusable answer .IndexError"),
+    "empty": (b"{}", "error inside an HTTP 200 answer: it holds no choices: {}"),
+    "no choices": ({"choices": []}, "it holds no choices: {.choices.: ..}"),
     "no text": (text(7), "unusable answer .TypeError"),
     "server error": (lambda h: send(h, 500, {"error": {"message": "oh"}}), "HTTP 500"),
 }
