@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
+from crowdllm_jax.columns import attribute_columns
 from crowdllm_jax.counts import Counts
 from crowdllm_jax.humans import bins
 from crowdllm_jax.manifest import file_entry, write_manifest
@@ -33,7 +34,7 @@ def write_counts(crowd: Crowd, counts: Counts, folder: Path, seed: int) -> None:
         by = None if counts.by is None else counts.by.name
         columns = {
             "task_id": "the task's id",
-            **({} if by is None else {by: "the agents' value of this attribute"}),
+            **({} if by is None else {_group_column(crowd, by): f"the agents' value of '{by}'"}),
             "decision": "the answer as a number of the task's scale; of a continuous scale, the "
             "middle of one of 200 equal stretches",
             "count": "how many agents answer so",
@@ -77,10 +78,16 @@ def counts_table(crowd: Crowd, counts: Counts) -> pa.Table:
     if counts.by is not None:
         kind = pa.float64() if counts.by.kind == "numeric" else pa.string()
         group = pa.array(np.repeat(np.tile(np.arange(g), len(size)), np.repeat(size, g)))
-        columns[counts.by.name] = pa.array(counts.groups, kind).take(group)
+        column = _group_column(crowd, counts.by.name)
+        columns[column] = pa.array(counts.groups, kind).take(group)
     value = np.concatenate([np.tile(own, g) for own in decision])
     whole = np.all(value == np.round(value))
     columns["decision"] = pa.array(value.astype(np.int64) if whole else value)
     columns["count"] = pa.array(number)
     columns["share"] = pa.array(number / members)
     return pa.table(columns)
+
+
+def _group_column(crowd: Crowd, by: str) -> str:
+    """What the attribute that agents are grouped by is called, as in the agents' own file."""
+    return attribute_columns(a.name for a in crowd.generator.attributes)[by]
