@@ -1,0 +1,65 @@
+"""Tables as survey programs export them: a column per question, several rows of headings.
+
+They are not read; what is said here is how to make a table of them with a row per answer.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from crowdllm_jax.csv_file import Layout
+from crowdllm_jax.names import tidy_name
+
+
+def heading_rows(layout: Layout) -> int:
+    """How many rows of headings follow the header: Qualtrics writes the questions and their
+    ImportIds; other programs one row under merged cells, whose header is empty."""
+    for row, cells in enumerate(layout.first, start=1):
+        if cells and sum('"ImportId"' in cell for cell in cells) > len(cells) / 2:
+            return row
+    if not layout.first:
+        return 0
+    header, below = layout.names, layout.first[0]
+    merged = [place for place, name in enumerate(header) if not tidy_name(name)]
+    # A last column without a name is what a delimiter at the end of each row leaves.
+    inner = [place for place in merged if place < len(header) - 1 and place < len(below)]
+    worded = [place for place in inner if any(map(str.isalpha, below[place]))]
+    empty = below.count("")
+    return int(bool(worded) and empty > 0)
+
+
+def one_heading(found: np.ndarray, total: int) -> str:
+    """A hint where cells cannot be read and all of them (rows counted from 0) are at the top."""
+    if total > 3 and found[0] == 0 and len(found) <= 2 and found[-1] < 2:
+        return "; if it is a heading, keep one row of headings"
+    return ""
+
+
+def one_row_per_answer(
+    path: Path, names: Sequence[str], layout: Layout | None, person: str, about: Sequence[str]
+) -> str:
+    """How to make a table with a row per answer of one with a column per question.
+
+    Args:
+      names: the table's columns; person: that of ids, if it is there; about: those that describe
+        people.
+    """
+    kept = [name for name in (person, *about) if name in names] or [names[0]]
+    reader = "read_parquet" if layout is None else "read_csv"
+    options = ""
+    if layout is not None:
+        if extra := heading_rows(layout):
+            options += f", skiprows={list(range(1, extra + 1))}"
+        if layout.delimiter != ",":
+            options += f", sep={layout.delimiter!r}"
+        if not layout.encoding.startswith("utf-8"):
+            options += f", encoding={layout.encoding!r}"
+    headings = " and one row of headings" if "skiprows" in options else ""
+    return (
+        f"one row per answer{headings} is needed, with columns for participant, task and response "
+        "(study.responses says what they are called); if each question has a column of its own, "
+        f"melt the table: pandas.{reader}('{path.name}'{options}).melt(id_vars={kept}, "
+        f"var_name='task', value_name='response').to_csv('{path.stem}-long.csv', index=False), and "
+        "leave out columns that are no questions by value_vars=[...]"
+    )
