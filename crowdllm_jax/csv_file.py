@@ -9,6 +9,7 @@ import csv
 import itertools
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -76,6 +77,13 @@ def layout_of(path: Path, dialect: Dialect) -> Layout:
         delimiter, lines = line[4], 1
     elif line == "sep=":  # a tab, which was stripped
         delimiter, lines = "\t", 1
+    if encoding == dialect.encoding and not encoding.startswith("utf-") and _is_utf8(path):
+        warnings.warn(
+            f"{path}: is read as {encoding.upper()} (study.encoding), but is valid UTF-8; see "
+            "whether its accents are right",
+            CrowdWarning,
+            stacklevel=2,
+        )
     escape = _escape_of(path, encoding, delimiter)
     with _rows(path, encoding, delimiter, escape, lines) as found:
         names, *first = [*itertools.islice(found, 4)] or [[]]
@@ -169,6 +177,20 @@ def _encoding_of(path: Path, encoding: str) -> str:
     with path.open("rb") as file:
         head = file.read(4)
     return next((name for mark, name in _MARKS if head.startswith(mark)), encoding)
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a file holds characters beyond ASCII, all of them in UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    beyond = False
+    with path.open("rb") as file:
+        try:
+            while chunk := file.read(_CHUNK):
+                beyond |= not decoder.decode(chunk).isascii()
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return beyond
 
 
 @contextmanager

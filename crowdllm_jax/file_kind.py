@@ -61,9 +61,9 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def foreign(path: Path) -> str | None:
-    """What a file is, and what to do with it, if it is neither text nor Parquet; None if it may be
-    text."""
+def foreign(path: Path, encoding: str | None = None) -> str | None:
+    """What a file is, and what to do with it, if it is neither Parquet nor text (in an encoding, if
+    one is known); None if it may be text."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     if head.startswith(b"PK\x03\x04"):
@@ -89,7 +89,8 @@ def foreign(path: Path) -> str | None:
     if _JSON.match(start):
         return _by_pandas(path, ("JSON", "pandas.read_json('{}')"))
     # UTF-16 and UTF-32 hold zero bytes; their byte order mark says that it is them.
-    if b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+    wide = encoding is not None and encoding.startswith(("utf-16", "utf-32"))
+    if wide or b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
         return None
     if named := _NAMED.get(path.suffix.lower()):
         return _by_pandas(path, named)

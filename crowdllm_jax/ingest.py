@@ -14,7 +14,7 @@ from crowdllm_jax import scales
 from crowdllm_jax.entities import Entities, attribute_of, code_of_each, entities_of, places
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.missing import Role, check_lists, codes, drop_missing, is_among, warn_of_level
-from crowdllm_jax.names import shown
+from crowdllm_jax.names import did_you_mean, shown
 from crowdllm_jax.scales import Scale
 from crowdllm_jax.study import Participants, Study, Tasks
 from crowdllm_jax.study_file import EmbeddingSpec, StudySpec, TasksSpec
@@ -195,7 +195,7 @@ def _look_up(column: Column, ids: tuple[str, ...], what: str, path: str | None) 
         stray = int(np.argmax(position < 0))
         raise CrowdError(
             f"{column.where}: {what} '{column.distinct[stray]}' "
-            f"({column.rows_of(stray)}) is not in {path}"
+            f"({column.rows_of(stray)}) is not in {path}{did_you_mean(column.distinct[stray], ids)}"
         )
     return position[column.codes]
 

@@ -79,11 +79,21 @@ _SAME = str.maketrans(
 """Quotes and dashes that programs put in one another's place, and joiners, which are not seen."""
 
 
+def _likeness(name: str) -> str:
+    return name.translate(_SAME).casefold().replace(" ", "")
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A hint at one of the names that differs as `look_alikes` do, if there is one."""
+    like = next((one for one in names if _likeness(one) == _likeness(name)), None)
+    return "" if like is None else f"; did you mean '{like}'?"
+
+
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Groups of names that differ by case, by the kind of a quote or dash, or by blanks alone."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        groups[name.translate(_SAME).casefold().replace(" ", "")].append(name)
+        groups[_likeness(name)].append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 

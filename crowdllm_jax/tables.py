@@ -20,8 +20,8 @@ from crowdllm_jax import scales
 from crowdllm_jax.csv_file import Dialect, Layout, check_encoding, layout_of, read_columns
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.file_kind import foreign, is_parquet
-from crowdllm_jax.names import shown, tidy_name, tidy_text
-from crowdllm_jax.wide import heading_rows, one_heading
+from crowdllm_jax.names import did_you_mean, shown, tidy_name, tidy_text
+from crowdllm_jax.wide import import_ids, keep_one_heading, one_heading
 
 MAX_ROWS = 100_000_000
 """A larger table is refused: a small Parquet file can claim billions of rows."""
@@ -222,7 +222,7 @@ def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.T
     try:
         if is_parquet(path):
             return _open_parquet(path, columns), "."
-        if (other := foreign(path)) is not None:
+        if (other := foreign(path, None if dialect is None else dialect.encoding)) is not None:
             raise CrowdError(f"{path}: is {other}")
         if dialect is None or path.suffix.lower() in (".parquet", ".pq"):
             raise CrowdError(f"{path}: is no Parquet file; a CSV needs another name, such as "
@@ -242,13 +242,8 @@ def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.T
 def _open_csv(path: Path, columns: list[str], dialect: Dialect) -> pa.Table:
     layout = layout_of(path, dialect)
     raw = _raw_names(path, layout.names, columns, layout, dialect)
-    if extra := heading_rows(layout):
-        skipped = list(range(1, extra + 1))
-        raise CrowdError(
-            f"{path}: row {' and '.join(str(n + 1) for n in skipped)} are headings, too; keep one "
-            f"row of headings, such as by pandas.read_csv('{path.name}', skiprows={skipped})"
-            f".to_csv('{path.stem}-data.csv', index=False)"
-        )
+    if extra := import_ids(layout):
+        raise CrowdError(f"{path}: {keep_one_heading(path, extra)}")
     table = read_columns(layout, [raw[name] for name in columns])
     if table.num_rows > MAX_ROWS:
         raise CrowdError(f"{path}: {table.num_rows:,} rows; {MAX_ROWS:,} are taken at most")
@@ -279,8 +274,7 @@ def _raw_names(
             raise CrowdError(f"{path}: column '{name}' stands there twice; rename one")
     absent = [name for name in wanted if name not in tidy]
     if absent:
-        like = [name for name in tidy if name.casefold() == absent[0].casefold()]
-        hint = f"; did you mean '{like[0]}'?" if like else ""
+        hint = did_you_mean(absent[0], tidy)
         if layout is not None and dialect is not None:
             hint = _delimiter_hint(layout, wanted, dialect) or hint
         found = ", ".join(map(shown, tidy[:20])) + (", ..." if len(tidy) > 20 else "")

@@ -12,14 +12,20 @@ from crowdllm_jax.csv_file import Layout
 from crowdllm_jax.names import tidy_name
 
 
-def heading_rows(layout: Layout) -> int:
-    """How many rows of headings follow the header: Qualtrics writes the questions and their
-    ImportIds; other programs one row under merged cells, whose header is empty."""
+def import_ids(layout: Layout) -> int:
+    """How many rows of headings follow the header in a file of Qualtrics, where the last of them
+    has an ImportId in each cell; else 0."""
     for row, cells in enumerate(layout.first, start=1):
         if cells and sum('"ImportId"' in cell for cell in cells) > len(cells) / 2:
             return row
-    if not layout.first:
-        return 0
+    return 0
+
+
+def heading_rows(layout: Layout) -> int:
+    """How many rows of headings seem to follow the header: Qualtrics' own, or one row under merged
+    cells, whose header is empty."""
+    if (known := import_ids(layout)) or not layout.first:
+        return known
     header, below = layout.names, layout.first[0]
     merged = [place for place, name in enumerate(header) if not tidy_name(name)]
     # A last column without a name is what a delimiter at the end of each row leaves.
@@ -27,6 +33,16 @@ def heading_rows(layout: Layout) -> int:
     worded = [place for place in inner if any(map(str.isalpha, below[place]))]
     empty = below.count("")
     return int(bool(worded) and empty > 0)
+
+
+def keep_one_heading(path: Path, extra: int) -> str:
+    """What to do about so many rows of headings below the header."""
+    skipped = list(range(1, extra + 1))
+    held = "row 2 holds" if extra == 1 else f"rows 2 to {extra + 1} hold"
+    return (
+        f"{held} headings, too; keep one row of headings, such as by pandas.read_csv('{path.name}'"
+        f", skiprows={skipped}).to_csv('{path.stem}-data.csv', index=False)"
+    )
 
 
 def one_heading(found: np.ndarray, total: int) -> str:
