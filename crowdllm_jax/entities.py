@@ -11,7 +11,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.missing import warn_of_level, warn_of_numbers
-from crowdllm_jax.names import did_you_mean, shown
+from crowdllm_jax.names import as_shown, did_you_mean
 from crowdllm_jax.study import Attribute, AttributeKind
 from crowdllm_jax.study_file import AttributeSpec, OrdinalAttribute
 from crowdllm_jax.tables import Column
@@ -107,7 +107,7 @@ def places(column: Column, names: Sequence[str], fault: str) -> np.ndarray:
         if text not in index:
             told = fault.format(text, column.rows_of(i))
             hint = did_you_mean(text, names)
-            raise CrowdError(f"{column.where}: {told}: {', '.join(map(shown, names))}{hint}")
+            raise CrowdError(f"{column.where}: {told}: {', '.join(map(as_shown, names))}{hint}")
     return np.array([index[text] for text in column.distinct], np.int32)
 
 

@@ -14,8 +14,7 @@ from crowdllm_jax import scales
 from crowdllm_jax.entities import Entities, attribute_of, code_of_each, entities_of, places
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.missing import Role, check_lists, codes, drop_missing, is_among, warn_of_level
-from crowdllm_jax.names import did_you_mean, shown
-from crowdllm_jax.scales import Scale
+from crowdllm_jax.names import as_shown, did_you_mean
 from crowdllm_jax.study import Participants, Study, Tasks
 from crowdllm_jax.study_file import EmbeddingSpec, StudySpec, TasksSpec
 from crowdllm_jax.tables import (
@@ -281,17 +280,19 @@ def _answers(
     for index, (name, scale) in enumerate(spec.scales.items()):
         here = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
         for_all, own = codes(spec, "responses", name_of_column, name)
+        texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
         read = np.full(len(column.distinct), np.nan)
         for code in np.unique(column.codes[here]):
             text = column.distinct[code]
             if is_among(text, own):
                 continue
-            level = _parse(scale, column, code)
+            # As the study file writes it, or else as a number of the table's dialect.
+            level = scales.parse(scale, text if text in texts else column.numeral(code))
             if is_among(text, for_all):
                 if level is not None:
                     warn_of_level(
                         column, text, f"on scale '{name}' it is one", f"study.responses.missing: "
-                        f"{{{shown(name)}: [...]}}",
+                        f"{{{as_shown(name)}: [...]}}",
                     )  # fmt: skip
                 continue
             if level is None:
@@ -307,14 +308,6 @@ def _answers(
     if not present.any():
         raise CrowdError(f"{column.where}: no row holds an answer")
     return answer, present
-
-
-def _parse(scale: Scale, column: Column, code: int) -> float | None:
-    """Read an answer as the study file writes it, or else as a number of the table's dialect."""
-    text = column.distinct[code]
-    if text in map(str, (*scales.written(scale), *scales.labels(scale))):
-        return scales.parse(scale, text)
-    return scales.parse(scale, column.numeral(code))
 
 
 def _refuse_repeats(

@@ -12,7 +12,7 @@ import numpy as np
 
 from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError, CrowdWarning
-from crowdllm_jax.names import shown
+from crowdllm_jax.names import as_shown
 from crowdllm_jax.study_file import Codes, StudySpec
 from crowdllm_jax.tables import Column, without
 
@@ -54,7 +54,7 @@ def check_lists(spec: StudySpec, role: Role, columns: Sequence[str]) -> None:
         what = "column or scale" if role == "responses" else "column"
         raise CrowdError(
             f"study.{role}.missing.{odd[0]}: the study reads no such {what} here; it reads: "
-            f"{', '.join(map(shown, known))}"
+            f"{', '.join(map(as_shown, known))}"
         )
 
 

@@ -57,7 +57,7 @@ def tidy_names(value: Any) -> Any:
     if isinstance(value, dict):
         tidied = {tidy_names(key): tidy_names(one) for key, one in value.items()}
         if len(tidied) < len(value):
-            raise ValueError(f"two of the keys {', '.join(map(shown, value))} are the same name, "
+            raise ValueError(f"two of the keys {', '.join(map(as_shown, value))} are the same name, "
                              "written with other blanks or accents; keep one")  # fmt: skip
         return tidied
     return value
@@ -97,7 +97,7 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def shown(name: object) -> str:
+def as_shown(name: object) -> str:
     """A name for a list: in quotes if its ends, or its place in the list, could not be seen."""
     text = str(name)
     plain = text.isprintable() and text == tidy_name(text) and "," not in text

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from crowdllm_jax import scales
-from crowdllm_jax.names import look_alikes, shown
+from crowdllm_jax.names import as_shown, look_alikes
 from crowdllm_jax.scales import Scale
 
 AttributeKind = Literal["categorical", "ordinal", "numeric"]
@@ -131,11 +131,11 @@ def describe(study: Study) -> str:
         lines.append(f"scale         {name}: {scales.describe(scale)}; {tasks:,} tasks")
         if k := scales.size(scale):
             share = np.bincount(study.answer[here].astype(int), minlength=k) / max(here.sum(), 1)
-            answers = ", ".join(
-                f"{shown(level)} {part:.0%}"
+            shown = ", ".join(
+                f"{level} {part:.0%}"
                 for level, part in zip(scales.written(scale), share, strict=True)
             )
-            lines.append(f"              answers: {answers}")
+            lines.append(f"              answers: {shown}")
         elif here.any():
             low, middle, high = np.quantile(study.answer[here], [0.05, 0.5, 0.95])
             lines.append(f"              answers: 5% {low:g}, median {middle:g}, 95% {high:g}")
@@ -180,6 +180,6 @@ def _describe(attribute: Attribute) -> str:
         return f"{attribute.name}: numeric, {known.min():g} to {known.max():g}{missing}"
     count = np.bincount(attribute.cells, minlength=len(attribute.levels))
     order = range(len(count)) if attribute.kind == "ordinal" else np.argsort(-count, kind="stable")
-    levels = [f"{shown(attribute.levels[i])} {count[i]}" for i in order]
+    levels = [f"{as_shown(attribute.levels[i])} {count[i]}" for i in order]
     more = f", ... ({len(levels)} levels)" if len(levels) > 8 else ""
     return f"{attribute.name}: {attribute.kind}, {', '.join(levels[:8])}{more}"

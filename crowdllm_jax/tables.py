@@ -20,7 +20,7 @@ from crowdllm_jax import scales
 from crowdllm_jax.csv_file import Dialect, Layout, check_encoding, layout_of, read_columns
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.file_kind import foreign, is_parquet
-from crowdllm_jax.names import did_you_mean, shown, tidy_name, tidy_text
+from crowdllm_jax.names import as_shown, did_you_mean, tidy_name, tidy_text
 from crowdllm_jax.wide import import_ids, keep_one_heading, one_heading
 
 MAX_ROWS = 100_000_000
@@ -277,7 +277,7 @@ def _raw_names(
         hint = did_you_mean(absent[0], tidy)
         if layout is not None and dialect is not None:
             hint = _delimiter_hint(layout, wanted, dialect) or hint
-        found = ", ".join(map(shown, tidy[:20])) + (", ..." if len(tidy) > 20 else "")
+        found = ", ".join(map(as_shown, tidy[:20])) + (", ..." if len(tidy) > 20 else "")
         message = f"{path}: no column '{absent[0]}' (it has: {found}){hint}"
         raise AbsentColumnError(message, tidy, layout, told=bool(hint))
     return dict(zip(tidy, names, strict=True))
