@@ -57,7 +57,7 @@ def tidy_names(value: Any) -> Any:
     if isinstance(value, dict):
         tidied = {tidy_names(key): tidy_names(one) for key, one in value.items()}
         if len(tidied) < len(value):
-            raise ValueError(f"two of the keys {', '.join(map(as_shown, value))} are the same name, "
+            raise ValueError(f"two of the keys {', '.join(map(as_shown, value))} are one name, "
                              "written with other blanks or accents; keep one")  # fmt: skip
         return tidied
     return value
