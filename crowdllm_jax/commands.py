@@ -205,18 +205,17 @@ def aggregate(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
 def infer(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     from crowdllm_jax.aggregate.decide import check_table
     from crowdllm_jax.infer_run import Question, infer_run
-    from crowdllm_jax.names import tidy_name
 
     if arguments.out is not None:
         check_table(arguments.out)
 
     def listed(text: str | None) -> tuple[str, ...] | None:
-        return None if text is None else tuple(tidy_name(part) for part in text.split(","))
+        return None if text is None else tuple(part.strip() for part in text.split(","))
 
     pool, level = arguments.pool, arguments.level
     if arguments.share is not None:
         title = f"Share of people who answer {arguments.share}"
-        question = Question("share", level=tidy_name(arguments.share), pool=pool, confidence=level)
+        question = Question("share", level=arguments.share, pool=pool, confidence=level)
     elif (names := listed(arguments.regress)) is not None:
         title = f"Least squares of the answer on {', '.join(names)}"
         question = Question("regress", attributes=names, pool=pool, confidence=level)
@@ -227,7 +226,7 @@ def infer(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
         question,
         listed(arguments.tasks),
         arguments.profiles,
-        None if arguments.weight is None else tidy_name(arguments.weight),
+        arguments.weight,
         progress,
     )
     return _tabled(table, f"{title}, {100 * level:g}% intervals", arguments.out)
@@ -264,10 +263,7 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
             if arguments.aggregate:
                 if arguments.distributed:
                     raise CrowdError("--aggregate: is done by one process; leave --distributed out")
-                from crowdllm_jax.names import tidy_name
-
-                out = arguments.out
-                by = None if arguments.by is None else tidy_name(arguments.by)
+                out, by = arguments.out, arguments.by
                 target = pipeline.count_run(
                     folder, population.agents, population.seed, out, by, progress
                 )
