@@ -14,7 +14,6 @@ from crowdllm_jax.aggregate.truth import infer_truth
 from crowdllm_jax.config import load_study
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import Progress, silent
-from crowdllm_jax.names import tidy_name
 from crowdllm_jax.scales import number
 from crowdllm_jax.study import Study
 from crowdllm_jax.tables import read_table
@@ -73,7 +72,7 @@ def read_costs(path: Path, columns: str) -> dict[str, float]:
     Raises:
       CrowdError: names the file, the row and what is wrong with it.
     """
-    names = [tidy_name(name) for name in columns.split(",")]
+    names = columns.split(",")
     if len(names) != 2 or not all(names):
         raise CrowdError(f"--columns {columns}: give two column names, TASK,COST")
     try:
