@@ -60,12 +60,12 @@ def attribute_of(
     own_list = f"study.{'tasks' if what == 'task' else 'participants'}.missing: {{{name}: [...]}}"
     if spec == "numeric":
         numbers = np.full(len(column.distinct) + 1, np.nan)
-        for i in range(len(column.distinct)):
+        for i, text in enumerate(column.distinct):
             number = column.number(i)
             if number is None:
                 raise CrowdError(
-                    f"{column.where}: {column.no_number(i)}; correct it, list it under `missing`, "
-                    f"or call '{name}' categorical"
+                    f"{column.where}: '{text}' ({column.rows_of(i)}) is no finite number; correct "
+                    f"it, list it under `missing`, or call '{name}' categorical{column.hint(i)}"
                 )
             numbers[i] = number
         cells = numbers[code]

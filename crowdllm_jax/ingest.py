@@ -26,7 +26,7 @@ from crowdllm_jax.tables import (
     read_vectors,
     rows,
 )
-from crowdllm_jax.wide import one_heading, one_row_per_answer
+from crowdllm_jax.wide import one_row_per_answer
 
 
 def read_study(spec: StudySpec) -> Study:
@@ -300,7 +300,7 @@ def _answers(
                 raise CrowdError(
                     f"{column.where}: '{text}' ({rows(found)}) is no answer on scale '{name}' "
                     f"({scales.describe(scale)}); correct it or list it under `missing`"
-                    f"{one_heading(found, len(column.codes))}"
+                    f"{column.hint(code)}"
                 )
             read[code] = level
         answer[here] = read[column.codes[here]]

@@ -75,15 +75,11 @@ def warn_of_numbers(column: Column, numbers: np.ndarray, key: str) -> None:
     for text in column.emptied:
         value = scales.number(text)
         if value is not None and floor <= value <= high + near:
-            _warn(column, text, f"the other values are {low:g} to {high:g}", key)
+            warn_of_level(column, text, f"the other values are {low:g} to {high:g}", key)
 
 
 def warn_of_level(column: Column, text: str, what: str, key: str) -> None:
-    """Warn that a code listed for many columns is a level of this one."""
-    _warn(column, text, what, key)
-
-
-def _warn(column: Column, text: str, what: str, key: str) -> None:
+    """Warn that a code listed for many columns may be an answer in this one; `what` says why."""
     warnings.warn(
         f"{column.where}: '{text}' counts as missing, but might be an answer ({what}); list it for "
         f"the columns (or scales) alone in which it means that there is none: {key}",

@@ -21,7 +21,7 @@ from crowdllm_jax.csv_file import Dialect, Layout, check_encoding, layout_of, re
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.file_kind import foreign, is_parquet
 from crowdllm_jax.names import as_shown, did_you_mean, tidy_name, tidy_text
-from crowdllm_jax.wide import import_ids, keep_one_heading, one_heading
+from crowdllm_jax.wide import import_ids, keep_one_heading, may_be_heading
 
 MAX_ROWS = 100_000_000
 """A larger table is refused: a small Parquet file can claim billions of rows."""
@@ -87,13 +87,12 @@ class Column:
         """The finite number that a text is; None if it is none."""
         return scales.number(self.numeral(code))
 
-    def no_number(self, code: int) -> str:
-        """What to say of a text that should be a number: the text, its rows, a hint."""
-        text, found = self.distinct[code], np.flatnonzero(self.codes == code)
-        hint = one_heading(found, len(self.codes))
+    def hint(self, code: int) -> str:
+        """What a text may be that cannot be read: a number with a decimal comma, or a heading."""
+        text = self.distinct[code]
         if self.decimal == "." and _DECIMAL_COMMA.fullmatch(text):
-            hint = "; if decimals stand after a comma, set study.decimal: ','"
-        return f"'{text}' ({rows(found)}) is no finite number{hint}"
+            return "; if decimals stand after a comma, set study.decimal: ','"
+        return may_be_heading(text, np.flatnonzero(self.codes == code), len(self.codes))
 
     def no_id(self) -> str:
         """What to say where a column of ids has gaps."""

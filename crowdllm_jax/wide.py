@@ -45,9 +45,9 @@ def keep_one_heading(path: Path, extra: int) -> str:
     )
 
 
-def one_heading(found: np.ndarray, total: int) -> str:
-    """A hint where cells cannot be read and all of them (rows counted from 0) are at the top."""
-    if total > 3 and found[0] == 0 and len(found) <= 2 and found[-1] < 2:
+def may_be_heading(text: str, found: np.ndarray, total: int) -> str:
+    """A hint where words cannot be read that are (rows `found`, from 0) in the top rows alone."""
+    if total > 3 and found[0] == 0 and found[-1] < 2 and any(map(str.isalpha, text)):
         return "; if it is a heading, keep one row of headings"
     return ""
 
