@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +64,10 @@ class Layout:
 
 
 def layout_of(path: Path, dialect: Dialect) -> Layout:
-    """Find out how a file is written.
+    """Find out how a file is written, but for escapes (see `with_escapes`).
 
     Raises:
-      CrowdError: it is not in the encoding, or its quotes make no sense.
+      CrowdError: it holds nothing but blank lines.
     """
     encoding = _encoding_of(path, dialect.encoding)
     with path.open(encoding=encoding, errors="replace", newline=None) as file:
@@ -84,10 +84,41 @@ def layout_of(path: Path, dialect: Dialect) -> Layout:
             CrowdWarning,
             stacklevel=2,
         )
-    escape = _escape_of(path, encoding, delimiter)
-    with _rows(path, encoding, delimiter, escape, lines) as found:
-        names, *first = [*itertools.islice(found, 4)] or [[]]
-    return Layout(path, delimiter, encoding, lines, escape, names, first)
+    layout = Layout(path, delimiter, encoding, lines, None, [], [])
+    with _rows(layout, strict=False) as found:
+        top = [*itertools.islice(found, 4)]
+    if not top:
+        raise CrowdError(f"{path}: holds nothing but blank lines")
+    return replace(layout, names=top[0], first=top[1:])
+
+
+def with_escapes(layout: Layout) -> Layout:
+    r"""Find out what stands before a quote within a quoted cell: a quote, or \ .
+
+    Readers guess differently at a quote where none can be, and none of them says so. The file is
+    read strictly: with doubled quotes, and if that makes no sense, with a backslash.
+
+    Raises:
+      CrowdError: it makes no sense in either way; the row.
+    """
+    if not _odd_quotes(layout):
+        return layout
+    faults = []
+    for escape in (None, "\\"):
+        tried, top = replace(layout, escape=escape), []
+        row = 0
+        with _rows(tried, strict=True) as rows:
+            try:
+                for row, cells in enumerate(rows, start=1):
+                    if row <= 4:
+                        top.append(cells)
+                return replace(tried, names=top[0], first=top[1:])
+            except csv.Error:
+                faults.append(row + 1)
+    raise CrowdError(
+        f"{layout.path}: row {max(faults)}: a quote stands within a quoted cell, or one is not "
+        'closed; write a quote within a cell twice ("")'
+    )
 
 
 def read_columns(layout: Layout, columns: list[str]) -> pa.Table:
@@ -194,54 +225,27 @@ def _is_utf8(path: Path) -> bool:
 
 
 @contextmanager
-def _rows(
-    path: Path, encoding: str, delimiter: str, escape: str | None, lines: int = 0
-) -> Iterator[Iterator[list[str]]]:
-    """The rows of a file as Python reads them, strictly; blank lines are skipped."""
+def _rows(layout: Layout, *, strict: bool) -> Iterator[Iterator[list[str]]]:
+    """The rows of a file as Python reads them, from its header on; blank lines are skipped."""
     most = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
-        with path.open(encoding=encoding, errors="replace", newline="") as file:
-            rows = csv.reader(file, delimiter=delimiter, escapechar=escape, strict=True)
-            yield (row for row in itertools.islice(rows, lines, None) if row)
+        with layout.path.open(encoding=layout.encoding, errors="replace", newline="") as file:
+            rows = csv.reader(
+                file, delimiter=layout.delimiter, escapechar=layout.escape, strict=strict
+            )
+            yield (row for row in itertools.islice(rows, layout.lines, None) if row)
     finally:
         csv.field_size_limit(most)
 
 
-def _escape_of(path: Path, encoding: str, delimiter: str) -> str | None:
-    r"""What stands before a quote within a quoted cell: nothing (quotes are doubled), or \ .
-
-    Readers guess differently at a quote where none can be, and none of them says so. The file is
-    read strictly: with doubled quotes, and if that makes no sense, with a backslash.
-
-    Raises:
-      CrowdError: it makes no sense in either way; the row.
-    """
-    if not _odd_quotes(path, encoding, delimiter):
-        return None
-    faults = []
-    for escape in (None, "\\"):
-        row = 0
-        with _rows(path, encoding, delimiter, escape) as rows:
-            try:
-                for row, _ in enumerate(rows, start=1):  # noqa: B007
-                    pass
-                return escape
-            except csv.Error:
-                faults.append(row + 1)
-    raise CrowdError(
-        f"{path}: row {max(faults)}: a quote stands within a quoted cell, or one is not closed; "
-        'write a quote within a cell twice ("")'
-    )
-
-
-def _odd_quotes(path: Path, encoding: str, delimiter: str) -> bool:
+def _odd_quotes(layout: Layout) -> bool:
     r"""Whether there is a quote that may not be as the standard (RFC 4180) has it: after \ , amid
     text, or one too many."""
-    if encoding != "utf-8-sig" and '"\\'.encode(encoding) != b'"\\':
+    if layout.encoding != "utf-8-sig" and '"\\'.encode(layout.encoding) != b'"\\':
         return True  # not to be seen in the bytes
     quote, count, before = ord('"'), 0, np.array([ord("\n")], np.uint8)
-    edges = np.frombuffer((delimiter + '\r\n"').encode(), np.uint8)
-    with path.open("rb") as file:
+    edges = np.frombuffer((layout.delimiter + '\r\n"').encode(), np.uint8)
+    with layout.path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             # Quotes at the end are looked at together with what follows them.
             data = np.concatenate([before, np.frombuffer(chunk, np.uint8)])

@@ -17,7 +17,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crowdllm_jax import scales
-from crowdllm_jax.csv_file import Dialect, Layout, check_encoding, layout_of, read_columns
+from crowdllm_jax.csv_file import (
+    Dialect,
+    Layout,
+    check_encoding,
+    layout_of,
+    read_columns,
+    with_escapes,
+)
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.file_kind import foreign, is_parquet
 from crowdllm_jax.names import as_shown, did_you_mean, tidy_name, tidy_text
@@ -240,6 +247,9 @@ def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.T
 
 def _open_csv(path: Path, columns: list[str], dialect: Dialect) -> pa.Table:
     layout = layout_of(path, dialect)
+    # First the names: with another delimiter than the file's, its quotes make no sense either.
+    _raw_names(path, layout.names, columns, layout, dialect)
+    layout = with_escapes(layout)
     raw = _raw_names(path, layout.names, columns, layout, dialect)
     if extra := import_ids(layout):
         raise CrowdError(f"{path}: {keep_one_heading(path, extra)}")
