@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from crowdllm_jax import __version__
+from crowdllm_jax.names import tidy_name
 from crowdllm_jax.study_commands import add_study
 
 CONFIG_HELP = "configuration (YAML), such as configs/anes96.yaml"
@@ -206,6 +207,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--by",
         metavar="ATTRIBUTE",
+        type=tidy_name,
         help="with --aggregate: count each value of a profile attribute apart",
     )
     aggregate = command(
@@ -245,6 +247,7 @@ def parser() -> argparse.ArgumentParser:
     aggregate.add_argument(
         "--columns",
         metavar="TASK,COST",
+        type=tidy_name,
         default="task_id,cost",
         help="its columns with the projects' ids and costs (default: task_id,cost)",
     )
@@ -303,15 +306,19 @@ def parser() -> argparse.ArgumentParser:
     infer.add_argument("run", metavar="RUN", type=Path, help=RUN_HELP)
     asked = infer.add_mutually_exclusive_group()
     asked.add_argument("--mean", action="store_true", help="mean answers (the default)")
-    asked.add_argument("--share", metavar="LEVEL", help="share of people who give an answer")
+    asked.add_argument(
+        "--share", metavar="LEVEL", type=tidy_name, help="share of people who give an answer"
+    )
     asked.add_argument(
         "--regress",
         metavar="ATTR,..",
+        type=tidy_name,
         help="coefficients of least squares of the answer on profile attributes",
     )
     infer.add_argument(
         "--tasks",
         metavar="ID,..",
+        type=tidy_name,
         help="tasks to ask of (default: all held out that suit and have enough people)",
     )
     infer.add_argument(
@@ -326,7 +333,7 @@ def parser() -> argparse.ArgumentParser:
         help="CSV or Parquet table of real people's profiles, a row each, such as a census sample "
         "(default: the study's people who give no held-out answer)",
     )
-    infer.add_argument("--weight", metavar="COLUMN", help="survey weights in FILE")
+    infer.add_argument("--weight", metavar="COLUMN", type=tidy_name, help="survey weights in FILE")
     infer.add_argument(
         "--level",
         metavar="C",

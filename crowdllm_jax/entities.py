@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.missing import warn_of_level, warn_of_numbers
+from crowdllm_jax.names import as_shown, did_you_mean
 from crowdllm_jax.study import Attribute, AttributeKind
 from crowdllm_jax.study_file import AttributeSpec, OrdinalAttribute
 from crowdllm_jax.tables import Column
@@ -56,25 +57,30 @@ def attribute_of(
       CrowdError: a cell is no number or no level, there are too many levels, or an id has two.
     """
     code = code_of_each(column, entities, what)
+    own_list = f"study.{'tasks' if what == 'task' else 'participants'}.missing: {{{name}: [...]}}"
     if spec == "numeric":
         numbers = np.full(len(column.distinct) + 1, np.nan)
         for i, text in enumerate(column.distinct):
-            number = scales.number(text)
+            number = column.number(i)
             if number is None:
                 raise CrowdError(
                     f"{column.where}: '{text}' ({column.rows_of(i)}) is no finite number; correct "
-                    f"it, list it under study.missing, or call '{name}' categorical"
+                    f"it, list it under `missing`, or call '{name}' categorical{column.hint(i)}"
                 )
             numbers[i] = number
         cells = numbers[code]
         if np.isnan(cells).all():
             raise CrowdError(f"{column.where}: every cell is empty; drop '{name}'")
+        warn_of_numbers(column, numbers[:-1], own_list)
         return Attribute(name, "numeric", (), cells)
     if isinstance(spec, OrdinalAttribute):
         levels = tuple(str(level) for level in spec.levels)
         if len(set(levels)) < len(levels):
             raise CrowdError(f"{column.where}: its levels in the study file repeat one")
         kind: AttributeKind = "ordinal"
+        for text in column.emptied:
+            if text in levels:
+                warn_of_level(column, text, f"it is a level of '{name}'", own_list)
     else:
         levels = tuple(sorted(column.distinct, key=_natural))
         kind = spec
@@ -100,7 +106,8 @@ def places(column: Column, names: Sequence[str], fault: str) -> np.ndarray:
     for i, text in enumerate(column.distinct):
         if text not in index:
             told = fault.format(text, column.rows_of(i))
-            raise CrowdError(f"{column.where}: {told}: {', '.join(names)}")
+            hint = did_you_mean(text, names)
+            raise CrowdError(f"{column.where}: {told}: {', '.join(map(as_shown, names))}{hint}")
     return np.array([index[text] for text in column.distinct], np.int32)
 
 
@@ -118,7 +125,7 @@ def entities_of(column: Column, *, own_table: bool) -> Entities:
       CrowdError: a row without an id, or a second row of one.
     """
     if np.any(column.codes < 0):
-        raise CrowdError(f"{column.where}: no id in {column.rows_of(-1)}; every row needs one")
+        raise CrowdError(column.no_id())
     if own_table and len(column.distinct) < len(column.codes):
         count = np.bincount(column.codes)
         twice = int(np.argmax(count > 1))

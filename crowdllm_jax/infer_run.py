@@ -8,19 +8,21 @@ unlabelled ones are everybody else in the study, or in a table of profiles that 
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from crowdllm_jax import scales
 from crowdllm_jax.config import load_study
+from crowdllm_jax.csv_file import Dialect
 from crowdllm_jax.encode import recode
 from crowdllm_jax.entities import MISSING, Entities, attribute_of
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.expected import expected_answers
 from crowdllm_jax.fitting import Progress, silent
 from crowdllm_jax.inference import Estimate, Rows, estimate
+from crowdllm_jax.missing import drop_missing
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.pipeline import fitted_crowd, open_run, stored_config
 from crowdllm_jax.scales import Nominal, Scale
@@ -333,14 +335,16 @@ def read_profiles(
     if isinstance(study, str):
         # A study that comes with a package has no columns; these are the defaults.
         specs = {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}
-        options: dict[str, Any] = {}
+        dialect = Dialect()
     else:
         specs = study.participants.profile
-        options = {"missing": study.missing, "delimiter": study.delimiter}
+        dialect = study.dialect()
     names = [*specs, *([weight] if weight and weight not in specs else [])]
     if not specs:
         raise CrowdError("--profiles: the study knows nothing of people, so profiles say nothing")
-    table = read_table(path, names, **options)
+    table = read_table(path, names, dialect=dialect)
+    if not isinstance(study, str):
+        table = {n: drop_missing(study, "participants", n, table[n]) for n in names}
     n = len(table[names[0]].codes)
     rows = Entities(tuple(map(str, range(2, n + 2))), np.arange(n))
     found = tuple(

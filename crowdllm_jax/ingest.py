@@ -14,9 +14,20 @@ from crowdllm_jax import scales
 from crowdllm_jax.ballots import complete_ballots
 from crowdllm_jax.entities import Entities, attribute_of, code_of_each, entities_of, places
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.missing import Role, check_lists, codes, drop_missing, is_among, warn_of_level
+from crowdllm_jax.names import as_shown, did_you_mean
 from crowdllm_jax.study import Participants, Study, Tasks
 from crowdllm_jax.study_file import EmbeddingSpec, StudySpec, TasksSpec
-from crowdllm_jax.tables import Column, read_table, read_vectors, rows
+from crowdllm_jax.tables import (
+    AbsentColumnError,
+    Column,
+    as_names,
+    find,
+    read_table,
+    read_vectors,
+    rows,
+)
+from crowdllm_jax.wide import one_row_per_answer
 
 
 def read_study(spec: StudySpec) -> Study:
@@ -25,6 +36,8 @@ def read_study(spec: StudySpec) -> Study:
     Raises:
       CrowdError: the first thing found wrong, with file, column and rows.
     """
+    for role, (_, names) in _wanted(spec).items():
+        check_lists(spec, role, names)
     return _read(spec, None)
 
 
@@ -44,10 +57,6 @@ def _read(spec: StudySpec, known: Tasks | None) -> Study:
         raise CrowdError("study.scales: name at least one scale")
     for name, scale in spec.scales.items():
         scales.check(scale, f"study.scales.{name}")
-    if len(spec.delimiter) != 1 or not spec.delimiter.isascii() or spec.delimiter in '"\r\n':
-        raise CrowdError(
-            f"study.delimiter: {spec.delimiter!r} cannot stand between cells; give one character"
-        )
     tables = _read_tables(spec)
     answers = tables["responses"]
     person_of = answers[spec.responses.participant]
@@ -86,25 +95,26 @@ def _read(spec: StudySpec, known: Tasks | None) -> Study:
     return replace(whole, missing=int(empty.sum()))
 
 
-def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
-    """Read each file once, with all the columns any role needs of it."""
-    p, t = spec.participants, spec.tasks
-    person_id = p.participant or spec.responses.participant
-    task_id = t.task or spec.responses.task
-    wanted = {
-        "responses": (
-            spec.responses.path,
-            [spec.responses.participant, spec.responses.task, spec.responses.response],
-        ),
+def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
+    """The file and the columns of each role."""
+    r, p, t = spec.responses, spec.participants, spec.tasks
+    person_id, task_id = p.participant or r.participant, t.task or r.task
+    return {
+        "responses": (r.path, [r.participant, r.task, r.response]),
         "participants": (
-            p.path or spec.responses.path,
+            p.path or r.path,
             [person_id, *p.profile, *([p.weight] if p.weight else [])],
         ),
         "tasks": (
-            t.path or spec.responses.path,
+            t.path or r.path,
             [task_id, *t.attributes, *(c for c in (t.text, t.scale) if c)],
         ),
     }
+
+
+def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
+    """Read each file once, with all the columns any role needs of it."""
+    wanted = _wanted(spec)
     for role, (_, names) in wanted.items():
         twice = [name for name in names if names.count(name) > 1]
         if twice:
@@ -119,23 +129,50 @@ def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
             f"study.folder: no folder '{folder}' here; give the folder that holds "
             f"{spec.responses.path} with --data FOLDER"
         )
-    loaded = {
-        path: read_table(folder / path, names, missing=spec.missing, delimiter=spec.delimiter)
-        for path, names in by_path.items()
+    loaded = {path: _read_file(spec, path, names) for path, names in by_path.items()}
+
+    def column(role: Role, path: str, name: str) -> Column:
+        found = loaded[path][name]
+        if role == "tasks" and name == spec.tasks.text:
+            return drop_missing(spec, role, name, found)
+        found = as_names(found)
+        # What is missing among the answers depends on the scale, too: see _answers.
+        of_scale = role == "responses" and name == spec.responses.response
+        return found if of_scale else drop_missing(spec, role, name, found)
+
+    return {
+        role: {name: column(role, path, name) for name in names}
+        for role, (path, names) in wanted.items()
     }
-    return {role: {n: loaded[path][n] for n in names} for role, (path, names) in wanted.items()}
+
+
+def _read_file(spec: StudySpec, path: str, names: list[str]) -> dict[str, Column]:
+    """Read one of the study's files; of the responses, say what they have to look like."""
+    r, p = spec.responses, spec.participants
+    role = {spec.tasks.path: "tasks", p.path: "participants", r.path: "responses"}[path]
+    file = find(spec.folder, path, f"study.{role}.path")
+    prose = (spec.tasks.text,) if spec.tasks.text else ()
+    try:
+        return read_table(file, names, prose=prose, dialect=spec.dialect())
+    except AbsentColumnError as error:
+        lacks = [name for name in (r.task, r.response) if name not in error.names]
+        if path != r.path or not lacks or error.told:
+            raise
+        about = [] if p.path else [*p.profile, *([p.weight] if p.weight else [])]
+        told = one_row_per_answer(file, error.names, error.layout, r.participant, about)
+        raise CrowdError(f"{error}; {told}") from error
 
 
 def _look_up(column: Column, ids: tuple[str, ...], what: str, path: str | None) -> np.ndarray:
     if np.any(column.codes < 0):
-        raise CrowdError(f"{column.where}: no {what} in {column.rows_of(-1)}; every row needs one")
+        raise CrowdError(column.no_id())
     index = {name: i for i, name in enumerate(ids)}
     position = np.array([index.get(name, -1) for name in column.distinct], np.int32)
     if np.any(position < 0):
         stray = int(np.argmax(position < 0))
         raise CrowdError(
             f"{column.where}: {what} '{column.distinct[stray]}' "
-            f"({column.rows_of(stray)}) is not in {path}"
+            f"({column.rows_of(stray)}) is not in {path}{did_you_mean(column.distinct[stray], ids)}"
         )
     return position[column.codes]
 
@@ -174,7 +211,8 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tas
 
 
 def _embedding(spec: EmbeddingSpec, folder: Path, ids: tuple[str, ...]) -> np.ndarray:
-    key, vectors = read_vectors(folder / spec.path, spec.task, spec.column)
+    file = find(folder, spec.path, "study.tasks.embedding.path")
+    key, vectors = read_vectors(file, spec.task, spec.column)
     own = entities_of(key, own_table=True)
     row_of = dict(zip(own.ids, np.argsort(own.of_row), strict=True))
     absent = [name for name in ids if name not in row_of]
@@ -216,22 +254,34 @@ def _answers(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read each row's answer on its task's scale; say which rows have one."""
     answer = np.full(len(column.codes), np.nan)
+    name_of_column = spec.responses.response
     for index, (name, scale) in enumerate(spec.scales.items()):
         here = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
         level_of = scales.reader(scale)
-        read = {int(c): level_of(column.distinct[c]) for c in np.unique(column.codes[here])}
-        for code, level in read.items():
+        for_all, own = codes(spec, "responses", name_of_column, name)
+        texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
+        read = np.full(len(column.distinct), np.nan)
+        for code in np.unique(column.codes[here]):
+            text = column.distinct[code]
+            if is_among(text, own):
+                continue
+            # As the study file writes it, or else as a number of the table's dialect.
+            level = level_of(text if text in texts else column.numeral(code))
+            if is_among(text, for_all):
+                if level is not None:
+                    warn_of_level(
+                        column, text, f"on scale '{name}' it is one", f"study.responses.missing: "
+                        f"{{{as_shown(name)}: [...]}}",
+                    )  # fmt: skip
+                continue
             if level is None:
                 found = here[column.codes[here] == code]
                 raise CrowdError(
-                    f"{column.where}: '{column.distinct[code]}' ({rows(found)}) is no answer on "
-                    f"scale '{name}' ({scales.describe(scale)}); "
-                    f"{_remedy(scale, name, column.distinct[code])}"
+                    f"{column.where}: '{text}' ({rows(found)}) is no answer on scale '{name}' "
+                    f"({scales.describe(scale)}); {_remedy(scale, name, text)}{column.hint(code)}"
                 )
-        if read:
-            table = np.full(len(column.distinct), np.nan)
-            table[list(read)] = list(read.values())
-            answer[here] = table[column.codes[here]]
+            read[code] = level
+        answer[here] = read[column.codes[here]]
     present = ~np.isnan(answer)
     if not present.any():
         raise CrowdError(f"{column.where}: no row holds an answer")
@@ -249,7 +299,7 @@ def _remedy(scale: scales.Scale, name: str, text: str) -> str:
                 f'write level {written} as the data do, "{text}", under study.scales.{name}.levels '
                 "(or .labels)"
             )
-    return "correct it or list it under study.missing"
+    return "correct it or list it under `missing`"
 
 
 def _refuse_repeats(

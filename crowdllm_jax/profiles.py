@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.names import tidy_fields
 from crowdllm_jax.randomness import Pair, Stream, seed_halves, split_ids, uniform, words
 from crowdllm_jax.study import Attribute
 
@@ -37,6 +38,9 @@ class ProfilesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     temperature: float = 1.0
     smoothing: float = 0.0
     margins: dict[str, dict[str, float]] = {}
+
+    def __post_init__(self) -> None:
+        tidy_fields(self)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from crowdllm_jax import scales
 from crowdllm_jax.columns import attribute_columns
+from crowdllm_jax.names import as_shown, look_alikes
 from crowdllm_jax.scales import Scale
 
 AttributeKind = Literal["categorical", "ordinal", "numeric"]
@@ -164,7 +165,25 @@ def describe(study: Study) -> str:
         lines.append(f"task has      {_describe(attribute)}")
     if study.tasks.embedding is not None:
         lines.append(f"task has      an embedding of {study.tasks.embedding.shape[1]} numbers")
+    lines += [f"look alike    {told}" for told in _look_alikes(study)]
     return "\n".join(lines)
+
+
+def _look_alikes(study: Study) -> list[str]:
+    """Names that differ in so little that they may be meant to be one; a few of each kind."""
+    kinds = {"participants": study.participants.ids, "tasks": study.tasks.ids}
+    for scale_name, scale in study.scales.items():
+        kinds[f"levels of {scale_name}"] = tuple(map(str, scales.written(scale)))
+    for attribute in (*study.participants.profile, *study.tasks.attributes):
+        kinds[attribute.name] = attribute.levels
+    told = []
+    for kind, names in kinds.items():
+        groups = look_alikes(names)
+        some = ", ".join(" and ".join(f"'{name}'" for name in group) for group in groups[:5])
+        if groups:
+            more = f", ... ({len(groups):,} such groups)" if len(groups) > 5 else ""
+            told.append(f"{kind}: {some}{more}; make them one in the table if they are one")
+    return told
 
 
 def _describe(attribute: Attribute) -> str:
@@ -175,6 +194,6 @@ def _describe(attribute: Attribute) -> str:
         return f"{attribute.name}: numeric, {known.min():g} to {known.max():g}{missing}"
     count = np.bincount(attribute.cells, minlength=len(attribute.levels))
     order = range(len(count)) if attribute.kind == "ordinal" else np.argsort(-count, kind="stable")
-    shown = [f"{attribute.levels[i]} {count[i]}" for i in order]
-    more = f", ... ({len(shown)} levels)" if len(shown) > 8 else ""
-    return f"{attribute.name}: {attribute.kind}, {', '.join(shown[:8])}{more}"
+    levels = [f"{as_shown(attribute.levels[i])} {count[i]}" for i in order]
+    more = f", ... ({len(levels)} levels)" if len(levels) > 8 else ""
+    return f"{attribute.name}: {attribute.kind}, {', '.join(levels[:8])}{more}"

@@ -6,19 +6,50 @@ ids, levels or numbers by whoever knows its role.
 """
 
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
+from crowdllm_jax import scales
+from crowdllm_jax.csv_file import (
+    Dialect,
+    Layout,
+    check_encoding,
+    layout_of,
+    read_columns,
+    with_escapes,
+)
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.file_kind import foreign, is_parquet
+from crowdllm_jax.names import as_shown, did_you_mean, tidy_name, tidy_text
+from crowdllm_jax.wide import import_ids, keep_one_heading, may_be_heading
 
 MAX_ROWS = 100_000_000
 """A larger table is refused: a small Parquet file can claim billions of rows."""
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_POINT = re.compile(r"[+-]?\d*\.\d+")
+
+
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "|", ",": "commas"}
+
+
+class AbsentColumnError(CrowdError):
+    """A table lacks a column.
+
+    Attributes:
+      names: those it has. layout: how it is written if it is a CSV. told: the message says why.
+    """
+
+    def __init__(self, message: str, names: list[str], layout: Layout | None, *, told: bool):
+        super().__init__(message)
+        self.names, self.layout, self.told = names, layout, told
 
 
 @dataclass(frozen=True)
@@ -29,15 +60,83 @@ class Column:
       codes: (R,) int32 index into `distinct`; -1 where the cell is missing.
       distinct: the different texts, in order of first appearance.
       where: "FILE: column 'NAME'", to begin an error message with.
+      decimal: the sign before decimals in its numbers.
+      emptied: texts that count as missing here because of a list that is not for this column alone.
     """
 
     codes: np.ndarray
     distinct: tuple[str, ...]
     where: str
+    decimal: str = "."
+    emptied: tuple[str, ...] = ()
 
     def rows_of(self, code: int) -> str:
         """The first rows that hold a value, for an error message."""
         return rows(np.flatnonzero(self.codes == code))
+
+    def numeral(self, code: int) -> str:
+        """A text in which decimals stand after a point, if it is a number.
+
+        Raises:
+          CrowdError: decimals stand after a comma in this file, but here after a point.
+        """
+        text = self.distinct[code]
+        if self.decimal == ".":
+            return text
+        if _POINT.fullmatch(text):
+            raise CrowdError(
+                f"{self.where}: '{text}' ({self.rows_of(code)}) has a point, but study.decimal "
+                "says that decimals stand after a comma; write all numbers alike"
+            )
+        return text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text
+
+    def number(self, code: int) -> float | None:
+        """The finite number that a text is; None if it is none."""
+        return scales.number(self.numeral(code))
+
+    def hint(self, code: int) -> str:
+        """What a text may be that cannot be read: a number with a decimal comma, or a heading."""
+        text = self.distinct[code]
+        if self.decimal == "." and _DECIMAL_COMMA.fullmatch(text):
+            return "; if decimals stand after a comma, set study.decimal: ','"
+        return may_be_heading(text, np.flatnonzero(self.codes == code), len(self.codes))
+
+    def no_id(self) -> str:
+        """What to say where a column of ids has gaps."""
+        listed = ", ".join(f"'{text}'" for text in self.emptied)
+        hint = f" ({listed} counts as missing: list it for the columns it is for)" if listed else ""
+        return f"{self.where}: no id in {self.rows_of(-1)}; every row needs one{hint}"
+
+
+def without(column: Column, gone: Callable[[str], bool], *, broad: bool) -> Column:
+    """A column in which some texts count as missing.
+
+    Args:
+      broad: they are listed for more than this column.
+    """
+    out = np.array([gone(text) for text in column.distinct], bool)
+    if not out.any():
+        return column
+    texts = tuple(text for text, dropped in zip(column.distinct, out, strict=True) if dropped)
+    kept = tuple(text for text, dropped in zip(column.distinct, out, strict=True) if not dropped)
+    place = np.append(np.where(out, -1, np.cumsum(~out) - 1), -1).astype(np.int32)
+    emptied = (*column.emptied, *texts) if broad else column.emptied
+    return replace(column, codes=place[column.codes], distinct=kept, emptied=emptied)
+
+
+def as_names(column: Column) -> Column:
+    """A column of texts as one of names, which are the same where they look the same."""
+    return _retold(column, tidy_name)
+
+
+def _retold(column: Column, tell: Callable[[str], str]) -> Column:
+    """Change the texts; those that become one are one, and an empty one is missing."""
+    told = [tell(text) for text in column.distinct]
+    if "" not in told and tuple(told) == column.distinct:
+        return column
+    index = {text: place for place, text in enumerate(dict.fromkeys(t for t in told if t))}
+    place = np.array([index.get(text, -1) for text in told] + [-1], np.int32)
+    return replace(column, codes=place[column.codes], distinct=tuple(index))
 
 
 def rows(found: np.ndarray) -> str:
@@ -48,27 +147,38 @@ def rows(found: np.ndarray) -> str:
 
 
 def read_table(
-    path: Path, columns: list[str], *, missing: tuple[str, ...] = (), delimiter: str = ","
+    path: Path,
+    columns: list[str],
+    *,
+    prose: Collection[str] = (),
+    dialect: Dialect = Dialect(),  # noqa: B008
 ) -> dict[str, Column]:
-    """Read the named columns of a CSV (UTF-8, header row) or Parquet file.
+    """Read the named columns of a CSV (with a header row) or Parquet file.
+
+    Texts are brought into one form (see `names`); a cell of blanks is an empty one.
 
     Args:
-      path: the file; Parquet if its name ends in .parquet or .pq, else CSV.
-      columns: names to read.
-      missing: texts that mean "no value", besides an empty cell and a Parquet null.
-      delimiter: between the cells of a CSV.
+      path: the file; which of both it is, its content says.
+      columns: names to read, tidy.
+      prose: those of them that hold texts to be read by people, whose inside is left as it is.
+      dialect: of a CSV.
     Raises:
       CrowdError: names the file and what is wrong with it.
     """
-    table = _open(path, columns, delimiter)
+    table, decimal = _open(path, columns, dialect)
     if table.num_rows == 0:
         raise CrowdError(f"{path}: has a header but no rows")
-    return {name: _column(path, name, table.column(name), missing) for name in columns}
+
+    def read(name: str) -> Column:
+        column = replace(_column(path, name, table.column(name)), decimal=decimal)
+        return _retold(column, tidy_text if name in prose else tidy_name)
+
+    return {name: read(name) for name in columns}
 
 
 def read_vectors(path: Path, key: str, column: str) -> tuple[Column, np.ndarray]:
     """Read (R, F) float32 vectors and the text key beside them from a Parquet file."""
-    table = _open(path, [key, column], ",")
+    table, _ = _open(path, [key, column], None)
     where = f"{path}: column '{column}'"
     cells = table.column(column).combine_chunks()
     numbers = getattr(cells.type, "value_type", pa.null())
@@ -87,10 +197,27 @@ def read_vectors(path: Path, key: str, column: str) -> tuple[Column, np.ndarray]
     bad = np.flatnonzero(~np.isfinite(vectors).all(1))
     if len(bad):
         raise CrowdError(f"{where}: {rows(bad)} holds a number that is not finite")
-    return _column(path, key, table.column(key), ()), vectors
+    return as_names(_column(path, key, table.column(key))), vectors
 
 
-def _open(path: Path, columns: list[str], delimiter: str) -> pa.Table:
+def find(folder: str | Path, path: str, key: str) -> Path:
+    """A file that `key` names, relative to a study's folder.
+
+    Raises:
+      CrowdError: it is not there; how its place is made up.
+    """
+    found = Path(folder) / path
+    if found.exists() or Path(path).is_absolute():
+        return found
+    raise CrowdError(
+        f"{found}: no such file; {key} ('{path}') is looked for in study.folder ('{folder}'), "
+        f"as seen from where the command runs ({Path.cwd()}), not from the study file; "
+        "give the tables' folder with --data FOLDER, or as study.folder"
+    )
+
+
+def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.Table, str]:
+    """The columns (under their tidy names), and the sign before decimals; no dialect: Parquet."""
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "no such file"
         raise CrowdError(f"{path}: {what}")
@@ -99,56 +226,94 @@ def _open(path: Path, columns: list[str], delimiter: str) -> pa.Table:
     if path.stat().st_size == 0:
         raise CrowdError(f"{path}: is empty")
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return _open_parquet(path, columns)
-        return _open_csv(path, columns, delimiter)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if is_parquet(path):
+            return _open_parquet(path, columns), "."
+        if (other := foreign(path, None if dialect is None else dialect.encoding)) is not None:
+            raise CrowdError(f"{path}: is {other}")
+        if dialect is None or path.suffix.lower() in (".parquet", ".pq"):
+            raise CrowdError(f"{path}: is no Parquet file; a CSV needs another name, such as "
+                             f"{path.with_suffix('.csv').name}")  # fmt: skip
+        return _open_csv(path, columns, dialect), dialect.decimal
+    except (pa.ArrowException, AbsentColumnError, OSError, UnicodeError) as error:
+        if dialect is not None and not is_parquet(path):
+            check_encoding(path, dialect)
+        if isinstance(error, AbsentColumnError):
+            raise
         reason = str(error).splitlines()[0][:300]
+        if "Expected" in reason:
+            reason += " (a cell that holds the delimiter needs quotes around it)"
         raise CrowdError(f"{path}: cannot be read: {reason}") from error
 
 
-def _open_csv(path: Path, columns: list[str], delimiter: str) -> pa.Table:
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    with pyarrow.csv.open_csv(path, parse_options=parse) as reader:
-        names = reader.schema.names
-    _check_names(path, names, columns, delimiter)
-    convert = pyarrow.csv.ConvertOptions(
-        column_types=dict.fromkeys(columns, pa.string()),
-        include_columns=columns,
-        strings_can_be_null=False,
-        quoted_strings_can_be_null=False,
-    )
-    table = pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
+def _open_csv(path: Path, columns: list[str], dialect: Dialect) -> pa.Table:
+    layout = layout_of(path, dialect)
+    # First the names: with another delimiter than the file's, its quotes make no sense either.
+    _raw_names(path, layout.names, columns, layout, dialect)
+    layout = with_escapes(layout)
+    raw = _raw_names(path, layout.names, columns, layout, dialect)
+    if extra := import_ids(layout):
+        raise CrowdError(f"{path}: {keep_one_heading(path, extra)}")
+    table = read_columns(layout, [raw[name] for name in columns])
     if table.num_rows > MAX_ROWS:
         raise CrowdError(f"{path}: {table.num_rows:,} rows; {MAX_ROWS:,} are taken at most")
-    return table
+    return table.rename_columns(columns)
 
 
 def _open_parquet(path: Path, columns: list[str]) -> pa.Table:
     file = pq.ParquetFile(path, page_checksum_verification=True)
-    _check_names(path, file.schema_arrow.names, columns, None)
+    raw = _raw_names(path, file.schema_arrow.names, columns, None, None)
     # Asked before a byte is unpacked: 200 million rows fit into less than a megabyte.
     if file.metadata.num_rows > MAX_ROWS:
         raise CrowdError(f"{path}: {file.metadata.num_rows:,} rows; {MAX_ROWS:,} are taken at most")
-    return file.read(columns=columns)
+    wanted = [raw[name] for name in columns]
+    return file.read(columns=wanted).select(wanted).rename_columns(columns)
 
 
-def _check_names(path: Path, names: list[str], wanted: list[str], delimiter: str | None) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise CrowdError(f"{path}: column '{twice[0]}' stands there twice; rename one")
-    absent = [name for name in wanted if name not in names]
+def _raw_names(
+    path: Path,
+    names: list[str],
+    wanted: list[str],
+    layout: Layout | None,
+    dialect: Dialect | None,
+) -> dict[str, str]:
+    """The columns' names as the file has them."""
+    tidy = [tidy_name(name) for name in names]
+    for name in wanted:
+        if tidy.count(name) > 1:
+            raise CrowdError(f"{path}: column '{name}' stands there twice; rename one")
+    absent = [name for name in wanted if name not in tidy]
     if absent:
-        hint = ""
-        if len(names) == 1 and delimiter is not None:
-            other = next((d for d in ";\t|" if d != delimiter and d in names[0]), None)
-            if other:
-                hint = f"; the file seems to be separated by {other!r}: set study.delimiter"
-        found = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-        raise CrowdError(f"{path}: no column '{absent[0]}' (it has: {found}){hint}")
+        hint = did_you_mean(absent[0], tidy)
+        if layout is not None and dialect is not None:
+            hint = _delimiter_hint(layout, wanted, dialect) or hint
+        found = ", ".join(map(as_shown, tidy[:20])) + (", ..." if len(tidy) > 20 else "")
+        message = f"{path}: no column '{absent[0]}' (it has: {found}){hint}"
+        raise AbsentColumnError(message, tidy, layout, told=bool(hint))
+    return dict(zip(tidy, names, strict=True))
 
 
-def _column(path: Path, name: str, cells: pa.ChunkedArray, missing: tuple[str, ...]) -> Column:
+def _delimiter_hint(layout: Layout, wanted: list[str], dialect: Dialect) -> str:
+    """What to do where another delimiter shows more of the columns."""
+
+    def shows(header: list[str]) -> int:
+        return sum(name in wanted for name in map(tidy_name, header))
+
+    header = layout.delimiter.join(layout.names)
+    split = {other: [part.strip('"') for part in header.split(other)] for other in ";\t|,"}
+    best = max(split, key=lambda other: shows(split[other]))
+    if shows(split[best]) <= shows(layout.names):
+        return ""
+    is_so = f"; the file is separated by {_DELIMITERS[best]}"
+    if not dialect.settable:
+        return f"{is_so}; save it with commas between the cells"
+    cells = (c for row in layout.first for c in layout.delimiter.join(row).split(best))
+    comma = any(_DECIMAL_COMMA.fullmatch(cell.strip('"')) for cell in cells)
+    decimals = ", and study.decimal: ',' since decimals stand after a comma" if comma else ""
+    shown_as = '"\\t"' if best == "\t" else f"'{best}'"
+    return f"{is_so}: set study.delimiter: {shown_as}{decimals}"
+
+
+def _column(path: Path, name: str, cells: pa.ChunkedArray) -> Column:
     where = f"{path}: column '{name}'"
     kind = cells.type
     if pa.types.is_dictionary(kind):
@@ -168,13 +333,7 @@ def _column(path: Path, name: str, cells: pa.ChunkedArray, missing: tuple[str, .
         or pa.types.is_null(kind)
     ):
         raise CrowdError(f"{where}: holds {kind}; text or numbers are needed")
-    coded = cells.cast(pa.string()).combine_chunks().dictionary_encode()
+    # Large texts, each of them once: all cells together may be more than one array holds.
+    coded = cells.cast(pa.large_string()).dictionary_encode().combine_chunks()
     codes = np.asarray(coded.indices.fill_null(-1), np.int32)
-    distinct = coded.dictionary.to_pylist()
-    absent = np.array([text == "" or text in missing for text in distinct] + [True])
-    keep = np.cumsum(~absent) - 1
-    # Index -1 picks the last entry of both arrays, which stands for a null.
-    codes = np.where(absent[codes], -1, keep[codes]).astype(np.int32)
-    return Column(
-        codes, tuple(t for t, gone in zip(distinct, absent[:-1], strict=True) if not gone), where
-    )
+    return Column(codes, tuple(coded.dictionary.to_pylist()), where)

@@ -142,7 +142,6 @@ BAD_TABLE = {
     "answer inf": (cell("response", 7, "inf"), "'inf' (row 7)"),
     "answer off the scale": (cell("response", 2, "6"), "'6' (row 2)", "1, 2, 3, 4, 5"),
     "answer between levels": (cell("response", 2, "3.5"), "'3.5' (row 2)"),
-    "answer with blanks": (cell("response", 2, " 3"), "' 3' (row 2)"),
     "answer in words": (cell("response", 4, "good"), "'good' (row 4)"),
     "answer in the data's own words": (
         cell("response", 4, "5 - very good"),
@@ -183,8 +182,8 @@ BAD_TABLE = {
     "header only": (table(lambda s: s.splitlines()[0] + "\n"), "has a header but no rows"),
     "blank lines only": (table(lambda s: "\n\n\n"), "responses.csv"),
     "not UTF-8": (table(lambda s: s.encode() + b"p\xff,t00,1,20,A\n"), "responses.csv", "UTF"),
-    "UTF-16": (table(lambda s: s.encode("utf-16")), "responses.csv"),
-    "NUL bytes": (table(lambda s: "\0" * 50), "responses.csv"),
+    "UTF-16 without a mark": (table(lambda s: s.encode("utf-16-le")), "encoding: utf-16-le"),
+    "NUL bytes": (table(lambda s: "\0" * 50), "responses.csv: is no text"),
     "a row too short": (
         table(lambda s: s + "p999,t00\n"),
         "responses.csv",
@@ -202,7 +201,7 @@ BAD_TABLE = {
             lambda f: (f / "responses.csv").rename(f / "r.parquet"),
             config("responses.csv", "r.parquet"),
         ),
-        "r.parquet: cannot be read",
+        "r.parquet: is no Parquet file; a CSV needs another name, such as r.csv",
     ),
     "Parquet cut short": (
         also(
@@ -502,6 +501,33 @@ BAD_CONFIG = {
     "delimiter a newline": (
         config("name: demo", 'name: demo\n  delimiter: "\\n"'),
         "study.delimiter",
+    ),
+    "an encoding that is none": (
+        config("name: demo", "name: demo\n  encoding: klingon"),
+        "study.encoding: 'klingon' is no encoding of text",
+    ),
+    "an encoding of bytes": (
+        config("name: demo", "name: demo\n  encoding: base64"),
+        "study.encoding: 'base64'",
+    ),
+    "a decimal sign that is none": (
+        config("name: demo", "name: demo\n  decimal: ;"),
+        "study.decimal",
+    ),
+    "missing codes of a column that is not read": (
+        config(
+            "profile: {age: numeric, city: categorical}",
+            "profile: {age: numeric, city: categorical}\n    missing: {town: [9]}",
+        ),
+        "study.participants.missing.town: the study reads no such column here; it reads: "
+        "participant, age, city",
+    ),
+    "two names that look the same": (
+        config(
+            "profile: {age: numeric, city: categorical}",
+            'profile: {age: numeric, city: categorical, "city ": categorical}',
+        ),
+        "are one name",
     ),
     "folder absent": (config("folder: ", "folder: nowhere"), "study.folder: no folder"),
     "fitted without features": (

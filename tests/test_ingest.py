@@ -1,15 +1,26 @@
 """From tables to a study, whatever way the tables are laid out."""
 
+import codecs
+import csv
+import unicodedata
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from synthetic import EVERY_SCALE, make_study, rows_of, write_study, write_table
 
 from crowdllm_jax import scales
+from crowdllm_jax.aggregate.decide import read_costs
 from crowdllm_jax.config import load_study
-from crowdllm_jax.ingest import read_study
+from crowdllm_jax.encode import fit_coding
+from crowdllm_jax.infer_run import read_profiles
+from crowdllm_jax.ingest import read_answers, read_study
+from crowdllm_jax.profiles import ProfilesConfig, rake
+from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.scales import Continuous, Ordinal
 from crowdllm_jax.study import Study, fingerprint
 from crowdllm_jax.study_file import (
@@ -211,3 +222,191 @@ def test_users_files_are_only_read(tmp_path):
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in path.parent.iterdir()}
     load_study(path)
     assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in path.parent.iterdir()}
+
+
+def odd_names() -> dict[str, list[str]]:
+    """A long table whose names and texts can be written in several ways."""
+    columns = rows_of(make_study(share=0.8))
+    cities = {"A": "Köln", "B": "New York", "C": "São Paulo"}
+    return {
+        "Prénom": [f"Zoë {name}" for name in columns["participant"]],
+        "task": [f"Q {name}: wie schön?" for name in columns["task"]],
+        "response": columns["response"],
+        "âge": columns["age"],
+        "city": [cities[city] for city in columns["city"]],
+        "text": [f"Ist {name} schön?\nJa  oder nein" for name in columns["task"]],
+    }
+
+
+def odd_spec(folder: Path, **changes) -> StudySpec:
+    return spec(
+        folder,
+        "answers.csv",
+        responses=ResponsesSpec(path="answers.csv", participant="Prénom"),
+        participants=ParticipantsSpec(profile={"âge": "numeric", "city": "categorical"}),
+        tasks=TasksSpec(text="text"),
+        **changes,
+    )
+
+
+ENCODINGS = {
+    "utf-8": b"",
+    "utf-8-sig": b"",
+    "utf-16": b"",
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32": b"",
+}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    encoding=st.sampled_from([*ENCODINGS, "cp1252"]),
+    delimiter=st.sampled_from(",;\t|"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    end=st.sampled_from(["\n", "\r\n"]),
+    three=st.booleans(),
+)
+def test_the_same_data_written_in_any_way_are_the_same_study(
+    tmp_path, seed, encoding, delimiter, quoting, end, three
+):
+    """Accents, blanks, order of rows, encoding, delimiter, quotes, one table or three."""
+    random = np.random.default_rng(seed)
+    columns = odd_names()
+    write_table(tmp_path / "answers.csv", columns)
+    study = read_study(odd_spec(tmp_path))
+
+    def written(text: str) -> str:
+        if encoding == "cp1252":
+            blanks = ["", " ", "\u00a0"]
+        else:
+            text = unicodedata.normalize(random.choice(["NFC", "NFD"]), text)
+            blanks = ["", " ", "\t", "\u00a0", "\u3000", "\u200b"]
+        return random.choice(blanks) + text + random.choice(blanks)
+
+    def write(file: str, names: list[str], *, once: bool) -> None:
+        rows = list(zip(*(columns[name] for name in names), strict=True))
+        rows = list(dict.fromkeys(rows)) if once else rows
+        with (tmp_path / file).open("wb") as binary:
+            binary.write(ENCODINGS.get(encoding, b""))
+        with (tmp_path / file).open("a", encoding=encoding, newline="") as text:
+            writer = csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=end)
+            for place in (-1, *random.permutation(len(rows))):
+                writer.writerow(map(written, names if place < 0 else rows[place]))
+
+    own = odd_spec(tmp_path, delimiter=delimiter)
+    if encoding == "cp1252":
+        own = msgspec.structs.replace(own, encoding="cp1252")
+    if three:
+        write("answers.csv", ["task", "response", "Prénom"], once=False)
+        write("people.csv", ["Prénom", "âge", "city"], once=True)
+        write("tasks.csv", ["text", "task"], once=True)
+        own = msgspec.structs.replace(
+            own,
+            participants=msgspec.structs.replace(own.participants, path="people.csv"),
+            tasks=msgspec.structs.replace(own.tasks, path="tasks.csv"),
+        )
+    else:
+        write("answers.csv", random.permutation(list(columns)).tolist(), once=False)
+    assert same(study, read_study(own))
+
+
+def other_form(text: str) -> str:
+    """The same name in other characters, with blanks."""
+    return f" {unicodedata.normalize('NFD', text)}\u00a0".replace(" ", "\u00a0 ")
+
+
+def test_names_in_the_study_file_are_tidied_as_those_in_tables(tmp_path):
+    columns = odd_names()
+    rating = dict(zip("12345", ("très peu", "un peu", "assez", "beaucoup", "à fond"), strict=True))
+    columns["response"] = [rating[answer] for answer in columns["response"]]
+    columns["échelle"] = ["größe"] * len(columns["task"])
+    write_table(tmp_path / "answers.csv", columns)
+
+    def read(form) -> Study:
+        tree = {
+            "folder": str(tmp_path),
+            "responses": {"path": "answers.csv", "participant": form("Prénom")},
+            "tasks": {"text": "text", "scale": form("échelle")},
+            "participants": {
+                "profile": {
+                    form("âge"): "numeric",
+                    form("city"): {
+                        "kind": "ordinal",
+                        "levels": [form(city) for city in ("New York", "São Paulo", "Köln")],
+                    },
+                },
+                "missing": {form("city"): [form("São Tomé")]},
+            },
+            "scales": {
+                form("größe"): {"kind": "ordinal", "levels": list(map(form, rating.values()))}
+            },
+        }
+        return read_study(msgspec.convert(tree, StudySpec))
+
+    assert same(read(other_form), read(str))
+    assert read(other_form).scales == read(str).scales
+
+
+def test_names_are_tidied_wherever_they_come_from_outside(tmp_path):
+    """References, costs, embeddings, profiles, twins' answers, margins."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    write_table(tmp_path / "answers.csv", odd_names())
+    own = odd_spec(tmp_path)
+    study = read_study(own)
+    ids = list(map(other_form, study.tasks.ids))
+    numbers = [f"{place + 1} " for place in range(len(ids))]
+
+    table = {other_form("tâche"): ids, other_form("coût"): numbers, "of": [other_form("é")] * 4}
+    write_table(tmp_path / "ref.csv", table)
+    config = ColumnReference(path="ref.csv", task="tâche", value="coût", where={"of": "é"})
+    assert from_column(study, config, str(tmp_path)).mean.tolist() == [1, 2, 3, 4]
+    costs = read_costs(tmp_path / "ref.csv", "tâche,coût")
+    assert costs == dict(zip(study.tasks.ids, [1, 2, 3, 4], strict=True))
+
+    pq.write_table(pa.table({other_form("tâche"): ids, "v": [[1.0], [2.0], [3.0], [4.0]]}),
+                   tmp_path / "e.parquet")  # fmt: skip
+    embedded = TasksSpec(embedding=EmbeddingSpec(path="e.parquet", task="tâche", column="v"))
+    found = read_study(msgspec.structs.replace(own, tasks=embedded)).tasks
+    assert found.embedding.ravel().tolist() == [1, 2, 3, 4]
+
+    write_table(tmp_path / "few.csv", {other_form("Prénom"): [other_form("Élise")], "task": ids[:1],
+                                       "response": [" 3"], "âge": ["50"],
+                                       "city": [other_form("Köln")]})  # fmt: skip
+    few = msgspec.structs.replace(
+        own, responses=msgspec.structs.replace(own.responses, path="few.csv")
+    )
+    people = read_answers(few, study.tasks)
+    assert people.participants.ids == ("Élise",)
+    assert people.value.tolist() == [3]
+
+    everyone = np.arange(len(study.participants.ids))
+    codings = tuple(fit_coding(a, everyone) for a in study.participants.profile)
+    profiles = read_profiles(tmp_path / "few.csv", SimpleNamespace(codings=codings), own)
+    city = profiles.attributes[1]
+    assert city.levels[city.cells[0]] == "Köln"
+
+    margins = ProfilesConfig(
+        margins={
+            other_form("city"): {other_form(k): 1 / 3 for k in ("Köln", "New York", "São Paulo")}
+        }
+    ).margins
+    raked = rake(study.participants.profile, study.participants.weight, margins)
+    share = np.bincount(study.participants.profile[1].cells, raked) / raked.sum()
+    np.testing.assert_allclose(share, 1 / 3, atol=1e-6)
+
+
+def test_profiles_are_read_with_the_codes_of_missing_answers(tmp_path):
+    write_table(tmp_path / "answers.csv", odd_names())
+    missing = {"âge": (999,), "city": ("?",)}
+    own = odd_spec(tmp_path)
+    people = msgspec.structs.replace(own.participants, missing=missing)
+    own = msgspec.structs.replace(own, participants=people, delimiter=";", decimal=",")
+    (tmp_path / "few.csv").write_text("âge;city\n30,5;Köln\n999;New York\n", "utf-8")
+    study = read_study(odd_spec(tmp_path))
+    everyone = np.arange(len(study.participants.ids))
+    codings = tuple(fit_coding(a, everyone) for a in study.participants.profile)
+    profiles = read_profiles(tmp_path / "few.csv", SimpleNamespace(codings=codings), own)
+    np.testing.assert_array_equal(profiles.attributes[0].cells, [30.5, np.nan])

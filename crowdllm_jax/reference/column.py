@@ -1,15 +1,14 @@
 """Reference decisions that some model gave elsewhere, read from a table."""
 
-from pathlib import Path
-
 import msgspec
 import numpy as np
 
 from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.names import tidy_fields
 from crowdllm_jax.reference.record import Reference, from_levels
 from crowdllm_jax.study import Study
-from crowdllm_jax.tables import Column, read_table, read_vectors, rows
+from crowdllm_jax.tables import Column, find, read_table, read_vectors, rows
 
 
 class ColumnReference(
@@ -42,6 +41,9 @@ class ColumnReference(
     embedding: str | None = None
     where: dict[str, str | int | float] = {}
 
+    def __post_init__(self) -> None:
+        tidy_fields(self, "path")
+
 
 def from_column(study: Study, config: ColumnReference, folder: str) -> Reference:
     """Read the table.
@@ -52,7 +54,7 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
     """
     if sum(map(bool, (config.value, config.probabilities, config.probs))) != 1:
         raise CrowdError("reference: name one of `value`, `probabilities` and `probs`")
-    path = Path(folder) / config.path
+    path = find(folder, config.path, "reference.path")
     named = [*(n for n in (config.value, config.mass) if n), *config.probabilities]
     table = read_table(path, list(dict.fromkeys([config.task, *named, *config.where])))
     keep = np.ones(len(table[config.task].codes), bool)
