@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__
+from crowdllm_jax.columns import attribute_columns
 from crowdllm_jax.counts import Counts
 from crowdllm_jax.decisions import MEANING, write, writing_of
 from crowdllm_jax.humans import bins
@@ -52,7 +53,9 @@ def write_counts(crowd: Crowd, counts: Counts, folder: Path, seed: int) -> None:
                 write_page_checksum=True,
             )
         by = None if counts.by is None else counts.by.name
-        meaning = COLUMNS | ({} if by is None else {by: "the agents' value of this attribute"})
+        meaning = dict(COLUMNS)
+        if by is not None:
+            meaning[_group_column(crowd, by)] = f"the agents' value of '{by}'"
         used = dict.fromkeys(name for table in tables.values() for name in table.column_names)
         names = list(crowd.scales)
         manifest = {
@@ -85,7 +88,7 @@ def counts_table(crowd: Crowd, counts: Counts) -> pa.Table:
     members = np.repeat(np.tile(counts.members, len(size)), np.repeat(size, g))
     columns = {"task_id": _tasks(crowd, np.repeat(np.arange(len(size)), size * g))}
     if counts.by is not None:
-        columns[counts.by.name] = _groups(counts).take(
+        columns[_group_column(crowd, counts.by.name)] = _groups(counts).take(
             pa.array(np.repeat(np.tile(np.arange(g), len(size)), np.repeat(size, g)))
         )
     binned = [isinstance(scale, Continuous) for scale in several]
@@ -123,7 +126,7 @@ def means_table(crowd: Crowd, counts: Counts) -> pa.Table:
     g, t = counts.mean.shape
     columns = {"task_id": _tasks(crowd, np.repeat(np.arange(t), g))}
     if counts.by is not None:
-        columns[counts.by.name] = pa.concat_arrays([_groups(counts)] * t)
+        columns[_group_column(crowd, counts.by.name)] = pa.concat_arrays([_groups(counts)] * t)
     columns["agents"] = pa.array(np.tile(counts.members, t))
     for name, own in (("mean", counts.mean), ("sd", counts.sd)):
         columns[name] = pa.array(own.T.ravel(), from_pandas=True)
@@ -137,3 +140,8 @@ def _tasks(crowd: Crowd, place: np.ndarray) -> pa.Array:
 def _groups(counts: Counts) -> pa.Array:
     assert counts.by is not None
     return pa.array(counts.groups, pa.float64() if counts.by.kind == "numeric" else pa.string())
+
+
+def _group_column(crowd: Crowd, by: str) -> str:
+    """What the attribute that agents are grouped by is called, as in the agents' own file."""
+    return attribute_columns(a.name for a in crowd.generator.attributes)[by]

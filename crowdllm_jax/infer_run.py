@@ -282,10 +282,8 @@ def _few(names: tuple[str, ...]) -> str:
 
 
 def _level(scale: Scale, text: str) -> int:
-    """The level that a text (or label) stands for; -1 if none."""
+    """The level that a written answer stands for; -1 if none."""
     found = None if scales.size(scale) == 0 else scales.parse(scale, text)
-    if found is None and text in scales.labels(scale):
-        found = scales.labels(scale).index(text)
     return -1 if found is None else int(found)
 
 

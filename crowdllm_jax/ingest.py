@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax import scales
+from crowdllm_jax.ballots import complete_ballots
 from crowdllm_jax.entities import Entities, attribute_of, code_of_each, entities_of, places
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import Participants, Study, Tasks
@@ -69,43 +70,20 @@ def _read(spec: StudySpec, known: Tasks | None) -> Study:
         participants = _some(participants, asked)
     answer, present = _answers(spec, answers[spec.responses.response], study_tasks.scale[task])
     _refuse_repeats(answers[spec.responses.response].where, person, task, person_of, task_of)
-    order = np.lexsort((task[present], person[present]))
     study = Study(
         name=spec.name,
         scales=dict(spec.scales),
         tasks=study_tasks,
         participants=participants,
-        person=person[present][order],
-        task=task[present][order],
-        answer=answer[present][order],
-        missing=int((~present).sum()),
+        person=person[present],
+        task=task[present],
+        answer=answer[present],
     )
-    check_ballots(study, answers[spec.responses.response].where)
-    return study
-
-
-def check_ballots(study: Study, where: str) -> None:
-    """Raise CrowdError if a voter's ballot breaks the rule of its scale."""
-    for index, (name, scale) in enumerate(study.scales.items()):
-        if not scales.is_ballot(scale):
-            continue
-        projects = np.flatnonzero(study.tasks.scale == index)
-        for k in (getattr(scale, "k", 0),):
-            if k > len(projects):
-                raise CrowdError(
-                    f"study.scales.{name}: k is {k} but the ballot has {len(projects)} tasks"
-                )
-        here = study.tasks.scale[study.task] == index
-        voters, row = np.unique(study.person[here], return_inverse=True)
-        ballots = np.full((len(voters), len(projects)), -1, np.int64)
-        ballots[row, np.searchsorted(projects, study.task[here])] = study.answer[here]
-        wrong = np.flatnonzero(scales.ballot_fault(scale, ballots))
-        if len(wrong):
-            names = ", ".join(study.participants.ids[voters[w]] for w in wrong[:3])
-            raise CrowdError(
-                f"{where}: {len(wrong)} ballot(s) do not fit '{name}' ({scales.describe(scale)}), "
-                f"the first of participant(s) {names}; correct them or change the scale"
-            )
+    whole = complete_ballots(study, answers[spec.responses.response].where)
+    t = len(study_tasks.ids)
+    # An empty cell of a ballot that was cast is a project left out: it has an answer now.
+    empty = ~np.isin(person[~present] * t + task[~present], whole.person * t + whole.task)
+    return replace(whole, missing=int(empty.sum()))
 
 
 def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:

@@ -3,7 +3,7 @@
     plan.json            what is being written: crowd, seed, agents; a resumed run must match it
     part-00000.parquet   agent_id, task_id, decision: one row per decision, 0 to A - 1 agents; or,
                          in the wide layout, agent_id and a column per task: one row per agent
-    agents-00000.parquet agent_id and profile of the same agents
+    agents-00000.parquet agent_id and profile of the same agents (columns: see `columns`)
     manifest.json        written last: schema, scales, rows, and every file's sha256
 
 A file appears whole (written under a `.tmp-` name, synced, renamed) or not at all. Parts cover
@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, cluster, scales
+from crowdllm_jax.columns import attribute_columns
 from crowdllm_jax.decisions import MEANING, write, writing_of
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.manifest import file_entry, write_manifest
@@ -87,7 +88,7 @@ def write_population(
         "agents_per_part": per_part,
         "layout": layout,
     }
-    if layout == "wide" and "agent_id" in crowd.task_ids:
+    if layout == "wide" and "agent_id" in map(str.casefold, crowd.task_ids):
         raise CrowdError("a task's id is 'agent_id', the name of the first column of the wide "
                          "layout; use the long one")  # fmt: skip
     if cluster.rank() == 0:
@@ -150,6 +151,7 @@ def _write_manifest(
         "version": __version__,
         "rows": agents * len(crowd.task_ids),
         "columns": COLUMNS[str(plan["layout"])],
+        "profile_columns": attribute_columns(a.name for a in crowd.generator.attributes),
         "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
         "tasks": dict(
             zip(crowd.task_ids, [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)
@@ -220,9 +222,10 @@ def write_rows(
         decision = writing_of(tuple(crowd.scales.values())).type
         fields = [("task_id", pa.dictionary(pa.int32(), pa.string())), ("decision", decision)]
     schema = pa.schema([("agent_id", pa.int64()), *fields], meta)
+    columns = attribute_columns(a.name for a in crowd.generator.attributes)
     people = pa.schema(
         [("agent_id", pa.int64())]
-        + [(a.name, _attribute_type(a.kind)) for a in crowd.generator.attributes],
+        + [(columns[a.name], _attribute_type(a.kind)) for a in crowd.generator.attributes],
         meta,
     )
     temporary = [folder / f".tmp-{name}" for name in names]

@@ -1,18 +1,21 @@
 """Answer formats: how a decision is written, and which numbers it stands for.
 
 Inside the package an answer on a discrete scale is a *level*, an integer from 0 to K - 1; `values`
-says which number each level stands for, and `label` how the data writes it. A continuous answer is
-its own value. A *ballot* groups all tasks of its scale: what a voter may give to one project
-depends on what they gave to the others (`check_ballots`).
+says which number each level stands for, and `written` how the data writes it. A written answer is
+a level by its text, its label or its number; no text means two levels (`check`). A continuous
+answer is its own value. A *ballot* groups all tasks of its scale: what a voter may give to one
+project depends on what they gave to the others (`ballots`).
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.level_numbers import increasing, leading_number, number, numbers_of
 
 
 class _Scale(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True):
@@ -20,7 +23,8 @@ class _Scale(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_field
 
 
 class Ordinal(_Scale, frozen=True, kw_only=True, tag="ordinal"):
-    """K ordered levels. Numbers keep their own value; words count 1, 2, ... K."""
+    """K ordered levels. Levels that are numbers, quoted or not, or all begin with theirs
+    ("0 - never") count as these; words count 1, 2, ... K."""
 
     levels: tuple[int | float | str, ...]
     labels: tuple[str, ...] = ()
@@ -96,8 +100,8 @@ def values(scale: Scale) -> np.ndarray:
     """
     match scale:
         case Ordinal(levels=levels):
-            numeric = not any(isinstance(level, str) for level in levels)
-            return np.asarray(levels if numeric else range(1, len(levels) + 1), np.float64)
+            own = numbers_of(levels, ordered=True)
+            return np.asarray(range(1, len(levels) + 1) if None in own else own, np.float64)
         case Nominal(levels=levels):
             return np.arange(len(levels), dtype=np.float64)
         case Continuous(low=low, high=high):
@@ -124,9 +128,13 @@ def written(scale: Scale) -> tuple[int | float | str, ...]:
 
 
 def labels(scale: Scale) -> tuple[str, ...]:
-    """What a person is shown for each level, in level order; empty for a continuous scale."""
-    named = getattr(scale, "labels", ())
-    return named or tuple(str(level) for level in written(scale))
+    """What a person is shown for each level, in level order; empty for a continuous scale.
+
+    A level without a label (an empty one) is shown as it is written.
+    """
+    codes = tuple(str(level) for level in written(scale))
+    named = getattr(scale, "labels", ()) or codes
+    return tuple(label or code for label, code in zip(named, codes, strict=True))
 
 
 def size(scale: Scale) -> int:
@@ -153,11 +161,10 @@ def check(scale: Scale, where: str) -> None:
             named = scale.labels
             if named and len(named) != len(levels):
                 fail(f"{len(named)} labels for {len(levels)} levels; give one each, or none")
-            words = {isinstance(level, str) for level in levels}
-            if len(words) == 2:
-                fail("levels mix numbers and words; quote the numbers or drop the words")
-            if isinstance(scale, Ordinal) and words == {False} and np.any(np.diff(levels) <= 0):
-                fail("numeric levels of an ordinal scale must increase")
+            if isinstance(scale, Ordinal) and (fault := _odd_numbers(levels)):
+                fail(fault)
+            if fault := _ambiguous(scale):
+                fail(fault)
         case Continuous(low=low, high=high):
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 fail(f"low ({low}) must be below high ({high}), both finite")
@@ -171,33 +178,81 @@ def check(scale: Scale, where: str) -> None:
             pass
 
 
-def parse(scale: Scale, token: str) -> float | None:
-    """Read one written answer.
-
-    Returns:
-      the level (discrete) or the value (continuous); None if the token is no answer on this scale.
-    """
-    found = number(token)
-    if isinstance(scale, Continuous):
-        return found if found is not None and scale.low <= found <= scale.high else None
-    for level, text in enumerate(written(scale)):
-        if token == str(text):
-            return level
-        if not isinstance(text, str) and found is not None and found == text:
-            return level
+def _odd_numbers(levels: tuple[int | float | str, ...]) -> str | None:
+    """What is wrong with the numbers of an ordinal scale's levels, and the remedy."""
+    own = [leading_number(str(level)) for level in levels]
+    known = [found for found in own if found is not None]
+    plain = any(number(str(level)) is not None for level in levels)
+    if len(known) < len(levels):
+        if not plain:
+            return None
+        word = next(level for level, found in zip(levels, own, strict=True) if found is None)
+        numbers = ", ".join("?" if found is None else f"{found:g}" for found in own)
+        words = ", ".join(f'"{level}"' for level in levels)
+        return (
+            f"levels mix numbers and words, and '{word}' has no number; give every level its number"
+            f" (in place of each ?) and the words as labels: levels: [{numbers}], labels: [{words}]"
+        )
+    falls = increasing([-found for found in known])
+    if not increasing(known) and (plain or falls):
+        return (
+            "the numbers of an ordinal scale's levels must increase; list the lowest level first (or "
+            "give increasing numbers as levels, and what stands here as labels)"
+        )
     return None
 
 
-def number(token: str) -> float | None:
-    """Read a plain finite number; None for anything else."""
-    try:
-        found = float(token)
-    except ValueError:
-        return None
-    # float() also takes "nan", "inf", "1_000" and blanks around; a data file that holds these
-    # more likely holds a mistake than a number.
-    plain = token.isascii() and "_" not in token and token == token.strip()
-    return found if plain and math.isfinite(found) else None
+def _ambiguous(scale: "Ordinal | Nominal | Binary") -> str | None:
+    """A text that would be two levels, and the remedy."""
+    codes = [str(level) for level in scale.levels]
+    own = numbers_of(scale.levels, ordered=isinstance(scale, Ordinal))
+    by_text: dict[str, int] = {}
+    by_number = {found: level for level, found in enumerate(own) if found is not None}
+    for texts in (codes, labels(scale)):
+        for level, text in enumerate(texts):
+            plain = number(text)
+            for other in (by_text.setdefault(text, level), by_number.get(plain, level)):
+                if other != level:
+                    return (
+                        f"'{text}' would be an answer of level '{codes[level]}' and of level "
+                        f"'{codes[other]}'; change the label (or level) that is written so"
+                    )
+    return None
+
+
+def parse(scale: Scale, token: str) -> float | None:
+    """Read one written answer; see `reader`."""
+    return reader(scale)(token)
+
+
+def reader(scale: Scale) -> Callable[[str], float | None]:
+    """What reads written answers on a scale.
+
+    Returns:
+      a function from a text to the level (discrete) or the value (continuous); to None if the text
+      is no answer on this scale. A level's text, its label and its number (`7.0` for 7) are one.
+    """
+    if isinstance(scale, Continuous):
+        low, high = scale.low, scale.high
+
+        def read_number(token: str) -> float | None:
+            found = number(token)
+            return found if found is not None and low <= found <= high else None
+
+        return read_number
+    by_text, by_number = {}, {}
+    own = numbers_of(written(scale), ordered=isinstance(scale, Ordinal))
+    for level, (code, label) in enumerate(zip(written(scale), labels(scale), strict=True)):
+        by_text |= {label: level, str(code): level}
+        by_number[own[level]] = level
+
+    def read_level(token: str) -> float | None:
+        if token in by_text:
+            return by_text[token]
+        found = number(token)
+        return None if found is None else by_number.get(found)
+
+    return read_level
 
 
 def describe(scale: Scale) -> str:
@@ -208,13 +263,26 @@ def describe(scale: Scale) -> str:
         case KApproval(k=k):
             return f"k_approval ballot, exactly {k} approved"
         case Ranking(k=k):
-            return f"ranking ballot, best {k} ranked"
+            return f"ranking ballot, best {k} ranked (1 for the best to {k}, 0 for the others)"
         case Points(budget=budget):
             return f"points ballot, {budget} to share"
         case Approval():
             return "approval ballot"
         case _:
-            return f"{kind(scale)}, {size(scale)} levels: {', '.join(labels(scale))}"
+            codes = tuple(str(level) for level in written(scale))
+            named = "" if labels(scale) == codes else f" (labels: {', '.join(labels(scale))})"
+            return f"{kind(scale)}, {size(scale)} levels: {', '.join(codes)}{named}"
+
+
+def counted(scale: Scale) -> tuple[str, ...]:
+    """Each level for people: as it is written, its label, and the number it counts as; empty for a
+    continuous scale."""
+    shown = []
+    for code, label, value in zip(written(scale), labels(scale), values(scale), strict=True):
+        name = str(code) if label == str(code) else f"{code} ({label})"
+        plain = isinstance(scale, Nominal) or number(str(code)) == value
+        shown.append(name if plain else f"{name} = {value:g}")
+    return tuple(shown)
 
 
 def ballot_fault(scale: Scale, ballots: np.ndarray) -> np.ndarray:
@@ -222,22 +290,21 @@ def ballot_fault(scale: Scale, ballots: np.ndarray) -> np.ndarray:
 
     Args:
       scale: a ballot scale.
-      ballots: (N, T) levels, every task of the ballot; -1 where a voter left a task out.
+      ballots: (N, T) levels, every task of the ballot.
     Returns:
       (N,) bool.
     """
-    given = np.maximum(ballots, 0)
     match scale:
         case KApproval(k=k):
-            return given.sum(1) != k
+            return ballots.sum(1) != k
         case Ranking(k=k):
-            ranked = np.sort(given, axis=1)[:, -k:] if given.shape[1] >= k else None
+            ranked = np.sort(ballots, axis=1)[:, -k:] if ballots.shape[1] >= k else None
             if ranked is None:
-                return np.ones(len(given), bool)
+                return np.ones(len(ballots), bool)
             wrong = np.any(ranked != np.arange(1, k + 1), axis=1)
-            return wrong | ((given > 0).sum(1) != k)
+            return wrong | ((ballots > 0).sum(1) != k)
         case Points(budget=budget):
-            return given.sum(1) != budget
+            return ballots.sum(1) != budget
         case _:
             return np.zeros(len(ballots), bool)
 

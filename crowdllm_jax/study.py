@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from crowdllm_jax import scales
+from crowdllm_jax.columns import attribute_columns
 from crowdllm_jax.scales import Scale
 
 AttributeKind = Literal["categorical", "ordinal", "numeric"]
@@ -66,8 +67,10 @@ class Study:
       scales: each scale under its name; `tasks.scale` counts in this order.
       person: (R,) int32 index of the participant.
       task: (R,) int32 index of the task.
-      answer: (R,) float64: the level on a discrete scale, the value on a continuous one.
+      answer: (R,) float64: the level on a discrete scale, the value on a continuous one. Ballots
+        are whole: whoever answers one task of a ballot answers all (`ballots.complete_ballots`).
       missing: responses left empty in the data (they are simply absent above).
+      left_out: projects that voters left out of their ballots (above they are level 0).
     """
 
     name: str
@@ -78,6 +81,7 @@ class Study:
     task: np.ndarray
     answer: np.ndarray
     missing: int = 0
+    left_out: int = 0
 
     def scale_of(self, task: int) -> Scale:
         return tuple(self.scales.values())[self.tasks.scale[task]]
@@ -124,6 +128,9 @@ def describe(study: Study) -> str:
         f"responses     {r:,} of {n * t:,} possible ({r / (n * t):.1%}); "
         f"{study.missing:,} cells left empty",
     ]
+    if study.left_out:
+        lines.append(f"              {study.left_out:,} of the responses are projects that voters "
+                     "left out of their ballots; they count 0")  # fmt: skip
     for index, (name, scale) in enumerate(study.scales.items()):
         here = study.tasks.scale[study.task] == index
         tasks = int((study.tasks.scale == index).sum())
@@ -132,14 +139,21 @@ def describe(study: Study) -> str:
             share = np.bincount(study.answer[here].astype(int), minlength=k) / max(here.sum(), 1)
             shown = ", ".join(
                 f"{level} {part:.0%}"
-                for level, part in zip(scales.written(scale), share, strict=True)
+                for level, part in zip(scales.counted(scale), share, strict=True)
             )
             lines.append(f"              answers: {shown}")
+            if scales.is_ballot(scale):
+                voters = len(np.unique(study.person[here]))
+                lines.append(f"              {voters:,} ballots; {n - voters:,} cast none")
         elif here.any():
             low, middle, high = np.quantile(study.answer[here], [0.05, 0.5, 0.95])
             lines.append(f"              answers: 5% {low:g}, median {middle:g}, 95% {high:g}")
+    columns = attribute_columns(a.name for a in study.participants.profile)
     for attribute in study.participants.profile:
         lines.append(f"profile       {_describe(attribute)}")
+        if (column := columns[attribute.name]) != attribute.name:
+            lines.append(f"              is called {column} in populations and counts, which have a "
+                         f"column '{attribute.name.lower()}' of their own")  # fmt: skip
     if not study.participants.profile:
         lines.append("profile       none: agents will differ by chance alone")
     weight = study.participants.weight

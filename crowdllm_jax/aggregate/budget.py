@@ -102,7 +102,7 @@ def distinct_ballots(answers: Answers, tasks: np.ndarray, progress: Progress = s
     done = 0
     for block in answers.blocks():
         cast = np.nan_to_num(block[:, tasks], nan=-1).astype(np.int16)
-        cast = np.maximum(cast[(cast >= 0).any(1)], 0)
+        cast = cast[cast[:, 0] >= 0]  # a ballot is whole, or there is none
         found.append(_join([Ballots(cast, np.ones(len(cast), np.int64))]))
         if sum(len(part.voters) for part in found[1:]) > max(PENDING, len(found[0].voters)):
             found = [_join(found)]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax.aggregate.answers import Manifest, open_population, read_manifest
+from crowdllm_jax.columns import attribute_columns
 from crowdllm_jax.config import Config, load_config, load_study
 from crowdllm_jax.encode import recode
 from crowdllm_jax.errors import CrowdError, CrowdWarning
@@ -112,8 +113,9 @@ def _read_profiles(
     folder: Path, manifest: Manifest, attributes: tuple[Attribute, ...]
 ) -> tuple[Attribute, ...]:
     """All agents' attributes; a level is one byte, or two where there are more than 256."""
-    names = [attribute.name for attribute in attributes]
-    words = [attribute.name for attribute in attributes if attribute.kind != "numeric"]
+    called = attribute_columns(attribute.name for attribute in attributes)
+    names = list(called)
+    words = [called[attribute.name] for attribute in attributes if attribute.kind != "numeric"]
     cells: dict[str, list[np.ndarray]] = {name: [] for name in names}
     done = 0
     for file in sorted(name for name in manifest.files if name.startswith("agents-")):
@@ -123,14 +125,14 @@ def _read_profiles(
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0][:300]
             raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error
-        if table.column_names != ["agent_id", *names]:
+        if table.column_names != ["agent_id", *called.values()]:
             raise CrowdError(f"{path}: its columns are not agent_id and the crowd's attributes; "
                              "sample again")  # fmt: skip
         if np.any(np.asarray(table["agent_id"]) != np.arange(done, done + len(table))):
             raise CrowdError(f"{path}: its agents do not stand in order; sample again")
         done += len(table)
         for attribute in attributes:
-            column = table[attribute.name]
+            column = table[called[attribute.name]]
             numeric = attribute.kind == "numeric"
             own = [column.to_numpy()] if numeric else _levels(path, attribute, column)
             cells[attribute.name] += own

@@ -1,0 +1,57 @@
+"""Which numbers texts stand for: `7`, `7.0`, and the 7 of a level `7 - very likely`."""
+
+import math
+import re
+from itertools import pairwise
+
+BEGINS_WITH = re.compile(
+    r"[(\[]?([+\-\u2212]?[0-9]+(?:\.[0-9]+)?)(?![^\W_])"
+    r"(?:[^0-9]*|\s*[-\u2013\u2014:=.)\]]+\s*[^\W0-9_].*)",
+    re.DOTALL,
+)
+"""A number and words after it: `0 - never`, `1. low`, `5+`, `[3] often`, `4: the top 10%`.
+
+A second number makes it an amount instead, unless a sign and a word stand between the two:
+`18-24`, `10 to 20 minutes`."""
+
+
+def number(token: str) -> float | None:
+    """Read a plain finite number; None for anything else."""
+    try:
+        found = float(token)
+    except ValueError:
+        return None
+    # float() also takes "nan", "inf", "1_000" and blanks around; a data file that holds these
+    # more likely holds a mistake than a number.
+    plain = token.isascii() and "_" not in token and token == token.strip()
+    return found if plain and math.isfinite(found) else None
+
+
+def leading_number(text: str) -> float | None:
+    """The number that a level is, or begins with; None where it has none."""
+    plain = number(text)
+    if plain is not None:
+        return plain
+    begins = BEGINS_WITH.fullmatch(text)
+    return None if begins is None else number(begins[1].replace("\u2212", "-"))
+
+
+def numbers_of(levels: tuple[int | float | str, ...], *, ordered: bool) -> list[float | None]:
+    """The number that each level is known by, besides its text.
+
+    The numbers that levels begin with are taken if all levels have one and the numbers differ (if
+    the levels are ordered: increase), since only then are they codes; else those that are numbers
+    and nothing more.
+    """
+    begin = [leading_number(str(level)) for level in levels]
+    known = [found for found in begin if found is not None]
+    if len(known) == len(levels) and (
+        increasing(known) if ordered else len(set(known)) == len(known)
+    ):
+        return list(begin)
+    return [number(str(level)) for level in levels]
+
+
+def increasing(numbers: list[float]) -> bool:
+    """Whether each number is above the one before."""
+    return all(one < other for one, other in pairwise(numbers))
