@@ -89,7 +89,8 @@ def write(writing: Writing, scale_of: np.ndarray, answers: np.ndarray) -> pa.Arr
       N * T cells.
     """
     if len(writing.of_level) == 1 and writing.of_level[0] is not None:
-        cells = np.take(writing.of_level[0], answers)
+        level = answers if answers.dtype.kind == "i" else answers.astype(np.intp)
+        cells = np.take(writing.of_level[0], level)
     else:
         dtype = np.int32 if writing.words is not None else writing.type.to_pandas_dtype()
         cells = np.empty(answers.shape, dtype)
@@ -102,8 +103,8 @@ def write(writing: Writing, scale_of: np.ndarray, answers: np.ndarray) -> pa.Arr
     if writing.words is None:
         return pa.array(cells.ravel())
     words = writing.words
-    if None in writing.of_level:
-        valued = np.array([own is None for own in writing.of_level])[scale_of]
+    valued = np.array([own is None for own in writing.of_level])[scale_of]
+    if valued.any():
         values = pa.array(answers[:, valued].ravel()).dictionary_encode()
         # A value may be written like a word that is there already.
         joined = pa.concat_arrays([words, values.dictionary.cast(pa.string())]).dictionary_encode()

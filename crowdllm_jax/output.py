@@ -222,10 +222,10 @@ def write_rows(
         decision = writing_of(tuple(crowd.scales.values())).type
         fields = [("task_id", pa.dictionary(pa.int32(), pa.string())), ("decision", decision)]
     schema = pa.schema([("agent_id", pa.int64()), *fields], meta)
-    columns = attribute_columns(a.name for a in crowd.generator.attributes)
+    called = attribute_columns(a.name for a in crowd.generator.attributes)
     people = pa.schema(
         [("agent_id", pa.int64())]
-        + [(columns[a.name], _attribute_type(a.kind)) for a in crowd.generator.attributes],
+        + [(called[a.name], _attribute_type(a.kind)) for a in crowd.generator.attributes],
         meta,
     )
     temporary = [folder / f".tmp-{name}" for name in names]

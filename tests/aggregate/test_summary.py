@@ -80,7 +80,7 @@ def test_figures_are_numpys(crowd: Crowd, folder, monkeypatch):
         else:
             # Of an even number of answers the lower of the two in the middle, which was given.
             assert row["decision"] == str(np.sort(drawn.answers[:, task])[AGENTS // 2 - 1])
-            assert row["share"] == (own == float(row["decision"])).sum() / AGENTS
+            assert row["share"] == (own == np.float32(row["decision"])).sum() / AGENTS
         if isinstance(scale, Nominal):
             assert row["mean"] is None
         else:
