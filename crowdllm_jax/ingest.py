@@ -218,16 +218,15 @@ def _answers(
     answer = np.full(len(column.codes), np.nan)
     for index, (name, scale) in enumerate(spec.scales.items()):
         here = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
-        read = {
-            int(c): scales.parse(scale, column.distinct[c]) for c in np.unique(column.codes[here])
-        }
+        level_of = scales.reader(scale)
+        read = {int(c): level_of(column.distinct[c]) for c in np.unique(column.codes[here])}
         for code, level in read.items():
             if level is None:
                 found = here[column.codes[here] == code]
                 raise CrowdError(
                     f"{column.where}: '{column.distinct[code]}' ({rows(found)}) is no answer on "
-                    f"scale '{name}' ({scales.describe(scale)}); correct it or list it under "
-                    "study.missing"
+                    f"scale '{name}' ({scales.describe(scale)}); "
+                    f"{_remedy(scale, name, column.distinct[code])}"
                 )
         if read:
             table = np.full(len(column.distinct), np.nan)
@@ -237,6 +236,20 @@ def _answers(
     if not present.any():
         raise CrowdError(f"{column.where}: no row holds an answer")
     return answer, present
+
+
+def _remedy(scale: scales.Scale, name: str, text: str) -> str:
+    """What to do about a text that is no answer on a scale."""
+    begins = scales.leading_number(text)
+    if begins is not None and scales.number(text) is None and hasattr(scale, "levels"):
+        level = scales.parse(scale, f"{begins:.17g}")
+        if level is not None:
+            written = scales.written(scale)[int(level)]
+            return (
+                f'write level {written} as the data do, "{text}", under study.scales.{name}.levels '
+                "(or .labels)"
+            )
+    return "correct it or list it under study.missing"
 
 
 def _refuse_repeats(

@@ -196,8 +196,8 @@ def _odd_numbers(levels: tuple[int | float | str, ...]) -> str | None:
     falls = increasing([-found for found in known])
     if not increasing(known) and (plain or falls):
         return (
-            "the numbers of an ordinal scale's levels must increase; list the lowest level first (or "
-            "give increasing numbers as levels, and what stands here as labels)"
+            "the numbers of an ordinal scale's levels must increase; list the lowest level first, "
+            "or give numbers that increase as levels and what stands here as labels"
         )
     return None
 
@@ -207,11 +207,12 @@ def _ambiguous(scale: "Ordinal | Nominal | Binary") -> str | None:
     codes = [str(level) for level in scale.levels]
     own = numbers_of(scale.levels, ordered=isinstance(scale, Ordinal))
     by_text: dict[str, int] = {}
-    by_number = {found: level for level, found in enumerate(own) if found is not None}
+    by_number = {found: level for level, found in enumerate(own)}
     for texts in (codes, labels(scale)):
         for level, text in enumerate(texts):
             plain = number(text)
-            for other in (by_text.setdefault(text, level), by_number.get(plain, level)):
+            also = level if plain is None else by_number.get(plain, level)
+            for other in (by_text.setdefault(text, level), also):
                 if other != level:
                     return (
                         f"'{text}' would be an answer of level '{codes[level]}' and of level "
@@ -240,7 +241,8 @@ def reader(scale: Scale) -> Callable[[str], float | None]:
             return found if found is not None and low <= found <= high else None
 
         return read_number
-    by_text, by_number = {}, {}
+    by_text: dict[str, int] = {}
+    by_number: dict[float | None, int] = {}
     own = numbers_of(written(scale), ordered=isinstance(scale, Ordinal))
     for level, (code, label) in enumerate(zip(written(scale), labels(scale), strict=True)):
         by_text |= {label: level, str(code): level}

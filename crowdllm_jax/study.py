@@ -152,8 +152,8 @@ def describe(study: Study) -> str:
     for attribute in study.participants.profile:
         lines.append(f"profile       {_describe(attribute)}")
         if (column := columns[attribute.name]) != attribute.name:
-            lines.append(f"              is called {column} in populations and counts, which have a "
-                         f"column '{attribute.name.lower()}' of their own")  # fmt: skip
+            lines.append(f"              is called {column} in populations and counts, which have "
+                         "another column of this name")  # fmt: skip
     if not study.participants.profile:
         lines.append("profile       none: agents will differ by chance alone")
     weight = study.participants.weight

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.level_numbers import leading_number
 from crowdllm_jax.scales import (
     Approval,
     Binary,
@@ -19,8 +20,12 @@ from crowdllm_jax.scales import (
 )
 
 RATING = Ordinal(levels=(1, 2, 3))
-WORDS = Ordinal(levels=("on", "off", "1e-3"))
+WORDS = Ordinal(levels=("on", "off", "e-3"))
+QUOTED = Ordinal(levels=("0", "1", "2"), labels=("none", "", "more"))
+RECOMMEND = Ordinal(levels=("0 - not at all", 1, "2", "3 - very"))
 DISCRETE = [RATING, WORDS, Ordinal(levels=(0.5, 2, 7)), Nominal(levels=("a", "b")), Binary(),
+            QUOTED, RECOMMEND, Binary(levels=("1 - yes", "2 - no")),
+            Nominal(levels=(1, 2, "other")),
             Approval(), KApproval(k=2), Ranking(k=3), Points(budget=4)]  # fmt: skip
 KINDS = [*DISCRETE, Continuous(low=-1, high=2)]
 
@@ -36,15 +41,77 @@ def test_a_scale_describes_itself_consistently(scale):
     assert (np.diff(levels) > 0).all()
 
 
-@pytest.mark.parametrize("scale", DISCRETE, ids=scales.kind)
+WORD = st.text(st.characters(codec="utf-8", exclude_characters=",()"), min_size=1, max_size=8)
+LEVELS = st.lists(
+    st.integers(-99, 99) | st.floats(-9, 9) | WORD
+    | st.builds("{}{}{}".format, st.integers(-9, 30), st.sampled_from([" - ", ". ", "="]), WORD),
+    min_size=2, max_size=6,
+).map(tuple)  # fmt: skip
+
+
+@st.composite
+def any_scale(draw) -> scales.Scale:
+    """Scales as a user might write them, good and bad."""
+    kind = draw(st.sampled_from([Ordinal, Nominal, Binary, KApproval, Ranking, Points]))
+    if kind in (KApproval, Ranking):
+        return kind(k=draw(st.integers(1, 9)))
+    if kind is Points:
+        return kind(budget=draw(st.integers(1, 30)))
+    levels = draw(LEVELS)
+    if draw(st.booleans()):
+        levels = tuple(sorted(levels, key=lambda one: (isinstance(one, str), one)))
+    labels = draw(st.just(()) | st.lists(WORD | st.just(""), min_size=len(levels),
+                                         max_size=len(levels)).map(tuple))  # fmt: skip
+    return kind(levels=levels, labels=labels)
+
+
+def checked(scale: scales.Scale) -> bool:
+    try:
+        scales.check(scale, "here")
+    except CrowdError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("scale", DISCRETE, ids=scales.describe)
 def test_what_a_scale_writes_it_reads(scale):
-    for level, token in enumerate(scales.written(scale)):
-        assert scales.parse(scale, str(token)) == level
+    assert checked(scale)
+    for texts in (scales.written(scale), scales.labels(scale)):
+        for level, token in enumerate(texts):
+            assert scales.parse(scale, str(token)) == level
+
+
+@given(any_scale().filter(checked))
+def test_every_code_label_and_number_of_a_scale_is_its_own_level(scale):
+    """Writing an answer in any way and reading it back is the identity."""
+    assert (np.diff(scales.values(scale)) > 0).all()
+    for texts in (scales.written(scale), scales.labels(scale)):
+        assert [scales.parse(scale, str(text)) for text in texts] == list(range(len(texts)))
+    for level, code in enumerate(scales.written(scale)):
+        if (plain := scales.number(str(code))) is not None:
+            assert scales.parse(scale, f"{plain:.17e}") == level
+
+
+@given(any_scale().filter(checked))
+def test_what_a_message_lists_is_taken(scale):
+    told = scales.describe(scale)
+    if " levels: " in told and not any("," in str(one) for one in scales.labels(scale)):
+        codes, _, named = told.split(" levels: ", 1)[1].partition(" (labels: ")
+        for texts in (codes, named.removesuffix(")")):
+            for text in texts.split(", ") if texts else ():
+                assert scales.parse(scale, text) is not None, (told, text)
 
 
 def test_numbers_of_levels():
     assert scales.values(Ordinal(levels=(0.5, 2, 7))).tolist() == [0.5, 2, 7]
     assert scales.values(WORDS).tolist() == [1, 2, 3]
+    assert scales.values(QUOTED).tolist() == [0, 1, 2]
+    assert scales.values(RECOMMEND).tolist() == [0, 1, 2, 3]
+    assert scales.values(Ordinal(levels=("never", "1 day", "2 days"))).tolist() == [1, 2, 3]
+    assert scales.values(Ordinal(levels=("18-24", "25-34", "35 - 49"))).tolist() == [1, 2, 3]
+    # Amounts of another unit begin with numbers that do not increase: they are no codes.
+    assert scales.values(Ordinal(levels=("1 month", "3 months", "1 year"))).tolist() == [1, 2, 3]
+    assert scales.values(Nominal(levels=("7", "3"))).tolist() == [0, 1]
     assert scales.values(Binary(levels=("no", "yes"))).tolist() == [0, 1]
     assert scales.values(Continuous(low=-1, high=2)).tolist() == [-1, 2]
 
@@ -65,9 +132,17 @@ def test_numbers_of_levels():
         (RATING, "2_0", None),
         (WORDS, "on", 0),
         (WORDS, "True", None),
-        (WORDS, "1e-3", 2),
-        # A level that is a word is never compared as a number.
-        (WORDS, "0.001", None),
+        (WORDS, "e-3", 2),
+        (QUOTED, "1.0", 1),
+        (QUOTED, "more", 2),
+        (QUOTED, "2 more", None),
+        (RECOMMEND, "0", 0),
+        (RECOMMEND, "3.0", 3),
+        (RECOMMEND, "3 - very", 3),
+        (RECOMMEND, "not at all", None),
+        (Binary(levels=("1 - yes", "2 - no")), "2", 1),
+        (Nominal(levels=("1 day", "1 week")), "1", None),
+        (Nominal(levels=(1, 2, "other")), "2.0", 1),
         (Continuous(low=-1, high=2), "2", 2.0),
         (Continuous(low=-1, high=2), "-1.0", -1.0),
         (Continuous(low=-1, high=2), "2.0001", None),
@@ -86,6 +161,77 @@ def test_reading_one_answer(scale, token, level):
     assert scales.parse(scale, token) == level
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0 - Not at all likely", 0),
+        ("1. Strongly disagree", 1),
+        ("5 = Agree", 5),
+        ("3: often", 3),
+        ("[2] seldom", 2),
+        ("(4) always", 4),
+        ("7 very", 7),
+        ("5+", 5),
+        ("-1.5 \u2013 less", -1.5),
+        ("\u22122 (no)", -2),
+        ("4: the top 10%", 4),
+        ("7.0", 7),
+        ("18-24", None),
+        ("10 to 20 minutes", None),
+        ("1st", None),
+        ("1,5", None),
+        ("grade 3", None),
+        ("1" * 400, None),
+        ("", None),
+    ],
+)
+def test_the_number_a_level_begins_with(text, number):
+    assert leading_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("scale", "told"),
+    [
+        (Ordinal(levels=("never", 1, "2", "always")),
+         r'no number.*levels: \[\?, 1, 2, \?\], labels: \["never", "1", "2", "always"\]'),
+        (Ordinal(levels=("5", "4", "3")), "must increase"),
+        (Ordinal(levels=("3 - good", "2", "1 - bad")), "must increase"),
+        (Ordinal(levels=("3 - good", "2 - so so", "1 - bad")), "must increase"),
+        (Ordinal(levels=("1", "1.0")), "must increase"),
+        (Ordinal(levels=(1, 2), labels=("2", "1")), "'2' would be an answer of level '1' and of"),
+        (Ordinal(levels=(0, 1, 2), labels=("1.0", "2", "3")), "'1.0' would be"),
+        (Ordinal(levels=(1, 2), labels=("same", "same")), "'same' would be"),
+        (Nominal(levels=("a", "b"), labels=("b", "c")), "'b' would be"),
+        (Binary(levels=("7", "07")), "'7' would be"),
+    ],
+)  # fmt: skip
+def test_what_could_be_read_in_two_ways_is_refused(scale, told):
+    with pytest.raises(CrowdError, match=f"here: .*{told}"):
+        scales.check(scale, "here")
+
+
+def test_the_remedy_for_numbers_and_words_is_taken():
+    """Numbers under `levels`, what the data hold as labels."""
+    scale = Ordinal(levels=(0, 1, 2, 3), labels=("never", "1", "2", "always"))
+    scales.check(scale, "here")
+    assert [scales.parse(scale, one) for one in ("never", "1", "2", "always", "3")] == [
+        0,
+        1,
+        2,
+        3,
+        3,
+    ]
+
+
+def test_what_each_level_counts_as_is_shown():
+    assert scales.counted(RATING) == ("1", "2", "3")
+    assert scales.counted(QUOTED) == ("0 (none)", "1", "2 (more)")
+    assert scales.counted(RECOMMEND) == ("0 - not at all = 0", "1", "2", "3 - very = 3")
+    assert scales.counted(Binary(levels=(1, 2))) == ("1 = 0", "2 = 1")
+    assert scales.counted(Nominal(levels=("a", 2))) == ("a", "2")
+    assert scales.counted(Ranking(k=2)) == ("0", "2 = 1", "1 = 2")
+
+
 @given(st.text(max_size=12))
 def test_any_text_is_a_plain_finite_number_or_none(token):
     found = scales.number(token)
@@ -99,14 +245,13 @@ def test_every_finite_number_is_read_exactly(number):
 
 
 def ballots(n: int, t: int, top: int):
-    row = st.lists(st.integers(-1, top), min_size=t, max_size=t)
+    row = st.lists(st.integers(0, top), min_size=t, max_size=t)
     return st.lists(row, min_size=n, max_size=n)
 
 
 @given(ballots(3, 4, 3))
 def test_ballot_faults_by_definition(rows):
     array = np.array(rows)
-    given_levels = [[max(level, 0) for level in row] for row in rows]
     rules = {
         KApproval(k=2): lambda row: sum(row) == 2,
         Ranking(k=2): lambda row: sorted(level for level in row if level) == [1, 2],
@@ -114,7 +259,7 @@ def test_ballot_faults_by_definition(rows):
         Approval(): lambda row: True,
     }
     for scale, holds in rules.items():
-        expected = [not holds(row) for row in given_levels]
+        expected = [not holds(row) for row in rows]
         assert scales.ballot_fault(scale, array).tolist() == expected, scale
 
 
