@@ -30,6 +30,11 @@ def read_cells(
     for index, (name, scale) in enumerate(study.scales.items()):
         rows_here = np.flatnonzero(keep)
         rows_here = rows_here[study.tasks.scale[task[rows_here]] == index]
+        if isinstance(scale, Nominal) and not strict:
+            # A table of means has none here: it says nothing of the levels.
+            empty = rows_here[column.codes[rows_here] < 0]
+            number[empty] = (scales.size(scale) - 1) / 2
+            rows_here = np.setdiff1d(rows_here, empty)
         own = column.codes[rows_here]
         if np.any(own < 0):
             raise CrowdError(f"{column.where}: {rows(rows_here[own < 0])} is empty; every row needs"
