@@ -144,6 +144,11 @@ BAD_TABLE = {
     "answer between levels": (cell("response", 2, "3.5"), "'3.5' (row 2)"),
     "answer with blanks": (cell("response", 2, " 3"), "' 3' (row 2)"),
     "answer in words": (cell("response", 4, "good"), "'good' (row 4)"),
+    "answer in the data's own words": (
+        cell("response", 4, "5 - very good"),
+        "'5 - very good' (row 4) is no answer",
+        'write level 5 as the data do, "5 - very good", under study.scales.rating.levels',
+    ),
     "no answers at all": (
         table(lambda s: "participant,task,response,age,city\np,t,,20,A\n"),
         "no row holds an answer",
@@ -469,6 +474,14 @@ BAD_CONFIG = {
     "levels that fall": (scale("{kind: ordinal, levels: [5, 4, 3, 2, 1]}"), "must increase"),
     "levels twice": (scale("{kind: ordinal, levels: [1, 2, 2]}"), "stands there twice"),
     "numbers and words": (scale("{kind: ordinal, levels: [1, 2, many]}"), "mix numbers and words"),
+    "numbers that fall, quoted": (
+        scale("{kind: ordinal, levels: ['5', '4', '3', '2', '1']}"),
+        "must increase",
+    ),
+    "labels that are other levels": (
+        scale("{kind: ordinal, levels: [1, 2, 3, 4, 5], labels: ['5', '4', '3', '2', '1']}"),
+        "study.scales.rating: '5' would be an answer of level '1' and of level '5'",
+    ),
     "level nan": (scale("{kind: ordinal, levels: [1, .nan]}"), "finite"),
     "labels too few": (
         scale("{kind: ordinal, levels: [1, 2], labels: [a]}"),

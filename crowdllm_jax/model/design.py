@@ -199,9 +199,11 @@ def gather_answers(
     for index, tasks in layout.ballots:
         here = study.tasks.scale[task] == index
         levels = np.zeros((len(people), len(tasks)), np.int32)
-        levels[row[here], np.searchsorted(tasks, task[here])] = answer[here]
         present = np.zeros(len(people), np.float32)
         present[row[here]] = 1.0
+        # A ballot is whole in the study: what is not in this part of it is held out.
+        levels[present > 0] = -1
+        levels[row[here], np.searchsorted(tasks, task[here])] = answer[here]
         ballots.append((levels, present))
     everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
     profile = everyone[people] - design.centre

@@ -85,7 +85,8 @@ class Answers(NamedTuple):
 
     Attributes:
       task, level, value, present: (B, J) answers given one at a time; value in [0, 1].
-      ballots: per ballot of the layout, (B, Tb) levels and (B,) whether there is one.
+      ballots: per ballot of the layout, (B, Tb) levels, -1 where a task is held out, and (B,)
+        whether there is one.
       profile: (B, C). weight: (B,).
     """
 
@@ -183,41 +184,57 @@ def log_clipped_normal(value: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.
 def log_ballot(
     scale: Joint, utility: jax.Array, levels: jax.Array, log_concentration: jax.Array
 ) -> jax.Array:
-    """(B, M) log probability of ballots (B, Tb) under utilities (B, M, Tb)."""
+    """(B, M) log probability of ballots (B, Tb) under utilities (B, M, Tb).
+
+    Of a ballot that is known in part (-1: held out) it is that of the known tasks among themselves,
+    given how much they got together: which of them are the best, or how points are shared.
+    """
     match scale:
         case KApproval(k=k):
-            chosen = jax.lax.top_k(levels, k)[1]
-            return _log_top_set(utility, levels, chosen)
+            return _log_top_set(utility, levels, *jax.lax.top_k(levels, k))
         case Ranking(k=k):
             # Levels count Borda points: the best has k, so top_k lists the ranking in order.
-            ranked = jax.lax.top_k(levels, k)[1]
+            points, ranked = jax.lax.top_k(levels, k)
             own = jnp.take_along_axis(utility, ranked[:, None], axis=2)
-            rest = logsumexp(jnp.where(levels[:, None] > 0, -jnp.inf, utility), axis=2)
+            rest = _log_others(utility, levels)
             total = jnp.zeros(rest.shape)
             for place in range(k - 1, -1, -1):
-                rest = jnp.logaddexp(rest, own[:, :, place])
-                total += own[:, :, place] - rest
+                known = points[:, place, None] > 0
+                rest = jnp.where(known, jnp.logaddexp(rest, own[:, :, place]), rest)
+                total += jnp.where(known, own[:, :, place] - rest, 0.0)
             return total
-        case Points(budget=budget):
+        case Points():
             concentration = jnp.exp(log_concentration)
             alpha = concentration * jax.nn.softmax(utility, axis=2) + 1e-6
-            given = levels[:, None].astype(alpha.dtype)
+            known = levels[:, None] >= 0
+            given = jnp.where(known, levels[:, None], 0).astype(alpha.dtype)
+            budget, all_alpha = given.sum(2), jnp.where(known, alpha, 0.0).sum(2)
             return (
                 gammaln(budget + 1.0) - gammaln(given + 1).sum(2)
-                + gammaln(alpha.sum(2)) - gammaln(budget + alpha.sum(2))
-                + (gammaln(given + alpha) - gammaln(alpha)).sum(2)
+                + gammaln(all_alpha) - gammaln(budget + all_alpha)
+                + jnp.where(known, gammaln(given + alpha) - gammaln(alpha), 0.0).sum(2)
             )  # fmt: skip
 
 
-def _log_top_set(utility: jax.Array, levels: jax.Array, chosen: jax.Array) -> jax.Array:
-    """(B, M) log probability that the Plackett-Luce top k is this set, in any order.
+def _log_others(utility: jax.Array, levels: jax.Array) -> jax.Array:
+    """(B, M) log total weight of the tasks that got nothing; next to none where there are none."""
+    return logsumexp(jnp.where(levels[:, None] == 0, utility, -1e30), axis=2)
+
+
+def _log_top_set(
+    utility: jax.Array, levels: jax.Array, top: jax.Array, chosen: jax.Array
+) -> jax.Array:
+    """(B, M) log probability that the Plackett-Luce best are this set, in any order.
+
+    Args:
+      top, chosen: (B, k) the highest levels, and which tasks have them; those above 0 are the set.
 
     With exponential clocks of rates w the set comes first if all of its clocks ring before any
     other: the integral over s of exp(-s) prod_i (1 - exp(-s w_i / W)), W the others' total rate.
     In x = log s the integrand is smooth and falls off doubly exponentially, so the trapezoid rule
     is exact to float32 (Trefethen & Weideman 2014).
     """
-    others = logsumexp(jnp.where(levels[:, None] > 0, -jnp.inf, utility), axis=2)
+    others = _log_others(utility, levels)
     rate = jnp.take_along_axis(utility, chosen[:, None], axis=2) - others[..., None]
     # The integrand's bell is at its narrowest and farthest for an unlikely set, s^k exp(-s).
     k = chosen.shape[1]
@@ -226,4 +243,5 @@ def _log_top_set(utility: jax.Array, levels: jax.Array, chosen: jax.Array) -> ja
     s = jnp.exp(x)
     # A rate beyond exp(30) rings at once, one below exp(-30) never: clip, so that logs stay finite.
     each = jnp.log(-jnp.expm1(-jnp.exp(rate.clip(-30, 30)[..., None] + x)))
+    each = jnp.where((top > 0)[:, None, :, None], each, 0.0)
     return logsumexp(each.sum(2) - s + x, axis=-1) + jnp.log(x[1] - x[0])

@@ -208,6 +208,57 @@ def test_rankings_are_plackett_luce():
         np.testing.assert_allclose(np.exp(found[:, 0]), exact, rtol=2e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_ballot_known_in_part_the_known_tasks_count_alone(seed):
+    """As on a ballot of these tasks only, on which so many are chosen as are known to be."""
+    random = np.random.default_rng(seed)
+    utility = random.normal(size=7) * 2
+    known = np.sort(random.choice(7, 4, replace=False))
+    place = random.permutation(7)
+    ballots = {
+        KApproval(k=3): (place < 3).astype(int),
+        Ranking(k=3): np.maximum(3 - place, 0),
+        Points(budget=9): random.multinomial(9, np.full(7, 1 / 7)),
+    }
+    for scale, whole in ballots.items():
+        levels = np.full(7, -1)
+        levels[known] = whole[known]
+        found = float(log_ballot(scale, jnp.asarray(utility)[None, None], jnp.asarray(levels)[None],
+                                 jnp.float32(0.5))[0, 0])  # fmt: skip
+        chosen = known[np.argsort(-whole[known], kind="stable")][: (whole[known] > 0).sum()]
+        rest = np.exp(utility[np.setdiff1d(known, chosen)]).sum()
+
+        def chance(order, rest=rest):
+            left = rest + np.exp(utility[list(order)])[::-1].cumsum()[::-1]
+            return np.exp(utility[list(order)]).prod() / left.prod()
+
+        if isinstance(scale, Points):
+            # With the floor that keeps gradients finite.
+            alpha = np.exp(0.5) * np.exp(utility) / np.exp(utility).sum() + 1e-6
+            exact = stats.dirichlet_multinomial(alpha[known], whole[known].sum()).pmf(whole[known])
+        elif isinstance(scale, Ranking):
+            exact = chance(chosen)
+        else:
+            exact = sum(chance(order) for order in itertools.permutations(chosen))
+        assert found == pytest.approx(np.log(exact), abs=1e-4), scale
+
+
+@pytest.mark.parametrize("scale", [KApproval(k=2), Ranking(k=2), Points(budget=3)])
+def test_gradients_of_ballots_known_in_part_are_finite(scale):
+    whole = every_ballot(scale, 3)
+    masks = [mask for mask in itertools.product([True, False], repeat=3) if any(mask)]
+    levels = jnp.asarray(np.concatenate([np.where(mask, whole, -1) for mask in masks]))
+
+    def total(utility):
+        return log_ballot(scale, jnp.broadcast_to(utility, (len(levels), 1, 3)), levels,
+                          jnp.float32(0)).sum()  # fmt: skip
+
+    for utility in ([0.0, 0, 0], [300.0, -300, 0], [1e4, 0, -1e4]):
+        value, slope = jax.value_and_grad(total)(jnp.asarray(utility, jnp.float32))
+        assert np.isfinite(value), utility
+        assert np.isfinite(slope).all(), utility
+
+
 @pytest.mark.parametrize("log_concentration", [-2.0, 0.5, 4.0])
 def test_points_are_dirichlet_multinomial(log_concentration):
     utility = np.array([0.3, -1.0, 0.8])

@@ -433,6 +433,22 @@ def test_people_without_answers_take_no_part(small):
     assert len(answers.weight) == len(people) == 23
 
 
+def test_of_ballots_the_held_out_projects_are_unknown():
+    """They are no answers of 0: whoever fits them learns nothing of them."""
+    known = make_known(make_study(EVERY_SCALE, people=6), latent=1)
+    study, layout = known.study, known.design.layout
+    hidden = np.array([tasks[1] for _, tasks in layout.ballots])
+    part = ~np.isin(study.task, hidden)
+    _, answers = gather_answers(study, known.codings, known.design, part)
+    _, whole = gather_answers(study, known.codings, known.design, np.ones(len(part), bool))
+    assert len(hidden) == 3
+    for (levels, present), (every, _) in zip(answers.ballots, whole.ballots, strict=True):
+        assert present.all()
+        assert (levels[:, 1] == -1).all()
+        np.testing.assert_array_equal(np.delete(levels, 1, 1), np.delete(every, 1, 1))
+        assert every.min() >= 0
+
+
 def test_statistics_come_from_training_answers(small):
     """Neither the centre of profiles nor anything of the tasks moves with the other people."""
     study = small.study
