@@ -26,8 +26,8 @@ COLUMNS = {
     "count": "how many agents answer so",
     "share": "their share of the agents (of their group)",
     "agents": "how many there are (in the group)",
-    "mean": "of their answers themselves, in the numbers that levels count as (binary ones 0 and 1, "
-    "ranks in Borda points); empty where nominal",
+    "mean": "of their answers themselves, in the numbers that levels count as (binary ones 0 and "
+    "1, ranks in Borda points); empty where nominal",
     "sd": "standard deviation of the same",
 }
 """Of counts.parquet and means.parquet, besides the attribute that agents are grouped by."""

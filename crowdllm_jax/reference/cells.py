@@ -131,8 +131,8 @@ def by_level(
         if sorted(p for p in own if p is not None) != list(range(scales.size(scale))):
             raise CrowdError(
                 f"{path}: reference.probabilities {', '.join(map(str, names))}: some but not all "
-                f"of the levels ({scales.describe(scale)}), each once, are named; give a column for "
-                "each, {level: column}"
+                f"of the levels ({scales.describe(scale)}), each once, are named; give a column "
+                "for each, {level: column}"
             )
         for column, place in enumerate(own):
             if place is not None:
