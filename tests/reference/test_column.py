@@ -92,7 +92,7 @@ def test_answers_by_code_and_by_label_are_what_people_answered(tmp_path, scale, 
     }
     columns["task"] = [study.tasks.ids[t] for t in study.task]
     if isinstance(scale, Ranking) and key == "value":
-        with pytest.raises(CrowdError, match="which may be ranks .* under `answer`"):
+        with pytest.raises(CrowdError, match=r"which may be ranks .* under `answer`"):
             read(tmp_path, columns, study, value="code")
         return
     for name in ("code", "label"):
