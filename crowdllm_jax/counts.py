@@ -328,10 +328,8 @@ def _count_drawn(
     valued = no_moments((groups, len(continuous)))
 
     def values_of(drawn: jax.Array | np.ndarray, group: np.ndarray) -> Moments:
-        cell = group[:, None] * len(continuous) + np.arange(len(continuous))
-        kept = group < groups
-        values = np.asarray(drawn[:, continuous])[kept]
-        return moments_of(values.ravel(), cell[kept].ravel(), (groups, len(continuous)))
+        values = np.asarray(drawn[:, continuous])
+        return stacked([moments_of(values[group == own]) for own in range(groups)])
 
     def tallied(item: tuple[Draw, int]) -> tuple[int, np.ndarray, np.ndarray, Moments | None]:
         draw, first = item

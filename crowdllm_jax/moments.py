@@ -48,17 +48,14 @@ def stacked(several: list[Moments]) -> Moments:
     return Moments(*(np.stack(part) for part in parts))
 
 
-def moments_of(
-    values: np.ndarray, cell: np.ndarray, shape: tuple[int, ...], weight: np.ndarray | None = None
-) -> Moments:
-    """Moments of answers (R,), each in one of the cells (R,), which are counted row by row."""
-    values, size = values.astype(np.float64, copy=False), int(np.prod(shape))
-    weights = np.ones(len(values)) if weight is None else weight
-    count = np.bincount(cell, weights, size)
-    total = np.bincount(cell, weights * values, size)
-    away = values - _over(total, count)[cell]
-    spread = np.bincount(cell, weights * away**2, size)
-    return Moments(*(part.reshape(shape) for part in (count, total, spread)))
+def moments_of(values: np.ndarray, weight: np.ndarray | None = None) -> Moments:
+    """Moments (C,) of the columns of answers (N, C), NaN where there is none; weights are (N,)."""
+    given = ~np.isnan(values)
+    each = given if weight is None else given * weight[:, None]
+    known = np.where(given, values, 0).astype(np.float64, copy=False)
+    count, total = each.sum(0, dtype=np.float64), (each * known).sum(0)
+    away = known - _over(total, count)
+    return Moments(count, total, np.where(given, each * away**2, 0).sum(0))
 
 
 def _over(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -235,13 +235,14 @@ def _read_long(
             coded = batch.column("task_id")
             known = np.array([place.get(n, -1) for n in coded.dictionary.to_pylist()], np.int32)
             task = known[np.asarray(coded.indices)]
-            expected = (len(left) + np.arange(len(task), dtype=np.int32)) % t
-            if np.any(task != expected):
+            expected = np.tile(np.arange(t, dtype=np.int32), len(task) // t + 2)[len(left) :]
+            if np.any(task != expected[: len(task)]):
                 raise CrowdError(
                     "rows do not stand agent by agent, each with every task of the manifest"
                 )
-            own = read(batch.column("decision"), several, task_scale[task], dtype)
-            left = np.concatenate([left, own])
+            scale_of = task_scale[task] if len(several) > 1 else np.zeros(len(task), np.int32)
+            own = read(batch.column("decision"), several, scale_of, dtype)
+            left = np.concatenate([left, own]) if len(left) else own
             whole = len(left) // t * t
             yield left[:whole].reshape(-1, t)
             left = left[whole:]

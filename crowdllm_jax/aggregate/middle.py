@@ -2,8 +2,8 @@
 
 No answer is kept. A float's bits, read as an integer, stand in the order of the floats (once the
 negative ones are turned round), so the median is found digit by digit: a pass over all answers
-counts how many have each next digit among those that agree so far. 32-bit answers of up to 64 tasks
-take two passes, 64-bit ones four; of more tasks the digits are shorter and the passes more.
+counts how many have each next digit among those that agree so far. 32-bit answers of up to 16
+tasks take two passes, 64-bit ones four; of more tasks the digits are shorter and the passes more.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from crowdllm_jax.aggregate.answers import Answers
 from crowdllm_jax.fitting import Progress, silent
 
-CELLS = 1 << 22
+CELLS = 1 << 20
 """Counts kept at once: tasks x digits."""
 
 
@@ -34,24 +34,29 @@ def medians(
     most = int(np.clip(CELLS // max(c, 1), 2, 1 << 16)).bit_length() - 1
     prefix = np.zeros(c, word)
     below, equal = np.zeros(c), np.zeros(c)
+    begun = False
     while c and left:
         digit = min(most, left)
         left -= digit
         count = np.zeros(c << digit)
         done = 0
         for block in answers.blocks():
-            key = _ordered(block[:, tasks], word) >> word.type(left)
-            same = ~np.isnan(block[:, tasks]) & (key >> word.type(digit) == prefix)
-            row, task = np.nonzero(same)
-            at = (task << digit) + (key[row, task] & word.type((1 << digit) - 1)).astype(np.int64)
-            weight = None if answers.weight is None else answers.weight[done + row]
-            count += np.bincount(at, weight, len(count))
+            values = block if c == block.shape[1] else block[:, tasks]
+            key = _ordered(values, word) >> word.type(left)
+            same = ~np.isnan(values)
+            if begun:
+                same &= key >> word.type(digit) == prefix
+            cell = np.flatnonzero(same)
+            last = (key.ravel()[cell] & word.type((1 << digit) - 1)).astype(np.intp)
+            weight = 1.0 if answers.weight is None else answers.weight[done + cell // c]
+            np.add.at(count, (cell % c << digit) + last, weight)
             done += len(block)
             progress("median", done, answers.people)
         until = below[:, None] + count.reshape(c, -1).cumsum(1)
         chosen = (until >= total[:, None] / 2 * (1 - 1e-12)).argmax(1)
         equal = count.reshape(c, -1)[np.arange(c), chosen]
         below = until[np.arange(c), chosen] - equal
+        begun = True
         prefix = prefix << word.type(digit) | chosen.astype(word)
     return np.where(total > 0, _value(prefix, kind), np.nan), equal
 

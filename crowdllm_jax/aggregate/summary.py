@@ -83,10 +83,8 @@ def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
     for block in answers.blocks():
         weight = None if answers.weight is None else answers.weight[done : done + len(block)]
         counts[level] += _levels(block[:, level], k, weight)
-        own = block[:, valued]
-        row, task = np.nonzero(~np.isnan(own)) if len(valued) else (level[:0], level[:0])
-        each = None if weight is None else weight[row]
-        found = found.joined(moments_of(own[row, task], task, (len(valued),), each))
+        if len(valued):
+            found = found.joined(moments_of(block[:, valued], weight))
         if weight is not None:
             given = (block >= 0) | (np.isin(np.arange(t), valued) & ~np.isnan(block))
             squares += weight**2 @ given
