@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 AGENTS = 100_003
@@ -73,12 +74,11 @@ def rows_digest(folder: Path) -> str:
     for path in sorted(folder.glob("part-*.parquet")):
         for batch in pq.ParquetFile(path).iter_batches(columns=list(columns)):
             for name, digest in columns.items():
-                if name == "task_id":
-                    digest.update(
-                        "".join(f"{t}\n" for t in batch.column(name).to_pylist()).encode()
-                    )
+                column = batch.column(name)
+                if pa.types.is_dictionary(column.type):
+                    digest.update("".join(f"{text}\n" for text in column.to_pylist()).encode())
                 else:
-                    digest.update(batch.column(name).to_numpy().tobytes())
+                    digest.update(column.to_numpy().tobytes())
     together = "".join(digest.hexdigest() for digest in columns.values())
     return hashlib.sha256(together.encode()).hexdigest()[:16]
 

@@ -6,7 +6,9 @@ lower case are one, as some readers take them): then it is `profile_` and the na
 
 from collections.abc import Iterable
 
-OWN = frozenset({"agent_id", "task_id", "decision", "count", "share"})
+OWN = frozenset({
+    "agent_id", "task_id", "decision", "low", "high", "count", "share", "agents", "mean", "sd"
+})  # fmt: skip
 """The columns of the files that hold, or are joined with, profiles: agents, answers, counts."""
 
 

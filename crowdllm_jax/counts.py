@@ -24,7 +24,7 @@ import numpy as np
 from flax import nnx
 from scipy.special import ndtr
 
-from crowdllm_jax import population
+from crowdllm_jax import population, scales
 from crowdllm_jax.ahead import ahead, cores
 from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError, CrowdWarning
@@ -35,8 +35,9 @@ from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae import CvaeConfig, score_moments
 from crowdllm_jax.model.levels import count_words, unpack
 from crowdllm_jax.model.response import Joint, cuts, thresholds
+from crowdllm_jax.moments import Moments, moments_of, no_moments, stacked
 from crowdllm_jax.population import Draw, check_numbers, drawers
-from crowdllm_jax.scales import Continuous, Scale
+from crowdllm_jax.scales import Continuous, Nominal, Scale
 from crowdllm_jax.study import Attribute
 
 MOST_AGENTS = 1 << 40
@@ -65,12 +66,16 @@ class Counts:
       members: (G,) agents in each group.
       counts: (G, T, K) int64, how many of them give each answer (`humans.bins` of the task's
         scale); K is that of the longest scale.
+      mean, sd: (G, T) of their answers in the scale's numbers; of continuous ones not from the
+        bins, but of the values themselves. NaN on nominal scales.
     """
 
     by: Attribute | None
     groups: tuple[str | float | None, ...]
     members: np.ndarray
     counts: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
 
 
 def count(
@@ -91,9 +96,9 @@ def count(
     random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     found = profile_counts(crowd.generator, agents, random) if _alone(crowd) else None
     if found is None:
-        members, counts = _count_drawn(crowd, agents, seed, place, progress)
+        members, counts, valued = _count_drawn(crowd, agents, seed, place, progress)
     else:
-        members, counts = _count_profiles(crowd, *found, seed, place, progress)
+        members, counts, valued = _count_profiles(crowd, *found, seed, place, progress)
     occurs = np.flatnonzero(members)
     attribute = None if place is None else crowd.generator.attributes[place]
     names: tuple[str | float | None, ...] = (None,)
@@ -105,7 +110,28 @@ def count(
             else (None if np.isnan(cell) else float(cell))
             for cell in cells
         )
-    return Counts(attribute, names, members[occurs], counts[occurs])
+    mean, variance = _moments(crowd.task_scales, counts[occurs])
+    here = _continuous(crowd.task_scales)
+    mean[:, here], variance[:, here] = valued.mean[occurs], valued.variance[occurs]
+    return Counts(attribute, names, members[occurs], counts[occurs], mean, np.sqrt(variance))
+
+
+def _continuous(task_scales: tuple[Scale, ...]) -> np.ndarray:
+    """(T,) bool: which tasks are answered on continuous scales."""
+    return np.array([isinstance(scale, Continuous) for scale in task_scales])
+
+
+def _moments(task_scales: tuple[Scale, ...], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(G, T) mean and variance of the levels' numbers; NaN where there are none."""
+    mean, variance = np.full((2, *counts.shape[:2]), np.nan)
+    for task, scale in enumerate(task_scales):
+        if isinstance(scale, Nominal | Continuous):
+            continue
+        value = scales.values(scale)
+        share = counts[:, task, : len(value)] / counts[:, task].sum(1, keepdims=True)
+        mean[:, task] = share @ value
+        variance[:, task] = (share * (value - mean[:, task, None]) ** 2).sum(1)
+    return mean, variance
 
 
 def longest(task_scales: tuple[Scale, ...]) -> int:
@@ -154,8 +180,9 @@ def _count_profiles(
     seed: int,
     place: int | None,
     progress: Progress,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(G,) members and (G, T, K) counts, given how many agents have each of P profiles."""
+) -> tuple[np.ndarray, np.ndarray, Moments]:
+    """(G,) members, (G, T, K) counts and (G, C) moments of the continuous tasks, given how many
+    agents have each of P profiles."""
     assert isinstance(crowd.inputs, CvaeInputs)
     group = _group(crowd, place, profile, len(people))
     groups = 1 if place is None else len(crowd.generator.values[place])
@@ -165,7 +192,9 @@ def _count_profiles(
     counts = np.zeros((groups, t, k), np.int64)
     c = encode(crowd.codings, profile) if profile else np.zeros((len(people), 0), np.float32)
     cut = _cut_table(crowd.task_scales)
-    continuous = np.array([isinstance(scale, Continuous) for scale in crowd.task_scales])
+    continuous = _continuous(crowd.task_scales)
+    ends = np.array([(s.low, s.high) for s in crowd.task_scales if isinstance(s, Continuous)])
+    of_group = [no_moments((len(ends),)) for _ in range(groups)]
     params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
     size = min(1 << (len(people) - 1).bit_length(), 256, max(1, BLOCK_CHANCES // (t * k)))
     total = int(people.sum())
@@ -176,11 +205,41 @@ def _count_profiles(
         table = _table(crowd.graph, crowd.config, params, x, filled, reference, cut)
         threshold, mean, sd = (np.asarray(part) for part in table)
         chances = _chances(threshold, mean, sd, continuous, k)
+        middle, variance = _within(mean[:, continuous], sd[:, continuous])
         for row, chance in enumerate(chances[: len(some)], start=first):
             random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, row)))
-            counts[group[row]] += random.multinomial(people[row], chance)
+            own = random.multinomial(people[row], chance)
+            counts[group[row]] += own
+            if len(ends):
+                at, binned = row - first, own[continuous, :BINS]
+                found = _values(random, binned, middle[at], variance[at], ends)
+                of_group[group[row]] = of_group[group[row]].joined(found)
         progress("count", int(people[: first + size].sum()), total)
-    return members, counts
+    return members, counts, stacked(of_group)
+
+
+def _values(
+    random: np.random.Generator,
+    binned: np.ndarray,
+    middle: np.ndarray,
+    variance: np.ndarray,
+    ends: np.ndarray,
+) -> Moments:
+    """(C,) moments of the values of agents of whom it is drawn in which bin each lies.
+
+    Their sum is drawn, by its mean and variance; how far they lie apart is as expected.
+
+    Args:
+      binned: (C, BINS) agents. middle, variance: (C, BINS) of a score within a bin.
+      ends: (C, 2) of the scales.
+    """
+    number = binned.sum(1)
+    mean = (binned * middle).sum(1) / np.maximum(number, 1)
+    spread = (binned * (variance + (middle - mean[:, None]) ** 2)).sum(1)
+    score = number * mean + random.normal(size=len(mean)) * np.sqrt((binned * variance).sum(1))
+    low, width = ends[:, 0], ends[:, 1] - ends[:, 0]
+    total = number * low + width * np.clip(score, 0, number)
+    return Moments(number.astype(float), total, width**2 * spread)
 
 
 def _cut_table(task_scales: tuple[Scale, ...]) -> np.ndarray:
@@ -227,12 +286,37 @@ def _chances(
     return out
 
 
+def _within(mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(P, C, BINS) mean and variance of a normal score, clipped to [0, 1], within each bin.
+
+    Integrals of the normal density, around the middle of a bin.
+    """
+    half, edge = 0.5 / BINS, np.arange(BINS + 1) / BINS
+    middle = edge[:-1] + half
+    own = np.maximum(sd.astype(np.float64), 1e-9)[..., None]
+    z = (edge - mean[..., None].astype(np.float64)) / own
+    below, density = ndtr(z), np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    chance, off = np.diff(below, axis=-1), mean[..., None] - middle
+    first = off * chance - own * np.diff(density, axis=-1)
+    turn = (off + half) * density[..., 1:] - (off - half) * density[..., :-1]
+    second = (off**2 + own**2) * chance - own * turn
+    # What lies beyond the ends is at the ends.
+    for place, beyond, end in ((0, below[..., 0], -half), (-1, ndtr(-z[..., -1]), half)):
+        chance[..., place] += beyond
+        first[..., place] += beyond * end
+        second[..., place] += beyond * end**2
+    likely = chance > 0
+    shift = np.divide(first, chance, out=np.zeros_like(first), where=likely).clip(-half, half)
+    square = np.divide(second, chance, out=np.zeros_like(first), where=likely)
+    return middle + shift, (square - shift**2).clip(0, half**2)
+
+
 # Agents drawn, and counted on the device.
 
 
 def _count_drawn(
     crowd: Crowd, agents: int, seed: int, place: int | None, progress: Progress
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, Moments]:
     draws = drawers(crowd)
     groups = 1 if place is None else len(crowd.generator.values[place])
     members = np.zeros(groups, np.int64)
@@ -240,19 +324,27 @@ def _count_drawn(
     total = np.zeros(shape, np.int64)
     block = population.BLOCK
     began, announced = time.monotonic(), False
+    continuous = np.flatnonzero(_continuous(crowd.task_scales))
+    valued = no_moments((groups, len(continuous)))
 
-    def tallied(item: tuple[Draw, int]) -> tuple[int, np.ndarray, np.ndarray]:
+    def values_of(drawn: jax.Array | np.ndarray, group: np.ndarray) -> Moments:
+        values = np.asarray(drawn[:, continuous])
+        return stacked([moments_of(values[group == own]) for own in range(groups)])
+
+    def tallied(item: tuple[Draw, int]) -> tuple[int, np.ndarray, np.ndarray, Moments | None]:
         draw, first = item
         profile, drawn = draw(seed, first + np.arange(block, dtype=np.int64))
         group = _group(crowd, place, profile, block)
         group[agents - first :] = groups
         own = np.bincount(group, minlength=groups + 1)[:groups]
-        return first, own, np.asarray(tally(crowd.task_scales, shape, drawn, group))
+        values = values_of(drawn, group) if len(continuous) else None
+        return first, own, np.asarray(tally(crowd.task_scales, shape, drawn, group)), values
 
     turns = zip(cycle(draws), range(0, agents, block), strict=False)
-    for first, own, part in ahead(tallied, turns, max(cores(), len(draws))):
+    for first, own, part, values in ahead(tallied, turns, max(cores(), len(draws))):
         members += own
         total += part
+        valued = valued if values is None else valued.joined(values)
         done = min(agents, first + block)
         progress("count", done, agents)
         passed = time.monotonic() - began
@@ -265,7 +357,7 @@ def _count_drawn(
                 CrowdWarning,
                 stacklevel=2,
             )
-    return members, total
+    return members, total, valued
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, cluster, scales
 from crowdllm_jax.columns import attribute_columns
+from crowdllm_jax.decisions import MEANING, write, writing_of
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.manifest import file_entry, write_manifest
 from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
@@ -40,7 +41,9 @@ from crowdllm_jax.population import (
 )
 from crowdllm_jax.whole import make_folder, sync_folder, write_whole
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of what is written. 1: a decision was the number of its level, whatever the study wrote."""
+
 PART_ROWS = 4_000_000
 GROUP_ROWS = 1_000_000
 
@@ -48,11 +51,11 @@ COLUMNS = {
     "long": {
         "agent_id": "whose decision",
         "task_id": "the task's id",
-        "decision": "the answer as a number of the task's scale",
+        "decision": MEANING,
     },
     "wide": {
         "agent_id": "whose decisions",
-        "(a task's id)": "the answer as a number of the task's scale",
+        "(a task's id)": MEANING,
     },
 }
 
@@ -210,10 +213,13 @@ def write_rows(
     wide: bool = False,
 ) -> None:
     """Write one part: the answers and the profiles of some blocks of agents."""
-    decision = pa.from_numpy_dtype(decision_dtype(crowd))
     if wide:
-        fields = [(name, decision) for name in crowd.task_ids]
+        fields = [
+            (name, writing_of([scale]).type)
+            for name, scale in zip(crowd.task_ids, crowd.task_scales, strict=True)
+        ]
     else:
+        decision = writing_of(tuple(crowd.scales.values())).type
         fields = [("task_id", pa.dictionary(pa.int32(), pa.string())), ("decision", decision)]
     schema = pa.schema([("agent_id", pa.int64()), *fields], meta)
     called = attribute_columns(a.name for a in crowd.generator.attributes)
@@ -255,56 +261,32 @@ def write_rows(
 
 def _wide_rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
     """A block as one table with a row per agent."""
-    written = as_written(crowd, block.answers)
-    yield pa.table([pa.array(block.ids), *(pa.array(one) for one in written.T)], schema=schema)
+    writings = [writing_of([scale]) for scale in crowd.scales.values()]
+    one = np.zeros(1, np.int32)
+    columns = [
+        write(writings[scale], one, own[:, None])
+        for scale, own in zip(crowd.task_scale, block.answers.T, strict=True)
+    ]
+    yield pa.table([pa.array(block.ids), *columns], schema=schema)
 
 
 def _long_rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
     """A block as long tables of about GROUP_ROWS rows."""
     n, t = block.answers.shape
     per_group = max(1, GROUP_ROWS // t)
-    written = as_written(crowd, block.answers)
+    writing = writing_of(tuple(crowd.scales.values()))
     task_names = pa.array(crowd.task_ids)
     task = np.tile(np.arange(t, dtype=np.int32), min(per_group, n))
     for first in range(0, n, per_group):
-        some = written[first : first + per_group]
+        some = block.answers[first : first + per_group]
         yield pa.table(
             [
                 pa.array(np.repeat(block.ids[first : first + per_group], t)),
                 pa.DictionaryArray.from_arrays(task[: some.size], task_names),
-                pa.array(some.ravel()),
+                write(writing, crowd.task_scale, some),
             ],
             schema=schema,
         )
-
-
-def decision_dtype(crowd: Crowd) -> np.dtype:
-    """The smallest type that holds every number the scales write."""
-    numbers = [scales.codes(scale) for scale in crowd.scales.values()]
-    whole = all(n is not None and np.all(n == np.round(n)) for n in numbers)
-    if not whole:
-        return np.dtype(np.float32)
-    ends = [int(end) for n in numbers if n is not None for end in (n.min(), n.max())]
-    fits = (
-        dtype
-        for dtype in (np.int8, np.int16, np.int32, np.int64)
-        if np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max
-    )
-    return np.dtype(next(fits, np.float32))
-
-
-def as_written(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
-    """(N, T) the numbers that are written for levels (and continuous values)."""
-    dtype = decision_dtype(crowd)
-    numbers = [scales.codes(scale) for scale in crowd.scales.values()]
-    if len(numbers) == 1 and numbers[0] is not None:
-        return np.take(numbers[0].astype(dtype), answers)
-    out = np.empty(answers.shape, dtype)
-    for index, own in enumerate(numbers):
-        tasks = np.flatnonzero(crowd.task_scale == index)
-        some = answers[:, tasks]
-        out[:, tasks] = some if own is None else own.astype(dtype)[some.astype(np.int64)]
-    return out
 
 
 def _attribute_type(kind: str) -> pa.DataType:
@@ -312,17 +294,21 @@ def _attribute_type(kind: str) -> pa.DataType:
 
 
 def scale_entry(scale: scales.Scale) -> dict[str, object]:
-    """What a manifest says of a scale: its kind, its entry in a study file, and the number written
-    for each level."""
-    numbers = scales.codes(scale)
+    """What a manifest says of a scale: its kind, its entry in a study file, and what stands in the
+    files for each level, with its label."""
     entry: dict[str, object] = {
         "kind": scales.kind(scale),
         "meaning": scales.describe(scale),
         "entry": msgspec.to_builtins(scale),
     }
-    if numbers is not None:
-        entry["levels"] = dict(zip([f"{v:g}" for v in numbers], scales.labels(scale), strict=True))
+    if scales.size(scale):
+        entry["levels"] = written_levels(scale)
     return entry
+
+
+def written_levels(scale: scales.Scale) -> dict[str, str]:
+    """What stands in the files for each level, and its label."""
+    return dict(zip(map(str, scales.written(scale)), scales.labels(scale), strict=True))
 
 
 @contextmanager

@@ -309,15 +309,3 @@ def ballot_fault(scale: Scale, ballots: np.ndarray) -> np.ndarray:
             return ballots.sum(1) != budget
         case _:
             return np.zeros(len(ballots), bool)
-
-
-def codes(scale: Scale) -> np.ndarray | None:
-    """The number that stands for each level in a population's files; None if continuous.
-
-    It is the level's value, except that a ranking is written as ranks (0 for unranked).
-    """
-    if isinstance(scale, Continuous):
-        return None
-    if isinstance(scale, Ranking):
-        return np.asarray(written(scale), np.float64)
-    return values(scale)

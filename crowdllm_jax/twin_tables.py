@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax import __version__, scales
+from crowdllm_jax.decisions import MEANING, write, writing_of
 from crowdllm_jax.manifest import file_entry, write_manifest
 from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint, numbers_of
-from crowdllm_jax.output import SCHEMA, as_written, decision_dtype, scale_entry
+from crowdllm_jax.output import SCHEMA, scale_entry
 from crowdllm_jax.twins import Twins
 from crowdllm_jax.whole import new_folder, sync_folder
 
@@ -41,9 +42,10 @@ def _write_twin_tables(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str
     def coded(place: np.ndarray, names: pa.Array) -> pa.DictionaryArray:
         return pa.DictionaryArray.from_arrays(place.astype(np.int32), names)
 
+    writing = writing_of(tuple(crowd.scales.values()))
     schema = pa.schema(
         [("participant", text), ("draw", pa.int32()), ("task_id", text),
-         ("decision", pa.from_numpy_dtype(decision_dtype(crowd)))], meta,
+         ("decision", writing.type)], meta,
     )  # fmt: skip
     options = {"compression": "zstd", "write_page_checksum": True}
     tasks = pa.array(crowd.task_ids, pa.string())
@@ -55,7 +57,7 @@ def _write_twin_tables(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str
                 [coded(np.full(draws * t, person), names),
                  np.repeat(np.arange(draws, dtype=np.int32), t),
                  coded(np.tile(np.arange(t), draws), tasks),
-                 as_written(crowd, answers).ravel()], schema=schema,
+                 write(writing, crowd.task_scale, answers)], schema=schema,
             ))  # fmt: skip
             numbers = numbers_of(crowd, answers)[:, ordered].astype(np.float64)
             mean[person, ordered] = numbers.mean(0)
@@ -87,7 +89,7 @@ def _write_twin_tables(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str
         "draws": draws,
         **facts,
         "columns": {
-            "decision": "a twin's answer as a number of the task's scale",
+            "decision": f"a twin's answer: {MEANING}",
             "mean, low, high": "of the twins' answers; 90% of them lie between low and high",
             "dimension": "of the belief; log_scale is the logarithm of the personal scale",
             "effective": "effective number of weighted beliefs; below about 50 they are rough",

@@ -541,11 +541,12 @@ BAD_CONFIG = {
     ),
     "reference off the scale": (
         reference({"task": TASKS, "v": ["1", "2", "3", "6"]}, "value: v"),
-        "6 (row 5) is outside the scale, 1 to 5",
+        "'6' (row 5) is no answer on scale 'rating'",
+        "no mean of answers, which lies from 1 to 5",
     ),
     "reference nan": (
         reference({"task": TASKS, "v": ["1", "nan", "3", "4"]}, "value: v"),
-        "row 3 holds no finite number",
+        "'nan' (row 3) is no answer",
     ),
     "reference column absent": (
         reference({"task": TASKS, "v": ["1", "2", "3", "4"]}, "value: w"),
@@ -553,7 +554,7 @@ BAD_CONFIG = {
     ),
     "reference of two kinds": (
         reference({"task": TASKS, "v": ["1", "2", "3", "4"]}, "value: v, probabilities: [v]"),
-        "name one of `value`, `probabilities` and `probs`",
+        "name one of `answer`, `value`, `probabilities` and `probs`",
     ),
     "probabilities too few": (
         reference({"task": TASKS, "v": ["1", "1", "1", "1"]}, "probabilities: [v]"),

@@ -14,7 +14,7 @@ from crowdllm_jax import counts, kinds, population
 from crowdllm_jax.counts import count
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.humans import bins
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.model.response import thresholds
 from crowdllm_jax.population import sample
 from crowdllm_jax.profiles import ProfilesConfig, _pick, fit_profiles, recruit
@@ -273,7 +273,79 @@ def test_drawn_agents_are_counted_one_for_one(mixed_crowd: Crowd, monkeypatch, n
         expected = counted(crowd, agents, by)
         np.testing.assert_array_equal(found.counts, expected)
         np.testing.assert_array_equal(found.members, expected[:, 0].sum(1))
+        check_moments(crowd, agents, by, found)
         assert seen == [("count", 64, 150), ("count", 128, 150), ("count", 150, 150)]
+
+
+def check_moments(crowd: Crowd, agents: population.Agents, by: str | None, found) -> None:
+    """Means and standard deviations are numpy's of the agents' own answers."""
+    numbers = numbers_of(crowd, agents.answers).astype(np.float64)
+    group = np.zeros(len(agents.ids), int)
+    if by is not None:
+        place = [a.name for a in agents.profile].index(by)
+        cells = agents.profile[place].cells
+        value = crowd.generator.values[place]
+        own = np.array([next(i for i, v in enumerate(value) if _same(v, c)) for c in cells])
+        group = np.unique(own, return_inverse=True)[1]
+    for g in range(len(found.groups)):
+        for task, scale in enumerate(crowd.task_scales):
+            own = numbers[group == g, task]
+            if isinstance(scale, Nominal):
+                assert np.isnan(found.mean[g, task])
+                continue
+            assert found.mean[g, task] == pytest.approx(own.mean(), rel=1e-12)
+            assert found.sd[g, task] == pytest.approx(own.std(), rel=1e-9, abs=1e-9)
+
+
+def test_within_a_bin_a_score_has_the_moments_of_its_normal():
+    """By numerical integration; what lies beyond the ends of the scale is at the ends."""
+    mean, sd = np.array([[0.1, 0.998, 0.5012]]), np.array([[0.3, 2e-3, 3e-4]])
+    middle, variance = counts._within(mean, sd)
+    for task, cell in ((0, 0), (0, 57), (0, 199), (1, 198), (1, 199), (2, 100), (2, 99)):
+        normal = stats.norm(mean[0, task], sd[0, task])
+        x = np.linspace(cell, cell + 1, 200_001) / counts.BINS
+        step = (x[1] - x[0]) * normal.pdf((x[1:] + x[:-1]) / 2)
+        points, weights = list((x[1:] + x[:-1]) / 2), list(step)
+        points += [0.0] * (cell == 0) + [1.0] * (cell == 199)
+        weights += [normal.cdf(0)] * (cell == 0) + [normal.sf(1)] * (cell == 199)
+        own = np.average(points, weights=weights)
+        assert middle[0, task, cell] == pytest.approx(own, abs=1e-9)
+        spread = np.average((points - own) ** 2, weights=weights)
+        assert variance[0, task, cell] == pytest.approx(spread, abs=1e-10)
+
+
+@pytest.mark.parametrize("by", [None, "city"])
+def test_means_vary_as_those_of_sampled_agents(alone_crowd: Crowd, by):
+    """400 counted and 400 sampled populations of 50 agents: their means have one distribution.
+
+    Two-sample z of the means and F-like comparison of the variances, on 2 continuous tasks and at
+    most 3 groups: 12 figures. Means of groups vary in size alike on both sides. The limits of 5
+    standard errors are passed with probability below 1e-5; of a variance the standard error is
+    sqrt(2 / 400) of it, times at most 1.5 for tails heavier than the normal's.
+    """
+    r, n = 400, 50
+    tasks = [t for t, scale in enumerate(alone_crowd.task_scales) if isinstance(scale, Continuous)]
+    many = sample(alone_crowd, r * n, seed=7)
+    values = many.answers[:, tasks].astype(np.float64)
+    cells = np.zeros(r * n, int) if by is None else many.profile[1].cells
+    names = [None] if by is None else list(alone_crowd.generator.attributes[1].levels)
+    found = [count(alone_crowd, n, seed, by=by) for seed in range(r)]
+    for place, name in enumerate(names):
+        for column, task in enumerate(tasks):
+            rows = [(one.mean[one.groups.index(name), task], one.sd[one.groups.index(name), task])
+                    for one in found if name in one.groups]  # fmt: skip
+            own = np.array(rows)
+            other = np.array([
+                (part[here].mean(), part[here].std())
+                for part, here in zip(
+                    values[:, column].reshape(r, n), (cells == place).reshape(r, n), strict=True)
+                if here.any()
+            ])  # fmt: skip
+            for figure in range(2):
+                a, b = own[:, figure], other[:, figure]
+                assert abs(a.mean() - b.mean()) < 5 * np.hypot(a.std(), b.std()) / np.sqrt(r)
+                limit = 5 * 1.5 * np.sqrt(2 / r) * np.sqrt(2)
+                assert abs(np.log(a.var() / b.var())) < limit
 
 
 def test_more_profiles_than_can_be_listed_are_drawn(rating_crowd: Crowd, monkeypatch):

@@ -44,12 +44,25 @@ def test_every_count_stands_in_its_row(tmp_path, mixed_crowd: Crowd, by):
                 assert row["count"] == found.counts[group, task, k]
                 assert row["share"] == row["count"] / found.members[group]
     ranks = [row["decision"] for row in rows if row["task_id"] == mixed_crowd.task_ids[-8]][:4]
-    assert ranks == [0, 3, 2, 1], "a ranking is written in ranks"
+    assert ranks == ["0", "3", "2", "1"], "a ranking is written in ranks"
     manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
     assert manifest["synthetic"] is True
     assert (manifest["agents"], manifest["seed"], manifest["by"]) == (300, 2, by)
     assert manifest["config"]["kind"] == "cvae"
-    assert set(manifest["columns"]) == set(table.column_names)
+    means = pq.read_table(tmp_path / "c" / "means.parquet")
+    assert set(manifest["columns"]) == {*table.column_names, *means.column_names}
+    assert set(manifest["files"]) == {"counts.parquet", "means.parquet"}
+    at = iter(means.to_pylist())
+    for task, task_id in enumerate(mixed_crowd.task_ids):
+        for group, name in enumerate(found.groups):
+            row = next(at)
+            assert (row["task_id"], row["agents"]) == (task_id, found.members[group])
+            assert by is None or row[by] == name
+            assert (row["mean"], row["sd"]) == (found.mean[group, task], found.sd[group, task])
+    # A stretch of a continuous scale is called one, and is no decision.
+    price = [row for row in rows if row["low"] is not None]
+    assert {(row["low"], row["high"]) for row in price[:2]} == {(-10, -9.8), (-9.8, -9.6)}
+    assert all((row["decision"] is None) == (row["low"] is not None) for row in rows)
 
 
 def test_the_command_counts_a_billion(fitted, tmp_path, capsys):

@@ -267,12 +267,6 @@ def test_a_ranking_longer_than_its_ballot_is_at_fault():
     assert scales.ballot_fault(Ranking(k=3), np.array([[1, 2]])).all()
 
 
-def test_codes_are_what_the_files_hold():
-    assert scales.codes(Ranking(k=3)).tolist() == [0, 3, 2, 1]
-    assert scales.codes(RATING).tolist() == [1, 2, 3]
-    assert scales.codes(Continuous(low=0, high=1)) is None
-
-
 @pytest.mark.parametrize("k", [0, 1001])
 def test_sizes_out_of_range(k):
     for scale in (KApproval(k=k), Ranking(k=k), Points(budget=k)):

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax import scales
+from crowdllm_jax.decisions import read
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.manifest import check_seal
 from crowdllm_jax.model.response import level_dtype
+from crowdllm_jax.output import SCHEMA, written_levels
 from crowdllm_jax.scales import Continuous, Scale
 from crowdllm_jax.study import Study
 
@@ -67,6 +69,8 @@ def answers_of(study: Study) -> Answers:
     in_order = tuple(study.scales.values())
     task_scales = tuple(in_order[index] for index in study.tasks.scale)
     dtype = level_dtype(task_scales)
+    # People's values are kept to the last digit; agents' are drawn as 32-bit floats.
+    dtype = np.dtype(np.float64) if dtype.kind == "f" else dtype
     none = np.array([np.nan if isinstance(s, Continuous) else -1 for s in task_scales])
     size = block_size(t)
 
@@ -91,11 +95,13 @@ class ScaleEntry(msgspec.Struct):
     """What a manifest says of a scale, as far as it is read back."""
 
     entry: Scale
+    levels: dict[str, str] = {}
 
 
 class Manifest(msgspec.Struct):
     """What a manifest says of a population (or of its counts), as far as it is read back."""
 
+    schema: int
     agents: int
     scales: dict[str, ScaleEntry]
     tasks: dict[str, str]
@@ -129,11 +135,33 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path}: cannot be read ({error}); it may be of another version: run `crowdllm sample`"
             " again, to another folder"
         ) from error
+    _check_schema(path, found)
     odd = [task for task, name in found.tasks.items() if name not in found.scales]
     if odd or not found.tasks or not found.effective_sample_size > 0:
         raise CrowdError(f"{path}: does not say the scale of every task, or on how many people the "
                          "crowd rests")  # fmt: skip
     return found
+
+
+def _check_schema(path: Path, manifest: Manifest) -> None:
+    """Raise CrowdError if decisions are written in a way that is not known here.
+
+    In schema 1 a decision was the number of its level. Where that is how the study writes it, which
+    the manifest tells, nothing has changed.
+    """
+    if manifest.schema > SCHEMA:
+        raise CrowdError(f"{path}: is of a newer version of crowdllm-jax (schema {manifest.schema},"
+                         f" this one reads {SCHEMA}); update it")  # fmt: skip
+    changed = [
+        name
+        for name, scale in manifest.scales.items()
+        if scale.levels != (written_levels(scale.entry) if scales.size(scale.entry) else {})
+    ]
+    if changed:
+        raise CrowdError(
+            f"{path}: was made by an earlier version, which wrote the answers on scale "
+            f"'{changed[0]}' as the numbers of their levels; sample again, to another folder"
+        )
 
 
 def open_population(folder: Path) -> Answers:
@@ -152,13 +180,13 @@ def open_population(folder: Path) -> Answers:
     task_scale = np.array([names.index(name) for name in manifest.tasks.values()], np.int32)
     ids = tuple(manifest.tasks)
     size = block_size(len(ids))
-    read = _read_wide if manifest.layout == "wide" else _read_long
+    read_part = _read_wide if manifest.layout == "wide" else _read_long
 
     def blocks() -> Iterator[np.ndarray]:
         left: list[np.ndarray] = []
         people = 0
         for part in parts:
-            for block in read(folder / part, ids, in_order, task_scale):
+            for block in read_part(folder / part, ids, tuple(in_order.values()), task_scale):
                 people += len(block)
                 left.append(block)
                 while sum(map(len, left)) >= size:
@@ -176,90 +204,58 @@ def open_population(folder: Path) -> Answers:
     )
 
 
-Scaled = list[tuple[Scale, np.ndarray]]
-"""Each scale, and the tasks that have it."""
-
-
 def _read_wide(
-    path: Path, ids: tuple[str, ...], by_name: dict[str, Scale], task_scale: np.ndarray
+    path: Path, ids: tuple[str, ...], several: tuple[Scale, ...], task_scale: np.ndarray
 ) -> Iterator[np.ndarray]:
     """(n, T) levels of the agents of one part with a column per task, a few at a time."""
-    per_scale, dtype = _scaled(by_name, task_scale)
+    dtype = level_dtype(tuple(several[index] for index in task_scale))
     with _named_errors(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         if file.schema_arrow.names != ["agent_id", *ids]:
-            raise CrowdError(f"{path}: its columns are not agent_id and the manifest's tasks; "
-                             "sample again")  # fmt: skip
+            raise CrowdError("its columns are not agent_id and the manifest's tasks")
         for batch in file.iter_batches(block_size(len(ids)), columns=list(ids)):
-            decision = np.stack([np.asarray(column) for column in batch.columns], axis=1)
-            yield _levels(path, decision, per_scale, dtype)
+            out = np.empty((batch.num_rows, len(ids)), dtype)
+            one = np.zeros(batch.num_rows, np.int32)
+            for task, column in enumerate(batch.columns):
+                out[:, task] = read(column, [several[task_scale[task]]], one, dtype)
+            yield out
 
 
 def _read_long(
-    path: Path, ids: tuple[str, ...], by_name: dict[str, Scale], task_scale: np.ndarray
+    path: Path, ids: tuple[str, ...], several: tuple[Scale, ...], task_scale: np.ndarray
 ) -> Iterator[np.ndarray]:
     """(n, T) levels of the agents of one part with a row per decision, a few at a time."""
     t = len(ids)
     place = {name: i for i, name in enumerate(ids)}
-    per_scale, dtype = _scaled(by_name, task_scale)
-    task, decision = np.zeros(0, np.int32), None
+    dtype = level_dtype(tuple(several[index] for index in task_scale))
+    left = np.zeros(0, dtype)
     with _named_errors(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         for batch in file.iter_batches(t * block_size(t), columns=["task_id", "decision"]):
             coded = batch.column("task_id")
             known = np.array([place.get(n, -1) for n in coded.dictionary.to_pylist()], np.int32)
-            task = np.concatenate([task, known[np.asarray(coded.indices)]])
-            own = np.asarray(batch.column("decision"))
-            decision = own if decision is None else np.concatenate([decision, own])
-            n = len(task) // t
-            whole = task[: n * t].reshape(n, t)
-            if np.any(whole != np.arange(t)):
-                raise CrowdError(f"{path}: rows do not stand agent by agent, each with every task "
-                                 "of the manifest; sample again")  # fmt: skip
-            yield _levels(path, decision[: n * t].reshape(n, t), per_scale, dtype)
-            task, decision = task[n * t :], decision[n * t :]
-    if len(task):
-        raise CrowdError(f"{path}: ends in the middle of an agent; sample again")
-
-
-def _scaled(by_name: dict[str, Scale], task_scale: np.ndarray) -> tuple[Scaled, np.dtype]:
-    """The tasks of each scale, and the smallest type that holds all their levels."""
-    in_order = tuple(by_name.values())
-    tasks = [np.flatnonzero(task_scale == index) for index in range(len(in_order))]
-    own = list(zip(in_order, tasks, strict=True))
-    return own, level_dtype(tuple(in_order[i] for i in task_scale))
+            task = known[np.asarray(coded.indices)]
+            expected = np.tile(np.arange(t, dtype=np.int32), len(task) // t + 2)[len(left) :]
+            if np.any(task != expected[: len(task)]):
+                raise CrowdError(
+                    "rows do not stand agent by agent, each with every task of the manifest"
+                )
+            scale_of = task_scale[task] if len(several) > 1 else np.zeros(len(task), np.int32)
+            own = read(batch.column("decision"), several, scale_of, dtype)
+            left = np.concatenate([left, own]) if len(left) else own
+            whole = len(left) // t * t
+            yield left[:whole].reshape(-1, t)
+            left = left[whole:]
+        if len(left):
+            raise CrowdError("ends in the middle of an agent")
 
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except CrowdError as error:
+        raise CrowdError(f"{path}: {error}; sample again") from error
     except (OSError, pa.ArrowException, KeyError) as error:
         reason = str(error).splitlines()[0][:300]
         raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error
-
-
-def _levels(
-    path: Path,
-    decision: np.ndarray,
-    per_scale: Scaled,
-    dtype: np.dtype,
-) -> np.ndarray:
-    """(n, T) levels of decisions, which are numbers of their scales."""
-    out = np.empty(decision.shape, dtype)
-    for scale, tasks in per_scale:
-        own = decision[:, tasks]
-        numbers = scales.codes(scale)
-        if numbers is None:
-            out[:, tasks] = own
-            continue
-        numbers = numbers.astype(decision.dtype)
-        order = np.argsort(numbers)
-        at = np.searchsorted(numbers[order], own).clip(0, len(numbers) - 1)
-        level = order[at]
-        if np.any(numbers[level] != own):
-            odd = own[numbers[level] != own][0]
-            raise CrowdError(f"{path}: decision {odd} is no answer on its scale "
-                             f"({scales.describe(scale)}); sample again")  # fmt: skip
-        out[:, tasks] = level
-    return out

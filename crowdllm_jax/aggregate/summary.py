@@ -1,4 +1,8 @@
-"""What a crowd answers on average: histograms, means with intervals, majorities, ballots' totals.
+"""What a crowd answers on average: means with intervals, majorities, medians, ballots' totals.
+
+Means and variances are of the answers themselves, summed in float64; on a continuous scale, which
+has no most frequent answer, the median is the smallest answer that, with those below it, makes up
+half of all (`middle`).
 
 The interval of a mean is for what people would say, not for the agents at hand. A million agents of
 one crowd are no million people, so a synthetic crowd counts as many as it rests on: Kish's
@@ -8,23 +12,24 @@ comes on top (see the scores). Two levels: Wilson's (1927); else mean +- 1.96 st
 the scale.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax import scales
-from crowdllm_jax.aggregate.answers import Answers, read_manifest
-from crowdllm_jax.counts import cells, longest
+from crowdllm_jax.aggregate.answers import Answers, Manifest, read_manifest
+from crowdllm_jax.aggregate.middle import medians
+from crowdllm_jax.decisions import read
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import Progress, silent
 from crowdllm_jax.humans import bins
-from crowdllm_jax.scales import Nominal, Ranking, Scale
+from crowdllm_jax.moments import Moments, moments_of, no_moments
+from crowdllm_jax.scales import Continuous, Nominal, Ranking, Scale
 
 Z = 1.959964
 COLUMNS = {
@@ -47,7 +52,11 @@ class Histogram:
 
     Attributes:
       task_scale: (T,) which of the study's scales; the tasks of one make a ballot.
-      counts: (T, K) (weighted) number of each answer, see `humans.bins`.
+      counts: (T, K) (weighted) number of each level, K of the longest scale; none where continuous.
+      total: (T,) (weighted) number of answers.
+      mean, variance: (T,) of the answers in the scale's numbers; NaN where nobody answered.
+      decision, equal: per task, where continuous the median (of counts: the stretch it lies in) as
+        it is shown, and (T,) the (weighted) number of these answers.
       effective: (T,) how many people's answers each task's row is worth.
     """
 
@@ -55,45 +64,68 @@ class Histogram:
     task_scales: tuple[Scale, ...]
     task_scale: np.ndarray
     counts: np.ndarray
+    total: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    decision: tuple[str, ...]
+    equal: np.ndarray
     effective: np.ndarray
 
 
 def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
-    """Count all answers, on the device, block by block."""
-    task_scales = answers.task_scales
-    shape = (len(task_scales), longest(task_scales))
-    counts, squares = np.zeros(shape), np.zeros(shape[0])
-    done, size = 0, answers.block
+    """Count all answers, block by block."""
+    task_scales, t = answers.task_scales, len(answers.task_ids)
+    valued = np.flatnonzero([isinstance(scale, Continuous) for scale in task_scales])
+    level = np.setdiff1d(np.arange(t), valued)
+    k = max(map(scales.size, task_scales)) or 1
+    counts, squares, found = np.zeros((t, k)), np.zeros(t), no_moments((len(valued),))
+    done = 0
     for block in answers.blocks():
-        n = len(block)
-        weight = np.zeros(size, np.float32)
-        weight[:n] = 1 if answers.weight is None else answers.weight[done : done + n]
-        filled = np.concatenate([block, np.zeros((size - n, shape[0]), block.dtype)])
-        own, square = _weigh(task_scales, shape, filled, weight)
-        counts += np.asarray(own, np.float64)
-        squares += np.asarray(square, np.float64)
-        done += n
+        weight = None if answers.weight is None else answers.weight[done : done + len(block)]
+        counts[level] += _levels(block[:, level], k, weight)
+        if len(valued):
+            found = found.joined(moments_of(block[:, valued], weight))
+        if weight is not None:
+            given = (block >= 0) | (np.isin(np.arange(t), valued) & ~np.isnan(block))
+            squares += weight**2 @ given
+        done += len(block)
         progress("aggregate", done, answers.people)
     total = counts.sum(1)
-    effective = np.divide(total**2, squares, out=np.zeros(len(total)), where=squares > 0)
+    total[valued] = found.weight
+    effective = total
+    if answers.weight is not None:
+        effective = np.divide(total**2, squares, out=np.zeros(t), where=squares > 0)
     if answers.effective is not None:
         effective = 1 / (1 / answers.effective + 1 / effective)
-    return Histogram(answers.task_ids, task_scales, answers.task_scale, counts, effective)
+    mean, variance = _of_levels(task_scales, counts)
+    mean[valued], variance[valued] = found.mean, found.variance
+    middle, number = medians(answers, valued, found.weight, progress)
+    decision, equal = np.full(t, "", object), np.zeros(t)
+    # As short as it can be written and still be read as the same number.
+    decision[valued], equal[valued] = [str(value) for value in middle], number
+    return Histogram(answers.task_ids, task_scales, answers.task_scale, counts, total, mean,
+                     variance, tuple(decision), equal, effective)  # fmt: skip
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _weigh(
-    task_scales: tuple[Scale, ...], shape: tuple[int, int], answers: jax.Array, weight: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """(T, K) weights of each answer, and (T,) squared weights of all."""
-    t, k = shape
-    cell = cells(task_scales, answers)
-    given = answers == answers if jnp.issubdtype(answers.dtype, jnp.floating) else True
-    given = given & (cell >= 0)
-    at = jnp.where(given, jnp.arange(t, dtype=jnp.int32) * k + cell, t * k)
-    each = jnp.broadcast_to(weight[:, None], at.shape)
-    counts = jnp.zeros(t * k, jnp.float32).at[at].add(each, mode="drop")
-    return counts.reshape(shape), jnp.sum(given * each**2, axis=0)
+def _levels(block: np.ndarray, k: int, weight: np.ndarray | None) -> np.ndarray:
+    """(T, K) (weighted) number of each level among (n, T), in which -1 is none."""
+    t = block.shape[1]
+    # One more cell for each task, which takes those without an answer.
+    at = block.astype(np.intp) + np.arange(t) * (k + 1) + 1
+    each = None if weight is None else np.repeat(weight, t)
+    return np.bincount(at.ravel(), each, t * (k + 1)).reshape(t, k + 1)[:, 1:]
+
+
+def _of_levels(task_scales: tuple[Scale, ...], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) mean and variance of the numbers that counted levels stand for."""
+    mean, variance = np.full((2, len(counts)), np.nan)
+    for task, scale in enumerate(task_scales):
+        total = counts[task].sum()
+        if total and not isinstance(scale, Continuous):
+            value, count = scales.values(scale), counts[task, : scales.size(scale)]
+            mean[task] = count @ value / total
+            variance[task] = count @ (value - mean[task]) ** 2 / total
+    return mean, variance
 
 
 def read_counts(folder: Path) -> Histogram:
@@ -103,36 +135,83 @@ def read_counts(folder: Path) -> Histogram:
       CrowdError: the folder holds none, or damaged ones.
     """
     manifest = read_manifest(folder)
-    path = folder / "counts.parquet"
-    try:
-        table = pq.read_table(
-            path, columns=["task_id", "decision", "count"], page_checksum_verification=True
-        )
-    except (OSError, pa.ArrowException) as error:
-        raise CrowdError(f"{path}: cannot be read ({error}); count again") from error
-    task_scales = tuple(manifest.scales[name].entry for name in manifest.tasks.values())
-    ids = np.array(table["task_id"].cast(pa.string()).to_pylist())
-    number = np.asarray(table["count"])
-    counts = np.zeros((len(task_scales), longest(task_scales)))
-    for task, (task_id, scale) in enumerate(zip(manifest.tasks, task_scales, strict=True)):
-        own, k = number[ids == task_id], len(bins(scale))
-        if own.size == 0 or own.size % k or own.sum() != manifest.agents:
-            raise CrowdError(f"{path}: does not hold {manifest.agents:,} answers to task "
-                             f"'{task_id}'; count again")  # fmt: skip
-        counts[task, :k] = own.reshape(-1, k).sum(0)
-    effective = 1 / (1 / manifest.effective_sample_size + 1 / manifest.agents)
     names = list(manifest.scales)
     task_scale = np.array([names.index(name) for name in manifest.tasks.values()])
-    worth = np.full(len(task_scales), effective)
-    return Histogram(tuple(manifest.tasks), task_scales, task_scale, counts, worth)
+    task_scales = tuple(manifest.scales[name].entry for name in manifest.tasks.values())
+    t, k = len(task_scales), max(map(scales.size, task_scales)) or 1
+    counts, decision, equal = np.zeros((t, k)), np.full(t, "", object), np.zeros(t)
+    with _named_errors(folder / "counts.parquet"):
+        table = pq.read_table(folder / "counts.parquet", page_checksum_verification=True)
+        ids = np.array(table["task_id"].to_pylist())
+        for task, (task_id, scale) in enumerate(zip(manifest.tasks, task_scales, strict=True)):
+            own = table.filter(pa.array(ids == task_id))
+            if len(own) % len(bins(scale)) or np.sum(own["count"]) != manifest.agents:
+                raise CrowdError(f"does not hold {manifest.agents:,} answers to task '{task_id}'")
+            if isinstance(scale, Continuous):
+                decision[task], equal[task] = _middle_stretch(own)
+            else:
+                counts[task, : scales.size(scale)] = _counted(own, scale)
+    mean, variance = _of_levels(task_scales, counts)
+    valued = np.flatnonzero(decision != "")
+    if len(valued):
+        found = _read_means(folder / "means.parquet", manifest)
+        mean[valued], variance[valued] = found.mean[valued], found.variance[valued]
+    worth = np.full(t, 1 / (1 / manifest.effective_sample_size + 1 / manifest.agents))
+    total = np.full(t, float(manifest.agents))
+    return Histogram(tuple(manifest.tasks), task_scales, task_scale, counts, total, mean, variance,
+                     tuple(decision), equal, worth)  # fmt: skip
+
+
+def _counted(rows: pa.Table, scale: Scale) -> np.ndarray:
+    """(K,) how many gave each level."""
+    column, one = rows["decision"].combine_chunks(), np.zeros(len(rows), np.int32)
+    level = read(column, [scale], one, np.dtype(np.int16))
+    return np.bincount(level, np.asarray(rows["count"]), scales.size(scale))
+
+
+def _middle_stretch(rows: pa.Table) -> tuple[str, float]:
+    """The stretch of a continuous scale in which the median lies, and how many answers do."""
+    low, first, place = np.unique(rows["low"], return_index=True, return_inverse=True)
+    number = np.bincount(place, np.asarray(rows["count"]))
+    chosen = int((number.cumsum() >= number.sum() / 2).argmax())
+    high = rows["high"][int(first[chosen])].as_py()
+    return f"{low[chosen]:.12g} to {high:.12g}", float(number[chosen])
+
+
+def _read_means(path: Path, manifest: Manifest) -> Moments:
+    """(T,) moments of the answers to each task, all groups together; NaN where nominal."""
+    with _named_errors(path):
+        table = pq.read_table(path, page_checksum_verification=True)
+        t = len(manifest.tasks)
+        place = {task: i for i, task in enumerate(manifest.tasks)}
+        task = np.array([place.get(name, -1) for name in table["task_id"].to_pylist()])
+        if len(table) % t or np.any(task != np.repeat(np.arange(t), len(table) // t)):
+            raise CrowdError("does not hold every task of the manifest in order")
+        number, mean, sd = (
+            table[name].to_numpy().reshape(t, -1) for name in ("agents", "mean", "sd")
+        )
+    found = no_moments((t,))
+    for n, own, spread in zip(number.T, mean.T, (number * sd**2).T, strict=True):
+        found = found.joined(Moments(n, n * own, spread))
+    return found
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except CrowdError as error:
+        raise CrowdError(f"{path}: {error}; count again") from error
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise CrowdError(f"{path}: cannot be read ({error}); count again") from error
 
 
 def summarise(histogram: Histogram) -> pa.Table:
     """One row per task.
 
     task_id; answers (weighted, if people are); decision, the most frequent answer as the data write
-    it (of several the first; where continuous the middle of the most frequent stretch), and its
-    share; mean, low, high in the scale's numbers (empty where nominal), a ranking's in Borda
+    it (of several the first; where continuous the median, or of counts the stretch it lies in), and
+    its share; mean, low, high in the scale's numbers (empty where nominal), a ranking's in Borda
     points. On ballots instead of the decision: total (approvals, Borda points, points) and place by
     it among the ballot's tasks; on rankings also first, the number who rank it best (plurality).
     """
@@ -147,38 +226,36 @@ def summarise(histogram: Histogram) -> pa.Table:
 
 
 def _row(histogram: Histogram, task: int) -> dict:
-    scale = histogram.task_scales[task]
-    value = bins(scale)
-    count = histogram.counts[task, : len(value)]
-    total = count.sum()
+    scale, total = histogram.task_scales[task], histogram.total[task]
+    count, mean = histogram.counts[task, : scales.size(scale)], float(histogram.mean[task])
     row: dict = {"task_id": histogram.task_ids[task], "answers": total}
     if total == 0:
         return row | ({"total": 0.0} if scales.is_ballot(scale) else {})
-    if not scales.is_ballot(scale):
+    if isinstance(scale, Continuous):
+        row |= {"decision": histogram.decision[task], "share": histogram.equal[task] / total}
+    elif not scales.is_ballot(scale):
         most = int(count.argmax())
-        row["decision"] = scales.labels(scale)[most] if scales.size(scale) else f"{value[most]:g}"
-        row["share"] = count[most] / total
+        row |= {"decision": scales.labels(scale)[most], "share": count[most] / total}
     if not isinstance(scale, Nominal):
-        row["mean"], row["low"], row["high"] = interval(
-            scale, count / total, histogram.effective[task]
-        )
+        low, high = interval(scale, mean, histogram.variance[task], histogram.effective[task])
+        row |= {"mean": mean, "low": low, "high": high}
     if scales.is_ballot(scale):
-        row["total"] = count @ value
+        row["total"] = count @ scales.values(scale)
     if isinstance(scale, Ranking):
         row["first"] = count[-1]
     return row
 
 
-def interval(scale: Scale, share: np.ndarray, n: float) -> tuple[float, float, float]:
-    """Mean of shares (K,) of the scale's values, and the ends of its 95% interval from n people."""
-    value, ends = bins(scale), scales.values(scale)
-    mean = float(share @ value)
-    if len(value) == 2:
-        p = share[1]
+def interval(scale: Scale, mean: float, variance: float, n: float) -> tuple[float, float]:
+    """The ends of the 95% interval of a mean answer from n people."""
+    ends = scales.values(scale)
+    if scales.size(scale) == 2:
+        width = ends[1] - ends[0]
+        p = (mean - ends[0]) / width
         middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
         half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-        low, high = value[0] + (value[1] - value[0]) * np.array([middle - half, middle + half])
+        low, high = ends[0] + width * (middle - half), ends[0] + width * (middle + half)
     else:
-        half = Z * np.sqrt(share @ (value - mean) ** 2 / n)
+        half = Z * np.sqrt(variance / n)
         low, high = mean - half, mean + half
-    return mean, float(max(ends[0], low)), float(min(ends[-1], high))
+    return float(max(ends[0], low)), float(min(ends[-1], high))

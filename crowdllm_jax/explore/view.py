@@ -305,8 +305,7 @@ def _interval(
     """
     n, ends = kish(weight), scales.values(scale)
     if scales.size(scale) == 2:
-        share = np.bincount(answers, weight, 2) / weight.sum()
-        return interval(scale, share, n)[1:]
+        return interval(scale, mean, 0.0, n)
     value = answers if isinstance(scale, Continuous) else ends[answers]
     if np.ptp(value) == 0 or n < 2:
         return None, None

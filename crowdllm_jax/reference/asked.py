@@ -24,8 +24,8 @@ from crowdllm_jax import __version__, scales
 from crowdllm_jax.backbone.prompts import DEFAULT, Prompt, Question
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.cache import Cache, Scored
-from crowdllm_jax.reference.record import Reference, ends, from_levels
-from crowdllm_jax.scales import Continuous, Scale
+from crowdllm_jax.reference.record import Reference, ends, from_levels, written_ends
+from crowdllm_jax.scales import Binary, Continuous, Nominal, Scale
 from crowdllm_jax.study import Study
 from crowdllm_jax.whole import vectors, write_parquet
 
@@ -188,13 +188,21 @@ def shown(study: Study, questions: Sequence[Question], texts: Sequence[str]) -> 
 def write_reference(study: Study, reference: Reference, source: msgspec.Struct, path: Path) -> None:
     """Write a reference as a table with a row per task, which `kind: column` reads.
 
-    Its columns are task, mean, mass and, where the reference has them, probs (a list with one
-    number per level, zeros beyond a task's own) and embedding (a list). The file's metadata hold
-    `source`, the configuration it was asked with.
+    Its columns are task, mean (in the numbers the study writes; empty where nominal), mass and,
+    where the reference has them, probs (a list with one number per level in the scale's order,
+    zeros beyond a task's own) and embedding (a list). The file's metadata hold `source`, the
+    configuration it was asked with.
     """
+    mean = reference.mean.copy()
+    for index, scale in enumerate(study.scales.values()):
+        here, (low, high) = study.tasks.scale == index, written_ends(scale)
+        if isinstance(scale, Nominal):
+            mean[here] = np.nan
+        elif isinstance(scale, Binary):
+            mean[here] = low + mean[here] * (high - low)
     columns: dict[str, pa.Array] = {
         "task": pa.array(study.tasks.ids, pa.string()),
-        "mean": pa.array(reference.mean, pa.float64()),
+        "mean": pa.array(mean, pa.float64(), from_pandas=True),
     }
     if reference.mass is not None:
         columns["mass"] = pa.array(reference.mass, pa.float64())

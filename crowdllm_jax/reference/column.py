@@ -1,12 +1,16 @@
 """Reference decisions that some model gave elsewhere, read from a table."""
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 
 from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.names import tidy_fields
+from crowdllm_jax.reference.cells import by_level, read_cells
 from crowdllm_jax.reference.record import Reference, from_levels
+from crowdllm_jax.scales import Nominal
 from crowdllm_jax.study import Study
 from crowdllm_jax.tables import Column, find, read_table, read_vectors, rows
 
@@ -23,10 +27,14 @@ class ColumnReference(
 
     Attributes:
       path: CSV or Parquet; `task` is its id column.
-      value: column of answers as numbers on the task's scale (a ranking's in Borda points); or
-      probabilities: one column per level, in the scale's order; or
-      probs: one column (Parquet) with a list of one number per level, zeros beyond the levels of
-        a task whose scale is shorter than the longest.
+      answer: column of answers as the study writes them, codes or labels; or
+      value: column of such answers, or of mean answers in the numbers the study writes (a ranking's
+        in Borda points; a nominal scale has none); or
+      probabilities: one column per level: {level: column} (the level's code or label), or a list
+        of columns that are called as the levels are, or else stand in the scale's order; or
+      probs: one column (Parquet) with a list of one number per level in the scale's order, zeros
+        beyond the levels of a task whose scale is shorter than the longest.
+      probability: column with the probability of the row's `answer`: a row per task and level.
       mass: column with the probability the model gave to the listed options at all.
       embedding: column (Parquet) with a list of numbers: task features for a study without any.
       where: keep only the rows in which these columns hold these texts.
@@ -34,9 +42,11 @@ class ColumnReference(
 
     path: str
     task: str = "task"
+    answer: str | None = None
     value: str | None = None
-    probabilities: tuple[str, ...] = ()
+    probabilities: tuple[str, ...] | dict[str | int | float, str] = ()
     probs: str | None = None
+    probability: str | None = None
     mass: str | None = None
     embedding: str | None = None
     where: dict[str, str | int | float] = {}
@@ -49,34 +59,20 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
     """Read the table.
 
     Raises:
-      CrowdError: a task has no row, a value is no number on its scale, or probabilities are
-        negative or do not sum to 1 (within 0.02).
+      CrowdError: a task has no row, a cell is no answer (or mean) on its scale, or may be read in
+        two ways, or probabilities are negative or do not sum to 1 (within 0.02).
     """
-    if sum(map(bool, (config.value, config.probabilities, config.probs))) != 1:
-        raise CrowdError("reference: name one of `value`, `probabilities` and `probs`")
-    path = find(folder, config.path, "reference.path")
-    named = [*(n for n in (config.value, config.mass) if n), *config.probabilities]
-    table = read_table(path, list(dict.fromkeys([config.task, *named, *config.where])))
-    keep = np.ones(len(table[config.task].codes), bool)
-    for name, text in config.where.items():
-        column = table[name]
-        same = [i for i, found in enumerate(column.distinct) if _same(found, text)]
-        keep &= np.isin(column.codes, same)
-    if not keep.any():
-        raise CrowdError(f"{path}: no row left under reference.where {config.where}")
-    index = {name: i for i, name in enumerate(study.tasks.ids)}
-    task_of = table[config.task]
-    known = np.array([index.get(name, -1) for name in task_of.distinct] + [-1])
-    task = known[task_of.codes]
-    # A table may answer more tasks than this study asks; a task without a row is an error.
-    keep &= task >= 0
-    t = len(study.tasks.ids)
-    count = np.bincount(task[keep], minlength=t)
-    if np.any(count == 0):
+    if sum(map(bool, (config.answer, config.value, config.probabilities, config.probs))) != 1:
+        raise CrowdError("reference: name one of `answer`, `value`, `probabilities` and `probs`")
+    if config.probability and not config.answer:
         raise CrowdError(
-            f"{task_of.where}: no row for task '{study.tasks.ids[int(np.argmin(count))]}'"
-            f" ({int((count == 0).sum())} task(s) without one)"
+            "reference.probability: is that of the row's answer; name its column under `answer`"
         )
+    path = find(folder, config.path, "reference.path")
+    many = config.probabilities
+    shares = tuple(many.values()) if isinstance(many, dict) else many
+    table, task, keep, count = _read_rows(study, config, path, shares)
+    t = len(count)
 
     def average(name: str) -> np.ndarray:
         return np.bincount(task[keep], _numbers(table[name], keep)[keep], t) / count
@@ -91,35 +87,64 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
     embedding = None
     if config.embedding:
         embedding = average_lists(config.embedding).astype(np.float32)
-    longest = max(scales.size(scale) for scale in study.scales.values())
-    if config.probabilities:
-        probs = np.stack([average(name) for name in config.probabilities], axis=1)
+    if shares:
+        probs = np.stack([average(name) for name in shares], axis=1)
+        probs = by_level(study, str(path), tuple(many), probs, known=isinstance(many, dict))
         return _from_probabilities(study, str(path), probs, mass, embedding)
     if config.probs:
         return _from_probabilities(study, str(path), average_lists(config.probs), mass, embedding)
-    assert config.value
-    numbers = _numbers(table[config.value], keep)
-    mean = np.bincount(task[keep], numbers[keep], t) / count
-    for index_, scale in enumerate(study.scales.values()):
-        low, high = scales.values(scale)[[0, -1]]
-        of_scale = keep & (study.tasks.scale[task] == index_)
-        off = np.flatnonzero(of_scale & ((numbers < low) | (numbers > high)))
-        if len(off):
-            raise CrowdError(
-                f"{table[config.value].where}: {numbers[off[0]]:g} ({rows(off)}) is "
-                f"outside the scale, {low:g} to {high:g}"
-            )
+    cells = table[config.answer or config.value or ""]
+    number, level = read_cells(study, cells, task, keep, strict=config.answer is not None)
+    longest = max(scales.size(scale) for scale in study.scales.values())
     probs = np.zeros((t, longest))
-    if count.max() == 1:
+    if config.probability:
+        if np.any(level[keep] < 0):
+            raise CrowdError(f"{cells.where}: answers on a continuous scale have no probabilities; "
+                             "name a column of numbers under `value`")  # fmt: skip
+        given = _numbers(table[config.probability], keep)
+        np.add.at(probs, (task[keep], level[keep]), given[keep])
+        return _from_probabilities(study, str(path), probs, mass, embedding)
+    mean = np.bincount(task[keep], number[keep], t) / count
+    # The number of a nominal level says nothing: there even one answer is a distribution.
+    nominal = any(isinstance(scale, Nominal) for scale in study.scales.values())
+    if np.any(level[keep] < 0) or (count.max() == 1 and not nominal):
         return Reference("column", mean, None, mass, embedding)
-    for index_, scale in enumerate(study.scales.values()):
-        levels = scales.values(scale)
-        of_scale = keep & (study.tasks.scale[task] == index_)
-        if not scales.size(scale) or not np.isin(numbers[of_scale], levels).all():
-            return Reference("column", mean, None, mass, embedding)
-        level = np.searchsorted(levels, numbers[of_scale])
-        np.add.at(probs, (task[of_scale], level), 1.0)
-    return Reference("column", mean, probs / count[:, None], mass, embedding)
+    np.add.at(probs, (task[keep], level[keep]), 1.0)
+    return from_levels(study, "column", probs / count[:, None], mass, embedding)
+
+
+def _read_rows(
+    study: Study, config: ColumnReference, path: Path, shares: tuple[str, ...]
+) -> tuple[dict[str, Column], np.ndarray, np.ndarray, np.ndarray]:
+    """The table, (R,) each row's task, (R,) bool the rows that count, and (T,) each task's rows."""
+    one = (config.answer, config.value, config.probability, config.mass)
+    named = [*(name for name in one if name), *shares]
+    table = read_table(path, list(dict.fromkeys([config.task, *named, *config.where])))
+    keep = _kept(table, config.where, path)
+    index = {name: i for i, name in enumerate(study.tasks.ids)}
+    task_of = table[config.task]
+    task = np.array([index.get(name, -1) for name in task_of.distinct] + [-1])[task_of.codes]
+    # A table may answer more tasks than this study asks; a task without a row is an error.
+    keep &= task >= 0
+    count = np.bincount(task[keep], minlength=len(study.tasks.ids))
+    if np.any(count == 0):
+        raise CrowdError(
+            f"{task_of.where}: no row for task '{study.tasks.ids[int(np.argmin(count))]}'"
+            f" ({int((count == 0).sum())} task(s) without one)"
+        )
+    return table, task, keep, count
+
+
+def _kept(table: dict[str, Column], where: dict[str, str | int | float], path: Path) -> np.ndarray:
+    """(R,) bool: the rows that `where` keeps."""
+    keep = np.ones(len(next(iter(table.values())).codes), bool)
+    for name, text in where.items():
+        column = table[name]
+        same = [i for i, found in enumerate(column.distinct) if _same(found, text)]
+        keep &= np.isin(column.codes, same)
+    if not keep.any():
+        raise CrowdError(f"{path}: no row left under reference.where {where}")
+    return keep
 
 
 def _from_probabilities(

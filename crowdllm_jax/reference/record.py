@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from crowdllm_jax import scales
+from crowdllm_jax.level_numbers import numbers_of
+from crowdllm_jax.scales import Binary, Scale
 from crowdllm_jax.study import Study
 
 
@@ -81,6 +83,20 @@ def ends(study: Study) -> tuple[np.ndarray, np.ndarray]:
     per_scale = np.array([scales.values(scale)[[0, -1]] for scale in study.scales.values()])
     low, high = per_scale[study.tasks.scale].T
     return low, high - low
+
+
+def written_ends(scale: Scale) -> tuple[float, float]:
+    """The numbers that the study writes for the lowest and highest level of an ordered scale.
+
+    They are what these levels count as, unless a binary scale's levels are other numbers than 0 and
+    1: with levels 1 and 2, a mean of answers lies between 1 and 2.
+    """
+    low, *_, high = scales.values(scale).tolist()
+    if isinstance(scale, Binary):
+        own = numbers_of(scale.levels, ordered=False)
+        if own[0] is not None and own[1] is not None:
+            return own[0], own[1]
+    return low, high
 
 
 def task_means(study: Study, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,16 +10,16 @@ from scipy import stats
 from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax import output, population, scales
-from crowdllm_jax.aggregate import answers, summary
-from crowdllm_jax.aggregate.answers import answers_of, open_population
+from crowdllm_jax.aggregate import answers
+from crowdllm_jax.aggregate.answers import open_population
 from crowdllm_jax.aggregate.decide import decide
-from crowdllm_jax.aggregate.summary import histogram, interval
+from crowdllm_jax.aggregate.summary import interval
 from crowdllm_jax.counts import count
 from crowdllm_jax.counts_file import write_counts
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.output import write_population
-from crowdllm_jax.scales import Approval, Binary, Nominal, Ordinal
+from crowdllm_jax.scales import Approval, Binary, Continuous, Nominal, Ordinal
 
 AGENTS = 700
 
@@ -77,13 +77,20 @@ def test_figures_are_numpys(crowd: Crowd, folder, monkeypatch):
             number = np.bincount(drawn.answers[:, task].astype(int), minlength=k)
             assert row["decision"] == scales.labels(scale)[number.argmax()]
             assert row["share"] == number.max() / AGENTS
+        else:
+            # Of an even number of answers the lower of the two in the middle, which was given.
+            assert row["decision"] == str(np.sort(drawn.answers[:, task])[AGENTS // 2 - 1])
+            assert row["share"] == (own == np.float32(row["decision"])).sum() / AGENTS
         if isinstance(scale, Nominal):
             assert row["mean"] is None
         else:
-            # A continuous mean is taken from 200 bins, each half a bin wide to either side.
-            width = 0.1 if scale == EVERY_SCALE["price"] else 1e-6
-            assert row["mean"] == pytest.approx(own.mean(), abs=width)
+            assert row["mean"] == pytest.approx(own.mean(), rel=1e-12)
             assert row["low"] < row["mean"] < row["high"]
+            if scales.size(scale) != 2:
+                n = 1 / (1 / crowd.generator.effective + 1 / AGENTS)
+                high = own.mean() + 1.959964 * own.std() / np.sqrt(n)
+                end = scales.values(scale)[-1]
+                assert row["high"] == pytest.approx(min(end, high), rel=1e-12)
         if scale == EVERY_SCALE["rank"]:
             assert row["first"] == (own == 3).sum()
         else:
@@ -93,7 +100,15 @@ def test_figures_are_numpys(crowd: Crowd, folder, monkeypatch):
 def test_counts_are_summarised_as_the_population_is(crowd: Crowd, folder, tmp_path):
     for by in (None, "city"):
         write_counts(crowd, count(crowd, AGENTS, 3, by=by), tmp_path / str(by), 3)
-        assert decide(tmp_path / str(by)).to_pylist() == decide(folder).to_pylist()
+        rows, drawn = decide(tmp_path / str(by)).to_pylist(), decide(folder).to_pylist()
+        for row, own, scale in zip(rows, drawn, crowd.task_scales, strict=True):
+            if isinstance(scale, Continuous):
+                low, high = row.pop("decision").split(" to ")
+                assert float(low) <= float(own.pop("decision")) < float(high)
+                assert row.pop("share") > own.pop("share")
+            for name, value in own.items():
+                close = pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
+                assert row[name] == close, name
     assert decide(folder).schema.metadata == {b"crowdllm.synthetic": b"true"}
 
 
@@ -145,24 +160,51 @@ def test_intervals_hold_the_truth_95_times_in_100(scale):
     normal one are approximations, whose coverage is known to lie within .03 of .95 here."""
     random = np.random.default_rng(0)
     chance = np.array([0.85, 0.15]) if scales.size(scale) == 2 else np.array([0.3, 0.5, 0.2])
-    truth = chance @ scales.values(scale)
+    value = scales.values(scale)
+    truth = chance @ value
     inside = 0
     for draw in random.multinomial(50, chance, 4000):
-        mean, low, high = interval(scale, draw / 50, 50)
+        mean = draw @ value / 50
+        low, high = interval(scale, mean, draw @ (value - mean) ** 2 / 50, 50)
         assert scales.values(scale)[0] <= low <= mean <= high <= scales.values(scale)[-1]
         inside += low <= truth <= high
     assert abs(inside / 4000 - 0.95) < 0.03 + 3 * 0.0035
     if scales.size(scale) == 2:
         wilson = stats.binomtest(7, 50).proportion_ci(method="wilson")
-        found = interval(scale, np.array([43, 7]) / 50, 50)[1:]
+        found = interval(scale, 7 / 50, 0.0, 50)
         np.testing.assert_allclose(found, (wilson.low, wilson.high), rtol=1e-6)
 
 
-def test_one_program_for_all_blocks(monkeypatch):
-    monkeypatch.setattr(answers, "block_size", lambda tasks: 7)
-    summary._weigh.clear_cache()
-    histogram(answers_of(make_study()))
-    assert summary._weigh._cache_size() == 1
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("block", [7, 8192])
+def test_values_are_numpys_to_the_last_digits(monkeypatch, weighted, block):
+    """Raw values far from 0, heaped, with gaps: mean, interval and median."""
+    monkeypatch.setattr(answers, "block_size", lambda tasks: block)
+    random = np.random.default_rng(3)
+    both = {"wide": Continuous(low=-5.0, high=1e7), "rating": EVERY_SCALE["rating"]}
+    study = make_study(both, people=200, share=0.6)
+    value = study.answer.copy()
+    here = study.tasks.scale[study.task] == 0
+    value[here] = random.choice([1e6 + 1 / 3, 1e6 + 0.1, -5.0, 0.0, -0.25, 1e7], here.sum())
+    value[study.task == 1] = random.uniform(1e6, 1e6 + 1, (study.task == 1).sum())
+    weight = random.uniform(0.1, 5, 200) if weighted else np.ones(200)
+    people = dataclasses.replace(study.participants, weight=weight)
+    rows = decide(dataclasses.replace(study, answer=value, participants=people)).to_pylist()
+    for task in range(len(study.tasks.ids)):
+        row, own = rows[task], study.task == task
+        w = weight[study.person[own]]
+        given = dataclasses.replace(study, answer=value).value[own]
+        mean = np.average(given, weights=w)
+        sd = np.sqrt(np.average((given - mean) ** 2, weights=w))
+        assert row["mean"] == pytest.approx(mean, rel=1e-12)
+        half = 1.959964 * sd * np.sqrt((w**2).sum()) / w.sum()
+        assert row["high"] - row["mean"] == pytest.approx(half, rel=1e-7)
+        if study.tasks.scale[task] == 0:
+            order = np.sort(given)
+            until = np.array([w[given <= one].sum() for one in order])
+            middle = order[(until >= w.sum() / 2).argmax()]
+            assert float(row["decision"]) == middle, "an answer that was given, to the last digit"
+            assert row["share"] == pytest.approx(w[given == middle].sum() / w.sum())
 
 
 def test_damage_is_told(crowd: Crowd, folder, tmp_path):
@@ -188,8 +230,8 @@ def test_damage_is_told(crowd: Crowd, folder, tmp_path):
     pq.write_table(table.take(np.arange(len(table))[::-1]), target / "part-00002.parquet")
     with pytest.raises(CrowdError, match="do not stand agent by agent"):
         decide(target)
-    wrong = np.asarray(table["decision"]).copy()
-    wrong[0] = 77
+    wrong = table["decision"].to_pylist()
+    wrong[0] = "77"
     table = table.set_column(2, "decision", [wrong])
     pq.write_table(table, target / "part-00002.parquet")
     with pytest.raises(CrowdError, match=r"decision 77.* is no answer on its scale \(ordinal"):

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from synthetic import EVERY_SCALE, make_study, write_table
 
+from crowdllm_jax import scales
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.reference.asked import write_reference
 from crowdllm_jax.reference.column import ColumnReference, from_column
+from crowdllm_jax.reference.record import from_levels
+from crowdllm_jax.scales import Binary, Continuous, Nominal, Ordinal, Ranking
 
 TASKS = ["t00", "t01", "t02", "t03"]
 
@@ -61,3 +66,158 @@ def test_several_scales_keep_their_own_units(tmp_path):
     study = make_study({"a": EVERY_SCALE["rating"], "b": EVERY_SCALE["price"]}, tasks=2)
     reference = read(tmp_path, {"task": TASKS, "v": ["1", "5", "-10", "30"]}, study, value="v")
     assert reference.mean.tolist() == [1, 5, -10, 30]
+
+
+CODED = {
+    "gaps": Ordinal(levels=(1, 3, 7), labels=("low", "mid", "high")),
+    "quoted": Ordinal(levels=("0", "5", "10")),
+    "words": Ordinal(levels=("never", "sometimes", "always")),
+    "coded": Binary(levels=(1, 2), labels=("yes", "no")),
+    "turned": Binary(levels=(2, 1), labels=("no", "yes")),
+    "agree": Binary(levels=("no", "yes")),
+    "party": Nominal(levels=(1, 2, 3), labels=("left", "right", "centre")),
+    "mood": Nominal(levels=("sad", "glad")),
+    "rank": Ranking(k=2),
+}
+
+
+@pytest.mark.parametrize("scale", CODED.values(), ids=CODED)
+@pytest.mark.parametrize("key", ["answer", "value"])
+def test_answers_by_code_and_by_label_are_what_people_answered(tmp_path, scale, key):
+    """A study's own answers as a reference table: each task's shares of levels and its mean."""
+    study = make_study({"s": scale}, people=30)
+    columns = {
+        name: [str(texts[int(a)]) for a in study.answer]
+        for name, texts in (("code", scales.written(scale)), ("label", scales.labels(scale)))
+    }
+    columns["task"] = [study.tasks.ids[t] for t in study.task]
+    if isinstance(scale, Ranking) and key == "value":
+        with pytest.raises(CrowdError, match=r"which may be ranks .* under `answer`"):
+            read(tmp_path, columns, study, value="code")
+        return
+    for name in ("code", "label"):
+        found = read(tmp_path, columns, study, **{key: name})
+        for task in range(4):
+            own = study.task == task
+            shares = np.bincount(study.answer[own].astype(int), minlength=scales.size(scale)) / 30
+            np.testing.assert_allclose(found.probs[task], shares, atol=1e-12)
+            assert found.mean[task] == pytest.approx(study.value[own].mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [s for s in CODED.values() if not isinstance(s, Ranking)])
+def test_probabilities_by_code_label_rows_or_order_are_one(tmp_path, scale):
+    study, k = make_study({"s": scale}), scales.size(scale)
+    probs = np.random.default_rng(0).dirichlet(np.ones(k), 4)
+    codes, labels = [str(code) for code in scales.written(scale)], list(scales.labels(scale))
+    place = list(range(k))[::-1]
+    for names in (codes, labels):
+        columns = {"task": TASKS} | {names[i]: [repr(float(p)) for p in probs[:, i]] for i in place}
+        ways = [{"probabilities": tuple(names[i] for i in place)},
+                {"probabilities": {codes[i]: names[i] for i in place}}]  # fmt: skip
+        rows = {
+            "task": [task for task in TASKS for _ in range(k)],
+            "a": [names[i] for _ in TASKS for i in place],
+            "p": [repr(float(p)) for row in probs for p in row[::-1]],
+        }
+        found = [read(tmp_path, columns, study, **way) for way in ways]
+        found.append(read(tmp_path, rows, study, answer="a", probability="p"))
+        for one in found:
+            np.testing.assert_allclose(one.probs, probs, atol=1e-12)
+    columns = {"task": TASKS} | {f"p{i}": [repr(float(p)) for p in probs[:, i]] for i in range(k)}
+    named = tuple(f"p{i}" for i in range(k))
+    np.testing.assert_allclose(read(tmp_path, columns, study, probabilities=named).probs, probs)
+
+
+@pytest.mark.parametrize(
+    ("scale", "cells", "mean"),
+    [
+        (CODED["gaps"], ["1", "2.5", "7", "mid"], [1, 2.5, 7, 3]),
+        (CODED["words"], ["never", "1.5", "3", "2"], [1, 1.5, 3, 2]),
+        # Levels 1 and 2 count as 0 and 1.
+        (CODED["coded"], ["1", "1.25", "2", "no"], [0, 0.25, 1, 1]),
+        (CODED["turned"], ["1", "1.25", "2", "no"], [1, 0.75, 0, 0]),
+        (CODED["agree"], ["no", "0.25", "1", "yes"], [0, 0.25, 1, 1]),
+        (CODED["quoted"], ["0", "7.5", "10", "5"], [0, 7.5, 10, 5]),
+        (CODED["rank"], ["0", "1", "0.5", "2"], [0, 1, 0.5, 2]),
+        (Continuous(low=0.0, high=1.0), ["0", "1", "0.5", "0.25"], [0, 1, 0.5, 0.25]),
+    ],
+)
+def test_means_stand_in_the_numbers_the_study_writes(tmp_path, scale, cells, mean):
+    found = read(tmp_path, {"task": TASKS, "v": cells}, make_study({"s": scale}), value="v")
+    np.testing.assert_allclose(found.mean, mean, atol=1e-15)
+    assert found.probs is None
+
+
+@pytest.mark.parametrize(
+    ("scale", "cell", "key", "match"),
+    [
+        (
+            "coded",
+            "0",
+            "value",
+            r"'0' \(row 2\) is no answer on scale 's' .* from 1 to 2; give a sh",
+        ),
+        ("coded", "0.3", "value", "no mean of answers, which lies from 1 to 2"),
+        ("coded", "1.5", "answer", r"'1.5' \(row 2\) is no answer on scale 's' \(binary"),
+        ("party", "0", "value", "whose answers have no mean; give levels"),
+        ("party", "1.5", "value", "whose answers have no mean"),
+        ("mood", "1", "value", "whose answers have no mean"),
+        ("gaps", "2", "answer", "is no answer"),
+        ("gaps", "8", "value", "from 1 to 7"),
+        ("words", "0", "value", "from 1 to 3"),
+        ("gaps", "", "value", "row 2 is empty"),
+    ],
+)
+def test_what_is_no_answer_is_told_with_the_remedy(tmp_path, scale, cell, key, match):
+    own = str(scales.written(CODED[scale])[1])
+    study = make_study({"s": CODED[scale]})
+    with pytest.raises(CrowdError, match=match):
+        read(tmp_path, {"task": TASKS, "v": [cell, own, own, own]}, study, **{key: "v"})
+
+
+@pytest.mark.parametrize(
+    ("keys", "match"),
+    [
+        ({"probabilities": ("0", "1", "2")}, "some but not all of the levels"),
+        ({"probabilities": ("1", "2", "right")}, "each once, are named"),
+        ({"probabilities": {1: "0", 2: "1"}}, "give a column for each, {level: column}"),
+        ({"probabilities": {1: "0", 2: "1", 3: "2", 4: "0"}}, "gives '4' a probability for task"),
+        ({"answer": "1", "value": "1"}, "name one of"),
+        ({"value": "1", "probability": "1"}, "name its column under `answer`"),
+    ],
+)
+def test_columns_that_may_be_meant_in_two_ways_are_refused(tmp_path, keys, match):
+    columns = {"task": TASKS} | {name: ["0.25"] * 4 for name in ("0", "1", "2", "right")}
+    with pytest.raises(CrowdError, match=match):
+        read(tmp_path, columns, make_study({"s": CODED["party"]}), **keys)
+
+
+def test_one_answer_of_a_nominal_scale_is_a_distribution(tmp_path):
+    columns = {"task": TASKS, "v": ["3", "1", "right", "2"]}
+    found = read(tmp_path, columns, make_study({"s": CODED["party"]}), value="v")
+    np.testing.assert_array_equal(found.probs, np.eye(3)[[2, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("name", ["gaps", "coded", "turned", "agree", "words"])
+def test_a_reference_that_was_written_is_read_back(tmp_path, name):
+    study = make_study({"s": CODED[name]})
+    probs = np.random.default_rng(0).dirichlet(np.ones(scales.size(CODED[name])), 4)
+    before = from_levels(study, "endpoint", probs)
+    write_reference(study, before, ColumnReference(path=""), tmp_path / "ref.parquet")
+    for keys in ({"value": "mean"}, {"probs": "probs"}):
+        config = ColumnReference(path="ref.parquet", **keys)
+        after = from_column(study, config, str(tmp_path))
+        np.testing.assert_allclose(after.mean, before.mean, rtol=1e-6)
+
+
+def test_a_population_is_a_reference_table(tmp_path, rating_crowd):
+    """Its parts hold answers as a study writes them."""
+    from crowdllm_jax.model.crowd import numbers_of
+    from crowdllm_jax.output import write_population
+    from crowdllm_jax.population import sample
+
+    write_population(rating_crowd, tmp_path / "p", 40, 1)
+    config = ColumnReference(path="p/part-00000.parquet", task="task_id", answer="decision")
+    found = from_column(make_study(), config, str(tmp_path))
+    drawn = numbers_of(rating_crowd, sample(rating_crowd, 40, 1).answers)
+    np.testing.assert_allclose(found.mean, drawn.mean(0), rtol=1e-6)
