@@ -75,12 +75,12 @@ def test_agents_and_counts_keep_an_attribute_of_any_name(rating_crowd, tmp_path,
     assert decide(tmp_path / "c").num_rows == len(crowd.task_ids)
 
 
-def test_own_columns_are_those_of_the_files(rating_crowd, tmp_path):
+def test_own_columns_are_those_of_the_files(alone_crowd, tmp_path):
     """Whatever column a file with (or beside) profiles has is kept free."""
-    write_population(rating_crowd, tmp_path / "p", 5, 0)
-    write_counts(rating_crowd, count(rating_crowd, 5, 0, by="city"), tmp_path / "c", 0)
+    write_population(alone_crowd, tmp_path / "p", 5, 0)
+    write_counts(alone_crowd, count(alone_crowd, 5, 0, by="city"), tmp_path / "c", 0)
     found = set()
-    for path in (*(tmp_path / "p").glob("*.parquet"), tmp_path / "c" / "counts.parquet"):
+    for path in tmp_path.glob("*/*.parquet"):
         found |= set(pq.read_schema(path).names)
     assert found - {"age", "city"} == OWN
 
