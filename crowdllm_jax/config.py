@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import structs
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.tag import Tag
 
 from crowdllm_jax import datasets
 from crowdllm_jax.errors import CrowdError
@@ -149,6 +152,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return _parse(text, str(path))
 
 
+class _NamesAsWritten(SafeConstructor):
+    """Keys are names, and names are texts as they stand there: 1, 1.0 and true, too."""
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> Any:
+        for key, _ in node.value:
+            if isinstance(key, ScalarNode):
+                key.ctag = Tag(suffix="tag:yaml.org,2002:str")
+        return super().construct_mapping(node, deep=deep)
+
+
 def _parse(text: str, where: str) -> dict[str, Any]:
     yaml = YAML(typ="safe", pure=True)
     try:
@@ -163,7 +176,9 @@ def _parse(text: str, where: str) -> dict[str, Any]:
                     f"{where}: line {event.start_mark.line + 1}: anchors and aliases "
                     "are not taken; write the value out"
                 )
-        tree = YAML(typ="safe", pure=True).load(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Constructor = _NamesAsWritten
+        tree = yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""

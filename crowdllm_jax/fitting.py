@@ -20,6 +20,7 @@ from crowdllm_jax.config import Config
 from crowdllm_jax.correlations import score_correlations
 from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
 from crowdllm_jax.epoch import TERMS
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.humans import Humans, held_out
 from crowdllm_jax.metrics import Score, score_crowd, score_humans
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig, numbers_of
@@ -28,7 +29,7 @@ from crowdllm_jax.model.design import Design, gather_answers, make_design
 from crowdllm_jax.model.marginal import fit_marginal
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.population import check_scales, sample
-from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
+from crowdllm_jax.profiles import ProfileGenerator, fit_profiles, rake
 from crowdllm_jax.reference import (
     AskedReference,
     Reference,
@@ -94,6 +95,27 @@ def _split_and_recruit(study: Study, config: Config, seed: int) -> tuple[Split, 
     profile = study.participants.profile
     rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)
     return split, fit_profiles(rows, study.participants.weight[people], config.profiles)
+
+
+def check_margins(study: Study, config: Config) -> None:
+    """Make sure that the people of every split can be weighted to the margins.
+
+    Raises:
+      CrowdError: names the seed, if it is its training people alone who cannot.
+    """
+    own = study.participants
+    rake(own.profile, own.weight, config.profiles.margins, nobody="nobody in the study")
+    for seed in range(config.seeds):
+        try:
+            _split_and_recruit(study, config, seed)
+        except CrowdError as error:
+            if not config.profiles.margins:
+                raise
+            fewer = f", or run fewer seeds (--seeds {seed})" if seed else ""
+            raise CrowdError(
+                f"seed {seed}: {error}. The study's people reach the margins, those of this "
+                f"split's training part do not; one can also hold out fewer (split.test){fewer}"
+            ) from error
 
 
 def ask_ahead(study: Study, config: Config, progress: Progress = silent) -> Spent | None:

@@ -44,6 +44,7 @@ from crowdllm_jax.fitting import (
     SCORED_AGENTS,
     Progress,
     ask_ahead,
+    check_margins,
     fit_model,
     prepare,
     profile_of,
@@ -88,6 +89,7 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
 def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Study]:
     """Begin or continue a run; what does not fit together is told before the folder is made."""
     study = load_study(config)
+    check_margins(study, config)
     spent = ask_ahead(study, config, progress)
     if cluster.rank() > 0:
         # The first process makes the folder for all.

@@ -17,13 +17,13 @@ from synthetic import make_study, write_config, write_table
 
 from crowdllm_jax import fitting, pipeline
 from crowdllm_jax.cli import main
-from crowdllm_jax.config import load_config
+from crowdllm_jax.config import load_config, load_study
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.ingest import read_study
 from crowdllm_jax.metrics import METRICS
 from crowdllm_jax.model.crowd import crowd_fingerprint
 from crowdllm_jax.profiles import ProfilesConfig
-from crowdllm_jax.split import SplitConfig
+from crowdllm_jax.split import SplitConfig, split_study
 from crowdllm_jax.study_file import StudySpec
 
 REAL = os.environ.get("CROWDLLM_TEST_DATA")
@@ -170,6 +170,32 @@ def test_margins_reach_the_population(tiny):
     share = np.bincount(city.cells, ready.generator.weight)
     np.testing.assert_allclose(share, [0.1, 0.1, 0.8], atol=1e-8)
     assert ready.generator.effective < len(city.cells)
+
+
+def test_margins_are_checked_for_every_seed_before_anything_is_fitted(tmp_path):
+    """One person of city C: some seeds' training parts lack them, and the first such is named."""
+    study = make_study(people=40)
+    age, city = study.participants.profile
+    cells = np.where(np.arange(40) == 13, 2, city.cells % 2).astype(np.int32)
+    people = dataclasses.replace(
+        study.participants, profile=(age, dataclasses.replace(city, cells=cells))
+    )
+    path = write_config(tmp_path / "input", dataclasses.replace(study, participants=people))
+    margins = "profiles.margins={city: {A: 0.5, B: 0.48, C: 0.02}}"
+    config = load_config(path, (margins, "seeds=9"))
+    loaded = load_study(config)
+    where = loaded.participants.ids.index("p013")
+    lacking = [
+        seed for seed in range(9)
+        if where not in loaded.person[split_study(loaded, config.split, seed).seen]
+    ]  # fmt: skip
+    assert lacking[0] > 0
+    with pytest.raises(CrowdError, match=f"^seed {lacking[0]}: .*is 'C'.*--seeds {lacking[0]}"):
+        pipeline.run(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    other = load_config(path, ("profiles.margins={city: {A: 0.5, B: 0.5}}",))
+    with pytest.raises(CrowdError, match=r"^profiles\.margins\.city: 'C' is not given"):
+        pipeline.run(other, tmp_path / "out")
 
 
 def test_damaged_scores_are_named(uninterrupted, tmp_path):
