@@ -86,8 +86,8 @@ def begin_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
             written["diagnostics"] = summary(pipeline.findings(folder))
         # Of several processes only the first has scores, and speaks.
         return Outcome(table=scoreboard_of(scores) if scores else None, written=written)
-    with pipeline.start_run(folder, config) as study:
-        pipeline.fit_run(folder, config, study, progress)
+    with pipeline.start_run(folder, config, progress) as splits:
+        pipeline.fit_run(folder, splits)
     return Outcome(written={"fitted": folder})
 
 
@@ -247,6 +247,7 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     from crowdllm_jax import pipeline
     from crowdllm_jax.config import load_study
     from crowdllm_jax.diagnostics import summary
+    from crowdllm_jax.fitting import Splits
     from crowdllm_jax.terminal import scoreboard_of
 
     folder = arguments.run
@@ -286,12 +287,13 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
         return Outcome(written={"twins": arguments.out})
     study = load_study(pipeline.stored_config(folder))
     with pipeline.open_run(folder, study=study) as config:
+        splits = Splits(study, config, progress)
         if arguments.command == "evaluate":
-            scores = pipeline.evaluate_run(folder, config, study, progress)
+            scores = pipeline.evaluate_run(folder, splits)
             found = summary(pipeline.findings(folder))
             written = {"scores": folder / "scores.json", "diagnostics": found}
             return Outcome(table=scoreboard_of(scores), written=written)
-        return Outcome(written={"report": pipeline.report_run(folder, config, study)})
+        return Outcome(written={"report": pipeline.report_run(folder, splits)})
 
 
 def explore(arguments: argparse.Namespace, progress: "Progress") -> Outcome:

@@ -1,6 +1,7 @@
 """The configuration of a run: one YAML file, typed, with unknown keys refused."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,6 +48,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
       study: a study file's content, or the name of one that comes along.
       model: the crowd that is made. published: the cvae it is compared with, where `model` is
         another; the VAE-only baseline takes its settings.
+      models: what is fitted beside the model, to compare it with: the published model (cvae), and
+        that without a reference (vae_only).
       train: how cvae models are trained.
       seeds: number of repetitions (splits, initial weights) over which scores are reported; the
         population is drawn from the first.
@@ -58,6 +61,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     profiles: ProfilesConfig = ProfilesConfig()
     model: ModelConfig = PersistentConfig()
     published: CvaeConfig = CvaeConfig()
+    models: tuple[Literal["cvae", "vae_only"], ...] = ("cvae", "vae_only")
     train: TrainConfig = TrainConfig()
     population: PopulationConfig = PopulationConfig()
     seeds: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
@@ -229,7 +233,7 @@ def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:
                 hint = "; it belongs to another section, or to another kind of this one"
             elif close:
                 hint = f"; did you mean '{close[0]}'?"
-        elif choices := _choices(kind, key.split(".")):
+        elif choices := _choices(kind, re.sub(r"\[\d+\]", "", key).split(".")):
             hint = f"; give one of: {', '.join(choices)}"
         shown = f" {key}:" if key else ""
         raise CrowdError(f"{where}:{shown} {message[0].lower()}{message[1:]}{hint}") from error
@@ -263,9 +267,11 @@ def _field_names(kind: Any) -> set[str]:
 
 
 def _parts(info: Any) -> list[Any]:
-    """The kinds of value that a type allows; of a mapping, those of its values."""
+    """The kinds of value that a type allows; of a mapping or a list, those of its values."""
     if isinstance(info, msgspec.inspect.UnionType):
         return [part for one in info.types for part in _parts(one)]
     if isinstance(info, msgspec.inspect.DictType):
         return _parts(info.value_type)
+    if isinstance(info, msgspec.inspect.VarTupleType):
+        return _parts(info.item_type)
     return [info]

@@ -7,7 +7,7 @@ part, and `evaluate` scores crowds on what was held out. Folders are the busines
 import dataclasses
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,23 @@ class Prepared:
     reference: Reference
     codings: tuple[Coding, ...]
     generator: ProfileGenerator
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A study under a configuration, made ready split by split; each is prepared once, when it is
+    first asked for."""
+
+    study: Study
+    config: Config
+    progress: Progress
+    _made: dict[int, Prepared] = field(default_factory=dict, repr=False)
+
+    def ready(self, seed: int) -> Prepared:
+        """What a seed's crowds are fitted to and scored on."""
+        if seed not in self._made:
+            self._made[seed] = prepare(self.study, self.config, seed, self.progress)
+        return self._made[seed]
 
 
 def silent(stage: str, done: int, total: int) -> None:

@@ -43,10 +43,10 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.fitting import (
     SCORED_AGENTS,
     Progress,
+    Splits,
     ask_ahead,
     check_margins,
     fit_model,
-    prepare,
     profile_of,
     score_all,
     silent,
@@ -59,6 +59,7 @@ from crowdllm_jax.output import write_population
 from crowdllm_jax.population import Agents, sample
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.scales import Nominal
+from crowdllm_jax.split import split_study
 from crowdllm_jax.study import Study, fingerprint
 from crowdllm_jax.subgroups import groups_of
 from crowdllm_jax.train import Losses
@@ -75,22 +76,23 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
     """
     folder = Path(out)
     scores: list[Score] = []
-    with start_run(folder, config, progress) as study:
-        fit_run(folder, config, study, progress)
+    with start_run(folder, config, progress) as splits:
+        fit_run(folder, splits)
         sample_run(folder, config.population, None, progress)
         if cluster.rank() == 0:
-            scores = evaluate_run(folder, config, study, progress)
-            report_run(folder, config, study)
+            scores = evaluate_run(folder, splits)
+            report_run(folder, splits)
         cluster.meet("the report")
     return scores
 
 
 @contextmanager
-def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Study]:
+def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Splits]:
     """Begin or continue a run; what does not fit together is told before the folder is made."""
     study = load_study(config)
     check_margins(study, config)
     spent = ask_ahead(study, config, progress)
+    splits = Splits(study, config, progress)
     if cluster.rank() > 0:
         # The first process makes the folder for all.
         cluster.meet("the run's folder")
@@ -99,12 +101,13 @@ def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iter
             raise CrowdError(f"{folder}: process {cluster.rank()} was started with another "
                              f"configuration than the first (differs in {changed})")  # fmt: skip
         _check_data(folder, study, None)
-        yield study
+        yield splits
         return
-    prepare(study, config, 0, progress)
+    if not (folder / "config.yaml").exists():
+        splits.ready(0)
     with open_run(folder, config, study, spent):
         cluster.meet("the run's folder")
-        yield study
+        yield splits
 
 
 @contextmanager
@@ -208,8 +211,8 @@ def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
     """The models a run fits, the configured one first.
 
     Beside the persistent model stands the published one, and beside that the same without a
-    reference (VAE-only). The published model cannot answer on nominal scales, so a study that has
-    one is fitted without it.
+    reference (VAE-only); `config.models` leaves them out. The published model cannot answer on
+    nominal scales, so a study that has one is fitted without it.
     """
     models: dict[str, ModelConfig] = {main_model(config): config.model}
     cvae = config.published
@@ -219,25 +222,27 @@ def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
             return models
     else:
         cvae = config.model
-    models["cvae"] = cvae
-    if not cvae.constant_reference:
+    if "cvae" in config.models:
+        models["cvae"] = cvae
+    if "vae_only" in config.models and not cvae.constant_reference:
         models["vae_only"] = msgspec.structs.replace(cvae, constant_reference=True)
     return models
 
 
-def fit_run(folder: Path, config: Config, study: Study, progress: Progress = silent) -> None:
+def fit_run(folder: Path, splits: Splits) -> None:
     """Fit every model of every seed that the folder does not hold yet.
 
     Several processes fit together: a model whose `devices` are all of theirs splits its work over
     them, any other is fitted by all alike.
     """
-    models = models_of(config, study)
+    config, progress = splits.config, splits.progress
+    models = models_of(config, splits.study)
     for seed in range(config.seeds):
         missing = [name for name in models if not crowd_folder(folder, seed, name).exists()]
         cluster.meet("what is to be fitted")
         if not missing:
             continue
-        ready = prepare(study, config, seed)
+        ready = splits.ready(seed)
         for name in missing:
             target = crowd_folder(folder, seed, name)
             label = f"{name} (seed {seed})" if config.seeds > 1 else name
@@ -301,10 +306,9 @@ def count_run(
     return target
 
 
-def evaluate_run(
-    folder: Path, config: Config, study: Study, progress: Progress = silent
-) -> list[Score]:
+def evaluate_run(folder: Path, splits: Splits) -> list[Score]:
     """Score every seed's crowds and write scores.json."""
+    config, study = splits.config, splits.study
     scores: list[Score] = []
     for seed in range(config.seeds):
         path = folder / f"seed-{seed}" / "scores.json"
@@ -312,8 +316,8 @@ def evaluate_run(
             scores += _read_scores(path)
             continue
         crowds = {n: load_crowd(crowd_folder(folder, seed, n)) for n in models_of(config, study)}
-        ready = prepare(study, config, seed)
-        own, answers = score_all(ready, config, crowds, seed, progress)
+        ready = splits.ready(seed)
+        own, answers = score_all(ready, config, crowds, seed, splits.progress)
         if seed == 0:
             main, humans = crowds[main_model(config)], held_out(study, ready.split)
             _, values = _agents_of(main, config)
@@ -325,15 +329,15 @@ def evaluate_run(
     return scores
 
 
-def report_run(folder: Path, config: Config, study: Study) -> Path:
+def report_run(folder: Path, splits: Splits) -> Path:
     """Write report.html from what the folder holds; returns its path."""
+    config, study = splits.config, splits.study
     path = folder / "scores.json"
     if not path.exists():
         raise CrowdError(f"{folder}: has no scores yet; run `crowdllm evaluate` first")
     scores = _read_scores(path)
-    ready = prepare(study, config, 0)
     crowd = load_crowd(crowd_folder(folder, 0, main_model(config)))
-    humans = held_out(study, ready.split)
+    humans = held_out(study, split_study(study, config.split, 0))
     agents, values = _agents_of(crowd, config)
     losses = {
         name: msgspec.json.decode(

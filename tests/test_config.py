@@ -183,6 +183,7 @@ def test_every_part_of_a_configuration_refuses_unknown_keys():
             "study={name: a, folder: ., responses: {path: a.csv}, scales: {r: {kind: ordnal}}}",
             r"study.scales.\*.kind: .* give one of: approval, binary, .*, points, ranking",
         ),
+        ("models=[persistent]", r"models\[0\]: .*'persistent'; give one of: cvae, vae_only"),
         ("train.epochs=-1", "train.epochs: expected `int` >= 1$"),
     ],
 )

@@ -22,6 +22,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.ingest import read_study
 from crowdllm_jax.metrics import METRICS
 from crowdllm_jax.model.crowd import crowd_fingerprint
+from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.profiles import ProfilesConfig
 from crowdllm_jax.split import SplitConfig, split_study
 from crowdllm_jax.study_file import StudySpec
@@ -113,6 +114,45 @@ def test_a_finished_run_is_left_alone(uninterrupted):
     before = {path: path.stat().st_mtime_ns for path in files}
     pipeline.run(load_config(config), whole)
     assert before == {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_a_split_is_prepared_once(tmp_path, monkeypatch):
+    """Of 1,682 tasks it took a minute, four times a seed."""
+    seeds = []
+    own = fitting.prepare
+
+    def counted(study, config, seed, *rest):
+        seeds.append(seed)
+        return own(study, config, seed, *rest)
+
+    monkeypatch.setattr(fitting, "prepare", counted)
+    config = load_config(write_config(tmp_path / "input"), ("seeds=2", "models=[]"))
+    pipeline.run(config, tmp_path / "out")
+    assert seeds == [0, 1]
+    pipeline.run(config, tmp_path / "out")
+    assert seeds == [0, 1]  # a finished run needs none
+
+
+def test_models_beside_the_main_one_can_be_left_out(tiny, tmp_path):
+    study = make_study()
+    change = msgspec.structs.replace
+    persistent = change(tiny, model=PersistentConfig())
+    for config, models, expected in (
+        (persistent, ("cvae", "vae_only"), ["persistent", "cvae", "vae_only"]),
+        (persistent, ("vae_only",), ["persistent", "vae_only"]),
+        (persistent, (), ["persistent"]),
+        (tiny, ("cvae",), ["cvae"]),
+        (tiny, (), ["cvae"]),
+    ):
+        assert list(pipeline.models_of(change(config, models=models), study)) == expected
+    path = write_config(tmp_path / "input")
+    scores = pipeline.run(load_config(path, ("models=[]",)), tmp_path / "out")
+    assert "cvae" in {score.model for score in scores}
+    assert "vae_only" not in {score.model for score in scores}
+    assert not (tmp_path / "out" / "seed-0" / "vae_only").exists()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "VAE only" not in page
+    assert "cvae, training" in page
 
 
 def test_two_runs_are_equal_to_the_last_byte(uninterrupted, tmp_path):
