@@ -9,6 +9,13 @@ from crowdllm_jax.model.persistent import PersistentConfig
 def advice(finding: str, model: ModelConfig, ready: Prepared) -> str:
     """Advice for a finding, by its name, of a crowd that `model` made from `ready`."""
     match finding:
+        case "too few to tell":
+            if ready.split.folds > 1:
+                return f"ask more: all {ready.split.by} there are were held out, fold by fold"
+            return (
+                f"split.folds: 5 (and no split.test) holds out all {ready.split.by}, fold by fold; "
+                "or ask more"
+            )
         case "belief and task do not fit":
             if isinstance(model, CvaeConfig) and model.constant_reference:
                 return "model.constant_reference: false lets the model see the reference"

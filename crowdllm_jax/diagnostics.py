@@ -1,7 +1,7 @@
 """How crowds go wrong, and whether this one does: a measure, a threshold and advice for each.
 
-The first three are the failure signatures that the CrowdLLM paper names (arXiv 2512.07890). A
-finding speaks where the data say so, not where they are too few to tell: thresholds are compared
+Spread and fit of the task are the failure signatures that the CrowdLLM paper names (arXiv
+2512.07890). A finding speaks where the data say so, not where they are too few to tell: thresholds are compared
 with the end of an interval wherever the measure is noisy.
 """
 
@@ -19,7 +19,7 @@ from crowdllm_jax.bootstrap import Measures, bootstrap
 from crowdllm_jax.encode import encode
 from crowdllm_jax.fitting import Prepared
 from crowdllm_jax.humans import Humans
-from crowdllm_jax.metrics import answer_rps
+from crowdllm_jax.metrics import Score, answer_rps
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae import CvaeConfig, score_moments
 from crowdllm_jax.model.design import Design
@@ -31,6 +31,11 @@ from crowdllm_jax.scales import Nominal
 from crowdllm_jax.study import Attribute
 
 SHUFFLES = 199
+
+TOO_FEW = "too few to tell"
+WIDEST, FEWEST_UNITS, FEWEST_ANSWERS = 0.5, 10, 30
+"""The widest interval of skill that tells something; how many tasks (people) and answers it takes.
+Of 10, a 95% percentile interval of a mean covers 90%."""
 
 SESSION, FEWEST = 16, 30
 """Answers that make a session long enough to drift in, and people who must have given so many."""
@@ -55,16 +60,23 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def diagnose(
-    ready: Prepared, crowd: Crowd, humans: Humans, values: np.ndarray, floor: np.ndarray
+    ready: Prepared,
+    crowd: Crowd,
+    humans: Humans,
+    values: np.ndarray,
+    floor: np.ndarray,
+    few: Finding,
 ) -> list[Finding]:
     """Look for every way in which a crowd may have gone wrong.
 
     Args:
       values: (N, T) the crowd's answers to all tasks of the study, in the scales' units.
       floor: (N, held-out tasks) those of a crowd that repeats the pooled training answers.
+      few: what `too_few` says.
     """
     own = values[:, humans.tasks]
     found = [
+        few,
         *spread(humans, own),
         incompatible(humans, own, floor),
         interchangeable(humans, own),
@@ -83,6 +95,29 @@ def summary(found: list[Finding]) -> str:
     speaking = [one.name for one in found if one.fires]
     names = f": {', '.join(speaking)} (advice in the report)" if speaking else ""
     return f"{len(speaking)} of {len(found)} speak{names}"
+
+
+def too_few(humans: Humans, scores: list[Score], model: str) -> Finding:
+    """Too little was held out to say how close the crowd comes.
+
+    Args:
+      humans: all that was held out. scores: of one seed; model: the crowd's name in them.
+    """
+    by_tasks = humans.by == "tasks"
+    units, answers = len(humans.tasks) if by_tasks else humans.people, len(humans.task)
+    own = [one for one in scores if (one.model, one.metric) == (model, "skill")]
+    width = own[0].high - own[0].low if own else None
+    told = f"; skill {own[0].low:.2f} to {own[0].high:.2f}" if own else ""
+    return Finding(
+        TOO_FEW,
+        "width of the 95% interval of skill",
+        width,
+        units < FEWEST_UNITS or answers < FEWEST_ANSWERS or (width or 0) > WIDEST,
+        f"above {WIDEST}, half of the way from pooled answers to the ceiling; or fewer than "
+        f"{FEWEST_UNITS} held-out {humans.by} or {FEWEST_ANSWERS} answers, of which an interval "
+        "promises more than it holds",
+        f"{units:,} {humans.by} with {answers:,} answers held out{told}",
+    )
 
 
 def spread(humans: Humans, values: np.ndarray) -> list[Finding]:

@@ -23,9 +23,11 @@ from crowdllm_jax.diagnostics import (
     silent_attributes,
     spread,
     summary,
+    too_few,
 )
 from crowdllm_jax.encode import fit_coding
 from crowdllm_jax.fitting import Prepared
+from crowdllm_jax.metrics import Score
 from crowdllm_jax.model.cvae import CvaeConfig, LossWeights
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.reference.record import Reference
@@ -172,6 +174,28 @@ def test_shuffled_attributes_are_found_significant_at_the_nominal_rate(study):
     assert quiet.value >= 32
 
 
+def test_too_few_to_tell_by_number_and_by_width(study):
+    """10 people (tasks) with 30 answers, and half of the way."""
+
+    def fires(people: int, tasks: int, by: str, width: float | None) -> bool:
+        kept = (study.person < people) & (study.task < tasks)
+        parts = {name: getattr(study, name)[kept] for name in ("person", "task", "answer")}
+        humans = everything(dataclasses.replace(study, **parts), by)
+        scores = [Score("cvae", by, 0, "rps", 1.0, 0.0, 2.0)]
+        if width is not None:
+            scores += [Score("cvae", by, 0, "skill", 0.3, 0.2, 0.2 + width)]
+        return too_few(humans, scores, "cvae").fires
+
+    assert not fires(10, 3, "people", 0.49)
+    assert fires(10, 3, "people", 0.51)
+    assert fires(9, 24, "people", 0.1)
+    assert not fires(9, 24, "tasks", 0.1)
+    assert fires(100, 9, "tasks", 0.1)
+    assert fires(14, 2, "people", 0.1)
+    # Whether skill is defined is told elsewhere.
+    assert not fires(100, 10, "people", None)
+
+
 def topical(people: int, seed: int, *, turn: bool = False, walk: float = 0.0) -> np.ndarray:
     """(people, TASKS) answers of people with a belief about each of four topics asked in blocks, as
     surveys do; who turn into somebody else half-way, or whose beliefs walk on the way."""
@@ -232,6 +256,7 @@ def test_drift_is_not_told_where_it_cannot_be(study):
 
 
 NAMES = (
+    "too few to tell",
     "homogeneous crowd", "incoherent answers", "belief and task do not fit",
     "interchangeable agents", "collapsed latent", "reference off the options",
     "attributes without a signal", "drift",
@@ -261,6 +286,7 @@ def test_advice_is_not_what_the_run_does_already(study, finding, model):
 def test_every_finding_has_advice(study, rating_crowd):
     ready = prepared(study)
     humans = everything(study, "people")
-    found = diagnose(ready, rating_crowd, humans, HEALTHY, POOLED)
+    few = too_few(humans, [], "cvae")
+    found = diagnose(ready, rating_crowd, humans, HEALTHY, POOLED, few)
     assert [one.name for one in found] == list(NAMES)
     assert all(one.advice for one in found)
