@@ -1,8 +1,8 @@
 """How crowds go wrong, and whether this one does: a measure, a threshold and advice for each.
 
 Spread and fit of the task are the failure signatures that the CrowdLLM paper names (arXiv
-2512.07890). A finding speaks where the data say so, not where they are too few to tell: thresholds are compared
-with the end of an interval wherever the measure is noisy.
+2512.07890). A finding speaks where the data say so, not where they are too few to tell: thresholds
+are compared with the end of an interval wherever the measure is noisy.
 """
 
 from dataclasses import dataclass
@@ -75,12 +75,20 @@ def diagnose(
       few: what `too_few` says.
     """
     own = values[:, humans.tasks]
-    found = [
-        few,
+    compared = [
         *spread(humans, own),
         incompatible(humans, own, floor),
         interchangeable(humans, own),
         collapsed(crowd, humans),
+    ]
+    if _few(humans):
+        said = "too few are held out to compare with"
+        compared = [
+            msgspec.structs.replace(one, value=None, fires=False, detail=said) for one in compared
+        ]
+    found = [
+        few,
+        *compared,
         option_mass(ready.reference.mass),
         silent_attributes(ready),
         drift(sessions(ready), values),
@@ -103,8 +111,6 @@ def too_few(humans: Humans, scores: list[Score], model: str) -> Finding:
     Args:
       humans: all that was held out. scores: of one seed; model: the crowd's name in them.
     """
-    by_tasks = humans.by == "tasks"
-    units, answers = len(humans.tasks) if by_tasks else humans.people, len(humans.task)
     own = [one for one in scores if (one.model, one.metric) == (model, "skill")]
     width = own[0].high - own[0].low if own else None
     told = f"; skill {own[0].low:.2f} to {own[0].high:.2f}" if own else ""
@@ -112,12 +118,20 @@ def too_few(humans: Humans, scores: list[Score], model: str) -> Finding:
         TOO_FEW,
         "width of the 95% interval of skill",
         width,
-        units < FEWEST_UNITS or answers < FEWEST_ANSWERS or (width or 0) > WIDEST,
+        _few(humans) or (width or 0) > WIDEST,
         f"above {WIDEST}, half of the way from pooled answers to the ceiling; or fewer than "
         f"{FEWEST_UNITS} held-out {humans.by} or {FEWEST_ANSWERS} answers, of which an interval "
         "promises more than it holds",
-        f"{units:,} {humans.by} with {answers:,} answers held out{told}",
+        f"{_units(humans):,} {humans.by} with {len(humans.task):,} answers held out{told}",
     )
+
+
+def _units(humans: Humans) -> int:
+    return len(humans.tasks) if humans.by == "tasks" else humans.people
+
+
+def _few(humans: Humans) -> bool:
+    return _units(humans) < FEWEST_UNITS or len(humans.task) < FEWEST_ANSWERS
 
 
 def spread(humans: Humans, values: np.ndarray) -> list[Finding]:

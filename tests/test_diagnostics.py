@@ -290,3 +290,16 @@ def test_every_finding_has_advice(study, rating_crowd):
     found = diagnose(ready, rating_crowd, humans, HEALTHY, POOLED, few)
     assert [one.name for one in found] == list(NAMES)
     assert all(one.advice for one in found)
+
+
+def test_nothing_is_compared_with_a_handful_of_people(study, rating_crowd):
+    """Three people's intervals have hardly any width, so that anything would lie outside."""
+    kept = study.person < 3
+    parts = {name: getattr(study, name)[kept] for name in ("person", "task", "answer")}
+    humans = everything(dataclasses.replace(study, **parts), "people")
+    few = too_few(humans, [], "cvae")
+    found = diagnose(prepared(study), rating_crowd, humans, HEALTHY, POOLED, few)
+    assert few.fires
+    for one in found[1:6]:
+        assert (one.value, one.fires) == (None, False)
+        assert "too few" in one.detail
