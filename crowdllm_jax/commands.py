@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from crowdllm_jax.backbone.prompts import Question
+    from crowdllm_jax.diagnostics import Finding
     from crowdllm_jax.fitting import Progress
+    from crowdllm_jax.metrics import Score
     from crowdllm_jax.reference import AskedReference
     from crowdllm_jax.study import Study
 
@@ -68,7 +70,6 @@ def begin_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     """The commands that begin (or continue) a run: run, fit."""
     from crowdllm_jax import pipeline
     from crowdllm_jax.config import load_config
-    from crowdllm_jax.diagnostics import summary
     from crowdllm_jax.terminal import scoreboard_of
 
     overrides = tuple(arguments.overrides)
@@ -80,15 +81,25 @@ def begin_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
         scores = pipeline.run(config, folder, progress)
         files = {"report": "report.html", "population": "population", "scores": "scores.json"}
         written: dict[str, Path | str] = {what: folder / name for what, name in files.items()}
-        if (spent := pipeline.run_facts(folder).get("reference_spent")) is not None:
-            written["asked"] = spent
+        facts = pipeline.run_facts(folder)
+        shown = {"reference_spent": "asked", "held_out": "held out"}
+        written |= {what: facts[name] for name, what in shown.items() if name in facts}
         if scores:
-            written["diagnostics"] = summary(pipeline.findings(folder))
+            written |= _in_short(scores, pipeline.findings(folder), pipeline.main_model(config))
         # Of several processes only the first has scores, and speaks.
         return Outcome(table=scoreboard_of(scores) if scores else None, written=written)
-    with pipeline.start_run(folder, config) as study:
-        pipeline.fit_run(folder, config, study, progress)
+    with pipeline.start_run(folder, config, progress) as splits:
+        pipeline.fit_run(folder, splits)
     return Outcome(written={"fitted": folder})
+
+
+def _in_short(scores: "list[Score]", findings: "list[Finding]", main: str) -> dict[str, str]:
+    from crowdllm_jax.diagnostics import summary
+    from crowdllm_jax.report import scoreboard
+    from crowdllm_jax.report.scorecard import headline
+
+    skill = dict(scoreboard(scores))[main].get("skill")
+    return {"diagnostics": summary(findings), "in short": headline(skill, findings)}
 
 
 def reference(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
@@ -246,7 +257,7 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     """The commands that need a run folder: sample, twin, evaluate, report."""
     from crowdllm_jax import pipeline
     from crowdllm_jax.config import load_study
-    from crowdllm_jax.diagnostics import summary
+    from crowdllm_jax.fitting import Splits
     from crowdllm_jax.terminal import scoreboard_of
 
     folder = arguments.run
@@ -286,12 +297,13 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
         return Outcome(written={"twins": arguments.out})
     study = load_study(pipeline.stored_config(folder))
     with pipeline.open_run(folder, study=study) as config:
+        splits = Splits(study, config, progress)
         if arguments.command == "evaluate":
-            scores = pipeline.evaluate_run(folder, config, study, progress)
-            found = summary(pipeline.findings(folder))
-            written = {"scores": folder / "scores.json", "diagnostics": found}
+            scores = pipeline.evaluate_run(folder, splits)
+            short = _in_short(scores, pipeline.findings(folder), pipeline.main_model(config))
+            written = {"scores": folder / "scores.json", **short}
             return Outcome(table=scoreboard_of(scores), written=written)
-        return Outcome(written={"report": pipeline.report_run(folder, config, study)})
+        return Outcome(written={"report": pipeline.report_run(folder, splits)})
 
 
 def explore(arguments: argparse.Namespace, progress: "Progress") -> Outcome:

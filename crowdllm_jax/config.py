@@ -1,14 +1,18 @@
 """The configuration of a run: one YAML file, typed, with unknown keys refused."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import structs
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.tag import Tag
 
 from crowdllm_jax import datasets
 from crowdllm_jax.errors import CrowdError
@@ -44,6 +48,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
       study: a study file's content, or the name of one that comes along.
       model: the crowd that is made. published: the cvae it is compared with, where `model` is
         another; the VAE-only baseline takes its settings.
+      models: what is fitted beside the model, to compare it with: the published model (cvae), and
+        that without a reference (vae_only).
       train: how cvae models are trained.
       seeds: number of repetitions (splits, initial weights) over which scores are reported; the
         population is drawn from the first.
@@ -55,6 +61,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     profiles: ProfilesConfig = ProfilesConfig()
     model: ModelConfig = PersistentConfig()
     published: CvaeConfig = CvaeConfig()
+    models: tuple[Literal["cvae", "vae_only"], ...] = ("cvae", "vae_only")
     train: TrainConfig = TrainConfig()
     population: PopulationConfig = PopulationConfig()
     seeds: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
@@ -149,6 +156,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return _parse(text, str(path))
 
 
+class _NamesAsWritten(SafeConstructor):
+    """Keys are names, and names are texts as they stand there: 1, 1.0 and true, too."""
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> Any:
+        for key, _ in node.value:
+            if isinstance(key, ScalarNode):
+                key.ctag = Tag(suffix="tag:yaml.org,2002:str")
+        return super().construct_mapping(node, deep=deep)
+
+
 def _parse(text: str, where: str) -> dict[str, Any]:
     yaml = YAML(typ="safe", pure=True)
     try:
@@ -163,7 +180,9 @@ def _parse(text: str, where: str) -> dict[str, Any]:
                     f"{where}: line {event.start_mark.line + 1}: anchors and aliases "
                     "are not taken; write the value out"
                 )
-        tree = YAML(typ="safe", pure=True).load(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Constructor = _NamesAsWritten
+        tree = yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""
@@ -214,7 +233,7 @@ def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:
                 hint = "; it belongs to another section, or to another kind of this one"
             elif close:
                 hint = f"; did you mean '{close[0]}'?"
-        elif choices := _choices(kind, key.split(".")):
+        elif choices := _choices(kind, re.sub(r"\[\d+\]", "", key).split(".")):
             hint = f"; give one of: {', '.join(choices)}"
         shown = f" {key}:" if key else ""
         raise CrowdError(f"{where}:{shown} {message[0].lower()}{message[1:]}{hint}") from error
@@ -248,9 +267,11 @@ def _field_names(kind: Any) -> set[str]:
 
 
 def _parts(info: Any) -> list[Any]:
-    """The kinds of value that a type allows; of a mapping, those of its values."""
+    """The kinds of value that a type allows; of a mapping or a list, those of its values."""
     if isinstance(info, msgspec.inspect.UnionType):
         return [part for one in info.types for part in _parts(one)]
     if isinstance(info, msgspec.inspect.DictType):
         return _parts(info.value_type)
+    if isinstance(info, msgspec.inspect.VarTupleType):
+        return _parts(info.item_type)
     return [info]

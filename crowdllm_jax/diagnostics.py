@@ -1,9 +1,11 @@
 """How crowds go wrong, and whether this one does: a measure, a threshold and advice for each.
 
-The first three are the failure signatures that the CrowdLLM paper names (arXiv 2512.07890). A
-finding speaks where the data say so, not where they are too few to tell: thresholds are compared
-with the end of an interval wherever the measure is noisy.
+Spread and fit of the task are the failure signatures that the CrowdLLM paper names (arXiv
+2512.07890). A finding speaks where the data say so, not where they are too few to tell: thresholds
+are compared with the end of an interval wherever the measure is noisy.
 """
+
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import msgspec
@@ -12,11 +14,12 @@ from flax import nnx
 from jax.scipy.special import ndtri
 from scipy.stats import norm
 
+from crowdllm_jax.advice import advice
 from crowdllm_jax.bootstrap import Measures, bootstrap
 from crowdllm_jax.encode import encode
 from crowdllm_jax.fitting import Prepared
 from crowdllm_jax.humans import Humans
-from crowdllm_jax.metrics import answer_rps
+from crowdllm_jax.metrics import Score, answer_rps
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae import CvaeConfig, score_moments
 from crowdllm_jax.model.design import Design
@@ -24,9 +27,18 @@ from crowdllm_jax.model.draw_persistent import ready_to_draw
 from crowdllm_jax.model.marginal import sobol
 from crowdllm_jax.personal import Answers, compare_people, in_peoples_places, intra_class, personal
 from crowdllm_jax.profiles import distinct
+from crowdllm_jax.scales import Nominal
 from crowdllm_jax.study import Attribute
 
 SHUFFLES = 199
+
+TOO_FEW = "too few to tell"
+WIDEST, FEWEST_UNITS, FEWEST_ANSWERS = 0.5, 10, 30
+"""The widest interval of skill that tells something; how many tasks (people) and answers it takes.
+Of 10, a 95% percentile interval of a mean covers 90%."""
+
+SESSION, FEWEST = 16, 30
+"""Answers that make a session long enough to drift in, and people who must have given so many."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -35,6 +47,7 @@ class Finding(msgspec.Struct, frozen=True):
     Attributes:
       value: of the measure; None where it cannot be taken here, and `detail` says why.
       fires: whether something is wrong. threshold: beyond which, and why there.
+      advice: what to do about it in this run.
     """
 
     name: str
@@ -42,28 +55,46 @@ class Finding(msgspec.Struct, frozen=True):
     value: float | None
     fires: bool
     threshold: str
-    advice: str
     detail: str = ""
+    advice: str = ""
 
 
 def diagnose(
-    ready: Prepared, crowd: Crowd, humans: Humans, values: np.ndarray, floor: np.ndarray
+    ready: Prepared,
+    crowd: Crowd,
+    humans: Humans,
+    values: np.ndarray,
+    floor: np.ndarray,
+    few: Finding,
 ) -> list[Finding]:
     """Look for every way in which a crowd may have gone wrong.
 
     Args:
       values: (N, T) the crowd's answers to all tasks of the study, in the scales' units.
       floor: (N, held-out tasks) those of a crowd that repeats the pooled training answers.
+      few: what `too_few` says.
     """
     own = values[:, humans.tasks]
-    return [
+    compared = [
         *spread(humans, own),
         incompatible(humans, own, floor),
         interchangeable(humans, own),
         collapsed(crowd, humans),
+    ]
+    if _few(humans):
+        said = "too few are held out to compare with"
+        compared = [
+            msgspec.structs.replace(one, value=None, fires=False, detail=said) for one in compared
+        ]
+    found = [
+        few,
+        *compared,
         option_mass(ready.reference.mass),
         silent_attributes(ready),
-        drift(standard(values)),
+        drift(sessions(ready), values),
+    ]
+    return [
+        msgspec.structs.replace(one, advice=advice(one.name, crowd.config, ready)) for one in found
     ]
 
 
@@ -72,6 +103,35 @@ def summary(found: list[Finding]) -> str:
     speaking = [one.name for one in found if one.fires]
     names = f": {', '.join(speaking)} (advice in the report)" if speaking else ""
     return f"{len(speaking)} of {len(found)} speak{names}"
+
+
+def too_few(humans: Humans, scores: list[Score], model: str) -> Finding:
+    """Too little was held out to say how close the crowd comes.
+
+    Args:
+      humans: all that was held out. scores: of one seed; model: the crowd's name in them.
+    """
+    own = [one for one in scores if (one.model, one.metric) == (model, "skill")]
+    width = own[0].high - own[0].low if own else None
+    told = f"; skill {own[0].low:.2f} to {own[0].high:.2f}" if own else ""
+    return Finding(
+        TOO_FEW,
+        "width of the 95% interval of skill",
+        width,
+        _few(humans) or (width or 0) > WIDEST,
+        f"above {WIDEST}, half of the way from pooled answers to the ceiling; or fewer than "
+        f"{FEWEST_UNITS} held-out {humans.by} or {FEWEST_ANSWERS} answers, of which an interval "
+        "promises more than it holds",
+        f"{_units(humans):,} {humans.by} with {len(humans.task):,} answers held out{told}",
+    )
+
+
+def _units(humans: Humans) -> int:
+    return len(humans.tasks) if humans.by == "tasks" else humans.people
+
+
+def _few(humans: Humans) -> bool:
+    return _units(humans) < FEWEST_UNITS or len(humans.task) < FEWEST_ANSWERS
 
 
 def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
@@ -99,8 +159,6 @@ def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
             high < 0.9,
             "the whole interval lies below 0.9: a tenth less is more than these people leave to "
             "chance",
-            "model.kind: persistent learns the spread from the data; for cvae raise model.diversity"
-            " (validation answers choose it), and ask whether the reference is one number per task",
             detail,
         ),
         Finding(
@@ -109,7 +167,6 @@ def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
             point,
             low > 1.1,
             "the whole interval lies above 1.1: the beliefs add more than people differ by",
-            "lower model.diversity or model.noise_scale (cvae), or use model.kind: persistent",
             detail,
         ),
     ]
@@ -148,8 +205,6 @@ def incompatible(humans: Humans, values: np.ndarray, floor: np.ndarray) -> Findi
         bool(found),
         "any, at a level of 5% for all together (Bonferroni): a reference and belief that suit a "
         "task beat knowing nothing of it",
-        "look at these tasks in the report; give them a reference of their own, split the study by "
-        "kind of task, or leave the attribute out that does not belong",
         f"of {len(blocks)}" + (f"; held-out tasks number {tasks}" if tasks else ""),
     )
 
@@ -158,10 +213,6 @@ def interchangeable(humans: Humans, values: np.ndarray) -> Finding:
     """Agents that are nobody in particular, where people are somebody."""
     name = "interchangeable agents"
     measure_of = "intra-class correlation of agents' answers over the people's"
-    advice = (
-        "model.kind: persistent gives every agent one belief for all tasks; the published model "
-        "draws a new one for every answer. Do not read correlations between tasks off this crowd"
-    )
     threshold = (
         "below half of the lower end of the people's 95% interval, where that lies above 0.01: "
         "people who differ reliably, and agents who do not by half"
@@ -169,7 +220,7 @@ def interchangeable(humans: Humans, values: np.ndarray) -> Finding:
     people = personal(humans, (humans.person, humans.task, humans.value))
     rows = np.arange(humans.people)
     if humans.people < 8 or len(humans.person) == humans.people:
-        return Finding(name, measure_of, None, False, threshold, advice, "too few answers a person")
+        return Finding(name, measure_of, None, False, threshold, "too few answers a person")
     random = np.random.default_rng(0)
     human = intra_class(*people)
     draws = [_icc_of(people, random.integers(0, len(rows), len(rows))) for _ in range(200)]
@@ -182,7 +233,6 @@ def interchangeable(humans: Humans, values: np.ndarray) -> Finding:
         crowd / human if human > 0.01 else None,
         low > 0.01 and crowd < low / 2,
         threshold,
-        advice,
         f"agents {crowd:.3f}, people {human:.3f} (from {low:.3f})",
     )
 
@@ -198,13 +248,9 @@ def collapsed(crowd: Crowd, humans: Humans) -> Finding:
         "below 1%, where the people's intra-class correlation is above 2%: nobody could tell such "
         "agents from ones without a belief"
     )
-    advice = (
-        "train longer, lower train.loss's weight of the KL term (cvae), or raise model.latent; if "
-        "it stays, the answers do not show that people differ and model.latent can be smaller"
-    )
     share = latent_share(crowd)
     if share is None:
-        return Finding(name, measure_of, None, False, threshold, advice,
+        return Finding(name, measure_of, None, False, threshold,
                        "not told for this kind of model or scale")  # fmt: skip
     people = personal(humans, (humans.person, humans.task, humans.value))
     human = intra_class(*people)
@@ -215,7 +261,6 @@ def collapsed(crowd: Crowd, humans: Humans) -> Finding:
         share,
         share < 0.01 and differ,
         threshold,
-        advice,
         f"people's intra-class correlation {human:.3f}",
     )
 
@@ -261,8 +306,6 @@ def option_mass(mass: np.ndarray | None) -> Finding:
         middle is not None and middle < 0.5,
         "below 0.5: most of what the model would have said was none of the options, and the rest "
         "is what is left over",
-        "look at the prompts (`crowdllm reference --show 2`); use the model's own chat template, "
-        "number the options, or take a model that follows instructions",
         "the reference asks no language model" if mass is None
         else f"below 0.1 on {np.mean(mass < 0.1):.0%} of the tasks",
     )  # fmt: skip
@@ -314,8 +357,6 @@ def silent_attributes(ready: Prepared) -> Finding:
         float(len(quiet)) if chances else None,
         bool(quiet),
         "a permutation test's p above .05: what cannot be told from chance cannot be learned",
-        "leave them out of participants.profile, or keep them knowing that the crowd's groups will "
-        "not differ along them; more people would tell smaller differences",
         ", ".join(f"{name} p = {chance:.3g}" for name, chance in chances.items())
         or "the study has no profile",
     )
@@ -331,49 +372,126 @@ def _grouped(attribute: Attribute) -> np.ndarray:
     return np.unique(np.where(known, third, len(ends) + 1), return_inverse=True)[1]
 
 
-def standard(values: np.ndarray) -> np.ndarray:
-    """(N, T) answers in units of each task's standard deviation, around its mean."""
-    moved = values - values.mean(0)
-    sd = moved.std(0)
-    return moved / np.where(sd > 0, sd, 1.0)
+@dataclass(frozen=True)
+class Sessions:
+    """Answers in the order of the tasks, of people who gave enough of them.
+
+    Attributes:
+      person, task: (R,) whose answer to which task of the study; sorted by both. value: (R,).
+      weight: (H,) survey weights.
+    """
+
+    person: np.ndarray
+    task: np.ndarray
+    value: np.ndarray
+    weight: np.ndarray
 
 
-def drift(moved: np.ndarray) -> Finding:
-    """An agent who becomes somebody else over a long session.
+def sessions(ready: Prepared) -> Sessions:
+    """The sessions of the people held out (of all people, where tasks are held out)."""
+    study, split = ready.study, ready.split
+    ordered = np.array([not isinstance(scale, Nominal) for scale in study.scales.values()])
+    part = ordered[study.tasks.scale[study.task]]
+    if split.by == "people":
+        part &= split.test
+    # A task that only one person answered does not tell how that person deviates.
+    part &= np.bincount(study.task[part], minlength=len(study.tasks.ids))[study.task] > 1
+    count = np.bincount(study.person[part], minlength=len(study.participants.ids))
+    part &= count[study.person] >= SESSION
+    who, person = np.unique(study.person[part], return_inverse=True)
+    return Sessions(
+        person, study.task[part], study.value[part], study.participants.weight[who]
+    )  # fmt: skip
+
+
+def drift(people: Sessions, values: np.ndarray) -> Finding:
+    """An agent who becomes somebody else over a long session, as people do not.
+
+    The first and the second half of a session ask different things, so that their answers correlate
+    less than those of two halves that alternate, of real people too. Agents do the very sessions of
+    the people, and keep as much of themselves as they do.
 
     Args:
-      moved: (N, T) the agents' deviations from the crowd, tasks in the order of the session.
+      values: (N, T) the agents' answers to all tasks of the study.
     """
     name = "drift"
     measure_of = (
-        "correlation of agents' mean deviations in the first and second half of the session, over "
-        "that of two halves that alternate"
+        "correlation of agents' mean deviations in the first and second half of a session, over "
+        "that of two halves that alternate; relative to the same ratio of people"
     )
     threshold = (
-        "below 0.8: halves of one and the same person's answers correlate alike, however cut "
-        "(tasks in a telling order can differ by some)"
+        "below 0.9 by more than chance (one-sided, 2.5%): agents keep less of who they are through "
+        "the session than people do"
     )
-    advice = (
-        "use model.kind: persistent, whose agents have one belief for the whole session; with an "
-        "endpoint asked as personas, ask every task in a conversation of its own"
-    )
-    n, t = moved.shape
-    if t < 16:
-        return Finding(name, measure_of, None, False, threshold, advice,
-                       f"a session of {t} tasks is too short to tell")  # fmt: skip
-
-    def halves(first: np.ndarray) -> float:
-        one, two = moved[:, first].mean(1), moved[:, ~first].mean(1)
-        return float(np.corrcoef(one, two)[0, 1])
-
-    alternating = halves(np.arange(t) % 2 == 0)
-    session = halves(np.arange(t) < t // 2)
-    # Two halves that do not correlate at all have nothing to lose.
-    if not alternating > 4 / np.sqrt(n):
-        return Finding(name, measure_of, None, False, threshold, advice,
-                       "agents are nobody in particular to begin with")  # fmt: skip
-    ratio = session / alternating
+    h, n = len(people.weight), len(values)
+    if h < FEWEST:
+        few = f"{h} people answered {SESSION} tasks, too few to say how people keep to themselves"
+        return Finding(name, measure_of, None, False, threshold, few)
+    weight, t = people.weight[people.person], values.shape[1]
+    total = np.bincount(people.task, weight, t).clip(1e-300)
+    mean = np.bincount(people.task, weight * people.value, t) / total
+    moved = people.value - mean[people.task]
+    sd = np.sqrt(np.bincount(people.task, weight * moved**2, t) / total)
+    own = _halves(people, moved[None], sd)
+    rounds = max(1, min(20, n // h))
+    agent = (np.arange(rounds)[:, None] * h + people.person) % n
+    moved = values[agent, people.task] - values.mean(0)[people.task]
+    crowd = _halves(people, moved, values.std(0))
+    if not (own.alternating > 2 * own.error and crowd.alternating > 2 * crowd.error):
+        nobody = "people" if own.alternating <= 2 * own.error else "agents"
+        return Finding(name, measure_of, None, False, threshold,
+                       f"{nobody} are nobody in particular to begin with")  # fmt: skip
+    # The ratios themselves are unstable where halves hardly correlate; their cross product is not.
+    gap = 0.9 * own.session * crowd.alternating - crowd.session * own.alternating
+    by_people = 0.9 * crowd.alternating * own.moves[0] - crowd.session * own.moves[1]
+    by_agents = 0.9 * own.session * crowd.moves[1] - own.alternating * crowd.moves[0]
+    error = np.sqrt((by_people**2).sum() + (by_agents**2).sum() * max(1, h * rounds / n))
+    ratio, human = crowd.session / crowd.alternating, own.session / own.alternating
     return Finding(
-        name, measure_of, ratio, ratio < 0.8, threshold, advice,
-        f"{session:.3f} and {alternating:.3f} over {t} tasks",
-    )  # fmt: skip
+        name,
+        measure_of,
+        ratio / human if human > 0 else None,
+        bool(gap > norm.isf(0.025) * error),
+        threshold,
+        f"agents {ratio:.2f}, {h} people {human:.2f}",
+    )
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """How the halves of sessions correlate, cut in the middle and alternating.
+
+    Attributes:
+      moves: (2, S) by how much each session moves either correlation, to first order.
+    """
+
+    session: float
+    alternating: float
+    moves: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Standard error of `alternating`."""
+        return float(np.sqrt((self.moves[1] ** 2).sum()))
+
+
+def _halves(people: Sessions, moved: np.ndarray, sd: np.ndarray) -> _Halves:
+    """Args: moved: (rounds, R) deviations from the mean of their tasks; sd: (T,) of these."""
+    rounds, h = len(moved), len(people.weight)
+    size = np.bincount(people.person, minlength=h)
+    place = np.arange(len(people.person)) - (np.cumsum(size) - size)[people.person]
+    scaled = moved / np.where(sd > 0, sd, 1.0)[people.task]
+    who = (np.arange(rounds)[:, None] * h + people.person).ravel()
+    weight = np.tile(people.weight / people.weight.sum() / rounds, rounds)
+    found, moves = [], []
+    for first in (place < size[people.person] // 2, place % 2 == 0):
+        unit = []
+        for half in (first, ~first):
+            total = np.bincount(who, (scaled * half).ravel(), rounds * h)
+            one = total / np.tile(np.bincount(people.person, half, h), rounds)
+            one -= weight @ one
+            unit.append(one / max(float(np.sqrt(weight @ one**2)), 1e-300))
+        r = float(weight @ (unit[0] * unit[1]))
+        found.append(r)
+        moves.append(weight * (unit[0] * unit[1] - r * (unit[0] ** 2 + unit[1] ** 2) / 2))
+    return _Halves(found[0], found[1], np.stack(moves))

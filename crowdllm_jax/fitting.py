@@ -5,9 +5,10 @@ part, and `evaluate` scores crowds on what was held out. Folders are the busines
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from crowdllm_jax.config import Config
 from crowdllm_jax.correlations import score_correlations
 from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
 from crowdllm_jax.epoch import TERMS
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.humans import Humans, held_out
 from crowdllm_jax.metrics import Score, score_crowd, score_humans
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig, numbers_of
@@ -28,7 +30,7 @@ from crowdllm_jax.model.design import Design, gather_answers, make_design
 from crowdllm_jax.model.marginal import fit_marginal
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.population import check_scales, sample
-from crowdllm_jax.profiles import ProfileGenerator, fit_profiles
+from crowdllm_jax.profiles import ProfileGenerator, fit_profiles, rake
 from crowdllm_jax.reference import (
     AskedReference,
     Reference,
@@ -38,7 +40,7 @@ from crowdllm_jax.reference import (
 )
 from crowdllm_jax.reference.personas import Personas, make_personas
 from crowdllm_jax.reference.record import Spent, unit
-from crowdllm_jax.split import Split, split_study
+from crowdllm_jax.split import Fold, Split, folds_of, split_study
 from crowdllm_jax.study import Attribute, Study
 from crowdllm_jax.subgroups import score_groups
 from crowdllm_jax.train import Data, Fitted, Losses, Run, TrainConfig
@@ -63,15 +65,46 @@ class Prepared:
     generator: ProfileGenerator
 
 
+@dataclass(frozen=True)
+class Splits:
+    """A study under a configuration, made ready split by split; each is prepared once, when it is
+    first asked for."""
+
+    study: Study
+    config: Config
+    progress: Progress
+    _made: dict[tuple[int, Fold], Prepared] = field(default_factory=dict, repr=False)
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """The splits of a seed that are scored: a single one, or one for each fold."""
+        return folds_in(self.study, self.config)
+
+    def ready(self, seed: int, fold: Fold) -> Prepared:
+        """What the crowds of a seed's split are fitted to and scored on."""
+        if (seed, fold) not in self._made:
+            made = prepare(self.study, self.config, seed, self.progress, fold)
+            self._made[seed, fold] = made
+        return self._made[seed, fold]
+
+
+def folds_in(study: Study, config: Config) -> tuple[Fold, ...]:
+    """The splits of a seed that a run scores."""
+    folds = folds_of(study, config.split)
+    return tuple(range(folds)) if folds > 1 else (None,)
+
+
 def silent(stage: str, done: int, total: int) -> None:
     """The progress that reports nothing."""
 
 
-def prepare(study: Study, config: Config, seed: int, progress: Progress = silent) -> Prepared:
+def prepare(
+    study: Study, config: Config, seed: int, progress: Progress = silent, fold: Fold = None
+) -> Prepared:
     """Split the study, get its references, and fit the profile generator on training people."""
     if isinstance(config.model, CvaeConfig):
         check_scales(study.tasks.ids, study.scales, study.tasks.scale)
-    split, generator = _split_and_recruit(study, config, seed)
+    split, generator = _split_and_recruit(study, config, seed, fold)
     folder = "." if isinstance(config.study, str) else config.study.folder
     # A head fitted on who a task is cannot say anything of the tasks it leaves out.
     known = task_features(study.tasks, identity=False)
@@ -87,13 +120,38 @@ def prepare(study: Study, config: Config, seed: int, progress: Progress = silent
     return Prepared(study, split, features, reference, codings, generator)
 
 
-def _split_and_recruit(study: Study, config: Config, seed: int) -> tuple[Split, ProfileGenerator]:
+def _split_and_recruit(
+    study: Study, config: Config, seed: int, fold: Fold
+) -> tuple[Split, ProfileGenerator]:
     """A seed's split, and the profile generator of its training people."""
-    split = split_study(study, config.split, seed)
+    split = split_study(study, config.split, seed, fold)
     people = split.people(study, split.seen)
     profile = study.participants.profile
     rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)
     return split, fit_profiles(rows, study.participants.weight[people], config.profiles)
+
+
+def check_margins(study: Study, config: Config) -> None:
+    """Make sure that the people of every split can be weighted to the margins.
+
+    Raises:
+      CrowdError: names the seed and fold, if it is their training people alone who cannot.
+    """
+    own = study.participants
+    rake(own.profile, own.weight, config.profiles.margins, nobody="nobody in the study")
+    for seed, fold in itertools.product(range(config.seeds), folds_in(study, config)):
+        try:
+            _split_and_recruit(study, config, seed, fold)
+        except CrowdError as error:
+            if not config.profiles.margins:
+                raise
+            place = f"seed {seed}" + (f", fold {fold}" if fold is not None else "")
+            fewer = f", or run fewer seeds (--seeds {seed})" if seed else ""
+            less = "split.test: 0.2 holds out once" if fold is not None else "split.test"
+            raise CrowdError(
+                f"{place}: {error}. The study's people reach the margins, those of this "
+                f"split's training part do not; one can also hold out fewer ({less}){fewer}"
+            ) from error
 
 
 def ask_ahead(study: Study, config: Config, progress: Progress = silent) -> Spent | None:
@@ -112,8 +170,8 @@ def ask_ahead(study: Study, config: Config, progress: Progress = silent) -> Spen
 def persona_questions(study: Study, config: Config) -> list[Question]:
     """All that personas are asked for the scores of every seed; nothing where none are wanted."""
     questions: dict[Question, None] = {}
-    for seed in range(config.seeds):
-        split, generator = _split_and_recruit(study, config, seed)
+    for seed, fold in itertools.product(range(config.seeds), folds_in(study, config)):
+        split, generator = _split_and_recruit(study, config, seed, fold)
         personas = personas_of(study, config, split, generator)
         questions |= dict.fromkeys(personas.questions if personas else ())
     return list(questions)

@@ -1,7 +1,8 @@
 """What held-out people and the crowd say together, as a table with intervals.
 
-The labelled people are those whose answers the crowd was not fitted on (`split.test`); the
-unlabelled ones are everybody else in the study, or in a table of profiles that the user gives.
+The labelled people are those whose answers the crowd was not fitted on (`split.test`; with folds
+everybody, each predicted by the crowd of the fold that holds them out); the unlabelled ones are
+everybody else in the study, or in a table of profiles that the user gives.
 `inference` says what is assumed of them.
 """
 
@@ -20,11 +21,11 @@ from crowdllm_jax.encode import recode
 from crowdllm_jax.entities import MISSING, Entities, attribute_of
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.expected import expected_answers
-from crowdllm_jax.fitting import Progress, silent
+from crowdllm_jax.fitting import Progress, folds_in, silent
 from crowdllm_jax.inference import Estimate, Rows, estimate
 from crowdllm_jax.missing import drop_missing
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.pipeline import fitted_crowd, open_run, stored_config
+from crowdllm_jax.pipeline import open_run, split_crowd, stored_config
 from crowdllm_jax.scales import Nominal, Scale
 from crowdllm_jax.split import split_study
 from crowdllm_jax.study import Attribute, Study
@@ -103,17 +104,18 @@ def infer_run(
         raise CrowdError("--weight: names a column of --profiles FILE; give that, too")
     config = stored_config(folder)
     study = load_study(config)
+    folds = folds_in(study, config)
     with open_run(folder, study=study):
-        crowd = fitted_crowd(folder)
-    others = None if profiles is None else read_profiles(profiles, crowd, config.study, weight)
-    labelled = split_study(study, config.split, 0).test
-    return infer(crowd, study, labelled, question, tasks, others, progress=progress)
+        crowds = tuple(split_crowd(folder, fold) for fold in folds)
+    others = None if profiles is None else read_profiles(profiles, crowds[0], config.study, weight)
+    held = np.stack([split_study(study, config.split, 0, fold).test for fold in folds])
+    return infer(crowds, study, held, question, tasks, others, progress=progress)
 
 
 def infer(
-    crowd: Crowd,
+    crowds: Crowd | tuple[Crowd, ...],
     study: Study,
-    labelled: np.ndarray,
+    held: np.ndarray,
     question: Question = MEAN,
     tasks: tuple[str, ...] | None = None,
     others: Profiles | None = None,
@@ -121,10 +123,11 @@ def infer(
     per_profile: int | None = None,
     progress: Progress = silent,
 ) -> pa.Table:
-    """Estimate from labelled people and a crowd.
+    """Estimate from labelled people and a crowd, or one crowd for each fold.
 
     Args:
-      labelled: (R,) bool, the study's responses that the crowd was not fitted on.
+      held: (R,) bool, the study's responses that the crowd was not fitted on; (K, R) of K crowds,
+        each response held out from one of them at most.
       tasks: ids; None takes all that suit the question, and warns of those with too few people.
       others: unlabelled people; None takes those of the study who give no labelled answer to the
         task at hand.
@@ -138,9 +141,12 @@ def infer(
     if not 0 < question.confidence < 1:
         raise CrowdError(f"--level {question.confidence:g}: give a share between 0 and 1, such as "
                          "0.95")  # fmt: skip
+    crowds = crowds if isinstance(crowds, tuple) else (crowds,)
+    held = np.atleast_2d(held)
+    labelled = np.asarray(held.any(axis=0))
     chosen, level = _chosen(study, labelled, question, tasks)
     own = study.participants
-    known = Profiles(recode(crowd.codings, own.profile), own.weight)
+    known = Profiles(recode(crowds[0].codings, own.profile), own.weight)
     terms = regressors(known.attributes, question.attributes, len(own.ids))[1]
 
     def side(people: Profiles, first: int) -> _Side:
@@ -149,9 +155,13 @@ def infer(
         if columns.size * len(chosen) > MOST:
             raise CrowdError(f"{n:,} people times {len(chosen):,} tasks are too many at once; "
                              "choose fewer with --tasks")  # fmt: skip
-        predicted = expected_answers(
-            crowd, people.attributes, n, chosen, level, per_profile=per_profile, progress=progress
-        )
+        by_fold = np.stack([
+            expected_answers(crowd, people.attributes, n, chosen, level, per_profile=per_profile,
+                             progress=progress)
+            for crowd in crowds
+        ])  # fmt: skip
+        whose = _crowd_of(study, held, chosen, n if people is known else 0)
+        predicted = cross_predicted(by_fold, people.weight, whose)
         complete = np.isfinite(columns).all(1)
         if not complete.all():
             lack = " or ".join(question.attributes)
@@ -214,6 +224,43 @@ def infer(
         warnings.warn(f"{len(refused)} of {len(names)} tasks are left out; {refused[0]}",
                       CrowdWarning, stacklevel=2)  # fmt: skip
     return _table(found, terms)
+
+
+def _crowd_of(study: Study, held: np.ndarray, chosen: np.ndarray, n: int) -> np.ndarray:
+    """(N or 1, T) which of K crowds must predict a person's answer to a task: the one that it, or
+    the person's other answers, or the task's, are held out from; -1 if any may."""
+    k, people = len(held), len(study.participants.ids)
+    by_person, by_task = (
+        np.stack([np.bincount(unit[own], minlength=size) for own in held])
+        for unit, size in ((study.person, people), (study.task, len(study.tasks.ids)))
+    )  # fmt: skip
+    # Where people are held out all of a person's answers are in one fold, else all of a task's.
+    if k > 1 and ((by_task > 0).sum(0) <= 1).all():
+        return np.where(by_task.any(0), by_task.argmax(0), -1)[chosen][None]
+    if n == 0:
+        return np.full((1, 1), -1)
+    return np.where(by_person.any(0), by_person.argmax(0), -1)[:, None]
+
+
+def cross_predicted(by_fold: np.ndarray, weight: np.ndarray, whose: np.ndarray) -> np.ndarray:
+    """(N, T) predictions for people by crowds that have not seen their answers.
+
+    Where people are held out, a crowd's level follows the answers it was fitted on, which are those
+    of all but one fold: it is high where that fold's people answer low. Crowds are therefore moved
+    to one average over all people, and differ in what they say of profiles alone.
+
+    Args:
+      by_fold: (K, N, T) what each of K crowds expects. weight: (N,) of the people.
+      whose: which crowd to take, (N, 1) by person or (1, T) by task; -1 takes the mean of all.
+    """
+    if len(by_fold) == 1:
+        return by_fold[0]
+    moved = by_fold
+    if len(whose) > 1 and weight.any():
+        level = np.average(by_fold, axis=1, weights=weight)[:, None]
+        moved = by_fold - level + level.mean(0)
+    own = np.take_along_axis(moved, np.broadcast_to(whose, by_fold.shape[1:]).clip(0)[None], 0)[0]
+    return np.where(whose >= 0, own, by_fold.mean(0))
 
 
 def _rows(side: _Side, people: np.ndarray, place: int) -> Rows:

@@ -65,7 +65,7 @@ def verify(folder: Path, on_file: Callable[[int, int], None] = lambda done, tota
     if (folder / "crowd.json").is_file():
         crowds, written = [folder], []
     elif (folder / "config.yaml").is_file():
-        crowds = sorted(folder.glob("seed-*/*/crowd"))
+        crowds = sorted([*folder.glob("seed-*/*/crowd"), *folder.glob("seed-*/fold-*/*/crowd")])
         written = sorted(path.parent for path in folder.glob(f"*/{NAME}"))
     else:
         crowds, written = [], [folder]

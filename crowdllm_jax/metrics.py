@@ -112,6 +112,18 @@ def score_crowd(
     return _records(model, humans, seed, point | person[0], low | person[1], high | person[2])
 
 
+def score_costs(
+    humans: Humans, cost: np.ndarray, floor: np.ndarray, model: str, seed: int
+) -> list[Score]:
+    """rps and skill from the rps of each human answer, (R,), of a crowd and of the floor."""
+
+    def measure(weight: np.ndarray) -> Measures:
+        mean = float(np.average(cost, weights=weight))
+        return {"rps": mean, "skill": _skill(humans, cost, floor, weight)}
+
+    return _records(model, humans, seed, *bootstrap(humans, measure))
+
+
 def answer_rps(humans: Humans, values: np.ndarray) -> np.ndarray:
     """(R,) ranked probability score of each human answer under the crowd of `values` (N, T)."""
     crowd = _crowd_counts(humans, values)

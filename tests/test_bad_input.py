@@ -424,7 +424,7 @@ BAD_CONFIG = {
             config("split:", "profiles: {margins: {city: {A: .1, B: .1, C: .4, D: .4}}}\nsplit:"),
         ),
         "profiles.margins.city",
-        "no training participant is 'D'",
+        "nobody in the study is 'D'",
     ),
     "temperature 0": (
         config("split:", "profiles: {temperature: 0}\nsplit:"),

@@ -18,6 +18,7 @@ from synthetic import write_config
 from crowdllm_jax.checkpoint import flatten
 from crowdllm_jax.cli import main
 from crowdllm_jax.config import load_config, load_study
+from crowdllm_jax.fitting import Splits, silent
 from crowdllm_jax.model.crowd import load_crowd
 from crowdllm_jax.pipeline import crowd_folder, fit_run, open_run
 
@@ -71,7 +72,7 @@ def fitted(tmp_path_factory) -> Path:
     config = load_config(write_config(folder / "input"), (MODEL,))
     study = load_study(config)
     with open_run(folder / "run", config, study):
-        fit_run(folder / "run", config, study)
+        fit_run(folder / "run", Splits(study, config, silent))
     command = ["sample", str(folder / "run"), "--agents", str(AGENTS)]
     assert main([*command, "--seed", "3", "--out", str(folder / "one")]) == 0
     assert main([*command, "--seed", "4", "--out", str(folder / "other")]) == 0

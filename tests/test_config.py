@@ -44,6 +44,32 @@ def test_numbers_keep_their_kind(tmp_path):
     assert config.study.scales["s"].levels == (1, 2.5, 10)
 
 
+def test_keys_are_names_as_they_are_written(tmp_path):
+    """Names of the data may look like anything; YAML reads 1, 1.0, true and 010 as values."""
+    config = load(
+        tmp_path,
+        """\
+study:
+  responses: {path: r.csv}
+  tasks: {attributes: {7: numeric}}
+  participants: {profile: {2024: categorical, true: numeric}}
+  scales: {1: {kind: binary}}
+reference: {kind: column, path: a.csv, where: {3: 4}}
+profiles: {margins: {2024: {1: 0.2, 1.0: 0.2, true: 0.2, 010: 0.2, ~: 0.2}}}
+""",
+    )
+    assert list(config.study.participants.profile) == ["2024", "true"]
+    assert list(config.study.tasks.attributes) == ["7"]
+    assert list(config.study.scales) == ["1"]
+    assert config.reference.where == {"3": 4}
+    assert list(config.profiles.margins["2024"]) == ["1", "1.0", "true", "010", "~"]
+    assert load(tmp_path, dump_config(config)) == config
+    changed = load(tmp_path, "study: anes96", "profiles.margins={sex: {1: 0.49, 2: 0.51}}")
+    assert changed.profiles.margins == {"sex": {"1": 0.49, "2": 0.51}}
+    with pytest.raises(CrowdError, match='duplicate key "1"'):
+        load(tmp_path, "study: anes96\nprofiles: {margins: {sex: {1: 1, '1': 0}}}")
+
+
 def test_truth_values(tmp_path):
     assert load(
         tmp_path, "study: anes96", "model.kind=cvae", "model.semi_implicit=true"
@@ -157,6 +183,7 @@ def test_every_part_of_a_configuration_refuses_unknown_keys():
             "study={name: a, folder: ., responses: {path: a.csv}, scales: {r: {kind: ordnal}}}",
             r"study.scales.\*.kind: .* give one of: approval, binary, .*, points, ranking",
         ),
+        ("models=[persistent]", r"models\[0\]: .*'persistent'; give one of: cvae, vae_only"),
         ("train.epochs=-1", "train.epochs: expected `int` >= 1$"),
     ],
 )

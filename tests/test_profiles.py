@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import minimize
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.profiles import ProfilesConfig, distinct, fit_profiles, kish, rake, recruit
 from crowdllm_jax.study import Attribute
 
@@ -96,6 +96,49 @@ def test_margins_that_do_not_fit(margins, message):
     own = attribute("x", [0, 0, 1, 1, 2]), attribute("y", [0, 0, 1, 1, 1], "pq")
     with pytest.raises(CrowdError, match=message):
         rake(own, np.ones(5), margins)
+
+
+def test_rounded_shares_and_percents_are_scaled_with_a_note(people):
+    exact = rake(people, WEIGHT, {"x": dict.fromkeys("abc", 1 / 3)})
+    for third in (0.3333, 0.333, 0.33, 33.3, 33):
+        with pytest.warns(CrowdWarning, match=r"margins\.x: the shares sum to"):
+            own = rake(people, WEIGHT, {"x": dict.fromkeys("abc", third)})
+        np.testing.assert_allclose(own, exact, atol=1e-8)
+    # Rounding to a percent takes .015 from three shares at most.
+    with pytest.raises(CrowdError, match=r"sum to 1, not 0\.96"):
+        rake(people, WEIGHT, {"x": dict.fromkeys("abc", 0.32)})
+
+
+@pytest.mark.parametrize(
+    ("levels", "keys"),
+    [(("1", "2"), ("1.0", "2.0")), (("1.0", "2.0"), (1, 2)), (("false", "true"), ("False", True))],
+)
+def test_a_key_names_the_level_that_is_the_same_number(levels, keys):
+    own = (Attribute("sex", "categorical", levels, np.array([0, 0, 0, 1], np.int32)),)
+    raked = rake(own, np.ones(4), {"sex": dict(zip(keys, (0.4, 0.6), strict=True))})
+    np.testing.assert_allclose(raked, [4 * 0.4 / 3] * 3 + [2.4])
+    with pytest.raises(CrowdError, match="stands there already"):
+        rake(own, np.ones(4), {"sex": {levels[0]: 0.4, levels[1]: 0.3, keys[1]: 0.3}})
+
+
+def test_people_without_an_answer_keep_their_share():
+    """By hand: weights 2, 1, 3 of those who answered become .8 and .2 of their sum."""
+    own = (
+        Attribute("edu", "categorical", ("low", "high", "(missing)"),
+                  np.array([0, 0, 1, 2, 2], np.int32)),
+        attribute("y", [0, 1, 1, 0, 1], "pq"),
+    )  # fmt: skip
+    weight = np.array([2.0, 1, 3, 1, 3])
+    with pytest.warns(CrowdWarning, match="people without an answer keep"):
+        raked = rake(own, weight, {"edu": {"low": 0.8, "high": 0.2}})
+    np.testing.assert_allclose(raked, [3.2, 1.6, 1.2, 1, 3])
+    with pytest.warns(CrowdWarning):
+        raked = rake(own, weight, {"edu": {"low": 0.8, "high": 0.2}, "y": {"p": 0.5, "q": 0.5}})
+    np.testing.assert_allclose(np.bincount(own[0].cells, raked), [4.8, 1.2, 4.0])
+    np.testing.assert_allclose(np.bincount(own[1].cells, raked), [5, 5])
+    # A share that is given is kept, 0 too.
+    raked = rake(own, weight, {"edu": {"low": 0.8, "high": 0.2, "(missing)": 0}})
+    np.testing.assert_allclose(np.bincount(own[0].cells, raked), [8, 2, 0], atol=1e-8)
 
 
 def test_a_share_for_a_level_that_nobody_has():

@@ -18,9 +18,10 @@ from crowdllm_jax.correlations import (
     items_of,
     score_correlations,
 )
+from crowdllm_jax.diagnostics import Finding
 from crowdllm_jax.encode import fit_coding
 from crowdllm_jax.metrics import answer_rps, score_crowd, score_humans
-from crowdllm_jax.report.scorecard import scorecard
+from crowdllm_jax.report.scorecard import Line, headline, in_words, scorecard
 from crowdllm_jax.scales import Nominal
 from crowdllm_jax.study import Attribute, Study
 from crowdllm_jax.subgroups import groups_of, regression, score_groups
@@ -248,3 +249,19 @@ def test_the_card_reads_floors_and_ceilings():
     assert card["icc"].way == pytest.approx(0.75)  # off by .05 instead of .2
     assert card["mae"].way is None  # the floor is as good as the ceiling: nothing to tell
     assert card["rps"].uniform is None
+
+
+def test_the_headline_says_when_people_are_too_few():
+    wide = (0.4, 0.13, 15.33)
+    few = Finding("too few to tell", "", 15.2, True, "", "8 people with 48 answers; skill .13 on")
+    said = "Too few to tell how close the crowd comes: 8 people with 48 answers."
+    assert headline(wide, [few]) == said
+    assert headline((0.4, 0.3, 0.5), []).startswith("The crowd goes 40% of the way (between 30%")
+    assert "cannot be said" in headline(None, [])
+    line = Line("skill", "Skill", "high", wide, None, None, None, None)
+    ratio = Line("variance_ratio", "Variance ratio", "match", (0.5, 0.4, 0.6), None, None, None,
+                 None)  # fmt: skip
+    words = in_words([line, ratio], [few], 100)
+    assert words[0] == said
+    assert not any("1533%" in word or "vary" in word for word in words)
+    assert any("vary less than" in word for word in in_words([line, ratio], [], 100))

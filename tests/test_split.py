@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from synthetic import make_study
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.split import SplitConfig, split_study
+from crowdllm_jax.split import SplitConfig, folds_of, split_study, told_folds
 
 STUDY = make_study(tasks=20, people=40, share=0.5)
 SHARE = st.sampled_from([0.05, 0.1, 0.2, 0.3])
@@ -74,3 +74,52 @@ def test_people_and_tasks_of_a_part():
     split = split_study(STUDY, SplitConfig(by="tasks"), 0)
     assert len(split.tasks(STUDY, split.test)) == 4
     assert (np.diff(split.people(STUDY, split.test)) > 0).all()
+
+
+@pytest.mark.parametrize("by", ["tasks", "people"])
+@pytest.mark.parametrize("folds", [2, 5, 7])
+def test_folds_hold_everything_out_once(by, folds):
+    config = SplitConfig(by=by, folds=folds)
+    splits = [split_study(STUDY, config, 4, fold) for fold in range(folds)]
+    unit = STUDY.task if by == "tasks" else STUDY.person
+    assert (np.stack([split.test for split in splits]).sum(0) == 1).all()
+    sizes = [len(np.unique(unit[split.test])) for split in splits]
+    assert max(sizes) - min(sizes) <= 1
+    for split in splits:
+        parts = [set(unit[part]) for part in (split.train, split.validation, split.test)]
+        assert all(parts)
+        assert set.union(*parts) == set(unit)
+        assert sum(map(len, parts)) == len(set(unit))
+    whole = split_study(STUDY, config, 4, "all")
+    assert not whole.test.any()
+    assert (whole.train | whole.validation).all()
+
+
+def test_the_first_fold_is_the_single_split_of_its_share():
+    for by in ("tasks", "people"):
+        one = split_study(STUDY, SplitConfig(by=by, test=0.2), 1)
+        first = split_study(STUDY, SplitConfig(by=by, folds=5), 1, 0)
+        for part in ("train", "validation", "test"):
+            np.testing.assert_array_equal(getattr(one, part), getattr(first, part))
+
+
+def test_small_studies_are_held_out_in_folds_unless_a_share_is_given():
+    small, large = make_study(tasks=3, people=149), make_study(tasks=3, people=150)
+    by = SplitConfig(by="people")
+    assert (folds_of(small, by), folds_of(large, by)) == (5, 1)
+    assert folds_of(large, SplitConfig(by="tasks")) == 3
+    for single in (SplitConfig(by="people", test=0.2), SplitConfig(by="people", folds=1),
+                   SplitConfig(by="people", folds=0)):  # fmt: skip
+        assert folds_of(small, single) == 1
+        assert told_folds(small, single) is None
+    assert folds_of(large, SplitConfig(by="people", folds=10)) == 10
+    assert "each of 149 people once, in 5 folds as they are few" in told_folds(small, by)
+    many = make_study(tasks=140, people=150)
+    assert folds_of(many, SplitConfig(by="tasks")) == 1  # 21,000 answers
+
+
+def test_folds_that_cannot_be():
+    with pytest.raises(CrowdError, match=r"test: 0\.2 .* folds: 5 .* one of the two"):
+        folds_of(STUDY, SplitConfig(test=0.2, folds=5))
+    with pytest.raises(CrowdError, match=r"split\.folds: 30 are more than the 20 tasks"):
+        folds_of(STUDY, SplitConfig(folds=30))

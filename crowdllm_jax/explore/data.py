@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from crowdllm_jax.fitting import Progress, silent
 from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.pipeline import fitted_crowd, run_facts, stored_config
-from crowdllm_jax.split import split_study
+from crowdllm_jax.split import folds_of, split_study
 from crowdllm_jax.study import Attribute, Study, fingerprint
 
 
@@ -57,7 +58,13 @@ def explore_run(
         name, texts, humans = run.absolute().name, dict(zip(ids, ids, strict=True)), None
     else:
         name, texts = study.name, dict(zip(study.tasks.ids, study.tasks.text, strict=True))
-        humans = held_out_people(study, split_study(study, config.split, 0).test, crowd)
+        test = split_study(study, config.split, 0).test
+        if folds_of(study, config.split) == 1:
+            humans = held_out_people(study, test, crowd)
+        else:
+            # The population's crowd was fitted to everybody, and so everybody stands beside it.
+            everybody = held_out_people(study, np.ones_like(test), crowd)
+            humans = replace(everybody, called="surveyed")
     return Explored(
         name, ids, tuple(texts[task] for task in ids),
         tuple(manifest.scales[scale].entry for scale in manifest.tasks.values()),

@@ -120,6 +120,7 @@ def what_there_is(explored: Explored) -> dict[str, object]:
                 explored.task_ids, explored.texts, explored.scales, held, strict=True
             )
         ],
+        "called": humans.called if isinstance(humans, HeldOut) else "held-out",
         "no_humans": humans if isinstance(humans, str) else "",
     }
 

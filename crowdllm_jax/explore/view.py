@@ -53,12 +53,13 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Answers of real people that the crowd was not fitted on.
+    """Answers of real people that the crowd was not fitted on, unless they are called otherwise.
 
     Attributes:
       profile: of P people, in the crowd's attributes and levels. weight: (P,) survey weights.
       person, task, answer: (R,) whose answer it is, to which of the crowd's tasks, its level (or
         value).
+      called: held-out, or surveyed where the crowd was fitted to all people.
     """
 
     profile: tuple[Attribute, ...]
@@ -66,6 +67,7 @@ class HeldOut:
     person: np.ndarray
     task: np.ndarray
     answer: np.ndarray
+    called: str = "held-out"
 
 
 @dataclass(frozen=True)
@@ -283,8 +285,8 @@ def _humans(
     kept = select(humans.profile, len(humans.weight), query)
     rows = rows[kept[humans.person[rows]]]
     if len(rows) < FEWEST:
-        return (f"{len(rows)} held-out {'person' if len(rows) == 1 else 'people'} of this profile "
-                f"answered; fewer than {FEWEST} are not shown")  # fmt: skip
+        people = f"{len(rows)} {humans.called} {'person' if len(rows) == 1 else 'people'}"
+        return f"{people} of this profile answered; fewer than {FEWEST} are not shown"
     weight = humans.weight[humans.person[rows]]
     answers = humans.answer[rows]
     if not isinstance(scale, Continuous):

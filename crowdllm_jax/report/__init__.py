@@ -63,7 +63,8 @@ def render(
       effects: what profiles do to the answers; empty where the model cannot say.
       groups: gaps between groups of people, and of agents; empty where there are no profiles.
       findings: of the diagnostics.
-      facts: versions and fingerprints to show.
+      facts: versions and fingerprints to show; where they hold `held_out`, `humans` and `answers`
+        are of the first of several folds.
     """
     from crowdllm_jax.config import dump_config
 
@@ -83,6 +84,7 @@ def render(
         main=main,
         description=describe(study),
         by=humans.by,
+        folds=facts.get("held_out"),
         held_out=f"{len(humans.tasks):,} tasks and {len(humans.value):,} answers of "
         f"{humans.people:,} people",
         agents=len(answers),

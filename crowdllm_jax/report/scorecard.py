@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crowdllm_jax.diagnostics import Finding
+from crowdllm_jax.diagnostics import TOO_FEW, Finding
 from crowdllm_jax.report.headings import HEADINGS
 
 Value = tuple[float, float, float]
@@ -61,16 +61,34 @@ def _way(best: str, crowd: float, ceiling: float, floor: float) -> float | None:
     return (floor - crowd) / (floor - ceiling) if floor - ceiling > 1e-6 else None
 
 
+def headline(skill: Value | None, findings: list[Finding]) -> str:
+    """How close the crowd comes, in one sentence; or that these people are too few to tell.
+
+    `diagnostics.too_few` says when they are.
+    """
+    few = next((one for one in findings if one.name == TOO_FEW and one.fires), None)
+    if few is not None:
+        return f"Too few to tell how close the crowd comes: {few.detail.split(';')[0]}."
+    if skill is None:
+        return (
+            "How close the crowd comes cannot be said: a crowd that answers every task alike is as "
+            "close to these people as their own distributions."
+        )
+    value, low, high = skill
+    return (
+        f"The crowd goes {value:.0%} of the way (between {low:.0%} and {high:.0%}) from a "
+        "crowd that answers every task alike to the people's own distributions."
+    )
+
+
 def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str]:
     """The scorecard in plain sentences."""
     by = {line.metric: line for line in card}
-    words = []
-    if (skill := by.get("skill")) is not None:
-        value, low, high = skill.crowd
-        words.append(
-            f"The crowd goes {value:.0%} of the way (between {low:.0%} and {high:.0%}) from a "
-            "crowd that answers every task alike to the people's own distributions."
-        )
+    skill = by.get("skill")
+    words = [headline(skill.crowd if skill else None, findings)]
+    if any(one.name == TOO_FEW and one.fires for one in findings):
+        # What follows would rest on the same few.
+        by = {}
     if (ratio := by.get("variance_ratio")) is not None:
         value, low, high = ratio.crowd
         kind = "less than" if high < 1 else "more than" if low > 1 else "about as much as"

@@ -25,7 +25,7 @@ from crowdllm_jax.humans import held_out
 from crowdllm_jax.metrics import measure_crowd, score_humans
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, numbers_of
 from crowdllm_jax.model.cvae import CvaeConfig
-from crowdllm_jax.pipeline import main_model, models_of
+from crowdllm_jax.pipeline import models_of
 from crowdllm_jax.population import sample
 from crowdllm_jax.profiles import ProfileGenerator
 from crowdllm_jax.studies.results import Condition
@@ -52,7 +52,7 @@ def studied_models(config: Config, study: Study) -> dict[str, ModelConfig]:
     """The configured model, and the published one beside it where it can answer."""
     models = models_of(config, study)
     models.pop("vae_only", None)
-    if main_model(config) == "persistent" and "cvae" not in models:
+    if "cvae" in config.models and "cvae" not in models:
         warnings.warn(
             "the published model (cvae) cannot answer on a nominal scale; its rows are left out",
             CrowdWarning,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crowdllm_jax import __version__
 from crowdllm_jax.config import Config, dump_config, load_study
-from crowdllm_jax.fitting import Progress, ask_ahead, silent
+from crowdllm_jax.fitting import Progress, ask_ahead, check_margins, silent
 from crowdllm_jax.studies import ablate, attributes, fractions, sensitivity, size
 from crowdllm_jax.studies.results import Results, summarised, tidy
 from crowdllm_jax.study import fingerprint
@@ -39,6 +39,7 @@ def run_study(
     """
     check_new(out)
     study = load_study(config)
+    check_margins(study, config)
     ask_ahead(study, config, progress)
     options = ""
     match name:
