@@ -21,7 +21,7 @@ from crowdllm_jax.correlations import score_correlations
 from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
 from crowdllm_jax.epoch import TERMS
 from crowdllm_jax.humans import Humans, held_out
-from crowdllm_jax.metrics import Score, score_crowd, score_humans
+from crowdllm_jax.metrics import UNDEFINED, Score, score_crowd, score_humans, score_of
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig, numbers_of
 from crowdllm_jax.model.cvae import CvaeConfig
 from crowdllm_jax.model.design import Design, gather_answers, make_design
@@ -295,11 +295,15 @@ def score_all(
         scores += score_crowd(humans, values, name, seed, answers["marginal"])
         progress(f"score (seed {seed})", done + 1, len(answers))
 
-    def add(model: str, metric: str, found: tuple[float, float, float]) -> None:
-        scores.append(Score(model, humans.by, seed, metric, *found))
+    def add(model: str, metric: str, found: tuple[float, float, float] = UNDEFINED) -> None:
+        scores.append(score_of(humans, model, seed, metric, found))
 
-    for name, found in score_correlations(humans, answers, seed).items():
+    correlated = score_correlations(humans, answers, seed)
+    for name, found in correlated.items():
         add(name, "correlation_error", found)
+    for name in crowds if not correlated else ():
+        add(name, "correlation_error")
+    wanted = ("gap_error", "regression_agreement") if ready.study.participants.profile else ()
     for place, (name, measures) in enumerate(grouped.items()):
         for metric, own in measures.items():
             if "crowd" in own:
@@ -308,4 +312,7 @@ def score_all(
                 # What the people alone say stands once, whatever crowd they are compared with.
                 add("humans", metric, own["humans"])
                 add("marginal", metric, own["none"])
+        for metric in wanted:
+            if "crowd" not in measures.get(metric, {}):
+                add(name, metric)
     return scores, answers

@@ -13,7 +13,7 @@ import numpy as np
 from crowdllm_jax import scales
 from crowdllm_jax.entities import Entities, attribute_of, code_of_each, entities_of, places
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.study import Participants, Study, Tasks
+from crowdllm_jax.study import Participants, Study, Tasks, alike
 from crowdllm_jax.study_file import EmbeddingSpec, StudySpec, TasksSpec
 from crowdllm_jax.tables import Column, read_table, read_vectors, rows
 
@@ -224,7 +224,7 @@ def _participants(spec: StudySpec, table: dict[str, Column], entities: Entities)
                 f"{table[p.weight].where}: participant '{who}' has no weight of 0 or "
                 "more, or all weights are 0"
             )
-        weight = weight / weight.mean()
+        weight = alike(weight)
     return Participants(entities.ids, profile, weight)
 
 

@@ -18,7 +18,8 @@ class Line:
     """One measure of the crowd.
 
     Attributes:
-      best: "low", "high" or "match". ceiling: what people's own distributions would score.
+      best: "low", "high" or "match". crowd: its ends are NaN where it has no interval.
+      ceiling: what people's own distributions would score.
       marginal, uniform: what the pooled training answers and even chances score; None if not told.
       way: the share of the way from the marginal floor to the ceiling; None where these do not
         lie apart in the right order.
@@ -67,18 +68,24 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
     words = []
     if (skill := by.get("skill")) is not None:
         value, low, high = skill.crowd
+        surely = (
+            f"between {low:.0%} and {high:.0%}" if low <= high else "too few to tell how surely"
+        )
         words.append(
-            f"The crowd goes {value:.0%} of the way (between {low:.0%} and {high:.0%}) from a "
-            "crowd that answers every task alike to the people's own distributions."
+            f"The crowd goes {value:.0%} of the way ({surely}) from a crowd "
+            "that answers every task alike to the people's own distributions."
         )
     if (ratio := by.get("variance_ratio")) is not None:
         value, low, high = ratio.crowd
         kind = "less than" if high < 1 else "more than" if low > 1 else "about as much as"
-        words.append(f"Its answers vary {kind} people's (ratio of variances {value:.2f}).")
+        said = f"Its answers vary {kind} people's" if low <= high else "Too few to tell the spread"
+        words.append(f"{said} (ratio of variances {value:.2f}).")
     icc = by.get("icc")
     if icc is not None and icc.ceiling is not None:
         value, people = icc.crowd[0], icc.ceiling
-        if people[2] < 0.01:
+        if not people[1] <= people[2]:
+            kind = "Too few people to tell whether agents stay themselves across tasks"
+        elif people[2] < 0.01:
             kind = "People's answers hardly show who gave them"
         elif value < people[1]:
             kind = "Agents are less themselves across tasks than people are"
