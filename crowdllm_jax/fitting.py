@@ -207,6 +207,7 @@ def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) 
     answer = unit(study, study.value, study.task).astype(np.float32)
 
     def part(mask: np.ndarray) -> Data:
+        mask = mask & (study.weight > 0)
         return Data(
             x=ready.x,
             c=c.astype(np.float32),
@@ -214,6 +215,7 @@ def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) 
             person=study.person[mask],
             task=study.task[mask],
             answer=answer[mask],
+            weight=study.weight[mask],
         )
 
     return Run(part(ready.split.train), part(ready.split.validation), model, train, seed)

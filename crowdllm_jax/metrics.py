@@ -25,6 +25,7 @@ answers are pooled or averaged. Averages over tasks count each task once, whoeve
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -57,7 +58,8 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
       model: whose crowd. split: what was held out, "tasks" or "people".
-      value: None where the measure is not defined. low, high: None where it has no interval.
+      value: NaN where the measure is not defined. low, high: NaN where it has no interval. In JSON
+        a NaN is null.
       why: it has no value, or no interval; empty where it has both.
     """
 
@@ -65,9 +67,9 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True):
     split: str
     seed: int
     metric: str
-    value: float | None
-    low: float | None
-    high: float | None
+    value: float
+    low: float
+    high: float
     why: str = ""
 
 
@@ -84,14 +86,25 @@ def score_of(
     Args:
       why: it is not, where `undefined` does not know better.
     """
-    value, low, high = (float(number) if np.isfinite(number) else None for number in found)
-    if value is None:
+    value, low, high = map(float, found)
+    if not np.isfinite(value):
         why = why or no_value(humans, metric)
-        return Score(model, humans.by, seed, metric, None, None, None, why)
-    if low is None or high is None:
+        return Score(model, humans.by, seed, metric, *UNDEFINED, why)
+    if not np.isfinite([low, high]).all():
         why = why or no_interval(humans, metric)
-        return Score(model, humans.by, seed, metric, value, None, None, why)
+        return Score(model, humans.by, seed, metric, value, np.nan, np.nan, why)
     return Score(model, humans.by, seed, metric, value, low, high)
+
+
+def read_scores(data: bytes) -> list[Score]:
+    """Scores from their JSON.
+
+    Raises:
+      msgspec.MsgspecError: it holds none.
+    """
+    rows = msgspec.json.decode(data, type=list[dict[str, Any]])
+    filled = [{key: np.nan if x is None else x for key, x in row.items()} for row in rows]
+    return msgspec.convert(filled, list[Score])
 
 
 def measure_crowd(humans: Humans, values: np.ndarray) -> Measures:

@@ -9,7 +9,8 @@ it stopped:
     seed-0/           one folder per repetition: for each fitted model its training checkpoint,
                       losses and fitted crowd
     population/       Parquet parts and a manifest
-    scores.json       a list of {model, split, seed, metric, value, low, high}
+    scores.json       a list of {model, split, seed, metric, value, low, high}; null and {why} for
+                      what is not defined
     diagnostics.json  a list of {name, measure, value, fires, threshold, advice, detail}
     report.html       all of it to look at
 """
@@ -51,7 +52,7 @@ from crowdllm_jax.fitting import (
     silent,
 )
 from crowdllm_jax.humans import held_out
-from crowdllm_jax.metrics import Score
+from crowdllm_jax.metrics import Score, read_scores
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, load_crowd, numbers_of, save_crowd
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.output import write_population
@@ -371,7 +372,7 @@ def findings(folder: Path) -> list[Finding]:
 
 def _read_scores(path: Path) -> list[Score]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Score])
+        return read_scores(path.read_bytes())
     except msgspec.MsgspecError as error:
         raise CrowdError(f"{path}: cannot be read ({error}); delete it to score anew") from error
 

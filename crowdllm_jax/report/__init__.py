@@ -30,15 +30,13 @@ def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, fl
     """
     board, seeds = [], len({score.seed for score in scores})
     for model in MODELS:
-        own = [score for score in scores if score.model == model and score.value is not None]
+        own = [score for score in scores if score.model == model and score.value == score.value]
         row = {}
         for metric in HEADINGS:
             found = [score for score in own if score.metric == metric]
-            values = np.array([score.value for score in found], float)
+            values = np.array([score.value for score in found])
             if found and seeds == 1:
-                ends = (found[0].low, found[0].high)
-                low, high = (np.nan if end is None else end for end in ends)
-                row[metric] = (float(values[0]), low, high)
+                row[metric] = (found[0].value, found[0].low, found[0].high)
             elif found:
                 mean = float(values.mean())
                 sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
@@ -54,7 +52,7 @@ def untold(scores: list[Score]) -> dict[str, dict[str, str]]:
     seeds = len({score.seed for score in scores})
     for one in scores:
         own = [s for s in scores if (s.model, s.metric) == (one.model, one.metric)]
-        missing = [score for score in own if score.value is None]
+        missing = [score for score in own if np.isnan(score.value)]
         if len(missing) == len(own):
             text = f"not defined ({one.why})"
         elif missing:
