@@ -174,26 +174,26 @@ def test_personal_spread_equals_numpys_weighted_variance():
 
 
 def test_weighted_variance_components_are_unbiased():
-    """ICC .4 from 400 samples of 40 people under weights that have nothing to do with answers.
-
-    The deviation of one sample's ICC is below .15, so five standard errors of the mean are .04.
-    Mean squares divided as if all people counted alike (41 for what 40 weighted people are worth,
-    about 20) are off by more: see the second assertion.
-    """
+    """The weighted squares between and within persons, divided by what they are expected to be:
+    the trace of their quadratic forms with the covariance of answers of independent persons."""
     random = np.random.default_rng(3)
-    found, sds = [], []
-    for _ in range(400):
-        w = random.choice([0.1, 1.0, 5.0], 40)
-        n = random.integers(2, 7, 40)
-        person = np.repeat(np.arange(40), n)
-        belief = random.normal(size=40) * np.sqrt(0.4)
-        y = belief[person] + random.normal(size=len(person)) * np.sqrt(0.6)
-        mean = np.bincount(person, y) / n
-        found.append(intra_class(n, np.bincount(person, y**2), mean, w))
-        sds.append(weighted_sd(belief, w) ** 2)
-    assert np.mean(found) == pytest.approx(0.4, abs=0.04)
-    # Variance of a variance of 20 effective people: 2 / 20 of its square; 5 se of 400: .03.
-    assert np.mean(sds) == pytest.approx(0.4, abs=0.04)
+    w, n = random.choice([0.1, 1.0, 5.0], 30), random.integers(1, 7, 30)
+    person = np.repeat(np.arange(30), n)
+    y = random.normal(size=30)[person] + random.normal(size=len(person))
+    members = np.eye(30)[person]
+    weight = np.diag(w[person])
+    own = members @ np.diag(1 / n) @ members.T
+    grand = np.outer(np.ones(len(y)), w[person]) / w[person].sum()
+    between, within = own - grand, np.eye(len(y)) - own
+    between, within = (form.T @ weight @ form for form in (between, within))
+    # E[y' A y] = (variance between) tr(A Z Z') + (variance within) tr(A).
+    inner = (y @ within @ y) / np.trace(within)
+    outer = y @ between @ y - inner * np.trace(between)
+    outer /= np.trace(between @ members @ members.T)
+    mean = np.bincount(person, y) / n
+    found = intra_class(n, np.bincount(person, y**2), mean, w)
+    assert found == pytest.approx(outer / (outer + inner))
+    assert weighted_sd(mean, w) ** 2 == pytest.approx(np.cov(mean, aweights=w))
 
 
 def test_the_bootstraps_standard_error_is_the_linearised_one():
