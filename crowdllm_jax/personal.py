@@ -103,12 +103,12 @@ def intra_class(
     """ICC(1) of an unbalanced one-way layout from each person's n, sum of squares and mean.
 
     With weights, the weighted mean squares over what they are expected to be: the variance within
-    persons and that between them stay unbiased. NaN where each answers once, which says nothing of
-    how alike a person's answers are, or where no answer differs from another.
+    persons and that between them stay unbiased. NaN of one person alone, where each answers once
+    (which says nothing of how alike a person's answers are), or where no answer differs.
     """
     w = np.ones(len(n)) if weight is None else weight
     people, total = w.sum(), (w * n).sum()
-    if n.sum() == len(n):
+    if len(n) < 2 or n.sum() == len(n):
         return float("nan")
     freedom = people - (w**2 * n).sum() / total
     grand = (w * n * mean).sum() / total
