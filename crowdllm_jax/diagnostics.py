@@ -343,10 +343,11 @@ def silent_attributes(ready: Prepared) -> Finding:
             beyond += between(shuffled) >= real
         chances[attribute.name] = (1 + beyond) / (1 + SHUFFLES)
     quiet = [name for name, chance in chances.items() if chance > 0.05]
-    told = bool(chances) and bool(moved.any())
+    told = bool(chances) and bool(moved.any()) and len(asked) >= FEWEST
     detail = ", ".join(f"{name} p = {chance:.3g}" for name, chance in chances.items())
     if chances and not told:
-        detail = _untold("all training people answer alike")
+        few = f"only {len(asked)} training people"
+        detail = _untold("all training people answer alike" if len(asked) >= FEWEST else few)
     return Finding(
         "attributes without a signal",
         "profile attributes along which training people's answers differ no more than when "

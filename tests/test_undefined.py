@@ -12,6 +12,7 @@ from rich.console import Console
 from synthetic import RATING, make_study
 from test_metrics import UNEVEN, crowd_of, everything
 
+from crowdllm_jax import report
 from crowdllm_jax.correlations import score_correlations
 from crowdllm_jax.diagnostics import incompatible, interchangeable, silent_attributes, spread
 from crowdllm_jax.encode import fit_coding
@@ -21,6 +22,8 @@ from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.report import scoreboard, untold
 from crowdllm_jax.report.scorecard import in_words, scorecard
 from crowdllm_jax.split import Split
+from crowdllm_jax.studies import folder
+from crowdllm_jax.studies.results import Results, Row
 from crowdllm_jax.study import Study
 from crowdllm_jax.subgroups import groups_of, score_groups
 from crowdllm_jax.terminal import scoreboard_of
@@ -136,15 +139,16 @@ def test_diagnostics_cannot_tell(people):
         assert not one.fires
         assert one.value is None
         assert one.detail.startswith("cannot be told ("), one
-    if people == 30:
+    if people > 1:
         every = np.ones(len(study.task), bool)
-        codings = tuple(fit_coding(a, np.arange(30)) for a in study.participants.profile)
+        codings = tuple(fit_coding(a, np.arange(people)) for a in study.participants.profile)
         split = Split("people", every, ~every, ~every)
         ready = Prepared(
             study, split, np.zeros((6, 0)), Reference("marginal", np.full(6, 3.0)), codings, None
         )
         attributes = silent_attributes(ready)
         assert (attributes.fires, attributes.value) == (False, None)
+        assert attributes.detail.startswith("cannot be told (")
 
 
 def test_tables_say_what_is_not_defined():
@@ -164,6 +168,20 @@ def test_tables_say_what_is_not_defined():
     assert "Variance ratio: not defined (all held-out people answer alike)" in text
     assert "nan" not in text
     assert max(map(len, text.splitlines())) < 200
+
+
+def test_studies_and_reports_say_what_they_are_of():
+    study = alike(make_study(tasks=4, people=12))
+    weight = np.r_[3.0, np.full(11, 9 / 11)]
+    people = dataclasses.replace(study.participants, weight=weight)
+    humans = everything(dataclasses.replace(study, participants=people))
+    results = Results("", ("crowd",), (Row(("a",), 0, "rps", 0.1),), {"rps": "RPS", "icc": "ICC"})
+    assert folder._notes_on_people(results, humans) == [
+        "ICC: not defined (no answer differs from another)", "people count by survey weight"
+    ]  # fmt: skip
+    # Kish: 12^2 / (3^2 + 11 (9 / 11)^2).
+    assert "The 12 held out say as much as 9 would" in report._weights(humans)
+    assert report._weights(everything(study)) == ""
 
 
 def test_several_seeds_tell_in_how_many_a_measure_is_not_defined():
