@@ -16,13 +16,14 @@ from crowdllm_jax.reference.personas import Personas
 from crowdllm_jax.reference.record import unit
 from crowdllm_jax.scales import Approval, Continuous, Points, Scale
 from crowdllm_jax.split import Split
-from crowdllm_jax.study import Study
+from crowdllm_jax.study import Study, alike
 
 
 def baseline_crowds(
     study: Study, split: Split, reference: Reference, agents: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Every baseline that needs no training, by name: (N, T) answers each.
+    """Every baseline that needs no training, by name: (N, T) answers each. Training answers (and
+    voters) are drawn and counted by survey weight.
 
     - uniform: every answer equally likely.
     - marginal: answers as frequent as in training, the same for every task of a scale. A joint
@@ -115,8 +116,8 @@ def _answer(
 ) -> np.ndarray:
     """(N, tasks) levels (values if continuous) on one scale."""
     shape = (agents, len(tasks))
-    here = split.seen & (study.tasks.scale[study.task] == index)
-    seen = study.answer[here]
+    here = _seen(study, split, index)
+    seen, weight = study.answer[here], study.weight[here]
     k = scales.size(scale)
     if name in ("marginal", "task_marginal") and len(seen) == 0:
         name = "uniform"
@@ -130,7 +131,8 @@ def _answer(
                 return random.uniform(scale.low, scale.high, shape)
             return random.integers(0, k, shape)
         case "marginal" | "task_marginal" if isinstance(scale, Joint):
-            ballots = random.choice(_real_ballots(study, here, tasks), agents)
+            real, worth = _real_ballots(study, here, tasks)
+            ballots = random.choice(real, agents, p=_chance(worth))
             if name == "task_marginal":
                 return ballots
             unseen = ~np.isin(tasks, study.task[here])
@@ -138,13 +140,14 @@ def _answer(
                 ballots = _complete(scale, ballots, unseen, random)
             return random.permuted(ballots, axis=1)
         case "marginal":
-            return random.choice(seen, shape).astype(int if k else float)
+            return random.choice(seen, shape, p=_chance(weight)).astype(int if k else float)
         case "task_marginal":
-            answers = random.choice(seen, shape)
+            answers = random.choice(seen, shape, p=_chance(weight))
             for place, task in enumerate(tasks):
-                own = study.answer[here & (study.task == task)]
-                if len(own):
-                    answers[:, place] = random.choice(own, agents)
+                own = here & (study.task == task)
+                if own.any():
+                    p = _chance(study.weight[own])
+                    answers[:, place] = random.choice(study.answer[own], agents, p=p)
             return answers.astype(int if k else float)
         case "reference_sampled":
             assert reference.probs is not None
@@ -181,12 +184,24 @@ def _fill(scale: Joint, score: np.ndarray) -> np.ndarray:
     return np.asarray(fill_ballots(scale, jnp.asarray(score))).astype(int)
 
 
-def _real_ballots(study: Study, here: np.ndarray, tasks: np.ndarray) -> np.ndarray:
-    """(voters, tasks) levels of the training voters' ballots."""
+def _seen(study: Study, split: Split, index: int) -> np.ndarray:
+    """(R,) bool: training answers on one scale that count."""
+    return split.seen & (study.tasks.scale[study.task] == index) & (study.weight > 0)
+
+
+def _chance(weight: np.ndarray) -> np.ndarray | None:
+    """Of each to be drawn; None where all are equal, which draws the same as if there were none."""
+    return weight / weight.sum() if np.ptp(weight) else None
+
+
+def _real_ballots(
+    study: Study, here: np.ndarray, tasks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(voters, tasks) levels of the training voters' ballots, and (voters,) survey weights."""
     voters, row = np.unique(study.person[here], return_inverse=True)
     ballots = np.zeros((len(voters), len(tasks)), int)
     ballots[row, np.searchsorted(tasks, study.task[here])] = study.answer[here]
-    return ballots
+    return ballots, alike(study.participants.weight)[voters]
 
 
 def _complete(
@@ -205,22 +220,24 @@ def noise_sd(study: Study, split: Split, reference: Reference, index: int) -> fl
     """Maximum-likelihood standard deviation, on [0, 1], of a rounded and clipped normal answer
     around the reference; from the training answers on one scale."""
     scale = tuple(study.scales.values())[index]
-    here = split.seen & (study.tasks.scale[study.task] == index)
+    here = _seen(study, split, index)
     if not here.any():
         return 0.0
-    task = study.task[here]
+    task, weight = study.task[here], study.weight[here]
     mean = unit(study, reference.mean[task], task)
     if isinstance(scale, Continuous):
-        return float(np.sqrt(np.mean((unit(study, study.answer[here], task) - mean) ** 2)))
+        square = (unit(study, study.answer[here], task) - mean) ** 2
+        return float(np.sqrt(np.average(square, weights=weight)))
     if isinstance(scale, Joint | Approval):
-        return float(np.sqrt(np.mean((unit(study, study.value[here], task) - mean) ** 2)))
+        square = (unit(study, study.value[here], task) - mean) ** 2
+        return float(np.sqrt(np.average(square, weights=weight)))
     edge = np.concatenate([[-np.inf], cuts(scale), [np.inf]])
     level = study.answer[here].astype(int)
 
     def loss(log_sd: float) -> float:
         sd = np.exp(log_sd)
         chance = norm.cdf((edge[level + 1] - mean) / sd) - norm.cdf((edge[level] - mean) / sd)
-        return -float(np.log(np.maximum(chance, 1e-12)).sum())
+        return -float((weight * np.log(np.maximum(chance, 1e-12))).sum())
 
     return float(
         np.exp(minimize_scalar(loss, bounds=(np.log(1e-3), np.log(10)), method="bounded").x)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crowdllm_jax.bootstrap import Measures, interval
+from crowdllm_jax.halves import shrink
 from crowdllm_jax.humans import Humans
 
 FEWEST, MOST = 30, 200
@@ -90,19 +91,24 @@ def score_correlations(
         return {name: _apart(items, people, theirs) for name, theirs in own.items()}
 
     random = np.random.default_rng(seed)
-    n = humans.people
-    draws = [measure(random.multinomial(n, np.full(n, 1 / n)).astype(float)) for _ in range(TIMES)]
+    n, own_weight = humans.people, humans.weight
+    draws = [
+        measure(random.multinomial(n, np.full(n, 1 / n)).astype(float) * own_weight)
+        for _ in range(TIMES)
+    ]
     found = {}
-    for name, value in measure(np.ones(n)).items():
+    for name, value in measure(own_weight).items():
         found[name] = (value, *interval([draw[name] for draw in draws], value))
     halves = []
     for _ in range(20):
         first = random.permutation(n) < n // 2
         one, two = (
-            correlations(items.value, items.known, half.astype(float)) for half in (first, ~first)
+            correlations(items.value, items.known, half * own_weight) for half in (first, ~first)
         )
-        halves.append(_apart(items, one, two) / 2)
-    ceiling = float(np.nanmean(halves))
+        nearer = shrink(np.zeros(n, int), own_weight, np.ones(n), first)
+        halves.append(_apart(items, one, two) * nearer)
+    known = np.array(halves)[np.isfinite(halves)]
+    ceiling = float(known.mean()) if len(known) else float("nan")
     found["humans"] = (ceiling, *interval(halves, ceiling))
     return found
 

@@ -2,7 +2,8 @@
 
 Spread and fit of the task are the failure signatures that the CrowdLLM paper names (arXiv
 2512.07890). A finding speaks where the data say so, not where they are too few to tell: thresholds
-are compared with the end of an interval wherever the measure is noisy.
+are compared with the end of an interval wherever the measure is noisy. People count by survey
+weight.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from jax.scipy.special import ndtri
 from scipy.stats import norm
 
 from crowdllm_jax.advice import advice
-from crowdllm_jax.bootstrap import Measures, bootstrap
+from crowdllm_jax.bootstrap import Measures, bootstrap, enough
 from crowdllm_jax.encode import encode
 from crowdllm_jax.fitting import Prepared
 from crowdllm_jax.humans import Humans
@@ -29,6 +30,7 @@ from crowdllm_jax.personal import Answers, compare_people, in_peoples_places, in
 from crowdllm_jax.profiles import distinct
 from crowdllm_jax.scales import Nominal
 from crowdllm_jax.study import Attribute
+from crowdllm_jax.undefined import no_interval, no_value
 
 SHUFFLES = 199
 
@@ -39,6 +41,9 @@ Of 10, a 95% percentile interval of a mean covers 90%."""
 
 SESSION, FEWEST = 16, 30
 """Answers that make a session long enough to drift in, and people who must have given so many."""
+
+FEWEST_TOLD = 8
+"""People (or tasks) from whom another diagnostic can be told."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -111,7 +116,8 @@ def too_few(humans: Humans, scores: list[Score], model: str) -> Finding:
     Args:
       humans: all that was held out. scores: of one seed; model: the crowd's name in them.
     """
-    own = [one for one in scores if (one.model, one.metric) == (model, "skill")]
+    skills = [one for one in scores if (one.model, one.metric) == (model, "skill")]
+    own = [one for one in skills if one.low <= one.high]
     width = own[0].high - own[0].low if own else None
     told = f"; skill {own[0].low:.2f} to {own[0].high:.2f}" if own else ""
     return Finding(
@@ -146,17 +152,24 @@ def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
         square = np.bincount(humans.task, weight * answer**2, t) - total**2 / n.clip(1e-300)
         # A response that was drawn twice is one response: its task has no more freedom for it.
         free = n - np.bincount(humans.task, weight**2, t) / n.clip(1e-300)
-        return {"ratio": float(free @ crowd / max(square.sum(), 1e-300))}
+        # Beside the squares themselves, what is left over by rounding is nothing.
+        least = 1e-12 * (weight * answer**2).sum()
+        return {"ratio": free @ crowd / square.sum() if square.sum() > least else float("nan")}
 
-    point, low, high = (one["ratio"] for one in bootstrap(humans, measure, times=200))
-    detail = f"95% interval {low:.2f} to {high:.2f}"
+    point, low, high = (float(one["ratio"]) for one in bootstrap(humans, measure, times=200))
+    if np.isfinite([point, low, high]).all():
+        ratio, detail = point, f"95% interval {low:.2f} to {high:.2f}"
+    elif not enough(humans):
+        ratio, detail = None, _untold(no_interval(humans, "variance_ratio"))
+    else:
+        ratio, detail = None, _untold("the held-out people's answers to one task hardly differ")
     measure_of = "variance of the crowd's answers to the same task over the people's"
     return [
         Finding(
             "homogeneous crowd",
             measure_of,
-            point,
-            high < 0.9,
+            ratio,
+            ratio is not None and high < 0.9,
             "the whole interval lies below 0.9: a tenth less is more than these people leave to "
             "chance",
             detail,
@@ -164,12 +177,16 @@ def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
         Finding(
             "incoherent answers",
             measure_of,
-            point,
-            low > 1.1,
+            ratio,
+            ratio is not None and low > 1.1,
             "the whole interval lies above 1.1: the beliefs add more than people differ by",
             detail,
         ),
     ]
+
+
+def _untold(why: str) -> str:
+    return f"cannot be told ({why})"
 
 
 def incompatible(humans: Humans, values: np.ndarray, floor: np.ndarray) -> Finding:
@@ -182,30 +199,37 @@ def incompatible(humans: Humans, values: np.ndarray, floor: np.ndarray) -> Findi
     ]
     blocks += [(f"task {t}", humans.task == t) for t in enough]
     limit = norm.isf(0.05 / len(blocks))
-    found = []
+    found, told = [], 0
     for name, here in blocks:
-        gap = worse[here]
+        gap, weight = worse[here], humans.answer_weight[here]
         units = humans.person[here] if name.startswith("task") else humans.task[here]
         if humans.by == "people":
             units = humans.person[here]
         _, unit = np.unique(units, return_inverse=True)
-        if (m := int(unit.max()) + 1) < 8:
+        if (m := int(unit.max()) + 1) < FEWEST_TOLD:
             continue
         # A person's (or task's) answers are not independent: their sum is one observation.
-        sums = np.bincount(unit, gap - gap.mean())
-        error = np.sqrt((sums**2).sum() * m / (m - 1)) / len(gap)
-        if gap.mean() > limit * error and gap.mean() > 0:
+        mean = (weight * gap).sum() / weight.sum()
+        sums = np.bincount(unit, weight * (gap - mean))
+        error = np.sqrt((sums**2).sum() * m / (m - 1)) / weight.sum()
+        # Where all answers are forecast alike, nothing says how sure to be.
+        if error <= 1e-9 * np.abs(gap).max():
+            continue
+        told += 1
+        if mean > limit * error and mean > 0:
             found.append(name)
     tasks = [int(name.split()[1]) for name in found if name.startswith("task")]
     return Finding(
         "belief and task do not fit",
         "scales, and tasks with 30 or more answers, on which the crowd forecasts people worse than "
         "the pooled training answers do (RPS)",
-        float(len(found)),
+        float(len(found)) if told else None,
         bool(found),
         "any, at a level of 5% for all together (Bonferroni): a reference and belief that suit a "
         "task beat knowing nothing of it",
-        f"of {len(blocks)}" + (f"; held-out tasks number {tasks}" if tasks else ""),
+        f"of {len(blocks)}" + (f"; held-out tasks number {tasks}" if tasks else "")
+        if told
+        else _untold("too few held-out people or tasks, or all answers are forecast alike"),
     )
 
 
@@ -218,15 +242,18 @@ def interchangeable(humans: Humans, values: np.ndarray) -> Finding:
         "people who differ reliably, and agents who do not by half"
     )
     people = personal(humans, (humans.person, humans.task, humans.value))
-    rows = np.arange(humans.people)
-    if humans.people < 8 or len(humans.person) == humans.people:
-        return Finding(name, measure_of, None, False, threshold, "too few answers a person")
+    weight, rows = humans.weight, np.arange(humans.people)
+    human = intra_class(*people, weight)
+    if (why := _no_correlation(humans, human)) is not None:
+        return Finding(name, measure_of, None, False, threshold, _untold(why))
     random = np.random.default_rng(0)
-    human = intra_class(*people)
-    draws = [_icc_of(people, random.integers(0, len(rows), len(rows))) for _ in range(200)]
+    draws = [_icc_of(people, weight, random.integers(0, len(rows), len(rows))) for _ in range(200)]
     low = float(np.nanquantile(draws, 0.025))
     rounds = [personal(humans, one) for one in in_peoples_places(humans, values)]
-    crowd = compare_people(people, rounds, rows)["icc"]
+    crowd = compare_people(people, rounds, weight, rows)["icc"]
+    if not np.isfinite(crowd):
+        why = "agents' answers never differ, from each other or from task to task"
+        return Finding(name, measure_of, None, False, threshold, _untold(why))
     return Finding(
         name,
         measure_of,
@@ -237,8 +264,16 @@ def interchangeable(humans: Humans, values: np.ndarray) -> Finding:
     )
 
 
-def _icc_of(people: Answers, rows: np.ndarray) -> float:
-    return intra_class(*(part[rows] for part in people))
+def _no_correlation(humans: Humans, found: float) -> str | None:
+    """Why these people's intra-class correlation says nothing; None where it does."""
+    if humans.people < FEWEST_TOLD:
+        return f"only {humans.people} {'person' if humans.people == 1 else 'people'} held out"
+    return None if np.isfinite(found) else no_value(humans, "icc")
+
+
+def _icc_of(people: Answers, weight: np.ndarray, rows: np.ndarray) -> float:
+    n, square, mean = (part[rows] for part in people)
+    return intra_class(n, square, mean, weight[rows])
 
 
 def collapsed(crowd: Crowd, humans: Humans) -> Finding:
@@ -253,13 +288,14 @@ def collapsed(crowd: Crowd, humans: Humans) -> Finding:
         return Finding(name, measure_of, None, False, threshold,
                        "not told for this kind of model or scale")  # fmt: skip
     people = personal(humans, (humans.person, humans.task, humans.value))
-    human = intra_class(*people)
-    differ = bool(np.isfinite(human) and human > 0.02)
+    human = intra_class(*people, humans.weight)
+    if (why := _no_correlation(humans, human)) is not None:
+        return Finding(name, measure_of, None, False, threshold, _untold(why))
     return Finding(
         name,
         measure_of,
         share,
-        share < 0.01 and differ,
+        share < 0.01 and human > 0.02,
         threshold,
         f"people's intra-class correlation {human:.3f}",
     )
@@ -317,13 +353,14 @@ def silent_attributes(ready: Prepared) -> Finding:
     The sum over tasks of the variance between an attribute's levels (thirds of a number), in units
     of the task's own variance, against the same with profiles shuffled among people.
     """
-    study, seen = ready.study, ready.split.seen
+    study, seen = ready.study, ready.split.seen & (ready.study.weight > 0)
     person, task = study.person[seen], study.task[seen]
-    value = study.value[seen]
+    value, weight = study.value[seen], study.weight[seen]
     tasks, people = len(study.tasks.ids), len(study.participants.ids)
-    n = np.bincount(task, minlength=tasks).clip(1)
-    mean = np.bincount(task, value, tasks) / n
-    sd = np.sqrt(np.bincount(task, (value - mean[task]) ** 2, tasks) / n)
+    n = np.bincount(task, weight, tasks)
+    n = np.where(n > 0, n, 1.0)
+    mean = np.bincount(task, weight * value, tasks) / n
+    sd = np.sqrt(np.bincount(task, weight * (value - mean[task]) ** 2, tasks) / n)
     moved = np.where(sd[task] > 0, (value - mean[task]) / np.where(sd > 0, sd, 1)[task], 0)
     asked = np.unique(person)
     random = np.random.default_rng(0)
@@ -338,9 +375,10 @@ def silent_attributes(ready: Prepared) -> Finding:
 
         def between(group: np.ndarray, k: int = k) -> float:
             cell = task * k + group[person]
-            count = np.bincount(cell, minlength=tasks * k)
-            total = np.bincount(cell, moved, tasks * k)
-            return float((total**2 / count.clip(1)).sum())
+            # The squared total of answers that differ by chance alone is expected to be this much.
+            chance = np.bincount(cell, weight**2, tasks * k)
+            total = np.bincount(cell, weight * moved, tasks * k)
+            return float((total**2 / np.where(chance > 0, chance, 1.0)).sum())
 
         real = between(group)
         shuffled = np.zeros(people, int)
@@ -350,15 +388,19 @@ def silent_attributes(ready: Prepared) -> Finding:
             beyond += between(shuffled) >= real
         chances[attribute.name] = (1 + beyond) / (1 + SHUFFLES)
     quiet = [name for name, chance in chances.items() if chance > 0.05]
+    told = bool(chances) and bool(moved.any()) and len(asked) >= FEWEST_TOLD
+    detail = ", ".join(f"{name} p = {chance:.3g}" for name, chance in chances.items())
+    if chances and not told:
+        few = f"only {len(asked)} training people"
+        detail = _untold("all training people answer alike" if len(asked) >= FEWEST_TOLD else few)
     return Finding(
         "attributes without a signal",
         "profile attributes along which training people's answers differ no more than when "
         "profiles are shuffled among them",
-        float(len(quiet)) if chances else None,
-        bool(quiet),
+        float(len(quiet)) if told else None,
+        told and bool(quiet),
         "a permutation test's p above .05: what cannot be told from chance cannot be learned",
-        ", ".join(f"{name} p = {chance:.3g}" for name, chance in chances.items())
-        or "the study has no profile",
+        detail or "the study has no profile",
     )
 
 

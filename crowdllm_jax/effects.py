@@ -3,7 +3,8 @@
 Read off the persistent model: every effect of a profile column on the location has a normal
 posterior under a prior that the data may shrink to nothing, so that attributes which say nothing
 of the answers come out as none. Effects are logits, averaged over the tasks of a scale and
-relative to the average training participant: +0.4 lifts a chance of 50% to 60%.
+relative to the average training participant (by survey weight, and as raked to
+margins): +0.4 lifts a chance of 50% to 60%.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class LevelEffect:
     """What one level of an attribute (or one standard deviation of a number) does, in logits.
 
     Attributes:
-      people: share of the training participants with this level; NaN for a number.
+      people: weighted share of the training participants with this level; NaN for a number.
       effect, low, high: posterior mean and 95% interval.
     """
 
@@ -73,8 +74,10 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
     rows = crowd.generator.attributes
     if not rows:
         return []
-    people = profile_matrix(crowd.codings, rows, len(rows[0].cells)) - design.centre
+    people = profile_matrix(crowd.codings, rows, len(rows[0].cells))
     weight = crowd.generator.weight / crowd.generator.weight.sum()
+    centre = weight @ people if np.ptp(weight) else design.centre
+    people = people - centre
     mean = {n: np.asarray(model.effects.mean[n][...]) for n in ("profile", "interaction")}
     sd = {n: np.exp(np.asarray(model.effects.log_sd[n][...])) for n in ("profile", "interaction")}
     random = np.random.default_rng(0)
@@ -95,7 +98,7 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
             spread = np.sqrt(weight @ (moved @ drawn.T) ** 2)
             low, middle, high = map(float, np.quantile(spread, [0.025, 0.5, 0.975]))
             levels = tuple(
-                _level(coding.kind == "numeric", column, place, design.centre[own], effect[own],
+                _level(coding.kind == "numeric", column, place, centre[own], effect[own],
                        noise[own])
                 for place, column in enumerate(coding.columns)
             )  # fmt: skip

@@ -50,12 +50,13 @@ class Tables(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """(R,) responses; those beyond the first `length` are padding."""
+    """(R,) responses, with survey weights above 0; those beyond the first `length` are padding."""
 
     person: jax.Array
     task: jax.Array
     reference: jax.Array
     answer: jax.Array
+    weight: jax.Array
     length: jax.Array
 
 
@@ -172,25 +173,26 @@ def _one(
     done = ended(state, run)
 
     def loss(params: nnx.State, rows: Rows, order: jax.Array, size: int, number: jax.Array,
-             key: jax.Array) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-        """Of batch `number`, and its terms; the last batch is filled up with weights of 0."""
+             key: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:  # fmt: skip
+        """Of batch `number`, its terms, and their weight; the last batch is filled up with 0s."""
         place = number * size + jnp.arange(size)
         some = order[place]
         task, person = rows.task[some], rows.person[some]
+        weight = jnp.where(place < rows.length, rows.weight[some], 0.0)
         total, terms = cvae_loss(
             nnx.merge(graph, params),
             tables.x[task],
             tables.c[person],
             rows.reference[some],
             rows.answer[some],
-            (place < rows.length).astype(jnp.float32),
+            weight,
             draw_noise(jax.random.fold_in(key, number), size, program.model),
             run.loss,
         )
-        return total, jnp.stack([total, *(terms[name] for name in TERMS[1:])])
-
-    def weigh(rows: Rows, number: jax.Array, size: int) -> jax.Array:
-        return jnp.minimum(rows.length - number * size, size)
+        every = jnp.stack([total, *(terms[name] for name in TERMS[1:])])
+        # A batch of heavier people moves the weights of the network further.
+        count = jnp.minimum(rows.length - number * size, size)
+        return total * (weight.sum() / count), (every, weight.sum())
 
     def count(rows: Rows, size: int) -> jax.Array:
         return jnp.where(done, 0, -(-rows.length // size))
@@ -200,11 +202,11 @@ def _one(
 
     def step(number: jax.Array, carry):  # type: ignore[no-untyped-def]
         params, opt_state, total = carry
-        gradient, terms = jax.grad(loss, has_aux=True)(
+        gradient, (terms, weight) = jax.grad(loss, has_aux=True)(
             params, run.train, order, program.batch, number, noise_key
         )
         updates, opt_state = optimizer.update(gradient, opt_state)
-        total += terms * weigh(run.train, number, program.batch)
+        total += terms * weight
         return optax.apply_updates(params, updates), opt_state, total
 
     params, opt_state, total = jax.lax.fori_loop(
@@ -213,7 +215,7 @@ def _one(
         step,
         (state.params, state.opt_state, jnp.zeros(len(TERMS))),
     )
-    trained = total / run.train.length
+    trained = total / run.train.weight.sum()
 
     # The same noise in every epoch: losses then differ by the weights alone.
     fixed = jax.random.fold_in(run.key, jnp.uint32(2**32 - 1))
@@ -221,12 +223,12 @@ def _one(
     in_order = jnp.arange(len(run.validation.answer))
 
     def check(number: jax.Array, total: jax.Array) -> jax.Array:
-        terms = loss(params, run.validation, in_order, size, number, fixed)[1]
-        return total + terms * weigh(run.validation, number, size)
+        _, (terms, weight) = loss(params, run.validation, in_order, size, number, fixed)
+        return total + terms * weight
 
     held = (
         jax.lax.fori_loop(0, count(run.validation, size), check, jnp.zeros(len(TERMS)))
-        / run.validation.length
+        / run.validation.weight.sum()
     )
     # A comparison with NaN is false, so a diverged epoch never replaces the best one.
     better = ~done & jnp.where(

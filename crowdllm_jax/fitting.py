@@ -23,7 +23,7 @@ from crowdllm_jax.encode import Coding, encode, fit_coding, task_features
 from crowdllm_jax.epoch import TERMS
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.humans import Humans, held_out
-from crowdllm_jax.metrics import Score, score_crowd, score_humans
+from crowdllm_jax.metrics import UNDEFINED, Score, score_crowd, score_humans, score_of
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig, numbers_of
 from crowdllm_jax.model.cvae import CvaeConfig
 from crowdllm_jax.model.design import Design, gather_answers, make_design
@@ -265,6 +265,7 @@ def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) 
     answer = unit(study, study.value, study.task).astype(np.float32)
 
     def part(mask: np.ndarray) -> Data:
+        mask = mask & (study.weight > 0)
         return Data(
             x=ready.x,
             c=c.astype(np.float32),
@@ -272,6 +273,7 @@ def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) 
             person=study.person[mask],
             task=study.task[mask],
             answer=answer[mask],
+            weight=study.weight[mask],
         )
 
     return Run(part(ready.split.train), part(ready.split.validation), model, train, seed)
@@ -353,11 +355,15 @@ def score_all(
         scores += score_crowd(humans, values, name, seed, answers["marginal"])
         progress(f"score (seed {seed})", done + 1, len(answers))
 
-    def add(model: str, metric: str, found: tuple[float, float, float]) -> None:
-        scores.append(Score(model, humans.by, seed, metric, *found))
+    def add(model: str, metric: str, found: tuple[float, float, float] = UNDEFINED) -> None:
+        scores.append(score_of(humans, model, seed, metric, found))
 
-    for name, found in score_correlations(humans, answers, seed).items():
+    correlated = score_correlations(humans, answers, seed)
+    for name, found in correlated.items():
         add(name, "correlation_error", found)
+    for name in crowds if not correlated else ():
+        add(name, "correlation_error")
+    wanted = ("gap_error", "regression_agreement") if ready.study.participants.profile else ()
     for place, (name, measures) in enumerate(grouped.items()):
         for metric, own in measures.items():
             if "crowd" in own:
@@ -366,4 +372,7 @@ def score_all(
                 # What the people alone say stands once, whatever crowd they are compared with.
                 add("humans", metric, own["humans"])
                 add("marginal", metric, own["none"])
+        for metric in wanted:
+            if "crowd" not in measures.get(metric, {}):
+                add(name, metric)
     return scores, answers

@@ -65,15 +65,17 @@ def _named(scores: list[Score], model: str, metric: str) -> Score | None:
 
 
 def _averaged(scores: list[Score | None], shares: np.ndarray) -> list[Score]:
-    """The average of one measure, where every fold has it."""
+    """The average of one measure, not defined (or without an interval) where it is not in one
+    fold."""
     own = [one for one in scores if one is not None]
     if len(own) < len(scores):
         return []
     value, low, high = np.array([(one.value, one.low, one.high) for one in own]).T
     mean = float(shares @ value)
-    below, above = (np.sqrt((shares**2) @ (end - value) ** 2) for end in (low, high))
+    below, above = (float(np.sqrt((shares**2) @ (end - value) ** 2)) for end in (low, high))
     first = own[0]
+    whys = [one.why for one in own if np.isnan(one.value)] or [one.why for one in own if one.why]
     return [
-        Score(first.model, first.split, first.seed, first.metric, mean, mean - float(below),
-              mean + float(above))
+        Score(first.model, first.split, first.seed, first.metric, mean, mean - below, mean + above,
+              f"in a fold: {whys[0]}" if whys else "")
     ]  # fmt: skip

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from crowdllm_jax import scales
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.scales import Continuous, Nominal, Scale
 from crowdllm_jax.split import Split
-from crowdllm_jax.study import Study
+from crowdllm_jax.study import Study, alike
 
 BINS = 200
 """A continuous scale is cut into as many, as wide as each other."""
@@ -18,6 +19,7 @@ class Humans:
     """The held-out responses, ready to be compared with.
 
     Attributes:
+      weight: (H,) the people's survey weights, above 0 and 1 on average.
       by: "tasks" or "people".
       who: (H,) the people, as indices into the study.
       tasks: (T,) the tasks they answer, as indices into the study.
@@ -38,10 +40,21 @@ class Humans:
     support: tuple[np.ndarray, ...]
     edges: tuple[tuple[float, float], ...]
     nominal: np.ndarray
+    weight: np.ndarray
 
     @property
     def people(self) -> int:
         return len(self.who)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some count more than others."""
+        return bool(np.ptp(self.weight))
+
+    @property
+    def answer_weight(self) -> np.ndarray:
+        """(R,) of each answer its person's weight."""
+        return self.weight[self.person]
 
     @property
     def share(self) -> np.ndarray:
@@ -55,8 +68,15 @@ class Humans:
 
 
 def held_out(study: Study, split: Split) -> Humans:
-    """Take the test responses out of a study."""
-    part = split.test
+    """Take the test responses out of a study; people of weight 0 stand for nobody.
+
+    Raises:
+      CrowdError: nobody is left.
+    """
+    part = split.test & (study.participants.weight[study.person] > 0)
+    if not part.any():
+        raise CrowdError("all held-out people have a survey weight of 0, so there is nobody to "
+                         "compare with; hold out more (split.test)")  # fmt: skip
     tasks, task = np.unique(study.task[part], return_inverse=True)
     who, person = np.unique(study.person[part], return_inverse=True)
     value = study.value[part]
@@ -73,7 +93,7 @@ def held_out(study: Study, split: Split) -> Humans:
     nominal = np.array([isinstance(scale, Nominal) for scale in study.scales.values()])
     return Humans(
         split.by, who, tasks, person, task, value, cell, scale_of, tuple(support), tuple(edges),
-        nominal,
+        nominal, alike(study.participants.weight[who]),
     )  # fmt: skip
 
 

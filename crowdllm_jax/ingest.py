@@ -16,7 +16,7 @@ from crowdllm_jax.entities import Entities, attribute_of, code_of_each, entities
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.missing import Role, check_lists, codes, drop_missing, is_among, warn_of_level
 from crowdllm_jax.names import as_shown, did_you_mean
-from crowdllm_jax.study import Participants, Study, Tasks
+from crowdllm_jax.study import Participants, Study, Tasks, alike
 from crowdllm_jax.study_file import EmbeddingSpec, StudySpec, TasksSpec
 from crowdllm_jax.tables import (
     AbsentColumnError,
@@ -240,7 +240,7 @@ def _participants(spec: StudySpec, table: dict[str, Column], entities: Entities)
                 f"{table[p.weight].where}: participant '{who}' has no weight of 0 or "
                 "more, or all weights are 0"
             )
-        weight = weight / weight.mean()
+        weight = alike(weight)
     return Participants(entities.ids, profile, weight)
 
 

@@ -17,16 +17,23 @@ scale is cut into 200 bins), in the scale's own units. Task measures, averaged o
 - ece: expected calibration error, classwise (Kull et al. 2019): every level's share in the crowd is
   a forecast for every answer; in 10 bins of forecasts, their mean against how often it came true.
 
-Pooled over tasks (averaged over scales): pooled_wd, and variance_ratio (crowd's over humans'). Of
-persons: see `personal`.
+Pooled over tasks (averaged over scales): pooled_wd, and variance_ratio (crowd's over humans', over
+the scales on which people differ at all). Of persons: see `personal`.
+
+An answer counts by its person's survey weight: in its task's distribution and mean, and wherever
+answers are pooled or averaged. Averages over tasks count each task once, whoever answered it.
 """
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from scipy.special import rel_entr
 from scipy.stats import wasserstein_distance
 
-from crowdllm_jax.bootstrap import Measures, bootstrap
+from crowdllm_jax.bootstrap import FEWEST, Measures, bootstrap, enough, of_cuts
+from crowdllm_jax.halves import shrink
 from crowdllm_jax.humans import BINS, Humans, cells_of
 from crowdllm_jax.personal import (
     PERSON_METRICS,
@@ -35,19 +42,25 @@ from crowdllm_jax.personal import (
     person_scores,
     personal,
 )
+from crowdllm_jax.undefined import BY_DEFINITION, no_interval, no_value
 
 TASK_METRICS = ("mae", "rmse", "cs", "avg_wd", "nwd", "js", "ks", "rps", "skill", "accuracy", "ece")
 POOLED_METRICS = ("pooled_wd", "variance_ratio")
 METRICS = TASK_METRICS + POOLED_METRICS + PERSON_METRICS
 HALVED = ("mae", "rmse", "avg_wd", "nwd", "js", "pooled_wd")
 """Distances that grow like the differences they measure."""
+UNDEFINED = (np.nan, np.nan, np.nan)
+"""A value without one, and without an interval."""
 
 
-class Score(msgspec.Struct, frozen=True):
+class Score(msgspec.Struct, frozen=True, omit_defaults=True):
     """One measure of one crowd: its value and a 95% bootstrap interval.
 
     Attributes:
       model: whose crowd. split: what was held out, "tasks" or "people".
+      value: NaN where the measure is not defined. low, high: NaN where it has no interval. In JSON
+        a NaN is null.
+      why: it has no value, or no interval; empty where it has both.
     """
 
     model: str
@@ -57,6 +70,41 @@ class Score(msgspec.Struct, frozen=True):
     value: float
     low: float
     high: float
+    why: str = ""
+
+
+def score_of(
+    humans: Humans,
+    model: str,
+    seed: int,
+    metric: str,
+    found: tuple[float, float, float],
+    why: str = "",
+) -> Score:
+    """A score from (value, low, high) with NaN for what is not defined.
+
+    Args:
+      why: it is not, where `undefined` does not know better.
+    """
+    value, low, high = map(float, found)
+    if not np.isfinite(value):
+        why = why or no_value(humans, metric)
+        return Score(model, humans.by, seed, metric, *UNDEFINED, why)
+    if not np.isfinite([low, high]).all():
+        why = why or no_interval(humans, metric)
+        return Score(model, humans.by, seed, metric, value, np.nan, np.nan, why)
+    return Score(model, humans.by, seed, metric, value, low, high)
+
+
+def read_scores(data: bytes) -> list[Score]:
+    """Scores from their JSON.
+
+    Raises:
+      msgspec.MsgspecError: it holds none.
+    """
+    rows = msgspec.json.decode(data, type=list[dict[str, Any]])
+    filled = [{key: np.nan if x is None else x for key, x in row.items()} for row in rows]
+    return msgspec.convert(filled, list[Score])
 
 
 def measure_crowd(humans: Humans, values: np.ndarray) -> Measures:
@@ -65,13 +113,12 @@ def measure_crowd(humans: Humans, values: np.ndarray) -> Measures:
     Args:
       values: (N, T) the agents' answers to `humans.tasks`, in the scales' units.
     """
-    every = np.ones(len(humans.task))
     crowd, mean = _crowd_counts(humans, values), values.mean(0, dtype=np.float64)
     own = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
     people = personal(humans, (humans.person, humans.task, humans.value))
     rows = np.arange(humans.people)
-    person = compare_people(people, own, rows) if humans.people > 1 else {}
-    return _compare(humans, crowd, mean, every) | person
+    person = compare_people(people, own, humans.weight, rows) if humans.people > 1 else {}
+    return _compare(humans, crowd, mean, humans.answer_weight) | person
 
 
 def _crowd_counts(humans: Humans, values: np.ndarray) -> np.ndarray:
@@ -106,10 +153,13 @@ def score_crowd(
             found["skill"] = _skill(humans, cost, floor_cost, weight)
         return found
 
-    point, low, high = bootstrap(humans, measure)
+    same = floor_cost is None or np.array_equal(cost, floor_cost)
+    point, low, high = _with_skill(humans, measure, same=same)
     own = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
     person = person_scores(humans, own)
-    return _records(model, humans, seed, point | person[0], low | person[1], high | person[2])
+    names = [name for name in METRICS if name != "skill" or floor is not None]
+    parts = (point | person[0], low | person[1], high | person[2])
+    return _records(model, humans, seed, names, *parts, {})
 
 
 def score_costs(
@@ -121,7 +171,19 @@ def score_costs(
         mean = float(np.average(cost, weights=weight))
         return {"rps": mean, "skill": _skill(humans, cost, floor, weight)}
 
-    return _records(model, humans, seed, *bootstrap(humans, measure))
+    parts = _with_skill(humans, measure, same=np.array_equal(cost, floor))
+    return _records(model, humans, seed, ["rps", "skill"], *parts, {})
+
+
+def _with_skill(
+    humans: Humans, measure: Callable[[np.ndarray], Measures], *, same: bool
+) -> tuple[Measures, Measures, Measures]:
+    """Bootstrapped measures, skill among them; `same`: the crowd is the floor itself."""
+    point, low, high = bootstrap(humans, measure)
+    if not same and enough(humans) and np.isnan(low["skill"]):
+        # Where the way may as well be 0, its shares mean nothing.
+        point["skill"] = np.nan
+    return point, low, high
 
 
 def answer_rps(humans: Humans, values: np.ndarray) -> np.ndarray:
@@ -142,7 +204,7 @@ def _skill(humans: Humans, cost: np.ndarray, floor: np.ndarray, weight: np.ndarr
     t, k = len(humans.tasks), max(map(len, humans.support))
     start, reached = np.average(floor, weights=weight), np.average(cost, weights=weight)
     way = start - _gini(humans, weight, t, k)
-    return float((start - reached) / way) if way > 0 else float("nan")
+    return float((start - reached) / way) if way > 1e-9 * start else float("nan")
 
 
 def score_humans(humans: Humans, seed: int) -> list[Score]:
@@ -150,76 +212,97 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
 
     The raters of each task are cut in two halves at random and one half is scored against the
     other, 20 times. Their difference has twice the standard deviation of that between all raters
-    and the truth, so distances are halved (1 - ks, too) and 1 - cs is quartered. The ceiling of rps
-    needs no halves: half the mean absolute difference of two raters. A truth would be calibrated
-    (ece 0); how accurate it is cannot be told from one answer each.
+    and the truth, so distances are halved (1 - ks, too) and 1 - cs is quartered; where raters count
+    unequally it is not quite twice (see `halves`). The ceiling of rps needs no halves: half the
+    mean absolute difference of two raters. A truth would be calibrated (ece 0); how accurate it is
+    cannot be told from one answer each.
     """
     t, k = len(humans.tasks), max(map(len, humans.support))
     random = np.random.default_rng(seed)
-    halves = []
-    for _ in range(20):
-        shuffled = random.permutation(len(humans.task))
-        order = shuffled[np.argsort(humans.task[shuffled], kind="stable")]
-        first = np.zeros(len(order), bool)
-        start = np.searchsorted(humans.task[order], np.arange(t))
-        first[order] = (np.arange(len(order)) - start[humans.task[order]]) % 2 == 0
-        halves.append(first)
-
-    def by_split(weight: np.ndarray) -> list[Measures]:
-        """The ceiling as each of the random cuts shows it."""
-        every: list[Measures] = []
-        for first in halves:
-            one = weight * first
-            have = np.bincount(humans.task, one, t) > 0
-            other = weight * ~first * have[humans.task]
-            if other.any():
-                found = _compare(humans, _counts(humans, one), _means(humans, one), other)
-                ceiling = {name: found[name] / 2 for name in HALVED}
-                closer = {"cs": 1 - (1 - found["cs"]) / 4, "ks": 1 - (1 - found["ks"]) / 2}
-                every.append(ceiling | closer)
-        return every
+    halves = [_half_of_raters(humans, random) for _ in range(20)]
+    defined = {"skill": 1.0, "ece": 0.0}
+    if any(np.ptp(humans.cell[humans.scale[humans.task] == i]) for i in np.unique(humans.scale)):
+        defined["variance_ratio"] = 1.0
 
     def measure(weight: np.ndarray) -> Measures:
-        every = by_split(weight)
+        every = _by_cut(humans, halves, weight)
         found = {name: float(np.mean([e[name] for e in every])) for name in (every or [{}])[0]}
-        return found | {
-            "rps": _gini(humans, weight, t, k), "skill": 1.0, "ece": 0.0, "variance_ratio": 1.0
-        }  # fmt: skip
+        return found | {"rps": _gini(humans, weight, t, k)}
 
     point, low, high = bootstrap(humans, measure, times=100)
     # A person who is drawn twice lands in both halves' distributions and drives them apart, and so
     # does a task for pooled answers: there the interval is over the random cuts instead.
-    cuts = by_split(np.ones(len(humans.task)))
-    for name in cuts[0] if cuts else ():
+    cuts = _by_cut(humans, halves, humans.answer_weight)
+    for name in cuts[0] if cuts and enough(humans) else ():
         if humans.by == "people" or name == "pooled_wd":
-            low[name], high[name] = np.quantile([cut[name] for cut in cuts], [0.025, 0.975])
+            low[name], high[name] = of_cuts([cut[name] for cut in cuts])
     own = [personal(humans, (humans.person, humans.task, humans.value))]
     person = person_scores(humans, own)
     if humans.people > 1:
-        # Two halves of the people, as far apart as chance puts them, halved like the others.
-        apart = []
-        for _ in range(20):
-            one, two = np.array_split(random.permutation(own[0][2]), 2)
-            apart.append(wasserstein_distance(one, two) / 2)
+        apart = [_halves_apart(humans, own[0][2], random) for _ in range(20)]
         person[0]["personal_wd"] = float(np.mean(apart))
-        person[1]["personal_wd"], person[2]["personal_wd"] = np.quantile(apart, [0.025, 0.975])
-    return _records("humans", humans, seed, point | person[0], low | person[1], high | person[2])
+        if humans.people >= FEWEST:
+            person[1]["personal_wd"], person[2]["personal_wd"] = of_cuts(apart)
+    why = dict.fromkeys(defined, BY_DEFINITION)
+    why["accuracy"] = "it would take people who were asked twice"
+    point |= person[0] | defined
+    return _records("humans", humans, seed, METRICS, point, low | person[1], high | person[2], why)
+
+
+def _half_of_raters(humans: Humans, random: np.random.Generator) -> np.ndarray:
+    """(R,) bool: of each task's answers a random half, rounded up."""
+    shuffled = random.permutation(len(humans.task))
+    order = shuffled[np.argsort(humans.task[shuffled], kind="stable")]
+    first = np.zeros(len(order), bool)
+    start = np.searchsorted(humans.task[order], np.arange(len(humans.tasks)))
+    first[order] = (np.arange(len(order)) - start[humans.task[order]]) % 2 == 0
+    return first
+
+
+def _by_cut(humans: Humans, halves: list[np.ndarray], weight: np.ndarray) -> list[Measures]:
+    """The ceiling as each of the random cuts shows it; nothing where no task has two halves."""
+    every: list[Measures] = []
+    for first in halves:
+        one = weight * first
+        have = np.bincount(humans.task, one, len(humans.tasks)) > 0
+        other = weight * ~first * have[humans.task]
+        if other.any():
+            half = shrink(humans.task, weight, weight / humans.answer_weight, first)
+            found = _compare(humans, _counts(humans, one), _means(humans, one), other)
+            ceiling = {name: found[name] * half for name in HALVED}
+            closer = {"cs": 1 - (1 - found["cs"]) * half**2, "ks": 1 - (1 - found["ks"]) * half}
+            every.append(ceiling | closer)
+    return every
+
+
+def _halves_apart(humans: Humans, mean: np.ndarray, random: np.random.Generator) -> float:
+    """How far the personal means (H,) of two halves lie apart by chance, halved like the others."""
+    one, two = np.array_split(random.permutation(humans.people), 2)
+    first = np.isin(np.arange(humans.people), one)
+    w, everyone = humans.weight, np.zeros(humans.people, int)
+    half = shrink(everyone, w, np.ones(humans.people), first)
+    return float(wasserstein_distance(mean[one], mean[two], w[one], w[two]) * half)
 
 
 def _records(
     model: str,
     humans: Humans,
     seed: int,
+    names: Sequence[str],
     point: Measures,
     low: Measures,
     high: Measures,
+    why: Mapping[str, str],
 ) -> list[Score]:
-    # What cannot be measured (the spread of one person, two halves of one answer) is left out.
+    """A score of every name; what is not in the measures is not defined."""
+    no = float("nan")
     return [
-        Score(model, humans.by, seed, name, float(point[name]), float(low[name]), float(high[name]))
-        for name in METRICS
-        if name in point and np.isfinite([point[name], low[name], high[name]]).all()
-    ]
+        score_of(
+            humans, model, seed, name, (point.get(name, no), low.get(name, no), high.get(name, no)),
+            why.get(name, ""),
+        )
+        for name in names
+    ]  # fmt: skip
 
 
 def _counts(humans: Humans, weight: np.ndarray) -> np.ndarray:
@@ -241,19 +324,20 @@ def _compare(
     """Task and pooled measures of crowd counts (T, K) and means (T,) against weighted responses.
 
     A task that the bootstrap drew twice has counts twice as large; each task's average weighs by
-    how often it was drawn, relative to its own number of answers.
+    how often it was drawn: its number of answers, survey weights aside, over what it was.
     """
     people = _counts(humans, weight)
     size = people.sum(1)
     asked = size > 0
-    drawn = np.where(asked, size / np.maximum(_plain_size(humans), 1), 0.0)
+    times_asked = np.bincount(humans.task, weight / humans.answer_weight, len(humans.tasks))
+    drawn = np.where(asked, times_asked / np.maximum(_plain_size(humans), 1), 0.0)
     if humans.by == "people":
         drawn = asked.astype(float)
     p = crowd / crowd.sum(1, keepdims=True).clip(1e-300)
     h = people / size[:, None].clip(1e-300)
     gap = np.where(asked, crowd_mean - _means(humans, weight), 0.0)
     wd, nwd, cs, js, ks, rps = (np.zeros(len(p)) for _ in range(6))
-    pooled_wd, ratio, weights = [], [], []
+    pooled_wd, ratio = [], []
     hits = answers = 0.0
     forecast, came, times = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for index, support in enumerate(humans.support):
@@ -282,8 +366,8 @@ def _compare(
         share = size[here] / size[here].sum()
         mine, theirs = share @ own, share @ real
         pooled_wd.append(np.abs(np.cumsum(mine - theirs)[:-1]) @ step)
-        ratio.append(_variance(mine, support) / max(_variance(theirs, support), 1e-300))
-        weights.append(size[here].sum())
+        if np.count_nonzero(theirs) > 1:
+            ratio.append(_variance(mine, support) / _variance(theirs, support))
     return {
         "mae": float(np.average(np.abs(gap), weights=drawn)),
         "rmse": float(np.sqrt(np.average(gap**2, weights=drawn))),
@@ -296,7 +380,7 @@ def _compare(
         "ece": _calibration(*map(np.concatenate, (forecast, came, times))),
         "rps": float(np.average(rps, weights=size)),
         "pooled_wd": float(np.mean(pooled_wd)),
-        "variance_ratio": float(np.mean(ratio)),
+        "variance_ratio": float(np.mean(ratio)) if ratio else float("nan"),
     }
 
 

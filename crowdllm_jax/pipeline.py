@@ -10,7 +10,8 @@ it stopped:
                       losses and fitted crowd. With folds these stand in fold-0/, fold-1/, ...;
                       beside them the crowd that is fitted to all, whose population is written
     population/       Parquet parts and a manifest
-    scores.json       a list of {model, split, seed, metric, value, low, high}
+    scores.json       a list of {model, split, seed, metric, value, low, high}; null and {why} for
+                      what is not defined
     diagnostics.json  a list of {name, measure, value, fires, threshold, advice, detail}
     report.html       all of it to look at
 """
@@ -54,7 +55,7 @@ from crowdllm_jax.fitting import (
 )
 from crowdllm_jax.folds import ScoredFold, held_out_of, pool_folds
 from crowdllm_jax.humans import held_out
-from crowdllm_jax.metrics import Score, answer_rps
+from crowdllm_jax.metrics import Score, answer_rps, read_scores
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, load_crowd, numbers_of, save_crowd
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.output import write_population
@@ -422,7 +423,7 @@ def findings(folder: Path) -> list[Finding]:
 
 def _read_scores(path: Path) -> list[Score]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Score])
+        return read_scores(path.read_bytes())
     except msgspec.MsgspecError as error:
         raise CrowdError(f"{path}: cannot be read ({error}); delete it to score anew") from error
 

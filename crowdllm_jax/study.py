@@ -88,6 +88,11 @@ class Study:
         return tuple(self.scales.values())[self.tasks.scale[task]]
 
     @property
+    def weight(self) -> np.ndarray:
+        """(R,) survey weight of whoever gave each response; exactly 1 where all count alike."""
+        return alike(self.participants.weight)[self.person]
+
+    @property
     def value(self) -> np.ndarray:
         """(R,) each answer as the number it stands for, in its scale's own units."""
         numbers = self.answer.copy()
@@ -96,6 +101,11 @@ class Study:
                 here = self.tasks.scale[self.task] == index
                 numbers[here] = scales.values(scale)[self.answer[here].astype(int)]
         return numbers
+
+
+def alike(weight: np.ndarray) -> np.ndarray:
+    """Weights with mean 1; exactly 1 where they are equal, so that such weights change no digit."""
+    return weight / weight.mean() if np.ptp(weight) else np.ones(len(weight))
 
 
 def fingerprint(study: Study) -> str:

@@ -3,6 +3,7 @@
 An answer's deviation is its distance from what the others answer to the same task, as a share of
 the scale's range. The gap of a group (a level of a profile attribute; a third of a number) is its
 mean deviation over the answers that people of the group gave, and the crowd's over the same tasks.
+People's answers count by survey weight throughout.
 
 - gap_error: mean absolute difference of the crowd's gaps and the people's, over groups.
 - regression_agreement: the share of coefficients of a least-squares regression of the deviation on
@@ -17,9 +18,11 @@ import numpy as np
 import statsmodels.api as sm
 from statsmodels.stats.proportion import proportion_confint
 
+from crowdllm_jax.bootstrap import FEWEST as FEWEST_UNITS
 from crowdllm_jax.bootstrap import interval
 from crowdllm_jax.encode import Coding, encode
 from crowdllm_jax.humans import Humans
+from crowdllm_jax.profiles import kish
 from crowdllm_jax.study import Attribute
 
 FEWEST = 10
@@ -30,8 +33,8 @@ TIMES = 200
 
 @dataclass(frozen=True)
 class Group:
-    """One group's mean deviation: the people's with a 95% interval, and the crowd's (NaN: no such
-    agents); shares of the range."""
+    """One group's mean deviation: the people's with a 95% interval (NaN: they all deviate alike),
+    and the crowd's (NaN: no such agents); shares of the range."""
 
     attribute: str
     level: str
@@ -54,10 +57,12 @@ class _Members:
 def deviations(humans: Humans) -> tuple[np.ndarray, np.ndarray]:
     """(R,) each answer's distance from the mean of the others' to its task, and (R,) whether there
     are others."""
-    n = np.bincount(humans.task, minlength=len(humans.tasks))[humans.task]
-    total = np.bincount(humans.task, humans.share, len(humans.tasks))[humans.task]
-    others = n > 1
-    return np.where(others, humans.share - (total - humans.share) / np.maximum(n - 1, 1), 0), others
+    t, weight = len(humans.tasks), humans.answer_weight
+    others = np.bincount(humans.task, minlength=t)[humans.task] > 1
+    rest = np.bincount(humans.task, weight, t)[humans.task] - weight
+    total = np.bincount(humans.task, weight * humans.share, t)[humans.task]
+    mean = (total - weight * humans.share) / np.where(others, rest, 1.0)
+    return np.where(others, humans.share - mean, 0), others
 
 
 def crowd_deviations(humans: Humans, values: np.ndarray) -> np.ndarray:
@@ -111,6 +116,7 @@ def groups_of(
     if not members.names:
         return []
     human, error, _ = _people_gaps(humans, members)
+    error = np.where(error > 1e-9, error, np.nan)
     crowd = _crowd_gaps(humans, members, values)
     return [
         Group(attribute, level, int(members.people[:, i].sum()), float(human[i]),
@@ -123,10 +129,12 @@ def groups_of(
 def _people_gaps(
     humans: Humans, members: _Members
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """(G,) gaps, their standard errors, and the (H,) sums and counts that they are made of."""
+    """(G,) gaps, their standard errors (linearised, clustered by person), and the (H,) weighted
+    sums and counts that they are made of."""
     gap, others = deviations(humans)
-    total = np.bincount(humans.person, gap, humans.people)
-    count = np.bincount(humans.person, others, humans.people)
+    weight = humans.answer_weight
+    total = np.bincount(humans.person, weight * gap, humans.people)
+    count = np.bincount(humans.person, weight * others, humans.people)
     size = (members.people.T @ count).clip(1e-300)
     mean = members.people.T @ total / size
     residual = members.people * (total[:, None] - mean * count[:, None])
@@ -139,7 +147,8 @@ def _crowd_gaps(humans: Humans, members: _Members, values: np.ndarray) -> np.nda
     agents = members.agents.sum(0)
     by_task = members.agents.T @ moved / np.maximum(agents, 1)[:, None]
     asked = np.zeros((len(members.names), len(humans.tasks)))
-    np.add.at(asked.T, humans.task, members.people[humans.person])
+    own = members.people[humans.person] * humans.answer_weight[:, None]
+    np.add.at(asked.T, humans.task, own)
     gap = (asked * by_task).sum(1) / asked.sum(1).clip(1e-300)
     return np.where(agents > 0, gap, np.nan)
 
@@ -168,21 +177,28 @@ def score_groups(
         own: dict[str, tuple[float, float, float]] = {}
         for name, theirs in (("crowd", crowd), ("none", np.zeros_like(crowd))):
             if np.isfinite(theirs).any():
-                value = float(np.nanmean(np.abs(theirs - gap)))
-                drawn_off = np.nanmean(np.abs(theirs - again), axis=1).tolist()
-                own[name] = (value, *interval(drawn_off, value))
+                value = _mean_size(theirs - gap)
+                drawn_off = [_mean_size(theirs - one) for one in again]
+                few = humans.people < FEWEST_UNITS
+                own[name] = (value, *((np.nan, np.nan) if few else interval(drawn_off, value)))
         # The mean size of normal errors: what the true gaps would be off by.
         noise = float(np.sqrt(2 / np.pi) * error.mean())
-        found["gap_error"] = own | {"humans": (noise, noise, noise)}
+        found["gap_error"] = own | {"humans": (noise, np.nan, np.nan)}
     if (table := regression(humans, codings, people, agents, values)) is not None:
         _, low, high, crowd = table.T
-        own = {"humans": (0.95, 0.95, 0.95)}
+        own = {"humans": (0.95, np.nan, np.nan)}
         for name, theirs in (("crowd", crowd), ("none", np.zeros(len(table)))):
             inside = int(((low <= theirs) & (theirs <= high)).sum())
             ends = proportion_confint(inside, len(table), method="wilson")
             own[name] = (inside / len(table), float(ends[0]), float(ends[1]))
         found["regression_agreement"] = own
     return found
+
+
+def _mean_size(gap: np.ndarray) -> float:
+    """Of those that are known."""
+    known = np.isfinite(gap)
+    return float(np.mean(np.abs(gap[known]))) if known.any() else float("nan")
 
 
 def regression(
@@ -192,11 +208,12 @@ def regression(
     agents: tuple[Attribute, ...],
     values: np.ndarray,
 ) -> np.ndarray | None:
-    """Least squares of the deviation on the profile, without the intercept.
+    """Least squares (by survey weight) of the deviation on the profile, without the intercept.
 
     Returns:
       (C, 4) the people's coefficient, the ends of its 95% interval, and the crowd's; None where
-      there are too few people for the profile's columns.
+      there are too few people (by Kish's effective number) for the profile's columns, or these
+      answer alike.
     """
     ours, theirs = encode(codings, people), encode(codings, agents)
     first = 0
@@ -211,12 +228,16 @@ def regression(
         return None
     x, agents_x = sm.add_constant(ours[:, chosen]), sm.add_constant(theirs[:, chosen])
     full = all(np.linalg.matrix_rank(m) == m.shape[1] for m in (x, agents_x))
-    if humans.people < FEWEST * len(chosen) or not full:
+    if kish(humans.weight) < FEWEST * len(chosen) or not full:
         return None
     gap, others = deviations(humans)
-    person = humans.person[others]
-    fit = sm.OLS(gap[others], x[person]).fit(cov_type="cluster", cov_kwds={"groups": person})
-    asked = np.bincount(humans.task[others], minlength=len(humans.tasks))
+    person, weight = humans.person[others], humans.answer_weight[others]
+    if not others.any() or np.ptp(gap[others]) < 1e-9:
+        return None
+    fit = sm.WLS(gap[others], x[person], weights=weight).fit(
+        cov_type="cluster", cov_kwds={"groups": person}
+    )
+    asked = np.bincount(humans.task[others], weight, len(humans.tasks))
     mean = crowd_deviations(humans, values) @ (asked / asked.sum())
     crowd = np.linalg.lstsq(agents_x, mean, rcond=None)[0]
     low, high = np.asarray(fit.conf_int()).T

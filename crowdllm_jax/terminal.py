@@ -8,7 +8,7 @@ from rich.table import Table
 
 from crowdllm_jax.bench import Record
 from crowdllm_jax.metrics import Score
-from crowdllm_jax.report import scoreboard
+from crowdllm_jax.report import scoreboard, untold
 from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
 from crowdllm_jax.studies.results import Results
 
@@ -43,18 +43,32 @@ def scoreboard_of(scores: list[Score]) -> Table:
     table.add_column("crowd", no_wrap=True)
     for metric in BOARD:
         table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
-    board = scoreboard(scores)
+    board, missing = scoreboard(scores), untold(scores)
     main = "persistent" if any(model == "persistent" for model, _ in board) else "cvae"
     for model, row in board:
         cells = []
         for metric in BOARD:
             if metric not in row:
-                cells.append("–")
+                cells.append("n/d" if metric in missing.get(model, {}) else "–")
                 continue
             value, _, high = row[metric]
-            cells.append(f"{value:.3f}" + (f"±{high - value:.3f}" if seeds > 1 else ""))
+            cells.append(
+                f"{value:.3f}" + (f"±{high - value:.3f}" if seeds > 1 and high == high else "")
+            )
         table.add_row(MODELS[model], *cells, style="bold" if model == main else None)
+    if why := _not_defined(missing):
+        table.caption, table.caption_justify = "n/d: not defined.\n" + "\n".join(why), "left"
     return table
+
+
+def _not_defined(missing: dict[str, dict[str, str]]) -> list[str]:
+    """A line for each measure of the board that has no value for some crowd."""
+    lines = {}
+    for own in missing.values():
+        for metric in BOARD:
+            if (why := own.get(metric, "")).startswith("not defined"):
+                lines[HEADINGS[metric], why] = f"{HEADINGS[metric]}: {why}"
+    return list(lines.values())
 
 
 def results_of(results: Results) -> Table:

@@ -52,7 +52,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Data(NamedTuple):
-    """Responses as arrays: (R,) person, task, answer in [0, 1] over (H, C), (T, F), (T,) tables."""
+    """Responses as arrays: (R,) person, task, answer in [0, 1] over (H, C), (T, F), (T,) tables;
+    weight: (R,) survey weights above 0, None where all count alike."""
 
     x: np.ndarray
     c: np.ndarray
@@ -60,6 +61,7 @@ class Data(NamedTuple):
     person: np.ndarray
     task: np.ndarray
     answer: np.ndarray
+    weight: np.ndarray | None = None
 
 
 class Run(NamedTuple):
@@ -242,6 +244,7 @@ def _inputs(runs: Sequence[Run]) -> tuple[Tables, RunInputs]:
             padded([(p.task + o).astype(np.int32) for p, o in zip(parts, task, strict=True)]),
             padded([p.reference[p.task].astype(np.float32) for p in parts]),
             padded([p.answer.astype(np.float32) for p in parts]),
+            padded([_weight(p).astype(np.float32) for p in parts]),
             numbers([len(p.answer) for p in parts], np.int32),
         )
 
@@ -257,6 +260,10 @@ def _inputs(runs: Sequence[Run]) -> tuple[Tables, RunInputs]:
         numbers([config.patience for config in configs], np.int32),
         LossNumbers(*(numbers(column) for column in zip(*losses, strict=True))),
     )
+
+
+def _weight(part: Data) -> np.ndarray:
+    return np.ones(len(part.answer)) if part.weight is None else part.weight
 
 
 def _stacked(tables: list[np.ndarray]) -> tuple[jax.Array, list[int]]:

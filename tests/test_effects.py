@@ -87,6 +87,21 @@ def test_levels_balance_out_over_people(crowd):
         assert total == pytest.approx(0, abs=1e-5)
 
 
+def test_levels_balance_out_over_weighted_people(crowd):
+    """Shares are those of the people by weight, and effects are relative to their average."""
+    own = crowd.generator
+    south = own.attributes[0].cells
+    weight = np.where(south == 1, 3.0, 1.0)
+    heavy = dataclasses.replace(own, weight=weight / weight.sum())
+    city, _ = profile_effects(dataclasses.replace(crowd, generator=heavy))
+    assert city.levels[1].people == pytest.approx(weight[south == 1].sum() / weight.sum())
+    total = sum(level.people * level.effect for level in city.levels)
+    assert total == pytest.approx(0, abs=1e-5)
+    plain = profile_effects(crowd)[0]
+    apart = [one.levels[1].effect - one.levels[0].effect for one in (city, plain)]
+    assert apart[0] == pytest.approx(apart[1], abs=1e-5)
+
+
 def test_the_published_model_has_none_to_show():
     with pytest.raises(CrowdError, match="need the persistent model"):
         profile_effects(fitted(people_who_differ(by=0.0), CvaeConfig()))

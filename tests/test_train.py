@@ -100,11 +100,31 @@ def test_the_best_epoch_is_the_one_of_lowest_validation_loss(whole):
 
 
 def test_without_validation_the_last_epoch_counts():
-    none = Data(*TRAIN[:3], *(part[:0] for part in TRAIN[3:]))
+    none = Data(*TRAIN[:3], *(part[:0] for part in TRAIN[3:6]))
     fitted = fit(TRAIN, none, MODEL, CONFIG, seed=1)
     assert fitted.best_epoch == CONFIG.epochs
     assert np.isnan(fitted.history[:, 1]).all()
     assert np.isfinite(fitted.history[:, 0]).all()
+
+
+def test_whole_weights_are_as_many_responses():
+    """Without noise, in one batch: the losses before the first step, and after it (Adam's first
+    step depends on the gradient's signs alone, up to its epsilon)."""
+    model = msgspec.structs.replace(MODEL, noise_scale=0.0, training_diversity=0.0)
+    config = msgspec.structs.replace(CONFIG, epochs=1, batch_size=512)
+
+    def weighted(part: Data, seed: int) -> tuple[Data, Data]:
+        times = np.random.default_rng(seed).integers(1, 4, len(part.answer))
+        many = (np.repeat(column, times) for column in part[3:6])
+        return part._replace(weight=times.astype(float)), Data(*part[:3], *many)
+
+    one, many = zip(weighted(TRAIN, 1), weighted(VALIDATION, 2), strict=True)
+    found, expected = (fit(*parts, model, config, seed=1).history for parts in (one, many))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    plain = fit(TRAIN, VALIDATION, model, config, seed=1).history
+    assert (np.abs(found - plain) > 1e-3 * np.abs(plain)).any()
+    equal = [part._replace(weight=np.ones(len(part.answer))) for part in (TRAIN, VALIDATION)]
+    assert same(fit(*equal, MODEL, CONFIG, seed=1), fit(TRAIN, VALIDATION, MODEL, CONFIG, seed=1))
 
 
 class Overfitting:
@@ -179,7 +199,7 @@ def test_epochs_compile_once(traces):
     """However many epochs, whatever the seed, the numbers and (up to the next power of two of
     batches) the responses."""
     fit(TRAIN, VALIDATION, MODEL, CONFIG, seed=5)
-    few = Data(*TRAIN[:3], *(part[:70] for part in TRAIN[3:]))
+    few = Data(*TRAIN[:3], *(part[:70] for part in TRAIN[3:6]))
     other = msgspec.structs.replace(CONFIG, epochs=6, learning_rate=1e-4, patience=1)
     fit(few, VALIDATION, msgspec.structs.replace(MODEL, noise_scale=0.3), other, seed=6)
     assert len(traces) == 1
@@ -213,7 +233,7 @@ def test_each_group_has_its_own_learning_rate():
 
 @pytest.mark.parametrize("responses", [1, 17])
 def test_any_number_of_responses_fits(responses):
-    few = Data(*TRAIN[:3], *(part[:responses] for part in TRAIN[3:]))
+    few = Data(*TRAIN[:3], *(part[:responses] for part in TRAIN[3:6]))
     config = msgspec.structs.replace(CONFIG, epochs=1)
     assert np.isfinite(fit(few, VALIDATION, MODEL, config, seed=0).history[0]).all()
 

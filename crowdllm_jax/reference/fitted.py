@@ -49,7 +49,7 @@ def fit_reference(study: Study, split: Split, config: FittedReference, x: np.nda
             "or task attributes, or use kind: marginal"
         )
     t = len(study.tasks.ids)
-    mean, count = task_means(study, split.of_reference)
+    mean, _, count = task_means(study, split.of_reference)
     longest = max(scales.size(scale) for scale in study.scales.values())
     probs = np.zeros((t, longest))
     average = np.empty(t)

@@ -23,23 +23,23 @@ def crowd_average(study: Study, split: Split) -> Reference:
     answered that average.
     """
     t = len(study.tasks.ids)
-    mean, count = task_means(study, split.of_reference)
-    total = np.where(count > 0, mean, 0.0) * count
+    mean, answers, count = task_means(study, split.of_reference)
+    total = np.where(answers > 0, mean, 0.0) * answers
     longest = max(scales.size(scale) for scale in study.scales.values())
     probs = np.zeros((t, longest))
     average = np.empty(t)
     for index, scale in enumerate(study.scales.values()):
         here = study.tasks.scale == index
-        answers = count[here].sum()
+        given = answers[here].sum()
         # A scale nobody answered in training: its middle is as good as any guess.
-        overall = total[here].sum() / answers if answers else 0.5
+        overall = total[here].sum() / given if given else 0.5
         weight = count[here] / (count[here] + 1) if split.by == "people" else np.zeros(here.sum())
         average[here] = weight * np.nan_to_num(mean[here]) + (1 - weight) * overall
         if k := scales.size(scale):
             shares = level_shares(study, split.of_reference, index)[here]
-            seen = count[here] > 0
-            pooled = (shares[seen] * count[here][seen, None]).sum(0)
-            pooled = pooled / pooled.sum() if answers else np.full(k, 1 / k)
+            seen = answers[here] > 0
+            pooled = (shares[seen] * answers[here][seen, None]).sum(0)
+            pooled = pooled / pooled.sum() if given else np.full(k, 1 / k)
             probs[here, :k] = (
                 weight[:, None] * np.nan_to_num(shares) + (1 - weight)[:, None] * pooled
             )

@@ -99,25 +99,30 @@ def written_ends(scale: Scale) -> tuple[float, float]:
     return low, high
 
 
-def task_means(study: Study, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average answer of each task in [0, 1] over some responses (R,) bool; NaN without any.
+def task_means(study: Study, part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Average answer (by survey weight) of each task in [0, 1] over some responses (R,) bool; NaN
+    without any.
 
     Returns:
-      mean: (T,); count: (T,) of responses.
+      mean: (T,); weight: (T,) sum over the responses; count: (T,) of them, as Kish's effective
+      number: how much the mean can be trusted.
     """
     t = len(study.tasks.ids)
-    task = study.task[part]
-    count = np.bincount(task, minlength=t)
-    total = np.bincount(task, unit(study, study.value[part], task), t)
-    return np.divide(total, count, out=np.full(t, np.nan), where=count > 0), count
+    task, own = study.task[part], study.weight[part]
+    weight, square = np.bincount(task, own, t), np.bincount(task, own**2, t)
+    total = np.bincount(task, own * unit(study, study.value[part], task), t)
+    known = weight > 0
+    mean = np.divide(total, weight, out=np.full(t, np.nan), where=known)
+    return mean, weight, np.divide(weight**2, square, out=np.zeros(t), where=known)
 
 
 def level_shares(study: Study, part: np.ndarray, scale: int) -> np.ndarray:
-    """(T, K) share of each level in each task of one discrete scale; NaN rows elsewhere."""
+    """(T, K) share (by survey weight) of each level in each task of one discrete scale; NaN rows
+    elsewhere."""
     k = scales.size(tuple(study.scales.values())[scale])
     t = len(study.tasks.ids)
     here = part & (study.tasks.scale[study.task] == scale)
     cell = study.task[here] * k + study.answer[here].astype(int)
-    count = np.bincount(cell, minlength=t * k).reshape(t, k)
+    count = np.bincount(cell, study.weight[here], t * k).reshape(t, k)
     total = count.sum(1, keepdims=True)
     return np.divide(count, total, out=np.full((t, k), np.nan), where=total > 0)

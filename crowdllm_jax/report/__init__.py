@@ -11,6 +11,7 @@ from crowdllm_jax.diagnostics import Finding
 from crowdllm_jax.effects import AttributeEffect
 from crowdllm_jax.humans import Humans
 from crowdllm_jax.metrics import Score
+from crowdllm_jax.profiles import kish
 from crowdllm_jax.report import figures
 from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
 from crowdllm_jax.report.scorecard import in_words, scorecard
@@ -23,24 +24,45 @@ def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, fl
     """Scores by model, in a fixed order.
 
     Returns:
-      (model, {metric: (value, low, high)}): of one seed its value and 95% interval, of several
-      their mean and the mean minus and plus one standard deviation.
+      (model, {metric: (value, low, high)}): of one seed its value and 95% interval (NaN: none), of
+      several their mean and the mean minus and plus one standard deviation. A measure that is not
+      defined is left out; `untold` says why.
     """
-    board = []
+    board, seeds = [], len({score.seed for score in scores})
     for model in MODELS:
-        own = [score for score in scores if score.model == model]
+        own = [score for score in scores if score.model == model and score.value == score.value]
         row = {}
         for metric in HEADINGS:
             found = [score for score in own if score.metric == metric]
-            if len(found) == 1:
+            values = np.array([score.value for score in found])
+            if found and seeds == 1:
                 row[metric] = (found[0].value, found[0].low, found[0].high)
             elif found:
-                values = np.array([score.value for score in found])
-                mean, sd = float(values.mean()), float(values.std(ddof=1))
+                mean = float(values.mean())
+                sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
                 row[metric] = (mean, mean - sd, mean + sd)
         if row:
             board.append((model, row))
     return board
+
+
+def untold(scores: list[Score]) -> dict[str, dict[str, str]]:
+    """{model: {metric: what is not defined about it, and why}}."""
+    found: dict[str, dict[str, str]] = {}
+    seeds = len({score.seed for score in scores})
+    for one in scores:
+        own = [s for s in scores if (s.model, s.metric) == (one.model, one.metric)]
+        missing = [score for score in own if np.isnan(score.value)]
+        if len(missing) == len(own):
+            text = f"not defined ({one.why})"
+        elif missing:
+            text = f"not defined with {len(missing)} of {seeds} seeds ({missing[0].why})"
+        elif one.why and seeds == 1:
+            text = f"no interval ({one.why})"
+        else:
+            continue
+        found.setdefault(one.model, {})[one.metric] = text
+    return found
 
 
 def render(
@@ -91,6 +113,9 @@ def render(
         seeds=len(seeds),
         board=[(MODELS[model], model, row) for model, row in board],
         headings={metric: HEADINGS[metric] for metric in BOARD},
+        names=HEADINGS,
+        untold=untold(scores),
+        weights=_weights(humans),
         card=card,
         words=in_words(card, findings, len(answers)),
         histograms=figures.histograms(study, humans, answers),
@@ -105,3 +130,12 @@ def render(
         config=dump_config(config),
         facts=facts,
     )
+
+
+def _weights(humans: Humans) -> str:
+    """What survey weights leave of the held-out people; empty where there are none."""
+    if not humans.weighted:
+        return ""
+    return (f"People count by survey weight in every number and picture about them. The "
+            f"{humans.people:,} held out say as much as {kish(humans.weight):,.0f} would who count "
+            "alike (Kish).")  # fmt: skip

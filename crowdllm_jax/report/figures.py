@@ -38,7 +38,7 @@ def histograms(study: Study, humans: Humans, answers: np.ndarray) -> str:
     most people answered.
     """
     count = np.bincount(humans.task, minlength=len(humans.tasks))
-    human_mean = np.bincount(humans.task, humans.value, len(humans.tasks)) / count
+    human_mean = _human_means(humans)
     shown = np.arange(len(humans.tasks))
     if len(shown) > SHOWN:
         most = np.flatnonzero(count >= np.quantile(count, 0.5))
@@ -71,7 +71,8 @@ def _histogram(
     axes: Any, study: Study, humans: Humans, crowd: np.ndarray, task: int, count: int
 ) -> None:
     scale = study.scale_of(humans.tasks[task])
-    people = humans.value[humans.task == task]
+    own = humans.task == task
+    people, weight = humans.value[own], humans.answer_weight[own]
     if scales.size(scale):
         levels = scales.values(scale)
         between = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
@@ -82,8 +83,12 @@ def _histogram(
         between = np.linspace(low, high, 11)
         at = np.arange(10)
         labels = [f"{edge:g}" for edge in between[:-1]]
-    for values, shift, colour in ((people, -0.2, HUMAN), (crowd, 0.2, CROWD)):
-        share = np.histogram(values, between)[0] / len(values)
+    alike = np.ones(len(crowd))
+    for values, counts, shift, colour in (
+        (people, weight, -0.2, HUMAN),
+        (crowd, alike, 0.2, CROWD),
+    ):
+        share = np.histogram(values, between, weights=counts)[0] / counts.sum()
         axes.bar(at + shift, share, 0.4, color=colour)
     step = -(-len(at) // 11)
     axes.set_xticks(
@@ -96,10 +101,16 @@ def _histogram(
     axes.set_ylabel(f"share (n = {count})", fontsize=8)
 
 
+def _human_means(humans: Humans) -> np.ndarray:
+    """(T,) mean held-out answer, by survey weight."""
+    weight, t = humans.answer_weight, len(humans.tasks)
+    total = np.bincount(humans.task, weight * humans.value, t)
+    return total / np.bincount(humans.task, weight, t)
+
+
 def means(study: Study, humans: Humans, answers: np.ndarray) -> str:
     """Crowd mean against human mean of every held-out task, one panel per scale."""
-    count = np.bincount(humans.task, minlength=len(humans.tasks))
-    human = np.bincount(humans.task, humans.value, len(humans.tasks)) / count
+    human = _human_means(humans)
     crowd = answers.mean(0)
     used = [i for i in range(len(study.scales)) if np.any(humans.scale == i)]
     with mpl.rc_context(STYLE):
@@ -173,15 +184,17 @@ def coherence(humans: Humans, answers: np.ndarray, items: Items | None) -> str:
         rounds = in_peoples_places(humans, answers)
         crowd = np.concatenate([personal(humans, one)[2] for one in rounds])
         edges = np.linspace(min(own.min(), crowd.min()), max(own.max(), crowd.max()) + 1e-9, 21)
-        for values, colour, label in ((own, HUMAN, "held-out humans"), (crowd, CROWD, "crowd")):
-            axes[0].hist(values, edges, weights=np.full(len(values), 1 / len(values)),
+        for values, counts, colour, label in (
+            (own, humans.weight, HUMAN, "held-out humans"),
+            (crowd, np.tile(humans.weight, len(rounds)), CROWD, "crowd"),
+        ):
+            axes[0].hist(values, edges, weights=counts / counts.sum(),
                          histtype="step", lw=1.6, color=colour, label=label)  # fmt: skip
         axes[0].set_title("One person's (agent's) mean answer", fontsize=9, loc="left")
         axes[0].set_xlabel("mean answer" + ("" if len(humans.support) == 1 else ", share of scale"))
         axes[0].set_ylabel("share of people (agents)")
         if items is not None:
-            every = np.ones(len(items.value))
-            people = correlations(items.value, items.known, every)[items.compared]
+            people = correlations(items.value, items.known, humans.weight)[items.compared]
             theirs = crowd_correlations(items, answers)[items.compared]
             low, high = min(people.min(), theirs.min(), 0), max(people.max(), theirs.max(), 0)
             axes[1].plot([low, high], [low, high], color="#bbbbbb", lw=1, zorder=0)

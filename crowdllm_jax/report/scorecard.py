@@ -1,5 +1,6 @@
 """One crowd's measures, each between its floors and its ceiling, and what they say in words."""
 
+import math
 from dataclasses import dataclass
 
 from crowdllm_jax.diagnostics import TOO_FEW, Finding
@@ -18,7 +19,8 @@ class Line:
     """One measure of the crowd.
 
     Attributes:
-      best: "low", "high" or "match". ceiling: what people's own distributions would score.
+      best: "low", "high" or "match". crowd: its ends are NaN where it has no interval.
+      ceiling: what people's own distributions would score.
       marginal, uniform: what the pooled training answers and even chances score; None if not told.
       way: the share of the way from the marginal floor to the ceiling; None where these do not
         lie apart in the right order.
@@ -69,14 +71,15 @@ def headline(skill: Value | None, findings: list[Finding]) -> str:
     few = next((one for one in findings if one.name == TOO_FEW and one.fires), None)
     if few is not None:
         return f"Too few to tell how close the crowd comes: {few.detail.split(';')[0]}."
-    if skill is None:
+    if skill is None or math.isnan(skill[0]):
         return (
             "How close the crowd comes cannot be said: a crowd that answers every task alike is as "
             "close to these people as their own distributions."
         )
     value, low, high = skill
+    surely = f"between {low:.0%} and {high:.0%}" if low <= high else "too few to tell how surely"
     return (
-        f"The crowd goes {value:.0%} of the way (between {low:.0%} and {high:.0%}) from a "
+        f"The crowd goes {value:.0%} of the way ({surely}) from a "
         "crowd that answers every task alike to the people's own distributions."
     )
 
@@ -92,11 +95,14 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
     if (ratio := by.get("variance_ratio")) is not None:
         value, low, high = ratio.crowd
         kind = "less than" if high < 1 else "more than" if low > 1 else "about as much as"
-        words.append(f"Its answers vary {kind} people's (ratio of variances {value:.2f}).")
+        said = f"Its answers vary {kind} people's" if low <= high else "Too few to tell the spread"
+        words.append(f"{said} (ratio of variances {value:.2f}).")
     icc = by.get("icc")
     if icc is not None and icc.ceiling is not None:
         value, people = icc.crowd[0], icc.ceiling
-        if people[2] < 0.01:
+        if not people[1] <= people[2]:
+            kind = "Too few people to tell whether agents stay themselves across tasks"
+        elif people[2] < 0.01:
             kind = "People's answers hardly show who gave them"
         elif value < people[1]:
             kind = "Agents are less themselves across tasks than people are"

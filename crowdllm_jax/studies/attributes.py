@@ -73,7 +73,7 @@ def attributes(study: Study, config: Config, progress: Progress) -> Results:
         found = {
             **measured_crowd(job.ready, crowd, config),
             "person_mse": error,
-            "gain": 1 - error / least[name, job.seed],
+            "gain": 1 - error / least[name, job.seed] if least[name, job.seed] > 0 else np.nan,
         }
         rows += rows_of(job.condition, job.seed, found)
         progress("score", done, len(jobs))
@@ -113,14 +113,14 @@ def _answerable(study: Study) -> np.ndarray:
 
 
 def person_error(ready: Prepared, crowd: Crowd, usable: np.ndarray) -> float:
-    """Mean squared error of held-out answers, each forecast by the mean answer of agents with that
-    person's profile; answers on [0, 1] where a study has several scales.
+    """Mean squared error (by survey weight) of held-out answers, each forecast by the mean answer
+    of agents with that person's profile; answers on [0, 1] where a study has several scales.
 
     Args:
       usable: (T,) tasks that count.
     """
     study = ready.study
-    test = ready.split.test & usable[study.task]
+    test = ready.split.test & usable[study.task] & (study.weight > 0)
     people, row = np.unique(study.person[test], return_inverse=True)
     tasks, column = np.unique(study.task[test], return_inverse=True)
     profile = tuple(
@@ -130,12 +130,14 @@ def person_error(ready: Prepared, crowd: Crowd, usable: np.ndarray) -> float:
     answer, task = study.value[test], study.task[test]
     if len(study.scales) > 1:
         expected, answer = unit(study, expected, task), unit(study, answer, task)
-    return float(np.mean((expected - answer) ** 2))
+    return float(np.average((expected - answer) ** 2, weights=study.weight[test]))
 
 
 def _verdict(results: Results, name: str, kinds: list[str]) -> str:
     """Whether any attribute forecasts persons better than none, paired over the seeds."""
     none = dict.fromkeys(results.by_seed((name, NONE), "gain"), 0.0)
+    if not none:
+        return f"{name}: gain is not defined (people answer just as forecast without attributes)"
     better, best = [], (-np.inf, "")
     for kind in kinds:
         gap, low, _ = paired(results.by_seed((name, kind), "gain"), none, len(kinds))

@@ -116,7 +116,7 @@ def measured_crowd(ready: Prepared, crowd: Crowd, config: Config) -> dict[str, f
 def ceiling(ready: Prepared, seed: int) -> dict[str, float]:
     """What the people's own distributions would score; see `metrics.score_humans`."""
     found = score_humans(held_out(ready.study, ready.split), seed)
-    return {score.metric: score.value for score in found}
+    return {score.metric: score.value for score in found if np.isfinite(score.value)}
 
 
 def with_attributes(ready: Prepared, names: Sequence[str]) -> Prepared:

@@ -9,14 +9,19 @@ config.yaml   the configuration, under a head with the command, the versions and
 
 import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from crowdllm_jax import __version__
 from crowdllm_jax.config import Config, dump_config, load_study
 from crowdllm_jax.fitting import Progress, ask_ahead, check_margins, silent
+from crowdllm_jax.humans import Humans, held_out
+from crowdllm_jax.metrics import METRICS
+from crowdllm_jax.split import split_study
 from crowdllm_jax.studies import ablate, attributes, fractions, sensitivity, size
 from crowdllm_jax.studies.results import Results, summarised, tidy
 from crowdllm_jax.study import fingerprint
+from crowdllm_jax.undefined import no_value
 from crowdllm_jax.whole import check_new, new_folder, write_whole
 
 
@@ -34,6 +39,8 @@ def run_study(
     Args:
       name: ablate, attributes, fractions, size or sensitivity.
       shares, whole_reference: of `fractions`.
+    Returns:
+      the results; its notes say why a measure is not defined.
     Raises:
       CrowdError: the folder holds something, or the study or configuration does not suit.
     """
@@ -60,6 +67,8 @@ def run_study(
             results, draw = sensitivity.sensitivity(study, config, progress), sensitivity.draw
         case _:
             raise ValueError(f"there is no study '{name}'")
+    humans = held_out(study, split_study(study, config.split, 0))
+    results = replace(results, notes=(*results.notes, *_notes_on_people(results, humans)))
     head = (
         f"# crowdllm study {name} THIS_FILE{options}\n"
         f"# crowdllm-jax {__version__}, jax {importlib.metadata.version('jax')}; "
@@ -78,3 +87,16 @@ def run_study(
         ):
             write_whole(folder / file, text.encode())
     return results
+
+
+def _notes_on_people(results: Results, humans: Humans) -> list[str]:
+    """Which measures no crowd has, and why; and that people are weighted."""
+    there = {row.metric for row in results.rows}
+    notes = [
+        f"{heading}: not defined ({no_value(humans, metric)})"
+        for metric, heading in results.metrics.items()
+        if metric in METRICS and metric not in there
+    ]
+    if humans.weighted:
+        notes.append("people count by survey weight")
+    return notes

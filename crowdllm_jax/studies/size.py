@@ -116,16 +116,19 @@ def targets(study: Study, humans: Humans) -> tuple[np.ndarray, np.ndarray, np.nd
     """Tasks that at least two held-out people answered on a scale that has a mean.
 
     Returns:
-      (T',) their places in `humans.tasks`; mean, unbiased variance and number of the answers.
+      (T',) their places in `humans.tasks`; mean and unbiased variance of the answers by survey
+      weight, and (Kish's effective) number of them.
     """
     names = list(study.scales.values())
     mean_exists = np.array([not isinstance(names[s], Nominal) for s in humans.scale])
     t = len(humans.tasks)
     value = _shares(humans, humans.value, humans.task)
-    count = np.bincount(humans.task, minlength=t)
-    mean = np.bincount(humans.task, value, t) / count
-    square = np.bincount(humans.task, (value - mean[humans.task]) ** 2, t)
-    used = np.flatnonzero(mean_exists & (count > 1))
+    own = humans.answer_weight
+    total, squares = np.bincount(humans.task, own, t), np.bincount(humans.task, own**2, t)
+    count = total**2 / squares
+    mean = np.bincount(humans.task, own * value, t) / total
+    square = np.bincount(humans.task, own * (value - mean[humans.task]) ** 2, t)
+    used = np.flatnonzero(mean_exists & (np.bincount(humans.task, minlength=t) > 1))
     if not len(used):
         raise CrowdError("study size: no task has two held-out answers on a scale that has a mean; "
                          "hold out more (split.test)")  # fmt: skip
@@ -135,7 +138,8 @@ def targets(study: Study, humans: Humans) -> tuple[np.ndarray, np.ndarray, np.nd
             CrowdWarning,
             stacklevel=3,
         )
-    return used, mean[used], square[used] / (count[used] - 1), count[used]
+    freedom = total - squares / total
+    return used, mean[used], square[used] / freedom[used], count[used]
 
 
 def worth(
