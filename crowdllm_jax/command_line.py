@@ -246,7 +246,8 @@ def parser() -> argparse.ArgumentParser:
         "--columns",
         metavar="TASK,COST",
         default="task_id,cost",
-        help="its columns with the projects' ids and costs (default: task_id,cost)",
+        help="its columns with the projects' ids and costs; a name that holds a comma stands in "
+        "quotes (default: task_id,cost)",
     )
     aggregate.add_argument("--budget", metavar="B", type=float, help="what there is to spend")
     aggregate.add_argument(
@@ -307,12 +308,17 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--regress",
         metavar="ATTR,..",
-        help="coefficients of least squares of the answer on profile attributes",
+        action="append",
+        help="coefficients of least squares of the answer on profile attributes; listed as tasks "
+        "are",
     )
     infer.add_argument(
         "--tasks",
         metavar="ID,..",
-        help="tasks to ask of (default: all held out that suit and have enough people)",
+        action="append",
+        help="tasks to ask of (default: all held out that suit and have enough people); may be "
+        "given several times. An id that holds a comma is given by itself (--tasks 'Q1, part b'), "
+        "or in quotes inside a list (--tasks '\"Q1, part b\",Q2')",
     )
     infer.add_argument(
         "--pool",
