@@ -52,9 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if told is None:
                 raise
             code = told
-    if code and getattr(arguments, "distributed", False):
-        # Taking leave of the others, as JAX does at exit, would wait for those that hang.
-        sys.stdout.flush()
+    several = getattr(arguments, "distributed", False)
+    if (code and several) or (_stopped and argv is None):
+        # Taking leave of the others, as JAX does at exit, would wait for those that hang; and what
+        # still computes when Python ends can crash it.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
         os._exit(code)
     if argv is None:
         # Whoever presses Ctrl-C while Python ends sees no traceback.
@@ -148,17 +151,28 @@ def _interruptible() -> Iterator[None]:
 
     A KeyboardInterrupt that is raised inside a callback of a library (a checkpoint being written,
     an array being freed) can be swallowed there, so the request is also noted, and the next report
-    of progress raises it again.
+    of progress raises it again; where Python tells of it (`sys.unraisablehook`), it comes again in
+    a moment.
     """
     _stopped.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
+    usual = sys.unraisablehook
+
+    def unraisable(told: "sys.UnraisableHookArgs") -> None:
+        if _stopped and isinstance(told.exc_value, KeyboardInterrupt):
+            threading.Timer(0.1, _ask_again).start()
+        else:
+            usual(told)
+
+    sys.unraisablehook = unraisable
     _listen()
     try:
         yield
     finally:
+        sys.unraisablehook = usual
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -167,6 +181,11 @@ def _listen() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             signal.signal(number, _note)
+
+
+def _ask_again() -> None:
+    number, _ = _stopped.pop()
+    os.kill(os.getpid(), number)
 
 
 def _note(number: int, frame: object) -> None:
