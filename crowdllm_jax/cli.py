@@ -100,6 +100,11 @@ def _tell(error: BaseException, arguments: argparse.Namespace) -> int | None:
     if isinstance(error, CrowdError):
         err.print(f"crowdllm: {error}", style="bold red", markup=False)
         return 3 if isinstance(error, PeerError) else 2
+    if isinstance(error, UnicodeEncodeError) and error.encoding == sys.getfilesystemencoding():
+        err.print(f"crowdllm: {error.object}: a file cannot be named so in this locale, whose "
+                  f"encoding is {error.encoding}; set PYTHONUTF8=1", style="bold red",
+                  markup=False)  # fmt: skip
+        return 2
     if isinstance(error, Exception) and getattr(arguments, "distributed", False):
         err.print_exception()
         return 1
@@ -130,7 +135,18 @@ def _join(arguments: argparse.Namespace) -> bool:
     """Become one of several processes; whether it is the first, which speaks for all."""
     from crowdllm_jax import cluster
 
-    cluster.join(arguments.coordinator, arguments.processes, arguments.process, arguments.wait)
+    def alone() -> None:
+        os.write(2, b"crowdllm: the other processes did not come in time; --wait waits longer\n")
+        os._exit(3)
+
+    # JAX, which would end the process where the first waits in vain, cannot be interrupted there.
+    late = threading.Timer(arguments.wait + 3, alone)
+    late.daemon = True
+    late.start()
+    try:
+        cluster.join(arguments.coordinator, arguments.processes, arguments.process, arguments.wait)
+    finally:
+        late.cancel()
     _listen()  # JAX has taken SIGTERM for itself
     return cluster.rank() == 0
 

@@ -55,7 +55,6 @@ def hush() -> None:
     """
     for name, value in {
         "TF_CPP_MIN_LOG_LEVEL": "3",  # XLA and gloo: only what ends the process
-        "GRPC_VERBOSITY": "NONE",
         "TRANSFORMERS_VERBOSITY": "error",
     }.items():
         os.environ.setdefault(name, value)
