@@ -296,7 +296,7 @@ def test_names_are_listed_as_a_csv_file_lists_them(names):
 def test_lists_of_names_as_people_write_them():
     known = {"Q1, part b", "a", "b"}
     assert named("--tasks", ["a, b", "Q1, part b"], known) == ("a", "b", "Q1, part b")
-    assert named("--tasks", ['"Q1, part b",a'], known) == ("Q1, part b", "a")
+    assert named("--tasks", ['a, "Q1, part b"'], known) == ("a", "Q1, part b")
     with pytest.raises(CrowdError, match=r'--tasks "a: .*quotes around a whole name'):
         named("--tasks", ['"a'], known)
 
@@ -316,6 +316,8 @@ def test_a_console_measures_what_it_writes(encoding):
 def test_an_interruption_that_a_library_swallows_comes_again(config_file, monkeypatch, capsys):
     """As in a callback that is called where nothing can be raised."""
 
+    outlived = []
+
     class Callback:
         def __del__(self):
             signal.raise_signal(signal.SIGINT)
@@ -323,12 +325,13 @@ def test_an_interruption_that_a_library_swallows_comes_again(config_file, monkey
     def swallowing(*_):
         callback = Callback()
         del callback
-        for _ in range(100):
+        for _ in range(50):
             time.sleep(0.1)
-        raise AssertionError("not interrupted again within 10 s")
+        outlived.append(True)
 
     monkeypatch.setattr("crowdllm_jax.commands.COMMANDS", {"study": swallowing})
     assert main(["study", "check", str(config_file)]) == 130
+    assert not outlived
     err = capsys.readouterr().err
     assert "Traceback" not in err
     assert "Exception ignored" not in err
