@@ -49,7 +49,8 @@ def join(
             coordinator,
             processes,
             process,
-            initialization_timeout=patience,
+            # JAX ends the first process where the others do not come; the caller is to be earlier.
+            initialization_timeout=patience + 10,
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=PATIENCE,
         )

@@ -249,7 +249,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="TASK,COST",
         type=tidy_name,
         default="task_id,cost",
-        help="its columns with the projects' ids and costs (default: task_id,cost)",
+        help="its columns with the projects' ids and costs; a name that holds a comma stands in "
+        "quotes (default: task_id,cost)",
     )
     aggregate.add_argument("--budget", metavar="B", type=float, help="what there is to spend")
     aggregate.add_argument(
@@ -313,13 +314,18 @@ def parser() -> argparse.ArgumentParser:
         "--regress",
         metavar="ATTR,..",
         type=tidy_name,
-        help="coefficients of least squares of the answer on profile attributes",
+        action="append",
+        help="coefficients of least squares of the answer on profile attributes; listed as tasks "
+        "are",
     )
     infer.add_argument(
         "--tasks",
         metavar="ID,..",
         type=tidy_name,
-        help="tasks to ask of (default: all held out that suit and have enough people)",
+        action="append",
+        help="tasks to ask of (default: all held out that suit and have enough people); may be "
+        "given several times. An id that holds a comma is given by itself (--tasks 'Q1, part b'), "
+        "or in quotes inside a list (--tasks '\"Q1, part b\",Q2')",
     )
     infer.add_argument(
         "--pool",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.progress import READ, stage
 
 # Each command imports what it needs, so that `--help` does not wait for JAX.
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from crowdllm_jax.backbone.prompts import Question
     from crowdllm_jax.diagnostics import Finding
-    from crowdllm_jax.fitting import Progress
     from crowdllm_jax.metrics import Score
+    from crowdllm_jax.progress import Progress
     from crowdllm_jax.reference import AskedReference
     from crowdllm_jax.study import Study
 
@@ -36,7 +37,8 @@ def check_study(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     from crowdllm_jax.config import load_study
     from crowdllm_jax.study import describe
 
-    return Outcome(describe(load_study(arguments.path, arguments.data)))
+    with stage(progress, READ):
+        return Outcome(describe(load_study(arguments.path, arguments.data)))
 
 
 def study(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
@@ -104,7 +106,7 @@ def _in_short(scores: "list[Score]", findings: "list[Finding]", main: str) -> di
 
 def reference(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     if arguments.show is not None or arguments.dry_run:
-        return Outcome(_look_at_reference(arguments))
+        return Outcome(_look_at_reference(arguments, progress))
     import numpy as np
 
     from crowdllm_jax import cluster
@@ -113,7 +115,7 @@ def reference(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
 
     path = arguments.out or Path(f"{arguments.config.stem}-reference.parquet")
     _check_parquet(path)
-    study, config, personas = _asked(arguments)
+    study, config, personas = _asked(arguments, progress)
     found, _ = ask_together(study, config, personas, progress)
     if cluster.rank() == 0:
         write_reference(study, found, config, path)
@@ -128,18 +130,20 @@ def reference(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     return Outcome(written={**written, "option mass": mass})
 
 
-def _look_at_reference(arguments: argparse.Namespace) -> str:
+def _look_at_reference(arguments: argparse.Namespace, progress: "Progress") -> str:
     from crowdllm_jax.reference import plan_reference, show_reference
 
     if arguments.show is not None and arguments.show < 1:
         raise CrowdError(f"--show {arguments.show}: give a number of prompts, 1 or more")
-    study, config, personas = _asked(arguments)
+    study, config, personas = _asked(arguments, progress)
     if arguments.dry_run:
         return plan_reference(study, config, personas)
     return show_reference(study, config, personas, arguments.show)
 
 
-def _asked(arguments: argparse.Namespace) -> "tuple[Study, AskedReference, list[Question]]":
+def _asked(
+    arguments: argparse.Namespace, progress: "Progress"
+) -> "tuple[Study, AskedReference, list[Question]]":
     """The study, the language model that a configuration asks about it, and what it is asked as
     personas."""
     from crowdllm_jax.config import load_config, load_study
@@ -153,7 +157,8 @@ def _asked(arguments: argparse.Namespace) -> "tuple[Study, AskedReference, list[
             f"{arguments.config}: reference.kind is {kind}, which asks no language model; this "
             "command is for kind: backbone and kind: endpoint"
         )
-    study = load_study(config)
+    with stage(progress, READ):
+        study = load_study(config)
     return study, config.reference, persona_questions(study, config)
 
 
@@ -164,7 +169,8 @@ def embed(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     path = arguments.out or Path(f"{arguments.path.stem}-embeddings.parquet")
     _check_parquet(path)
     # The file that is named as the study's embedding may be the one that is to be written.
-    study = load_study(arguments.path, arguments.data, embedding=False)
+    with stage(progress, READ):
+        study = load_study(arguments.path, arguments.data, embedding=False)
     width = embed_study(
         study, arguments.model, path, revision=arguments.revision, progress=progress
     )
@@ -220,14 +226,12 @@ def infer(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     if arguments.out is not None:
         check_table(arguments.out)
 
-    def listed(text: str | None) -> tuple[str, ...] | None:
-        return None if text is None else tuple(part.strip() for part in text.split(","))
-
     pool, level = arguments.pool, arguments.level
     if arguments.share is not None:
         title = f"Share of people who answer {arguments.share}"
         question = Question("share", level=arguments.share, pool=pool, confidence=level)
-    elif (names := listed(arguments.regress)) is not None:
+    elif arguments.regress is not None:
+        names = tuple(arguments.regress)
         title = f"Least squares of the answer on {', '.join(names)}"
         question = Question("regress", attributes=names, pool=pool, confidence=level)
     else:
@@ -235,7 +239,7 @@ def infer(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     table = infer_run(
         arguments.run,
         question,
-        listed(arguments.tasks),
+        None if arguments.tasks is None else tuple(arguments.tasks),
         arguments.profiles,
         arguments.weight,
         progress,
@@ -286,16 +290,18 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     if arguments.command == "twin":
         from crowdllm_jax.twin_run import twin_run
 
-        twin_run(
-            folder,
-            arguments.answers,
-            arguments.out,
-            data=arguments.data,
-            draws=arguments.draws,
-            seed=arguments.seed,
-        )
+        with stage(progress, "make twins"):
+            twin_run(
+                folder,
+                arguments.answers,
+                arguments.out,
+                data=arguments.data,
+                draws=arguments.draws,
+                seed=arguments.seed,
+            )
         return Outcome(written={"twins": arguments.out})
-    study = load_study(pipeline.stored_config(folder))
+    with stage(progress, READ):
+        study = load_study(pipeline.stored_config(folder))
     with pipeline.open_run(folder, study=study) as config:
         splits = Splits(study, config, progress)
         if arguments.command == "evaluate":
@@ -303,7 +309,8 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
             short = _in_short(scores, pipeline.findings(folder), pipeline.main_model(config))
             written = {"scores": folder / "scores.json", **short}
             return Outcome(table=scoreboard_of(scores), written=written)
-        return Outcome(written={"report": pipeline.report_run(folder, splits)})
+        with stage(progress, "report"):
+            return Outcome(written={"report": pipeline.report_run(folder, splits)})
 
 
 def explore(arguments: argparse.Namespace, progress: "Progress") -> Outcome:

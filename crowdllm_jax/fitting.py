@@ -6,7 +6,6 @@ part, and `evaluate` scores crowds on what was held out. Folders are the busines
 
 import dataclasses
 import itertools
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from crowdllm_jax.model.marginal import fit_marginal
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.population import check_scales, sample
 from crowdllm_jax.profiles import ProfileGenerator, fit_profiles, rake
+from crowdllm_jax.progress import Progress, silent
 from crowdllm_jax.reference import (
     AskedReference,
     Reference,
@@ -45,9 +45,6 @@ from crowdllm_jax.study import Attribute, Study
 from crowdllm_jax.subgroups import score_groups
 from crowdllm_jax.train import Data, Fitted, Losses, Run, TrainConfig
 from crowdllm_jax.train import fit as train_model
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, how much of it is done, and how much there is."""
 
 SCORED_AGENTS = 10_000
 """Agents that stand for a crowd in the scores; more would change the last digit."""
@@ -92,10 +89,6 @@ def folds_in(study: Study, config: Config) -> tuple[Fold, ...]:
     """The splits of a seed that a run scores."""
     folds = folds_of(study, config.split)
     return tuple(range(folds)) if folds > 1 else (None,)
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """The progress that reports nothing."""
 
 
 def prepare(
@@ -225,6 +218,7 @@ def fit_model(
             # Nothing is chosen by validation here, so its responses serve the fit.
             part = ready.split.seen
             known = ready.split.by == "people"
+            progress(f"fit {name}", 0, model.steps)
             design = make_design(study, ready.reference, ready.codings, part, model, known=known)
             _, answers = gather_answers(study, ready.codings, design, part)
             graph, params, steps = fit_marginal(
@@ -240,6 +234,7 @@ def fit_model(
             losses = Losses("step", ("negative bound per person",), len(steps),
                             steps[:, None].tolist(), [])  # fmt: skip
         else:
+            progress(f"fit {name}", 0, train.epochs)
             run = cvae_run(ready, model, train, seed)
 
             def on_epoch(epoch: int, losses: np.ndarray) -> None:
@@ -247,6 +242,8 @@ def fit_model(
                 progress(f"fit {name} (loss {held:.3f})", epoch, train.epochs)
 
             fitted = train_model(*run, checkpoints=checkpoints, on_epoch=on_epoch)
+            # It may have stopped before the last epoch.
+            progress(f"fit {name}", train.epochs, train.epochs)
             losses = Losses("epoch", TERMS, fitted.best_epoch, fitted.history[:, 0].tolist(),
                             fitted.history[:, 1].tolist())  # fmt: skip
             return cvae_crowd(ready, run, fitted), losses
@@ -329,6 +326,7 @@ def score_all(
     ready: Prepared, config: Config, crowds: dict[str, Crowd], seed: int, progress: Progress
 ) -> tuple[list[Score], dict[str, np.ndarray]]:
     """Scores, and the agents' answers they were computed from: (N, held-out tasks) per model."""
+    progress(f"score (seed {seed})", 0, 1)
     humans = held_out(ready.study, ready.split)
     agents = min(config.population.agents, SCORED_AGENTS)
     answers: dict[str, np.ndarray] = {}

@@ -21,11 +21,13 @@ from crowdllm_jax.encode import recode
 from crowdllm_jax.entities import MISSING, Entities, attribute_of
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.expected import expected_answers
-from crowdllm_jax.fitting import Progress, folds_in, silent
+from crowdllm_jax.fitting import folds_in
 from crowdllm_jax.inference import Estimate, Rows, estimate
 from crowdllm_jax.missing import drop_missing
 from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.named import named
 from crowdllm_jax.pipeline import open_run, split_crowd, stored_config
+from crowdllm_jax.progress import READ, Progress, silent, stage
 from crowdllm_jax.scales import Nominal, Scale
 from crowdllm_jax.split import split_study
 from crowdllm_jax.study import Attribute, Study
@@ -97,14 +99,21 @@ def infer_run(
     """Estimate by a run's first split and crowd; see `infer`.
 
     Args:
+      tasks: ids, or lists of ids with commas between; the question's attributes likewise (see
+        `named`).
       profiles: CSV or Parquet table with the study's profile columns, one row per real person; they
         take the place of the study's people without an answer. weight: its column of weights.
     """
     if weight is not None and profiles is None:
         raise CrowdError("--weight: names a column of --profiles FILE; give that, too")
     config = stored_config(folder)
-    study = load_study(config)
+    with stage(progress, READ):
+        study = load_study(config)
     folds = folds_in(study, config)
+    if tasks is not None:
+        tasks = named("--tasks", tasks, study.tasks.ids)
+    attributes = [attribute.name for attribute in study.participants.profile]
+    question = replace(question, attributes=named("--regress", question.attributes, attributes))
     with open_run(folder, study=study):
         crowds = tuple(split_crowd(folder, fold) for fold in folds)
     others = None if profiles is None else read_profiles(profiles, crowds[0], config.study, weight)

@@ -60,6 +60,7 @@ from crowdllm_jax.model.crowd import Crowd, ModelConfig, load_crowd, numbers_of,
 from crowdllm_jax.model.persistent import PersistentConfig
 from crowdllm_jax.output import write_population
 from crowdllm_jax.population import Agents, sample
+from crowdllm_jax.progress import READ, stage
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.scales import Nominal
 from crowdllm_jax.split import Fold, split_study, told_folds
@@ -84,7 +85,8 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
         sample_run(folder, config.population, None, progress)
         if cluster.rank() == 0:
             scores = evaluate_run(folder, splits)
-            report_run(folder, splits)
+            with stage(progress, "report"):
+                report_run(folder, splits)
         cluster.meet("the report")
     return scores
 
@@ -92,7 +94,8 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
 @contextmanager
 def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iterator[Splits]:
     """Begin or continue a run; what does not fit together is told before the folder is made."""
-    study = load_study(config)
+    with stage(progress, READ):
+        study = load_study(config)
     check_margins(study, config)
     spent = ask_ahead(study, config, progress)
     splits = Splits(study, config, progress)
@@ -298,6 +301,7 @@ def sample_run(
     folder: Path, population: PopulationConfig, out: Path | None, progress: Progress = silent
 ) -> Path:
     """Write a population of the first seed's crowd; returns its folder."""
+    progress("sample", 0, population.agents)
     crowd = fitted_crowd(folder)
     target = out or folder / "population"
     write_population(
@@ -320,6 +324,7 @@ def count_run(
     progress: Progress = silent,
 ) -> Path:
     """Write how many agents of the first seed's crowd give each answer; returns the folder."""
+    progress("count", 0, agents)
     crowd = fitted_crowd(folder)
     target = out or folder / "counts"
     # Asked before anything is drawn.

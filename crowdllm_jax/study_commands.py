@@ -35,7 +35,7 @@ def add_study(commands: Any, with_config: Callable[[argparse.ArgumentParser], No
         epilog="example:\n  crowdllm study check configs/zurich_voting.yaml --data my/data",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    check.set_defaults(quiet=True)  # it takes a moment
+    check.add_argument("--quiet", action="store_true", help="show no progress")
     check.add_argument("path", metavar="PATH", type=Path, help="study or configuration file (YAML)")
     check.add_argument("--data", metavar="DIR", help="folder of the study's tables")
     for name, summary in STUDIES.items():

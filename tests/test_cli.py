@@ -1,14 +1,24 @@
 """The command line as a user meets it."""
 
+import csv
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crowdllm_jax import __version__, pipeline
 from crowdllm_jax.cli import main
+from crowdllm_jax.console import ERRORS, PlainConsole
+from crowdllm_jax.display import Log, duration
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.named import named
 
 
 @pytest.fixture
@@ -156,7 +166,173 @@ def test_the_command_is_installed_and_quick_to_help():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"crowdllm-jax {__version__}"
     assert not any(line.rstrip().endswith("| jax") for line in done.stderr.splitlines())
-    wrong = [sys.executable, "-m", "crowdllm_jax.cli", "run", "nowhere.yaml"]
+    wrong = [sys.executable, "-m", "crowdllm_jax", "run", "nowhere.yaml", "--quiet"]
     done = subprocess.run(wrong, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() == "crowdllm: nowhere.yaml: no such file"
+
+
+NAMES = ("質問[a]", "Q1, part b", "[red]q3[/red]", "naïve 🙂", "bell\x07 and \x1b[31m")
+
+EVERY_COMMAND = """
+import sys
+import time
+from crowdllm_jax import cli
+config, run, new = "config.yaml", "out", "新しい"
+for command in (
+    ["study", "check", config],
+    ["aggregate", config],
+    ["run", config, "--out", run],
+    ["aggregate", run + "/population"],
+    ["infer", run, "--tasks", "Q1, part b", "--tasks", '"Q1, part b",質問[a]'],
+    ["infer", run, "--tasks", "質問 2"],
+    ["report", run],
+    ["verify", run],
+    ["aggregate", "存在しない.yaml"],
+    ["sample", run, "--out", new],
+    ["--help"],
+):
+    sys.argv[1:] = command
+    try:
+        code = cli.main()
+    except SystemExit as stopped:
+        code = stopped.code
+    print("code", code, *command[:1], flush=True)
+import os
+print("level", os.environ["TF_CPP_MIN_LOG_LEVEL"])
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_no_name_is_too_much_for_a_console(tmp_path, encoding):
+    """Every command in one process whose streams are a pipe's, as on Windows or under LANG=C."""
+    with (tmp_path / "answers.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["participant", "task", "response", "école"])
+        rows.writerows([f"参加者{i}", name, 1 + (i + 3 * t) % 5, "été" if i % 2 else "冬"]
+                       for i in range(80) for t, name in enumerate(NAMES))  # fmt: skip
+    (tmp_path / "config.yaml").write_text(f"""
+study:
+  folder: {tmp_path}
+  responses: {{path: answers.csv}}
+  participants: {{profile: {{école: categorical}}}}
+  scales: {{評価: {{kind: ordinal, levels: [1, 2, 3, 4, 5]}}}}
+split: {{by: people, test: 0.4, validation: 0.1}}
+model: {{kind: cvae, hidden: 8, latent: 2}}
+train: {{epochs: 1}}
+population: {{agents: 200}}
+""", encoding="utf-8")  # fmt: skip
+    (tmp_path / "commands.py").write_text(EVERY_COMMAND, encoding="utf-8")
+    locale = "C" if encoding == "ascii" else "C.UTF-8"
+    env = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": locale}
+    env["PYTHONPATH"] = os.pathsep.join([os.getcwd(), env.get("PYTHONPATH", "")])
+    env.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    done = subprocess.run(
+        [sys.executable, "commands.py"], capture_output=True, check=False, env=env, cwd=tmp_path
+    )
+    out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
+    assert "Traceback" not in err, err
+    codes = [line.split()[1] for line in out.splitlines() if line.startswith("code ")]
+    names_files = "2" if encoding == "ascii" else "0"
+    assert codes == ["0", "0", "0", "0", "0", "2", "0", "0", "2", names_files, "0"], err
+    assert ("PYTHONUTF8=1" in err) == (encoding == "ascii")
+    accent = r"na\xefve \U0001f642" if encoding == "ascii" else r"naïve \U0001f642"
+    for name in (r"\u8cea\u554f[a]", "Q1, part b", "[red]q3[/red]", accent,
+                 r"bell\x07 and \x1b[31m"):  # fmt: skip
+        assert name in out, name
+    assert "\x1b" not in out + err
+    assert r"the study has no task '\u8cea\u554f 2'" in err
+    # Tables are laid out as they come to stand there.
+    board = [line for line in out.splitlines() if line.startswith(("|", "+-"))]
+    assert len(board) > len(NAMES)
+    assert all(len(line) == len(board[0]) for line in board[: len(NAMES) + 4])
+    for stage in ("start", "read the study", "fit cvae", "sample", "score (seed 0)", "report"):
+        lines = [line[9:] for line in err.splitlines() if line[9:].startswith(stage)]
+        assert lines[0] == stage
+        assert any(": done in" in line for line in lines), stage
+    assert out.splitlines()[-1] == "level 3"
+
+
+def test_a_log_says_a_line_a_minute_and_how_long_it_takes():
+    now, lines = [0.0], []
+    log = Log(lambda line: lines.append(line[9:]), lambda: now[0])
+    for step in range(101):  # two seconds a step, from a fit that goes on at 20
+        log(f"fit (loss {step})", step + 20, 120)
+        now[0] += 2
+    log("fit", 120, 120)  # what has ended is not told of again
+    assert lines == [
+        "fit",
+        "fit (loss 30): 42%, about 2 min 20 s left",
+        "fit (loss 60): 67%, about 1 min 20 s left",
+        "fit (loss 90): 92%, about 20 s left",
+        "fit (loss 100): done in 3 min 20 s",
+    ]
+    log("fit", 1, 2)
+    assert lines[-1] == "fit"
+    assert [duration(s) for s in (0.04, 9.94, 59.6, 3600, 7380)] == [
+        "0.0 s", "9.9 s", "1 min 0 s", "1 h 0 min", "2 h 3 min"]  # fmt: skip
+
+
+def test_quiet_says_nothing_and_a_pipe_gets_stages(config_file, capsys):
+    for command in (["study", "check", str(config_file)], ["aggregate", str(config_file)]):
+        assert main([*command, "--quiet"]) == 0
+        assert capsys.readouterr().err == ""
+        assert main(command) == 0
+        err = capsys.readouterr().err
+        assert "read the study: done in" in err
+        assert "\x1b" not in err
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1)
+                .filter(lambda name: name == name.strip()), min_size=1))  # fmt: skip
+def test_names_are_listed_as_a_csv_file_lists_them(names):
+    line = io.StringIO()
+    csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="").writerow(names)
+    assert named("--tasks", [line.getvalue()]) == tuple(names)
+    # Each by itself needs no quotes where it is known.
+    assert named("--tasks", names, set(names)) == tuple(names)
+
+
+def test_lists_of_names_as_people_write_them():
+    known = {"Q1, part b", "a", "b"}
+    assert named("--tasks", ["a, b", "Q1, part b"], known) == ("a", "b", "Q1, part b")
+    assert named("--tasks", ['a, "Q1, part b"'], known) == ("a", "Q1, part b")
+    with pytest.raises(CrowdError, match=r'--tasks "a: .*quotes around a whole name'):
+        named("--tasks", ['"a'], known)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8", "shift_jis"])
+def test_a_console_measures_what_it_writes(encoding):
+    raw = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=ERRORS, newline="")
+    console = PlainConsole(file=raw, width=200)
+    console.print("0.61±0.02 – 質 \udce9 \x1b[0m", markup=False)
+    raw.flush()
+    shown = raw.buffer.getvalue().decode(encoding).rstrip("\n")
+    assert shown.isprintable()
+    assert ("+-" in shown) == (encoding == "ascii")
+    assert ("質" in shown) == (encoding in ("utf-8", "shift_jis"))
+
+
+def test_an_interruption_that_a_library_swallows_comes_again(config_file, monkeypatch, capsys):
+    """As in a callback that is called where nothing can be raised."""
+
+    outlived = []
+
+    class Callback:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def swallowing(*_):
+        callback = Callback()
+        del callback
+        for _ in range(50):
+            time.sleep(0.1)
+        outlived.append(True)
+
+    monkeypatch.setattr("crowdllm_jax.commands.COMMANDS", {"study": swallowing})
+    assert main(["study", "check", str(config_file)]) == 130
+    assert not outlived
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+    assert err.splitlines()[-1] == "crowdllm: interrupted; the same command begins anew"

@@ -160,12 +160,17 @@ def test_no_process_outlives_a_dead_peer(fitted, tmp_path, dead):
     both[dead].wait()
 
 
-def test_a_missing_coordinator_is_told(fitted, tmp_path):
-    command = ["sample", str(fitted), "--out", str(tmp_path / "p"), "--wait", "3"]
-    (alone,) = start(2, 1, *command, only=[1])
+@pytest.mark.parametrize(
+    ("present", "says"),
+    [(1, "process 0 cannot be reached"), (0, "the other processes did not come in time")],
+)
+def test_missing_processes_are_told(present, says, fitted, tmp_path):
+    command = ["sample", str(fitted), "--out", str(tmp_path / "p"), "--wait", "2"]
+    (alone,) = start(2, 1, *command, only=[present])
     code, err = ends(alone, SOON)
     assert code == 3
-    assert "process 0 cannot be reached" in " ".join(err.split())
+    assert says in " ".join(err.split())
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from crowdllm_jax.humans import held_out
 from crowdllm_jax.infer_run import _crowd_of, cross_predicted, infer_run
 from crowdllm_jax.inference import Rows, estimate
 from crowdllm_jax.manifest import verify
-from crowdllm_jax.metrics import Score, answer_rps
+from crowdllm_jax.metrics import Score, answer_rps, read_scores
 from crowdllm_jax.model.crowd import crowd_fingerprint, load_crowd
 from crowdllm_jax.split import SplitConfig, split_study
 
@@ -50,7 +50,7 @@ def test_a_run_in_folds_holds_a_crowd_for_each_and_one_for_all(finished):
     findings = json.loads((folder / "diagnostics.json").read_text())
     assert findings[0]["detail"].startswith("45 people with 180 answers held out")
     # The ceiling is that of all people, whatever was held out when.
-    scores = msgspec.json.decode((folder / "scores.json").read_bytes(), type=list[Score])
+    scores = read_scores((folder / "scores.json").read_bytes())
     rps = {one.model: one.value for one in scores if one.metric == "rps"}
     assert rps["humans"] == pytest.approx(half_difference(study))
 

@@ -13,7 +13,8 @@ from crowdllm_jax.aggregate.summary import histogram, read_counts, summarise
 from crowdllm_jax.aggregate.truth import infer_truth
 from crowdllm_jax.config import load_study
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.fitting import Progress, silent
+from crowdllm_jax.named import named
+from crowdllm_jax.progress import READ, Progress, silent, stage
 from crowdllm_jax.scales import number
 from crowdllm_jax.study import Study
 from crowdllm_jax.tables import read_table
@@ -49,7 +50,8 @@ def decide(
             return _synthetic(summarise(read_counts(folder)))
         answers: Answers = open_population(folder)
     else:
-        study = source if isinstance(source, Study) else load_study(str(source), data)
+        with stage(progress, READ):
+            study = source if isinstance(source, Study) else load_study(str(source), data)
         answers = answers_of(study)
     if rule == "summary":
         table = summarise(histogram(answers, progress))
@@ -72,11 +74,11 @@ def read_costs(path: Path, columns: str) -> dict[str, float]:
     Raises:
       CrowdError: names the file, the row and what is wrong with it.
     """
-    names = columns.split(",")
+    names = named("--columns", [columns])
     if len(names) != 2 or not all(names):
         raise CrowdError(f"--columns {columns}: give two column names, TASK,COST")
     try:
-        table = read_table(path, names)
+        table = read_table(path, list(names))
     except CrowdError as error:
         hint = "; --columns TASK,COST names them" if "no column" in str(error) else ""
         raise CrowdError(f"{error}{hint}") from error

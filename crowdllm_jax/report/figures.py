@@ -3,6 +3,7 @@
 import io
 import re
 import textwrap
+import warnings
 from typing import Any
 
 import matplotlib as mpl
@@ -252,7 +253,10 @@ def curves(losses: dict[str, Losses]) -> str:
 
 def svg(figure: Figure, title: str) -> str:
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
+    with warnings.catch_warnings():
+        # Names stay text, which the reader's browser draws, so that our font may lack their signs.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
     text = out.getvalue()
     text = text[text.index("<svg") :]
     # As wide as drawn, or as the page where that is narrower.

@@ -1,0 +1,8 @@
+"""`python -m crowdllm_jax`, the same as `crowdllm`."""
+
+import sys
+
+from crowdllm_jax.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
