@@ -83,6 +83,8 @@ def dense(own: Regression) -> np.ndarray:
 def drawn():
     """A model of two scales whose parameters are random, one task of which nobody answered."""
     study = make_study({"rating": RATING, "party": Nominal(levels=("a", "b", "c"))}, people=9)
+    nobody = dataclasses.replace(study.participants, profile=())
+    study = dataclasses.replace(study, participants=nobody)
     random = np.random.default_rng(5)
     probs = np.zeros((8, 5))
     probs[:4], probs[4:, :3] = random.dirichlet(np.ones(5), 4), random.dirichlet(np.ones(3), 4)
