@@ -3,7 +3,6 @@
 import dataclasses
 import re
 
-import jax
 import jax.numpy as jnp
 import msgspec
 import numpy as np
@@ -65,7 +64,6 @@ def fitted(study: Study, reference: Reference, by: str = "tasks") -> tuple:
     every = np.ones(len(study.task), bool)
     split = dataclasses.replace(ready.split, train=every, validation=~every, test=~every)
     ready = dataclasses.replace(ready, split=split, reference=reference)
-    jax.clear_caches()
     return fitting.fit_model(ready, QUICK, config.train, 0, None, fitting.silent, "crowd")[0]
 
 
