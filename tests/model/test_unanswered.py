@@ -264,7 +264,8 @@ def test_the_check_names_tasks_that_nobody_answered(survey):
 
 def test_a_reference_without_a_signal_is_named():
     study, _ = make_survey(15, 4)
-    random = np.random.default_rng(0)
+    # Correlates by 0.13 with where the known tasks stand.
+    random = np.random.default_rng(1)
     config = Config(study="unused", model=QUICK, split=SplitConfig(by="tasks"))
     ready = fitting.prepare(study, config, 0)
     reference = Reference("column", random.uniform(1, 5, 15 + NEW))
