@@ -5,67 +5,91 @@ from there has been learned from the known tasks, and agents' answers are spread
 nothing is said of it, an unanswered task gets the answers of the known tasks pooled.
 """
 
+from functools import partial
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from scipy.stats import qmc
 
 from crowdllm_jax.model.design import Design
 from crowdllm_jax.model.heads import Layout, cuts, level_mask
-from crowdllm_jax.model.persistent import COLUMNS, Items, Persistent, posterior, regressions
+from crowdllm_jax.model.persistent import COLUMNS, Items, Persistent, Tasks, posterior, regressions
 from crowdllm_jax.model.regression import regress
 
 LOGISTIC = 16 * np.sqrt(3) / (15 * np.pi)
 """A logistic plus a normal number of deviation s is close to sqrt(1 + (s * this)**2) times a
 logistic one (Zeger, Liang & Albert 1988); off by less than 0.01 in probability up to s = 2."""
-DRAWS = 1000
-"""Of an unanswered task's levels, over which they are averaged."""
+DRAWS = 256
+"""Quasi-random, of where a new task's levels may be, over which they are averaged."""
+
+
+class _Told(NamedTuple):
+    """An effect told apart: coefficients' means and deviations (D,), what tasks have of their own
+    (M,), and how far new ones may be from what columns say (M,)."""
+
+    mean: jax.Array
+    sd: jax.Array
+    own: jax.Array
+    spread: jax.Array
+
+
+@partial(jax.jit, static_argnums=0)
+def _told_apart(
+    graph: nnx.GraphDef, params: nnx.State, groups: dict[str, np.ndarray], tasks: Tasks
+) -> dict[str, _Told]:
+    model: Persistent = nnx.merge(graph, params)
+    found = {}
+    for name, around in regressions(model, groups, tasks).items():
+        theta = around.x @ posterior(model, COLUMNS[name]).mean + posterior(model, name).mean
+        mean, covariance = regress(around, theta)
+        said = ((around.x @ covariance) * around.x).sum(1)
+        found[name] = _Told(
+            mean, jnp.sqrt(jnp.diagonal(covariance)), around.known * (theta - around.x @ mean),
+            jnp.sqrt(around.apart**2 + said),
+        )  # fmt: skip
+    return found
 
 
 def settled(graph: nnx.GraphDef, params: nnx.State, design: Design) -> nnx.State:
     """A fit's parameters, told apart: what columns say of tasks, what known tasks have of their
     own, and how far the others may be from what is said (as the deviation of their effects)."""
-    model: Persistent = nnx.merge(graph, jax.tree.map(jnp.asarray, params))
-    effects, tasks = model.effects, design.tasks
-    known = np.asarray(tasks.known) > 0
+    params = jax.tree.map(jnp.asarray, params)
+    told = _told_apart(graph, params, design.groups, design.tasks)
+    model: Persistent = nnx.merge(graph, params)
+    effects, new = model.effects, np.asarray(design.tasks.known) == 0
     spread = {}
-    for name, around in regressions(model, design.groups, tasks).items():
-        of_columns = COLUMNS[name]
-        shape = effects.mean[name][...].shape
-        theta = around.x @ posterior(model, of_columns).mean + posterior(model, name).mean
-        mean, covariance = regress(around, theta)
-        own = np.where(around.known > 0, theta - around.x @ mean, 0.0).reshape(shape)
-        sd = np.sqrt(around.apart**2 + ((around.x @ covariance) * around.x).sum(1))
-        spread[name] = np.asarray(sd).reshape(shape)
-        effects.mean[of_columns][...] = mean
-        effects.log_sd[of_columns][...] = 0.5 * jnp.log(jnp.diagonal(covariance))
-        effects.mean[name][...] = jnp.asarray(own, jnp.float32)
-        here = known.reshape(-1, *(1,) * (len(shape) - 1))
-        log_sd = np.where(here, effects.log_sd[name][...], np.log(spread[name]))
-        effects.log_sd[name][...] = jnp.asarray(log_sd, jnp.float32)
-    if not known.all():
-        level = np.asarray(effects.mean["task_level"][...]).copy()
-        level[~known] = _averaged(model, design, spread)[~known]
-        effects.mean["task_level"][...] = jnp.asarray(level)
+    for name, found in told.items():
+        mean, log_sd = effects.mean[name], effects.log_sd[name]
+        spread[name] = np.asarray(found.spread).reshape(mean[...].shape)
+        mean[...] = found.own.reshape(mean[...].shape)
+        log_sd[...] = log_sd[...].at[new].set(np.log(spread[name][new]))
+        effects.mean[COLUMNS[name]][...] = found.mean
+        effects.log_sd[COLUMNS[name]][...] = jnp.log(found.sd)
+    if new.any():
+        level = effects.mean["task_level"]
+        level[...] = level[...].at[new].set(_averaged(model, design, spread, new))
     return nnx.state(model, nnx.Param)
 
 
-def _averaged(model: Persistent, design: Design, spread: dict[str, np.ndarray]) -> np.ndarray:
-    """(T, K) level effects that give the levels' average shares, however far a task is from what
-    is said of it."""
-    layout, tasks = design.layout, design.tasks
-    trust = np.asarray(model.effects.mean["trust"][...])[tasks.scale, None]
-    base = np.asarray(model.level[...])[tasks.scale] + trust * tasks.reference
-    open_ = level_mask(layout)[tasks.scale]
-    noise = np.random.default_rng(0).standard_normal((DRAWS // 2, layout.levels))
+def _averaged(
+    model: Persistent, design: Design, spread: dict[str, np.ndarray], new: np.ndarray
+) -> np.ndarray:
+    """(N, K) level effects of N new tasks that give the levels' average shares, however far a task
+    is from what is said of it."""
+    layout, scale = design.layout, design.tasks.scale[new]
+    trust = np.asarray(model.effects.mean["trust"][...])[scale, None]
+    base = np.asarray(model.level[...])[scale] + trust * design.tasks.reference[new]
+    own_levels = level_mask(layout)[scale]
     share = np.zeros(base.shape)
-    for one in np.concatenate([noise, -noise]):
-        share += _softmax(base + open_ + spread["task_level"] * one) / DRAWS
-    ordered = np.array(layout.ordered, int)
-    wider = dilution(spread["task"])[:, None]
-    cut = np.asarray(cuts(jnp.log(share), layout, tasks.scale))[ordered] / wider[ordered]
+    for one in qmc.MultivariateNormalQMC(np.zeros(layout.levels), rng=0).random(DRAWS):
+        share += _softmax(base + own_levels + spread["task_level"][new] * one) / DRAWS
+    ordered = np.isin(np.flatnonzero(new), layout.ordered)
+    cut = np.asarray(cuts(jnp.log(share), layout, scale)) / dilution(spread["task"][new])[:, None]
     below = 1 / (1 + np.exp(-cut.clip(-30, 30)))
-    share[ordered] = np.diff(below, axis=1)
+    share[ordered] = np.diff(below, axis=1)[ordered]
     return np.log(share.clip(1e-9)) - base
 
 
