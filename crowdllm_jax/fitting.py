@@ -15,6 +15,7 @@ from flax import nnx
 
 from crowdllm_jax.backbone.prompts import Question
 from crowdllm_jax.baselines import baseline_crowds, persona_crowd
+from crowdllm_jax.caution import warn_of_new_tasks
 from crowdllm_jax.checkpoint import Checkpoints
 from crowdllm_jax.config import Config
 from crowdllm_jax.correlations import score_correlations
@@ -247,7 +248,9 @@ def fit_model(
             losses = Losses("epoch", TERMS, fitted.best_epoch, fitted.history[:, 0].tolist(),
                             fitted.history[:, 1].tolist())  # fmt: skip
             return cvae_crowd(ready, run, fitted), losses
-    return _crowd(ready, model, graph, params, design), losses
+    crowd = _crowd(ready, model, graph, params, design)
+    warn_of_new_tasks(study, crowd, ready.reference.kind)
+    return crowd, losses
 
 
 def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) -> Run:

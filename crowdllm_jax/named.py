@@ -4,6 +4,7 @@ import csv
 from collections.abc import Collection, Sequence
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.names import tidy_name
 
 
 def named(option: str, texts: Sequence[str], known: Collection[str] = ()) -> tuple[str, ...]:
@@ -26,5 +27,5 @@ def named(option: str, texts: Sequence[str], known: Collection[str] = ()) -> tup
         except csv.Error as error:
             raise CrowdError(f"{option} {text}: {error}; put quotes around a whole name, and write "
                              "a quote inside it twice") from error  # fmt: skip
-        found += [name.strip() for row in rows for name in row]
+        found += [tidy_name(name) for row in rows for name in row]
     return tuple(found)

@@ -31,6 +31,7 @@ from crowdllm_jax.decisions import MEANING, write, writing_of
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.manifest import file_entry, write_manifest
 from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
+from crowdllm_jax.model.design import Design
 from crowdllm_jax.population import (
     BLOCK,
     Agents,
@@ -156,10 +157,17 @@ def _write_manifest(
         "tasks": dict(
             zip(crowd.task_ids, [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)
         ),
+        "tasks_without_answers": tasks_without_answers(crowd),
         "effective_sample_size": crowd.generator.effective,
         "files": files,
     }
     write_manifest(folder, manifest)
+
+
+def tasks_without_answers(crowd: Crowd) -> list[str]:
+    """Tasks that no training person answered, of a model that tells them from the others."""
+    known = crowd.inputs.tasks.known if isinstance(crowd.inputs, Design) else ()
+    return [task for task, answered in zip(crowd.task_ids, known, strict=False) if not answered]
 
 
 def _adopt(folder: Path, plan: dict[str, object]) -> None:

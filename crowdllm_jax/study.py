@@ -125,6 +125,11 @@ def fingerprint(study: Study) -> str:
     return digest.hexdigest()
 
 
+def unanswered(study: Study) -> np.ndarray:
+    """The tasks that nobody answered, in order."""
+    return np.flatnonzero(np.bincount(study.task, minlength=len(study.tasks.ids)) == 0)
+
+
 def describe(study: Study) -> str:
     """What the study holds, for `crowdllm study check`: a text of a few lines."""
     n, t, r = len(study.participants.ids), len(study.tasks.ids), len(study.task)
@@ -142,6 +147,13 @@ def describe(study: Study) -> str:
     if study.left_out:
         lines.append(f"              {study.left_out:,} of the responses are projects that voters "
                      "left out of their ballots; they count 0")  # fmt: skip
+    if len(nobody := unanswered(study)):
+        shown = ", ".join(study.tasks.ids[task] for task in nobody[:8])
+        more = ", ..." if len(nobody) > 8 else ""
+        lines.append(
+            f"unanswered    {len(nobody):,} tasks that nobody answered: {shown}{more}; a crowd "
+            "answers them by the reference and features, or like any other task"
+        )
     for index, (name, scale) in enumerate(study.scales.items()):
         here = study.tasks.scale[study.task] == index
         tasks = int((study.tasks.scale == index).sum())

@@ -208,9 +208,12 @@ def _network(
     """The network's structure, the shapes of its weights, and its inputs."""
     config = meta.config
     if isinstance(config, PersistentConfig):
+        # A crowd of an earlier version answers all tasks alike, known or not.
+        everything = np.ones(len(meta.task_ids), np.float32)
+        fields = {"tasks.known": everything} | arrays
         design = Design(
             layout_of(meta.scales, arrays["task_scale"]),
-            Tasks(*(arrays[f"tasks.{name}"] for name in Tasks._fields)),
+            Tasks(*(fields[f"tasks.{name}"] for name in Tasks._fields)),
             {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
             arrays["centre"],
         )

@@ -44,8 +44,8 @@ def make_design(
 
     Args:
       train: (R,) bool, the responses to learn from; statistics come from them alone.
-      known: the tasks to be answered later are those of the training responses (held-out people),
-        so each task has effects of its own.
+      known: the tasks to be answered later are those of the training responses (held-out people).
+        Beliefs may then load on single tasks, which says nothing of new ones.
     """
     t = len(study.tasks.ids)
     layout = layout_of(study.scales, study.tasks.scale)
@@ -69,23 +69,24 @@ def make_design(
         loading = np.concatenate([mean[:, None], loading], axis=1)
         own = np.append(1, own)
     if known and t <= WIDE:
-        loading = np.concatenate([loading, np.eye(t)], axis=1)
-        own = np.append(own, np.full(t, 2))
+        loading = np.concatenate([loading, np.eye(t)[:, seen]], axis=1)
+        own = np.append(own, np.full(seen.sum(), 2))
     if loading.shape[1] == 0:
         loading, own = np.zeros((t, 1)), np.zeros(1, int)
     own = np.unique(own, return_inverse=True)[1]
     tasks = Tasks(
         study.tasks.scale.astype(np.int32),
         shares.astype(np.float32),
-        np.stack(columns, axis=1).astype(np.float32),
+        _within(np.stack(columns, axis=1), seen).astype(np.float32),
         loading.astype(np.float32),
+        seen.astype(np.float32),
     )
     widths = [len(coding.columns) for coding in codings]
     attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
     people = np.unique(study.person[train])
     everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
     centre = everyone[people].mean(0)
-    groups = _groups(layout, tasks, attribute, np.array(group), own, config.latent, known=known)
+    groups = _groups(layout, tasks, attribute, np.array(group), own, config.latent)
     return Design(layout, tasks, groups, centre)
 
 
@@ -109,10 +110,18 @@ def _reference_columns(
         if reference.probs is not None and entropy is not None and (k := scales.size(scale)):
             own = reference.probs[here, :k].clip(1e-2)
             log = np.log(own / own.sum(1, keepdims=True))
-            shares[here, :k] = log - log[seen[here]].mean(0)
+            centred = log - log[seen[here]].mean(0)
+            # What all levels of a task share moves none of them.
+            shares[here, :k] = _within(centred - centred.mean(1, keepdims=True), seen[here])
             entropy[here] = -(np.exp(log) * log).sum(1) / np.log(k)
     spread = mean[seen].std()
-    return mean / (spread if spread > 1e-6 else 1.0), shares, entropy
+    return _within(mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
+
+
+def _within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Columns (T, ...) clipped to the training tasks' range: how far a reference is to be trusted
+    has been learned there, and not beyond."""
+    return columns.clip(columns[seen].min(0), columns[seen].max(0))
 
 
 def _components(x: np.ndarray, seen: np.ndarray, most: int) -> np.ndarray:
@@ -136,8 +145,6 @@ def _groups(
     feature_group: np.ndarray,
     own: np.ndarray,
     latent: int,
-    *,
-    known: bool,
 ) -> dict[str, np.ndarray]:
     t, k, s, c = len(tasks.scale), layout.levels, len(layout.scales), len(attribute)
     # What beliefs and profiles do to single tasks is apart from what they do to kinds of tasks, and
@@ -148,10 +155,9 @@ def _groups(
         "loading": own[:, None] * latent + np.arange(latent),
         "profile": attribute,
         "interaction": attribute[:, None] * (own.max() + 1) + own,
+        "task_level": np.broadcast_to(tasks.scale[:, None], (t, k)),
+        "task": tasks.scale,
     }
-    if known:
-        groups["task_level"] = np.broadcast_to(tasks.scale[:, None], (t, k))
-        groups["task"] = tasks.scale
     if layout.nominal:
         scale, most = np.arange(s)[:, None, None], attribute.max(initial=0) + 1
         groups["level_loading"] = np.broadcast_to(scale, (s, k, latent))

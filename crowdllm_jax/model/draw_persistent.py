@@ -18,6 +18,7 @@ from crowdllm_jax.model.heads import Layout, cuts, level_mask
 from crowdllm_jax.model.levels import LANES, by_lane, draw_levels, logit, take_rows, unpack
 from crowdllm_jax.model.persistent import Effects, Items, Persistent, items, mean_effects
 from crowdllm_jax.model.response import Joint, fill_ballots, level_dtype
+from crowdllm_jax.model.unanswered import spread_out
 from crowdllm_jax.randomness import Pair, Stream, normal, uniform, words
 from crowdllm_jax.scales import Points, values
 
@@ -34,6 +35,7 @@ class Ready(NamedTuple):
       ends: (4, K - 1, B) between levels, loading: (4, L, B), of ordered tasks by lane.
       items, effects: see `persistent`.
       task_scale: (T,). graph, params: the network of beliefs.
+      log_residual: (T,) log deviations of continuous answers.
     """
 
     graph: nnx.GraphDef
@@ -52,13 +54,16 @@ def ready_to_draw(graph: nnx.GraphDef, params: nnx.State, design: Design) -> Rea
     model: Persistent = nnx.merge(graph, params)
     effects = mean_effects(model)
     made = items(model, effects, design.tasks, jnp.asarray(level_mask(design.layout)))
+    made, log_residual = spread_out(
+        model, made, design.layout, design.tasks.scale, design.tasks.known
+    )
     ordered = np.array(design.layout.ordered, int)
     cut = cuts(made.base, design.layout, design.tasks.scale)[ordered, 1:-1].T
     belief = nnx.split(model.belief, nnx.Param)
     # By lane here, not where they are used: XLA would lay them out across the loop's steps.
     return Ready(
         *belief, made, effects, by_lane(cut), by_lane(made.loading[ordered].T), design.tasks.scale,
-        model.log_residual[...], model.log_concentration[...],
+        log_residual, model.log_concentration[...],
     )  # fmt: skip
 
 
@@ -157,7 +162,7 @@ def _draw_answers(
     )
     if layout.continuous:
         own = np.array(layout.continuous)
-        sd = jnp.exp(log_residual[scale_of[own]]) * scale[:, None]
+        sd = jnp.exp(log_residual[own]) * scale[:, None]
         unit = jnp.clip(0.5 + location(own) + sd * normal(next(stretches)), 0, 1)
         low, high = np.array([values(layout.scales[i]) for i in scale_of[own]]).T
         parts.append((low + (high - low) * unit).astype(dtype))

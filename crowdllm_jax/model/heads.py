@@ -120,7 +120,11 @@ def log_likelihood(
     items: Items, effects: Effects, log_residual: jax.Array, log_concentration: jax.Array,
     layout: Layout, task_scale: np.ndarray, answers: Answers, standing: Standing,
 ) -> jax.Array:  # fmt: skip
-    """(B, M) log probability of all of a person's answers under each belief."""
+    """(B, M) log probability of all of a person's answers under each belief.
+
+    Args:
+      log_residual: (T,) log deviation of answers on continuous tasks. log_concentration: (S,).
+    """
     by_profile = items.location + answers.profile @ items.profile
     by_belief = standing.z @ items.loading.T
     total = jnp.zeros((len(answers.profile), len(standing.z)))
@@ -153,9 +157,7 @@ def log_likelihood(
         )[..., 0]
         total += (chosen * (answers.present * (own == 1))[..., None]).sum(1)
     if layout.continuous:
-        sd = (
-            jnp.exp(log_residual[jnp.asarray(task_scale)[answers.task]])[..., None] * standing.scale
-        )
+        sd = jnp.exp(log_residual[answers.task])[..., None] * standing.scale
         log_density = log_clipped_normal(answers.value[..., None], 0.5 + location, sd)
         total += (log_density * (answers.present * (own == 2))[..., None]).sum(1)
     for (index, tasks), (levels, present) in zip(layout.ballots, answers.ballots, strict=True):

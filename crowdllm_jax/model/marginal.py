@@ -33,6 +33,7 @@ from crowdllm_jax.model.persistent import (
     items,
     mean_effects,
 )
+from crowdllm_jax.model.unanswered import settled
 
 CHUNK = 50
 """Steps in one compiled call, between two checkpoints."""
@@ -118,7 +119,8 @@ def fit_marginal(
             checkpoints.save(step + count, state)
         if on_step is not None:
             on_step(step + count, loss)
-    return graph, jax.device_get(state.params), np.asarray(state.losses)
+    params = jax.device_get(settled(graph, state.params, design))
+    return graph, params, np.asarray(state.losses)
 
 
 def _mesh(devices: int) -> Mesh | None:
@@ -167,7 +169,7 @@ def _steps(
         ready = items(model, effects, tasks, jnp.asarray(level_mask(static.layout)))
         standing = Standing(*model.belief(shifted(points, node_key)))
         found = evidence(model, effects, ready, static.layout, tasks, some, standing)
-        price = divergence(model, groups) * (batch / people)
+        price = divergence(model, groups, tasks) * (batch / people)
         return (price - (some.weight * found).sum()) / batch
 
     def step(state: _State, _: None) -> tuple[_State, None]:
@@ -196,7 +198,7 @@ def evidence(
 ) -> jax.Array:
     """(B,) log probability of each person's answers, averaged over M beliefs."""
     found = log_likelihood(
-        ready, effects, model.log_residual[...], model.log_concentration[...], layout,
+        ready, effects, model.log_residual[...][tasks.scale], model.log_concentration[...], layout,
         np.asarray(tasks.scale), answers, standing,
     )  # fmt: skip
     return logsumexp(found, axis=1) - jnp.log(len(standing.scale))

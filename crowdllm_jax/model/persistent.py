@@ -25,6 +25,8 @@ import msgspec
 import numpy as np
 from flax import nnx
 
+from crowdllm_jax.model.regression import Normal, Regression, divergence_around
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Effects = dict[str, jax.Array]
 
@@ -38,6 +40,8 @@ START = 0.3
 """Deviation of the numbers that loadings start from."""
 TASK_SD, TASK_LOG_SD = 0.8, 0.3
 """Known tasks differ by about so much on the logit scale (95%: from 0.44 to 1.44)."""
+LEFT_SD, LEFT_LOG_SD = 0.5, 0.7
+"""The same of what a reference or features leave of it (95%: from 0.13 to 2)."""
 
 
 class PersistentConfig(
@@ -155,12 +159,14 @@ class Tasks(NamedTuple):
       features: (T, D) columns that move the location; the reference's mean first.
       loading: (T, Q) columns that beliefs and profiles load on; first the reference's mean, so that
         people may follow it more or less steeply.
+      known: (T,) 1 where training people answered, 0 elsewhere.
     """
 
     scale: np.ndarray
     reference: np.ndarray
     features: np.ndarray
     loading: np.ndarray
+    known: np.ndarray
 
 
 class Items(NamedTuple):
@@ -212,25 +218,71 @@ def mean_effects(model: Persistent) -> Effects:
     return {name: mean[...] for name, mean in model.effects.mean.items()}
 
 
-def divergence(model: Persistent, groups: dict[str, np.ndarray]) -> jax.Array:
+def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: Tasks) -> jax.Array:
     """KL of the effects' posterior from their prior, and the price of the prior itself.
 
     Each group's prior deviation has an exponential prior (Simpson et al. 2017, penalised
     complexity), so that a few people's answers do not make a group of effects large by chance.
 
     Args:
-      groups: by effect, the group of each coefficient (same shape, integers from 0).
+      groups: by effect, the prior group of each coefficient (same shape, integers from 0).
     """
     total = jnp.float32(0)
+    around = regressions(model, groups, tasks)
     for name, group in groups.items():
         mean, log_sd = model.effects.mean[name][...], model.effects.log_sd[name][...]
         log_prior = model.effects.log_prior[name][...]
-        gap = log_sd - log_prior[group]
-        second = (mean**2) * jnp.exp(-2 * log_prior[group]) + jnp.exp(2 * gap)
         price = (LOADING_RATE if name == "loading" else RATE) * jnp.exp(log_prior)
         if name == "task":
             # Of tasks that are known it is sure that they differ. Few tasks and people say badly by
             # how much, and shrinking too much or too little is what costs then.
-            price = 0.5 * ((log_prior - np.log(TASK_SD)) / TASK_LOG_SD) ** 2
-        total += 0.5 * jnp.sum(second - 1 - 2 * gap) + jnp.sum(price)
+            wide = jnp.any(jnp.asarray(tasks.features) != 0) | jnp.any(
+                jnp.asarray(tasks.known) == 0
+            )
+            middle = jnp.log(jnp.where(wide, LEFT_SD, TASK_SD))
+            price = 0.5 * ((log_prior - middle) / jnp.where(wide, LEFT_LOG_SD, TASK_LOG_SD)) ** 2
+        total += jnp.sum(price)
+        if name in around:
+            columns = posterior(model, COLUMNS[name])
+            total += divergence_around(around[name], columns, posterior(model, name))
+        elif name not in COLUMNS.values():
+            gap = log_sd - log_prior[group]
+            second = (mean**2) * jnp.exp(-2 * log_prior[group]) + jnp.exp(2 * gap)
+            total += 0.5 * jnp.sum(second - 1 - 2 * gap)
     return total
+
+
+COLUMNS = {"task": "task_features", "task_level": "trust"}
+"""Effects of single tasks, and those of the columns that they stand around."""
+
+
+def regressions(
+    model: Persistent, groups: dict[str, np.ndarray], tasks: Tasks
+) -> dict[str, Regression]:
+    """How single tasks' effects stand around what the reference and the features say."""
+    deviation = {
+        name: jnp.exp(model.effects.log_prior[name][...])
+        for pair in COLUMNS.items() for name in pair
+    }  # fmt: skip
+    # A reference that is not trusted is not trusted either where it is sure of itself.
+    told = deviation["task_features"]
+    deviation["task_features"] = told.at[1:3].multiply(told[0])
+    prior = {name: own[groups[name]].ravel() for name, own in deviation.items()}
+    known = jnp.asarray(tasks.known)
+    of_scale = jax.nn.one_hot(tasks.scale, len(prior["trust"]))
+    shares = jnp.asarray(tasks.reference)[:, :, None] * of_scale[:, None]
+    return {
+        "task": Regression(
+            jnp.asarray(tasks.features), prior["task_features"], prior["task"], known
+        ),
+        "task_level": Regression(
+            shares.reshape(-1, shares.shape[2]), prior["trust"], prior["task_level"],
+            jnp.repeat(known, shares.shape[1]),
+        ),
+    }  # fmt: skip
+
+
+def posterior(model: Persistent, name: str) -> Normal:
+    """One effect's posterior, flat."""
+    mean, log_sd = model.effects.mean[name][...], model.effects.log_sd[name][...]
+    return Normal(mean.ravel(), jnp.exp(log_sd).ravel())

@@ -1,0 +1,73 @@
+"""Task effects around what the reference and the features say of the tasks.
+
+A task's effect is  theta = x @ b + r,  coefficients b ~ N(0, prior**2) of columns x and the task's
+own deviation r ~ N(0, apart**2). Many answers to a task say well where it is, and leave open how
+much of that is b's doing: only as many tasks as there are speak for a column, however many people
+answered them. A posterior of b and r apart from each other would not know that, and trust a
+meaningless column as surely as a good one. So b is integrated out of the prior, where theta is
+normal with covariance x prior**2 x' + apart**2, and the posterior of theta is the normal one that
+independent b and r imply. Everything is of the size of b, by the matrix inversion lemma.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve
+
+
+class Regression(NamedTuple):
+    """Effects of M tasks (or levels of tasks) on D columns.
+
+    Attributes:
+      x: (M, D). prior: (D,) deviation of each coefficient. apart: (M,) deviation of the tasks' own
+      part. known: (M,) 1 where there are answers, 0 elsewhere: such tasks take no part.
+    """
+
+    x: jax.Array
+    prior: jax.Array
+    apart: jax.Array
+    known: jax.Array
+
+
+class Normal(NamedTuple):
+    """Independent normal numbers."""
+
+    mean: jax.Array
+    sd: jax.Array
+
+
+def divergence_around(own: Regression, coefficient: Normal, deviation: Normal) -> jax.Array:
+    """KL of theta's posterior, for independent coefficients (D,) and deviations (M,), from its
+    prior."""
+    p, root = _standardised(own)
+    w = own.known * (own.x @ coefficient.mean + deviation.mean) / own.apart
+    b = cho_solve((root, True), p.T @ w)
+    square = ((w - p @ b) ** 2).sum() + (b**2).sum()
+    spread = own.known * deviation.sd / own.apart
+    inverse = cho_solve((root, True), jnp.eye(len(root)))
+    # Products of columns, small beside the tasks: solving for every task takes many times as long.
+    weighted = spread[:, None] * p
+    trace = (spread**2).sum() - (inverse * (weighted.T @ weighted)).sum()
+    trace += ((coefficient.sd / own.prior) ** 2 * (1 - jnp.diagonal(inverse))).sum()
+    _, wide = _standardised(own._replace(prior=coefficient.sd, apart=deviation.sd))
+    entropy = (own.known * jnp.log(deviation.sd / own.apart)).sum() + _half_log_det(wide)
+    return 0.5 * (square + trace - own.known.sum()) - entropy + _half_log_det(root)
+
+
+def regress(own: Regression, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Posterior mean (D,) of the coefficients given theta (M,), and covariance (D, D)."""
+    p, root = _standardised(own)
+    mean = own.prior * cho_solve((root, True), p.T @ (own.known * theta / own.apart))
+    inverse = cho_solve((root, True), jnp.eye(len(root)))
+    return mean, own.prior[:, None] * inverse * own.prior
+
+
+def _standardised(own: Regression) -> tuple[jax.Array, jax.Array]:
+    """Columns (M, D) in units of both deviations, and the Cholesky root of 1 + their products."""
+    p = (own.known / own.apart)[:, None] * own.x * own.prior
+    return p, jnp.linalg.cholesky(jnp.eye(p.shape[1]) + p.T @ p)
+
+
+def _half_log_det(root: jax.Array) -> jax.Array:
+    return jnp.log(jnp.diagonal(root)).sum()

@@ -1,0 +1,275 @@
+"""Tasks that nobody answered: known ones keep what is known, and new ones are not invented."""
+
+import dataclasses
+import re
+
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import pytest
+from flax import nnx
+from known_people import make_known
+from scipy.special import expit
+from synthetic import make_study
+
+from crowdllm_jax import fitting
+from crowdllm_jax.config import Config
+from crowdllm_jax.errors import CrowdWarning
+from crowdllm_jax.model.crowd import arrays_of, load_crowd, save_crowd
+from crowdllm_jax.model.design import make_design
+from crowdllm_jax.model.marginal import new_persistent
+from crowdllm_jax.model.persistent import PersistentConfig, divergence, regressions
+from crowdllm_jax.model.regression import Normal, Regression, divergence_around, regress
+from crowdllm_jax.model.unanswered import dilution, settled
+from crowdllm_jax.population import sample
+from crowdllm_jax.reference import Reference
+from crowdllm_jax.reference.record import from_levels
+from crowdllm_jax.scales import Continuous, Nominal, Ordinal
+from crowdllm_jax.split import SplitConfig
+from crowdllm_jax.study import Study, describe
+
+RATING = Ordinal(levels=(1, 2, 3, 4, 5))
+CUTS = np.array([-2.0, -0.7, 0.5, 1.8])
+QUICK = PersistentConfig(latent=1, injected=0, nodes=32, steps=300, learning_rate=0.08)
+NEW = 10
+"""Tasks of a survey that come last and that nobody need have answered."""
+
+
+def make_survey(
+    tasks: int, seed: int, people: int = 150, *, new: bool = False
+) -> tuple[Study, np.ndarray]:
+    """Ratings by people and of tasks that differ by 0.8 logits each, and where the tasks stand.
+
+    Args:
+      new: leave the last tasks without answers.
+    """
+    random = np.random.default_rng(seed)
+    where = 0.8 * random.normal(size=tasks + NEW)
+    place = where + 0.8 * random.normal(size=people)[:, None]
+    level = np.searchsorted(CUTS, place + random.logistic(size=place.shape)).astype(float)
+    study = make_study({"rating": RATING}, tasks=tasks + NEW, people=people)
+    nobody = dataclasses.replace(study.participants, profile=())
+    study = dataclasses.replace(study, answer=level.ravel(), participants=nobody)
+    if new:
+        kept = study.task < tasks
+        study = dataclasses.replace(study, person=study.person[kept], task=study.task[kept],
+                                    answer=study.answer[kept])  # fmt: skip
+    return study, where
+
+
+def fitted(study: Study, reference: Reference, by: str = "tasks") -> tuple:
+    """A crowd of all the answers there are, as either split would fit it."""
+    config = Config(study="unused", model=QUICK, split=SplitConfig(by=by))
+    ready = fitting.prepare(study, config, 0)
+    every = np.ones(len(study.task), bool)
+    split = dataclasses.replace(ready.split, train=every, validation=~every, test=~every)
+    ready = dataclasses.replace(ready, split=split, reference=reference)
+    return fitting.fit_model(ready, QUICK, config.train, 0, None, fitting.silent, "crowd")[0]
+
+
+def shares(answers: np.ndarray) -> np.ndarray:
+    """(T, 5) of the levels."""
+    return np.stack([(answers == k).mean(0) for k in range(5)], axis=1)
+
+
+def dense(own: Regression) -> np.ndarray:
+    x, prior, apart = (np.asarray(part, float) for part in own[:3])
+    return x @ np.diag(prior**2) @ x.T + np.diag(apart**2)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """A model of two scales whose parameters are random, one task of which nobody answered."""
+    study = make_study({"rating": RATING, "party": Nominal(levels=("a", "b", "c"))}, people=9)
+    nobody = dataclasses.replace(study.participants, profile=())
+    study = dataclasses.replace(study, participants=nobody)
+    random = np.random.default_rng(5)
+    probs = np.zeros((8, 5))
+    probs[:4], probs[4:, :3] = random.dirichlet(np.ones(5), 4), random.dirichlet(np.ones(3), 4)
+    design = make_design(study, from_levels(study, "column", probs), (), study.task != 2, QUICK,
+                         known=False)  # fmt: skip
+    model = new_persistent(design, QUICK, 0)
+    for part in (model.effects.mean, model.effects.log_sd, model.effects.log_prior):
+        for param in part.values():
+            param[...] = jnp.asarray(0.5 * random.normal(size=param.shape), jnp.float32)
+    return design, model
+
+
+def test_tasks_diverge_from_a_prior_with_the_coefficients_integrated_out(drawn):
+    """Against the KL of two dense multivariate normals in float64."""
+    design, model = drawn
+    assert list(regressions(model, design.groups, design.tasks)) == ["task", "task_level"]
+    columns = {"task": "task_features", "task_level": "trust"}
+    for name, own in regressions(model, design.groups, design.tasks).items():
+        b, r = (
+            Normal(
+                model.effects.mean[n][...].ravel(), jnp.exp(model.effects.log_sd[n][...]).ravel()
+            )
+            for n in (columns[name], name)
+        )
+        here = np.asarray(own.known) > 0
+        assert here.sum() < len(here)
+        x = np.asarray(own.x, float)[here]
+        prior = dense(own)[np.ix_(here, here)]
+        post = x @ np.diag(np.asarray(b.sd, float) ** 2) @ x.T
+        post += np.diag(np.asarray(r.sd, float)[here] ** 2)
+        m = x @ np.asarray(b.mean, float) + np.asarray(r.mean, float)[here]
+        exact = 0.5 * (
+            np.trace(np.linalg.solve(prior, post)) + m @ np.linalg.solve(prior, m) - len(m)
+            + np.linalg.slogdet(prior)[1] - np.linalg.slogdet(post)[1]
+        )  # fmt: skip
+        assert float(divergence_around(own, b, r)) == pytest.approx(exact, rel=1e-4)
+
+
+def test_coefficients_are_regressed_on_the_known_tasks(drawn):
+    """Against the conditional mean and covariance of a joint normal of b and theta."""
+    design, model = drawn
+    own = regressions(model, design.groups, design.tasks)["task"]
+    theta = np.random.default_rng(1).normal(size=8)
+    here = np.asarray(own.known) > 0
+    joint = np.diag(np.asarray(own.prior, float) ** 2) @ np.asarray(own.x, float)[here].T
+    gain = joint @ np.linalg.inv(dense(own)[np.ix_(here, here)])
+    mean, covariance = regress(own, jnp.asarray(theta, jnp.float32))
+    np.testing.assert_allclose(mean, gain @ theta[here], atol=1e-5)
+    exact = np.diag(np.asarray(own.prior, float) ** 2) - gain @ joint.T
+    np.testing.assert_allclose(covariance, exact, atol=1e-5)
+
+
+def test_settling_moves_no_known_task(drawn):
+    """It only tells apart what columns say and what is a task's own."""
+    design, model = drawn
+    graph, params = nnx.split(model, nnx.Param)
+    after = nnx.merge(graph, settled(graph, params, design))
+
+    def theta(one, name: str, columns: str) -> np.ndarray:
+        own = regressions(model, design.groups, design.tasks)[name]
+        said = np.asarray(own.x @ one.effects.mean[columns][...])
+        return (said + np.asarray(one.effects.mean[name][...]).ravel())[np.asarray(own.known) > 0]
+
+    for pair in (("task", "task_features"), ("task_level", "trust")):
+        np.testing.assert_allclose(theta(after, *pair), theta(model, *pair), atol=1e-4)
+    assert float(after.effects.mean["task"][...][2]) == 0
+    assert float(divergence(after, design.groups, design.tasks)) > 0
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 2.0])
+def test_dilution_is_an_average_over_where_a_task_may_be(spread):
+    u = spread * np.random.default_rng(0).normal(size=400_000)
+    for place in (-3.0, -1.0, 0.5, 2.0):
+        # The mean of 400,000 chances is good to 0.5 / sqrt(400,000) = 0.0008.
+        exact = expit(place + u).mean()
+        assert expit(place / dilution(np.array(spread))) == pytest.approx(exact, abs=0.011)
+
+
+@pytest.fixture(scope="module")
+def survey():
+    return make_survey(13, 3, new=True)
+
+
+@pytest.mark.parametrize("by", ["tasks", "people"])
+def test_known_tasks_keep_their_answers_and_new_ones_get_those_of_all(survey, by):
+    study, _ = survey
+    nothing = Reference("marginal", np.full(13 + NEW, 3.0))
+    with pytest.warns(CrowdWarning, match="nobody answered 10 task") as told:
+        crowd = fitted(study, nothing, by)
+    assert "like one drawn at random from the known ones" in str(told[0].message)
+    found = shares(sample(crowd, 10_000, 0).answers)
+    people = shares(study.answer.reshape(150, 13))
+    mean = people @ np.arange(5)
+    # A task's mean of 150 answers is good to 1.2 / sqrt(150) = 0.1, of which shrinkage takes some.
+    assert np.abs(found[:13] @ np.arange(5) - mean).max() < 0.15
+    assert np.ptp(mean) > 1.5
+    # 13 tasks say to 1 / sqrt(2 * 13) = 20% how far tasks lie apart, and so do shares of 0.2.
+    assert np.abs(found[13:] - people.mean(0)).max() < 0.05
+
+
+def cost(tasks: int, seed: int, kind: str) -> float:
+    """How much farther the answers to new tasks are from the truth with a reference than without,
+    in RPS; and never is anything but the pooled answers invented."""
+    study, where = make_survey(tasks, seed, new=True)
+    random = np.random.default_rng([seed, 1])
+    other = 0.8 * random.normal(size=len(where))
+    said = {"good": 0.8 * where + 0.6 * other, "random": other, "far": other}[kind]
+    if kind == "far":
+        said[tasks:] += 5 * np.sign(said[tasks:])
+    below = np.pad(expit((CUTS - 2 * said[:, None]) / 0.5), ((0, 0), (1, 1)), constant_values=1)
+    below[:, 0] = 0
+    reference = from_levels(study, "column", np.diff(below, axis=1))
+    noise = np.sqrt(1 + 0.8**2 * 0.346)
+    truth = expit((CUTS - where[tasks:, None]) / noise)
+    error = []
+    for one in (reference, Reference("marginal", np.full(len(where), 3.0))):
+        with pytest.warns(CrowdWarning):
+            found = shares(sample(fitted(study, one), 10_000, 0).answers)[tasks:]
+        error.append(((found.cumsum(1)[:, :-1] - truth) ** 2).sum(1).mean())
+        if kind != "good":
+            assert found.max() < 0.6, "nobody strongly agrees because a meaningless column says so"
+    return error[0] - error[1]
+
+
+def test_a_meaningless_reference_costs_next_to_nothing():
+    costs = [cost(12, seed, kind) for seed in range(3) for kind in ("random", "far")]
+    assert np.mean(costs) < 0.002
+
+
+def test_a_good_reference_is_trusted():
+    assert cost(20, 1, "good") < -0.015
+
+
+def test_a_reference_is_read_within_the_range_it_was_tried_in():
+    study, _ = make_survey(6, 0, new=True)
+    mean = np.concatenate([np.linspace(2.5, 3.5, 6), np.full(5, 1.0), np.full(5, 5.0)])
+    every = np.ones(len(study.task), bool)
+    for reference in (Reference("column", mean), from_levels(study, "column", np.eye(5)[[
+        1, 2, 3, 2, 1, 3, *[0] * 5, *[4] * 5]])):  # fmt: skip
+        tasks = make_design(study, reference, (), every, QUICK, known=False).tasks
+        for columns in (tasks.features, tasks.loading, tasks.reference):
+            assert (columns >= columns[:6].min(0) - 1e-6).all()
+            assert (columns <= columns[:6].max(0) + 1e-6).all()
+
+
+def test_new_continuous_tasks_are_spread_as_known_ones_are():
+    random = np.random.default_rng(2)
+    study = make_study({"price": Continuous(low=0.0, high=100.0)}, tasks=20, people=80)
+    own = 50 + 12 * random.normal(size=20)
+    answer = (own + 8 * random.normal(size=(80, 20))).clip(0, 100).ravel()
+    kept = study.task < 16
+    study = dataclasses.replace(study, person=study.person[kept], task=study.task[kept],
+                                answer=answer[kept])  # fmt: skip
+    with pytest.warns(CrowdWarning, match="nobody answered 4"):
+        crowd = fitted(study, Reference("marginal", np.full(20, 50.0)))
+    drawn = sample(crowd, 10_000, 0).answers
+    pooled = study.answer.std()
+    # 16 tasks say to 1 / sqrt(2 * 16) = 18% how far tasks lie apart.
+    assert drawn[:, 16:].std(0) == pytest.approx(np.full(4, pooled), rel=0.2)
+    assert (drawn[:, :16].std(0) < 0.85 * pooled).all()
+
+
+def test_crowds_of_before_are_read_as_they_were(tmp_path, monkeypatch):
+    crowd = make_known(make_study(people=6)).crowd
+    del (before := arrays_of(crowd))["tasks.known"]
+    with monkeypatch.context() as patch:
+        patch.setattr("crowdllm_jax.model.crowd.arrays_of", lambda _: before)
+        save_crowd(crowd, tmp_path / "crowd")
+    loaded = load_crowd(tmp_path / "crowd")
+    np.testing.assert_array_equal(sample(loaded, 50, 3).answers, sample(crowd, 50, 3).answers)
+
+
+def test_the_check_names_tasks_that_nobody_answered(survey):
+    study, _ = survey
+    text = describe(study)
+    assert re.search(r"unanswered    10 tasks that nobody answered: t13, t14.*, \.\.\.;", text)
+    assert "unanswered" not in describe(make_study())
+
+
+def test_a_reference_without_a_signal_is_named():
+    study, _ = make_survey(15, 4)
+    # Correlates by 0.13 with where the known tasks stand.
+    random = np.random.default_rng(1)
+    config = Config(study="unused", model=QUICK, split=SplitConfig(by="tasks"))
+    ready = fitting.prepare(study, config, 0)
+    reference = Reference("column", random.uniform(1, 5, 15 + NEW))
+    ready = dataclasses.replace(ready, reference=reference)
+    quick = msgspec.structs.replace(QUICK, steps=200)
+    with pytest.warns(CrowdWarning, match=r"reference \(column\) has shown no signal"):
+        fitting.fit_model(ready, quick, config.train, 0, None, fitting.silent, "crowd")
