@@ -576,7 +576,7 @@ def test_the_same_data_give_the_same_scores_to_the_last_digit(tmp_path, name):
     levels = np.maximum(2 - place, 0)
     own = Data(case, levels, tuple(random.choice(TOWNS, len(NAMES))))
     scores = []
-    for way in range(3):
+    for way in range(2):
         folder = tmp_path / str(way)
         folder.mkdir()
         tree = msgspec.to_builtins(write_data(own, folder, random))
@@ -585,7 +585,7 @@ def test_the_same_data_give_the_same_scores_to_the_last_digit(tmp_path, name):
         out = folder / "run"
         assert main(["run", str(folder / "config.yaml"), "--out", str(out), "--quiet"]) == 0
         scores.append((out / "scores.json").read_bytes())
-    assert scores[0] == scores[1] == scores[2]
+    assert scores[0] == scores[1]
 
 
 # --- Names that could be taken for others ---
