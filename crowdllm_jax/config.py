@@ -235,6 +235,8 @@ def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:
                 hint = f"; did you mean '{close[0]}'?"
         elif choices := _choices(kind, re.sub(r"\[\d+\]", "", key).split(".")):
             hint = f"; give one of: {', '.join(choices)}"
+        elif "str`" in message and message.endswith(("`bool`", "`null`", "`date`", "`datetime`")):
+            hint = "; YAML takes it for more than a word: put it in quotes, as the data write it"
         shown = f" {key}:" if key else ""
         raise CrowdError(f"{where}:{shown} {message[0].lower()}{message[1:]}{hint}") from error
 

@@ -299,6 +299,15 @@ def _remedy(scale: scales.Scale, name: str, text: str) -> str:
                 f'write level {written} as the data do, "{text}", under study.scales.{name}.levels '
                 "(or .labels)"
             )
+    if (
+        hasattr(scale, "levels")
+        and scales.size(scale) == 2
+        and text.casefold() in ("true", "false")
+    ):
+        return (
+            f'write the levels as the data do, in quotes: study.scales.{name}.levels: ["False", '
+            '"True"]'
+        )
     return "correct it or list it under `missing`"
 
 

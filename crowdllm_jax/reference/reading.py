@@ -14,6 +14,7 @@ from typing import Any
 
 from crowdllm_jax import scales
 from crowdllm_jax.backbone.prompts import DEFAULT, Prompt, Question, shorten
+from crowdllm_jax.level_numbers import numbers_of
 
 _TAGS = "think|thinking|thought|thoughts|reasoning|reflection"
 _THOUGHT = re.compile(
@@ -95,7 +96,8 @@ def chosen(said: Said, question: Question, prompt: Prompt = DEFAULT) -> int | No
     found = parse(said.text, question, prompt)
     if found is not None and said.finish == "length":
         mine = question.options[found]
-        if any(other != mine and other.startswith(mine) for other in question.options):
+        begun = (mine, said.spoken)
+        if any(other != mine and other.startswith(begun) for other in question.options):
             return None
     return found
 
@@ -103,9 +105,10 @@ def chosen(said: Said, question: Question, prompt: Prompt = DEFAULT) -> int | No
 def parse(text: str, question: Question, prompt: Prompt = DEFAULT) -> int | None:
     """Which option `text` is, or None.
 
-    An option is its label, as it was listed, or its code, give or take case, quotes and a full
-    stop; where a label is also another option's code, it is the label, for labels are what the
-    model was shown. It may follow or precede other words ("My answer: 4") if these name no other.
+    An option is its label, as it was listed, the number its label begins with ("0" of "0 - never")
+    or its code, give or take case, quotes and a full stop; where a label, or its number, is also
+    another option's code, it is the label, for labels are what the model was shown. It may follow
+    or precede other words ("My answer: 4") if these name no other.
     """
     whole = _option(text, question, prompt)
     if whole is not None:
@@ -124,6 +127,10 @@ def parse(text: str, question: Question, prompt: Prompt = DEFAULT) -> int | None
 
 def _option(text: str, question: Question, prompt: Prompt) -> int | None:
     """Which option `text` is and nothing else."""
+    if text.strip() not in question.options:
+        begun = _beginning(text, question.options)
+        if begun is not None:
+            return begun
     listed = tuple(prompt.option.format(option=label) for label in question.options)
     readings: tuple[Callable[[str], Any], ...] = (str.strip, _bare, _loose, _number)
     for reading in readings:
@@ -132,7 +139,14 @@ def _option(text: str, question: Question, prompt: Prompt) -> int | None:
             hits = [k for k, name in enumerate(names) if mine == reading(name)]
             if mine is not None and len(hits) == 1:
                 return hits[0]
-    return None
+    return _beginning(text, question.codes)
+
+
+def _beginning(text: str, names: tuple[str, ...]) -> int | None:
+    """Which of the names begins with the number that `text` is."""
+    number = _number(text)
+    begun = numbers_of(names, ordered=False)
+    return begun.index(number) if number is not None and begun.count(number) == 1 else None
 
 
 def _bare(text: str) -> str:
