@@ -299,7 +299,10 @@ def _remedy(scale: scales.Scale, name: str, text: str) -> str:
                 f'write level {written} as the data do, "{text}", under study.scales.{name}.levels '
                 "(or .labels)"
             )
-    return "correct it or list it under `missing`"
+    if text in ("True", "False") and {"0", "1"} == set(map(str, scales.written(scale))):
+        return f'write it under study.scales.{name}: labels: ["False", "True"]'
+    told = "correct it or list it under `missing`"
+    return told + did_you_mean(text, [*map(str, scales.written(scale)), *scales.labels(scale)])
 
 
 def _refuse_repeats(

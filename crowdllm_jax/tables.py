@@ -34,6 +34,7 @@ MAX_ROWS = 100_000_000
 """A larger table is refused: a small Parquet file can claim billions of rows."""
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
 
 
@@ -97,6 +98,10 @@ class Column:
     def hint(self, code: int) -> str:
         """What a text may be that cannot be read: a number with a decimal comma, or a heading."""
         text = self.distinct[code]
+        if _THOUSANDS.fullmatch(text):
+            told = "; if the comma sets thousands apart, write all numbers without it"
+            decimals = " (if decimals stand after it, set study.decimal: ',')"
+            return told + (decimals if self.decimal == "." else "")
         if self.decimal == "." and _DECIMAL_COMMA.fullmatch(text):
             return "; if decimals stand after a comma, set study.decimal: ','"
         return may_be_heading(text, np.flatnonzero(self.codes == code), len(self.codes))

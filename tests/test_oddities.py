@@ -16,7 +16,7 @@ from synthetic import write_table
 from crowdllm_jax.config import load_study
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.ingest import read_study
-from crowdllm_jax.scales import Continuous, Ordinal
+from crowdllm_jax.scales import Binary, Continuous, Ordinal
 from crowdllm_jax.study import Study, describe, fingerprint
 from crowdllm_jax.study_file import ParticipantsSpec, ResponsesSpec, StudySpec, TasksSpec
 
@@ -509,6 +509,25 @@ def test_a_row_of_the_table(row, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", CrowdWarning)
         TOLD[row](tmp_path)
+
+
+def test_thousands_are_not_taken_for_decimals(tmp_path):
+    data = GOOD.replace(",1,", ',"1,200",')
+    refused(tmp_path, data, "if the comma sets thousands apart, write all numbers without it")
+
+
+def test_an_answer_that_differs_by_case_is_met_with_the_level(tmp_path):
+    agree = {"scales": {"r": Binary(levels=("no", "yes"))}}
+    data = "participant,task,response,town\na,q,yes,X\nb,q,No,X\n"
+    refused(tmp_path, data, "did you mean 'no'?", **agree)
+
+
+def test_booleans_of_a_text_file_are_labels(tmp_path):
+    """The remedy that is told, followed to the letter."""
+    data = "participant,task,response,town\na,q,True,X\nb,q,False,X\n"
+    refused(tmp_path, data, 'labels: ["False", "True"]', scales={"r": Binary()})
+    told = Binary(labels=("False", "True"))
+    assert read(tmp_path, data, scales={"r": told}).value.tolist() == [1, 0]
 
 
 def test_every_row_of_the_table_is_tested():
