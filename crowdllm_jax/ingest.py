@@ -258,6 +258,8 @@ def _answers(
     for index, (name, scale) in enumerate(spec.scales.items()):
         here = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
         level_of = scales.reader(scale)
+        if isinstance(scale, scales.Continuous):
+            column.warn_of_thousands()
         for_all, own = codes(spec, "responses", name_of_column, name)
         texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
         read = np.full(len(column.distinct), np.nan)
