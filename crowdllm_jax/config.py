@@ -151,7 +151,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise CrowdError(f"{path}: is larger than a configuration can be ({MAX_BYTES:,} bytes)")
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise CrowdError(f"{path}: line {line}: is not UTF-8; save the file as UTF-8") from error
+    except OSError as error:
         raise CrowdError(f"{path}: cannot be read: {error}") from error
     return _parse(text, str(path))
 
@@ -233,12 +236,22 @@ def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:
                 hint = "; it belongs to another section, or to another kind of this one"
             elif close:
                 hint = f"; did you mean '{close[0]}'?"
-        elif choices := _choices(kind, re.sub(r"\[\d+\]", "", key).split(".")):
+        elif choices := _choices(kind, _path(key, message)):
             hint = f"; give one of: {', '.join(choices)}"
-        elif "str`" in message and message.endswith(("`bool`", "`null`", "`date`", "`datetime`")):
-            hint = "; YAML takes it for more than a word: put it in quotes, as the data write it"
+        elif "Expected `array`" in message:
+            hint = "; write a list: [..., ...]"
+        elif "Expected `float`, got `str`" in message or "Expected `int`, got `str`" in message:
+            hint = "; write a number, without quotes or a unit"
+        elif re.search(r"\bstr( \| null)?`, got `(bool|null|int|float|date|datetime)`", message):
+            hint = "; write it in quotes if it is a name or a word"
         shown = f" {key}:" if key else ""
         raise CrowdError(f"{where}:{shown} {message[0].lower()}{message[1:]}{hint}") from error
+
+
+def _path(key: str, message: str) -> list[str]:
+    """The keys that lead to a fault: to a kind that is missing, if it is one."""
+    lacking = [".kind"] if "missing required field `kind`" in message else []
+    return re.sub(r"\[\d+\]", "", "".join([key, *lacking])).lstrip(".").split(".")
 
 
 def _choices(kind: Any, path: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from crowdllm_jax.missing import warn_of_level, warn_of_numbers
 from crowdllm_jax.names import as_shown, did_you_mean
 from crowdllm_jax.study import Attribute, AttributeKind
 from crowdllm_jax.study_file import AttributeSpec, OrdinalAttribute
-from crowdllm_jax.tables import Column
+from crowdllm_jax.tables import Column, without
 
 MISSING = "(missing)"
 
@@ -56,6 +56,8 @@ def attribute_of(
     Raises:
       CrowdError: a cell is no number or no level, there are too many levels, or an id has two.
     """
+    if spec != "numeric":  # as populations write an empty cell
+        column = without(column, lambda text: text == MISSING, broad=False)
     code = code_of_each(column, entities, what)
     own_list = f"study.{'tasks' if what == 'task' else 'participants'}.missing: {{{name}: [...]}}"
     if spec == "numeric":
@@ -71,6 +73,7 @@ def attribute_of(
         cells = numbers[code]
         if np.isnan(cells).all():
             raise CrowdError(f"{column.where}: every cell is empty; drop '{name}'")
+        column.warn_of_thousands()
         warn_of_numbers(column, numbers[:-1], own_list)
         return Attribute(name, "numeric", (), cells)
     if isinstance(spec, OrdinalAttribute):

@@ -6,6 +6,7 @@ everybody else in the study, or in a table of profiles that the user gives.
 `inference` says what is assumed of them.
 """
 
+import contextlib
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -227,7 +228,11 @@ def infer(
     if refused and (tasks is not None or not found):
         more = ""
         if len(refused) > 1:
-            more = f" (and {len(refused) - 1} more tasks likewise; --pool takes tasks together)"
+            pool = ""
+            with contextlib.suppress(CrowdError):
+                of(list(range(len(names))))
+                pool = "; --pool takes tasks together"
+            more = f" (and {len(refused) - 1} more tasks likewise{pool})"
         raise CrowdError(refused[0] + more)
     if refused:
         warnings.warn(f"{len(refused)} of {len(names)} tasks are left out; {refused[0]}",

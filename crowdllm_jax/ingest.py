@@ -258,6 +258,8 @@ def _answers(
     for index, (name, scale) in enumerate(spec.scales.items()):
         here = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
         level_of = scales.reader(scale)
+        if isinstance(scale, scales.Continuous):
+            column.warn_of_thousands()
         for_all, own = codes(spec, "responses", name_of_column, name)
         texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
         read = np.full(len(column.distinct), np.nan)
@@ -299,16 +301,13 @@ def _remedy(scale: scales.Scale, name: str, text: str) -> str:
                 f'write level {written} as the data do, "{text}", under study.scales.{name}.levels '
                 "(or .labels)"
             )
-    if (
-        hasattr(scale, "levels")
-        and scales.size(scale) == 2
-        and text.casefold() in ("true", "false")
-    ):
-        return (
-            f'write the levels as the data do, in quotes: study.scales.{name}.levels: ["False", '
-            '"True"]'
-        )
-    return "correct it or list it under `missing`"
+    if text.casefold() in ("true", "false") and scales.size(scale) == 2:
+        if {"0", "1"} == set(map(str, scales.written(scale))):
+            return f'write it under study.scales.{name}: labels: ["False", "True"]'
+        if hasattr(scale, "levels"):
+            return f'write the levels as the data do: study.scales.{name}.levels: ["False", "True"]'
+    told = "correct it or list it under `missing`"
+    return told + did_you_mean(text, [*map(str, scales.written(scale)), *scales.labels(scale)])
 
 
 def _refuse_repeats(

@@ -6,13 +6,13 @@ from itertools import pairwise
 
 BEGINS_WITH = re.compile(
     r"[(\[]?([+\-\u2212]?[0-9]+(?:\.[0-9]+)?)(?![^\W_])"
-    r"(?:[^0-9]*|\s*[-\u2013\u2014:=.)\]]+\s*[^\W0-9_].*)",
+    r"(?:[^0-9]*|\s*[-\u2013\u2014:=.)\]]+\s*[^\W0-9_].*|\s*(?:[=)\]]|[:.](?=\s)).*)",
     re.DOTALL,
 )
 """A number and words after it: `0 - never`, `1. low`, `5+`, `[3] often`, `4: the top 10%`.
 
-A second number makes it an amount instead, unless a sign and a word stand between the two:
-`18-24`, `10 to 20 minutes`."""
+A second number makes it an amount instead (`18-24`, `10 to 20 minutes`), unless a sign and a word
+stand between the two, or a sign that ends a code: `2) 18-24`, `2 = 18-24`, `2: 18-24`."""
 
 
 def number(token: str) -> float | None:

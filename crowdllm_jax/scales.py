@@ -163,7 +163,7 @@ def check(scale: Scale, where: str) -> None:
                 fail(f"{len(named)} labels for {len(levels)} levels; give one each, or none")
             if isinstance(scale, Ordinal) and (fault := _odd_numbers(levels)):
                 fail(fault)
-            if fault := _ambiguous(scale):
+            if fault := _ambiguous(scale) or _shuffled(scale):
                 fail(fault)
         case Continuous(low=low, high=high):
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -195,11 +195,40 @@ def _odd_numbers(levels: tuple[int | float | str, ...]) -> str | None:
         )
     falls = increasing([-found for found in known])
     if not increasing(known) and (plain or falls):
-        return (
-            "the numbers of an ordinal scale's levels must increase; list the lowest level first, "
-            "or give numbers that increase as levels and what stands here as labels"
+        negated = {0 - found for found in known}
+        return "the numbers of an ordinal scale's levels must increase; list the lowest first" + (
+            ""
+            if negated & set(known) - {0.0}
+            else "; if a lower number means more, give negative numbers as levels and what stands "
+            f"here as labels: {_negated(levels, known)}"
         )
     return None
+
+
+def _negated(levels: tuple[int | float | str, ...], numbers: list[float]) -> str:
+    """The same levels for a study file, counting the other way round."""
+    turned = sorted(zip(numbers, levels, strict=True), key=lambda one: one[0], reverse=True)
+    counts = ", ".join(f"{0 - number:g}" for number, _ in turned)
+    words = ", ".join(f'"{level}"' for _, level in turned)
+    return f"levels: [{counts}], labels: [{words}]"
+
+
+def _shuffled(scale: "Ordinal | Nominal | Binary") -> str | None:
+    """Labels that begin with the levels' own numbers in another order, and the remedy: a table of
+    codes would then be read as the contrary."""
+    own = numbers_of(scale.levels, ordered=isinstance(scale, Ordinal))
+    begin = [leading_number(label) for label in labels(scale)]
+    if None in own or set(begin) != set(own) or begin == own:
+        return None
+    level, label = next(
+        (level, label)
+        for level, label, begins in zip(own, labels(scale), begin, strict=True)
+        if level != begins
+    )
+    return (
+        f"level {level:g} has the label '{label}', which begins with another level's number; give "
+        "each level the label of its own number"
+    )
 
 
 def _ambiguous(scale: "Ordinal | Nominal | Binary") -> str | None:

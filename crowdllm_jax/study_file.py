@@ -123,8 +123,9 @@ class StudySpec(_Spec, frozen=True, kw_only=True):
                 f"study.delimiter: {delimiter!r} cannot stand between cells; give one character"
             )
         if delimiter == self.decimal:
-            raise CrowdError(f"study.decimal: {delimiter!r} already stands between the cells "
-                             "(study.delimiter)")  # fmt: skip
+            raise CrowdError(f"study.decimal: {delimiter!r} already stands between the cells; "
+                             "give what stands there as study.delimiter, such as ';' or "
+                             '"\\t"')  # fmt: skip
         try:
             encoding = codecs.lookup(self.encoding).name
             "".encode(encoding)  # refuses what is no encoding of text

@@ -7,6 +7,7 @@ ids, levels or numbers by whoever knows its role.
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from crowdllm_jax.csv_file import (
     read_columns,
     with_escapes,
 )
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.file_kind import foreign, is_parquet
 from crowdllm_jax.names import as_shown, did_you_mean, tidy_name, tidy_text
 from crowdllm_jax.wide import import_ids, keep_one_heading, may_be_heading
@@ -34,6 +35,11 @@ MAX_ROWS = 100_000_000
 """A larger table is refused: a small Parquet file can claim billions of rows."""
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+_GROUPED = {
+    sign: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})") for sign in (".", ",")
+}
+_BELOW = re.compile(r"[+-]?\d{1,3}")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
 
 
@@ -94,9 +100,27 @@ class Column:
         """The finite number that a text is; None if it is none."""
         return scales.number(self.numeral(code))
 
+    def warn_of_thousands(self) -> None:
+        """Warn if a sign among the numbers seems to set thousands apart: where there is one, three
+        digits follow it, and numbers without it stay below a thousand."""
+        grouped = [text for text in self.distinct if _GROUPED[self.decimal].fullmatch(text)]
+        others = {text for text in self.distinct if text not in grouped}
+        if len(grouped) > 1 and others and all(_BELOW.fullmatch(text) for text in others):
+            sign = "point" if self.decimal == "." else "comma"
+            warnings.warn(
+                f"{self.where}: '{grouped[0]}' is read with decimals after its {sign}; if it sets "
+                f"thousands apart, as in {', '.join(grouped[:3])}, write all numbers without it",
+                CrowdWarning,
+                stacklevel=3,
+            )
+
     def hint(self, code: int) -> str:
         """What a text may be that cannot be read: a number with a decimal comma, or a heading."""
         text = self.distinct[code]
+        if _THOUSANDS.fullmatch(text):
+            told = "; if the comma sets thousands apart, write all numbers without it"
+            decimals = " (if decimals stand after it, set study.decimal: ',')"
+            return told + (decimals if self.decimal == "." else "")
         if self.decimal == "." and _DECIMAL_COMMA.fullmatch(text):
             return "; if decimals stand after a comma, set study.decimal: ','"
         return may_be_heading(text, np.flatnonzero(self.codes == code), len(self.codes))

@@ -184,9 +184,28 @@ def test_every_part_of_a_configuration_refuses_unknown_keys():
             r"study.scales.\*.kind: .* give one of: approval, binary, .*, points, ranking",
         ),
         ("models=[persistent]", r"models\[0\]: .*'persistent'; give one of: cvae, vae_only"),
+        ("model={steps: 9}", "model: .* field `kind`; give one of: cvae, persistent"),
+        (
+            "study={name: a, folder: ., responses: {path: a.csv}, "
+            "scales: {r: {kind: binary, levels: [false, true]}}}",
+            r"levels\[0\]: .*got `bool`; write it in quotes",
+        ),
+        (
+            "study={name: a, folder: ., responses: {path: a.csv}, "
+            "scales: {r: {kind: ordinal, levels: 5}}}",
+            r"levels: .*; write a list",
+        ),
+        ("profiles.margins={sex: {f: 51%, m: 49%}}", "write a number, without quotes or a unit"),
         ("train.epochs=-1", "train.epochs: expected `int` >= 1$"),
     ],
 )
 def test_what_may_stand_there_is_said(tmp_path, setting, says):
     with pytest.raises(CrowdError, match=says):
         load(tmp_path, "study: anes96", setting)
+
+
+def test_a_file_that_is_not_utf_8_is_told(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_bytes("study: anes96\nseed: 0 # für\n".encode("latin-1"))
+    with pytest.raises(CrowdError, match="line 2: is not UTF-8; save the file as UTF-8"):
+        load_config(path)

@@ -129,7 +129,9 @@ def test_everyone_is_labelled_for_inference(finished, tmp_path, capsys):
     means = study.value.reshape(45, 4).mean(0)
     np.testing.assert_allclose(table["humans_alone"], means)
     assert main(["infer", str(folder)]) == 2
-    assert "everybody in the study answered" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "everybody in the study answered" in told
+    assert "--pool" not in told  # it would not help
 
 
 @pytest.mark.parametrize("by", ["people", "tasks"])

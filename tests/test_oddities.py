@@ -16,7 +16,7 @@ from synthetic import write_table
 from crowdllm_jax.config import load_study
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.ingest import read_study
-from crowdllm_jax.scales import Continuous, Ordinal
+from crowdllm_jax.scales import Binary, Continuous, Ordinal
 from crowdllm_jax.study import Study, describe, fingerprint
 from crowdllm_jax.study_file import ParticipantsSpec, ResponsesSpec, StudySpec, TasksSpec
 
@@ -497,11 +497,12 @@ TOLD: dict[str, Callable[[Path], None]] = {
     "a person or task that is not in its table": not_in_table,
 }
 ELSEWHERE = (
+    "1.234 beside 950",
     "a code or a label as an answer",
     "projects left out of a ballot",
     "a task that nobody answers",
 )
-"""Tested where scales, ballots and the check of a study are."""
+"""Tested below, and where scales, ballots and the check of a study are."""
 
 
 @pytest.mark.parametrize("row", TOLD)
@@ -509,6 +510,59 @@ def test_a_row_of_the_table(row, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", CrowdWarning)
         TOLD[row](tmp_path)
+
+
+def test_thousands_are_not_taken_for_decimals(tmp_path):
+    data = GOOD.replace(",1,", ',"1,200",')
+    refused(tmp_path, data, "if the comma sets thousands apart, write all numbers without it")
+
+
+@pytest.mark.parametrize(
+    ("prices", "decimal", "warns"),
+    [
+        (("1.234", "950", "10.000"), ".", True),
+        (("1,234", "950", "10,000"), ",", True),
+        (("1.234", "950", "10.5"), ".", False),
+        (("1.234", "1950", "10.000"), ".", False),
+        (("1.234", "0.950", "10.000"), ".", False),
+        (("1.234", "3.950", "10.000"), ".", False),
+    ],
+)
+def test_numbers_that_may_be_thousands_are_told(tmp_path, prices, decimal, warns):
+    rows = "".join(f"{who};q;{price};{price}\n" for who, price in zip("abc", prices, strict=True))
+    data = "participant;task;response;town\n" + rows
+    changes = {
+        "scales": {"p": Continuous(low=0, high=9000)},
+        "participants": ParticipantsSpec(profile={"town": "numeric"}),
+    }
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        study = read(tmp_path, data, **changes, delimiter=";", decimal=decimal)
+    assert study.value[0] == 1.234
+    columns = [str(one.message).split("'")[1] for one in told if "thousands" in str(one.message)]
+    assert sorted(columns) == (["response", "town"] if warns else [])
+
+
+def test_a_cell_that_says_missing_is_missing(tmp_path):
+    """As populations, counts and expected answers write it."""
+    data = GOOD.replace("Köln", "(missing)")
+    town = read(tmp_path, data).participants.profile[0]
+    assert town.levels == ("New York", "(missing)")
+    assert town.cells.tolist() == [0, 1]  # Bob and Zoë
+
+
+def test_an_answer_that_differs_by_case_is_met_with_the_level(tmp_path):
+    agree = {"scales": {"r": Binary(levels=("no", "yes"))}}
+    data = "participant,task,response,town\na,q,yes,X\nb,q,No,X\n"
+    refused(tmp_path, data, "did you mean 'no'?", **agree)
+
+
+def test_booleans_of_a_text_file_are_labels(tmp_path):
+    """The remedy that is told, followed to the letter."""
+    data = "participant,task,response,town\na,q,True,X\nb,q,False,X\n"
+    refused(tmp_path, data, 'labels: ["False", "True"]', scales={"r": Binary()})
+    told = Binary(labels=("False", "True"))
+    assert read(tmp_path, data, scales={"r": told}).value.tolist() == [1, 0]
 
 
 def test_every_row_of_the_table_is_tested():

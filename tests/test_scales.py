@@ -1,5 +1,7 @@
 """Answer formats: what is an answer, which number it stands for, and how it is written."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -175,6 +177,15 @@ def test_reading_one_answer(scale, token, level):
         ("-1.5 \u2013 less", -1.5),
         ("\u22122 (no)", -2),
         ("4: the top 10%", 4),
+        ("2) 18-24", 2),
+        ("2 = 18-24", 2),
+        ("[2] 18-24", 2),
+        ("2: 18-24", 2),
+        ("2. 18-24", 2),
+        ("1:10", None),
+        ("1.5.2024", None),
+        ("2 - 24", None),
+        ("2 (3-5 times)", None),
         ("7.0", 7),
         ("18-24", None),
         ("10 to 20 minutes", None),
@@ -198,11 +209,14 @@ def test_the_number_a_level_begins_with(text, number):
         (Ordinal(levels=("3 - good", "2", "1 - bad")), "must increase"),
         (Ordinal(levels=("3 - good", "2 - so so", "1 - bad")), "must increase"),
         (Ordinal(levels=("1", "1.0")), "must increase"),
+        (Ordinal(levels=(1, 0, -1)), "list the lowest first$"),
         (Ordinal(levels=(1, 2), labels=("2", "1")), "'2' would be an answer of level '1' and of"),
         (Ordinal(levels=(0, 1, 2), labels=("1.0", "2", "3")), "'1.0' would be"),
         (Ordinal(levels=(1, 2), labels=("same", "same")), "'same' would be"),
         (Nominal(levels=("a", "b"), labels=("b", "c")), "'b' would be"),
         (Binary(levels=("7", "07")), "'7' would be"),
+        (Ordinal(levels=(1, 2, 3), labels=("3 high", "2 mid", "1 low")), "level 1 has .* '3 high'"),
+        (Ordinal(levels=(1, 2, 3), labels=("3 (high)", "", "1 (low)")), "of its own number"),
     ],
 )  # fmt: skip
 def test_what_could_be_read_in_two_ways_is_refused(scale, told):
@@ -221,6 +235,30 @@ def test_the_remedy_for_numbers_and_words_is_taken():
         3,
         3,
     ]
+
+
+def test_labels_may_hold_other_numbers_than_codes():
+    scale = Ordinal(levels=(1, 2, 3), labels=("0 times", "1 time", "2 times"))
+    scales.check(scale, "here")
+    assert scales.values(scale).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [(5, 4, 3), ("5 = agree", "4", "3 = disagree"), ("2 (no)", "0", "1"), (3, 1.5, 2)],
+)
+def test_the_remedy_for_falling_numbers_is_taken(levels):
+    """What is told for a scale on which a lower number means more: every answer is read, and the
+    values fall as the numbers rise."""
+    with pytest.raises(CrowdError) as told:
+        scales.check(Ordinal(levels=levels), "here")
+    found = re.search(r"levels: \[(.*)\], labels: \[(.*)\]", str(told.value))
+    numbers = tuple(map(float, found[1].split(", ")))
+    scale = Ordinal(levels=numbers, labels=tuple(found[2].strip('"').split('", "')))
+    scales.check(scale, "here")
+    for level in levels:
+        counted = scales.values(scale)[int(scales.parse(scale, str(level)))]
+        assert counted == -leading_number(str(level))
 
 
 def test_what_each_level_counts_as_is_shown():
