@@ -27,21 +27,22 @@ import jax
 import numpy as np
 from flax import nnx
 
-from crowdllm_jax import population
-from crowdllm_jax.aggregate import truth
-from crowdllm_jax.aggregate.answers import block_size
-from crowdllm_jax.counts import count, tally
-from crowdllm_jax.encode import fit_coding
+from crowdllm_jax.aggregate import dawid_skene
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
-from crowdllm_jax.model.cvae import Cvae, CvaeConfig
-from crowdllm_jax.model.design import make_design
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.decision import Cvae
 from crowdllm_jax.model.levels import to_host
-from crowdllm_jax.model.marginal import new_persistent
-from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
-from crowdllm_jax.reference import Reference
-from crowdllm_jax.scales import Ordinal
-from crowdllm_jax.study import Attribute, Participants, Study, Tasks
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.design import make_design
+from crowdllm_jax.model.persistent.fit import new_persistent
+from crowdllm_jax.population import sample
+from crowdllm_jax.population.count import count, tally
+from crowdllm_jax.population.read import block_size
+from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.study.coding import fit_coding
+from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks
+from crowdllm_jax.study.scales import Ordinal
 
 RATING = Ordinal(levels=(1, 2, 3, 4, 5))
 LEVELS, PROFILES, BLOCKS = 5, 262, 4
@@ -50,10 +51,14 @@ LEVELS, PROFILES, BLOCKS = 5, 262, 4
 def people(random: np.random.Generator) -> tuple[Attribute, ...]:
     """262 people of five attributes with 31 levels together."""
     return tuple(
-        Attribute(f"a{k}", "categorical", tuple(map(str, range(k))),
-                  random.integers(0, k, PROFILES).astype(np.int32))
+        Attribute(
+            f"a{k}",
+            "categorical",
+            tuple(map(str, range(k))),
+            random.integers(0, k, PROFILES).astype(np.int32),
+        )
         for k in (2, 5, 6, 8, 10)
-    )  # fmt: skip
+    )
 
 
 def published(tasks: int) -> Crowd:
@@ -67,10 +72,15 @@ def published(tasks: int) -> Crowd:
     x = random.normal(0, 0.05, (tasks, 384)).astype(np.float32)
     inputs = CvaeInputs(x, random.random(tasks).astype(np.float32))
     return Crowd(
-        config, *network, tuple(f"t{i}" for i in range(tasks)), {"rating": RATING},
-        np.zeros(tasks, np.int32), inputs, codings,
+        config,
+        *network,
+        tuple(f"t{i}" for i in range(tasks)),
+        {"rating": RATING},
+        np.zeros(tasks, np.int32),
+        inputs,
+        codings,
         fit_profiles(profile, np.ones(PROFILES), ProfilesConfig()),
-    )  # fmt: skip
+    )
 
 
 def persistent(tasks: int) -> Crowd:
@@ -80,10 +90,14 @@ def persistent(tasks: int) -> Crowd:
     scale = np.zeros(tasks, np.int32)
     person, task = (a.ravel().astype(np.int32) for a in np.indices((PROFILES, tasks)))
     study = Study(
-        "random", {"rating": RATING}, Tasks(ids, ids, scale, (), None),
+        "random",
+        {"rating": RATING},
+        Tasks(ids, ids, scale, (), None),
         Participants(tuple(map(str, range(PROFILES))), profile, np.ones(PROFILES)),
-        person, task, random.integers(0, LEVELS, len(task)).astype(float),
-    )  # fmt: skip
+        person,
+        task,
+        random.integers(0, LEVELS, len(task)).astype(float),
+    )
     codings = tuple(fit_coding(a, np.arange(PROFILES)) for a in profile)
     config = PersistentConfig()
     everything = np.ones(len(task), bool)
@@ -93,9 +107,15 @@ def persistent(tasks: int) -> Crowd:
     for effect in model.effects.mean.values():
         effect[...] = 0.3 * random.normal(size=effect.shape)
     return Crowd(
-        config, *nnx.split(model, nnx.Param), ids, study.scales, scale, design, codings,
+        config,
+        *nnx.split(model, nnx.Param),
+        ids,
+        study.scales,
+        scale,
+        design,
+        codings,
         fit_profiles(profile, np.ones(PROFILES), ProfilesConfig()),
-    )  # fmt: skip
+    )
 
 
 def host_counts(answers: np.ndarray) -> np.ndarray:
@@ -107,7 +127,7 @@ def host_counts(answers: np.ndarray) -> np.ndarray:
 
 def drawn(crowd: Crowd, way: str) -> Callable[[], np.ndarray | None]:
     """Draw BLOCKS blocks of agents, and count them in some way."""
-    draw, block, t = population.drawers(crowd)[0], population.BLOCK, len(crowd.task_ids)
+    draw, block, t = sample.drawers(crowd)[0], sample.BLOCK, len(crowd.task_ids)
     group = np.zeros(block, np.int32)
 
     def work() -> np.ndarray | None:
@@ -129,7 +149,7 @@ def drawn(crowd: Crowd, way: str) -> Callable[[], np.ndarray | None]:
 def numpy_step(answers: np.ndarray, belief: np.ndarray) -> np.ndarray:
     """Our step's products with numpy, in float32."""
     said = [(answers == level).astype(np.float32) for level in range(LEVELS)]
-    number = np.maximum(np.stack([one @ belief for one in said]), truth.NEVER)
+    number = np.maximum(np.stack([one @ belief for one in said]), dawid_skene.NEVER)
     log = np.log(number) - np.log(number.sum(0))
     return sum(one.T @ own for one, own in zip(said, log, strict=True))
 
@@ -141,7 +161,7 @@ def textbook_step(answers: np.ndarray, belief: np.ndarray) -> np.ndarray:
     person = np.arange(n)
     for task in range(t):
         confusion[person, answers[:, task]] += belief[task]
-    confusion = np.log(np.maximum(confusion, truth.NEVER) / confusion.sum(1, keepdims=True))
+    confusion = np.log(np.maximum(confusion, dawid_skene.NEVER) / confusion.sum(1, keepdims=True))
     return np.stack([confusion[person, answers[:, task]].sum(0) for task in range(t)])
 
 
@@ -149,8 +169,8 @@ def our_step(answers: np.ndarray, belief: np.ndarray) -> np.ndarray:
     size = block_size(answers.shape[1])
     total = np.zeros(belief.shape)
     for first in range(0, len(answers), size):
-        block = truth._filled(answers[first : first + size], size)
-        total += np.asarray(truth.step_block(block, belief))
+        block = dawid_skene._filled(answers[first : first + size], size)
+        total += np.asarray(dawid_skene.step_block(block, belief))
     return total
 
 
@@ -177,11 +197,20 @@ def main() -> None:
 
     def note(job: str, variant: str, metric: str, value: float, unit: str) -> None:
         print(f"{job:12} {variant:26} {metric:26} {value:12.4g} {unit}", flush=True)
-        records.append({"benchmark": f"aggregate {job}", "variant": variant, "metric": metric,
-                        "value": value, "unit": unit, "device": device})  # fmt: skip
+        records.append(
+            {
+                "benchmark": f"aggregate {job}",
+                "variant": variant,
+                "metric": metric,
+                "value": value,
+                "unit": unit,
+                "device": device,
+            }
+        )
 
-    def compare(job: str, seconds: dict[str, list[float]], amount: dict[str, float], what: str,
-                unit: str) -> None:  # fmt: skip
+    def compare(
+        job: str, seconds: dict[str, list[float]], amount: dict[str, float], what: str, unit: str
+    ) -> None:
         for name, times in seconds.items():
             note(job, name, what, amount[name] / statistics.median(times), unit)
             ratio = statistics.median(
@@ -195,7 +224,7 @@ def main() -> None:
     began = time.perf_counter()
     few = count(crowd, 10**6, 0)
     note("counts", "ours, first call", "time", time.perf_counter() - began, "s")
-    block = population.BLOCK * BLOCKS
+    block = sample.BLOCK * BLOCKS
     share, other = few.counts[0] / 10**6, drawn(crowd, "host")() / block
     if np.abs(share - other).max() > 6 * np.sqrt(0.25 / block + 0.25 / 10**6):
         raise SystemExit("counts: the two ways disagree")
@@ -207,16 +236,19 @@ def main() -> None:
 
     # Drawn, and counted on the device.
     crowd = persistent(300)
-    ways = {"ours": drawn(crowd, "device"), "drawn, numpy": drawn(crowd, "host"),
-            "drawn, not counted": drawn(crowd, "none")}  # fmt: skip
+    ways = {
+        "ours": drawn(crowd, "device"),
+        "drawn, numpy": drawn(crowd, "host"),
+        "drawn, not counted": drawn(crowd, "none"),
+    }
     if np.any(ways["ours"]() != ways["drawn, numpy"]()):
         raise SystemExit("reduction: the two ways disagree")
     amount = dict.fromkeys(ways, block * 300.0)
     compare("reduction", turns(ways, args.repeats), amount, "decisions", "1/s")
 
     # Dawid-Skene.
-    answers = np.ascontiguousarray(population.sample(crowd, 20_000, 0).answers)
-    votes = truth.count_votes([answers], 300, LEVELS, len(answers))
+    answers = np.ascontiguousarray(sample.sample(crowd, 20_000, 0).answers)
+    votes = dawid_skene.count_votes([answers], 300, LEVELS, len(answers))
     belief = (votes / votes.sum(1, keepdims=True)).astype(np.float32)
     steps = {"ours": our_step, "numpy, same products": numpy_step, "numpy, textbook": textbook_step}
     found = [step(answers, belief) for step in steps.values()]

@@ -33,22 +33,34 @@ import transformers
 from ceilings import matmul
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from crowdllm_jax.backbone.checkpoint import Backbone, load
-from crowdllm_jax.backbone.prompts import Encoded, Prompt, Question, encode
+from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.backbone.scoring import score
+from crowdllm_jax.backbone.tokens import Encoded, encode
+from crowdllm_jax.backbone.weights import Backbone, load
 from crowdllm_jax.errors import CrowdWarning
 
 SHAPES = {
     "llama-75m": lambda: transformers.LlamaConfig(
-        vocab_size=32_000, hidden_size=512, intermediate_size=1376, num_hidden_layers=14,
-        num_attention_heads=8, num_key_value_heads=4, max_position_embeddings=2048,
+        vocab_size=32_000,
+        hidden_size=512,
+        intermediate_size=1376,
+        num_hidden_layers=14,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        max_position_embeddings=2048,
     ),
     "qwen3-1.7b": lambda: transformers.Qwen3Config(
-        vocab_size=151_936, hidden_size=2048, intermediate_size=6144, num_hidden_layers=28,
-        num_attention_heads=16, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
+        vocab_size=151_936,
+        hidden_size=2048,
+        intermediate_size=6144,
+        num_hidden_layers=28,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        head_dim=128,
+        tie_word_embeddings=True,
         max_position_embeddings=4096,
     ),
-}  # fmt: skip
+}
 WORDS = 30_000
 PROMPT = Prompt(user="{task} {persona}", persona="{persona}", option="{option}", cue=" w0")
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.3}  # of a log-probability over 3 tokens
@@ -149,10 +161,18 @@ def torch_careful(model: torch.nn.Module, encoded: list[Encoded], batch: int) ->
                 wide = (len(part), -1, -1, -1)
                 past.update(kv.keys.expand(wide), kv.values.expand(wide), layer)
         keep = 1 if single else len(part[0][2][0])
-        logits = model(
-            ids.to(where), attention_mask=mask.to(where), position_ids=position.to(where),
-            past_key_values=past, use_cache=shared > 0, logits_to_keep=keep,
-        ).logits.float().log_softmax(-1)  # fmt: skip
+        logits = (
+            model(
+                ids.to(where),
+                attention_mask=mask.to(where),
+                position_ids=position.to(where),
+                past_key_values=past,
+                use_cache=shared > 0,
+                logits_to_keep=keep,
+            )
+            .logits.float()
+            .log_softmax(-1)
+        )
         for i, (t, _, options) in enumerate(part):
             for option in options:
                 place = torch.arange(len(option), device=where)
@@ -203,8 +223,10 @@ def main() -> None:
     inner = weights - embedding * (1 if model.config.tie_word_embeddings else 2)
     device = jax.devices()[0].device_kind
     rival_device = next(model.parameters()).device.type
-    print(f"{args.shape} ({weights / 1e6:.0f}M weights), {args.dtype}; ours on {device}, "
-          f"torch {torch.__version__} on {rival_device}{' compiled' * args.compile}")  # fmt: skip
+    print(
+        f"{args.shape} ({weights / 1e6:.0f}M weights), {args.dtype}; ours on {device}, "
+        f"torch {torch.__version__} on {rival_device}{' compiled' * args.compile}"
+    )
 
     ceiling = matmul(args.dtype)
     records = []
@@ -234,27 +256,46 @@ def main() -> None:
             ratio = statistics.median(
                 b / a for a, b in zip(seconds["ours"], seconds[name], strict=True)
             )
-            print(f"{job:9} {name:15} {len(questions) / value:9.2f} prompts/s   "
-                  f"ours is {ratio:5.2f}x", flush=True)  # fmt: skip
+            print(
+                f"{job:9} {name:15} {len(questions) / value:9.2f} prompts/s   "
+                f"ours is {ratio:5.2f}x",
+                flush=True,
+            )
             for metric, number, unit in (
                 ("prompts", len(questions) / value, "1/s"),
                 ("time relative to ours", ratio, "x"),
             ):
-                records.append({"benchmark": f"backbone {args.shape} {args.dtype} {job}",
-                                "variant": name, "metric": metric, "value": number, "unit": unit,
-                                "device": device if name == "ours" else rival_device})  # fmt: skip
+                records.append(
+                    {
+                        "benchmark": f"backbone {args.shape} {args.dtype} {job}",
+                        "variant": name,
+                        "metric": metric,
+                        "value": number,
+                        "unit": unit,
+                        "device": device if name == "ours" else rival_device,
+                    }
+                )
         if job == "plain":
             share = 2 * inner * tokens / median["ours"] / rate
-            print(f"{job:9} ours: {tokens / median['ours']:.0f} tokens/s, {share:.0%} of the "
-                  f"measured matmul ceiling of {rate / 1e9:.0f} GFLOP/s")  # fmt: skip
+            print(
+                f"{job:9} ours: {tokens / median['ours']:.0f} tokens/s, {share:.0%} of the "
+                f"measured matmul ceiling of {rate / 1e9:.0f} GFLOP/s"
+            )
             for metric, number, unit in (
                 ("tokens", tokens / median["ours"], "1/s"),
                 ("share of the matmul ceiling", share, "1"),
                 ("matmul ceiling", rate, "FLOP/s"),
             ):
-                records.append({"benchmark": f"backbone {args.shape} {args.dtype} {job}",
-                                "variant": "ours", "metric": metric, "value": number,
-                                "unit": unit, "device": device})  # fmt: skip
+                records.append(
+                    {
+                        "benchmark": f"backbone {args.shape} {args.dtype} {job}",
+                        "variant": "ours",
+                        "metric": metric,
+                        "value": number,
+                        "unit": unit,
+                        "device": device,
+                    }
+                )
     if args.json:
         args.json.write_text(json.dumps(records, indent=1) + "\n")
 

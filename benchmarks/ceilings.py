@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from crowdllm_jax.ahead import ahead
-from crowdllm_jax.randomness import Pair, Stream, blocks, seed_halves, split_ids
+from crowdllm_jax.runtime.prefetch import ahead
+from crowdllm_jax.runtime.randomness import Pair, Stream, blocks, seed_halves, split_ids
 
 Job = Callable[[], float]
 """Does the work once and returns its rate per second."""

@@ -7,16 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from crowdllm_jax.encode import encode, fit_coding
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
-from crowdllm_jax.model.cvae import Cvae, CvaeConfig
-from crowdllm_jax.model.design import make_design
-from crowdllm_jax.model.marginal import new_persistent
-from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
-from crowdllm_jax.reference import Reference
-from crowdllm_jax.scales import Ordinal
-from crowdllm_jax.study import Attribute, Participants, Study, Tasks
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.decision import Cvae
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.design import make_design
+from crowdllm_jax.model.persistent.fit import new_persistent
+from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.study.coding import encode, fit_coding
+from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks
+from crowdllm_jax.study.scales import Ordinal
 
 SCALE = {"rating": Ordinal(levels=(1, 2, 3, 4, 5))}
 
@@ -37,9 +38,14 @@ def make_people(profiles: int, columns: int, random: np.random.Generator) -> tup
 
 
 def make_crowd(
-    config: CvaeConfig | PersistentConfig, *,
-    tasks: int = 300, features: int = 384, columns: int = 31, profiles: int = 262, seed: int = 0,
-) -> Crowd:  # fmt: skip
+    config: CvaeConfig | PersistentConfig,
+    *,
+    tasks: int = 300,
+    features: int = 384,
+    columns: int = 31,
+    profiles: int = 262,
+    seed: int = 0,
+) -> Crowd:
     """A crowd of random weights that answers `tasks` ratings from 1 to 5."""
     random = np.random.default_rng(seed)
     people = make_people(profiles, columns, random)
@@ -59,11 +65,14 @@ def make_crowd(
         params["blender"]["third"]["kernel"] = params["blender"]["third"]["kernel"] * 2
         return Crowd(config, graph, params, ids, SCALE, scale, inputs, codings, generator)
     study = Study(
-        "random", SCALE, Tasks(ids, ids, scale, (), x),
+        "random",
+        SCALE,
+        Tasks(ids, ids, scale, (), x),
         Participants(tuple(f"p{i}" for i in everyone), people, np.ones(profiles)),
-        np.repeat(everyone, 1).astype(np.int32), (everyone % tasks).astype(np.int32),
+        np.repeat(everyone, 1).astype(np.int32),
+        (everyone % tasks).astype(np.int32),
         random.integers(0, 5, profiles).astype(float),
-    )  # fmt: skip
+    )
     spread = np.exp(random.normal(0, 0.7, (tasks, 5)))
     known = Reference("column", 1 + 4 * reference, spread / spread.sum(1, keepdims=True))
     design = make_design(study, known, codings, np.ones(profiles, bool), config, known=False)

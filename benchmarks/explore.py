@@ -21,13 +21,13 @@ import numpy as np
 from crowds import make_crowd
 from playwright.sync_api import sync_playwright
 
-from crowdllm_jax.aggregate.answers import read_manifest
 from crowdllm_jax.explore.data import _read_answers, _read_profiles
 from crowdllm_jax.explore.server import make_server
 from crowdllm_jax.explore.view import Explored, HeldOut
-from crowdllm_jax.model.cvae import CvaeConfig
-from crowdllm_jax.output import write_population
-from crowdllm_jax.study import Attribute
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.population.read import read_manifest
+from crowdllm_jax.population.write import write_population
+from crowdllm_jax.study.records import Attribute
 
 TASKS, PEOPLE, CHANGES = 300, 2000, 40
 CHANGE = """
@@ -102,8 +102,16 @@ def main() -> None:
 
     def add(metric: str, value: float, unit: str) -> None:
         print(f"{metric:32}{value:10.4g} {unit}")
-        records.append({"benchmark": "explore", "variant": variant, "metric": metric,
-                        "value": value, "unit": unit, "device": "cpu"})  # fmt: skip
+        records.append(
+            {
+                "benchmark": "explore",
+                "variant": variant,
+                "metric": metric,
+                "value": value,
+                "unit": unit,
+                "device": "cpu",
+            }
+        )
 
     for kind, own in {**times, "any": times["filter"] + times["task"]}.items():
         add(f"{kind} change, median", float(np.median(own)), "ms")

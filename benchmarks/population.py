@@ -31,12 +31,19 @@ import torch_path
 from crowds import make_crowd
 from scipy import stats
 
-from crowdllm_jax.ahead import ahead
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.cvae import CvaeConfig
-from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.population import BLOCK, blocks_in, draw_blocks, drawers, sample, sample_blocks
-from crowdllm_jax.profiles import recruit_rows
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population.sample import (
+    BLOCK,
+    blocks_in,
+    draw_blocks,
+    drawers,
+    sample,
+    sample_blocks,
+)
+from crowdllm_jax.profiles.generator import recruit_rows
+from crowdllm_jax.runtime.prefetch import ahead
 
 ALPHA = 1e-4
 """Chance that equal samplers are called different, over all cells of one comparison."""
@@ -120,8 +127,16 @@ class Records:
 
     def add(self, part: str, variant: str, metric: str, value: float, unit: str) -> None:
         device = torch_path.device() if variant.startswith("torch") else self.device
-        self.all.append({"benchmark": f"population {part}", "variant": variant, "metric": metric,
-                         "value": value, "unit": unit, "device": device})  # fmt: skip
+        self.all.append(
+            {
+                "benchmark": f"population {part}",
+                "variant": variant,
+                "metric": metric,
+                "value": value,
+                "unit": unit,
+                "device": device,
+            }
+        )
 
 
 def take_turns(jobs: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -183,22 +198,30 @@ def compare(args: argparse.Namespace, records: Records) -> dict[str, float]:
         "random words": "random-word ceiling",
         "jax.random.bits": "words of jax.random.bits",
     }
-    print(f"{'':32}{'decisions/s':>12} {'x published':>12} "
-          + " ".join(f"{'of ' + name:>18}" for name in ceilings_of))  # fmt: skip
+    print(
+        f"{'':32}{'decisions/s':>12} {'x published':>12} "
+        + " ".join(f"{'of ' + name:>18}" for name in ceilings_of)
+    )
     for name in jobs:
         if name in ("random words", "jax.random.bits", "memory bandwidth", "matrix product"):
             continue
         times = ratio(name, "torch, published")
         shares = {ceiling: ratio(name, ceiling, 0.5) for ceiling in ceilings_of}
-        print(f"{name:32}{median[name]:12.3g} {times:12,.1f} "
-              + " ".join(f"{share:18.1%}" for share in shares.values()))  # fmt: skip
+        print(
+            f"{name:32}{median[name]:12.3g} {times:12,.1f} "
+            + " ".join(f"{share:18.1%}" for share in shares.values())
+        )
         records.add("speed", name, "decisions", median[name], "1/s")
         records.add("speed", name, "relative to torch, published", times, "x")
         for ceiling, share in shares.items():
             records.add("speed", name, f"share of the {ceilings_of[ceiling]}", share, "1")
     print()
-    for name, unit in (("random words", "words/s"), ("jax.random.bits", "words/s"),
-                       ("memory bandwidth", "B/s"), ("matrix product", "FLOP/s")):  # fmt: skip
+    for name, unit in (
+        ("random words", "words/s"),
+        ("jax.random.bits", "words/s"),
+        ("memory bandwidth", "B/s"),
+        ("matrix product", "FLOP/s"),
+    ):
         print(f"{name:32}{median[name]:12.3g} {unit}")
         records.add("ceiling", name, name, median[name], unit)
     return median
@@ -207,8 +230,12 @@ def compare(args: argparse.Namespace, records: Records) -> dict[str, float]:
 def growth(args: argparse.Namespace, records: Records) -> dict[str, dict[str, list[float]]]:
     """Decisions per second with one size changed at a time."""
     base = {"N": args.agents, "T": args.tasks, "P": args.profiles, "L": 0}
-    steps = {"N": (8192, 65_536, 524_288), "T": (10, 100, 1000), "P": (16, 256, 3000),
-             "L": (2, 8, 32, 128)}  # fmt: skip
+    steps = {
+        "N": (8192, 65_536, 524_288),
+        "T": (10, 100, 1000),
+        "P": (16, 256, 3000),
+        "L": (2, 8, 32, 128),
+    }
     found: dict[str, dict[str, list[float]]] = {}
     print(f"\n{'':6}{'':>8}{'cvae, decisions/s':>20}{'persistent, decisions/s':>26}")
     for size, values in steps.items():
@@ -221,8 +248,9 @@ def growth(args: argparse.Namespace, records: Records) -> dict[str, dict[str, li
                 crowd = make_crowd(made, tasks=now["T"], profiles=now["P"])
                 rate = take_turns({"": timed(ours(crowd, agents))}, 3)[""]
                 row.append(statistics.median(rate))
-                records.add(f"growth with {size}", f"{model}, {size} = {value}", "decisions",
-                            row[-1], "1/s")  # fmt: skip
+                records.add(
+                    f"growth with {size}", f"{model}, {size} = {value}", "decisions", row[-1], "1/s"
+                )
                 found.setdefault(size, {"values": list(values)}).setdefault(model, []).append(
                     row[-1]
                 )
@@ -264,8 +292,10 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw them here")
     args = parser.parse_args()
     records = Records()
-    print(f"N={args.agents} T={args.tasks} P={args.profiles}; ours on {records.device}, "
-          f"torch {torch.__version__} on {torch_path.device()}")  # fmt: skip
+    print(
+        f"N={args.agents} T={args.tasks} P={args.profiles}; ours on {records.device}, "
+        f"torch {torch.__version__} on {torch_path.device()}"
+    )
     median = compare(args, records)
     grown = {} if args.no_growth else growth(args, records)
     if args.json:

@@ -39,8 +39,8 @@ model: {kind: persistent, steps: 600}
 published: {hidden: 8}
 train: {epochs: 1}
 """
-MAIN = "from crowdllm_jax.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
-SMALLER = "from crowdllm_jax import output, population; population.BLOCK = output.BLOCK = {}; "
+MAIN = "from crowdllm_jax.cli.main import main; import sys; sys.exit(main(sys.argv[1:]))"
+SMALLER = "from crowdllm_jax.population import write as output, sample as population; population.BLOCK = output.BLOCK = {}; "
 
 
 def start(*command: str, devices: int = 1, block: int | None = None) -> subprocess.Popen:
@@ -48,9 +48,11 @@ def start(*command: str, devices: int = 1, block: int | None = None) -> subproce
     env = os.environ | {"XLA_FLAGS": flags, "NPROC": "32", "JAX_PLATFORMS": "cpu"}
     code = (SMALLER.format(block) if block else "") + MAIN
     return subprocess.Popen(
-        [sys.executable, "-c", code, *command, "--quiet"], env=env,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *command, "--quiet"],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def run(*command: str, processes: int = 1, devices: int = 1, block: int | None = None) -> None:
@@ -89,8 +91,17 @@ Tell = Callable[[str, object, bool], None]
 def layouts(fitted: Path, folder: Path, tell: Tell) -> None:
     def digest(name: str, seed: int = 0, **how: int) -> str:
         out = folder / name
-        run("sample", str(fitted), "--agents", str(AGENTS), "--seed", str(seed), "--out", str(out),
-            **how)  # fmt: skip
+        run(
+            "sample",
+            str(fitted),
+            "--agents",
+            str(AGENTS),
+            "--seed",
+            str(seed),
+            "--out",
+            str(out),
+            **how,
+        )
         return rows_digest(out)
 
     first = digest("1x1")
@@ -142,8 +153,10 @@ def sampling(fitted: Path, folder: Path, tell: Tell) -> None:
         process.kill()
         process.wait()
     run(*command, str(folder / "killed"))
-    ids = [pq.read_table(p, columns=["agent_id"])["agent_id"].to_numpy()
-           for p in sorted((folder / "killed").glob("agents-*.parquet"))]  # fmt: skip
+    ids = [
+        pq.read_table(p, columns=["agent_id"])["agent_id"].to_numpy()
+        for p in sorted((folder / "killed").glob("agents-*.parquet"))
+    ]
     rows = sum(pq.read_metadata(p).num_rows for p in (folder / "killed").glob("part-*.parquet"))
     tell("rows", f"{rows:,}", rows == agents * tasks)
     once = [int(i) for part in ids for i in (part[0], part[-1] + 1)]

@@ -62,12 +62,17 @@ def risk(random: np.random.Generator) -> list[dict[str, float]]:
             for rho in (0.0, 0.2):
                 for n in SIZES:
                     square = crowds(random, n, bias, diversity, rho).mean(1) ** 2
-                    rows.append({
-                        "bias": bias, "diversity": diversity, "rho": rho, "agents": n,
-                        "simulated": float(square.mean()),
-                        "expected": bias**2 + rho * diversity + (1 - rho) * diversity / n,
-                        "error": float(square.std(ddof=1) / np.sqrt(DRAWS)),
-                    })  # fmt: skip
+                    rows.append(
+                        {
+                            "bias": bias,
+                            "diversity": diversity,
+                            "rho": rho,
+                            "agents": n,
+                            "simulated": float(square.mean()),
+                            "expected": bias**2 + rho * diversity + (1 - rho) * diversity / n,
+                            "error": float(square.std(ddof=1) / np.sqrt(DRAWS)),
+                        }
+                    )
     return rows
 
 
@@ -75,8 +80,9 @@ def crps(mean: float, sd: float, human_sd: float) -> float:
     """Expected CRPS, E|X - Y| - E|X - X'| / 2, of N(mean, sd^2) for N(0, human_sd^2)."""
 
     def size(m: float, s: float) -> float:
-        return float(s * np.sqrt(2 / np.pi) * np.exp(-((m / s) ** 2) / 2)
-                     + m * (1 - 2 * norm.cdf(-m / s)))  # fmt: skip
+        return float(
+            s * np.sqrt(2 / np.pi) * np.exp(-((m / s) ** 2) / 2) + m * (1 - 2 * norm.cdf(-m / s))
+        )
 
     return size(mean, float(np.hypot(sd, human_sd))) - size(0.0, sd * np.sqrt(2)) / 2
 
@@ -100,12 +106,17 @@ def forecast(random: np.random.Generator) -> list[dict[str, float]]:
         best = minimize_scalar(
             lambda sd, bias=bias: crps(bias, sd, 1.0), bounds=(0.05, 3), method="bounded"
         )
-        rows.append({
-            "bias": bias, "simulated": float(grid[int(np.argmin(found))]),
-            "expected": float(best.x), "score": float(min(found)),
-            "homogeneous": crps(bias, 1e-6, 1.0), "best": float(best.fun),
-            "twice": crps(bias, 2 * float(best.x), 1.0),
-        })  # fmt: skip
+        rows.append(
+            {
+                "bias": bias,
+                "simulated": float(grid[int(np.argmin(found))]),
+                "expected": float(best.x),
+                "score": float(min(found)),
+                "homogeneous": crps(bias, 1e-6, 1.0),
+                "best": float(best.fun),
+                "twice": crps(bias, 2 * float(best.x), 1.0),
+            }
+        )
     return rows
 
 
@@ -116,14 +127,23 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
         individual = 1.0
         diversity = np.linspace(0, 0.9, 10)
         left.plot(diversity, individual - diversity, "o-")
-        left.set(xlabel="diversity D", ylabel="crowd's squared error",
-                 title="At an individual error of 1")  # fmt: skip
+        left.set(
+            xlabel="diversity D",
+            ylabel="crowd's squared error",
+            title="At an individual error of 1",
+        )
         for bias, rho in ((0.0, 0.0), (0.0, 0.2), (0.3, 0.2)):
             own = [r for r in rows if (r["bias"], r["rho"], r["diversity"]) == (bias, rho, 0.5)]
             x = [r["agents"] for r in own]
             (line,) = middle.plot(x, [r["expected"] for r in own])
-            middle.plot(x, [r["simulated"] for r in own], "o", color=line.get_color(), ms=4,
-                        label=f"bias {bias:g}, correlation {rho:g}")  # fmt: skip
+            middle.plot(
+                x,
+                [r["simulated"] for r in own],
+                "o",
+                color=line.get_color(),
+                ms=4,
+                label=f"bias {bias:g}, correlation {rho:g}",
+            )
         middle.set(xscale="log", yscale="log", xlabel="agents", title="Risk at diversity 0.5")
         middle.legend(frameon=False, fontsize=8)
         sd = np.linspace(0.02, 2.2, 100)
@@ -155,8 +175,10 @@ def main() -> None:
         if r["agents"] == 10:
             key = ("bias", "rho", "diversity")
             many = next(o for o in rows if o["agents"] == 1000 and all(o[k] == r[k] for k in key))
-            print(f"| {r['bias']:g} | {r['rho']:g} | {r['diversity']:g} | {r['simulated']:.3f} | "
-                  f"{many['simulated']:.3f} |")  # fmt: skip
+            print(
+                f"| {r['bias']:g} | {r['rho']:g} | {r['diversity']:g} | {r['simulated']:.3f} | "
+                f"{many['simulated']:.3f} |"
+            )
     best = forecast(random)
     print("\n3. forecast of people with a standard deviation of 1\n")
     print(
@@ -164,19 +186,27 @@ def main() -> None:
     )
     print("| --- | --- | --- | --- | --- | --- |")
     for b in best:
-        print(f"| {b['bias']:g} | {b['expected']:.3f} | {b['simulated']:.3f} | {b['best']:.3f} | "
-              f"{b['score']:.3f} | {b['homogeneous']:.3f} | {b['twice']:.3f} |")  # fmt: skip
+        print(
+            f"| {b['bias']:g} | {b['expected']:.3f} | {b['simulated']:.3f} | {b['best']:.3f} | "
+            f"{b['score']:.3f} | {b['homogeneous']:.3f} | {b['twice']:.3f} |"
+        )
     if args.figure is not None:
         draw(rows, args.figure)
     if args.json is not None:
         record = [
-            {"benchmark": "theory", "variant": name, "metric": metric, "value": value, "unit": unit,
-             "device": "cpu"}
+            {
+                "benchmark": "theory",
+                "variant": name,
+                "metric": metric,
+                "value": value,
+                "unit": unit,
+                "device": "cpu",
+            }
             for name, metric, value, unit in (
                 ("identity", "largest deviation", gap, ""),
                 ("risk", "largest deviation", max(off), "standard errors"),
             )
-        ]  # fmt: skip
+        ]
         args.json.write_text(json.dumps(record, indent=1))
     if gap > 1e-12 or max(off) > 4.5:
         sys.exit("the simulation and the formulas disagree")

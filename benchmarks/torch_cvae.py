@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from crowdllm_jax.model.cvae import CvaeConfig
+from crowdllm_jax.model.cvae.config import CvaeConfig
 
 BLENDER = ("first", "second", "third")
 

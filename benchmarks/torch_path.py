@@ -23,11 +23,11 @@ from flax import nnx
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from crowdllm_jax import scales
-from crowdllm_jax.encode import encode
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
-from crowdllm_jax.model.draw_persistent import ready_to_draw
+from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.response import cuts
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.coding import encode
 
 Sampler = Callable[[torch.Tensor], torch.Tensor]
 """sampler(row): (N, T) int8 levels of agents whose profiles are these rows (N,) of the table."""
@@ -61,9 +61,13 @@ class PublishedModel(nn.Module):
         self.blender = nn.Sequential(*(_linear(layer) for layer in blender))
 
     def forward(
-        self, x: torch.Tensor, c: torch.Tensor, reference: torch.Tensor, noise_scale: float,
+        self,
+        x: torch.Tensor,
+        c: torch.Tensor,
+        reference: torch.Tensor,
+        noise_scale: float,
         diversity: float,
-    ) -> torch.Tensor:  # fmt: skip
+    ) -> torch.Tensor:
         """Scores (B,) of B decisions, each with a belief of its own."""
         h = F.elu(self.hidden(torch.cat([x, c], dim=1)))
         mean, log_variance = self.mean(h), self.log_variance(h)
@@ -111,9 +115,12 @@ def batched(crowd: Crowd, batch: int = 64) -> Sampler:
         for own in row.split(batch):
             n = len(own)
             score = model(
-                inputs.x.repeat(n, 1), inputs.c[own].repeat_interleave(tasks, 0),
-                inputs.reference.repeat(n), config.noise_scale, config.diversity,
-            )  # fmt: skip
+                inputs.x.repeat(n, 1),
+                inputs.c[own].repeat_interleave(tasks, 0),
+                inputs.reference.repeat(n),
+                config.noise_scale,
+                config.diversity,
+            )
             parts.append(inputs.level(score).reshape(n, tasks))
         return torch.cat(parts)
 
@@ -214,9 +221,14 @@ def persistent(crowd: Crowd, batch: int = 8192) -> Sampler:
 
     @torch.compile(dynamic=False)
     def decide(
-        draw: torch.Tensor, where: torch.Tensor, row: torch.Tensor, z: torch.Tensor,
-        loading: torch.Tensor, scale: torch.Tensor, cut: torch.Tensor,
-    ) -> torch.Tensor:  # fmt: skip
+        draw: torch.Tensor,
+        where: torch.Tensor,
+        row: torch.Tensor,
+        z: torch.Tensor,
+        loading: torch.Tensor,
+        scale: torch.Tensor,
+        cut: torch.Tensor,
+    ) -> torch.Tensor:
         share = (draw.to(torch.float32) + 32768.5) * 2.0**-16
         at = where[row] + scale[:, None] * torch.log(share / (1 - share))
         for one in range(loading.shape[0]):

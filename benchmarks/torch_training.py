@@ -12,8 +12,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 from torch_cvae import TorchCvae, make_adam
 
-from crowdllm_jax.model.cvae import CvaeConfig, Noise
-from crowdllm_jax.train import Run
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.decision import Noise
+from crowdllm_jax.model.cvae.fit import Run
 
 Batches = list[list[int]]
 
@@ -71,9 +72,7 @@ def with_care(run: Run, device: str, compiled: bool) -> TorchTrainer:
 
     def loss_of(rows: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
         t, own = task[rows], answer[rows]
-        return model.loss(
-            x[t], c[person[rows]], reference[t], own, torch.ones_like(own), *noise
-        )[0]  # fmt: skip
+        return model.loss(x[t], c[person[rows]], reference[t], own, torch.ones_like(own), *noise)[0]
 
     if compiled:
         # The last, shorter batch is a second program of its own.

@@ -39,9 +39,10 @@ import torch
 from torch_cvae import copy_weights
 from torch_training import TorchTrainer, with_care, with_loader
 
-from crowdllm_jax import epoch as program_of
-from crowdllm_jax.model.cvae import CvaeConfig, Noise, draw_noise
-from crowdllm_jax.train import Data, Run, TrainConfig, begin, fit, fit_many
+from crowdllm_jax.model.cvae import epoch as program_of
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.decision import Noise, draw_noise
+from crowdllm_jax.model.cvae.fit import Data, Run, TrainConfig, begin, fit, fit_many
 
 
 class Shape(NamedTuple):
@@ -167,8 +168,16 @@ def main() -> None:
     def note(benchmark: str, variant: str, metric: str, value: float, unit: str) -> None:
         where = rival_device if variant.startswith("torch") else device
         print(f"{benchmark:26} {variant:28} {metric:34} {value:12.4g} {unit}", flush=True)
-        records.append({"benchmark": benchmark, "variant": variant, "metric": metric,
-                        "value": value, "unit": unit, "device": where})  # fmt: skip
+        records.append(
+            {
+                "benchmark": benchmark,
+                "variant": variant,
+                "metric": metric,
+                "value": value,
+                "unit": unit,
+                "device": where,
+            }
+        )
 
     for shape in args.shapes:
         if "one" in args.only:

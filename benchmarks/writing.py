@@ -23,10 +23,10 @@ import numpy as np
 from crowds import make_crowd
 
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.cvae import CvaeConfig
-from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.output import write_population, write_rows
-from crowdllm_jax.population import Agents, blocks_in, draw_blocks, drawers, sample_blocks
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population.sample import Agents, blocks_in, draw_blocks, drawers, sample_blocks
+from crowdllm_jax.population.write import write_population, write_rows
 
 TASKS = 300
 PEAK = """
@@ -109,8 +109,16 @@ def main() -> None:
     records: list[dict[str, object]] = []
 
     def add(variant: str, metric: str, value: float, unit: str) -> None:
-        records.append({"benchmark": "writing", "variant": variant, "metric": metric,
-                        "value": value, "unit": unit, "device": device})  # fmt: skip
+        records.append(
+            {
+                "benchmark": "writing",
+                "variant": variant,
+                "metric": metric,
+                "value": value,
+                "unit": unit,
+                "device": device,
+            }
+        )
 
     if not args.no_speed:
         agents = args.decisions // TASKS
@@ -124,8 +132,11 @@ def main() -> None:
         print(f"{'':22}{share:10.0%} of the slower of the two alone")
         add("sampled and written", "share of the slower alone", share, "1")
     if not args.no_memory:
-        for job, sizes in (("sample_cvae", (5, 6, 7)), ("sample_persistent", (5, 6, 7)),
-                           ("write_cvae", (5, 6))):  # fmt: skip
+        for job, sizes in (
+            ("sample_cvae", (5, 6, 7)),
+            ("sample_persistent", (5, 6, 7)),
+            ("write_cvae", (5, 6)),
+        ):
             found_peaks = [peak(job, 10**size) for size in sizes]
             for size, value in zip(sizes, found_peaks, strict=True):
                 print(f"{job:22}10^{size} agents: peak {value:6.0f} MiB", flush=True)

@@ -7,31 +7,31 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from crowdllm_jax.aggregate.decide import decide as decide
-    from crowdllm_jax.config import load_config as load_config
-    from crowdllm_jax.config import load_study as load_study
-    from crowdllm_jax.counts import count as count
-    from crowdllm_jax.effects import profile_effects as profile_effects
     from crowdllm_jax.errors import CrowdError as CrowdError
-    from crowdllm_jax.fitting import evaluate as evaluate
-    from crowdllm_jax.fitting import fit as fit
-    from crowdllm_jax.output import write_population as write_population
-    from crowdllm_jax.pipeline import run as run
-    from crowdllm_jax.population import sample as sample
-    from crowdllm_jax.twins import make_twins as make_twins
+    from crowdllm_jax.population.count import count as count
+    from crowdllm_jax.population.sample import sample as sample
+    from crowdllm_jax.population.twins import make_twins as make_twins
+    from crowdllm_jax.population.write import write_population as write_population
+    from crowdllm_jax.run.config import load_config as load_config
+    from crowdllm_jax.run.config import load_study as load_study
+    from crowdllm_jax.run.evaluate import evaluate as evaluate
+    from crowdllm_jax.run.prepare import fit as fit
+    from crowdllm_jax.run.steps import run as run
+    from crowdllm_jax.score.effects import profile_effects as profile_effects
 
 _PUBLIC = {
     "CrowdError": "errors",
-    "count": "counts",
+    "count": "population.count",
     "decide": "aggregate.decide",
-    "evaluate": "fitting",
-    "fit": "fitting",
-    "load_config": "config",
-    "load_study": "config",
-    "make_twins": "twins",
-    "profile_effects": "effects",
-    "run": "pipeline",
-    "sample": "population",
-    "write_population": "output",
+    "evaluate": "run.evaluate",
+    "fit": "run.prepare",
+    "load_config": "run.config",
+    "load_study": "run.config",
+    "make_twins": "population.twins",
+    "profile_effects": "score.effects",
+    "run": "run.steps",
+    "sample": "population.sample",
+    "write_population": "population.write",
 }
 
 __all__ = [*sorted(_PUBLIC), "__version__"]

@@ -22,13 +22,13 @@ import pytest
 from hypothesis import settings
 from synthetic import EVERY_SCALE, make_study, write_config
 
-from crowdllm_jax import fitting
-from crowdllm_jax.config import Config
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.cvae import CvaeConfig
-from crowdllm_jax.split import SplitConfig
-from crowdllm_jax.study import Study
-from crowdllm_jax.train import TrainConfig
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.fit import TrainConfig
+from crowdllm_jax.run import prepare as fitting
+from crowdllm_jax.run.config import Config
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.split import SplitConfig
 
 # The same examples in every run, and no deadline: the first example may compile a program.
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)

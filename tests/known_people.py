@@ -10,25 +10,26 @@ import numpy as np
 from flax import nnx
 from synthetic import make_study
 
-from crowdllm_jax.encode import Coding, fit_coding
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.design import Design, make_design
-from crowdllm_jax.model.draw_persistent import (
+from crowdllm_jax.model.levels import to_host
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.decision import Answers, Standing, log_likelihood
+from crowdllm_jax.model.persistent.design import Design, make_design
+from crowdllm_jax.model.persistent.draw import (
     Ready,
     _beliefs,
     draw_answers,
     ready_profiles,
     ready_to_draw,
 )
-from crowdllm_jax.model.heads import Answers, Standing, log_likelihood
-from crowdllm_jax.model.levels import to_host
-from crowdllm_jax.model.marginal import new_persistent
-from crowdllm_jax.model.persistent import Persistent, PersistentConfig
-from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
-from crowdllm_jax.randomness import seed_halves, split_ids
-from crowdllm_jax.reference import Reference
-from crowdllm_jax.scales import KApproval, Points, Ranking, Scale
-from crowdllm_jax.study import Study
+from crowdllm_jax.model.persistent.effects import Persistent
+from crowdllm_jax.model.persistent.fit import new_persistent
+from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.runtime.randomness import seed_halves, split_ids
+from crowdllm_jax.study.coding import Coding, fit_coding
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.scales import KApproval, Points, Ranking, Scale
 
 
 class Known(NamedTuple):
@@ -156,9 +157,15 @@ def log_chance(
         lambda part: np.concatenate([part, np.repeat(part[:1], filled - b, 0)]), answers
     )
     found = _log_chance(
-        known.design.layout, tuple(known.study.tasks.scale.tolist()), ready.items, ready.effects,
-        ready.log_residual, ready.log_concentration, padded, standing,
-    )  # fmt: skip
+        known.design.layout,
+        tuple(known.study.tasks.scale.tolist()),
+        ready.items,
+        ready.effects,
+        ready.log_residual,
+        ready.log_concentration,
+        padded,
+        standing,
+    )
     return np.asarray(found[:b], np.float64)
 
 

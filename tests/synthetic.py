@@ -7,9 +7,17 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from crowdllm_jax import scales
-from crowdllm_jax.scales import Approval, Binary, Continuous, KApproval, Ordinal, Points, Ranking
-from crowdllm_jax.study import Attribute, Participants, Study, Tasks
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks
+from crowdllm_jax.study.scales import (
+    Approval,
+    Binary,
+    Continuous,
+    KApproval,
+    Ordinal,
+    Points,
+    Ranking,
+)
 
 RATING = Ordinal(levels=(1, 2, 3, 4, 5))
 EVERY_SCALE = {

@@ -29,7 +29,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 from table import Table, write
 
-from crowdllm_jax.inference import Rows, estimate
+from crowdllm_jax.infer.estimate import Rows, estimate
 
 LEVEL = 0.9
 ENDS = np.array([-1.5, -0.5, 0.5, 1.5])
@@ -37,9 +37,12 @@ NOISE = 0.7
 AGENTS = 10_000
 ESTIMANDS = ("mean", "share", "coefficient")
 COLUMNS = {
-    "covers": "covers", "alone": "people alone cover", "width": "width / people alone",
-    "effective": "effective people / n", "naive": "agents (answers) as people cover",
-}  # fmt: skip
+    "covers": "covers",
+    "alone": "people alone cover",
+    "width": "width / people alone",
+    "effective": "effective people / n",
+    "naive": "agents (answers) as people cover",
+}
 
 Profile = tuple[np.ndarray, np.ndarray]
 Predict = Callable[[Profile], np.ndarray]
@@ -119,8 +122,13 @@ def one_study(
 
     def rows(profile: Profile, first: int) -> Rows:
         count = len(profile[0])
-        return Rows(first + np.arange(count), np.zeros(count, int), np.ones(count),
-                    columns(profile, estimand), predict(profile))  # fmt: skip
+        return Rows(
+            first + np.arange(count),
+            np.zeros(count, int),
+            np.ones(count),
+            columns(profile, estimand),
+            predict(profile),
+        )
 
     ours, theirs = rows(asked, 0), rows(known, n)
     found = scored(ours, answer, theirs, truth)
@@ -157,8 +165,13 @@ def weighted_study(
 
     def rows(profile: Profile, weight: np.ndarray, first: int) -> Rows:
         count = len(weight)
-        return Rows(first + np.arange(count), np.zeros(count, int), weight, np.ones((count, 1)),
-                    expected(location(profile), "mean"))  # fmt: skip
+        return Rows(
+            first + np.arange(count),
+            np.zeros(count, int),
+            weight,
+            np.ones((count, 1)),
+            expected(location(profile), "mean"),
+        )
 
     ours = rows(asked, 1 / chance[order], 0)
     return scored(ours, answer, rows(known, np.ones(profiles), n), truth)
@@ -200,8 +213,12 @@ def main() -> None:
     args = parser.parse_args()
     truth, tables = truths(), []
     plans = [(60, 300, kind) for kind in ("perfect", "biased", "useless", "fitted", "memoriser")]
-    plans += [(32, 300, "perfect"), (32, 300, "useless"), (300, 100, "perfect"),
-              (300, 100, "memoriser")]  # fmt: skip
+    plans += [
+        (32, 300, "perfect"),
+        (32, 300, "useless"),
+        (300, 100, "perfect"),
+        (300, 100, "memoriser"),
+    ]
     for estimand in ESTIMANDS:
         table = Table(f"{estimand}: {args.studies} studies", COLUMNS)
         for n, profiles, kind in plans:
@@ -214,8 +231,10 @@ def main() -> None:
             whole = clustered_truth()
             for seed in range(args.studies):
                 random = np.random.default_rng([seed, 1])
-                table.add("perfect, weights, n 100, N 300",
-                          weighted_study(random, 100, 300, truth["mean"]))  # fmt: skip
+                table.add(
+                    "perfect, weights, n 100, N 300",
+                    weighted_study(random, 100, 300, truth["mean"]),
+                )
                 table.add("perfect, six tasks, 80 people", clustered_study(random, 80, whole))
         tables.append(table)
         print(averages(table))
@@ -224,8 +243,12 @@ def main() -> None:
 
 def averages(table: Table) -> str:
     """The table of averages; a share of 2,000 studies has a deviation of 0.007."""
-    lines = [f"### {table.title}", "", "| | " + " | ".join(COLUMNS.values()) + " |",
-             "| --- " * (1 + len(COLUMNS)) + "|"]  # fmt: skip
+    lines = [
+        f"### {table.title}",
+        "",
+        "| | " + " | ".join(COLUMNS.values()) + " |",
+        "| --- " * (1 + len(COLUMNS)) + "|",
+    ]
     for name, every in table.rows.items():
         cells = [f"{table.values(name, c).mean():.3f}" if c in every[0] else "" for c in COLUMNS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")

@@ -26,27 +26,38 @@ import numpy as np
 from rivals import bias_and_slope, multinomial_answers, normal_rps
 from table import Row, Table, write
 
-from crowdllm_jax.baselines import baseline_crowds
-from crowdllm_jax.config import Config, load_config, load_study
-from crowdllm_jax.fitting import Prepared, fit_model, prepare, silent
-from crowdllm_jax.humans import held_out
-from crowdllm_jax.metrics import measure_crowd, score_humans
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, numbers_of
-from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.population import sample
+from crowdllm_jax.model.fit import Prepared, fit_model
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.population.twins import make_twins
 from crowdllm_jax.reference.marginal import MarginalReference
-from crowdllm_jax.reference.record import from_levels, level_shares
-from crowdllm_jax.study import Attribute, Study
-from crowdllm_jax.twins import make_twins
+from crowdllm_jax.reference.record import from_levels
+from crowdllm_jax.run.config import Config, load_config, load_study
+from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runtime.progress import silent
+from crowdllm_jax.score.baselines import baseline_crowds
+from crowdllm_jax.score.ceiling import score_humans
+from crowdllm_jax.score.held_out import held_out
+from crowdllm_jax.score.metrics import measure_crowd
+from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.statistics import level_shares
 
 AGENTS = 10_000
 MIXED = PersistentConfig(latent=1, injected=0)
 """The ordinal mixed model: a personal location and a personal scale, nothing else."""
 COLUMNS = {
-    "rps": "RPS", "avg_wd": "Avg. WD", "mae": "MAE", "rmse": "RMSE", "cs": "CS",
-    "variance_ratio": "Variance ratio", "pooled_wd": "Pooled WD", "icc": "ICC",
-    "personal_sd": "Personal SD", "personal_wd": "Personal WD",
-}  # fmt: skip
+    "rps": "RPS",
+    "avg_wd": "Avg. WD",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "cs": "CS",
+    "variance_ratio": "Variance ratio",
+    "pooled_wd": "Pooled WD",
+    "icc": "ICC",
+    "personal_sd": "Personal SD",
+    "personal_wd": "Personal WD",
+}
 
 
 def fit(ready: Prepared, model: ModelConfig, config: Config, seed: int) -> Crowd:
@@ -72,8 +83,10 @@ def compare(table: Table, ready: Prepared, config: Config, seed: int, simple: bo
     """Add a row for each crowd to the table."""
     table.add("humans (ceiling)", ceiling(ready, seed))
     models: dict[str, ModelConfig] = {
-        "**persistent**": PersistentConfig(), "ordinal mixed": MIXED, "cvae": config.published
-    }  # fmt: skip
+        "**persistent**": PersistentConfig(),
+        "ordinal mixed": MIXED,
+        "cvae": config.published,
+    }
     for name, model in models.items():
         table.add(name, measured(ready, answers_of(fit(ready, model, config, seed))))
     if simple:
@@ -104,8 +117,9 @@ def raters(study: Study, config: Config, seeds: int) -> list[Table]:
             own = order[study.task[order] == task]
             rank[own] = np.arange(len(own))
         aside = rank < 4
-        kept = replace(study, person=study.person[~aside], task=study.task[~aside],
-                       answer=study.answer[~aside])  # fmt: skip
+        kept = replace(
+            study, person=study.person[~aside], task=study.task[~aside], answer=study.answer[~aside]
+        )
         probs = level_shares(study, aside, 0)
         ready = prepare(kept, msgspec.structs.replace(config, reference=MarginalReference()), seed)
         ready = replace(ready, reference=from_levels(study, "column", probs))
@@ -140,21 +154,27 @@ def twins(study: Study, config: Config, seeds: int) -> list[Table]:
             made = make_twins(crowd, ready.study, known, draws=400, seed=seed)
             drawn = levels[made.answers[person, :, task].astype(int)]
             low, high = np.quantile(drawn, [0.05, 0.95], axis=1, method="inverted_cdf")
-            table.add(name, {
-                "rps": _drawn_rps(drawn, value, levels),
-                "r": float(np.corrcoef(drawn.mean(1), value)[0, 1]),
-                "covered": float(((low <= value) & (value <= high)).mean()),
-            })  # fmt: skip
+            table.add(
+                name,
+                {
+                    "rps": _drawn_rps(drawn, value, levels),
+                    "r": float(np.corrcoef(drawn.mean(1), value)[0, 1]),
+                    "covered": float(((low <= value) & (value <= high)).mean()),
+                },
+            )
         mean = answers_of(crowd).mean(0)
         used = test | split.seen
         expected, sd = bias_and_slope(
             mean[study.task[used]], study.person[used], study.value[used], split.seen[used]
         )
         expected = expected[test[used]]
-        table.add("shrunken bias and slope per person", {
-            "rps": normal_rps(expected, sd, value, levels),
-            "r": float(np.corrcoef(expected, value)[0, 1]),
-        })  # fmt: skip
+        table.add(
+            "shrunken bias and slope per person",
+            {
+                "rps": normal_rps(expected, sd, value, levels),
+                "r": float(np.corrcoef(expected, value)[0, 1]),
+            },
+        )
     return [table]
 
 
@@ -177,9 +197,10 @@ def fractions(study: Study, config: Config, seeds: int) -> list[Table]:
             whole = prepare(study, config, seed)
             for share in shares:
                 part = msgspec.structs.replace(
-                    config, reference=MarginalReference(),
+                    config,
+                    reference=MarginalReference(),
                     split=msgspec.structs.replace(config.split, fraction=share),
-                )  # fmt: skip
+                )
                 ready = prepare(study, part, seed)
                 if kind == "ridge":
                     ready = replace(ready, reference=whole.reference)
@@ -209,8 +230,10 @@ def fractions(study: Study, config: Config, seeds: int) -> list[Table]:
 
 
 def profiles(study: Study, config: Config, seeds: int) -> list[Table]:
-    columns = {"r": "r of profile-only forecast with unseen people's mean deviation",
-               "sd": "SD of profile effect"}  # fmt: skip
+    columns = {
+        "r": "r of profile-only forecast with unseen people's mean deviation",
+        "sd": "SD of profile effect",
+    }
     table = Table("What profiles say of people not seen", columns)
     config = msgspec.structs.replace(
         config, split=msgspec.structs.replace(config.split, by="people")
@@ -249,9 +272,13 @@ def progress(name: str, seeds: range) -> range:
 
 
 PARTS: dict[str, Callable[[Study, Config, int], list[Table]]] = {
-    "texts": texts, "raters": raters, "people": people, "twins": twins, "fractions": fractions,
+    "texts": texts,
+    "raters": raters,
+    "people": people,
+    "twins": twins,
+    "fractions": fractions,
     "profiles": profiles,
-}  # fmt: skip
+}
 
 
 def main() -> None:

@@ -27,25 +27,28 @@ from flax import nnx
 from table import Table, write
 
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.design import Design, gather_answers, make_design
-from crowdllm_jax.model.draw_persistent import _beliefs, ready_to_draw
-from crowdllm_jax.model.marginal import fit_marginal, new_persistent
-from crowdllm_jax.model.persistent import Persistent, PersistentConfig
-from crowdllm_jax.population import sample
-from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
-from crowdllm_jax.randomness import seed_halves, split_ids
-from crowdllm_jax.reference import Reference
-from crowdllm_jax.scales import Ordinal
-from crowdllm_jax.study import Participants, Study, Tasks
-from crowdllm_jax.twins import make_twins
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.design import Design, gather_answers, make_design
+from crowdllm_jax.model.persistent.draw import _beliefs, ready_to_draw
+from crowdllm_jax.model.persistent.effects import Persistent
+from crowdllm_jax.model.persistent.fit import fit_marginal, new_persistent
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.population.twins import make_twins
+from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.runtime.randomness import seed_halves, split_ids
+from crowdllm_jax.study.records import Participants, Study, Tasks
+from crowdllm_jax.study.scales import Ordinal
 
 PEOPLE, TASKS = 100, 20
 SPREAD, SCALE = 0.9, 0.3
 COLUMNS = {
-    "location": "location in its 90% interval", "scale": "log scale in its 90% interval",
-    "shape": "r of covariances with the true ones", "total": "total variance / true",
+    "location": "location in its 90% interval",
+    "scale": "log scale in its 90% interval",
+    "shape": "r of covariances with the true ones",
+    "total": "total variance / true",
     "icc": "ICC - true",
-}  # fmt: skip
+}
 
 
 def blank_study() -> Study:
@@ -53,13 +56,14 @@ def blank_study() -> Study:
     names = tuple(f"{i:03d}" for i in range(PEOPLE))
     tasks = names[:TASKS]
     return Study(
-        "simulated", {"rating": Ordinal(levels=(1, 2, 3, 4, 5))},
+        "simulated",
+        {"rating": Ordinal(levels=(1, 2, 3, 4, 5))},
         Tasks(tasks, tasks, np.zeros(TASKS, np.int32), (), None),
         Participants(names, (), np.ones(PEOPLE)),
         np.repeat(np.arange(PEOPLE, dtype=np.int32), TASKS),
         np.tile(np.arange(TASKS, dtype=np.int32), PEOPLE),
         np.zeros(PEOPLE * TASKS),
-    )  # fmt: skip
+    )
 
 
 def truth(design: Design, config: PersistentConfig, seed: int) -> Persistent:
@@ -86,8 +90,16 @@ def simulate(table: Table, latent: int, seed: int) -> None:
 
     def crowd_of(model: Persistent) -> Crowd:
         profiles = fit_profiles((), study.participants.weight, ProfilesConfig())
-        return Crowd(config, *nnx.split(model, nnx.Param), study.tasks.ids, study.scales,
-                     study.tasks.scale, design, (), profiles)  # fmt: skip
+        return Crowd(
+            config,
+            *nnx.split(model, nnx.Param),
+            study.tasks.ids,
+            study.scales,
+            study.tasks.scale,
+            design,
+            (),
+            profiles,
+        )
 
     ready = ready_to_draw(*nnx.split(model, nnx.Param), design)
     people = split_ids(np.arange(PEOPLE))

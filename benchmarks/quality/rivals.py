@@ -4,8 +4,8 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-from crowdllm_jax.encode import encode
-from crowdllm_jax.fitting import Prepared
+from crowdllm_jax.model.fit import Prepared
+from crowdllm_jax.study.coding import encode
 
 
 def multinomial_answers(ready: Prepared, agents: int, seed: int) -> np.ndarray:

@@ -18,18 +18,21 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 from table import Row, Table, write
 
-from crowdllm_jax.config import load_config, load_study
-from crowdllm_jax.fitting import Prepared, fit_model, prepare, silent
 from crowdllm_jax.model.crowd import numbers_of
-from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.population import sample
-from crowdllm_jax.study import Study
+from crowdllm_jax.model.fit import Prepared, fit_model
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.run.config import load_config, load_study
+from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runtime.progress import silent
+from crowdllm_jax.study.records import Study
 
 AGENTS = 10_000
 COLUMNS = {
-    "three": "Correlation error, 3 placements", "all": "Correlation error, all items",
+    "three": "Correlation error, 3 placements",
+    "all": "Correlation error, all items",
     "wd": "Avg. WD, 3 placements",
-}  # fmt: skip
+}
 
 
 def sheet(study: Study, part: np.ndarray) -> np.ndarray:

@@ -27,29 +27,33 @@ import msgspec
 import numpy as np
 from table import Row, Table, write
 
-from crowdllm_jax.baselines import baseline_crowds
-from crowdllm_jax.config import Config, load_config, load_study
-from crowdllm_jax.fitting import fit_model, prepare, silent
 from crowdllm_jax.model.crowd import numbers_of
-from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.population import sample
-from crowdllm_jax.study import Attribute, Study
+from crowdllm_jax.model.fit import fit_model
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.run.config import Config, load_config, load_study
+from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runtime.progress import silent
+from crowdllm_jax.score.baselines import baseline_crowds
+from crowdllm_jax.study.records import Attribute, Study
 
 AGENTS = 4_000
 SIZES = (7, 27, 108)
 COLUMNS = {
-    "shares": "Shares", "spread": "Spread", "together": "Co-votes", "district": "District",
+    "shares": "Shares",
+    "spread": "Spread",
+    "together": "Co-votes",
+    "district": "District",
     "topic": "Topic",
-}  # fmt: skip
+}
 BALLOTS = {
     "five": (),
-    "approval": (
-        "study.responses.response=approval", "study.scales={vote: {kind: approval}}"
-    ),
+    "approval": ("study.responses.response=approval", "study.scales={vote: {kind: approval}}"),
     "points": (
-        "study.responses.response=points", "study.scales={vote: {kind: points, budget: 10}}"
+        "study.responses.response=points",
+        "study.scales={vote: {kind: points, budget: 10}}",
     ),
-}  # fmt: skip
+}
 TOPICS = {"Transportation": "transport", "Culture": "culture", "Nature": "nature"}
 
 
@@ -91,8 +95,13 @@ def described(study: Study, votes: np.ndarray, profile: tuple[Attribute, ...]) -
     }
 
 
-def compared(study: Study, humans: np.ndarray, own: Row, votes: np.ndarray,
-             profile: tuple[Attribute, ...] | None) -> Row:  # fmt: skip
+def compared(
+    study: Study,
+    humans: np.ndarray,
+    own: Row,
+    votes: np.ndarray,
+    profile: tuple[Attribute, ...] | None,
+) -> Row:
     """Errors of one electorate against held-out voters."""
     upper = np.triu_indices(humans.shape[1], 1)
     row = {
@@ -134,8 +143,9 @@ def one_split(table: Table, study: Study, config: Config, size: int, seed: int) 
     own = described(study, humans, rows_of(profile, test))
     halves = np.array_split(np.random.default_rng(seed).permutation(len(test)), 2)
     (one, two), (their, other) = (
-        [humans[h] for h in halves], [rows_of(profile, test[h]) for h in halves]
-    )  # fmt: skip
+        [humans[h] for h in halves],
+        [rows_of(profile, test[h]) for h in halves],
+    )
     half = compared(study, one, described(study, one, their), two, other)
     table.add("humans, two halves", {name: value / 2 for name, value in half.items()})
     models = {"**persistent**": PersistentConfig()}
@@ -160,8 +170,12 @@ def main() -> None:
     parser.add_argument("--ballots", nargs="+", choices=BALLOTS, default=list(BALLOTS))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--reference", choices=("none", "llm"), default="none",
-                        help="llm: LLaMA-2-70B's recorded votes")  # fmt: skip
+    parser.add_argument(
+        "--reference",
+        choices=("none", "llm"),
+        default="none",
+        help="llm: LLaMA-2-70B's recorded votes",
+    )
     parser.add_argument("--json", type=Path, help="write the records here")
     args = parser.parse_args()
     tables = []

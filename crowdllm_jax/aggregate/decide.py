@@ -7,18 +7,18 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from crowdllm_jax.aggregate.answers import Answers, answers_of, open_population, read_manifest
-from crowdllm_jax.aggregate.budget import Worth, fund
+from crowdllm_jax.aggregate.budgeting import Worth, fund
+from crowdllm_jax.aggregate.dawid_skene import infer_truth
 from crowdllm_jax.aggregate.summary import histogram, read_counts, summarise
-from crowdllm_jax.aggregate.truth import infer_truth
-from crowdllm_jax.config import load_study
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.named import named
-from crowdllm_jax.progress import READ, Progress, silent, stage
-from crowdllm_jax.scales import number
-from crowdllm_jax.study import Study
-from crowdllm_jax.tables import read_table
-from crowdllm_jax.whole import write_whole
+from crowdllm_jax.population.read import Answers, answers_of, open_population, read_manifest
+from crowdllm_jax.run.config import load_study
+from crowdllm_jax.runtime.files import write_whole
+from crowdllm_jax.runtime.named import named
+from crowdllm_jax.runtime.numerals import number
+from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.tables import read_table
 
 Rule = Literal["summary", "dawid-skene", "greedy", "equal-shares"]
 
@@ -91,11 +91,14 @@ def read_costs(path: Path, columns: str) -> dict[str, float]:
         name = task.distinct[key]
         if value is None or value <= 0:
             shown = f"holds '{cost.distinct[cell]}'" if cell >= 0 else "is empty"
-            raise CrowdError(f"{cost.where}: row {row} ('{name}') {shown}; a cost is a number "
-                             "above 0")  # fmt: skip
+            raise CrowdError(
+                f"{cost.where}: row {row} ('{name}') {shown}; a cost is a number above 0"
+            )
         if name in found:
-            raise CrowdError(f"{task.where}: '{name}' stands there twice, again in row {row}; each "
-                             "project has one cost")  # fmt: skip
+            raise CrowdError(
+                f"{task.where}: '{name}' stands there twice, again in row {row}; each "
+                "project has one cost"
+            )
         found[name] = value
     return found
 

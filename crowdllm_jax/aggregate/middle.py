@@ -8,8 +8,8 @@ tasks take two passes, 64-bit ones four; of more tasks the digits are shorter an
 
 import numpy as np
 
-from crowdllm_jax.aggregate.answers import Answers
-from crowdllm_jax.fitting import Progress, silent
+from crowdllm_jax.population.read import Answers
+from crowdllm_jax.runtime.progress import Progress, silent
 
 CELLS = 1 << 20
 """Counts kept at once: tasks x digits."""

@@ -21,15 +21,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crowdllm_jax import scales
-from crowdllm_jax.aggregate.answers import Answers, Manifest, read_manifest
 from crowdllm_jax.aggregate.middle import medians
-from crowdllm_jax.decisions import read
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.fitting import Progress, silent
-from crowdllm_jax.humans import bins
-from crowdllm_jax.moments import Moments, moments_of, no_moments
-from crowdllm_jax.scales import Continuous, Nominal, Ranking, Scale
+from crowdllm_jax.population.decisions import read
+from crowdllm_jax.population.moments import Moments, moments_of, no_moments
+from crowdllm_jax.population.read import Answers, Manifest, read_manifest
+from crowdllm_jax.runtime.progress import Progress, silent
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.bins import bins
+from crowdllm_jax.study.scales import Continuous, Nominal, Ranking, Scale
 
 Z = 1.959964
 COLUMNS = {
@@ -103,8 +103,18 @@ def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
     decision, equal = np.full(t, "", object), np.zeros(t)
     # As short as it can be written and still be read as the same number.
     decision[valued], equal[valued] = [str(value) for value in middle], number
-    return Histogram(answers.task_ids, task_scales, answers.task_scale, counts, total, mean,
-                     variance, tuple(decision), equal, effective)  # fmt: skip
+    return Histogram(
+        answers.task_ids,
+        task_scales,
+        answers.task_scale,
+        counts,
+        total,
+        mean,
+        variance,
+        tuple(decision),
+        equal,
+        effective,
+    )
 
 
 def _levels(block: np.ndarray, k: int, weight: np.ndarray | None) -> np.ndarray:
@@ -158,8 +168,18 @@ def read_counts(folder: Path) -> Histogram:
         mean[valued], variance[valued] = found.mean[valued], found.variance[valued]
     worth = np.full(t, 1 / (1 / manifest.effective_sample_size + 1 / manifest.agents))
     total = np.full(t, float(manifest.agents))
-    return Histogram(tuple(manifest.tasks), task_scales, task_scale, counts, total, mean, variance,
-                     tuple(decision), equal, worth)  # fmt: skip
+    return Histogram(
+        tuple(manifest.tasks),
+        task_scales,
+        task_scale,
+        counts,
+        total,
+        mean,
+        variance,
+        tuple(decision),
+        equal,
+        worth,
+    )
 
 
 def _counted(rows: pa.Table, scale: Scale) -> np.ndarray:

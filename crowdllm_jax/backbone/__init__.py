@@ -1,1 +1,1 @@
-"""A frozen language model in Flax: folder -> arrays -> probabilities of a scale's options."""
+"""A frozen language model answers questions."""

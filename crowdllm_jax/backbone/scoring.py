@@ -17,11 +17,13 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from crowdllm_jax.backbone.checkpoint import Backbone, Outline
+from crowdllm_jax.backbone.answers import Answer, Scored, assemble, warn_low_mass
+from crowdllm_jax.backbone.cache import Cache, Key
 from crowdllm_jax.backbone.decoder import Prefix
-from crowdllm_jax.backbone.prompts import DEFAULT, Encoded, Prompt, Question, encode, shorten
+from crowdllm_jax.backbone.questions import DEFAULT, Prompt, Question, shorten
+from crowdllm_jax.backbone.tokens import Encoded, encode
+from crowdllm_jax.backbone.weights import Backbone, Outline
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.cache import Answer, Cache, Key, Scored, assemble, warn_low_mass
 
 _BUCKET = 32  # lengths are rounded up to a multiple of this many tokens
 _PARAMETERS = '{"method": "packed options"}'  # to be changed with what an answer means

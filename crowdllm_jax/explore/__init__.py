@@ -1,1 +1,1 @@
-"""A local page on which one filters a population and sees its answers beside held-out people's."""
+"""A local page: filter agents, pick a task, see people beside them."""

@@ -9,18 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crowdllm_jax.aggregate.answers import Manifest, open_population, read_manifest
-from crowdllm_jax.columns import attribute_columns
-from crowdllm_jax.config import Config, load_config, load_study
-from crowdllm_jax.encode import recode
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.explore.view import Explored, HeldOut
-from crowdllm_jax.fitting import Progress, silent
-from crowdllm_jax.model.crowd import Crowd, crowd_fingerprint
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.response import level_dtype
-from crowdllm_jax.pipeline import fitted_crowd, run_facts, stored_config
-from crowdllm_jax.split import folds_of, split_study
-from crowdllm_jax.study import Attribute, Study, fingerprint
+from crowdllm_jax.population.read import Manifest, open_population, read_manifest
+from crowdllm_jax.run.config import Config, load_config, load_study
+from crowdllm_jax.run.folder import fitted_crowd, run_facts, stored_config
+from crowdllm_jax.runtime.progress import Progress, silent
+from crowdllm_jax.study.coding import recode
+from crowdllm_jax.study.columns import attribute_columns
+from crowdllm_jax.study.records import Attribute, Study, fingerprint
+from crowdllm_jax.study.split import folds_of, split_study
 
 
 def explore_run(
@@ -43,12 +44,16 @@ def explore_run(
     if population is None:
         population = run / "population"
         if not (population / "manifest.json").is_file():
-            raise CrowdError(f"{run}: has no finished population; run `crowdllm sample {run}`, or "
-                             "name one with --population DIR")  # fmt: skip
+            raise CrowdError(
+                f"{run}: has no finished population; run `crowdllm sample {run}`, or "
+                "name one with --population DIR"
+            )
     manifest = read_manifest(population)
     if manifest.crowd != crowd_fingerprint(crowd):
-        raise CrowdError(f"{population}: is not a population of the crowd fitted in {run}; name "
-                         "the run that it was sampled from")  # fmt: skip
+        raise CrowdError(
+            f"{population}: is not a population of the crowd fitted in {run}; name "
+            "the run that it was sampled from"
+        )
     study: Study | str = _study(run, config, data)
     answers = _read_answers(population, manifest, progress)
     profile = _read_profiles(population, manifest, crowd.generator.attributes)
@@ -66,10 +71,15 @@ def explore_run(
             everybody = held_out_people(study, np.ones_like(test), crowd)
             humans = replace(everybody, called="surveyed")
     return Explored(
-        name, ids, tuple(texts[task] for task in ids),
+        name,
+        ids,
+        tuple(texts[task] for task in ids),
         tuple(manifest.scales[scale].entry for scale in manifest.tasks.values()),
-        manifest.agents, profile, answers, str(study) if humans is None else humans,
-    )  # fmt: skip
+        manifest.agents,
+        profile,
+        answers,
+        str(study) if humans is None else humans,
+    )
 
 
 def _study(run: Path, config: Config, data: str | None) -> Study | str:
@@ -95,9 +105,12 @@ def held_out_people(study: Study, test: np.ndarray, crowd: Crowd) -> HeldOut:
     own = study.participants
     rows = test & (own.weight[study.person] > 0)
     return HeldOut(
-        recode(crowd.codings, own.profile), own.weight, study.person[rows],
-        tasks[study.task[rows]], study.answer[rows],
-    )  # fmt: skip
+        recode(crowd.codings, own.profile),
+        own.weight,
+        study.person[rows],
+        tasks[study.task[rows]],
+        study.answer[rows],
+    )
 
 
 def _read_answers(folder: Path, manifest: Manifest, progress: Progress) -> tuple[np.ndarray, ...]:
@@ -133,8 +146,9 @@ def _read_profiles(
             reason = str(error).splitlines()[0][:300]
             raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error
         if table.column_names != ["agent_id", *called.values()]:
-            raise CrowdError(f"{path}: its columns are not agent_id and the crowd's attributes; "
-                             "sample again")  # fmt: skip
+            raise CrowdError(
+                f"{path}: its columns are not agent_id and the crowd's attributes; sample again"
+            )
         if np.any(np.asarray(table["agent_id"]) != np.arange(done, done + len(table))):
             raise CrowdError(f"{path}: its agents do not stand in order; sample again")
         done += len(table)
@@ -144,8 +158,10 @@ def _read_profiles(
             own = [column.to_numpy()] if numeric else _levels(path, attribute, column)
             cells[attribute.name] += own
     if done != manifest.agents:
-        raise CrowdError(f"{folder}: holds the profiles of {done:,} agents, its manifest says "
-                         f"{manifest.agents:,}; sample it again")  # fmt: skip
+        raise CrowdError(
+            f"{folder}: holds the profiles of {done:,} agents, its manifest says "
+            f"{manifest.agents:,}; sample it again"
+        )
     return tuple(
         Attribute(a.name, a.kind, a.levels, np.concatenate(cells[a.name])) for a in attributes
     )
@@ -159,6 +175,8 @@ def _levels(path: Path, attribute: Attribute, column: pa.ChunkedArray) -> Iterat
         known = np.array([place.get(word, -1) for word in chunk.dictionary.to_pylist()], np.int64)
         cells = known[np.asarray(chunk.indices)]
         if chunk.null_count or np.any(cells < 0):
-            raise CrowdError(f"{path}: column '{attribute.name}' holds a level that the crowd does "
-                             "not know; sample again")  # fmt: skip
+            raise CrowdError(
+                f"{path}: column '{attribute.name}' holds a level that the crowd does "
+                "not know; sample again"
+            )
         yield cells.astype(dtype)

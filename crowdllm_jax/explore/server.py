@@ -23,10 +23,10 @@ from urllib.parse import parse_qs
 import msgspec
 import numpy as np
 
-from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.explore.view import Explored, HeldOut, Query, meaning_of_mean, view
-from crowdllm_jax.study import Attribute
+from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study.records import Attribute
 
 HOST = "127.0.0.1"
 
@@ -52,8 +52,10 @@ class Server(ThreadingHTTPServer):
             found = re.findall(rb"<%b>(.*?)</%b>" % (tag.encode(), tag.encode()), self.page, re.S)
             digests = [base64.b64encode(hashlib.sha256(text).digest()).decode() for text in found]
             allowed.append(f"{tag}-src " + " ".join(f"'sha256-{digest}'" for digest in digests))
-        return (f"default-src 'none'; {'; '.join(allowed)}; connect-src 'self'; img-src data:; "
-                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")  # fmt: skip
+        return (
+            f"default-src 'none'; {'; '.join(allowed)}; connect-src 'self'; img-src data:; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
 
     @cached_property
     def study(self) -> bytes:
@@ -76,8 +78,10 @@ def make_server(port: int) -> Server:
     try:
         return Server((HOST, port), _Handler)
     except OSError as error:
-        raise CrowdError(f"--port {port}: cannot be had ({error.strerror}); leave it out to take "
-                         "one that is free") from error  # fmt: skip
+        raise CrowdError(
+            f"--port {port}: cannot be had ({error.strerror}); leave it out to take "
+            "one that is free"
+        ) from error
 
 
 def serve(server: Server, explored: Explored, *, browse: bool = False) -> None:
@@ -110,7 +114,7 @@ def what_there_is(explored: Explored) -> dict[str, object]:
             {
                 "id": task,
                 "text": text,
-                "scale": scales.describe(scale),
+                "scale": scale_text.describe(scale),
                 "mean": meaning_of_mean(scale),
                 "ends": scales.values(scale)[[0, -1]].tolist(),
                 "share": scales.size(scale) == 2 and bool(meaning_of_mean(scale)),

@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 from scipy.special import stdtrit
 
-from crowdllm_jax import scales
 from crowdllm_jax.aggregate.summary import interval
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.profiles import kish
-from crowdllm_jax.scales import (
+from crowdllm_jax.profiles.raking import kish
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.scales import (
     Approval,
     Binary,
     Continuous,
@@ -26,7 +27,6 @@ from crowdllm_jax.scales import (
     Ranking,
     Scale,
 )
-from crowdllm_jax.study import Attribute
 
 FEWEST = 5
 """Held-out people below whom nothing of them is shown: a share of three people says nothing, and
@@ -118,8 +118,10 @@ def select(profile: tuple[Attribute, ...], n: int, query: Query) -> np.ndarray:
         attribute = named(name, numeric=False)
         for level in levels:
             if level not in attribute.levels:
-                raise CrowdError(f"attribute '{name}' has no level '{level}'; it has: "
-                                 f"{', '.join(attribute.levels)}")  # fmt: skip
+                raise CrowdError(
+                    f"attribute '{name}' has no level '{level}'; it has: "
+                    f"{', '.join(attribute.levels)}"
+                )
         wanted = np.isin(np.array(attribute.levels, object), np.array(levels, object))
         kept &= wanted[attribute.cells]
     for name, (low, high) in query.ranges.items():
@@ -251,9 +253,13 @@ def view(explored: Explored, query: Query) -> View:
     counts, mean = tally(scale, shown, answers)
     found = _humans(explored.humans, task, scale, shown, query)
     return View(
-        query.task, len(answers), shown.labels, Crowd([round(c) for c in counts], mean),
-        None if isinstance(found, str) else found, found if isinstance(found, str) else "",
-    )  # fmt: skip
+        query.task,
+        len(answers),
+        shown.labels,
+        Crowd([round(c) for c in counts], mean),
+        None if isinstance(found, str) else found,
+        found if isinstance(found, str) else "",
+    )
 
 
 def tally(

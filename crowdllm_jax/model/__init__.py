@@ -1,1 +1,1 @@
-"""The published model: belief generator, blender, and their composition into a decision."""
+"""Belief, blender, decision."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from crowdllm_jax.randomness import Pair, Stream, blocks
+from crowdllm_jax.runtime.randomness import Pair, Stream, blocks
 
 LANES = 4
 MOST_CUTS = 16

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 
-from crowdllm_jax import scales
-from crowdllm_jax.scales import Continuous, KApproval, Points, Ranking, Scale
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Continuous, KApproval, Points, Ranking, Scale
 
 Joint = KApproval | Ranking | Points
 """Ballots whose tasks cannot be answered one at a time."""

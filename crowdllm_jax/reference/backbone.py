@@ -7,10 +7,10 @@ from zlib import crc32
 
 import msgspec
 
-from crowdllm_jax import cluster
-from crowdllm_jax.backbone.prompts import Prompt, Question
+from crowdllm_jax.backbone.answers import Answer, Scored, assemble, warn_low_mass
+from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.asked import (
+from crowdllm_jax.reference.questions import (
     CACHE,
     Positive,
     PromptConfig,
@@ -22,14 +22,14 @@ from crowdllm_jax.reference.asked import (
     shown,
     stage_of,
 )
-from crowdllm_jax.reference.cache import Answer, Scored, assemble, warn_low_mass
 from crowdllm_jax.reference.record import Reference
-from crowdllm_jax.study import Study
+from crowdllm_jax.runtime import processes
+from crowdllm_jax.study.records import Study
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-    from crowdllm_jax.backbone.checkpoint import Outline
+    from crowdllm_jax.backbone.weights import Outline
 
 PART = 4096
 """Questions whose tokens are in memory at once, or all personas of one task if these are more."""
@@ -102,7 +102,7 @@ def ask_share(
     prompt, questions = prompt_and_questions(study, config.prompt)
     for every in (questions, personas):
         # By text: the personas of a task stay together, for they share its computation.
-        own = [q for q in every if crc32(q.text.encode()) % cluster.size() == cluster.rank()]
+        own = [q for q in every if crc32(q.text.encode()) % processes.size() == processes.rank()]
         _ask(config, prompt, own, stage_of(config.model, progress))
 
 
@@ -112,11 +112,11 @@ def _ask(
     questions: Sequence[Question],
     report: Callable[[int, int], None],
 ) -> Scored:
-    from crowdllm_jax.backbone import checkpoint, scoring
+    from crowdllm_jax.backbone import scoring, weights
 
     if not questions:
         return assemble([], [])
-    model = checkpoint.outline(config.model, revision=config.revision, dtype=config.dtype)
+    model = weights.outline(config.model, revision=config.revision, dtype=config.dtype)
     mesh = mesh_of(config.mesh, model)
     parts = ((part, *scoring.keys_of(model, part, prompt)) for part in _parts(questions))
     first = next(parts)  # tasks that do not fit are told before a cache is made
@@ -126,7 +126,7 @@ def _ask(
         for part, encoded, keys in chain([first], parts):
             found = cache.get(keys)
             if None in found:
-                backbone = backbone or checkpoint.load(
+                backbone = backbone or weights.load(
                     config.model, revision=config.revision, dtype=config.dtype, mesh=mesh
                 )
 
@@ -192,8 +192,8 @@ def show_backbone(
     study: Study, config: BackboneReference, personas: Sequence[Question], count: int
 ) -> str:
     """The first prompts as the model sees them; its tokenizer alone is loaded."""
-    from crowdllm_jax.backbone.checkpoint import load_tokenizer, locate
-    from crowdllm_jax.backbone.prompts import encode
+    from crowdllm_jax.backbone.hub import load_tokenizer, locate
+    from crowdllm_jax.backbone.tokens import encode
 
     prompt, questions = prompt_and_questions(study, config.prompt)
     some = [*questions[:count], *personas[:count]]
@@ -203,10 +203,10 @@ def show_backbone(
 
 def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Question]) -> str:
     """How much there is to score."""
-    from crowdllm_jax.backbone import checkpoint, scoring
+    from crowdllm_jax.backbone import scoring, weights
 
     prompt, questions = prompt_and_questions(study, config.prompt)
-    model = checkpoint.outline(config.model, revision=config.revision, dtype=config.dtype)
+    model = weights.outline(config.model, revision=config.revision, dtype=config.dtype)
     cache = existing_cache(config.cache)
     distinct: set[str] = set()
     known = left = tokens = longest = 0

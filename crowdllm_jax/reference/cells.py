@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.record import written_ends
-from crowdllm_jax.scales import Nominal, Ranking, Scale
-from crowdllm_jax.study import Study
-from crowdllm_jax.tables import Column, rows
+from crowdllm_jax.runtime import numerals
+from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.scales import Nominal, Ranking, Scale
+from crowdllm_jax.study.tables import Column, rows
 
 
 def read_cells(
@@ -37,8 +38,9 @@ def read_cells(
             rows_here = np.setdiff1d(rows_here, empty)
         own = column.codes[rows_here]
         if np.any(own < 0):
-            raise CrowdError(f"{column.where}: {rows(rows_here[own < 0])} is empty; every row needs"
-                             " an answer")  # fmt: skip
+            raise CrowdError(
+                f"{column.where}: {rows(rows_here[own < 0])} is empty; every row needs an answer"
+            )
         texts = {int(code): column.distinct[code] for code in np.unique(own)}
         read = (
             _answer_reader(scale) if strict else _mean_reader(scale, texts.values(), column.where)
@@ -48,7 +50,7 @@ def read_cells(
         if odd:
             raise CrowdError(
                 f"{column.where}: '{texts[odd[0]]}' ({rows(rows_here[own == odd[0]])}) is no answer"
-                f" on scale '{name}' ({scales.describe(scale)}){'' if strict else _no_mean(scale)}"
+                f" on scale '{name}' ({scale_text.describe(scale)}){'' if strict else _no_mean(scale)}"
             )
         for code, found in meaning.items():
             if found is not None:
@@ -61,7 +63,7 @@ Meaning = Callable[[str], tuple[float, int] | None]
 
 
 def _answer_reader(scale: Scale) -> Meaning:
-    read, value = scales.reader(scale), scales.values(scale)
+    read, value = scale_text.reader(scale), scales.values(scale)
 
     def meaning(text: str) -> tuple[float, int] | None:
         found = read(text)
@@ -76,7 +78,7 @@ def _mean_reader(scale: Scale, texts: Iterable[str], where: str) -> Meaning:
     """Also reads means, in the numbers the study writes."""
     if isinstance(scale, Nominal):
         return _answer_reader(scale)
-    numbers = [scales.number(text) for text in texts]
+    numbers = [numerals.number(text) for text in texts]
     if isinstance(scale, Ranking) and all(n is not None and n.is_integer() for n in numbers):
         raise CrowdError(
             f"{where}: holds whole numbers for a ranking, which may be ranks (1 is best) or Borda "
@@ -89,7 +91,7 @@ def _mean_reader(scale: Scale, texts: Iterable[str], where: str) -> Meaning:
 
     def meaning(text: str) -> tuple[float, int] | None:
         found = answer(text)
-        number = scales.number(text)
+        number = numerals.number(text)
         if found is not None or number is None or not min(low, high) <= number <= max(low, high):
             return found
         if (low, high) != (value[0], value[-1]):
@@ -120,8 +122,10 @@ def by_level(
       names: what each column is called: after the levels, or (unless known) in any way.
     """
     used = [(i, s) for i, s in enumerate(study.scales.values()) if np.any(study.tasks.scale == i)]
-    found = {index: [scales.parse(s, str(name)) if scales.size(s) else None for name in names]
-             for index, s in used}  # fmt: skip
+    found = {
+        index: [scale_text.parse(s, str(name)) if scales.size(s) else None for name in names]
+        for index, s in used
+    }
     if not known and all(place is None for own in found.values() for place in own):
         return given
     out = np.zeros((len(given), max(scales.size(scale) for scale in study.scales.values())))
@@ -131,7 +135,7 @@ def by_level(
         if sorted(p for p in own if p is not None) != list(range(scales.size(scale))):
             raise CrowdError(
                 f"{path}: reference.probabilities {', '.join(map(str, names))}: some but not all "
-                f"of the levels ({scales.describe(scale)}), each once, are named; give a column "
+                f"of the levels ({scale_text.describe(scale)}), each once, are named; give a column "
                 "for each, {level: column}"
             )
         for column, place in enumerate(own):
@@ -141,6 +145,6 @@ def by_level(
                 task = study.tasks.ids[int((here & (given[:, column] != 0)).argmax())]
                 raise CrowdError(
                     f"{path}: gives '{names[column]}' a probability for task '{task}', whose scale"
-                    f" ({scales.describe(scale)}) has no such level"
+                    f" ({scale_text.describe(scale)}) has no such level"
                 )
     return out

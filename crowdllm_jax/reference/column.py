@@ -5,14 +5,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.names import tidy_fields
 from crowdllm_jax.reference.cells import by_level, read_cells
 from crowdllm_jax.reference.record import Reference, from_levels
-from crowdllm_jax.scales import Nominal
-from crowdllm_jax.study import Study
-from crowdllm_jax.tables import Column, find, read_table, read_vectors, rows
+from crowdllm_jax.runtime import numerals
+from crowdllm_jax.runtime.names import tidy_fields
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.scales import Nominal
+from crowdllm_jax.study.tables import Column, find, read_table, read_vectors, rows
 
 
 class ColumnReference(
@@ -99,8 +100,10 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
     probs = np.zeros((t, longest))
     if config.probability:
         if np.any(level[keep] < 0):
-            raise CrowdError(f"{cells.where}: answers on a continuous scale have no probabilities; "
-                             "name a column of numbers under `value`")  # fmt: skip
+            raise CrowdError(
+                f"{cells.where}: answers on a continuous scale have no probabilities; "
+                "name a column of numbers under `value`"
+            )
         given = _numbers(table[config.probability], keep)
         np.add.at(probs, (task[keep], level[keep]), given[keep])
         return _from_probabilities(study, str(path), probs, mass, embedding)
@@ -180,14 +183,14 @@ def _from_probabilities(
 
 
 def _same(found: str, wanted: str | int | float) -> bool:
-    number = scales.number(found)
+    number = numerals.number(found)
     return found == str(wanted) or (number is not None and number == wanted)
 
 
 def _numbers(column: Column, keep: np.ndarray) -> np.ndarray:
     numbers = np.full(len(column.distinct) + 1, np.nan)
     for i, text in enumerate(column.distinct):
-        number = scales.number(text)
+        number = numerals.number(text)
         numbers[i] = np.nan if number is None else number
     found = numbers[column.codes]
     bad = np.flatnonzero(keep & np.isnan(found))

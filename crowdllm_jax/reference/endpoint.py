@@ -1,243 +1,174 @@
-"""An OpenAI-compatible server, and one question to it.
+"""Reference decisions of a language model behind an OpenAI-compatible server."""
 
-Where the server gives log-probabilities, the options' probabilities as the answer's first token
-are read in one call; otherwise the question is asked repeatedly and the answers are counted. An
-answer counts only if it is an option, and nothing is made up for a question without one.
-"""
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
-import json
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+import msgspec
+import numpy as np
 
-from crowdllm_jax.backbone.prompts import Prompt, Question
-from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.cache import Answer, Key
-from crowdllm_jax.reference.fault import Fault
-from crowdllm_jax.reference.reading import Said, chosen, first_token, said
-from crowdllm_jax.reference.terms import TOP, Terms
-from crowdllm_jax.reference.transport import FailedError, Gate, StoppedError, Usage, call
+from crowdllm_jax.backbone.answers import Scored
+from crowdllm_jax.backbone.calls import Asked, ask, estimates
+from crowdllm_jax.backbone.endpoint import Endpoint, rendered
+from crowdllm_jax.backbone.questions import Prompt, Question
+from crowdllm_jax.backbone.remedy import of_failure
+from crowdllm_jax.reference.questions import (
+    CACHE,
+    Positive,
+    PromptConfig,
+    Report,
+    existing_cache,
+    open_cache,
+    prompt_and_questions,
+    reference_of,
+    refuse_gaps,
+    shown,
+    stage_of,
+)
+from crowdllm_jax.reference.record import Reference, Spent
+from crowdllm_jax.study.records import Study
 
-_METHODS = ("auto", "logprobs", "sample")
-_VAGUE = 0.1  # a list that leaves more than this open is told
-_BYTES_PER_TOKEN = 3  # of English it is above 4, so that costs are estimated on the high side
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """A server, a model and the bounds of a run.
+class EndpointReference(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="endpoint",
+    forbid_unknown_fields=True,
+):
+    """A server that is asked every task; see `endpoint.Endpoint` for what each key does.
 
     Attributes:
-        model, base_url: as the openai client takes them.
-        key_variable: the environment variable with the key; a local server may need none.
-        method: "logprobs", "sample", or "auto": log-probabilities if no option begins another, the
-            server gives them, and the options hold half of them on the first question.
-        samples, temperature, max_tokens: of "sample".
-        extra: further request fields; None removes one.
-        concurrency: questions in flight.
-        timeout, retries: seconds of a call, and further tries after it failed.
-        price_in, price_out: USD per million tokens.
-        budget, max_calls: bounds of a run in USD and in calls, all tries counted.
-
-    Raises CrowdError for values out of range.
+      key_variable: the environment variable that holds the key; the key itself is stored nowhere.
+      personas: see `backbone.BackboneReference`; their profiles are sent to the server.
+      budget, max_calls: bounds of one command, in USD and in calls.
+      cache: SQLite file of answers, relative to where the command runs.
     """
 
     model: str
-    base_url: str = "https://api.openai.com/v1"
-    key_variable: str = "OPENAI_API_KEY"
-    method: str = "auto"
-    samples: int = 20
-    temperature: float = 1.0
-    max_tokens: int = 16
-    extra: dict[str, Any] = field(default_factory=dict)
-    concurrency: int = 8
-    timeout: float = 60.0
-    retries: int = 4
-    price_in: float = 0.0
-    price_out: float = 0.0
-    budget: float | None = None
-    max_calls: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.method not in _METHODS:
-            known = ", ".join(_METHODS)
-            raise CrowdError(f"endpoint.method is {self.method!r}; it may be: {known}")
-        for name in ("samples", "max_tokens", "concurrency", "timeout"):
-            if not getattr(self, name) > 0:
-                raise CrowdError(f"endpoint.{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("temperature", "retries", "price_in", "price_out"):
-            if not getattr(self, name) >= 0:
-                raise CrowdError(f"endpoint.{name} is {getattr(self, name)}; it may not be below 0")
-        if self.budget is not None and not self.price_in + self.price_out > 0:
-            raise CrowdError("endpoint.budget needs price_in and price_out, USD per million tokens")
+    base_url: str = Endpoint.base_url
+    key_variable: str = Endpoint.key_variable
+    method: Literal["auto", "logprobs", "sample"] = "auto"
+    samples: Positive = Endpoint.samples
+    temperature: NotNegative = Endpoint.temperature
+    max_tokens: Positive = Endpoint.max_tokens
+    extra: dict[str, Any] = {}
+    concurrency: Positive = Endpoint.concurrency
+    timeout: Annotated[float, msgspec.Meta(gt=0)] = Endpoint.timeout
+    retries: Annotated[int, msgspec.Meta(ge=0)] = Endpoint.retries
+    price_in: NotNegative = Endpoint.price_in
+    price_out: NotNegative = Endpoint.price_out
+    budget: NotNegative | None = None
+    max_calls: Positive | None = None
+    prompt: PromptConfig = PromptConfig()
+    personas: Positive | None = None
+    cache: str = CACHE
 
 
-class Note(NamedTuple):
-    """A problem of a question: its kind (see `batch.Problem`), what it is, and what the server
-    said where it refused."""
+def ask_endpoint(
+    study: Study, config: EndpointReference, personas: Sequence[Question], progress: Report
+) -> tuple[Reference, Scored]:
+    """Ask what the cache does not hold, all of it within one budget.
 
-    kind: str
-    detail: str
-    fault: Fault | None = None
+    Returns:
+      The reference, and the answers to `personas`.
+    Raises:
+      CrowdError: the server refuses, the budget is too small, or a task is left without an answer.
+    """
+    prompt, tasks = prompt_and_questions(study, config.prompt)
+    questions = [*tasks, *personas]
+    # Settings that do not go together are told before a cache is made.
+    endpoint = _endpoint(config)
+    with open_cache(config.cache) as cache:
+        asked = ask(
+            endpoint,
+            questions,
+            prompt,
+            cache=cache,
+            progress=stage_of(config.model, progress),
+        )
+    reason = {p.question: p for p in reversed(asked.problems)}
+    first = {text: place for place, text in reversed(list(enumerate(questions)))}
 
+    def why(place: int) -> str:
+        # Equal questions are asked once, for the first of them.
+        found = reason.get(first[questions[place]])
+        return f"{found.kind}: {found.detail}" if found else "no reason is known"
 
-def rendered(prompt: Prompt, question: Question) -> str:
-    """The messages that are sent, as one text for people and for the cache."""
-    return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in _messages(prompt, question))
-
-
-class NoLogprobsError(FailedError):
-    """The server answers, but without log-probabilities."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """Asks one question, one way or the other."""
-
-    client: Any
-    endpoint: Endpoint
-    prompt: Prompt
-    gate: Gate
-    terms: Terms
-
-    def answer(
-        self, question: Question, key: Key, method: str, begun: Sequence[Said] = ()
-    ) -> tuple[Answer | None, list[Note]]:
-        """The answer or None, and the question's problems; `begun` are samples already taken."""
-        try:
-            if method == "logprobs":
-                return self.by_logprobs(question, key)[:2]
-            rest = self.samples(question, key, self.endpoint.samples - len(begun))
-            return self.counted(question, [*begun, *rest])
-        except FailedError as error:
-            return None, [Note("failed", str(error), error.fault)]
-        except StoppedError as error:
-            return None, [Note("not asked", str(error))]
-
-    def by_logprobs(
-        self, question: Question, key: Key
-    ) -> tuple[Answer | None, list[Note], tuple[float, str]]:
-        """The same from log-probabilities; and the share of the answer that the server's list
-        leaves open, and its likeliest tokens."""
-        fields = {"logprobs": True, "top_logprobs": TOP, "max_tokens": 1, "temperature": 1.0}
-        found = self._call(question, key, fields, lambda a: first_token(a, question))
-        if found is None:
-            raise NoLogprobsError("the server gives no log-probabilities")
-        probs, hidden, likely = found
-        mass = math.fsum(probs)
-        if mass == 0:
-            detail = f"among the likely first tokens is no option: {likely}"
-            return None, [Note("unparsed", detail)], (1.0, likely)
-        # What is known of an option beyond the list are bounds; it gets the middle of them.
-        missing = probs.count(0.0)
-        probs = [p or hidden / 2 / missing for p in probs]
-        total, open_ = math.fsum(probs), hidden / (mass + hidden)
-        notes = []
-        if open_ > _VAGUE:
-            detail = f"options beyond the listed tokens may hold up to {open_:.0%} of the answer"
-            notes.append(Note("vague", detail))
-        answer = Answer(tuple(p / total for p in probs), min(mass, 1.0), "logprobs")
-        return answer, notes, (open_, likely)
-
-    def samples(self, question: Question, key: Key, count: int) -> list[Said]:
-        """So many answers, one after the other."""
-        e = self.endpoint
-        fields = {"max_tokens": e.max_tokens, "temperature": e.temperature}
-        return [self._call(question, key, fields, said) for _ in range(count)]
-
-    def counted(
-        self, question: Question, samples: Sequence[Said]
-    ) -> tuple[Answer | None, list[Note]]:
-        """What a question's samples come to."""
-        counts, notes = [0] * len(question.options), []
-        for one in samples:
-            option = chosen(one, question, self.prompt)
-            if option is None:
-                notes.append(Note("unparsed", str(one)))
-            else:
-                counts[option] += 1
-        parsed = sum(counts)
-        if not parsed:
-            return None, notes
-        return Answer(tuple(n / parsed for n in counts), parsed / len(samples), "sample"), notes
-
-    def _call(
-        self,
-        question: Question,
-        key: Key,
-        fields: dict[str, Any],
-        read: Callable[[dict[str, Any]], Any],
-    ) -> Any:
-        e = self.endpoint
-        body = {"model": e.model, "messages": _messages(self.prompt, question)}
-        body |= {k: v for k, v in {**fields, **e.extra}.items() if v is not None}
-        sent = self.terms.put(body)
-
-        def priced(read: int, written: int) -> Usage:
-            return Usage(read, written, (read * e.price_in + written * e.price_out) / 1e6)
-
-        expected = priced(input_tokens(key), output_tokens(e, fields["max_tokens"]))
-
-        def usage_of(answer: dict[str, Any]) -> Usage:
-            usage = answer.get("usage") or {}
-            read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-            if not (isinstance(read, int) and isinstance(written, int) and min(read, written) >= 0):
-                return expected  # the server does not say: the guess stands
-            return priced(read, written)
-
-        try:
-            return call(
-                self.client,
-                sent,
-                read,
-                self.gate,
-                expected=expected,
-                usage=usage_of,
-                timeout=e.timeout,
-                retries=e.retries,
-            )
-        except FailedError as error:
-            error.sent = sent
-            raise
+    read, written, cost = asked.used
+    spent = Spent(asked.calls, read, written, cost if _priced(config) else None, asked.how)
+    remedy = _remedy(asked, questions, endpoint, prompt)
+    kept = f"; the other answers are in {config.cache}, so the same command asks only the rest"
+    kept = kept if np.isfinite(asked.scored.mean).any() else ""
+    refuse_gaps(study, asked.scored, why, f"{remedy}{kept} (this took {spent})")
+    reference = reference_of(study, "endpoint", _part(asked.scored, slice(len(tasks))))
+    return replace(reference, spent=spent), _part(asked.scored, slice(len(tasks), None))
 
 
-def _messages(prompt: Prompt, question: Question) -> list[dict[str, str]]:
-    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    return [*system, {"role": "user", "content": prompt.message(question)[0]}]
+def _part(scored: Scored, rows: slice) -> Scored:
+    return Scored(scored.probs[rows], scored.mass[rows], scored.mean[rows], None)
 
 
-def key_of(endpoint: Endpoint, prompt: Prompt, question: Question) -> Key:
-    """All that decides the answer to a question."""
-    parameters = {
-        "method": endpoint.method,
-        "samples": endpoint.samples,
-        "temperature": endpoint.temperature,
-        "max_tokens": endpoint.max_tokens,
-        "extra": endpoint.extra,
-        "option": prompt.option,  # an answer may repeat the listed line
-    }
-    if question.codes:
-        parameters["codes"] = question.codes  # or be one of these
-    return Key(
-        model=endpoint.model,
-        revision=endpoint.base_url,
-        prompt=rendered(prompt, question),
-        task=question.text,
-        options=question.options,
-        parameters=json.dumps(parameters, sort_keys=True, ensure_ascii=False),
-    )
+def show_endpoint(
+    study: Study, config: EndpointReference, personas: Sequence[Question], count: int
+) -> str:
+    """The first messages as they are sent."""
+    prompt, questions = prompt_and_questions(study, config.prompt)
+    some = [*questions[:count], *personas[:count]]
+    return shown(study, some, [rendered(prompt, q) for q in some])
 
 
-def input_tokens(key: Key) -> int:
-    """A guess at the tokens of a prompt, on the high side."""
-    return 16 + len(key.prompt.encode()) // _BYTES_PER_TOKEN  # 16: what a chat template adds
+def plan_endpoint(study: Study, config: EndpointReference, personas: Sequence[Question]) -> str:
+    """What it would take at most, retries aside; calls nobody."""
+    prompt, tasks = prompt_and_questions(study, config.prompt)
+    questions = [*tasks, *personas]
+    plans = estimates(_endpoint(config), questions, prompt, cache=existing_cache(config.cache))
+    most = max(plans.values(), key=lambda plan: plan.calls)
+    cost = f"{most.cost:,.4f} USD" if _priced(config) else "unknown: give price_in and price_out"
+    lines = [
+        f"model     {config.model} at {config.base_url}",
+        f"prompts   {most.questions:,} different; {most.cached:,} answered in {config.cache}",
+        f"calls     {most.calls:,} at most, retries and refusals aside",
+        f"tokens    {most.input_tokens:,} in, {most.output_tokens:,} out at most "
+        "(guessed from the texts' lengths)",
+        f"cost      {cost}",
+    ]
+    if len(plans) > 1:
+        least = plans["logprobs"]
+        priced = f" and {least.cost:,.4f} USD" if _priced(config) else ""
+        lines.append(f"          only {least.calls:,} calls{priced} if log-probabilities serve")
+    return "\n".join(lines)
 
 
-def output_tokens(endpoint: Endpoint, most: int) -> int:
-    """The tokens of an answer at most: `most`, or what `extra` puts in its place."""
-    for name in ("max_completion_tokens", "max_tokens"):
-        own = endpoint.extra.get(name)
-        if isinstance(own, int):
-            return own
-    return most
+def _endpoint(config: EndpointReference) -> Endpoint:
+    fields = msgspec.structs.asdict(config)
+    return Endpoint(**{k: v for k, v in fields.items() if k not in ("prompt", "personas", "cache")})
+
+
+def _priced(config: EndpointReference) -> bool:
+    return config.price_in + config.price_out > 0
+
+
+def _remedy(asked: Asked, questions: Sequence[Question], endpoint: Endpoint, prompt: Prompt) -> str:
+    """What helps the first question without an answer."""
+    gaps = np.flatnonzero(np.isnan(asked.scored.mean))
+    if not len(gaps):
+        return ""
+    first = questions.index(questions[gaps[0]])
+    problem = next(p for p in asked.problems if p.question == first)
+    failed = [p for p in asked.problems if p.kind == "failed"]
+    if problem.kind == "unparsed":
+        return (
+            "the model's answers are no options: look at the prompts with "
+            "`crowdllm reference --show`, then change reference.prompt, method, max_tokens or "
+            "samples"
+        )
+    if problem.kind == "not asked" and problem.detail.startswith(("max_calls", "the budget")):
+        key = "max_calls" if problem.detail.startswith("max_calls") else "budget"
+        return f"give a larger reference.{key}"
+    if "asks to wait" in problem.detail:
+        return "come back then"
+    return of_failure((failed or [problem])[0].fault, endpoint, prompt)

@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.record import Reference, ends, level_shares, task_means
-from crowdllm_jax.split import Split
-from crowdllm_jax.study import Study
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.split import Split
+from crowdllm_jax.study.statistics import ends, level_shares, task_means
 
 PENALTIES = np.logspace(-2, 4, 25)
 RATES = (0.0, 2.0)

@@ -11,13 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import pearsonr
 
-from crowdllm_jax import scales
-from crowdllm_jax.correlations import Items, correlations, crowd_correlations
-from crowdllm_jax.humans import Humans
-from crowdllm_jax.personal import in_peoples_places, personal
-from crowdllm_jax.study import Study
-from crowdllm_jax.subgroups import Group
-from crowdllm_jax.train import Losses
+from crowdllm_jax.model.cvae.fit import Losses
+from crowdllm_jax.score.correlations import Items, correlations, crowd_correlations
+from crowdllm_jax.score.groups import Group
+from crowdllm_jax.score.held_out import Humans
+from crowdllm_jax.score.persons import in_peoples_places, personal
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Study
 
 HUMAN, CROWD = "#4d4d4d", "#0072b2"
 SHOWN = 12
@@ -158,10 +158,24 @@ def subgroups(groups: list[Group]) -> str:
         axes.axvline(0, color="#bbbbbb", lw=1, zorder=0)
         human = np.array([100 * group.human for group in shown])
         half = np.array([100 * (group.high - group.human) for group in shown])
-        axes.errorbar(human, at + 0.13, xerr=half, fmt="o", ms=4, color=HUMAN, lw=1,
-                      label="held-out humans, 95% interval")  # fmt: skip
-        axes.plot([100 * group.crowd for group in shown], at - 0.13, "D", ms=4.5, color=CROWD,
-                  label="crowd")  # fmt: skip
+        axes.errorbar(
+            human,
+            at + 0.13,
+            xerr=half,
+            fmt="o",
+            ms=4,
+            color=HUMAN,
+            lw=1,
+            label="held-out humans, 95% interval",
+        )
+        axes.plot(
+            [100 * group.crowd for group in shown],
+            at - 0.13,
+            "D",
+            ms=4.5,
+            color=CROWD,
+            label="crowd",
+        )
         names = [
             textwrap.shorten(f"{group.attribute}: {group.level}", 46, placeholder=" …")
             + f"  (n = {group.people})"
@@ -189,8 +203,15 @@ def coherence(humans: Humans, answers: np.ndarray, items: Items | None) -> str:
             (own, humans.weight, HUMAN, "held-out humans"),
             (crowd, np.tile(humans.weight, len(rounds)), CROWD, "crowd"),
         ):
-            axes[0].hist(values, edges, weights=counts / counts.sum(),
-                         histtype="step", lw=1.6, color=colour, label=label)  # fmt: skip
+            axes[0].hist(
+                values,
+                edges,
+                weights=counts / counts.sum(),
+                histtype="step",
+                lw=1.6,
+                color=colour,
+                label=label,
+            )
         axes[0].set_title("One person's (agent's) mean answer", fontsize=9, loc="left")
         axes[0].set_xlabel("mean answer" + ("" if len(humans.support) == 1 else ", share of scale"))
         axes[0].set_ylabel("share of people (agents)")
@@ -200,14 +221,16 @@ def coherence(humans: Humans, answers: np.ndarray, items: Items | None) -> str:
             low, high = min(people.min(), theirs.min(), 0), max(people.max(), theirs.max(), 0)
             axes[1].plot([low, high], [low, high], color="#bbbbbb", lw=1, zorder=0)
             dense = len(people) > 200
-            axes[1].scatter(people, theirs, s=6 if dense else 20, color=CROWD, lw=0,
-                            alpha=0.3 if dense else 0.9)  # fmt: skip
+            axes[1].scatter(
+                people, theirs, s=6 if dense else 20, color=CROWD, lw=0, alpha=0.3 if dense else 0.9
+            )
             axes[1].set_title("Correlation of two tasks", fontsize=9, loc="left")
             axes[1].set_xlabel("held-out humans")
             axes[1].set_ylabel("crowd")
             axes[1].set_aspect("equal", "datalim")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2,
-                      frameon=False)  # fmt: skip
+        figure.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False
+        )
         return svg(figure, "Do agents differ as people do, and do their answers hang together?")
 
 
@@ -246,8 +269,9 @@ def curves(losses: dict[str, Losses]) -> str:
             axes.set_title(term, fontsize=9, loc="left")
             axes.set_xlabel(unit)
             axes.xaxis.get_major_locator().set_params(integer=True)
-        figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=5,
-                      frameon=False)  # fmt: skip
+        figure.legend(
+            drawn.values(), drawn.keys(), loc="outside upper center", ncols=5, frameon=False
+        )
         return svg(figure, "Losses in training")
 
 

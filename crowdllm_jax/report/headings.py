@@ -38,6 +38,17 @@ HEADINGS = {
 }
 """Every measure, as people call it, in the scorecard's order."""
 
-BOARD = ("skill", "mae", "rmse", "cs", "avg_wd", "rps", "pooled_wd", "variance_ratio",
-         "personal_sd", "personal_wd", "icc")  # fmt: skip
+BOARD = (
+    "skill",
+    "mae",
+    "rmse",
+    "cs",
+    "avg_wd",
+    "rps",
+    "pooled_wd",
+    "variance_ratio",
+    "personal_sd",
+    "personal_wd",
+    "icc",
+)
 """The measures that every crowd is shown with."""

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from crowdllm_jax.diagnostics import TOO_FEW, Finding
 from crowdllm_jax.report.headings import HEADINGS
+from crowdllm_jax.score.diagnostics import TOO_FEW, Finding
 
 Value = tuple[float, float, float]
 """A value with the ends of its interval."""

@@ -7,10 +7,10 @@ import pytest
 from rivals import plain_equal_shares, plain_greedy, plain_shares
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax.aggregate import budget
-from crowdllm_jax.aggregate.answers import answers_of
-from crowdllm_jax.aggregate.budget import Ballots, distinct_ballots, equal_shares, fund, greedy
+from crowdllm_jax.aggregate import budgeting as budget
+from crowdllm_jax.aggregate.budgeting import Ballots, distinct_ballots, equal_shares, fund, greedy
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.population.read import answers_of
 
 
 def election(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -74,9 +74,12 @@ def test_pabutools_funds_the_same(worth):
         projects = [pb.Project(f"p{i}", int(c)) for i, c in enumerate(cost)]
         instance = pb.Instance(projects, budget_limit=money)
         profile = pb.CardinalProfile(
-            [pb.CardinalBallot({p: int(v) for p, v in zip(projects, row, strict=True)})
-             for row in votes], instance=instance,
-        )  # fmt: skip
+            [
+                pb.CardinalBallot({p: int(v) for p, v in zip(projects, row, strict=True)})
+                for row in votes
+            ],
+            instance=instance,
+        )
 
         class Value(pb.satisfaction.AdditiveSatisfaction):
             def __init__(self, instance, profile, ballot):
@@ -131,7 +134,7 @@ def voters():
 
 
 def test_voters_are_joined_by_their_ballot(voters, monkeypatch):
-    from crowdllm_jax.aggregate import answers
+    from crowdllm_jax.population import read as answers
 
     monkeypatch.setattr(answers, "block_size", lambda tasks: 64)
     monkeypatch.setattr(budget, "PENDING", 1)

@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import EVERY_SCALE, make_study, write_config
 
-from crowdllm_jax.aggregate.answers import answers_of
-from crowdllm_jax.aggregate.budget import fund
+from crowdllm_jax.aggregate.budgeting import fund
 from crowdllm_jax.aggregate.decide import read_costs
-from crowdllm_jax.cli import main
-from crowdllm_jax.config import load_study
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.population.read import answers_of
+from crowdllm_jax.run.config import load_study
 
 REAL = os.environ.get("CROWDLLM_TEST_DATA")
 
@@ -58,8 +58,20 @@ def test_people_of_a_study_decide(votes, tmp_path, capsys):
 def test_faulty_costs_are_told(votes, tmp_path, capsys, text, message):
     (tmp_path / "costs.csv").write_text(text)
     out = tmp_path / "table.csv"
-    argv = ["aggregate", str(votes), "--rule", "greedy", "--costs", str(tmp_path / "costs.csv"),
-            "--columns", "project,price", "--budget", "350", "--out", str(out)]  # fmt: skip
+    argv = [
+        "aggregate",
+        str(votes),
+        "--rule",
+        "greedy",
+        "--costs",
+        str(tmp_path / "costs.csv"),
+        "--columns",
+        "project,price",
+        "--budget",
+        "350",
+        "--out",
+        str(out),
+    ]
     assert main(argv) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
@@ -86,9 +98,22 @@ def test_zurich_is_funded(tmp_path, capsys):
     """135 voters, 24 projects, 60,000 francs: nobody is paid twice and the money is kept."""
     data = f"{REAL}/zurich_voting"
     out = tmp_path / "t.csv"
-    argv = ["aggregate", "configs/zurich_voting.yaml", "--data", data, "--rule", "equal-shares",
-            "--costs", f"{data}/projects.csv", "--columns", "project_id,cost", "--budget", "60000",
-            "--out", str(out)]  # fmt: skip
+    argv = [
+        "aggregate",
+        "configs/zurich_voting.yaml",
+        "--data",
+        data,
+        "--rule",
+        "equal-shares",
+        "--costs",
+        f"{data}/projects.csv",
+        "--columns",
+        "project_id,cost",
+        "--budget",
+        "60000",
+        "--out",
+        str(out),
+    ]
     assert main(argv) == 0
     rows = pyarrow.csv.read_csv(out).to_pylist()
     spent = sum(row["cost"] for row in rows if row["order"] is not None)

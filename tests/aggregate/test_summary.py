@@ -9,17 +9,19 @@ from known_people import make_known
 from scipy import stats
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax import output, population, scales
-from crowdllm_jax.aggregate import answers
-from crowdllm_jax.aggregate.answers import open_population
 from crowdllm_jax.aggregate.decide import decide
 from crowdllm_jax.aggregate.summary import interval
-from crowdllm_jax.counts import count
-from crowdllm_jax.counts_file import write_counts
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of
-from crowdllm_jax.output import write_population
-from crowdllm_jax.scales import Approval, Binary, Continuous, Nominal, Ordinal
+from crowdllm_jax.population import read as answers
+from crowdllm_jax.population import sample as population
+from crowdllm_jax.population import write as output
+from crowdllm_jax.population.count import count
+from crowdllm_jax.population.read import open_population
+from crowdllm_jax.population.write import write_population
+from crowdllm_jax.population.write_counts import write_counts
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Approval, Binary, Continuous, Nominal, Ordinal
 
 AGENTS = 700
 

@@ -8,10 +8,10 @@ import pytest
 from rivals import plain_dawid_skene
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax.aggregate import truth
-from crowdllm_jax.aggregate.answers import answers_of
-from crowdllm_jax.aggregate.truth import count_votes, dawid_skene, infer_truth
+from crowdllm_jax.aggregate import dawid_skene as truth
+from crowdllm_jax.aggregate.dawid_skene import count_votes, dawid_skene, infer_truth
 from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.population.read import answers_of
 
 
 def crowd(seed: int, people: int = 12, tasks: int = 30, levels: int = 3):

@@ -15,8 +15,9 @@ import torch
 from flax import nnx
 
 from crowdllm_jax.backbone.architecture import Architecture, Rope, read_architecture
-from crowdllm_jax.backbone.checkpoint import load_weights, read_json
 from crowdllm_jax.backbone.decoder import Decoder
+from crowdllm_jax.backbone.hub import read_json
+from crowdllm_jax.backbone.weights import load_weights
 
 TOKENS = np.random.default_rng(0).integers(3, families.VOCAB, (2, 40))
 BOUND = 1e-4
@@ -102,10 +103,12 @@ def test_a_neutral_weight_is_seen(checkpoint, part):
         if part not in chosen[-1]:
             continue
         # A key bias moves all the scores of a query alike, but for the rotation between them.
-        changed = nnx.from_flat_state([
-            (p, leaf.replace(jnp.full_like(leaf[...], neutral)) if p == chosen else leaf)
-            for p, leaf in flat
-        ])  # fmt: skip
+        changed = nnx.from_flat_state(
+            [
+                (p, leaf.replace(jnp.full_like(leaf[...], neutral)) if p == chosen else leaf)
+                for p, leaf in flat
+            ]
+        )
         assert np.abs(our_logits(a, changed) - wanted).max() > 2 * BOUND, chosen
 
 

@@ -15,14 +15,8 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from crowdllm_jax.backbone.architecture import read_architecture
-from crowdllm_jax.backbone.checkpoint import (
-    fingerprint,
-    load,
-    load_tokenizer,
-    load_weights,
-    locate,
-    read_json,
-)
+from crowdllm_jax.backbone.hub import fingerprint, load_tokenizer, locate, read_json
+from crowdllm_jax.backbone.weights import load, load_weights
 from crowdllm_jax.errors import CrowdError
 
 

@@ -3,7 +3,8 @@
 import pytest
 import vocabularies as v
 
-from crowdllm_jax.backbone.prompts import DEFAULT, Prompt, Question, encode
+from crowdllm_jax.backbone.questions import DEFAULT, Prompt, Question
+from crowdllm_jax.backbone.tokens import encode
 from crowdllm_jax.errors import CrowdError
 
 DIGITS = Question("How offensive is this comment ?", ("1", "2", "3"), (1, 2, 3))

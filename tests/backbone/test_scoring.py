@@ -15,10 +15,12 @@ import torch
 import vocabularies as v
 
 from crowdllm_jax.backbone import scoring
-from crowdllm_jax.backbone.checkpoint import load
-from crowdllm_jax.backbone.prompts import Prompt, Question, encode
+from crowdllm_jax.backbone.answers import LOW_MASS
+from crowdllm_jax.backbone.cache import Cache
+from crowdllm_jax.backbone.questions import Prompt, Question
+from crowdllm_jax.backbone.tokens import encode
+from crowdllm_jax.backbone.weights import load
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.cache import LOW_MASS, Cache
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
 
@@ -232,7 +234,7 @@ import jax, numpy as np
 warnings.simplefilter("ignore")
 sys.path[:0] = [{tests!r}]
 from test_scoring import PERSONAS, PROMPT, QUESTIONS
-from crowdllm_jax.backbone.checkpoint import load
+from crowdllm_jax.backbone.weights import load
 from crowdllm_jax.backbone.scoring import score
 from crowdllm_jax.reference.backbone import MeshConfig, mesh_of
 jax.config.update("jax_default_matmul_precision", "highest")

@@ -10,13 +10,13 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from crowdllm_jax import population
-from crowdllm_jax.aggregate.answers import read_manifest
 from crowdllm_jax.explore.data import _read_answers, _read_profiles, held_out_people
 from crowdllm_jax.explore.server import make_server
 from crowdllm_jax.explore.view import Explored, Query, view
-from crowdllm_jax.output import write_population
-from crowdllm_jax.scales import Continuous
+from crowdllm_jax.population import sample as population
+from crowdllm_jax.population.read import read_manifest
+from crowdllm_jax.population.write import write_population
+from crowdllm_jax.study.scales import Continuous
 
 N, SEED = 3000, 4
 
@@ -54,8 +54,12 @@ def test_counts_equal_brute_force(explored, mixed_crowd):
         scale = explored.scales[task]
         cities = tuple(level for level in city.levels if random.random() < 0.6)
         low, high = np.sort(random.uniform(15, 85, 2))
-        found = view(explored, Query(task=explored.task_ids[task], levels={"city": cities},
-                                     ranges={"age": (low, high)}))  # fmt: skip
+        found = view(
+            explored,
+            Query(
+                task=explored.task_ids[task], levels={"city": cities}, ranges={"age": (low, high)}
+            ),
+        )
         own = [
             float(agents.answers[i, task])
             for i in range(N)

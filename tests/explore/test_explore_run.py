@@ -9,14 +9,14 @@ import pytest
 from known_people import make_known
 from synthetic import make_study, write_config
 
-from crowdllm_jax.cli import main
-from crowdllm_jax.config import load_config, load_study
+from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.explore.data import explore_run
 from crowdllm_jax.explore.server import what_there_is
 from crowdllm_jax.explore.view import Query, view
-from crowdllm_jax.output import write_population
-from crowdllm_jax.split import split_study
+from crowdllm_jax.population.write import write_population
+from crowdllm_jax.run.config import load_config, load_study
+from crowdllm_jax.study.split import split_study
 
 STEPS = ("--set", "model={kind: persistent, steps: 2}")
 
@@ -27,8 +27,10 @@ def begun(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("explored")
     config = write_config(folder / "input", make_study(people=60))
     text = config.read_text()
-    nominal = text.replace("{kind: ordinal, levels: [1, 2, 3, 4, 5]}",
-                           "{kind: nominal, levels: ['1', '2', '3', '4', '5']}")  # fmt: skip
+    nominal = text.replace(
+        "{kind: ordinal, levels: [1, 2, 3, 4, 5]}",
+        "{kind: nominal, levels: ['1', '2', '3', '4', '5']}",
+    )
     assert nominal != text
     config.write_text(nominal)
     assert main(["fit", str(config), "--out", str(folder / "run"), *STEPS]) == 0

@@ -9,10 +9,11 @@ import torch
 from flax import nnx
 from torch_cvae import TorchCvae, copy_weights, in_torch, make_adam
 
-from crowdllm_jax.epoch import make_optimizer
-from crowdllm_jax.model.cvae import Cvae, CvaeConfig, LossWeights, Noise, decide
-from crowdllm_jax.objective import cvae_loss, loss_numbers
-from crowdllm_jax.train import TrainConfig
+from crowdllm_jax.model.cvae.config import CvaeConfig, LossWeights
+from crowdllm_jax.model.cvae.decision import Cvae, Noise, decide
+from crowdllm_jax.model.cvae.epoch import make_optimizer
+from crowdllm_jax.model.cvae.fit import TrainConfig
+from crowdllm_jax.model.cvae.loss import cvae_loss, loss_numbers
 
 F, C, H, L, J, K, B = 6, 4, 9, 5, 3, 4, 24
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
@@ -63,14 +64,22 @@ class Case:
 CONFIGS = {
     "plain": CvaeConfig(hidden=H, latent=L),
     "weighted": CvaeConfig(
-        hidden=H, latent=L, noise_scale=1.75, training_diversity=0.1,
+        hidden=H,
+        latent=L,
+        noise_scale=1.75,
+        training_diversity=0.1,
         loss=LossWeights(reconstruction=0.5, kl=2.0, decision=16.0),
     ),
     "semi_implicit": CvaeConfig(
-        hidden=H, latent=L, semi_implicit=True, injected=J, auxiliary=K, noise_scale=0.4,
+        hidden=H,
+        latent=L,
+        semi_implicit=True,
+        injected=J,
+        auxiliary=K,
+        noise_scale=0.4,
         training_diversity=0.1,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=list(CONFIGS))
@@ -81,9 +90,14 @@ def case(request) -> Case:
 def test_forward_matches_torch_part_by_part(case: Case):
     model = nnx.merge(case.graph, case.params)
     draw = decide(
-        model, case.x, case.c, case.reference, case.noise,
-        case.config.noise_scale, case.config.training_diversity,
-    )  # fmt: skip
+        model,
+        case.x,
+        case.c,
+        case.reference,
+        case.noise,
+        case.config.noise_scale,
+        case.config.training_diversity,
+    )
     decoded = model.belief.decode(draw.z, case.c)
     x, c, reference, _, _ = case.torch_batch
     mean, log_variance, _, z, torch_decoded, score = case.torch(x, c, reference, *case.torch_noise)

@@ -23,9 +23,14 @@ from scipy import integrate, stats
 from scipy.special import expit, log_expit, softmax
 from synthetic import make_study
 
-from crowdllm_jax import scales
-from crowdllm_jax.model.heads import Standing, log_ballot, log_clipped_normal, log_logistic_between
-from crowdllm_jax.scales import (
+from crowdllm_jax.model.persistent.decision import (
+    Standing,
+    log_ballot,
+    log_clipped_normal,
+    log_logistic_between,
+)
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import (
     Approval,
     Binary,
     Continuous,
@@ -151,8 +156,9 @@ def test_gradients_of_ballots_are_finite_at_the_extremes(scale):
     ballots = jnp.asarray(every_ballot(scale, 4))
 
     def total(utility, log_concentration):
-        chance = log_ballot(scale, jnp.broadcast_to(utility, (len(ballots), 1, 4)), ballots,
-                            log_concentration)  # fmt: skip
+        chance = log_ballot(
+            scale, jnp.broadcast_to(utility, (len(ballots), 1, 4)), ballots, log_concentration
+        )
         return chance.sum()
 
     slope_of = jax.jit(jax.value_and_grad(total, (0, 1)))
@@ -177,8 +183,12 @@ def order_chance(utility: np.ndarray, order: tuple[int, ...]) -> float:
 def test_a_set_is_all_of_its_orders(loud, k):
     utility = loud * np.random.default_rng(k).normal(size=6)
     sets = every_ballot(KApproval(k=k), 6)
-    found = log_ballot(KApproval(k=k), jnp.asarray(utility)[None, None].repeat(len(sets), 0),
-                       jnp.asarray(sets), jnp.float32(0))  # fmt: skip
+    found = log_ballot(
+        KApproval(k=k),
+        jnp.asarray(utility)[None, None].repeat(len(sets), 0),
+        jnp.asarray(sets),
+        jnp.float32(0),
+    )
     exact = [
         sum(order_chance(utility, order) for order in itertools.permutations(np.flatnonzero(row)))
         for row in sets
@@ -200,8 +210,12 @@ def test_rankings_are_plackett_luce():
     utility = np.random.default_rng(0).normal(size=5) * 2
     for k in (1, 3, 5):
         ballots = every_ballot(Ranking(k=k), 5)
-        found = log_ballot(Ranking(k=k), jnp.asarray(utility)[None, None].repeat(len(ballots), 0),
-                           jnp.asarray(ballots), jnp.float32(0))  # fmt: skip
+        found = log_ballot(
+            Ranking(k=k),
+            jnp.asarray(utility)[None, None].repeat(len(ballots), 0),
+            jnp.asarray(ballots),
+            jnp.float32(0),
+        )
         exact = [
             order_chance(utility, tuple(np.argsort(-row, kind="stable")[:k])) for row in ballots
         ]
@@ -223,8 +237,11 @@ def test_of_a_ballot_known_in_part_the_known_tasks_count_alone(seed):
     for scale, whole in ballots.items():
         levels = np.full(7, -1)
         levels[known] = whole[known]
-        found = float(log_ballot(scale, jnp.asarray(utility)[None, None], jnp.asarray(levels)[None],
-                                 jnp.float32(0.5))[0, 0])  # fmt: skip
+        found = float(
+            log_ballot(
+                scale, jnp.asarray(utility)[None, None], jnp.asarray(levels)[None], jnp.float32(0.5)
+            )[0, 0]
+        )
         chosen = known[np.argsort(-whole[known], kind="stable")][: (whole[known] > 0).sum()]
         rest = np.exp(utility[np.setdiff1d(known, chosen)]).sum()
 
@@ -250,8 +267,9 @@ def test_gradients_of_ballots_known_in_part_are_finite(scale):
     levels = jnp.asarray(np.concatenate([np.where(mask, whole, -1) for mask in masks]))
 
     def total(utility):
-        return log_ballot(scale, jnp.broadcast_to(utility, (len(levels), 1, 3)), levels,
-                          jnp.float32(0)).sum()  # fmt: skip
+        return log_ballot(
+            scale, jnp.broadcast_to(utility, (len(levels), 1, 3)), levels, jnp.float32(0)
+        ).sum()
 
     for utility in ([0.0, 0, 0], [300.0, -300, 0], [1e4, 0, -1e4]):
         value, slope = jax.value_and_grad(total)(jnp.asarray(utility, jnp.float32))
@@ -263,8 +281,12 @@ def test_gradients_of_ballots_known_in_part_are_finite(scale):
 def test_points_are_dirichlet_multinomial(log_concentration):
     utility = np.array([0.3, -1.0, 0.8])
     ballots = every_ballot(Points(budget=7), 3)
-    found = log_ballot(Points(budget=7), jnp.asarray(utility)[None, None].repeat(len(ballots), 0),
-                       jnp.asarray(ballots), jnp.float32(log_concentration))  # fmt: skip
+    found = log_ballot(
+        Points(budget=7),
+        jnp.asarray(utility)[None, None].repeat(len(ballots), 0),
+        jnp.asarray(ballots),
+        jnp.float32(log_concentration),
+    )
     alpha = np.exp(log_concentration) * softmax(utility)
     exact = stats.dirichlet_multinomial(alpha, 7).pmf(ballots)
     # 1e-6 is added to alpha so that a share of 0 stays possible.
@@ -348,9 +370,13 @@ def test_agents_follow_the_clipped_normal():
 def test_every_drawn_ballot_is_valid(known, ready, seed, loud, scale):
     z = loud * np.random.default_rng(seed).normal(size=(64, known.config.latent))
     answers = draw_people(
-        known, np.repeat(one_profile(known)[None], 64, 0), seed,
-        jnp.asarray(z, jnp.float32), jnp.full(64, np.exp(scale), jnp.float32), ready,
-    )  # fmt: skip
+        known,
+        np.repeat(one_profile(known)[None], 64, 0),
+        seed,
+        jnp.asarray(z, jnp.float32),
+        jnp.full(64, np.exp(scale), jnp.float32),
+        ready,
+    )
     for name, one in known.study.scales.items():
         own = np.asarray(answers)[:, tasks_of(known, name)]
         low, high = (-10, 30) if name == "price" else (0, scales.size(one) - 1)

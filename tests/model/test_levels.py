@@ -17,7 +17,7 @@ from crowdllm_jax.model.levels import (
     to_host,
     unpack,
 )
-from crowdllm_jax.randomness import Stream, seed_halves, split_ids, threefry
+from crowdllm_jax.runtime.randomness import Stream, seed_halves, split_ids, threefry
 
 EVERY_DRAW = np.arange(2**16)
 

@@ -13,20 +13,22 @@ from scipy.special import expit, logsumexp, roots_hermitenorm
 from scipy.stats import norm
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax import fitting, scales
-from crowdllm_jax.checkpoint import Checkpoints
-from crowdllm_jax.encode import encode
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model import marginal
-from crowdllm_jax.model.crowd import load_crowd, save_crowd
-from crowdllm_jax.model.design import gather_answers, make_design
-from crowdllm_jax.model.draw_persistent import _beliefs
-from crowdllm_jax.model.marginal import fit_marginal, held_out_evidence, sobol
-from crowdllm_jax.model.persistent import PersistentConfig, divergence
-from crowdllm_jax.population import sample
-from crowdllm_jax.randomness import seed_halves, split_ids
-from crowdllm_jax.reference import Reference
-from crowdllm_jax.scales import Binary, Continuous, Nominal, Ordinal
+from crowdllm_jax.model.crowd_file import load_crowd, save_crowd
+from crowdllm_jax.model.persistent import fit as marginal
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.design import gather_answers, make_design
+from crowdllm_jax.model.persistent.draw import _beliefs
+from crowdllm_jax.model.persistent.effects import divergence
+from crowdllm_jax.model.persistent.fit import fit_marginal, held_out_evidence, sobol
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.run import prepare as fitting
+from crowdllm_jax.runtime.checkpoints import Checkpoints
+from crowdllm_jax.runtime.randomness import seed_halves, split_ids
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.coding import encode
+from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal
 
 QUICK = PersistentConfig(latent=1, injected=0, nodes=16, steps=60, people=16, learning_rate=0.15)
 """Three chunks (see `chunks`): one program serves every fit to the small study."""
@@ -51,10 +53,15 @@ def evidence_of(known, answers=None, nodes: int = 4096) -> np.ndarray:
 
 def test_the_marginal_likelihood_is_an_integral():
     """Against Gauss-Hermite in both dimensions of the belief, in float64 and written anew."""
-    study = make_study({
-        "rating": Ordinal(levels=(1, 2, 3)), "agree": Binary(),
-        "price": Continuous(low=2.0, high=6.0),
-    }, tasks=3, people=6)  # fmt: skip
+    study = make_study(
+        {
+            "rating": Ordinal(levels=(1, 2, 3)),
+            "agree": Binary(),
+            "price": Continuous(low=2.0, high=6.0),
+        },
+        tasks=3,
+        people=6,
+    )
     # Answers at the very end of the scale have mass, those between have density.
     answer = np.where(study.task == 6, 6.0, study.answer)
     known = make_known(dataclasses.replace(study, answer=answer), latent=1, loud=0.3)
@@ -88,8 +95,9 @@ def test_the_marginal_likelihood_is_an_integral():
                 unit = (answer - 2) / 4
                 log += (
                     norm.logsf(1, 0.5 + location, sd)
-                    if unit == 1 else norm.logpdf(unit, 0.5 + location, sd)
-                )  # fmt: skip
+                    if unit == 1
+                    else norm.logpdf(unit, 0.5 + location, sd)
+                )
         exact[person] = logsumexp(log)
     # 4,096 Sobol points in two dimensions, and float32 sums over nine answers.
     np.testing.assert_allclose(evidence_of(known), exact, atol=3e-3)
@@ -456,13 +464,15 @@ def test_statistics_come_from_training_answers(small):
     """Neither the centre of profiles nor anything of the tasks moves with the other people."""
     study = small.study
     train = study.person < 10
-    design = make_design(study, Reference("fitted", study.task[:4] + 1.0), small.codings, train,
-                         QUICK, known=True)  # fmt: skip
+    design = make_design(
+        study, Reference("fitted", study.task[:4] + 1.0), small.codings, train, QUICK, known=True
+    )
     coded = encode(small.codings, study.participants.profile)
     np.testing.assert_allclose(design.centre, coded[:10].mean(0), atol=1e-6)
     assert design.tasks.features[:, 0].std() == pytest.approx(1, rel=1e-5)
-    new = make_design(study, Reference("fitted", np.arange(4) + 1.0), small.codings, train, QUICK,
-                      known=False)  # fmt: skip
+    new = make_design(
+        study, Reference("fitted", np.arange(4) + 1.0), small.codings, train, QUICK, known=False
+    )
     assert new.tasks.loading.shape[1] == 1, (
         "no loadings of single tasks, of which new ones have none"
     )

@@ -8,15 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import norm
 
-from crowdllm_jax import scales
-from crowdllm_jax.model.response import (
-    cuts,
-    fill_ballots,
-    level_dtype,
-    nearest_level,
-    thresholds,
-)
-from crowdllm_jax.scales import Approval, Continuous, KApproval, Ordinal, Points, Ranking
+from crowdllm_jax.model.response import cuts, fill_ballots, level_dtype, nearest_level, thresholds
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Approval, Continuous, KApproval, Ordinal, Points, Ranking
 
 EVERY_DRAW = np.arange(2**16)
 

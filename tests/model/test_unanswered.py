@@ -12,21 +12,24 @@ from known_people import make_known
 from scipy.special import expit
 from synthetic import make_study
 
-from crowdllm_jax import fitting
-from crowdllm_jax.config import Config
 from crowdllm_jax.errors import CrowdWarning
-from crowdllm_jax.model.crowd import arrays_of, load_crowd, save_crowd
-from crowdllm_jax.model.design import make_design
-from crowdllm_jax.model.marginal import new_persistent
-from crowdllm_jax.model.persistent import PersistentConfig, divergence, regressions
-from crowdllm_jax.model.regression import Normal, Regression, divergence_around, regress
-from crowdllm_jax.model.unanswered import dilution, settled
-from crowdllm_jax.population import sample
-from crowdllm_jax.reference import Reference
-from crowdllm_jax.reference.record import from_levels
-from crowdllm_jax.scales import Continuous, Nominal, Ordinal
-from crowdllm_jax.split import SplitConfig
-from crowdllm_jax.study import Study, describe
+from crowdllm_jax.model import fit
+from crowdllm_jax.model.crowd_file import arrays_of, load_crowd, save_crowd
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.design import make_design
+from crowdllm_jax.model.persistent.effects import divergence, regressions
+from crowdllm_jax.model.persistent.fit import new_persistent
+from crowdllm_jax.model.persistent.regression import Normal, Regression, divergence_around, regress
+from crowdllm_jax.model.persistent.unanswered import dilution, settled
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.reference.record import Reference, from_levels
+from crowdllm_jax.run import prepare
+from crowdllm_jax.run.config import Config
+from crowdllm_jax.runtime import progress
+from crowdllm_jax.study.describe import describe
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.scales import Continuous, Nominal, Ordinal
+from crowdllm_jax.study.split import SplitConfig
 
 RATING = Ordinal(levels=(1, 2, 3, 4, 5))
 CUTS = np.array([-2.0, -0.7, 0.5, 1.8])
@@ -52,19 +55,20 @@ def make_survey(
     study = dataclasses.replace(study, answer=level.ravel(), participants=nobody)
     if new:
         kept = study.task < tasks
-        study = dataclasses.replace(study, person=study.person[kept], task=study.task[kept],
-                                    answer=study.answer[kept])  # fmt: skip
+        study = dataclasses.replace(
+            study, person=study.person[kept], task=study.task[kept], answer=study.answer[kept]
+        )
     return study, where
 
 
 def fitted(study: Study, reference: Reference, by: str = "tasks") -> tuple:
     """A crowd of all the answers there are, as either split would fit it."""
     config = Config(study="unused", model=QUICK, split=SplitConfig(by=by))
-    ready = fitting.prepare(study, config, 0)
+    ready = prepare.prepare(study, config, 0)
     every = np.ones(len(study.task), bool)
     split = dataclasses.replace(ready.split, train=every, validation=~every, test=~every)
     ready = dataclasses.replace(ready, split=split, reference=reference)
-    return fitting.fit_model(ready, QUICK, config.train, 0, None, fitting.silent, "crowd")[0]
+    return fit.fit_model(ready, QUICK, config.train, 0, None, progress.silent, "crowd")[0]
 
 
 def shares(answers: np.ndarray) -> np.ndarray:
@@ -86,8 +90,9 @@ def drawn():
     random = np.random.default_rng(5)
     probs = np.zeros((8, 5))
     probs[:4], probs[4:, :3] = random.dirichlet(np.ones(5), 4), random.dirichlet(np.ones(3), 4)
-    design = make_design(study, from_levels(study, "column", probs), (), study.task != 2, QUICK,
-                         known=False)  # fmt: skip
+    design = make_design(
+        study, from_levels(study, "column", probs), (), study.task != 2, QUICK, known=False
+    )
     model = new_persistent(design, QUICK, 0)
     for part in (model.effects.mean, model.effects.log_sd, model.effects.log_prior):
         for param in part.values():
@@ -115,9 +120,12 @@ def test_tasks_diverge_from_a_prior_with_the_coefficients_integrated_out(drawn):
         post += np.diag(np.asarray(r.sd, float)[here] ** 2)
         m = x @ np.asarray(b.mean, float) + np.asarray(r.mean, float)[here]
         exact = 0.5 * (
-            np.trace(np.linalg.solve(prior, post)) + m @ np.linalg.solve(prior, m) - len(m)
-            + np.linalg.slogdet(prior)[1] - np.linalg.slogdet(post)[1]
-        )  # fmt: skip
+            np.trace(np.linalg.solve(prior, post))
+            + m @ np.linalg.solve(prior, m)
+            - len(m)
+            + np.linalg.slogdet(prior)[1]
+            - np.linalg.slogdet(post)[1]
+        )
         assert float(divergence_around(own, b, r)) == pytest.approx(exact, rel=1e-4)
 
 
@@ -220,8 +228,10 @@ def test_a_reference_is_read_within_the_range_it_was_tried_in():
     study, _ = make_survey(6, 0, new=True)
     mean = np.concatenate([np.linspace(2.5, 3.5, 6), np.full(5, 1.0), np.full(5, 5.0)])
     every = np.ones(len(study.task), bool)
-    for reference in (Reference("column", mean), from_levels(study, "column", np.eye(5)[[
-        1, 2, 3, 2, 1, 3, *[0] * 5, *[4] * 5]])):  # fmt: skip
+    for reference in (
+        Reference("column", mean),
+        from_levels(study, "column", np.eye(5)[[1, 2, 3, 2, 1, 3, *[0] * 5, *[4] * 5]]),
+    ):
         tasks = make_design(study, reference, (), every, QUICK, known=False).tasks
         for columns in (tasks.features, tasks.loading, tasks.reference):
             assert (columns >= columns[:6].min(0) - 1e-6).all()
@@ -234,8 +244,9 @@ def test_new_continuous_tasks_are_spread_as_known_ones_are():
     own = 50 + 12 * random.normal(size=20)
     answer = (own + 8 * random.normal(size=(80, 20))).clip(0, 100).ravel()
     kept = study.task < 16
-    study = dataclasses.replace(study, person=study.person[kept], task=study.task[kept],
-                                answer=answer[kept])  # fmt: skip
+    study = dataclasses.replace(
+        study, person=study.person[kept], task=study.task[kept], answer=answer[kept]
+    )
     with pytest.warns(CrowdWarning, match="nobody answered 4"):
         crowd = fitted(study, Reference("marginal", np.full(20, 50.0)))
     drawn = sample(crowd, 10_000, 0).answers
@@ -267,9 +278,9 @@ def test_a_reference_without_a_signal_is_named():
     # Correlates by 0.13 with where the known tasks stand.
     random = np.random.default_rng(1)
     config = Config(study="unused", model=QUICK, split=SplitConfig(by="tasks"))
-    ready = fitting.prepare(study, config, 0)
+    ready = prepare.prepare(study, config, 0)
     reference = Reference("column", random.uniform(1, 5, 15 + NEW))
     ready = dataclasses.replace(ready, reference=reference)
     quick = msgspec.structs.replace(QUICK, steps=200)
     with pytest.warns(CrowdWarning, match=r"reference \(column\) has shown no signal"):
-        fitting.fit_model(ready, quick, config.train, 0, None, fitting.silent, "crowd")
+        fit.fit_model(ready, quick, config.train, 0, None, progress.silent, "crowd")

@@ -15,26 +15,30 @@ import pytest
 from fake_server import limited, logprobs, text
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax import cluster, fitting, scales
-from crowdllm_jax.backbone import checkpoint, scoring
-from crowdllm_jax.cli import main
-from crowdllm_jax.config import dump_config, load_config, load_study
+from crowdllm_jax.backbone import scoring
+from crowdllm_jax.backbone import weights as checkpoint
+from crowdllm_jax.backbone.answers import Scored
+from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import load_crowd
-from crowdllm_jax.model.persistent import PersistentConfig
-from crowdllm_jax.reference import ask_reference
-from crowdllm_jax.reference.asked import (
+from crowdllm_jax.model.crowd_file import load_crowd
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.reference.backbone import ask_share
+from crowdllm_jax.reference.column import ColumnReference, from_column
+from crowdllm_jax.reference.endpoint import EndpointReference
+from crowdllm_jax.reference.make import ask_reference
+from crowdllm_jax.reference.marginal import MarginalReference
+from crowdllm_jax.reference.questions import (
     PromptConfig,
     prompt_and_questions,
     reference_of,
     write_reference,
 )
-from crowdllm_jax.reference.backbone import ask_share
-from crowdllm_jax.reference.cache import Scored
-from crowdllm_jax.reference.column import ColumnReference, from_column
-from crowdllm_jax.reference.marginal import MarginalReference
-from crowdllm_jax.reference.record import unit
-from crowdllm_jax.reference.served import EndpointReference
+from crowdllm_jax.run import prepare
+from crowdllm_jax.run.config import dump_config, load_config, load_study
+from crowdllm_jax.runtime import processes as cluster
+from crowdllm_jax.runtime import progress
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.statistics import unit
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
 TASKS = 12  # of the study that the fixture `ask` writes
@@ -55,7 +59,7 @@ def test_a_run_asks_the_model_once(ask, model, scored, tmp_path, monkeypatch, ca
     assert crowd.inputs.x.shape == (TASKS, WIDTH + TASKS)
     config = load_config(path)
     study = load_study(config)
-    reference = fitting.prepare(study, config, 0).reference
+    reference = prepare.prepare(study, config, 0).reference
     np.testing.assert_allclose(
         crowd.inputs.reference, unit(study, reference.mean, np.arange(TASKS)), rtol=1e-6
     )
@@ -65,7 +69,7 @@ def test_a_run_asks_the_model_once(ask, model, scored, tmp_path, monkeypatch, ca
         raise AssertionError("weights were loaded for nothing")
 
     monkeypatch.setattr(checkpoint, "load", never)
-    again = fitting.prepare(study, config, 1).reference
+    again = prepare.prepare(study, config, 1).reference
     np.testing.assert_array_equal(again.probs, reference.probs)
     assert len(scored) == TASKS
 
@@ -74,7 +78,7 @@ def test_the_reference_is_what_the_model_says(ask, model):
     path = ask(kind="backbone", model=str(model), dtype="float32")
     config = load_config(path)
     study = load_study(config)
-    reference, _ = ask_reference(study, config.reference, (), fitting.silent)
+    reference, _ = ask_reference(study, config.reference, (), progress.silent)
     prompt, questions = prompt_and_questions(study, config.reference.prompt)
     direct = scoring.score(checkpoint.load(model, dtype="float32"), questions, prompt)
     np.testing.assert_allclose(reference.probs, direct.probs, atol=1e-6)
@@ -92,10 +96,10 @@ def test_processes_share_the_questions(ask, model, scored, monkeypatch):
     for rank in range(3):
         before = len(scored)
         monkeypatch.setattr(cluster, "rank", lambda own=rank: own)
-        ask_share(study, config.reference, (), fitting.silent)
+        ask_share(study, config.reference, (), progress.silent)
         parts.append(len(scored) - before)
     assert max(parts) < len(scored) == len(set(scored)) == TASKS
-    ask_reference(study, config.reference, (), fitting.silent)
+    ask_reference(study, config.reference, (), progress.silent)
     assert len(scored) == TASKS
 
 
@@ -128,14 +132,14 @@ def test_the_table_is_read_back(ask, model, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "config-reference.parquet" in said
     assert "option mass" in said
-    asked = fitting.prepare(load_study(path), load_config(path), 0)
+    asked = prepare.prepare(load_study(path), load_config(path), 0)
     (tmp_path / "here/config-reference.parquet").rename(tmp_path / "input/ref.parquet")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     keys = {"probs": "probs", "mass": "mass", "embedding": "embedding"}
     again = ask(kind="column", path="ref.parquet", **keys)
-    read = fitting.prepare(load_study(again), load_config(again), 0)
+    read = prepare.prepare(load_study(again), load_config(again), 0)
     np.testing.assert_array_equal(read.x, asked.x)
     for name in ("mean", "probs", "mass", "embedding"):
         one, other = getattr(read.reference, name), getattr(asked.reference, name)
@@ -152,9 +156,9 @@ def test_the_persistent_model_reads_the_embedding(ask, model):
     path = ask(kind="backbone", model=str(model))
     study, config = load_study(path), load_config(path)
     config = msgspec.structs.replace(config, model=PersistentConfig(steps=2, nodes=16))
-    crowd, _ = fitting.fit(study, config)
+    crowd, _ = prepare.fit(study, config)
     without = msgspec.structs.replace(config, reference=MarginalReference())
-    bare, _ = fitting.fit(study, without)
+    bare, _ = prepare.fit(study, without)
     more, fewer = (one.inputs.tasks.loading.shape[1] for one in (crowd, bare))
     assert more > fewer == TASKS
 
@@ -191,8 +195,19 @@ def test_questions_of_every_scale():
     assert asked["rating"].options == ("1", "2", "3", "4", "5")
     assert asked["frequency"].options == ("never", "sometimes", "always")
     assert asked["frequency"].values == (1, 2, 3)
-    assert asked["price"].options == ("-10", "-6", "-2", "2", "6", "10", "14", "18", "22", "26",
-                                      "30")  # fmt: skip
+    assert asked["price"].options == (
+        "-10",
+        "-6",
+        "-2",
+        "2",
+        "6",
+        "10",
+        "14",
+        "18",
+        "22",
+        "26",
+        "30",
+    )
     for name, high in {"approve": 1, "pick": 1, "rank": 3, "share": 10}.items():
         assert asked[name].options == ("No", "Yes")
         assert asked[name].values == (0, high)
@@ -255,10 +270,10 @@ def test_a_study_with_an_embedding_keeps_it(ask, model, tmp_path):
     said = reference_of(study, "backbone", answers(study))
     write_reference(study, said, EndpointReference(model="m"), tmp_path / "input/ref.parquet")
     config = load_config(ask(kind="column", **reference))
-    own = fitting.prepare(study, config, 0).x
+    own = prepare.prepare(study, config, 0).x
     assert own.shape == (4, 2 + 4)
     bare = load_config(ask(kind="marginal"))
-    np.testing.assert_array_equal(own, fitting.prepare(study, bare, 0).x)
+    np.testing.assert_array_equal(own, prepare.prepare(study, bare, 0).x)
 
 
 # --- endpoint ----------------------------------------------------------------------------------
@@ -285,7 +300,7 @@ def test_an_endpoint_is_asked_once(ask, serve, tmp_path, capsys):
     assert server.bodies == []
     assert list((tmp_path / "here").iterdir()) == []
     config = load_config(path)
-    reference = fitting.prepare(load_study(path), config, 0).reference
+    reference = prepare.prepare(load_study(path), config, 0).reference
     assert len(server.bodies) == TASKS
     np.testing.assert_allclose(reference.probs, [[0.625, 0, 0, 0.375, 0]] * TASKS, rtol=1e-6)
     np.testing.assert_allclose(reference.mass, 0.8, rtol=1e-6)
@@ -434,7 +449,7 @@ def test_models_and_clients_are_loaded_when_asked_for(ask, model):
     """Reading a configuration, of whatever kind, loads none of the heavy packages."""
     path = ask(kind="backbone", model=str(model))
     code = (
-        "import sys; import crowdllm_jax.pipeline; from crowdllm_jax.config import load_config; "
+        "import sys; import crowdllm_jax.pipeline; from crowdllm_jax.run.config import load_config; "
         f"load_config({str(path)!r}); "
         "print([m for m in ('transformers', 'openai', 'torch') if m in sys.modules])"
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdllm_jax.backbone.prompts import Question
+from crowdllm_jax.backbone.answers import Answer, assemble
+from crowdllm_jax.backbone.cache import Cache, Key
+from crowdllm_jax.backbone.questions import Question
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.cache import Answer, Cache, Key, assemble
 
 KEY = Key("m", "r", "Frage: größer?\nAnswer:", "größer?", ("1", "2"), '{"n": 1}')
 ANSWER = Answer((1 / 3, 2 / 3), 0.1 + 0.2, "logprobs", np.array([0.1, -2.5], np.float32))
@@ -58,7 +59,7 @@ def test_people_can_read_it(tmp_path):
 
 WRITER = """
 import sys
-from crowdllm_jax.reference.cache import Answer, Cache, Key
+from crowdllm_jax.backbone.answers import Answer; from crowdllm_jax.backbone.cache import Cache, Key
 cache = Cache(sys.argv[1])
 for i in range(150):
     key = Key("m", "r", str(i), "t", ("1", "2"), "{}")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from synthetic import EVERY_SCALE, make_study, write_table
 
-from crowdllm_jax import scales
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.asked import write_reference
 from crowdllm_jax.reference.column import ColumnReference, from_column
+from crowdllm_jax.reference.questions import write_reference
 from crowdllm_jax.reference.record import from_levels
-from crowdllm_jax.scales import Binary, Continuous, Nominal, Ordinal, Ranking
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Ranking
 
 TASKS = ["t00", "t01", "t02", "t03"]
 
@@ -55,9 +55,11 @@ def test_probabilities_and_their_mass(tmp_path):
 @pytest.mark.parametrize("where", [{"model": "big"}, {"heat": 1}, {"heat": "1.0"}])
 def test_rows_are_kept_by_what_they_hold(tmp_path, where):
     columns = {
-        "task": TASKS * 2, "v": ["1"] * 4 + ["5"] * 4,
-        "model": ["small"] * 4 + ["big"] * 4, "heat": ["0"] * 4 + ["1.0"] * 4,
-    }  # fmt: skip
+        "task": TASKS * 2,
+        "v": ["1"] * 4 + ["5"] * 4,
+        "model": ["small"] * 4 + ["big"] * 4,
+        "heat": ["0"] * 4 + ["1.0"] * 4,
+    }
     reference = read(tmp_path, columns, value="v", where=where)
     assert reference.mean.tolist() == [5] * 4
 
@@ -112,8 +114,10 @@ def test_probabilities_by_code_label_rows_or_order_are_one(tmp_path, scale):
     place = list(range(k))[::-1]
     for names in (codes, labels):
         columns = {"task": TASKS} | {names[i]: [repr(float(p)) for p in probs[:, i]] for i in place}
-        ways = [{"probabilities": tuple(names[i] for i in place)},
-                {"probabilities": {codes[i]: names[i] for i in place}}]  # fmt: skip
+        ways = [
+            {"probabilities": tuple(names[i] for i in place)},
+            {"probabilities": {codes[i]: names[i] for i in place}},
+        ]
         rows = {
             "task": [task for task in TASKS for _ in range(k)],
             "a": [names[i] for _ in TASKS for i in place],
@@ -213,8 +217,8 @@ def test_a_reference_that_was_written_is_read_back(tmp_path, name):
 def test_a_population_is_a_reference_table(tmp_path, rating_crowd):
     """Its parts hold answers as a study writes them."""
     from crowdllm_jax.model.crowd import numbers_of
-    from crowdllm_jax.output import write_population
-    from crowdllm_jax.population import sample
+    from crowdllm_jax.population.sample import sample
+    from crowdllm_jax.population.write import write_population
 
     write_population(rating_crowd, tmp_path / "p", 40, 1)
     config = ColumnReference(path="p/part-00000.parquet", task="task_id", answer="decision")

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from fake_server import logprobs, send, text
 
-from crowdllm_jax.backbone.prompts import Prompt, Question
+from crowdllm_jax.backbone import transport
+from crowdllm_jax.backbone.cache import Cache
+from crowdllm_jax.backbone.calls import ask, estimate
+from crowdllm_jax.backbone.endpoint import Endpoint
+from crowdllm_jax.backbone.questions import Prompt, Question
+from crowdllm_jax.backbone.reading import parse
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference import transport
-from crowdllm_jax.reference.batch import ask, estimate
-from crowdllm_jax.reference.cache import Cache
-from crowdllm_jax.reference.endpoint import Endpoint
-from crowdllm_jax.reference.reading import parse
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*the options hold less than"),

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from crowdllm_jax.reference.fault import Fault, fault, inside
-from crowdllm_jax.reference.terms import TOP, Terms, adapted
+from crowdllm_jax.backbone.fault import Fault, fault, inside
+from crowdllm_jax.backbone.terms import TOP, Terms, adapted
 
 
 @pytest.mark.parametrize(

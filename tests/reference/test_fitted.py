@@ -9,7 +9,7 @@ from synthetic import RATING, make_study
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference import fitted
 from crowdllm_jax.reference.fitted import FittedReference, fit_reference
-from crowdllm_jax.split import SplitConfig, split_study
+from crowdllm_jax.study.split import SplitConfig, split_study
 
 
 def test_ridge_equals_its_normal_equations():
@@ -81,8 +81,9 @@ def test_new_tasks_are_predicted(predictable):
     assert (reference.probs >= 0).all()
 
 
-@pytest.mark.parametrize(("by", "part"), [("tasks", "test"), ("people", "test"),
-                                          ("people", "validation")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("by", "part"), [("tasks", "test"), ("people", "test"), ("people", "validation")]
+)
 def test_held_out_answers_are_not_looked_at(predictable, by, part):
     split = split_study(predictable, SplitConfig(by=by), seed=0)
     turned = predictable.answer.copy()

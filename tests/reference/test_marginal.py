@@ -7,8 +7,8 @@ import pytest
 from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax.reference.marginal import crowd_average
-from crowdllm_jax.reference.record import unit
-from crowdllm_jax.split import Split, SplitConfig, split_study
+from crowdllm_jax.study.split import Split, SplitConfig, split_study
+from crowdllm_jax.study.statistics import unit
 
 
 def test_held_out_people_get_each_tasks_average_drawn_towards_all():
@@ -46,7 +46,7 @@ def test_held_out_answers_are_not_looked_at(mixed_study, by):
 
 def test_unit_maps_the_ends_of_every_scale(mixed_study):
     for task in range(len(mixed_study.tasks.ids)):
-        from crowdllm_jax import scales
+        from crowdllm_jax.study import scales
 
         ends = scales.values(mixed_study.scale_of(task))[[0, -1]]
         np.testing.assert_allclose(unit(mixed_study, ends, np.full(2, task)), [0, 1])

@@ -9,18 +9,21 @@ from fake_server import logprobs
 from scipy import stats
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax import fitting, scales
-from crowdllm_jax.baselines import persona_crowd
-from crowdllm_jax.cli import main
-from crowdllm_jax.config import load_config, load_study
+from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.response import Joint
-from crowdllm_jax.population import sample
-from crowdllm_jax.profiles import ProfilesConfig, fit_profiles
-from crowdllm_jax.reference.asked import PromptConfig, prompt_and_questions
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
+from crowdllm_jax.reference import make
 from crowdllm_jax.reference.personas import introductions, make_personas
-from crowdllm_jax.split import SplitConfig, split_study
-from crowdllm_jax.study import Attribute
+from crowdllm_jax.reference.questions import PromptConfig, prompt_and_questions
+from crowdllm_jax.run import evaluate, prepare
+from crowdllm_jax.run.config import load_config, load_study
+from crowdllm_jax.runtime import progress
+from crowdllm_jax.score.baselines import persona_crowd
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.split import SplitConfig, split_study
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")
 PROFILE = (
@@ -156,7 +159,7 @@ def test_a_run_scores_the_model_asked_as_everybody(ask, model, scored, tmp_path,
     assert "Answer as this person would: age: " in said
     config = load_config(path)
     study = load_study(config)
-    questions = fitting.persona_questions(study, config)
+    questions = prepare.persona_questions(study, config)
     total = len(study.tasks.ids) + len(questions)
     assert main(["reference", str(path), "--dry-run"]) == 0
     assert f"{total} different; 0 answered in reference-cache.sqlite" in capsys.readouterr().out
@@ -177,14 +180,14 @@ def test_the_row_is_the_average_of_what_personas_answer(ask, model):
     was recruited. 10,000 answers on 1 to 5 have a standard error of at most 0.02; 5 of them."""
     path = ask(kind="backbone", model=str(model), personas=8, dtype="float32")
     config = msgspec.structs.replace(
-        load_config(path), population=msgspec.structs.replace(load_config(path).population,
-                                                              agents=10_000)
-    )  # fmt: skip
+        load_config(path),
+        population=msgspec.structs.replace(load_config(path).population, agents=10_000),
+    )
     study = load_study(config)
-    ready = fitting.prepare(study, config, 0)
-    personas = fitting.personas_of(study, config, ready.split, ready.generator)
-    _, answers = fitting.score_all(ready, config, {}, 0, fitting.silent)
-    asked = fitting.ask_reference(study, config.reference, personas.questions, fitting.silent)[1]
+    ready = prepare.prepare(study, config, 0)
+    personas = prepare.personas_of(study, config, ready.split, ready.generator)
+    _, answers = evaluate.score_all(ready, config, {}, 0, progress.silent)
+    asked = make.ask_reference(study, config.reference, personas.questions, progress.silent)[1]
     mean = personas.probs(asked) @ np.arange(1.0, 6)  # (P, T')
     wanted = np.empty(len(study.tasks.ids))
     wanted[personas.tasks] = np.average(mean, 0, np.bincount(personas.of_agent) / 8)
@@ -196,16 +199,16 @@ def test_parts_change_nothing(ask, model, monkeypatch, scored):
     path = ask(kind="backbone", model=str(model), personas=6, dtype="float32")
     config = load_config(path)
     study = load_study(config)
-    questions = fitting.persona_questions(study, config)
+    questions = prepare.persona_questions(study, config)
 
     def answers(cache):
         own = msgspec.structs.replace(config.reference, cache=cache)
-        return fitting.ask_reference(study, own, questions, fitting.silent)[1]
+        return make.ask_reference(study, own, questions, progress.silent)[1]
 
     whole = answers("one.sqlite")
     monkeypatch.setattr("crowdllm_jax.reference.backbone.PART", 10)
     seen = []
-    parted = fitting.ask_reference(
+    parted = make.ask_reference(
         study,
         msgspec.structs.replace(config.reference, cache="two.sqlite"),
         questions,
@@ -220,11 +223,19 @@ def test_parts_change_nothing(ask, model, monkeypatch, scored):
 
 def test_an_endpoint_is_asked_as_everybody(ask, serve, capsys):
     server = serve(lambda body, n: logprobs({"1": 0.5, "4": 0.5}))
-    path = ask(kind="endpoint", model="fake", base_url=server.url, retries=0, personas=5,
-               price_in=1.0, price_out=1.0, budget=0.05)  # fmt: skip
+    path = ask(
+        kind="endpoint",
+        model="fake",
+        base_url=server.url,
+        retries=0,
+        personas=5,
+        price_in=1.0,
+        price_out=1.0,
+        budget=0.05,
+    )
     config = load_config(path)
     study = load_study(config)
-    total = len(study.tasks.ids) + len(fitting.persona_questions(study, config))
+    total = len(study.tasks.ids) + len(prepare.persona_questions(study, config))
     assert main(["reference", str(path), "--dry-run"]) == 0
     assert f"{total} different; 0 answered" in capsys.readouterr().out
     # One budget for both: what the tasks alone would cost is not what counts.

@@ -6,11 +6,11 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax import scales
-from crowdllm_jax.backbone.prompts import Prompt, Question
-from crowdllm_jax.reference.asked import PromptConfig, prompt_and_questions
-from crowdllm_jax.reference.reading import Said, chosen, parse, said
-from crowdllm_jax.scales import Nominal, Ordinal
+from crowdllm_jax.backbone.questions import Prompt, Question
+from crowdllm_jax.backbone.reading import Said, chosen, parse, said
+from crowdllm_jax.reference.questions import PromptConfig, prompt_and_questions
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Nominal, Ordinal
 
 WORDS = ("strongly disagree", "disagree", "agree", "strongly agree")
 CODED = Question("t", WORDS, (1, 2, 3, 4), codes=("1", "2", "3", "9"))
@@ -148,17 +148,28 @@ def test_two_options_are_none(between, one, other):
 
 PARTS = {
     "a text": (says("4"), "4", ""),
-    "parts": (says([{"type": "text", "text": "My answer: "}, {"type": "text", "text": "4"}]),
-              "My answer: 4", ""),
-    "parts of thought": (says([{"type": "thinking", "thinking": [{"type": "text", "text": "2?"}]},
-                               {"type": "text", "text": "4"}]), "4", "2?"),
+    "parts": (
+        says([{"type": "text", "text": "My answer: "}, {"type": "text", "text": "4"}]),
+        "My answer: 4",
+        "",
+    ),
+    "parts of thought": (
+        says(
+            [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "2?"}]},
+                {"type": "text", "text": "4"},
+            ]
+        ),
+        "4",
+        "2?",
+    ),
     "bare parts": (says(["4"]), "4", ""),
     "nothing": (says(None), "", ""),
     "reasoning": (says(None, reasoning="Okay"), "", "Okay"),
     "reasoning_content": (says("", reasoning_content="Okay"), "", "Okay"),
     "tags": (says("<think>Okay</think>4"), "4", "<think>Okay</think>4"),
     "a refusal": (says(None, refusal="I cannot"), "I cannot", ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PARTS)

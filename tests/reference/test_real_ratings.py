@@ -11,7 +11,7 @@ import pyarrow.csv
 import pytest
 import vocabularies
 
-from crowdllm_jax.cli import main
+from crowdllm_jax.cli.main import main
 
 REAL = os.environ.get("CROWDLLM_TEST_DATA")
 CONFIG = Path(__file__).parents[2] / "configs" / "offensiveness.yaml"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from fake_server import limited, logprobs, refuses, says, send, text
 
-from crowdllm_jax.backbone.prompts import Prompt, Question
-from crowdllm_jax.cli import main
+from crowdllm_jax.backbone.cache import Cache
+from crowdllm_jax.backbone.calls import ask, estimates
+from crowdllm_jax.backbone.endpoint import Endpoint
+from crowdllm_jax.backbone.questions import Prompt, Question
+from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError, CrowdWarning
-from crowdllm_jax.reference.batch import ask, estimates
-from crowdllm_jax.reference.cache import Cache
-from crowdllm_jax.reference.endpoint import Endpoint
 
 PROMPT = Prompt(user="{task}\n{options}")
 quiet = pytest.mark.filterwarnings("ignore::crowdllm_jax.errors.CrowdWarning")
@@ -177,12 +177,18 @@ SILENT = {
     "thinks and says null": (says(None, "length", reasoning="Okay, so"), "'Okay, so'", "thinking"),
     "thinks in the text": (says("<think>Okay, so", "length"), "'<think>Okay, so'", "{chat_templ"),
     "says nothing": (says(None, "length"), "no text (finish_reason length)", "reference.max_tok"),
-    "is cut off": (says("Let me see. This", "length"), "'Let me see. This' (finish_reason length)",
-                   "cut off at 16 tokens"),
+    "is cut off": (
+        says("Let me see. This", "length"),
+        "'Let me see. This' (finish_reason length)",
+        "cut off at 16 tokens",
+    ),
     "is filtered": (says("", "content_filter"), "(finish_reason content_filter)", "filter"),
-    "says else": (says("I cannot rate that"), "'I cannot rate that' (finish_reason stop)",
-                  "ask in reference.prompt for nothing but one"),
-}  # fmt: skip
+    "says else": (
+        says("I cannot rate that"),
+        "'I cannot rate that' (finish_reason stop)",
+        "ask in reference.prompt for nothing but one",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", SILENT)

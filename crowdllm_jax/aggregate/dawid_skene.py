@@ -1,0 +1,208 @@
+"""Dawid-Skene truth inference: which answer is right, when people differ in how they err.
+
+Every person has a confusion matrix, the chance of each answer given the true one; every task has a
+true answer. EM (Dawid & Skene 1979) alternates between the matrices given beliefs about the truth,
+and the beliefs given the matrices. A matrix follows from the beliefs and that person's own answers,
+so nothing is kept per person: a step is one pass over blocks of people, and memory does not grow.
+
+The model takes people's errors to be independent. A million agents of one crowd are no million
+independent witnesses: they count as many as the people the crowd rests on, their log-likelihood is
+multiplied by effective / N (a fractional likelihood; EM still ascends). Else every confidence
+would be 1.
+
+It is for questions that have an answer. Where opinions differ, there is no truth to infer.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.population.read import Answers
+from crowdllm_jax.runtime.progress import Progress, silent
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Binary, Nominal, Ordinal
+
+STEPS = 200
+TOLERANCE = 1e-5
+NEVER = 1e-10
+"""Number of answers that stands for none, so that no chance is 0."""
+
+KEPT = 1 << 28
+"""Bytes of answers that are kept in memory between passes; more are read anew each time."""
+
+
+FULL = jax.lax.Precision.HIGHEST
+
+
+class Truth(NamedTuple):
+    """Beliefs (T, K) about the true answer of each task, EM steps taken, whether they settled."""
+
+    belief: np.ndarray
+    steps: int
+    settled: bool
+
+
+def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
+    """Dawid-Skene on every scale of levels that is no ballot, each scale by itself.
+
+    Returns:
+      one row per task: task_id, decision, confidence, and votes, the share of the answers that
+      agree.
+    """
+    rows = []
+    for index, (name, scale) in enumerate(answers.scales.items()):
+        tasks = np.flatnonzero(answers.task_scale == index)
+        if not isinstance(scale, Ordinal | Nominal | Binary) or not len(tasks):
+            continue
+        power = min(1.0, (answers.effective or np.inf) / answers.people)
+        blocks = _kept(answers, tasks)
+
+        def report(step: int, label: str = name) -> None:
+            progress(f"dawid-skene {label}", step, STEPS)
+
+        votes = count_votes(blocks(), len(tasks), scales.size(scale), answers.block)
+        levels, each = votes.shape[1], votes.sum() / answers.people
+        if each < levels**2:
+            warnings.warn(
+                f"dawid-skene: on scale '{name}' a person answered {each:.3g} tasks on average, "
+                f"few for a matrix of {levels} x {levels} ways to err; do not rely on its "
+                "confidences",
+                CrowdWarning,
+                stacklevel=2,
+            )
+        truth = dawid_skene(blocks, votes, answers.block, power, report)
+        if not truth.settled:
+            warnings.warn(
+                f"dawid-skene: not settled after {STEPS} steps on scale '{name}'; its confidences "
+                "are rough",
+                CrowdWarning,
+                stacklevel=2,
+            )
+        rows += _rows(answers, tasks, votes, truth)
+    if not rows:
+        raise CrowdError(
+            "dawid-skene: infers true answers on ordinal, nominal and binary scales, "
+            "and there is none"
+        )
+    order = {task_id: place for place, task_id in enumerate(answers.task_ids)}
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: order[row["task_id"]]))
+
+
+def _kept(answers: Answers, tasks: np.ndarray) -> Callable[[], Iterable[np.ndarray]]:
+    """Passes over some tasks' levels, from memory if they fit."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in answers.blocks():
+            own = block[:, tasks]
+            # A study with a continuous scale holds floats, NaN where there is no answer.
+            floats = np.issubdtype(own.dtype, np.floating)
+            yield np.nan_to_num(own, nan=-1).astype(np.int16) if floats else own
+
+    if answers.people * len(tasks) * 2 > KEPT:
+        return blocks
+    kept = list(blocks())
+    return lambda: kept
+
+
+def _rows(answers: Answers, tasks: np.ndarray, votes: np.ndarray, truth: Truth) -> list[dict]:
+    rows = []
+    for place, task in enumerate(tasks):
+        row: dict = {
+            "task_id": answers.task_ids[task],
+            "decision": None,
+            "confidence": None,
+            "votes": None,
+        }
+        if votes[place].sum():
+            best = int(truth.belief[place].argmax())
+            row["decision"] = scales.labels(answers.task_scales[task])[best]
+            row["confidence"] = float(truth.belief[place, best])
+            row["votes"] = float(votes[place, best] / votes[place].sum())
+        rows.append(row)
+    return rows
+
+
+def count_votes(blocks: Iterable[np.ndarray], tasks: int, levels: int, size: int) -> np.ndarray:
+    """(T, K) how often each level was answered."""
+    votes = np.zeros((tasks, levels))
+    for block in blocks:
+        votes += np.asarray(_count(_filled(block, size), levels))
+    return votes
+
+
+def dawid_skene(
+    blocks: Callable[[], Iterable[np.ndarray]],
+    votes: np.ndarray,
+    size: int,
+    power: float = 1.0,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Truth:
+    """EM from the shares of votes.
+
+    Args:
+      blocks: gives a new pass over all answers, (n, T) levels, -1 where there is none, n <= size.
+      votes: (T, K) see `count_votes`.
+      power: multiplies the log-likelihood.
+    """
+    total = votes.sum(1, keepdims=True)
+    answered = total[:, 0] > 0
+    belief = np.where(total > 0, votes, 1.0) / np.where(total > 0, total, votes.shape[1])
+    prior = belief[answered].mean(0)
+    for step in range(1, STEPS + 1):
+        likelihood = np.zeros_like(belief)
+        on_device = jnp.asarray(belief, jnp.float32)
+        for block in blocks():
+            likelihood += np.asarray(step_block(_filled(block, size), on_device), np.float64)
+        log = np.log(np.maximum(prior, NEVER)) + power * likelihood
+        new = np.exp(log - log.max(1, keepdims=True))
+        new /= new.sum(1, keepdims=True)
+        change = np.abs(new - belief).max()
+        belief, prior = new, new[answered].mean(0)
+        on_step(step)
+        if change < TOLERANCE:
+            return Truth(belief, step, True)
+    return Truth(belief, STEPS, False)
+
+
+def _filled(block: np.ndarray, size: int) -> np.ndarray:
+    """A block of full size; people without an answer change nothing."""
+    if len(block) == size:
+        return block
+    return np.concatenate([block, np.full((size - len(block), block.shape[1]), -1, block.dtype)])
+
+
+@partial(jax.jit, static_argnums=1)
+def _count(answers: jax.Array, levels: int) -> jax.Array:
+    t = answers.shape[1]
+    at = jnp.arange(t, dtype=jnp.int32) * levels + answers
+    at = jnp.where(answers >= 0, at, t * levels)
+    counts = jnp.zeros(t * levels, jnp.int32).at[at].add(1, mode="drop")
+    return counts.reshape(t, levels)
+
+
+@jax.jit
+def step_block(answers: jax.Array, belief: jax.Array) -> jax.Array:
+    """(T, K) log-likelihood of a block's answers (n, T) given each true answer, with the
+    confusion matrices that beliefs (T, K) imply."""
+    levels = jnp.arange(belief.shape[1], dtype=answers.dtype)
+
+    def said(level: jax.Array) -> jax.Array:
+        return (answers == level).astype(jnp.float32)
+
+    # (K said, n, K true): two products per level, so that nothing of size n T K is made.
+    number = jax.lax.map(lambda level: jnp.matmul(said(level), belief, precision=FULL), levels)
+    number = jnp.maximum(number, NEVER)
+    log = jnp.log(number) - jnp.log(number.sum(0))
+
+    def add(total: jax.Array, one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        level, own = one
+        return total + jnp.matmul(said(level).T, own, precision=FULL), None
+
+    return jax.lax.scan(add, jnp.zeros_like(belief), (levels, log))[0]

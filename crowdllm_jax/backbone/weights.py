@@ -1,0 +1,253 @@
+"""A Hugging Face folder or hub id -> a decoder's arrays on the device or mesh.
+
+Tensors stream from the safetensors files one layer at a time, and of each only the slice that a
+local device holds, so the host never keeps more than one of them. Every tensor of the files is
+either used or known to be of no use here; any other is refused, and so is a missing one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from safetensors import SafetensorError, safe_open
+
+from crowdllm_jax.backbone.architecture import Architecture, read_architecture
+from crowdllm_jax.backbone.decoder import PARTITION, Decoder
+from crowdllm_jax.backbone.hub import fingerprint, load_tokenizer, locate, read_json
+from crowdllm_jax.errors import CrowdError
+
+# Our name of a stacked weight -> its name within a layer of the files. The families give the same
+# norm name to different places, hence the two tables.
+_LAYER = {
+    "q": "self_attn.q_proj.weight",
+    "k": "self_attn.k_proj.weight",
+    "v": "self_attn.v_proj.weight",
+    "o": "self_attn.o_proj.weight",
+    "q_bias": "self_attn.q_proj.bias",
+    "k_bias": "self_attn.k_proj.bias",
+    "v_bias": "self_attn.v_proj.bias",
+    "o_bias": "self_attn.o_proj.bias",
+    "q_norm": "self_attn.q_norm.weight",
+    "k_norm": "self_attn.k_norm.weight",
+    "gate": "mlp.gate_proj.weight",
+    "up": "mlp.up_proj.weight",
+    "down": "mlp.down_proj.weight",
+    "gate_bias": "mlp.gate_proj.bias",
+    "up_bias": "mlp.up_proj.bias",
+    "down_bias": "mlp.down_proj.bias",
+    "attn_norm": "input_layernorm.weight",
+    "mlp_norm": "post_attention_layernorm.weight",
+}
+_POST_NORM_LAYER = _LAYER | {
+    "attn_post_norm": "post_attention_layernorm.weight",
+    "mlp_norm": "pre_feedforward_layernorm.weight",
+    "mlp_post_norm": "post_feedforward_layernorm.weight",
+}
+# Where the text model begins: plain, or inside a multimodal Gemma 3 (new and old layout).
+_ROOTS = ("model.", "model.language_model.", "language_model.model.")
+_UNUSED = (
+    "vision_tower.",
+    "multi_modal_projector.",
+    "model.vision_tower.",
+    "model.multi_modal_projector.",
+)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A decoder without its weights. `name` and `revision` (a commit, or a hash of a local folder's
+    files) identify it in a cache wherever it lies; `tokenizer` is transformers' own."""
+
+    name: str
+    revision: str
+    architecture: Architecture
+    tokenizer: Any
+
+
+@dataclass(frozen=True)
+class Backbone(Outline):
+    """A loaded decoder: `graph` and `weights` are what `nnx.split` gives. `mesh` is None on a
+    single device."""
+
+    graph: nnx.GraphDef
+    weights: nnx.State
+    mesh: Mesh | None = None
+
+
+def load(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str = "bfloat16",
+    mesh: Mesh | None = None,
+) -> Backbone:
+    """Load a decoder and its tokenizer.
+
+    Args:
+        source: a folder with config.json, safetensors and tokenizer files, or a hub id "org/name".
+        revision: branch, tag or commit of a hub id.
+        dtype: "bfloat16" or "float32"; logits are float32 either way.
+        mesh: a mesh with the axes "data" and "model" over which to lay the weights out.
+
+    Raises:
+        CrowdError: the folder, a file, a key or a tensor is missing, unknown or of a wrong shape.
+    """
+    o = outline(source, revision=revision, dtype=dtype)
+    folder, _ = locate(source, revision)
+    graph, weights = load_weights(folder, o.architecture, jnp.dtype(dtype), mesh)
+    return Backbone(o.name, o.revision, o.architecture, o.tokenizer, graph, weights, mesh)
+
+
+def outline(source: str | Path, *, revision: str | None = None, dtype: str = "bfloat16") -> Outline:
+    """What `load` with the same arguments would load, without the weights; a hub's are not even
+    downloaded."""
+    if dtype not in ("bfloat16", "float32"):
+        raise CrowdError(f"dtype is {dtype!r}; it may be 'bfloat16' or 'float32'")
+    folder, commit = locate(source, revision, weights=False)
+    config = read_json(folder / "config.json")
+    return Outline(
+        name=str(source) if commit else folder.resolve().name,
+        revision=f"{commit or fingerprint(folder)}:{dtype}",
+        architecture=read_architecture(config, str(folder / "config.json")),
+        tokenizer=load_tokenizer(folder),
+    )
+
+
+def load_weights(
+    folder: Path, a: Architecture, dtype: jnp.dtype, mesh: Mesh | None = None
+) -> tuple[nnx.GraphDef, nnx.State]:
+    """The decoder's graph and its weights, read from `folder`'s safetensors."""
+    graph, weights = nnx.split(nnx.eval_shape(partial(Decoder, a, dtype)))
+    with Tensors(folder) as files:
+        root = next((r for r in _ROOTS if f"{r}embed_tokens.weight" in files.names), _ROOTS[0])
+        read: set[str] = set()
+
+        def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+            name = path[-1]
+            sharding = _sharding(mesh, PARTITION.get(name, PartitionSpec()), leaf.shape)
+            if path[0] != "block":
+                source = _tensor_name(name, root, files)
+                read.add(source)
+                return files.array(source, leaf.shape, leaf.dtype, sharding)
+            table = _POST_NORM_LAYER if a.post_norms else _LAYER
+            sources = [f"{root}layers.{i}.{table[name]}" for i in range(a.layers)]
+            read.update(sources)
+            return stack(files, sources, leaf, sharding)
+
+        flat = nnx.to_flat_state(weights)
+        filled = [(p, leaf.replace(fill(p, leaf.get_value()))) for p, leaf in flat]
+        # Some files repeat a tied embedding as the head, and old ones carry rope's constants.
+        known = {n for n in files.names if n.endswith("rotary_emb.inv_freq")}
+        if a.tied:
+            known |= {"lm_head.weight", "language_model.lm_head.weight"}
+        known |= {n for n in files.names if n.startswith(_UNUSED)}
+        files.refuse_leftovers(read | known)
+    return graph, nnx.from_flat_state(filled)
+
+
+def _tensor_name(name: str, root: str, files: "Tensors") -> str:
+    if name == "head":
+        head = "language_model.lm_head.weight"
+        return head if head in files.names else "lm_head.weight"
+    return root + {"embed": "embed_tokens.weight", "norm": "norm.weight"}[name]
+
+
+def stack(
+    files: "Tensors", sources: list[str], leaf: jax.ShapeDtypeStruct, sharding: Any
+) -> jax.Array:
+    """One layer after another into one donated buffer: the host holds a single layer's tensor."""
+    inner = sharding
+    if isinstance(sharding, NamedSharding):
+        inner = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
+    buffer = jnp.zeros(leaf.shape, leaf.dtype, device=sharding)
+    for layer, source in enumerate(sources):
+        values = files.array(source, leaf.shape[1:], leaf.dtype, inner)
+        # Waiting keeps the bound: dispatched but unfinished copies hold their host memory.
+        buffer = jax.block_until_ready(_place(buffer, layer, values))
+    return buffer
+
+
+@partial(jax.jit, donate_argnums=0)
+def _place(buffer: jax.Array, layer: int, values: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(buffer, values, layer, axis=0)
+
+
+def _sharding(mesh: Mesh | None, spec: PartitionSpec, shape: tuple[int, ...]) -> Any:
+    """The sharding of a weight; an axis that the mesh does not divide is kept whole."""
+    if mesh is None:
+        return SingleDeviceSharding(jax.local_devices()[0])
+    fits = (
+        axis if axis is None or size % mesh.shape[axis] == 0 else None
+        for axis, size in zip(spec, shape, strict=False)
+    )
+    return NamedSharding(mesh, PartitionSpec(*fits))
+
+
+class Tensors:
+    """The safetensors of a folder, opened but not read; `names` are the tensors in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[Path, Any] = {}
+        index = folder / "model.safetensors.index.json"
+        if index.exists():
+            listed = read_json(index).get("weight_map", {})
+            shards = sorted({folder / f for f in listed.values()})
+        elif (folder / "model.safetensors").exists():
+            shards = [folder / "model.safetensors"]
+        else:
+            raise CrowdError(
+                f"{folder}: neither model.safetensors nor its index; convert the checkpoint to "
+                "safetensors with transformers' save_pretrained"
+            )
+        self.names: dict[str, Path] = {}
+        for shard in shards:
+            try:
+                handle = safe_open(str(shard), framework="numpy")
+            except (OSError, SafetensorError) as error:
+                raise CrowdError(f"{shard}: cannot be read ({error}); download it again") from None
+            self._files[shard] = handle
+            self.names |= dict.fromkeys(handle.keys(), shard)
+
+    def __enter__(self) -> "Tensors":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.clear()
+
+    def array(
+        self, name: str, shape: tuple[int, ...], dtype: jnp.dtype, sharding: Any
+    ) -> jax.Array:
+        """The tensor on the device(s): each device's part is read and cast on its own."""
+        if name not in self.names:
+            raise CrowdError(f"{self._folder}: tensor {name} is missing; is the download complete?")
+        shard = self.names[name]
+        tensor = self._files[shard].get_slice(name)
+        if tuple(tensor.get_shape()) != tuple(shape):
+            found = tuple(tensor.get_shape())
+            raise CrowdError(f"{shard}: tensor {name} is {found}; config.json asks for {shape}")
+        if tensor.get_dtype() not in ("F32", "F16", "BF16"):
+            raise CrowdError(
+                f"{shard}: tensor {name} is stored as {tensor.get_dtype()}; "
+                "only float32, float16 and bfloat16 are read, so use an unquantised checkpoint"
+            )
+        read: Callable[[Any], np.ndarray] = lambda at: tensor[at].astype(dtype)  # noqa: E731
+        return jax.make_array_from_callback(shape, sharding, read)
+
+    def refuse_leftovers(self, used: set[str]) -> None:
+        """Raises CrowdError if a tensor is not in `used`: the model would lack a part."""
+        left = sorted(set(self.names) - used)
+        if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            raise CrowdError(
+                f"{self._folder}: the decoder has no place for tensor {', '.join(left[:3])}{more}; "
+                "config.json does not describe these weights, or the family has a part that is "
+                "not supported"
+            )

@@ -1,0 +1,261 @@
+"""The `crowdllm` command.
+
+Exit codes: 0 done, 1 our fault, 2 the user's input, 3 another process of the run has failed,
+130 interrupted, 143 terminated.
+"""
+
+# What is slow to import is imported in the functions, where a request to stop is heeded already.
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from crowdllm_jax.errors import CrowdError, CrowdWarning, PeerError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from crowdllm_jax.cli.commands import Outcome
+    from crowdllm_jax.runtime.progress import Progress
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    Args:
+      argv: what stands behind `crowdllm`. None takes this process's own, and with it charge of the
+        process: its streams, its environment and, at the end, its signals.
+    """
+    arguments = argparse.Namespace(command="")
+    with _interruptible():
+        try:
+            if argv is None:
+                from crowdllm_jax.cli.console import hush, own_streams
+
+                own_streams()
+                hush()
+            from crowdllm_jax.cli.command_line import parser
+
+            parser().parse_args(argv, arguments)
+            _run(arguments)
+            if _stopped:
+                raise KeyboardInterrupt
+            code = 0
+        except BaseException as error:
+            told = _tell(error, arguments)
+            if told is None:
+                raise
+            code = told
+    several = getattr(arguments, "distributed", False)
+    if (code and several) or (_stopped and argv is None):
+        # Taking leave of the others, as JAX does at exit, would wait for those that hang; and what
+        # still computes when Python ends can crash it.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    if argv is None:
+        # Whoever presses Ctrl-C while Python ends sees no traceback.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from crowdllm_jax.cli.commands import COMMANDS
+    from crowdllm_jax.cli.console import PlainConsole
+    from crowdllm_jax.cli.display import shown
+
+    out = PlainConsole(highlight=False, soft_wrap=True)
+    err = PlainConsole(stderr=True, highlight=False)
+    if getattr(arguments, "distributed", False):
+        out.quiet = arguments.quiet = not _join(arguments)
+    with _warnings(err):
+        with shown(err, arguments.quiet) as progress:
+            progress(START, 0, 1)
+            outcome = COMMANDS[arguments.command](arguments, _heeding(progress))
+        _show(out, outcome)
+        if outcome.then is not None:
+            _show(out, outcome.then())
+
+
+def _tell(error: BaseException, arguments: argparse.Namespace) -> int | None:
+    """Say in a line why a command ends; returns the exit code, or None of what is our fault."""
+    from crowdllm_jax.cli.console import PlainConsole
+
+    err = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
+    # Libraries make other errors of an interruption that comes while they are imported.
+    if _stopped or isinstance(error, KeyboardInterrupt):
+        number = _stopped[0][0] if _stopped else signal.SIGINT
+        what = "terminated" if number == signal.SIGTERM else "interrupted"
+        # Studies leave nothing until they are done.
+        again = "begins anew" if arguments.command == "study" else "continues"
+        err.print(f"crowdllm: {what}; the same command {again}", style="bold red")
+        return _SIGNALS[number]
+    if isinstance(error, CrowdError):
+        err.print(f"crowdllm: {error}", style="bold red", markup=False)
+        return 3 if isinstance(error, PeerError) else 2
+    if isinstance(error, UnicodeEncodeError) and error.encoding == sys.getfilesystemencoding():
+        err.print(
+            f"crowdllm: {error.object}: a file cannot be named so in this locale, whose "
+            f"encoding is {error.encoding}; set PYTHONUTF8=1",
+            style="bold red",
+            markup=False,
+        )
+        return 2
+    if isinstance(error, Exception) and getattr(arguments, "distributed", False):
+        err.print_exception()
+        return 1
+    return None
+
+
+START = "start"
+"""The stage in which a command imports what it needs."""
+
+
+def _heeding(progress: "Progress") -> "Progress":
+    """The progress of a command, which ends its start and heeds a request to stop."""
+    started = False
+
+    def report(stage: str, done: int, total: int) -> None:
+        nonlocal started
+        if _stopped:
+            raise KeyboardInterrupt
+        if not started:
+            progress(START, 1, 1)
+            started = True
+        progress(stage, done, total)
+
+    return report
+
+
+def _join(arguments: argparse.Namespace) -> bool:
+    """Become one of several processes; whether it is the first, which speaks for all."""
+    from crowdllm_jax.runtime import processes
+
+    def alone() -> None:
+        os.write(2, b"crowdllm: the other processes did not come in time; --wait waits longer\n")
+        os._exit(3)
+
+    # JAX, which would end the process where the first waits in vain, cannot be interrupted there.
+    late = threading.Timer(arguments.wait + 3, alone)
+    late.daemon = True
+    late.start()
+    try:
+        processes.join(
+            arguments.coordinator, arguments.processes, arguments.process, arguments.wait
+        )
+    finally:
+        late.cancel()
+    _listen()  # JAX has taken SIGTERM for itself
+    return processes.rank() == 0
+
+
+_SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
+"""Those that ask to stop, and the exit codes they lead to."""
+
+_stopped: list[tuple[int, float]] = []
+"""The signal that asked to stop, once one has, and when (s)."""
+
+TWICE = 1.0
+"""Seconds within which two signals are one request: `timeout` sends its signal twice."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make sure that Ctrl-C, and a scheduler's request to end, are heeded.
+
+    A KeyboardInterrupt that is raised inside a callback of a library (a checkpoint being written,
+    an array being freed) can be swallowed there, so the request is also noted, and the next report
+    of progress raises it again; where Python tells of it (`sys.unraisablehook`), it comes again in
+    a moment.
+    """
+    _stopped.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    usual = sys.unraisablehook
+
+    def unraisable(told: "sys.UnraisableHookArgs") -> None:
+        if _stopped and isinstance(told.exc_value, KeyboardInterrupt):
+            threading.Timer(0.1, _ask_again).start()
+        else:
+            usual(told)
+
+    sys.unraisablehook = unraisable
+    _listen()
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listen() -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, _note)
+
+
+def _ask_again() -> None:
+    number, _ = _stopped.pop()
+    os.kill(os.getpid(), number)
+
+
+def _note(number: int, frame: object) -> None:
+    now = time.monotonic()
+    if not _stopped:
+        _stopped.append((number, now))
+        raise KeyboardInterrupt
+    first, when = _stopped[0]
+    if now - when > TWICE:
+        # Who asks again does not wait for what is being wound up; files are whole at any time.
+        show_cursor = b"\x1b[?25h" if os.isatty(2) else b""
+        os.write(2, show_cursor + b"crowdllm: ended at once\n")
+        os._exit(_SIGNALS[first])
+
+
+def _show(out: "Console", outcome: "Outcome") -> None:
+    from crowdllm_jax.cli.console import PlainConsole
+
+    if outcome.text and outcome.table is None:
+        out.print(outcome.text, markup=False)
+    if outcome.table is not None:
+        # A table cut at the terminal's edge would hide columns.
+        wide = PlainConsole(width=max(out.width, 190), highlight=False, quiet=out.quiet)
+        wide.print(outcome.table)
+        if outcome.text:
+            out.print(outcome.text, markup=False)
+        if outcome.written:
+            out.print()
+    for what, path in outcome.written.items():
+        out.print(f"{what:<11} {path}", markup=False)
+
+
+@contextmanager
+def _warnings(err: "Console") -> Iterator[None]:
+    """Show our own warnings as one line without a place in the code, and each of them once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CrowdWarning)
+        usual, shown = warnings.showwarning, set()
+
+        def show(message, category, *place, **more) -> None:  # type: ignore[no-untyped-def]
+            if not issubclass(category, CrowdWarning):
+                usual(message, category, *place, **more)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                err.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+
+        warnings.showwarning = show
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

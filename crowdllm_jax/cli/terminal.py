@@ -1,0 +1,121 @@
+"""Tables for the terminal."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from rich.markup import escape
+from rich.table import Table
+
+from crowdllm_jax.cli.bench import Record
+from crowdllm_jax.experiments.results import Results
+from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
+from crowdllm_jax.report.page import scoreboard, untold
+from crowdllm_jax.score.metrics import Score
+
+SHOWN = 40
+"""Rows of a table that are printed; a file holds all."""
+
+
+def table_of(table: pa.Table, title: str) -> Table:
+    """The first rows of a table of results."""
+    more = len(table) - SHOWN
+    caption = f"and {more:,} more; --out FILE holds all" if more > 0 else None
+    shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for name in table.column_names:
+        text = name in ("task_id", "decision", "term")
+        shown.add_column(name, justify="left" if text else "right")
+    for row in table.slice(0, SHOWN).to_pylist():
+        shown.add_row(*(escape(_cell(value)) for value in row.values()))
+    return shown
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def scoreboard_of(scores: list[Score]) -> Table:
+    """Every crowd's measures, the configured one in bold."""
+    seeds = len({score.seed for score in scores})
+    spread = f"mean of {seeds} seeds, ± one standard deviation" if seeds > 1 else "one seed"
+    table = Table(title=f"Held-out {scores[0].split} ({spread})", title_justify="left")
+    table.add_column("crowd", no_wrap=True)
+    for metric in BOARD:
+        table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
+    board, missing = scoreboard(scores), untold(scores)
+    main = "persistent" if any(model == "persistent" for model, _ in board) else "cvae"
+    for model, row in board:
+        cells = []
+        for metric in BOARD:
+            if metric not in row:
+                cells.append("n/d" if metric in missing.get(model, {}) else "–")
+                continue
+            value, _, high = row[metric]
+            cells.append(
+                f"{value:.3f}" + (f"±{high - value:.3f}" if seeds > 1 and high == high else "")
+            )
+        table.add_row(MODELS[model], *cells, style="bold" if model == main else None)
+    if why := _not_defined(missing):
+        table.caption, table.caption_justify = "n/d: not defined.\n" + "\n".join(why), "left"
+    return table
+
+
+def _not_defined(missing: dict[str, dict[str, str]]) -> list[str]:
+    """A line for each measure of the board that has no value for some crowd."""
+    lines = {}
+    for own in missing.values():
+        for metric in BOARD:
+            if (why := own.get(metric, "")).startswith("not defined"):
+                lines[HEADINGS[metric], why] = f"{HEADINGS[metric]}: {why}"
+    return list(lines.values())
+
+
+def results_of(results: Results) -> Table:
+    """A study's conditions: means over the seeds, ± one standard deviation."""
+    count = len(results.seeds)
+    spread = f"mean of {count} seeds, ± one standard deviation" if count > 1 else "one seed"
+    table = Table(title=f"{results.title} ({spread})", title_justify="left")
+    for key in results.keys:
+        table.add_column(key, no_wrap=True)
+    metrics = [metric for metric in results.metrics if results.varies(metric)]
+    for metric in metrics:
+        table.add_column(results.metrics[metric], justify="right", no_wrap=True)
+    if results.meanings:
+        table.add_column("what it is")
+    before = None
+    for condition in results.conditions:
+        if len(condition) > 1 and before not in (None, condition[:-1][0]):
+            table.add_section()
+        before = condition[0]
+        cells = [MODELS.get(condition[0], condition[0]), *condition[1:]]
+        for metric in metrics:
+            found = results.summary(condition, metric)
+            if found is None:
+                cells.append("–")
+                continue
+            mean, sd = found
+            places = results.decimals
+            cells.append(f"{mean:.{places}f}" + ("" if sd != sd else f"±{sd:.{places}f}"))
+        if results.meanings:
+            cells.append(results.meanings[condition])
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def benchmarks_of(records: Sequence[Record]) -> Table:
+    """What was measured, a stretch for each benchmark."""
+    table = Table(title="Benchmarks", title_justify="left")
+    for heading in ("benchmark", "variant", "metric"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("device", no_wrap=True)
+    before = ""
+    for one in records:
+        if one.benchmark != before and before:
+            table.add_section()
+        value = f"{one.value:.1%}" if one.unit == "1" else f"{one.value:,.4g} {one.unit}"
+        first = one.benchmark if one.benchmark != before else ""
+        table.add_row(first, one.variant, one.metric, value, one.device)
+        before = one.benchmark
+    return table

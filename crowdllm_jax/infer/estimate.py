@@ -1,0 +1,202 @@
+"""Estimates about people from few human answers and a crowd's predictions, with honest intervals.
+
+Prediction-powered inference (Angelopoulos et al. 2023, arXiv 2301.09633) with the power-tuned
+weight of PPI++ (Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453). The *labelled* people
+answered; of the *unlabelled* only the profile is known. A prediction f is any fixed function of
+profile and task. The same least squares is fitted three times, and
+
+    estimate = fit(labelled, answers) - lambda (fit(labelled, f) - fit(unlabelled, f))
+
+The bracket is zero but for chance, however wrong f is, so a bad crowd cannot bias the estimate; a
+good one knows by which chance the labelled people are unusual, and takes it out. lambda is chosen
+to make the interval narrowest: 0, which is the people alone, where f says nothing of the answers.
+
+What is assumed:
+
+- Labelled and unlabelled people are random samples of one population (given survey weights), and
+  the labelled people's answers had no part in making f differ between the two.
+- People are independent of each other; a person's several answers may hang together in any way.
+- Enough people for means to be nearly normal; intervals are Student's, with the parameters and
+  lambda taken off the degrees of freedom.
+
+The number of agents behind f is nowhere in here: more of them make f a smoother function, but not
+the people more numerous.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from crowdllm_jax.errors import CrowdError
+
+FEWEST = 30
+"""Labelled people (Kish's effective number) besides one per coefficient, for an interval to hold:
+docs/inference.md shows its coverage with so many."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a crowd predicts for some people.
+
+    Attributes:
+      person: (R,) whose row it is; one numbering for labelled and unlabelled people.
+      task: (R,) integers from 0 to T - 1; every task counts the same.
+      weight: (R,) survey weights above 0.
+      columns: (R, k) regressors; one column of ones for a mean.
+      predicted: (R,) f, in the units of the answers.
+    """
+
+    person: np.ndarray
+    task: np.ndarray
+    weight: np.ndarray
+    columns: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """k coefficients (one, of a mean).
+
+    Attributes:
+      value, low, high: (k,) prediction-powered estimate and its interval.
+      alone, alone_low, alone_high: (k,) the same of the labelled people without a crowd.
+      tuning: (k,) lambda.
+      people, profiles: labelled and unlabelled people.
+      effective: (k,) how many labelled people alone would give as narrow an interval: people times
+        the variance without the crowd over that with it.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    alone: np.ndarray
+    alone_low: np.ndarray
+    alone_high: np.ndarray
+    tuning: np.ndarray
+    people: int
+    profiles: int
+    effective: np.ndarray
+
+
+def estimate(
+    labelled: Rows,
+    answer: np.ndarray,
+    unlabelled: Rows,
+    *,
+    level: float = 0.95,
+    tuning: float | None = None,
+) -> Estimate:
+    """Estimate a mean or regression coefficients; variances are clustered by person.
+
+    With several tasks the coefficients are those of their equally weighted average, tasks being
+    fixed: a person may be labelled on one and unlabelled on another.
+
+    Args:
+      answer: (R,) the labelled people's answers, in the rows of `labelled`.
+      level: of the interval. tuning: lambda; None chooses it for each coefficient, at least 0.
+    Raises:
+      CrowdError: too few people, all of the same answer, or columns that cannot be told apart.
+    """
+    k = labelled.columns.shape[1]
+    people = _effective_people(labelled)
+    profiles = _effective_people(unlabelled)
+    if people < FEWEST + k:
+        raise CrowdError(
+            f"{people:.3g} people's answers (weighted as they are) are too few for an interval; "
+            f"{FEWEST + k} are needed"
+        )
+    if profiles < FEWEST + k:
+        raise CrowdError(
+            f"{profiles:.3g} profiles of people without an answer are too few; {FEWEST + k} are "
+            "needed"
+        )
+    alone, own = _fit(labelled, answer)
+    f_here, own_f = _fit(labelled, labelled.predicted)
+    f_there, their_f = _fit(unlabelled, unlabelled.predicted)
+    size = int(max(labelled.person.max(), unlabelled.person.max())) + 1
+    error = _by_person(labelled.person, own, size)
+    gap = _by_person(labelled.person, own_f, size) - _by_person(unlabelled.person, their_f, size)
+    variance, shared, spread = (error**2).sum(0), (error * gap).sum(0), (gap**2).sum(0)
+    if not (variance > 1e-12 * np.max(np.abs(answer), initial=1e-150) ** 2 / people).all():
+        raise CrowdError(
+            "all labelled people answer alike, which leaves nothing to tell how sure to be"
+        )
+    if tuning is None:
+        useful = spread > 1e-12 * variance
+        lam = np.where(useful, np.maximum(shared, 0) / np.where(useful, spread, 1.0), 0.0)
+        # Choosing lambda makes the variance look smaller than it is, as a regressor would.
+        price = (people - k) / (people - k - 1)
+    else:
+        lam, price = np.full(k, float(tuning)), 1.0
+    powered = price * (variance - 2 * lam * shared + lam**2 * spread)
+    if tuning is None:
+        lam = np.where(powered < variance, lam, 0.0)
+        powered = np.minimum(powered, variance)
+    value = alone - lam * (f_here - f_there)
+    freedom = people - k - (lam > 0) * (tuning is None)
+    half = stdtrit(freedom, 0.5 + level / 2) * np.sqrt(powered)
+    alone_half = stdtrit(people - k, 0.5 + level / 2) * np.sqrt(variance)
+    count = len(np.unique(labelled.person))
+    return Estimate(
+        value,
+        value - half,
+        value + half,
+        alone,
+        alone - alone_half,
+        alone + alone_half,
+        lam,
+        count,
+        len(np.unique(unlabelled.person)),
+        count * (variance / powered),
+    )
+
+
+def _share(rows: Rows) -> np.ndarray:
+    """(R,) the part each row has in the estimate: the same for every task, by weight within it."""
+    total = np.bincount(rows.task, rows.weight)
+    return rows.weight / total[rows.task] / np.count_nonzero(total)
+
+
+def _effective_people(rows: Rows) -> float:
+    """Kish's effective number of people: (sum w)^2 / sum w^2 over what each has a part in."""
+    if len(rows.person) == 0:
+        return 0.0
+    part = np.bincount(rows.person, _share(rows))
+    return float(1 / (part**2).sum())
+
+
+def _fit(rows: Rows, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted least squares: (k,) coefficients, and (R, k) each row's influence on them.
+
+    Tasks are fixed, so influences are relative to their task's mean. They are scaled up by the
+    rows' leverage, for a fit runs close to what it was fitted to: for one task their squares sum to
+    the variance known as HC2 (MacKinnon & White 1985), of a mean the usual one.
+    """
+    share = _share(rows)
+    z = rows.columns
+    gram = z.T @ (share[:, None] * z)
+    scale = np.sqrt(np.diag(gram))
+    if not (scale > 0).all() or np.linalg.cond(gram / np.outer(scale, scale)) > 1e10:
+        raise CrowdError(
+            "the columns cannot be told apart: somebody of every kind must be among "
+            "the people, and no column may follow from the others"
+        )
+    beta = np.linalg.solve(gram, z.T @ (share * target))
+    score = share[:, None] * z * (target - z @ beta)[:, None]
+    total = np.bincount(rows.task, share)
+    of_task = share / total[rows.task]
+    mean = np.stack([np.bincount(rows.task, column) for column in score.T], axis=1)
+    score -= of_task[:, None] * mean[rows.task]
+    leverage = np.maximum(share * (z * np.linalg.solve(gram, z.T).T).sum(1), of_task)
+    if leverage.max() > 1 - 1e-6:
+        raise CrowdError(
+            "a coefficient, or a task, rests on a single answer, which does not tell "
+            "how far people differ"
+        )
+    return beta, np.linalg.solve(gram, score.T).T / np.sqrt(1 - leverage)[:, None]
+
+
+def _by_person(person: np.ndarray, influence: np.ndarray, size: int) -> np.ndarray:
+    """(people, k) influences summed over each person's rows."""
+    return np.stack([np.bincount(person, column, size) for column in influence.T], axis=1)

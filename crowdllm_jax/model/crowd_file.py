@@ -1,0 +1,187 @@
+"""A fitted crowd on disk: saved, loaded, and known by its fingerprint."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from flax import nnx
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig
+from crowdllm_jax.model.cvae.decision import Cvae
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.design import Design
+from crowdllm_jax.model.persistent.effects import Tasks
+from crowdllm_jax.model.persistent.fit import new_persistent
+from crowdllm_jax.model.persistent.layout import layout_of
+from crowdllm_jax.profiles.generator import ProfileGenerator
+from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime.checkpoints import digest, flatten, load_arrays, save_arrays, unflatten
+from crowdllm_jax.study.coding import Coding
+from crowdllm_jax.study.records import Attribute, AttributeKind
+from crowdllm_jax.study.scales import Scale
+
+FORMAT = 1
+
+
+class _AttributeMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    kind: AttributeKind
+    levels: tuple[str, ...]
+
+
+class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `crowd.json` holds; the numbers are in the arrays beside it."""
+
+    format: int
+    config: ModelConfig
+    task_ids: tuple[str, ...]
+    scales: dict[str, Scale]
+    codings: tuple[Coding, ...]
+    generator: str
+    smoothing: float
+    effective: float
+    profile: tuple[_AttributeMeta, ...]
+    sha256: str = ""
+
+
+def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
+    """Every number of a crowd, by name."""
+    g = crowd.generator
+    if isinstance(crowd.inputs, Design):
+        tasks, groups = crowd.inputs.tasks, crowd.inputs.groups
+        inputs = {f"tasks.{name}": part for name, part in tasks._asdict().items()}
+        inputs |= {f"group.{name}": group for name, group in groups.items()}
+        inputs["centre"] = crowd.inputs.centre
+    else:
+        inputs = crowd.inputs._asdict()
+    return {
+        **inputs,
+        "task_scale": crowd.task_scale,
+        "profile.weight": g.weight,
+        **{f"profile.cells.{i}": a.cells for i, a in enumerate(g.attributes)},
+        **{f"profile.values.{i}": value for i, value in enumerate(g.values)},
+        **{f"profile.shares.{i}": share for i, share in enumerate(g.shares)},
+        **{f"weights.{name}": leaf for name, leaf in flatten(crowd.params).items()},
+    }
+
+
+def crowd_fingerprint(crowd: Crowd) -> str:
+    """sha256 of all that a crowd's agents depend on, besides the seed."""
+    return _seal(msgspec.to_builtins(_meta(crowd)), arrays_of(crowd))
+
+
+def _seal(entries: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """sha256 of what `crowd.json` says (besides the seal itself) and of the arrays."""
+    text = json.dumps({**entries, "sha256": ""}, sort_keys=True)
+    return hashlib.sha256(text.encode() + digest(arrays).tobytes()).hexdigest()
+
+
+def _meta(crowd: Crowd) -> _Meta:
+    g = crowd.generator
+    return _Meta(
+        FORMAT,
+        crowd.config,
+        crowd.task_ids,
+        crowd.scales,
+        crowd.codings,
+        g.generator,
+        g.smoothing,
+        g.effective,
+        tuple(_AttributeMeta(a.name, a.kind, a.levels) for a in g.attributes),
+    )
+
+
+def save_crowd(crowd: Crowd, folder: Path) -> None:
+    """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`; of several
+    processes all call it, and the first writes."""
+    if processes.rank() == 0:
+        folder.mkdir(parents=True)
+    processes.meet("a crowd's folder")
+    save_arrays(folder / "arrays", arrays_of(crowd))
+    meta = msgspec.structs.replace(_meta(crowd), sha256=crowd_fingerprint(crowd))
+    if processes.rank() == 0:
+        (folder / "crowd.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta)))
+
+
+def load_crowd(folder: Path) -> Crowd:
+    """Read a crowd that `save_crowd` wrote.
+
+    Raises:
+      CrowdError: the folder holds no crowd, or a damaged one.
+    """
+    path = folder / "crowd.json"
+    if not path.is_file():
+        raise CrowdError(f"{folder}: holds no fitted crowd (no crowd.json); run `crowdllm fit`")
+    try:
+        # As they stand there: a newer version's entries have more defaults.
+        entries = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        meta = msgspec.convert(entries, _Meta)
+    except msgspec.MsgspecError as error:
+        raise CrowdError(f"{path}: cannot be read: {error}") from error
+    if meta.format != FORMAT:
+        raise CrowdError(f"{path}: has format {meta.format}, this version reads {FORMAT}")
+    arrays = load_arrays(folder / "arrays")
+    if _seal(entries, arrays) != meta.sha256:
+        raise CrowdError(
+            f"{folder}: is damaged (its sha256 is not that of crowd.json); delete the "
+            "folder and fit again"
+        )
+    try:
+        attributes = tuple(
+            Attribute(a.name, a.kind, a.levels, arrays[f"profile.cells.{i}"])
+            for i, a in enumerate(meta.profile)
+        )
+        generator = ProfileGenerator(
+            meta.generator,
+            meta.smoothing,
+            attributes,
+            arrays["profile.weight"],
+            tuple(arrays[f"profile.values.{i}"] for i in range(len(attributes))),
+            tuple(arrays[f"profile.shares.{i}"] for i in range(len(attributes))),
+            meta.effective,
+        )
+        task_scale = arrays["task_scale"]
+        graph, like, inputs = _network(meta, arrays)
+    except KeyError as error:
+        raise CrowdError(f"{folder}: the array {error} is missing; fit again") from error
+    weights = {n.removeprefix("weights."): a for n, a in arrays.items() if n.startswith("weights.")}
+    params = unflatten(weights, like, folder)
+    return Crowd(
+        meta.config,
+        graph,
+        params,
+        meta.task_ids,
+        meta.scales,
+        task_scale,
+        inputs,
+        meta.codings,
+        generator,
+    )
+
+
+def _network(
+    meta: _Meta, arrays: dict[str, np.ndarray]
+) -> tuple[nnx.GraphDef, nnx.State, CvaeInputs | Design]:
+    """The network's structure, the shapes of its weights, and its inputs."""
+    config = meta.config
+    if isinstance(config, PersistentConfig):
+        # A crowd of an earlier version answers all tasks alike, known or not.
+        everything = np.ones(len(meta.task_ids), np.float32)
+        fields = {"tasks.known": everything} | arrays
+        design = Design(
+            layout_of(meta.scales, arrays["task_scale"]),
+            Tasks(*(fields[f"tasks.{name}"] for name in Tasks._fields)),
+            {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
+            arrays["centre"],
+        )
+        return *nnx.split(
+            nnx.eval_shape(lambda: new_persistent(design, config, 0)), nnx.Param
+        ), design
+    columns = sum(len(coding.columns) for coding in meta.codings)
+    inputs = CvaeInputs(arrays["x"], arrays["reference"])
+    shapes = nnx.eval_shape(lambda: Cvae(inputs.x.shape[1], columns, config, rngs=nnx.Rngs(0)))
+    return *nnx.split(shapes, nnx.Param), inputs

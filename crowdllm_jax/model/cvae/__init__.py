@@ -1,0 +1,1 @@
+"""The published model (arXiv 2512.07890)."""

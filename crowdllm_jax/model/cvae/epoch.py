@@ -1,0 +1,267 @@
+"""One epoch of every run, as one compiled program.
+
+`_one` is the epoch of a single run; `advance` maps it over all of them. A run takes as many steps
+as its own responses make, in an order and with noise that come from its own (seed, epoch), so it
+ends in the same weights whatever runs beside it. A run that has ended takes no step and stays as
+it is. What differs between runs are arguments; only shapes are compiled in.
+
+On an accelerator all runs take a step together (`vmap`). On a CPU a core has enough to do with one
+run, whose weights then stay in its cache, so each device takes its runs one after another: this ran
+faster than `vmap` and wastes nothing on shorter runs (docs/training.md).
+"""
+
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, PartitionSpec
+
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.decision import Cvae, draw_noise
+from crowdllm_jax.model.cvae.loss import LossNumbers, cvae_loss
+
+TERMS = ("total", "reconstruction", "kl", "decision")
+CHECKED = 1024
+"""Validation responses in one batch."""
+
+
+class Program(NamedTuple):
+    """What a program is compiled for; hashable.
+
+    Attributes:
+      model: its sizes; the numbers in it are not looked at.
+      epochs: rows of the history.
+    """
+
+    features: int
+    profile: int
+    model: CvaeConfig
+    batch: int
+    epochs: int
+
+
+class Tables(NamedTuple):
+    """(T, F) task features and (P, C) profiles, shared by all runs."""
+
+    x: jax.Array
+    c: jax.Array
+
+
+class Rows(NamedTuple):
+    """(R,) responses, with survey weights above 0; those beyond the first `length` are padding."""
+
+    person: jax.Array
+    task: jax.Array
+    reference: jax.Array
+    answer: jax.Array
+    weight: jax.Array
+    length: jax.Array
+
+
+class RunInputs(NamedTuple):
+    """All that a run has of its own. In a program every leaf has a leading axis of runs."""
+
+    train: Rows
+    validation: Rows
+    key: jax.Array
+    learning_rate: jax.Array
+    blender_learning_rate: jax.Array
+    epochs: jax.Array
+    patience: jax.Array
+    loss: LossNumbers
+
+
+class TrainState(NamedTuple):
+    """All that the next epoch needs, and the best weights so far.
+
+    Attributes:
+      history: (epochs, 2, 4) training and validation loss by TERMS; NaN where not run.
+    """
+
+    params: nnx.State
+    opt_state: optax.OptState
+    best_params: nnx.State
+    best_loss: jax.Array
+    best_epoch: jax.Array
+    epoch: jax.Array
+    history: jax.Array
+
+
+class EpochInfo(NamedTuple):
+    """(2, 4) training and validation losses of the epoch, and whether it was the run's last."""
+
+    losses: jax.Array
+    ended: jax.Array
+
+
+def make_optimizer(
+    learning_rate: float | jax.Array, blender_learning_rate: float | jax.Array
+) -> optax.GradientTransformation:
+    """Adam with one learning rate for the belief generator and one for the blender."""
+
+    def descend(path: tuple, update: jax.Array) -> jax.Array:
+        blender = "blender" in jax.tree_util.keystr(path)
+        return -(blender_learning_rate if blender else learning_rate) * update
+
+    return optax.chain(
+        optax.scale_by_adam(),
+        optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(descend, updates)),
+    )
+
+
+@cache
+def graph_of(program: Program) -> nnx.GraphDef:
+    return nnx.split(nnx.eval_shape(lambda: _new(program, jax.random.key(0))), nnx.Param)[0]
+
+
+def ended(state: TrainState, run: RunInputs) -> jax.Array:
+    """Whether a run has had its epochs, or has waited long enough for a better one."""
+    waited = (run.validation.length > 0) & (state.epoch - state.best_epoch >= run.patience)
+    return (state.epoch >= run.epochs) | waited
+
+
+@partial(jax.jit, static_argnums=0)
+def start(program: Program, keys: jax.Array) -> TrainState:
+    """The first state of B runs; each one's weights come from its key."""
+
+    def one(key: jax.Array) -> TrainState:
+        params = nnx.split(_new(program, key), nnx.Param)[1]
+        return TrainState(
+            params,
+            make_optimizer(0, 0).init(params),
+            params,
+            jnp.float32(jnp.inf),
+            jnp.int32(0),
+            jnp.int32(0),
+            jnp.full((program.epochs, 2, len(TERMS)), jnp.nan, jnp.float32),
+        )
+
+    return jax.vmap(one)(keys)
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def advance(
+    program: Program, mesh: Mesh, state: TrainState, tables: Tables, runs: RunInputs
+) -> tuple[TrainState, EpochInfo]:
+    """Every run's next epoch; the runs are split over the mesh's one axis, `runs`."""
+    one = partial(_one, program)
+
+    def every(state: TrainState, tables: Tables, runs: RunInputs) -> tuple[TrainState, EpochInfo]:
+        if mesh.devices.flat[0].platform == "cpu":
+            return jax.lax.map(lambda pair: one(pair[0], tables, pair[1]), (state, runs))
+        return jax.vmap(one, (0, None, 0))(state, tables, runs)
+
+    split = PartitionSpec("runs")
+    return jax.shard_map(
+        every,
+        mesh=mesh,
+        in_specs=(split, PartitionSpec(), split),
+        out_specs=split,
+        check_vma=False,
+    )(state, tables, runs)
+
+
+def _new(program: Program, key: jax.Array) -> Cvae:
+    return Cvae(program.features, program.profile, program.model, rngs=nnx.Rngs(key))
+
+
+def _one(
+    program: Program, state: TrainState, tables: Tables, run: RunInputs
+) -> tuple[TrainState, EpochInfo]:
+    """One pass over a run's training responses, then the loss on its validation responses."""
+    graph = graph_of(program)
+    optimizer = make_optimizer(run.learning_rate, run.blender_learning_rate)
+    done = ended(state, run)
+
+    def loss(
+        params: nnx.State,
+        rows: Rows,
+        order: jax.Array,
+        size: int,
+        number: jax.Array,
+        key: jax.Array,
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """Of batch `number`, its terms, and their weight; the last batch is filled up with 0s."""
+        place = number * size + jnp.arange(size)
+        some = order[place]
+        task, person = rows.task[some], rows.person[some]
+        weight = jnp.where(place < rows.length, rows.weight[some], 0.0)
+        total, terms = cvae_loss(
+            nnx.merge(graph, params),
+            tables.x[task],
+            tables.c[person],
+            rows.reference[some],
+            rows.answer[some],
+            weight,
+            draw_noise(jax.random.fold_in(key, number), size, program.model),
+            run.loss,
+        )
+        every = jnp.stack([total, *(terms[name] for name in TERMS[1:])])
+        # A batch of heavier people moves the weights of the network further.
+        count = jnp.minimum(rows.length - number * size, size)
+        return total * (weight.sum() / count), (every, weight.sum())
+
+    def count(rows: Rows, size: int) -> jax.Array:
+        return jnp.where(done, 0, -(-rows.length // size))
+
+    order_key, noise_key = jax.random.split(jax.random.fold_in(run.key, state.epoch))
+    order = shuffled(order_key, len(run.train.answer), run.train.length)
+
+    def step(number: jax.Array, carry):  # type: ignore[no-untyped-def]
+        params, opt_state, total = carry
+        gradient, (terms, weight) = jax.grad(loss, has_aux=True)(
+            params, run.train, order, program.batch, number, noise_key
+        )
+        updates, opt_state = optimizer.update(gradient, opt_state)
+        total += terms * weight
+        return optax.apply_updates(params, updates), opt_state, total
+
+    params, opt_state, total = jax.lax.fori_loop(
+        0,
+        count(run.train, program.batch),
+        step,
+        (state.params, state.opt_state, jnp.zeros(len(TERMS))),
+    )
+    trained = total / run.train.weight.sum()
+
+    # The same noise in every epoch: losses then differ by the weights alone.
+    fixed = jax.random.fold_in(run.key, jnp.uint32(2**32 - 1))
+    size = min(CHECKED, len(run.validation.answer))
+    in_order = jnp.arange(len(run.validation.answer))
+
+    def check(number: jax.Array, total: jax.Array) -> jax.Array:
+        _, (terms, weight) = loss(params, run.validation, in_order, size, number, fixed)
+        return total + terms * weight
+
+    held = (
+        jax.lax.fori_loop(0, count(run.validation, size), check, jnp.zeros(len(TERMS)))
+        / run.validation.weight.sum()
+    )
+    # A comparison with NaN is false, so a diverged epoch never replaces the best one.
+    better = ~done & jnp.where(
+        run.validation.length > 0, held[0] < state.best_loss, jnp.isfinite(trained[0])
+    )
+    epoch = state.epoch + jnp.where(done, 0, 1)
+    losses = jnp.where(done, jnp.nan, jnp.stack([trained, held]))
+    after = TrainState(
+        params,
+        opt_state,
+        jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best_params),
+        jnp.where(better, held[0], state.best_loss),
+        jnp.where(better, epoch, state.best_epoch),
+        epoch,
+        state.history.at[jnp.where(done, program.epochs, state.epoch)].set(losses, mode="drop"),
+    )
+    return after, EpochInfo(losses, ended(after, run))
+
+
+def shuffled(key: jax.Array, size: int, count: jax.Array) -> jax.Array:
+    """(size,) row numbers: the first `count` in random order, the same for every size, then the
+    padding. Two words decide, so that ties (and the bias they bring) have no chance."""
+    first, second = jax.random.split(key)
+    row = jnp.arange(size)
+    words = (jax.random.bits(one, (size,)) for one in (first, second))
+    return jax.lax.sort((row >= count, *words, row), num_keys=3)[-1]

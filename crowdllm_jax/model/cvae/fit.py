@@ -1,0 +1,285 @@
+"""Fit the published model: one run, or many in one program.
+
+Every epoch's order and noise come from the run's (seed, epoch), so a run that is stopped and
+resumed from its last saved epoch ends in exactly the weights of a run that was not. `epoch.py` is
+what happens on the device; here is what surrounds it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from flax import nnx
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.epoch import (
+    Program,
+    Rows,
+    RunInputs,
+    Tables,
+    TrainState,
+    advance,
+    ended,
+    graph_of,
+    start,
+)
+from crowdllm_jax.model.cvae.loss import LossNumbers, loss_numbers
+from crowdllm_jax.runtime.checkpoints import Checkpoints
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+
+
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Training.
+
+    Attributes:
+      epochs: passes over the training responses, at most.
+      patience: stop after so many epochs without a lower validation loss.
+      learning_rate, blender_learning_rate: Adam's, for the belief generator and the blender.
+    """
+
+    epochs: Positive = 40
+    batch_size: Positive = 64
+    learning_rate: Rate = 1e-3
+    blender_learning_rate: Rate = 1e-3
+    patience: Positive = 10
+
+
+class Data(NamedTuple):
+    """Responses as arrays: (R,) person, task, answer in [0, 1] over (H, C), (T, F), (T,) tables;
+    weight: (R,) survey weights above 0, None where all count alike."""
+
+    x: np.ndarray
+    c: np.ndarray
+    reference: np.ndarray
+    person: np.ndarray
+    task: np.ndarray
+    answer: np.ndarray
+    weight: np.ndarray | None = None
+
+
+class Run(NamedTuple):
+    """One training; its validation responses are to the tasks and people of its training tables."""
+
+    train: Data
+    validation: Data
+    model: CvaeConfig
+    config: TrainConfig
+    seed: int
+
+
+class Losses(msgspec.Struct, frozen=True):
+    """What a model's training minimised.
+
+    Attributes:
+      unit: "epoch" or "step". terms: names of the columns. best: the unit that was kept.
+      train, validation: (units, terms); validation is empty where the model uses none.
+    """
+
+    unit: str
+    terms: tuple[str, ...]
+    best: int
+    train: list[list[float | None]]
+    validation: list[list[float | None]]
+
+
+class Fitted(NamedTuple):
+    """Fitted weights (the best epoch's), that epoch, and the losses of every epoch run."""
+
+    graph: nnx.GraphDef
+    params: nnx.State
+    best_epoch: int
+    history: np.ndarray
+
+
+def fit(
+    train: Data,
+    validation: Data,
+    model_config: CvaeConfig,
+    config: TrainConfig,
+    seed: int,
+    *,
+    checkpoints: Checkpoints | None = None,
+    on_epoch: Callable[[int, np.ndarray], None] | None = None,
+) -> Fitted:
+    """Train to the best validation loss (to the last epoch where there is no validation part).
+
+    Args:
+      checkpoints: where to save the state after each epoch, and to resume from.
+      on_epoch: called after each epoch with its number (from 1) and its (2, 4) losses.
+    Raises:
+      CrowdError: the loss is not finite.
+    """
+    run = Run(train, validation, model_config, config, seed)
+    tell = None if on_epoch is None else lambda epoch, losses: on_epoch(epoch, losses[0])
+    return fit_many([run], checkpoints=checkpoints, on_epoch=tell)[0]
+
+
+def fit_many(
+    runs: Sequence[Run],
+    *,
+    checkpoints: Checkpoints | None = None,
+    on_epoch: Callable[[int, np.ndarray], None] | None = None,
+) -> list[Fitted]:
+    """Train B runs in one program, each to what `fit` makes of it up to float rounding.
+
+    Runs may differ in data, seed, and every number of the configuration that is not a shape (the
+    sizes of the network, the batch size). They are split over all local devices in blocks as
+    listed, so list long ones among short ones; a CPU is one device for each core that
+    `jax.config.update("jax_num_cpu_devices", n)` gives to JAX before it starts.
+
+    Args:
+      checkpoints: where to save the state of all runs after each epoch, and to resume from.
+      on_epoch: called with the number of epochs and (B, 2, 4) losses, NaN for runs that have ended.
+    Raises:
+      CrowdError: a loss is not finite.
+      ValueError: the runs differ in shapes.
+    """
+    program, mesh, state, tables, inputs = begin(runs)
+    if checkpoints is not None and (stored := checkpoints.latest(_kept(state, runs))) is not None:
+        state = jax.tree.map(
+            lambda new, old: jax.device_put(np.concatenate([old, new[len(runs) :]]), new.sharding),
+            state,
+            stored,
+        )
+    done = np.asarray(ended(state, inputs))
+    while not done.all():
+        before = done
+        state, info = advance(program, mesh, state, tables, inputs)
+        epoch, losses, done = jax.device_get((state.epoch, *info))
+        for run in np.flatnonzero(~before):
+            if not np.isfinite(losses[run, 0]).all():
+                raise CrowdError(
+                    f"{f'run {run}: ' if len(runs) > 1 else ''}the training loss is "
+                    f"{losses[run, 0, 0]} in epoch {epoch[run]}; lower train.learning_rate or "
+                    "train.blender_learning_rate"
+                )
+        if checkpoints is not None:
+            checkpoints.save(int(epoch.max()), _kept(state, runs))
+        if on_epoch is not None:
+            on_epoch(int(epoch.max()), losses[: len(runs)])
+
+    graph = graph_of(program)
+    state = jax.device_get(_kept(state, runs))
+    return [
+        Fitted(
+            graph,
+            jax.tree.map(lambda leaf, run=run: leaf[run], state.best_params),
+            int(state.best_epoch[run]),
+            state.history[run, : state.epoch[run]],
+        )
+        for run in range(len(runs))
+    ]
+
+
+def begin(runs: Sequence[Run]) -> tuple[Program, Mesh, TrainState, Tables, RunInputs]:
+    """What `advance` takes, on the devices, filled up with idle runs to as many on each."""
+    devices = jax.local_devices()[: len(runs)]
+    idle = runs[-1]._replace(config=msgspec.structs.replace(runs[-1].config, epochs=0))
+    program = _program(runs)
+    tables, inputs = _inputs([*runs, *[idle] * (-len(runs) % len(devices))])
+    mesh = Mesh(np.array(devices), ("runs",), axis_types=(AxisType.Auto,))
+    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("runs",), ()))
+    inputs = jax.device_put(inputs, split)
+    # Every device makes the weights of its own runs: copying them took longer.
+    state = jax.device_put(start(program, inputs.key), split)
+    return program, mesh, state, jax.device_put(tables, whole), inputs
+
+
+def _kept(state: TrainState, runs: Sequence[Run]) -> TrainState:
+    """Without the runs that only fill up the devices."""
+    return jax.tree.map(lambda leaf: leaf[: len(runs)], state)
+
+
+def shapes(run: Run) -> Program:
+    """What runs of one program share."""
+    m = run.model
+    sizes = CvaeConfig(
+        hidden=m.hidden,
+        latent=m.latent,
+        semi_implicit=m.semi_implicit,
+        injected=m.injected,
+        auxiliary=m.auxiliary,
+    )
+    features, profile = run.train.x.shape[1], run.train.c.shape[1]
+    return Program(features, profile, sizes, run.config.batch_size, 0)
+
+
+def _program(runs: Sequence[Run]) -> Program:
+    """The program that all of them share.
+
+    Raises:
+      ValueError: they do not.
+    """
+
+    program = shapes(runs[0])
+    for number, run in enumerate(runs):
+        if shapes(run) != program:
+            raise ValueError(f"run {number} differs in shape from run 0: {shapes(run)}, {program}")
+    return program._replace(epochs=_bucket(64, *(run.config.epochs for run in runs)))
+
+
+def _bucket(*counts: int) -> int:
+    """A power of two that holds them all: programs are compiled for few sizes."""
+    return 1 << (max(counts) - 1).bit_length()
+
+
+def _inputs(runs: Sequence[Run]) -> tuple[Tables, RunInputs]:
+    """Arrays for the device: tables that runs share are there once, rows are padded alike."""
+    x, task = _stacked([run.train.x for run in runs])
+    c, person = _stacked([run.train.c for run in runs])
+
+    def numbers(values: Sequence[float], kind: type = np.float32) -> jax.Array:
+        return jnp.array(values, kind)
+
+    def rows(parts: list[Data], batch: int, least: int) -> Rows:
+        size = batch * _bucket(least, *(-(-len(part.answer) // batch) for part in parts))
+
+        def padded(values: list[np.ndarray]) -> jax.Array:
+            return jnp.asarray([np.pad(value, (0, size - len(value))) for value in values])
+
+        return Rows(
+            padded([(p.person + o).astype(np.int32) for p, o in zip(parts, person, strict=True)]),
+            padded([(p.task + o).astype(np.int32) for p, o in zip(parts, task, strict=True)]),
+            padded([p.reference[p.task].astype(np.float32) for p in parts]),
+            padded([p.answer.astype(np.float32) for p in parts]),
+            padded([_weight(p).astype(np.float32) for p in parts]),
+            numbers([len(p.answer) for p in parts], np.int32),
+        )
+
+    configs = [run.config for run in runs]
+    losses = [loss_numbers(run.model) for run in runs]
+    return Tables(x, c), RunInputs(
+        rows([run.train for run in runs], runs[0].config.batch_size, 8),
+        rows([run.validation for run in runs], 1, 128),
+        jnp.stack([jax.random.key(run.seed) for run in runs]),
+        numbers([config.learning_rate for config in configs]),
+        numbers([config.blender_learning_rate for config in configs]),
+        numbers([config.epochs for config in configs], np.int32),
+        numbers([config.patience for config in configs], np.int32),
+        LossNumbers(*(numbers(column) for column in zip(*losses, strict=True))),
+    )
+
+
+def _weight(part: Data) -> np.ndarray:
+    return np.ones(len(part.answer)) if part.weight is None else part.weight
+
+
+def _stacked(tables: list[np.ndarray]) -> tuple[jax.Array, list[int]]:
+    """The distinct tables one below the other, and where each of the given ones begins."""
+    distinct: list[np.ndarray] = []
+    places = []
+    for table in tables:
+        same = (i for i, one in enumerate(distinct) if one is table or np.array_equal(one, table))
+        place = next(same, len(distinct))
+        if place == len(distinct):
+            distinct.append(table)
+        places.append(place)
+    begins = np.cumsum([0, *(len(table) for table in distinct)])
+    return jnp.asarray(np.concatenate(distinct), jnp.float32), [int(begins[p]) for p in places]

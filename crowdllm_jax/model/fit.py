@@ -1,0 +1,148 @@
+"""A study made ready, and the model that is fitted to it."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+
+from crowdllm_jax.model.caution import warn_of_new_tasks
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.epoch import TERMS
+from crowdllm_jax.model.cvae.fit import Data, Fitted, Losses, Run, TrainConfig
+from crowdllm_jax.model.cvae.fit import fit as train_model
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.design import Design, gather_answers, make_design
+from crowdllm_jax.model.persistent.fit import fit_marginal
+from crowdllm_jax.profiles.generator import ProfileGenerator
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.runtime.checkpoints import Checkpoints
+from crowdllm_jax.runtime.progress import Progress
+from crowdllm_jax.study.coding import Coding, encode
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.split import Split
+from crowdllm_jax.study.statistics import unit
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study ready for training with one seed."""
+
+    study: Study
+    split: Split
+    x: np.ndarray
+    reference: Reference
+    codings: tuple[Coding, ...]
+    generator: ProfileGenerator
+
+
+def fit_model(
+    ready: Prepared,
+    model: ModelConfig,
+    train: TrainConfig,
+    seed: int,
+    folder: Path | None,
+    progress: Progress,
+    name: str,
+) -> tuple[Crowd, Losses]:
+    """Fit one model; see `fit`."""
+    study = ready.study
+    kept = Checkpoints(folder / "checkpoint") if folder is not None else nullcontext()
+    with kept as checkpoints:
+        if isinstance(model, PersistentConfig):
+            # Nothing is chosen by validation here, so its responses serve the fit.
+            part = ready.split.seen
+            known = ready.split.by == "people"
+            progress(f"fit {name}", 0, model.steps)
+            design = make_design(study, ready.reference, ready.codings, part, model, known=known)
+            _, answers = gather_answers(study, ready.codings, design, part)
+            graph, params, steps = fit_marginal(
+                design,
+                answers,
+                model,
+                seed,
+                checkpoints=checkpoints,
+                on_step=lambda step, loss: progress(
+                    f"fit {name} (loss {loss:.3f})", step, model.steps
+                ),
+            )
+            losses = Losses(
+                "step", ("negative bound per person",), len(steps), steps[:, None].tolist(), []
+            )
+        else:
+            progress(f"fit {name}", 0, train.epochs)
+            run = cvae_run(ready, model, train, seed)
+
+            def on_epoch(epoch: int, losses: np.ndarray) -> None:
+                held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
+                progress(f"fit {name} (loss {held:.3f})", epoch, train.epochs)
+
+            fitted = train_model(*run, checkpoints=checkpoints, on_epoch=on_epoch)
+            # It may have stopped before the last epoch.
+            progress(f"fit {name}", train.epochs, train.epochs)
+            losses = Losses(
+                "epoch",
+                TERMS,
+                fitted.best_epoch,
+                fitted.history[:, 0].tolist(),
+                fitted.history[:, 1].tolist(),
+            )
+            return cvae_crowd(ready, run, fitted), losses
+    crowd = _crowd(ready, model, graph, params, design)
+    warn_of_new_tasks(study, crowd, ready.reference.kind)
+    return crowd, losses
+
+
+def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) -> Run:
+    """A training of the published model, ready for `train.fit_many`."""
+    study = ready.study
+    everything = np.arange(len(study.tasks.ids))
+    reference = unit(study, ready.reference.mean, everything).astype(np.float32)
+    if model.constant_reference:
+        reference = np.full_like(reference, 0.5)
+    profile = study.participants.profile
+    c = encode(ready.codings, profile) if profile else np.zeros((len(study.participants.ids), 0))
+    answer = unit(study, study.value, study.task).astype(np.float32)
+
+    def part(mask: np.ndarray) -> Data:
+        mask = mask & (study.weight > 0)
+        return Data(
+            x=ready.x,
+            c=c.astype(np.float32),
+            reference=reference,
+            person=study.person[mask],
+            task=study.task[mask],
+            answer=answer[mask],
+            weight=study.weight[mask],
+        )
+
+    return Run(part(ready.split.train), part(ready.split.validation), model, train, seed)
+
+
+def cvae_crowd(ready: Prepared, run: Run, fitted: Fitted) -> Crowd:
+    """The crowd of a training that `cvae_run` made ready."""
+    inputs = CvaeInputs(run.train.x, run.train.reference)
+    return _crowd(ready, run.model, fitted.graph, fitted.params, inputs)
+
+
+def _crowd(
+    ready: Prepared,
+    model: ModelConfig,
+    graph: nnx.GraphDef,
+    params: nnx.State,
+    inputs: CvaeInputs | Design,
+) -> Crowd:
+    study = ready.study
+    return Crowd(
+        model,
+        graph,
+        params,
+        study.tasks.ids,
+        study.scales,
+        study.tasks.scale,
+        inputs,
+        ready.codings,
+        ready.generator,
+    )

@@ -1,0 +1,1 @@
+"""Agents that are people: one belief per agent, for all tasks."""

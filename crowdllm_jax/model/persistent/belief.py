@@ -1,0 +1,42 @@
+"""An agent's belief: who it is, once for all tasks."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Belief(nnx.Module):
+    """p(z | profile): normal around 0, or a mixture of normals over injected noise.
+
+    A belief is (L + 1) numbers: L dimensions and the logarithm of the personal scale. The profile
+    moves the location through effects, not here, so that its part can be read off.
+    """
+
+    def __init__(self, latent: int, injected: int, *, rngs: nnx.Rngs) -> None:
+        spread = jnp.concatenate([jnp.full(latent, -0.5), jnp.full(1, -1.5)])
+        self.log_spread = nnx.Param(spread)
+        self.tilt = nnx.Param(jnp.zeros(latent))
+        self.mixing = nnx.Linear(injected, 8, rngs=rngs) if injected else None
+        self.shift = (
+            nnx.Linear(8, latent, use_bias=False, kernel_init=nnx.initializers.zeros, rngs=rngs)
+            if injected
+            else None
+        )
+
+    @property
+    def width(self) -> int:
+        """Standard normal numbers that make one belief."""
+        injected = 0 if self.mixing is None else self.mixing.kernel.shape[0]
+        return int(self.log_spread.shape[0] + injected)
+
+    def __call__(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Turn standard normal numbers (..., L + 1 + injected) into z (..., L) and scale (...,)."""
+        latent = self.tilt.shape[0]
+        spread = jnp.exp(self.log_spread[...])
+        base = u[..., :latent]
+        z = base * spread[:latent]
+        if self.mixing is not None and self.shift is not None:
+            z = z + self.shift(jnp.tanh(self.mixing(u[..., latent + 1 :])))
+        # People at one end of the location may use the scale more widely than at the other.
+        log_scale = spread[latent] * u[..., latent] + base @ self.tilt[...]
+        return z, jnp.exp(jnp.clip(log_scale, -3, 3))

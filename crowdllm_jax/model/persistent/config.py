@@ -1,0 +1,39 @@
+"""The persistent model's configuration."""
+
+from typing import Annotated
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class PersistentConfig(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="persistent",
+    forbid_unknown_fields=True,
+):
+    """The persistent model.
+
+    Attributes:
+      latent: numbers in a belief, besides the personal scale. The first moves all tasks of a scale
+        alike; the others load on task features and shrink to nothing where the data has none.
+      injected: numbers of noise fed through the small network that makes the belief's
+        distribution semi-implicit (Yin & Zhou 2018); 0 leaves it normal.
+      components: principal components of the task features that effects may use.
+      nodes: quasi-random beliefs over which a person's likelihood is averaged.
+      steps, people, learning_rate: Adam steps, people per step, and its highest rate.
+      devices: how many share the people of a step; of several processes, all that they have. A
+        fit's rounding errors, and nothing else, depend on it.
+    """
+
+    latent: Positive = 2
+    injected: Annotated[int, msgspec.Meta(ge=0, le=8)] = 2
+    components: Positive = 64
+    nodes: Annotated[int, msgspec.Meta(ge=16)] = 128
+    steps: Positive = 1000
+    people: Positive = 64
+    learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.05
+    devices: Positive = 1

@@ -1,0 +1,229 @@
+"""Agents that are people: one belief per agent, answers in the data's own scale.
+
+An agent's belief z (L numbers and a personal scale) is drawn once, given the profile, and serves
+every task. Task t moves agent n by
+
+    location(n, t) = task part + profile part + loadings(t) . z(n)
+
+which each scale turns into an answer through its own response head (`heads.py`). With L = 1 and
+constant loadings this is the ordinal mixed model with a personal location and scale; further
+dimensions load on the tasks' features as in multidimensional item-response theory.
+
+Everything that could fit noise (the trust in the reference, task, profile and interaction effects,
+loadings) is an *effect*: a normal posterior per coefficient under a normal prior whose deviation,
+one per group, is learned with the rest (variational empirical Bayes). A group without signal
+shrinks to zero by itself, which is what 1% of the data calls for. The belief is integrated out of
+the likelihood by quasi Monte Carlo, so that its spread is estimated and not a by-product of an
+approximation.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from crowdllm_jax.model.persistent.belief import Belief
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.regression import Normal, Regression, divergence_around
+
+Effects = dict[str, jax.Array]
+RATE = 4.6
+"""Of the exponential prior: a prior deviation above 1 (on the logit scale) has a chance of 1%."""
+LOADING_RATE = 9.2
+"""The same of loadings, where it is 1% above 0.5: every belief meets every task through them, and a
+few people's answers seldom say how."""
+START = 0.3
+"""Deviation of the numbers that loadings start from."""
+TASK_SD, TASK_LOG_SD = 0.8, 0.3
+"""Known tasks differ by about so much on the logit scale (95%: from 0.44 to 1.44)."""
+LEFT_SD, LEFT_LOG_SD = 0.5, 0.7
+"""The same of what a reference or features leave of it (95%: from 0.13 to 2)."""
+
+
+class Posterior(nnx.Module):
+    """Normal posteriors of all effects, and for each group the deviation of its prior.
+
+    Loadings start anywhere but at 0, under a wide prior. At 0 no direction of a belief is better
+    than another, and a dimension whose prior shrinks before it has found one never comes out.
+
+    Args:
+      groups: by effect, the group of each coefficient (integers from 0).
+    """
+
+    def __init__(self, groups: dict[str, np.ndarray], *, rngs: nnx.Rngs) -> None:
+        mean, log_sd, log_prior = {}, {}, {}
+        for name, group in groups.items():
+            loads = name.endswith("loading")
+            mean[name] = nnx.Param(START * loads * rngs.params.normal(group.shape))
+            log_sd[name] = nnx.Param(jnp.full(group.shape, -2.0))
+            prior = jnp.full(int(group.max(initial=0)) + 1, 0.0 if loads else -1.5)
+            log_prior[name] = nnx.Param(prior)
+        self.mean, self.log_sd = nnx.data(mean), nnx.data(log_sd)
+        self.log_prior = nnx.data(log_prior)
+
+
+class Persistent(nnx.Module):
+    """All parameters of the persistent model.
+
+    Args:
+      groups: by effect, the prior group of each coefficient.
+      levels: starting values of the scales' level logits, (S, K).
+    """
+
+    def __init__(
+        self,
+        config: PersistentConfig,
+        groups: dict[str, np.ndarray],
+        levels: jax.Array,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.belief = Belief(config.latent, config.injected, rngs=rngs)
+        self.effects = Posterior(groups, rngs=rngs)
+        self.level = nnx.Param(levels)
+        self.first_loading = nnx.Param(jnp.ones(len(levels)))
+        self.log_residual = nnx.Param(jnp.full(len(levels), -1.0))
+        self.log_concentration = nnx.Param(jnp.full(len(levels), 1.0))
+
+
+class Tasks(NamedTuple):
+    """What the model reads of T tasks.
+
+    Attributes:
+      scale: (T,) index of the scale.
+      reference: (T, K) centred log probability of each level; zeros where unknown.
+      features: (T, D) columns that move the location; the reference's mean first.
+      loading: (T, Q) columns that beliefs and profiles load on; first the reference's mean, so that
+        people may follow it more or less steeply.
+      known: (T,) 1 where training people answered, 0 elsewhere.
+    """
+
+    scale: np.ndarray
+    reference: np.ndarray
+    features: np.ndarray
+    loading: np.ndarray
+    known: np.ndarray
+
+
+class Items(NamedTuple):
+    """Tasks under given effects, ready for the response heads.
+
+    Attributes:
+      location: (T,) what moves every agent alike. base: (T, K) log probability of each level at
+      location 0. loading: (T, L). profile: (C, T) what each profile column adds.
+    """
+
+    location: jax.Array
+    base: jax.Array
+    loading: jax.Array
+    profile: jax.Array
+
+
+def items(model: Persistent, effects: Effects, tasks: Tasks, mask: jax.Array) -> Items:
+    """Put the effects together, per task.
+
+    Args:
+      mask: (S, K) 0 for a scale's levels, a large negative number beyond them.
+    """
+    scale = tasks.scale
+    base = (
+        model.level[...][scale] + effects["trust"][scale][:, None] * tasks.reference + mask[scale]
+    )
+    location = jnp.asarray(tasks.features) @ effects["task_features"]
+    if "task_level" in effects:
+        base = base + effects["task_level"]
+        location = location + effects["task"]
+    latent = model.belief.tilt.shape[0]
+    first = jnp.zeros((len(scale), latent)).at[:, 0].set(model.first_loading[...][scale])
+    loading = first + tasks.loading @ effects["loading"]
+    profile = effects["profile"][:, None] + effects["interaction"] @ tasks.loading.T
+    return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile)
+
+
+def draw_effects(model: Persistent, key: jax.Array) -> Effects:
+    """One draw from the posterior of every effect."""
+    drawn = {}
+    for number, (name, mean) in enumerate(sorted(model.effects.mean.items())):
+        noise = jax.random.normal(jax.random.fold_in(key, number), mean.shape)
+        drawn[name] = mean[...] + jnp.exp(model.effects.log_sd[name][...]) * noise
+    return drawn
+
+
+def mean_effects(model: Persistent) -> Effects:
+    """The posterior mean of every effect."""
+    return {name: mean[...] for name, mean in model.effects.mean.items()}
+
+
+def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: Tasks) -> jax.Array:
+    """KL of the effects' posterior from their prior, and the price of the prior itself.
+
+    Each group's prior deviation has an exponential prior (Simpson et al. 2017, penalised
+    complexity), so that a few people's answers do not make a group of effects large by chance.
+
+    Args:
+      groups: by effect, the prior group of each coefficient (same shape, integers from 0).
+    """
+    total = jnp.float32(0)
+    around = regressions(model, groups, tasks)
+    for name, group in groups.items():
+        mean, log_sd = model.effects.mean[name][...], model.effects.log_sd[name][...]
+        log_prior = model.effects.log_prior[name][...]
+        price = (LOADING_RATE if name == "loading" else RATE) * jnp.exp(log_prior)
+        if name == "task":
+            # Of tasks that are known it is sure that they differ. Few tasks and people say badly by
+            # how much, and shrinking too much or too little is what costs then.
+            wide = jnp.any(jnp.asarray(tasks.features) != 0) | jnp.any(
+                jnp.asarray(tasks.known) == 0
+            )
+            middle = jnp.log(jnp.where(wide, LEFT_SD, TASK_SD))
+            price = 0.5 * ((log_prior - middle) / jnp.where(wide, LEFT_LOG_SD, TASK_LOG_SD)) ** 2
+        total += jnp.sum(price)
+        if name in around:
+            columns = posterior(model, COLUMNS[name])
+            total += divergence_around(around[name], columns, posterior(model, name))
+        elif name not in COLUMNS.values():
+            gap = log_sd - log_prior[group]
+            second = (mean**2) * jnp.exp(-2 * log_prior[group]) + jnp.exp(2 * gap)
+            total += 0.5 * jnp.sum(second - 1 - 2 * gap)
+    return total
+
+
+COLUMNS = {"task": "task_features", "task_level": "trust"}
+"""Effects of single tasks, and those of the columns that they stand around."""
+
+
+def regressions(
+    model: Persistent, groups: dict[str, np.ndarray], tasks: Tasks
+) -> dict[str, Regression]:
+    """How single tasks' effects stand around what the reference and the features say."""
+    deviation = {
+        name: jnp.exp(model.effects.log_prior[name][...])
+        for pair in COLUMNS.items()
+        for name in pair
+    }
+    # A reference that is not trusted is not trusted either where it is sure of itself.
+    told = deviation["task_features"]
+    deviation["task_features"] = told.at[1:3].multiply(told[0])
+    prior = {name: own[groups[name]].ravel() for name, own in deviation.items()}
+    known = jnp.asarray(tasks.known)
+    of_scale = jax.nn.one_hot(tasks.scale, len(prior["trust"]))
+    shares = jnp.asarray(tasks.reference)[:, :, None] * of_scale[:, None]
+    return {
+        "task": Regression(
+            jnp.asarray(tasks.features), prior["task_features"], prior["task"], known
+        ),
+        "task_level": Regression(
+            shares.reshape(-1, shares.shape[2]),
+            prior["trust"],
+            prior["task_level"],
+            jnp.repeat(known, shares.shape[1]),
+        ),
+    }
+
+
+def posterior(model: Persistent, name: str) -> Normal:
+    """One effect's posterior, flat."""
+    mean, log_sd = model.effects.mean[name][...], model.effects.log_sd[name][...]
+    return Normal(mean.ravel(), jnp.exp(log_sd).ravel())

@@ -1,0 +1,148 @@
+"""Tasks that no training person answered: a task drawn at random from those like the known ones.
+
+What the reference and the features say of such a task is where it probably is. How far it may be
+from there has been learned from the known tasks, and agents' answers are spread by that much: where
+nothing is said of it, an unanswered task gets the answers of the known tasks pooled.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from scipy.stats import qmc
+
+from crowdllm_jax.model.persistent.decision import cuts
+from crowdllm_jax.model.persistent.design import Design
+from crowdllm_jax.model.persistent.effects import (
+    COLUMNS,
+    Items,
+    Persistent,
+    Tasks,
+    posterior,
+    regressions,
+)
+from crowdllm_jax.model.persistent.layout import Layout, level_mask
+from crowdllm_jax.model.persistent.regression import regress
+
+LOGISTIC = 16 * np.sqrt(3) / (15 * np.pi)
+"""A logistic plus a normal number of deviation s is close to sqrt(1 + (s * this)**2) times a
+logistic one (Zeger, Liang & Albert 1988); off by less than 0.01 in probability up to s = 2."""
+DRAWS = 256
+"""Quasi-random, of where a new task's levels may be, over which they are averaged."""
+
+
+class _Told(NamedTuple):
+    """An effect told apart: coefficients' means and deviations (D,), what tasks have of their own
+    (M,), and how far new ones may be from what columns say (M,)."""
+
+    mean: jax.Array
+    sd: jax.Array
+    own: jax.Array
+    spread: jax.Array
+
+
+@partial(jax.jit, static_argnums=0)
+def _told_apart(
+    graph: nnx.GraphDef, params: nnx.State, groups: dict[str, np.ndarray], tasks: Tasks
+) -> dict[str, _Told]:
+    model: Persistent = nnx.merge(graph, params)
+    found = {}
+    for name, around in regressions(model, groups, tasks).items():
+        theta = around.x @ posterior(model, COLUMNS[name]).mean + posterior(model, name).mean
+        mean, covariance = regress(around, theta)
+        said = ((around.x @ covariance) * around.x).sum(1)
+        found[name] = _Told(
+            mean,
+            jnp.sqrt(jnp.diagonal(covariance)),
+            around.known * (theta - around.x @ mean),
+            jnp.sqrt(around.apart**2 + said),
+        )
+    return found
+
+
+def settled(graph: nnx.GraphDef, params: nnx.State, design: Design) -> nnx.State:
+    """A fit's parameters, told apart: what columns say of tasks, what known tasks have of their
+    own, and how far the others may be from what is said (as the deviation of their effects)."""
+    params = jax.tree.map(jnp.asarray, params)
+    told = _told_apart(graph, params, design.groups, design.tasks)
+    model: Persistent = nnx.merge(graph, params)
+    effects, new = model.effects, np.asarray(design.tasks.known) == 0
+    spread = {}
+    for name, found in told.items():
+        mean, log_sd = effects.mean[name], effects.log_sd[name]
+        spread[name] = np.asarray(found.spread).reshape(mean[...].shape)
+        mean[...] = found.own.reshape(mean[...].shape)
+        log_sd[...] = log_sd[...].at[new].set(np.log(spread[name][new]))
+        effects.mean[COLUMNS[name]][...] = found.mean
+        effects.log_sd[COLUMNS[name]][...] = jnp.log(found.sd)
+    if new.any():
+        level = effects.mean["task_level"]
+        level[...] = level[...].at[new].set(_averaged(model, design, spread, new))
+    return nnx.state(model, nnx.Param)
+
+
+def _averaged(
+    model: Persistent, design: Design, spread: dict[str, np.ndarray], new: np.ndarray
+) -> np.ndarray:
+    """(N, K) level effects of N new tasks that give the levels' average shares, however far a task
+    is from what is said of it."""
+    layout, scale = design.layout, design.tasks.scale[new]
+    trust = np.asarray(model.effects.mean["trust"][...])[scale, None]
+    base = np.asarray(model.level[...])[scale] + trust * design.tasks.reference[new]
+    own_levels = level_mask(layout)[scale]
+    share = np.zeros(base.shape)
+    for one in qmc.MultivariateNormalQMC(np.zeros(layout.levels), rng=0).random(DRAWS):
+        share += _softmax(base + own_levels + spread["task_level"][new] * one) / DRAWS
+    ordered = np.isin(np.flatnonzero(new), layout.ordered)
+    cut = np.asarray(cuts(jnp.log(share), layout, scale)) / dilution(spread["task"][new])[:, None]
+    below = 1 / (1 + np.exp(-cut.clip(-30, 30)))
+    share[ordered] = np.diff(below, axis=1)[ordered]
+    return np.log(share.clip(1e-9)) - base
+
+
+def _softmax(logit: np.ndarray) -> np.ndarray:
+    rate = np.exp(logit - logit.max(1, keepdims=True))
+    return rate / rate.sum(1, keepdims=True)
+
+
+def explained(graph: nnx.GraphDef, params: nnx.State, design: Design) -> np.ndarray:
+    """(S,) share of the differences between a scale's known tasks that columns explain: of their
+    locations or, where that is more, of their levels; 0 without columns, NaN without known tasks.
+    """
+    model: Persistent = nnx.merge(graph, params)
+    share = np.full((2, len(design.layout.scales)), np.nan)
+    for row, (name, around) in enumerate(regressions(model, design.groups, design.tasks).items()):
+        said = np.asarray(around.x @ posterior(model, COLUMNS[name]).mean)
+        per_task = len(said) // len(design.tasks.scale)
+        for index in range(share.shape[1]):
+            here = (design.tasks.scale == index) & (design.tasks.known > 0)
+            if here.any():
+                variance = said.reshape(-1, per_task)[here].var(0).sum()
+                own = float((np.asarray(around.apart).reshape(-1, per_task)[here][0] ** 2).sum())
+                share[row, index] = variance / (variance + own)
+    return share.max(0)
+
+
+def dilution(spread: np.ndarray) -> np.ndarray:
+    """How much wider answers are of tasks that may be so far from where they are expected."""
+    return np.sqrt(1 + (LOGISTIC * spread) ** 2)
+
+
+def spread_out(
+    model: Persistent, made: Items, layout: Layout, scale: np.ndarray, known: np.ndarray
+) -> tuple[Items, jnp.ndarray]:
+    """Items with unanswered tasks spread out, and (T,) log deviations of continuous answers."""
+    residual = model.log_residual[...][scale]
+    if known.all():
+        return made, residual
+    spread = np.where(known > 0, 0.0, np.exp(np.asarray(model.effects.log_sd["task"][...])))
+    wider = dilution(spread)
+    wider[list(layout.continuous)] = 1.0
+    return made._replace(
+        location=made.location / wider,
+        loading=made.loading / wider[:, None],
+        profile=made.profile / wider,
+    ), 0.5 * jnp.log(jnp.exp(2 * residual) + spread**2)

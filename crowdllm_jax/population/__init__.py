@@ -1,0 +1,1 @@
+"""Agents, drawn or counted, written and read."""

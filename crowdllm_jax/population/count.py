@@ -1,0 +1,406 @@
+"""How many agents of a crowd give each answer, without writing (or even drawing) the agents.
+
+Agents of the published model answer each task independently of all other tasks. Given how many
+agents have each profile (`kinds.profile_counts`), the numbers of them that give each answer to a
+task are multinomial, with the very chances from which the sampler draws: its thresholds on 16 bits,
+or the normal score of a continuous scale. A billion agents then cost what their distinct profiles
+cost. These counts are another draw than the agents of the same seed, with the same distribution.
+
+Wherever answers hang together - agents of the persistent model are people, a ballot's tasks share
+something - or have no closed form (semi-implicit beliefs), or possible profiles are too many to
+list, the agents are drawn block by block and counted on the device. These counts are those of the
+agents that `sample` draws from the same seed.
+"""
+
+import time
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from scipy.special import ndtr
+
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.decision import score_moments
+from crowdllm_jax.model.levels import count_words, unpack
+from crowdllm_jax.model.response import Joint, cuts, thresholds
+from crowdllm_jax.population import sample
+from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
+from crowdllm_jax.population.sample import Draw, check_numbers, drawers
+from crowdllm_jax.profiles.profile_counts import profile_counts
+from crowdllm_jax.runtime.prefetch import ahead, cores
+from crowdllm_jax.runtime.progress import Progress, silent
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.bins import BINS, bins
+from crowdllm_jax.study.coding import encode
+from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.scales import Continuous, Nominal, Scale
+
+MOST_AGENTS = 1 << 40
+"""Beyond, numpy's binomial draws lose their precision."""
+
+MOST_CELLS = 1 << 27
+"""Counts that are kept at once: groups x tasks x answers."""
+
+BLOCK_CHANCES = 1 << 21
+"""Chances (of profiles, tasks, answers) that are worked out at once."""
+
+FEW_LEVELS = 12
+"""Up to so many, packed levels are compared with each of them, which is faster than a scatter."""
+
+LONG = 3600.0
+"""Seconds of drawing that are announced before they pass."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A crowd's answers, counted.
+
+    Attributes:
+      by: the attribute whose values the agents are grouped by; None: everyone is one group.
+      groups: (G,) its values that occur, a level's name or a number (None where missing).
+      members: (G,) agents in each group.
+      counts: (G, T, K) int64, how many of them give each answer (`humans.bins` of the task's
+        scale); K is that of the longest scale.
+      mean, sd: (G, T) of their answers in the scale's numbers; of continuous ones not from the
+        bins, but of the values themselves. NaN on nominal scales.
+    """
+
+    by: Attribute | None
+    groups: tuple[str | float | None, ...]
+    members: np.ndarray
+    counts: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+
+
+def count(
+    crowd: Crowd, agents: int, seed: int, *, by: str | None = None, progress: Progress = silent
+) -> Counts:
+    """Count the answers of a population of any size.
+
+    Args:
+      by: a profile attribute; its values are counted apart.
+    Raises:
+      CrowdError: the number of agents or the seed is out of range, or the crowd knows no such
+        attribute.
+    """
+    check_numbers(agents, seed)
+    if agents > MOST_AGENTS:
+        raise CrowdError(f"population.agents: {agents:,} are too many to count; give up to 2**40")
+    place = _place(crowd, by)
+    random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+    found = profile_counts(crowd.generator, agents, random) if _alone(crowd) else None
+    if found is None:
+        members, counts, valued = _count_drawn(crowd, agents, seed, place, progress)
+    else:
+        members, counts, valued = _count_profiles(crowd, *found, seed, place, progress)
+    occurs = np.flatnonzero(members)
+    attribute = None if place is None else crowd.generator.attributes[place]
+    names: tuple[str | float | None, ...] = (None,)
+    if attribute is not None and place is not None:
+        cells = crowd.generator.values[place][occurs]
+        names = tuple(
+            attribute.levels[int(cell)]
+            if attribute.levels
+            else (None if np.isnan(cell) else float(cell))
+            for cell in cells
+        )
+    mean, variance = _moments(crowd.task_scales, counts[occurs])
+    here = _continuous(crowd.task_scales)
+    mean[:, here], variance[:, here] = valued.mean[occurs], valued.variance[occurs]
+    return Counts(attribute, names, members[occurs], counts[occurs], mean, np.sqrt(variance))
+
+
+def _continuous(task_scales: tuple[Scale, ...]) -> np.ndarray:
+    """(T,) bool: which tasks are answered on continuous scales."""
+    return np.array([isinstance(scale, Continuous) for scale in task_scales])
+
+
+def _moments(task_scales: tuple[Scale, ...], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(G, T) mean and variance of the levels' numbers; NaN where there are none."""
+    mean, variance = np.full((2, *counts.shape[:2]), np.nan)
+    for task, scale in enumerate(task_scales):
+        if isinstance(scale, Nominal | Continuous):
+            continue
+        value = scales.values(scale)
+        share = counts[:, task, : len(value)] / counts[:, task].sum(1, keepdims=True)
+        mean[:, task] = share @ value
+        variance[:, task] = (share * (value - mean[:, task, None]) ** 2).sum(1)
+    return mean, variance
+
+
+def longest(task_scales: tuple[Scale, ...]) -> int:
+    """K, the number of counted answers on the longest scale."""
+    return max(len(bins(scale)) for scale in set(task_scales))
+
+
+def _alone(crowd: Crowd) -> bool:
+    """Whether each task is answered independently of all others, by a score in closed form."""
+    return (
+        isinstance(crowd.config, CvaeConfig)
+        and not crowd.config.semi_implicit
+        and not any(isinstance(scale, Joint) for scale in crowd.task_scales)
+    )
+
+
+def _place(crowd: Crowd, by: str | None) -> int | None:
+    """Which attribute to group by."""
+    names = [a.name for a in crowd.generator.attributes]
+    if by is not None and by not in names:
+        raise CrowdError(
+            f"--by {by}: the crowd has no such attribute; it has: {', '.join(names) or 'none'}"
+        )
+    place = None if by is None else names.index(by)
+    groups = 1 if place is None else len(crowd.generator.values[place])
+    if groups * len(crowd.task_ids) * longest(crowd.task_scales) > MOST_CELLS:
+        what = f"--by {by}: {groups:,} values are" if by else "counts: that is"
+        raise CrowdError(
+            f"{what} too much to count at once; band the attribute, or count fewer tasks"
+        )
+    return place
+
+
+def _group(crowd: Crowd, place: int | None, profile: tuple[Attribute, ...], n: int) -> np.ndarray:
+    """(N,) the group of each profile."""
+    if place is None:
+        return np.zeros(n, np.int32)
+    return np.searchsorted(crowd.generator.values[place], profile[place].cells).astype(np.int32)
+
+
+# Without agents.
+
+
+def _count_profiles(
+    crowd: Crowd,
+    profile: tuple[Attribute, ...],
+    people: np.ndarray,
+    seed: int,
+    place: int | None,
+    progress: Progress,
+) -> tuple[np.ndarray, np.ndarray, Moments]:
+    """(G,) members, (G, T, K) counts and (G, C) moments of the continuous tasks, given how many
+    agents have each of P profiles."""
+    assert isinstance(crowd.inputs, CvaeInputs)
+    group = _group(crowd, place, profile, len(people))
+    groups = 1 if place is None else len(crowd.generator.values[place])
+    members = np.zeros(groups, np.int64)
+    np.add.at(members, group, people)
+    t, k = len(crowd.task_ids), longest(crowd.task_scales)
+    counts = np.zeros((groups, t, k), np.int64)
+    c = encode(crowd.codings, profile) if profile else np.zeros((len(people), 0), np.float32)
+    cut = _cut_table(crowd.task_scales)
+    continuous = _continuous(crowd.task_scales)
+    ends = np.array([(s.low, s.high) for s in crowd.task_scales if isinstance(s, Continuous)])
+    of_group = [no_moments((len(ends),)) for _ in range(groups)]
+    params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
+    size = min(1 << (len(people) - 1).bit_length(), 256, max(1, BLOCK_CHANCES // (t * k)))
+    total = int(people.sum())
+    for first in range(0, len(people), size):
+        some = c[first : first + size]
+        # Filled up, so that one compiled program serves all blocks.
+        filled = np.concatenate([some, np.zeros((size - len(some), c.shape[1]), np.float32)])
+        table = _table(crowd.graph, crowd.config, params, x, filled, reference, cut)
+        threshold, mean, sd = (np.asarray(part) for part in table)
+        chances = _chances(threshold, mean, sd, continuous, k)
+        middle, variance = _within(mean[:, continuous], sd[:, continuous])
+        for row, chance in enumerate(chances[: len(some)], start=first):
+            random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, row)))
+            own = random.multinomial(people[row], chance)
+            counts[group[row]] += own
+            if len(ends):
+                at, binned = row - first, own[continuous, :BINS]
+                found = _values(random, binned, middle[at], variance[at], ends)
+                of_group[group[row]] = of_group[group[row]].joined(found)
+        progress("count", int(people[: first + size].sum()), total)
+    return members, counts, stacked(of_group)
+
+
+def _values(
+    random: np.random.Generator,
+    binned: np.ndarray,
+    middle: np.ndarray,
+    variance: np.ndarray,
+    ends: np.ndarray,
+) -> Moments:
+    """(C,) moments of the values of agents of whom it is drawn in which bin each lies.
+
+    Their sum is drawn, by its mean and variance; how far they lie apart is as expected.
+
+    Args:
+      binned: (C, BINS) agents. middle, variance: (C, BINS) of a score within a bin.
+      ends: (C, 2) of the scales.
+    """
+    number = binned.sum(1)
+    mean = (binned * middle).sum(1) / np.maximum(number, 1)
+    spread = (binned * (variance + (middle - mean[:, None]) ** 2)).sum(1)
+    score = number * mean + random.normal(size=len(mean)) * np.sqrt((binned * variance).sum(1))
+    low, width = ends[:, 0], ends[:, 1] - ends[:, 0]
+    total = number * low + width * np.clip(score, 0, number)
+    return Moments(number.astype(float), total, width**2 * spread)
+
+
+def _cut_table(task_scales: tuple[Scale, ...]) -> np.ndarray:
+    """(K - 1, T) scores between the levels, infinite beyond a task's own and where continuous."""
+    per_task = [[] if isinstance(s, Continuous) else cuts(s).tolist() for s in task_scales]
+    table = np.full((max(map(len, per_task)), len(per_task)), np.inf, np.float32)
+    for task, cut in enumerate(per_task):
+        table[: len(cut), task] = cut
+    return table
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _table(
+    graph: nnx.GraphDef,
+    config: CvaeConfig,
+    params: nnx.State,
+    x: jax.Array,
+    c: jax.Array,
+    reference: jax.Array,
+    cut: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Thresholds (K - 1, P, T) between the levels, and moments (P, T) of the score."""
+    mean, sd = score_moments(nnx.merge(graph, params), x, c, reference, config)
+    return thresholds(mean, sd, cut), mean, sd
+
+
+def _chances(
+    threshold: np.ndarray, mean: np.ndarray, sd: np.ndarray, continuous: np.ndarray, k: int
+) -> np.ndarray:
+    """(P, T, K) chance of each answer, of levels in multiples of 2**-16 as the sampler draws."""
+    out = np.zeros((*mean.shape, k))
+    if len(threshold):
+        # A level is at most j if max(bits, 1) is at most threshold j, bits from 0 to 65535.
+        bits = threshold.transpose(1, 2, 0).astype(np.int64)
+        until = np.where(bits >= 1, bits + 1, 0) / 65536
+        levels = np.diff(until, axis=2, prepend=0.0, append=1.0)
+        out[:, :, : levels.shape[2]] = levels
+    if continuous.any():
+        edge = np.arange(1, BINS) / BINS
+        own_mean, own_sd = mean[:, continuous, None], np.maximum(sd[:, continuous, None], 1e-9)
+        until = ndtr((edge - own_mean.astype(np.float64)) / own_sd)
+        out[:, continuous] = 0.0
+        out[:, continuous, :BINS] = np.diff(until, axis=2, prepend=0.0, append=1.0)
+    return out
+
+
+def _within(mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(P, C, BINS) mean and variance of a normal score, clipped to [0, 1], within each bin.
+
+    Integrals of the normal density, around the middle of a bin.
+    """
+    half, edge = 0.5 / BINS, np.arange(BINS + 1) / BINS
+    middle = edge[:-1] + half
+    own = np.maximum(sd.astype(np.float64), 1e-9)[..., None]
+    z = (edge - mean[..., None].astype(np.float64)) / own
+    below, density = ndtr(z), np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    chance, off = np.diff(below, axis=-1), mean[..., None] - middle
+    first = off * chance - own * np.diff(density, axis=-1)
+    turn = (off + half) * density[..., 1:] - (off - half) * density[..., :-1]
+    second = (off**2 + own**2) * chance - own * turn
+    # What lies beyond the ends is at the ends.
+    for place, beyond, end in ((0, below[..., 0], -half), (-1, ndtr(-z[..., -1]), half)):
+        chance[..., place] += beyond
+        first[..., place] += beyond * end
+        second[..., place] += beyond * end**2
+    likely = chance > 0
+    shift = np.divide(first, chance, out=np.zeros_like(first), where=likely).clip(-half, half)
+    square = np.divide(second, chance, out=np.zeros_like(first), where=likely)
+    return middle + shift, (square - shift**2).clip(0, half**2)
+
+
+# Agents drawn, and counted on the device.
+
+
+def _count_drawn(
+    crowd: Crowd, agents: int, seed: int, place: int | None, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, Moments]:
+    draws = drawers(crowd)
+    groups = 1 if place is None else len(crowd.generator.values[place])
+    members = np.zeros(groups, np.int64)
+    shape = (groups, len(crowd.task_ids), longest(crowd.task_scales))
+    total = np.zeros(shape, np.int64)
+    block = sample.BLOCK
+    began, announced = time.monotonic(), False
+    continuous = np.flatnonzero(_continuous(crowd.task_scales))
+    valued = no_moments((groups, len(continuous)))
+
+    def values_of(drawn: jax.Array | np.ndarray, group: np.ndarray) -> Moments:
+        values = np.asarray(drawn[:, continuous])
+        return stacked([moments_of(values[group == own]) for own in range(groups)])
+
+    def tallied(item: tuple[Draw, int]) -> tuple[int, np.ndarray, np.ndarray, Moments | None]:
+        draw, first = item
+        profile, drawn = draw(seed, first + np.arange(block, dtype=np.int64))
+        group = _group(crowd, place, profile, block)
+        group[agents - first :] = groups
+        own = np.bincount(group, minlength=groups + 1)[:groups]
+        values = values_of(drawn, group) if len(continuous) else None
+        return first, own, np.asarray(tally(crowd.task_scales, shape, drawn, group)), values
+
+    turns = zip(cycle(draws), range(0, agents, block), strict=False)
+    for first, own, part, values in ahead(tallied, turns, max(cores(), len(draws))):
+        members += own
+        total += part
+        valued = valued if values is None else valued.joined(values)
+        done = min(agents, first + block)
+        progress("count", done, agents)
+        passed = time.monotonic() - began
+        left = passed * (agents / done - 1)
+        if not announced and passed > 10 and left > LONG:
+            announced = True
+            warnings.warn(
+                f"these agents have to be drawn to be counted: about {left / 3600:.1f} hours to go"
+                " at this pace; Ctrl-C and fewer agents (--agents) are quicker",
+                CrowdWarning,
+                stacklevel=2,
+            )
+    return members, total, valued
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def tally(
+    task_scales: tuple[Scale, ...],
+    shape: tuple[int, int, int],
+    drawn: jax.Array,
+    group: jax.Array,
+) -> jax.Array:
+    """(G, T, K) int32 number of agents of each group that give each answer.
+
+    Args:
+      drawn: (N, T) levels, or values of continuous tasks; or packed (`levels.unpack`).
+      group: (N,) from 0 to G - 1; agents of group G are not counted.
+    """
+    groups, t, k = shape
+    if drawn.dtype == jnp.uint32 and groups == 1 and k <= FEW_LEVELS:
+        return count_words(drawn, group == 0, k)[None, :t]
+    cell = cells(task_scales, unpack(drawn, t))
+    at = (group[:, None] * t + jnp.arange(t, dtype=jnp.int32)) * k + cell
+    counts = jnp.zeros(groups * t * k, jnp.int32).at[at].add(1, mode="drop")
+    return counts.reshape(shape)
+
+
+def cells(task_scales: tuple[Scale, ...], answers: jax.Array) -> jax.Array:
+    """(N, T) int32 place of each answer among `humans.bins` of its scale."""
+    cell = answers.astype(jnp.int32)
+    for scale in set(task_scales):
+        if isinstance(scale, Continuous):
+            own = np.array([task for task, one in enumerate(task_scales) if one == scale])
+            place = jnp.searchsorted(_edges(scale), answers[:, own], side="right")
+            cell = cell.at[:, own].set(place)
+    return cell
+
+
+def _edges(scale: Continuous) -> np.ndarray:
+    """(BINS - 1,) float32 ends between bins, such that a float32 value lies at or above one where
+    it lies at or above the float64 end."""
+    middles = bins(scale)
+    exact = (middles[1:] + middles[:-1]) / 2
+    rounded = exact.astype(np.float32)
+    return np.where(rounded < exact, np.nextafter(rounded, np.float32(np.inf)), rounded)

@@ -1,0 +1,135 @@
+"""What a written folder says of itself, and whether that still holds.
+
+`manifest.json` is written last, names every file with its sha256 and carries a sha256 of its own.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd_file import load_crowd
+from crowdllm_jax.runtime.files import write_whole
+
+NAME = "manifest.json"
+
+
+def file_entry(path: Path) -> dict[str, object]:
+    """What a manifest says of a Parquet file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "rows": pq.read_metadata(path).num_rows}
+
+
+def write_manifest(folder: Path, entries: dict[str, Any]) -> None:
+    """Write a folder's manifest; whole or not at all."""
+    sealed = entries | {"manifest_sha256": _seal(entries)}
+    write_whole(folder / NAME, json.dumps(sealed, indent=1).encode())
+
+
+def check_seal(path: Path) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises:
+      CrowdError: it cannot be read, or has changed since it was written.
+    """
+    try:
+        entries = json.loads(path.read_bytes())
+        seal = entries.pop("manifest_sha256", None)
+    except (OSError, ValueError, AttributeError) as error:
+        raise CrowdError(f"{path}: cannot be read ({error}); write the folder again") from error
+    if seal != _seal(entries):
+        raise CrowdError(f"{path}: has changed since it was written; write the folder again")
+    return entries
+
+
+def _seal(entries: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def verify(folder: Path, on_file: Callable[[int, int], None] = lambda done, total: None) -> int:
+    """Make sure that a population, counts, twins, a fitted crowd or a whole run are as written.
+
+    Args:
+      on_file: called with the number of files and folders looked at, and their total.
+    Returns:
+      How many files and fitted crowds were found whole.
+    Raises:
+      CrowdError: lists what is damaged, missing or not the folder's own.
+    """
+    if (folder / "crowd.json").is_file():
+        crowds, written = [folder], []
+    elif (folder / "config.yaml").is_file():
+        crowds = sorted([*folder.glob("seed-*/*/crowd"), *folder.glob("seed-*/fold-*/*/crowd")])
+        written = sorted(path.parent for path in folder.glob(f"*/{NAME}"))
+    else:
+        crowds, written = [], [folder]
+    if not crowds and not written:
+        raise CrowdError(f"{folder}: holds nothing that was finished; run its command again")
+    faults: list[str] = []
+    work: list[Any] = [(_faults_of_crowd, c) for c in crowds]
+    for one in written:
+        try:
+            work += _listed(one, faults)
+        except CrowdError as error:
+            faults.append(str(error))
+    for done, (look, *place) in enumerate(work):
+        faults += look(*place)
+        on_file(done + 1, len(work))
+    if faults:
+        more = f"\n... and {len(faults) - 20} more" if len(faults) > 20 else ""
+        raise CrowdError(f"{folder}: is not as it was written:\n" + "\n".join(faults[:20]) + more)
+    return len(work)
+
+
+def _faults_of_crowd(folder: Path) -> list[str]:
+    try:
+        load_crowd(folder)
+    except CrowdError as error:
+        return [str(error)]
+    return []
+
+
+def _listed(folder: Path, faults: list[str]) -> list[Any]:
+    """The files of one folder to look at; what is not right about the folder itself is added."""
+    path = folder / NAME
+    if not path.is_file():
+        hint = (
+            "it is not finished: run its command again"
+            if any(folder.glob("plan.json"))
+            else ("give a population's folder, or a run's")
+        )
+        raise CrowdError(f"{folder}: holds no {NAME}; {hint}")
+    entries = check_seal(path)
+    files = entries.get("files", {})
+    faults += [
+        f"{own}: is not in {NAME}"
+        for own in sorted(folder.glob("*.parquet"))
+        if own.name not in files
+    ]
+    plan = folder / "plan.json"
+    if plan.is_file() or "agents_per_part" in entries:
+        try:
+            found = json.loads(plan.read_bytes())
+        except (OSError, ValueError) as error:
+            faults.append(f"{plan}: cannot be read ({error})")
+        else:
+            if any(entries.get(key) != value for key, value in found.items()):
+                faults.append(f"{plan}: says something else than {NAME}")
+    return [(_faults_of_file, folder / name, entry) for name, entry in files.items()]
+
+
+def _faults_of_file(path: Path, entry: dict[str, object]) -> list[str]:
+    try:
+        found = file_entry(path)
+    except FileNotFoundError:
+        return [f"{path}: is missing"]
+    except (OSError, pa.ArrowException) as error:
+        return [f"{path}: cannot be read ({str(error).splitlines()[0][:200]})"]
+    changed = [key for key in ("sha256", "rows") if found[key] != entry.get(key)]
+    return [f"{path}: has changed ({', '.join(changed)})"] if changed else []

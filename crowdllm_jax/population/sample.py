@@ -1,0 +1,257 @@
+"""Sample populations: recruit agents, draw their decisions, a block of agents at a time.
+
+An agent's profile and answers depend on the crowd, the seed and the agent's id, and on nothing
+else. How decisions are drawn is the business of `model/draw_cvae.py` and, with one belief per
+agent, of `model/draw_persistent.py`.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TypeVar
+
+import jax
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.cvae.draw import (
+    Table,
+    cut_table,
+    draw_folded,
+    draw_plain,
+    layout_of,
+    make_table,
+)
+from crowdllm_jax.model.levels import to_host
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.design import Design, profile_matrix
+from crowdllm_jax.model.persistent.draw import Profiles, draw_agents, ready_profiles, ready_to_draw
+from crowdllm_jax.profiles.generator import distinct, profiles_of, recruit, recruit_rows
+from crowdllm_jax.runtime.prefetch import ahead, cores
+from crowdllm_jax.runtime.randomness import seed_halves, split_ids
+from crowdllm_jax.study.coding import encode
+from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.scales import Nominal, Scale
+
+BLOCK = 8192
+"""Agents drawn at once; the last block is filled up, so that one compiled program serves all."""
+
+TABLE = 1 << 25
+"""Numbers in a table over all real profiles; above it each block makes a table of its own."""
+
+
+@dataclass(frozen=True)
+class Agents:
+    """A block of a population.
+
+    Attributes:
+      ids: (N,) int64. profile: attributes with N cells.
+      answers: (N, T) levels of discrete tasks (values of continuous ones), smallest type that fits.
+    """
+
+    ids: np.ndarray
+    profile: tuple[Attribute, ...]
+    answers: np.ndarray
+
+
+def sample(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Agents:
+    """Draw a population into memory: agents `start` to `start + agents - 1`."""
+    blocks = list(sample_blocks(crowd, agents, seed, start=start))
+    profile = tuple(
+        Attribute(a.name, a.kind, a.levels, np.concatenate([b.profile[i].cells for b in blocks]))
+        for i, a in enumerate(crowd.generator.attributes)
+    )
+    return Agents(
+        np.concatenate([b.ids for b in blocks]),
+        profile,
+        np.concatenate([b.answers for b in blocks]),
+    )
+
+
+def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Iterator[Agents]:
+    """Draw a population block by block; memory does not grow with the number of agents.
+
+    Raises:
+      CrowdError: the number of agents or the seed is out of range.
+    """
+    check_numbers(agents, seed)
+    spans = blocks_in(start, agents)
+    yield from draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
+
+
+def blocks_in(start: int, agents: int) -> list[tuple[int, int]]:
+    """(first agent, count) of each block of a stretch of agents."""
+    end = start + agents
+    return [(first, min(BLOCK, end - first)) for first in range(start, end, BLOCK)]
+
+
+def draw_blocks(
+    draws: Sequence["Draw"], tasks: int, seed: int, spans: Iterable[tuple[int, int]]
+) -> Generator[Agents, None, None]:
+    """Draw blocks of up to BLOCK agents, the next ones while one is used.
+
+    Args:
+      draws: see `drawers`; they take turns. tasks: T. spans: (first agent, count) of each block.
+    """
+
+    def block(item: tuple[Draw, tuple[int, int]]) -> Agents:
+        draw, (first, count) = item
+        ids = first + np.arange(BLOCK, dtype=np.int64)
+        profile, drawn = draw(seed, ids)
+        kept = tuple(Attribute(a.name, a.kind, a.levels, a.cells[:count]) for a in profile)
+        return Agents(ids[:count], kept, to_host(drawn, tasks)[:count])
+
+    yield from ahead(block, zip(cycle(draws), spans, strict=False), max(cores(), len(draws)))
+
+
+def check_numbers(agents: int, seed: int) -> None:
+    """Raise CrowdError if there cannot be so many agents, or a seed is out of range."""
+    if not 1 <= agents <= 2**62:
+        raise CrowdError(f"population.agents: {agents} is not a number of agents from 1 to 2**62")
+    if not 0 <= seed < 2**63:
+        raise CrowdError(f"population.seed: {seed} is not from 0 to 2**63 - 1")
+
+
+def check_scales(
+    task_ids: tuple[str, ...], by_name: dict[str, Scale], task_scale: np.ndarray
+) -> None:
+    """Raise CrowdError if the published model cannot answer on a scale."""
+    for index, (name, scale) in enumerate(by_name.items()):
+        tasks = np.flatnonzero(task_scale == index)
+        if isinstance(scale, Nominal) and len(tasks):
+            raise CrowdError(
+                f"study.scales.{name}: task '{task_ids[tasks[0]]}' has a nominal scale, which the "
+                "published model cannot answer (its decision is one score on an ordered scale); "
+                "ask each level as a binary task"
+            )
+
+
+Draw = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], jax.Array | np.ndarray]]
+"""draw(seed, ids): the profiles of a block of agents, and their answers (see `to_host`)."""
+
+
+def drawers(crowd: Crowd) -> list[Draw]:
+    """Make ready to draw blocks of agents of a crowd: one for each device of this process.
+
+    A block is drawn by one device through the same program wherever it is, so that the answers do
+    not depend on how many devices there are.
+    """
+    if isinstance(crowd.config, PersistentConfig):
+        make = _persistent
+    else:
+        make = _semi_implicit if crowd.config.semi_implicit else _folded
+    return [make(crowd, device) for device in jax.local_devices()]
+
+
+T = TypeVar("T")
+Recruits = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], T, np.ndarray]]
+"""recruits(seed, ids): the agents' profiles, a table of distinct ones, and each agent's row."""
+
+
+def _recruiter(crowd: Crowd, per_profile: int, make: Callable[[np.ndarray], T]) -> Recruits[T]:
+    """Recruits agents as rows of a table over distinct profiles.
+
+    Where only real people's profiles occur, one table serves all blocks, unless it is too large.
+
+    Args:
+      per_profile: numbers in a row. make: makes the table of coded profiles (P, C).
+    """
+    people = crowd.generator
+
+    def table(profile: tuple[Attribute, ...], rows: np.ndarray) -> T:
+        some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
+        c = profile_matrix(crowd.codings, some, len(rows))
+        # Few sizes, so that few programs are compiled: up to a quarter more than needed.
+        step = 1 << max(6, (len(c) - 1).bit_length() - 3)
+        size = -(-len(c) // step) * step
+        return make(np.concatenate([c, np.zeros((size - len(c), c.shape[1]), np.float32)]))
+
+    if people.real_only:
+        first, kind = distinct(people.attributes, len(people.weight))
+        if len(first) * per_profile <= TABLE:
+            shared = table(people.attributes, first)
+            kind = kind.astype(np.int32)
+
+            def from_shared(seed: int, ids: np.ndarray):  # type: ignore[no-untyped-def]
+                person = recruit_rows(people, seed, ids)
+                return profiles_of(people, person), shared, kind[person]
+
+            return from_shared
+
+    def from_own(seed: int, ids: np.ndarray):  # type: ignore[no-untyped-def]
+        profile = recruit(people, seed, ids)
+        first, row = distinct(profile, len(ids))
+        return profile, table(profile, first), row.astype(np.int32)
+
+    return from_own
+
+
+def _folded(crowd: Crowd, device: jax.Device) -> Draw:
+    """Draws a block of agents of the plain model through a table over their distinct profiles."""
+    layout = layout_of(crowd)
+    cut = cut_table(crowd, layout)
+    params, x, reference = jax.device_put((crowd.params, *crowd.inputs), device)
+
+    def make(c: np.ndarray) -> Table:
+        own = c[:, : sum(len(coding.columns) for coding in crowd.codings)]
+        return make_table(crowd.graph, crowd.config, layout, params, x, own, reference, cut)
+
+    recruits = _recruiter(crowd, layout.tasks * max(1, len(cut)), make)
+
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:
+        profile, table, row = recruits(seed, ids)
+        return profile, draw_folded(layout, len(cut), seed_halves(seed), split_ids(ids), table, row)
+
+    return draw
+
+
+def _persistent(crowd: Crowd, device: jax.Device) -> Draw:
+    """Draws a block of agents of the persistent model: one belief each, then their decisions."""
+    assert isinstance(crowd.inputs, Design)
+    design = crowd.inputs
+    ready = ready_to_draw(crowd.graph, crowd.params, design)
+    ready = jax.device_put(ready, device)._replace(task_scale=ready.task_scale)
+
+    def make(c: np.ndarray) -> Profiles:
+        return ready_profiles(design.layout, ready.items, (c - design.centre).astype(np.float32))
+
+    recruits = _recruiter(crowd, len(crowd.task_ids), make)
+
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:
+        profile, table, row = recruits(seed, ids)
+        halves = split_ids(ids)
+        return profile, draw_agents(design.layout, ready, table, row, seed_halves(seed), halves)
+
+    return draw
+
+
+def _semi_implicit(crowd: Crowd, device: jax.Device) -> Draw:
+    """Draws a block of agents by running the network for every decision, a few agents at a time."""
+    layout = layout_of(crowd)
+    params, x, reference = jax.device_put((crowd.params, *crowd.inputs), device)
+
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], np.ndarray]:
+        profile = recruit(crowd.generator, seed, ids)
+        c = encode(crowd.codings, profile) if profile else np.zeros((len(ids), 0), np.float32)
+        return profile, np.concatenate(
+            [
+                np.asarray(
+                    draw_plain(
+                        crowd.graph,
+                        crowd.config,
+                        layout,
+                        crowd.task_scales,
+                        params,
+                        x,
+                        reference,
+                        seed_halves(seed),
+                        split_ids(ids[i : i + 64]),
+                        c[i : i + 64],
+                    )
+                )
+                for i in range(0, len(ids), 64)
+            ]
+        )
+
+    return draw

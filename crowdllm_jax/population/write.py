@@ -1,0 +1,339 @@
+"""Write a population as a folder of Parquet parts that survives being killed.
+
+    plan.json            what is being written: crowd, seed, agents; a resumed run must match it
+    part-00000.parquet   agent_id, task_id, decision: one row per decision, 0 to A - 1 agents; or,
+                         in the wide layout, agent_id and a column per task: one row per agent
+    agents-00000.parquet agent_id and profile of the same agents (columns: see `columns`)
+    manifest.json        written last: schema, scales, rows, and every file's sha256
+
+A file appears whole (written under a `.tmp-` name, synced, renamed) or not at all. Parts cover
+fixed ranges of agents, so a resumed run keeps the parts that are there and draws the others.
+Several processes (`cluster`) take turns at the parts.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crowdllm_jax import __version__
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd_file import crowd_fingerprint
+from crowdllm_jax.model.persistent.design import Design
+from crowdllm_jax.population.decisions import MEANING, write, writing_of
+from crowdllm_jax.population.manifest import file_entry, write_manifest
+from crowdllm_jax.population.sample import (
+    BLOCK,
+    Agents,
+    blocks_in,
+    check_numbers,
+    draw_blocks,
+    drawers,
+)
+from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime.files import make_folder, sync_folder, write_whole
+from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study.columns import attribute_columns
+
+SCHEMA = 2
+"""Of what is written. 1: a decision was the number of its level, whatever the study wrote."""
+
+PART_ROWS = 4_000_000
+GROUP_ROWS = 1_000_000
+
+COLUMNS = {
+    "long": {
+        "agent_id": "whose decision",
+        "task_id": "the task's id",
+        "decision": MEANING,
+    },
+    "wide": {
+        "agent_id": "whose decisions",
+        "(a task's id)": MEANING,
+    },
+}
+
+Progress = Callable[[int, int], None]
+
+
+def write_population(
+    crowd: Crowd,
+    folder: Path,
+    agents: int,
+    seed: int,
+    on_agents: Progress | None = None,
+    layout: Literal["long", "wide"] = "long",
+) -> None:
+    """Sample a population into a folder; continue one that was interrupted.
+
+    Args:
+      on_agents: called with the number of agents written so far and their total.
+    Raises:
+      CrowdError: the folder holds something else, or the disk does not take it.
+    """
+    check_numbers(agents, seed)
+    per_part = BLOCK * max(1, PART_ROWS // (BLOCK * len(crowd.task_ids)))
+    plan = {
+        "schema": SCHEMA,
+        "synthetic": True,
+        "crowd": crowd_fingerprint(crowd),
+        "seed": seed,
+        "agents": agents,
+        "agents_per_part": per_part,
+        "layout": layout,
+    }
+    if layout == "wide" and "agent_id" in map(str.casefold, crowd.task_ids):
+        raise CrowdError(
+            "a task's id is 'agent_id', the name of the first column of the wide "
+            "layout; use the long one"
+        )
+    if processes.rank() == 0:
+        _adopt(folder, plan)
+    processes.meet("the population's folder")
+    _check_plan(folder, plan)
+    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    parts = []
+    for number, start in enumerate(range(0, agents, per_part)):
+        count = min(per_part, agents - start)
+        names = (f"part-{number:05d}.parquet", f"agents-{number:05d}.parquet")
+        parts.append((start, count, names))
+
+    def there(part: Part) -> bool:
+        start, count, names = part
+        return all(_is_ours(folder / name, identity, start, count) for name in names)
+
+    own = parts[processes.rank() :: processes.size()]
+    missing = [part for part in own if not there(part)]
+    # One stream of blocks through all parts, so that sampling never waits for a part to end.
+    spans = (span for start, count, _ in missing for span in blocks_in(start, count))
+    blocks = draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
+    total = sum(count for _, count, _ in own)
+    done = total - sum(count for _, count, _ in missing)
+    with _named_errors(folder), closing(blocks):
+        for start, count, names in missing:
+            meta = {
+                "crowdllm.plan": identity,
+                "crowdllm.start": str(start),
+                "crowdllm.count": str(count),
+                "crowdllm.synthetic": "true",
+            }
+            own_blocks = islice(blocks, len(blocks_in(start, count)))
+            write_rows(crowd, folder, names, own_blocks, meta, wide=layout == "wide")
+            done += count
+            if on_agents is not None:
+                on_agents(done, total)
+    processes.meet("the population's end")
+    if processes.rank() == 0:
+        every = [name for _, _, names in parts for name in names]
+        absent = [name for name in every if not (folder / name).is_file()]
+        if absent:
+            raise CrowdError(
+                f"{folder / absent[0]}: another process wrote it, but it is not here; "
+                "give --out a folder that all machines share"
+            )
+        _write_manifest(crowd, folder, plan, agents, every)
+    processes.meet("the population's manifest")
+
+
+Part = tuple[int, int, tuple[str, str]]
+"""Its first agent, their number, and its two files."""
+
+
+def _write_manifest(
+    crowd: Crowd, folder: Path, plan: dict[str, object], agents: int, names: list[str]
+) -> None:
+    with _named_errors(folder):
+        files = {name: file_entry(folder / name) for name in names}
+    manifest = {
+        **plan,
+        "version": __version__,
+        "rows": agents * len(crowd.task_ids),
+        "columns": COLUMNS[str(plan["layout"])],
+        "profile_columns": attribute_columns(a.name for a in crowd.generator.attributes),
+        "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
+        "tasks": dict(
+            zip(crowd.task_ids, [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)
+        ),
+        "tasks_without_answers": tasks_without_answers(crowd),
+        "effective_sample_size": crowd.generator.effective,
+        "files": files,
+    }
+    write_manifest(folder, manifest)
+
+
+def tasks_without_answers(crowd: Crowd) -> list[str]:
+    """Tasks that no training person answered, of a model that tells them from the others."""
+    known = crowd.inputs.tasks.known if isinstance(crowd.inputs, Design) else ()
+    return [task for task, answered in zip(crowd.task_ids, known, strict=False) if not answered]
+
+
+def _adopt(folder: Path, plan: dict[str, object]) -> None:
+    """Make the folder, or make sure that it holds this very population, perhaps in part."""
+    path = folder / "plan.json"
+    make_folder(folder, "population", path.name)
+    if path.exists():
+        _check_plan(folder, plan)
+    else:
+        write_whole(path, json.dumps(plan, indent=1).encode())
+    for left in folder.glob(".tmp-*"):
+        left.unlink()
+
+
+def _check_plan(folder: Path, plan: dict[str, object]) -> None:
+    path = folder / "plan.json"
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CrowdError(f"{path}: cannot be read ({error}); write to another folder") from error
+    changed = [key for key in plan if found.get(key) != plan[key]]
+    if changed:
+        raise CrowdError(
+            f"{folder}: holds another population (differs in {', '.join(changed)});"
+            " write to another folder"
+        )
+
+
+def _is_ours(path: Path, identity: str, start: int, count: int) -> bool:
+    """Whether a part stands there whole, from this very plan."""
+    wanted = {b"crowdllm.plan": identity, b"crowdllm.start": start, b"crowdllm.count": count}
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        meta = file.metadata.metadata or {}
+        if any(meta.get(key) != str(value).encode() for key, value in wanted.items()):
+            return False
+        for _ in file.iter_batches(GROUP_ROWS):
+            pass  # a page that has changed raises
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def write_rows(
+    crowd: Crowd,
+    folder: Path,
+    names: tuple[str, str],
+    blocks: Iterator[Agents],
+    meta: dict[str, str],
+    *,
+    wide: bool = False,
+) -> None:
+    """Write one part: the answers and the profiles of some blocks of agents."""
+    if wide:
+        fields = [
+            (name, writing_of([scale]).type)
+            for name, scale in zip(crowd.task_ids, crowd.task_scales, strict=True)
+        ]
+    else:
+        decision = writing_of(tuple(crowd.scales.values())).type
+        fields = [("task_id", pa.dictionary(pa.int32(), pa.string())), ("decision", decision)]
+    schema = pa.schema([("agent_id", pa.int64()), *fields], meta)
+    called = attribute_columns(a.name for a in crowd.generator.attributes)
+    people = pa.schema(
+        [("agent_id", pa.int64())]
+        + [(called[a.name], _attribute_type(a.kind)) for a in crowd.generator.attributes],
+        meta,
+    )
+    temporary = [folder / f".tmp-{name}" for name in names]
+    options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+    with (
+        pq.ParquetWriter(
+            temporary[0],
+            schema,
+            use_dictionary=[name for name, _ in fields],
+            column_encoding={"agent_id": "DELTA_BINARY_PACKED"},
+            **options,
+        ) as answers,
+        pq.ParquetWriter(temporary[1], people, **options) as profiles,
+    ):
+        for block in blocks:
+            for table in (_wide_rows if wide else _long_rows)(crowd, block, schema):
+                answers.write_table(table)
+            columns = [pa.array(block.ids)]
+            for a in block.profile:
+                if a.kind == "numeric":
+                    columns.append(pa.array(a.cells, from_pandas=True))
+                else:
+                    columns.append(
+                        pa.DictionaryArray.from_arrays(a.cells, list(a.levels)).cast(pa.string())
+                    )
+            profiles.write_table(pa.table(columns, schema=people))
+    for path, name in zip(temporary, names, strict=True):
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        path.rename(folder / name)
+    sync_folder(folder)
+
+
+def _wide_rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
+    """A block as one table with a row per agent."""
+    writings = [writing_of([scale]) for scale in crowd.scales.values()]
+    one = np.zeros(1, np.int32)
+    columns = [
+        write(writings[scale], one, own[:, None])
+        for scale, own in zip(crowd.task_scale, block.answers.T, strict=True)
+    ]
+    yield pa.table([pa.array(block.ids), *columns], schema=schema)
+
+
+def _long_rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
+    """A block as long tables of about GROUP_ROWS rows."""
+    n, t = block.answers.shape
+    per_group = max(1, GROUP_ROWS // t)
+    writing = writing_of(tuple(crowd.scales.values()))
+    task_names = pa.array(crowd.task_ids)
+    task = np.tile(np.arange(t, dtype=np.int32), min(per_group, n))
+    for first in range(0, n, per_group):
+        some = block.answers[first : first + per_group]
+        yield pa.table(
+            [
+                pa.array(np.repeat(block.ids[first : first + per_group], t)),
+                pa.DictionaryArray.from_arrays(task[: some.size], task_names),
+                write(writing, crowd.task_scale, some),
+            ],
+            schema=schema,
+        )
+
+
+def _attribute_type(kind: str) -> pa.DataType:
+    return pa.float64() if kind == "numeric" else pa.string()
+
+
+def scale_entry(scale: scales.Scale) -> dict[str, object]:
+    """What a manifest says of a scale: its kind, its entry in a study file, and what stands in the
+    files for each level, with its label."""
+    entry: dict[str, object] = {
+        "kind": scales.kind(scale),
+        "meaning": scale_text.describe(scale),
+        "entry": msgspec.to_builtins(scale),
+    }
+    if scales.size(scale):
+        entry["levels"] = written_levels(scale)
+    return entry
+
+
+def written_levels(scale: scales.Scale) -> dict[str, str]:
+    """What stands in the files for each level, and its label."""
+    return dict(zip(map(str, scales.written(scale)), scales.labels(scale), strict=True))
+
+
+@contextmanager
+def _named_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        for left in folder.glob(".tmp-*"):
+            left.unlink(missing_ok=True)
+        raise CrowdError(
+            f"{folder}: cannot be written: {error.strerror or error}; what is whole "
+            "stays, so the same command continues there"
+        ) from error

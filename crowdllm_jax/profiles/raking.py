@@ -1,0 +1,135 @@
+"""Weights raked to known margins."""
+
+import warnings
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.runtime import numerals
+from crowdllm_jax.study.ids import MISSING
+from crowdllm_jax.study.records import Attribute
+
+
+def kish(weight: np.ndarray) -> float:
+    """Kish's effective sample size: (sum w)^2 / sum w^2."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+def rake(
+    attributes: tuple[Attribute, ...],
+    weight: np.ndarray,
+    margins: dict[str, dict[str, float]],
+    *,
+    nobody: str = "no training participant",
+    tolerance: float = 1e-9,
+    rounds: int = 1000,
+) -> np.ndarray:
+    """Iterative proportional fitting of weights to given shares (Deming & Stephan 1940).
+
+    Args:
+      weight: (H,) weights to begin with.
+      margins: {attribute: {level: share}}; each attribute's shares sum to 1 (or 100, as percent)
+        but for rounding. People without an answer may be left out: they keep their share.
+      nobody: what to call it in an error if no row has a level.
+    Returns:
+      (H,) weights whose weighted shares equal every margin, to `tolerance`.
+    Raises:
+      CrowdError: a margin names no attribute or level, leaves one out, sums to something else, asks
+        for a level that no row has, or contradicts another so that no weights fit.
+    """
+    if not margins:
+        return weight
+    by_name = {attribute.name: attribute for attribute in attributes}
+    targets = []
+    for name, shares in margins.items():
+        where = f"profiles.margins.{name}"
+        attribute = by_name.get(name)
+        if attribute is None:
+            raise CrowdError(
+                f"{where}: no such attribute; there are: {', '.join(by_name) or 'none'}"
+            )
+        if attribute.kind == "numeric":
+            raise CrowdError(f"{where}: a numeric attribute has no levels to rake; band it first")
+        target = _target(where, attribute.levels, shares)
+        have = np.bincount(attribute.cells, weight, len(target))
+        if attribute.levels[-1] == MISSING and MISSING not in shares:
+            # Nothing is said of people without an answer: they keep the share they have.
+            target[-1] = have[-1] / have.sum()
+            target[:-1] *= 1 - target[-1]
+            _note(
+                f"{where}: gives no share to '{MISSING}', so people without an answer keep "
+                "theirs and the shares are of the others"
+            )
+        empty = np.flatnonzero((have == 0) & (target > 0))
+        if len(empty):
+            raise CrowdError(
+                f"{where}: {nobody} is '{attribute.levels[empty[0]]}', so no weights reach its "
+                "share; merge the level with another, in the data and here"
+            )
+        targets.append((attribute.cells, target))
+    total = weight.sum()
+    raked = weight / total
+    for _ in range(rounds):
+        for cells, target in targets:
+            have = np.bincount(cells, raked, len(target))
+            raked = (
+                raked * np.divide(target, have, out=np.zeros_like(target), where=have > 0)[cells]
+            )
+        gap = max(
+            np.abs(np.bincount(cells, raked, len(target)) - target).max()
+            for cells, target in targets
+        )
+        if gap < tolerance:
+            return raked * total
+    raise CrowdError(
+        f"profiles.margins: no weights fit all margins at once (gap {gap:.2g} after "
+        f"{rounds} rounds); relax one or merge levels"
+    )
+
+
+def _target(where: str, levels: tuple[str, ...], shares: dict[str, float]) -> np.ndarray:
+    """(K,) a margin's shares, which sum to 1, in the order of the levels; that of MISSING is 0
+    where the margin says nothing of it."""
+    place = {level: i for i, level in enumerate(levels)}
+    known = {place.get(str(key), _same(str(key), levels)): key for key in shares}
+    odd = [key for key in shares if key not in known.values()]
+    if -1 in known or odd:
+        odd = odd or [known[-1]]
+        raise CrowdError(
+            f"{where}: '{odd[0]}' is no level of it, or one that stands there already;"
+            f" levels: {', '.join(levels)}"
+        )
+    absent = [level for i, level in enumerate(levels) if i not in known and level != MISSING]
+    if absent:
+        raise CrowdError(
+            f"{where}: '{absent[0]}' is not given a share; levels: {', '.join(levels)}"
+        )
+    target = np.array([shares[known[i]] if i in known else 0.0 for i in range(len(levels))])
+    total = target.sum()
+    whole = 100 if total > 50 else 1
+    # Of K shares that were rounded to a percent each is off by half of one at most.
+    slack = min(0.005 * len(shares), 0.05) * whole + 1e-9
+    if not (np.all(target >= 0) and abs(total - whole) <= slack):
+        raise CrowdError(
+            f"{where}: shares must be 0 or more and sum to 1, not {total:g} (percents to 100)"
+        )
+    if whole == 100 or abs(total - 1) > 1e-6:
+        read = "are read as percents" if whole == 100 else "are scaled to a sum of 1"
+        _note(f"{where}: the shares sum to {total:g}; they {read}")
+    return target / total
+
+
+def _same(key: str, levels: tuple[str, ...]) -> int:
+    """Where the one level stands that is the same number or truth value as a key; else -1."""
+    number, truth = numerals.number(key), key.lower() in ("true", "false")
+    found = [
+        i
+        for i, level in enumerate(levels)
+        if (number is not None and numerals.number(level) == number)
+        or (truth and level.lower() == key.lower())
+    ]
+    return found[0] if len(found) == 1 else -1
+
+
+def _note(text: str) -> None:
+    warnings.warn(text, CrowdWarning, stacklevel=4)

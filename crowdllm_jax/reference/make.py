@@ -1,0 +1,123 @@
+"""Reference decisions: what a frozen model answers for each task, before any person is considered.
+
+`make_reference` is the one entry. Each kind has a file of its own: `backbone` runs a language model
+here and `served` (kind: endpoint) asks one over the network, `column` takes answers that some model
+gave elsewhere, `fitted` and `marginal` are offline stand-ins for an LLM and are called so.
+
+The kinds that ask a language model can also ask it as many different people (`personas`), which is
+the crowd without a belief generator that CrowdLLM is compared with.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import numpy as np
+
+from crowdllm_jax.backbone.answers import Scored
+from crowdllm_jax.backbone.questions import Question
+from crowdllm_jax.reference.backbone import (
+    BackboneReference,
+    ask_backbone,
+    ask_share,
+    plan_backbone,
+    show_backbone,
+)
+from crowdllm_jax.reference.column import ColumnReference, from_column
+from crowdllm_jax.reference.endpoint import (
+    EndpointReference,
+    ask_endpoint,
+    plan_endpoint,
+    show_endpoint,
+)
+from crowdllm_jax.reference.fitted import FittedReference, fit_reference
+from crowdllm_jax.reference.marginal import MarginalReference, crowd_average
+from crowdllm_jax.reference.questions import Report
+from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.runtime import processes
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.split import Split
+
+AskedReference = BackboneReference | EndpointReference
+"""Kinds that ask a language model, and so depend on the tasks alone."""
+
+ReferenceConfig = ColumnReference | FittedReference | MarginalReference | AskedReference
+
+__all__ = [
+    "AskedReference",
+    "Reference",
+    "ReferenceConfig",
+    "ask_reference",
+    "ask_together",
+    "make_reference",
+    "plan_reference",
+    "show_reference",
+]
+
+
+def make_reference(
+    study: Study,
+    split: Split,
+    config: ReferenceConfig,
+    folder: str,
+    x: np.ndarray,
+    progress: Report,
+) -> Reference:
+    """Get a reference decision for every task of a study.
+
+    Args:
+      folder: what the path of a table in `config` is relative to.
+      x: (T, F) task features.
+    """
+    match config:
+        case ColumnReference():
+            return from_column(study, config, folder)
+        case FittedReference():
+            return fit_reference(study, split, config, x)
+        case MarginalReference():
+            return crowd_average(study, split)
+        case BackboneReference() | EndpointReference():
+            return ask_reference(study, config, (), progress)[0]
+        case _:
+            assert_never(config)
+
+
+def ask_reference(
+    study: Study, config: AskedReference, personas: Sequence[Question], progress: Report
+) -> tuple[Reference, Scored]:
+    """Ask a language model what its cache does not hold yet: about every task, and `personas`."""
+    if isinstance(config, BackboneReference):
+        return ask_backbone(study, config, personas, progress)
+    return ask_endpoint(study, config, personas, progress)
+
+
+def ask_together(
+    study: Study, config: AskedReference, personas: Sequence[Question], progress: Report
+) -> tuple[Reference, Scored]:
+    """`ask_reference` by all processes, which share the cache: each runs a model on a part of the
+    questions; a server is asked by the first alone, within one budget."""
+    if processes.size() > 1:
+        answered = None
+        if isinstance(config, BackboneReference):
+            ask_share(study, config, personas, progress)
+        elif processes.rank() == 0:
+            answered = ask_endpoint(study, config, personas, progress)
+        processes.meet("the language model's answers")
+        if answered is not None:
+            return answered
+    return ask_reference(study, config, personas, progress)
+
+
+def show_reference(
+    study: Study, config: AskedReference, personas: Sequence[Question], count: int
+) -> str:
+    """The prompts of the first tasks, and the first of `personas`."""
+    if isinstance(config, BackboneReference):
+        return show_backbone(study, config, personas, count)
+    return show_endpoint(study, config, personas, count)
+
+
+def plan_reference(study: Study, config: AskedReference, personas: Sequence[Question]) -> str:
+    """How much there is to ask, and what it may cost."""
+    if isinstance(config, BackboneReference):
+        return plan_backbone(study, config, personas)
+    return plan_endpoint(study, config, personas)

@@ -1,0 +1,1 @@
+"""The one way through, in a folder."""

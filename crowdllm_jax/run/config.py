@@ -1,0 +1,155 @@
+"""The configuration of a run: one YAML file, typed, with unknown keys refused."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import structs
+from ruamel.yaml import YAML
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import ModelConfig
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.fit import TrainConfig
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.profiles.generator import ProfilesConfig
+from crowdllm_jax.reference.make import ReferenceConfig
+from crowdllm_jax.reference.marginal import MarginalReference
+from crowdllm_jax.runtime.yaml import _convert, _parse, read_yaml
+from crowdllm_jax.study import datasets
+from crowdllm_jax.study.read import read_study
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.spec import StudySpec
+from crowdllm_jax.study.split import SplitConfig
+
+
+class PopulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The population that is written: how many agents, the seed of their answers, and whether the
+    tables have a row per decision (long) or per agent (wide)."""
+
+    agents: Annotated[int, msgspec.Meta(ge=1, le=2**62)] = 10_000
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    layout: Literal["long", "wide"] = "long"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a run depends on, besides the data.
+
+    Attributes:
+      study: a study file's content, or the name of one that comes along.
+      model: the crowd that is made. published: the cvae it is compared with, where `model` is
+        another; the VAE-only baseline takes its settings.
+      models: what is fitted beside the model, to compare it with: the published model (cvae), and
+        that without a reference (vae_only).
+      train: how cvae models are trained.
+      seeds: number of repetitions (splits, initial weights) over which scores are reported; the
+        population is drawn from the first.
+    """
+
+    study: StudySpec | Literal["anes96"]
+    split: SplitConfig = SplitConfig()
+    reference: ReferenceConfig = MarginalReference()
+    profiles: ProfilesConfig = ProfilesConfig()
+    model: ModelConfig = PersistentConfig()
+    published: CvaeConfig = CvaeConfig()
+    models: tuple[Literal["cvae", "vae_only"], ...] = ("cvae", "vae_only")
+    train: TrainConfig = TrainConfig()
+    population: PopulationConfig = PopulationConfig()
+    seeds: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+
+
+def load_config(
+    path: str | Path, overrides: tuple[str, ...] = (), data: str | None = None
+) -> Config:
+    """Read a configuration.
+
+    Args:
+      overrides: "key.key=value" texts that replace single entries; values are YAML.
+      data: replaces `study.folder`.
+    Raises:
+      CrowdError: names the file and the key.
+    """
+    tree = read_yaml(Path(path))
+    for text in overrides:
+        _override(tree, text)
+    if data is not None:
+        if not isinstance(tree.get("study"), dict):
+            raise CrowdError(f"--data: the study of {path} comes with the package, not from files")
+        tree["study"]["folder"] = data
+    return _convert(tree, Config, str(path))
+
+
+def load_study(
+    source: Config | str | Path, data: str | None = None, *, embedding: bool = True
+) -> Study:
+    """Read the study of a configuration, or of a study file (or configuration file) by path.
+
+    Args:
+      data: replaces the folder of a study file. embedding: read the tasks' embedding, too.
+    Raises:
+      CrowdError: see `ingest.read_study`.
+    """
+    if isinstance(source, Config):
+        spec = source.study
+    else:
+        tree = read_yaml(Path(source))
+        nested = "study" in tree
+        if nested and not isinstance(tree["study"], dict):
+            return load_study(load_config(source))
+        tree = tree["study"] if nested else tree
+        if data is not None:
+            tree["folder"] = data
+        spec = _convert(tree, StudySpec, str(source))
+    if isinstance(spec, str):
+        return datasets.anes96()
+    if not embedding:
+        spec = structs.replace(spec, tasks=structs.replace(spec.tasks, embedding=None))
+    return read_study(spec)
+
+
+def dump_config(config: Config) -> str:
+    """The whole configuration, defaults included, as YAML that `load_config` reads back."""
+    import io
+
+    out = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    # The order of scales and attributes is part of a study.
+    yaml.representer.sort_base_mapping_type_on_output = False
+    yaml.dump(msgspec.to_builtins(config), out)
+    return out.getvalue()
+
+
+def differences(one: Config, other: Config) -> list[str]:
+    """Dotted keys in which two configurations differ."""
+
+    def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+        if isinstance(node, dict) and node:
+            return {
+                k: v for name, sub in node.items() for k, v in flat(sub, f"{prefix}{name}.").items()
+            }
+        return {prefix.rstrip("."): node}
+
+    a, b = flat(msgspec.to_builtins(one)), flat(msgspec.to_builtins(other))
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def _override(tree: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CrowdError(f"--set {text}: write it as key.key=value")
+    *path, last = key.split(".")
+    node = tree
+    if path and path[0] not in tree:
+        # A section that the file leaves out is the default's, which may be one kind of several.
+        default = next((f.default for f in structs.fields(Config) if f.name == path[0]), None)
+        if isinstance(default, msgspec.Struct) and default.__struct_config__.tag:
+            tree[path[0]] = {"kind": default.__struct_config__.tag}
+    for name in path:
+        node = node.setdefault(name, {})
+        if not isinstance(node, dict):
+            raise CrowdError(f"--set {text}: '{name}' holds a value, not keys")
+    parsed = _parse(f"value: {value}", f"--set {text}")
+    if len(parsed) > 1:
+        raise CrowdError(f"--set {text}: give one value; use --set again for another key")
+    node[last] = parsed["value"]

@@ -1,0 +1,90 @@
+"""Scores over folds: everybody was held out once, each from a crowd that had not seen them.
+
+An answer's score (rps) needs only that answer and its fold's crowd, so rps and skill are those of
+all answers together, with intervals over all tasks (people). Any other measure compares crowd and
+people of one fold, and is averaged over the folds by their answers: pooled over folds it would
+flatter, for the folds' crowds together have seen everybody. Folds share no task (person), so their
+intervals are combined as those of independent samples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdllm_jax.score.ceiling import score_humans
+from crowdllm_jax.score.held_out import Humans, held_out
+from crowdllm_jax.score.metrics import Score, score_costs
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.split import Split
+
+POOLED = ("rps", "skill")
+
+
+@dataclass(frozen=True)
+class ScoredFold:
+    """One split: its scores, and per model the (held-out answers,) rps of each answer."""
+
+    split: Split
+    scores: list[Score]
+    costs: dict[str, np.ndarray]
+
+
+def held_out_of(study: Study, splits: Sequence[Split]) -> Humans:
+    """All that some splits hold out."""
+    test = np.any([split.test for split in splits], axis=0)
+    nothing = np.zeros_like(test)
+    return held_out(study, Split(splits[0].by, nothing, nothing, test))
+
+
+def pool_folds(study: Study, folds: Sequence[ScoredFold], seed: int) -> list[Score]:
+    """The scores of all folds together."""
+    everyone = held_out_of(study, [fold.split for fold in folds])
+    pooled = [one for one in score_humans(everyone, seed) if one.metric in POOLED]
+    costs = {}
+    for name in folds[0].costs:
+        costs[name] = np.empty(len(study.task))
+        for fold in folds:
+            costs[name][fold.split.test] = fold.costs[name]
+    for name, cost in costs.items():
+        pooled += score_costs(everyone, cost, costs["marginal"], name, seed)
+    found = {(one.model, one.metric): one for one in pooled}
+    shares = np.array([fold.split.test.sum() for fold in folds]) / len(study.task)
+    scores = []
+    for first in folds[0].scores:
+        key = (first.model, first.metric)
+        if first.metric in POOLED:
+            own = [found[key]] if key in found else []
+        else:
+            own = _averaged([_named(fold.scores, *key) for fold in folds], shares)
+        scores += own
+    return scores
+
+
+def _named(scores: list[Score], model: str, metric: str) -> Score | None:
+    return next((one for one in scores if (one.model, one.metric) == (model, metric)), None)
+
+
+def _averaged(scores: list[Score | None], shares: np.ndarray) -> list[Score]:
+    """The average of one measure, not defined (or without an interval) where it is not in one
+    fold."""
+    own = [one for one in scores if one is not None]
+    if len(own) < len(scores):
+        return []
+    value, low, high = np.array([(one.value, one.low, one.high) for one in own]).T
+    mean = float(shares @ value)
+    below, above = (float(np.sqrt((shares**2) @ (end - value) ** 2)) for end in (low, high))
+    first = own[0]
+    whys = [one.why for one in own if np.isnan(one.value)] or [one.why for one in own if one.why]
+    return [
+        Score(
+            first.model,
+            first.split,
+            first.seed,
+            first.metric,
+            mean,
+            mean - below,
+            mean + above,
+            f"in a fold: {whys[0]}" if whys else "",
+        )
+    ]

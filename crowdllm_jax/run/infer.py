@@ -1,0 +1,49 @@
+"""Estimates about people by a fitted run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.infer.infer import MEAN, Question, infer, read_profiles
+from crowdllm_jax.run.config import load_study
+from crowdllm_jax.run.folder import open_run, split_crowd, stored_config
+from crowdllm_jax.run.prepare import folds_in
+from crowdllm_jax.runtime.named import named
+from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
+from crowdllm_jax.study.split import split_study
+
+
+def infer_run(
+    folder: Path,
+    question: Question = MEAN,
+    tasks: tuple[str, ...] | None = None,
+    profiles: Path | None = None,
+    weight: str | None = None,
+    progress: Progress = silent,
+) -> pa.Table:
+    """Estimate by a run's first split and crowd; see `infer`.
+
+    Args:
+      tasks: ids, or lists of ids with commas between; the question's attributes likewise (see
+        `named`).
+      profiles: CSV or Parquet table with the study's profile columns, one row per real person; they
+        take the place of the study's people without an answer. weight: its column of weights.
+    """
+    if weight is not None and profiles is None:
+        raise CrowdError("--weight: names a column of --profiles FILE; give that, too")
+    config = stored_config(folder)
+    with stage(progress, READ):
+        study = load_study(config)
+    folds = folds_in(study, config)
+    if tasks is not None:
+        tasks = named("--tasks", tasks, study.tasks.ids)
+    attributes = [attribute.name for attribute in study.participants.profile]
+    question = replace(question, attributes=named("--regress", question.attributes, attributes))
+    with open_run(folder, study=study):
+        crowds = tuple(split_crowd(folder, fold) for fold in folds)
+    others = None if profiles is None else read_profiles(profiles, crowds[0], config.study, weight)
+    held = np.stack([split_study(study, config.split, 0, fold).test for fold in folds])
+    return infer(crowds, study, held, question, tasks, others, progress=progress)

@@ -1,0 +1,265 @@
+"""The one way through: study -> reference -> fitted crowd -> population -> scores -> report.
+
+`run` does all of it in a folder; `fit`, `sample`, `evaluate` and `report` do one step each from
+what the folder holds. Every step leaves finished work alone, so an interrupted run continues where
+it stopped:
+
+    config.yaml       the whole configuration, defaults included
+    run.json          the data's fingerprint, the versions it was run with, and what a server took
+    seed-0/           one folder per repetition: for each fitted model its training checkpoint,
+                      losses and fitted crowd. With folds these stand in fold-0/, fold-1/, ...;
+                      beside them the crowd that is fitted to all, whose population is written
+    population/       Parquet parts and a manifest
+    scores.json       a list of {model, split, seed, metric, value, low, high}; null and {why} for
+                      what is not defined
+    diagnostics.json  a list of {name, measure, value, fires, threshold, advice, detail}
+    report.html       all of it to look at
+"""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd, ModelConfig, numbers_of
+from crowdllm_jax.model.crowd_file import load_crowd, save_crowd
+from crowdllm_jax.model.cvae.fit import Losses
+from crowdllm_jax.model.fit import fit_model
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population.count import count
+from crowdllm_jax.population.sample import Agents, sample
+from crowdllm_jax.population.write import write_population
+from crowdllm_jax.population.write_counts import write_counts
+from crowdllm_jax.report import page as report
+from crowdllm_jax.run.config import Config, PopulationConfig
+from crowdllm_jax.run.evaluate import SCORED_AGENTS, profile_of, score_all
+from crowdllm_jax.run.folder import (
+    crowd_folder,
+    fitted_crowd,
+    main_model,
+    models_of,
+    run_facts,
+    split_crowd,
+    start_run,
+)
+from crowdllm_jax.run.folds import ScoredFold, held_out_of, pool_folds
+from crowdllm_jax.run.prepare import Splits
+from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime.files import check_new, write_whole
+from crowdllm_jax.runtime.progress import Progress, silent, stage
+from crowdllm_jax.score.diagnostics import Finding, diagnose, too_few
+from crowdllm_jax.score.effects import profile_effects
+from crowdllm_jax.score.groups import groups_of
+from crowdllm_jax.score.held_out import held_out
+from crowdllm_jax.score.metrics import Score, answer_rps, read_scores
+from crowdllm_jax.study.split import Fold, split_study
+
+
+def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Score]:
+    """Do everything, or what is left of it, in the folder `out`.
+
+    Returns:
+      The scores of all models and seeds.
+    Raises:
+      CrowdError: bad data or configuration, or `out` holds something else.
+    """
+    folder = Path(out)
+    scores: list[Score] = []
+    with start_run(folder, config, progress) as splits:
+        fit_run(folder, splits)
+        sample_run(folder, config.population, None, progress)
+        if processes.rank() == 0:
+            scores = evaluate_run(folder, splits)
+            with stage(progress, "report"):
+                report_run(folder, splits)
+        processes.meet("the report")
+    return scores
+
+
+def fit_run(folder: Path, splits: Splits) -> None:
+    """Fit every model of every split that the folder does not hold yet.
+
+    Several processes fit together: a model whose `devices` are all of theirs splits its work over
+    them, any other is fitted by all alike.
+    """
+    config = splits.config
+    models = models_of(config, splits.study)
+    for seed in range(config.seeds):
+        for fold in splits.folds:
+            where = [f"seed {seed}"] if config.seeds > 1 else []
+            where += [f"fold {fold + 1} of {len(splits.folds)}"] if isinstance(fold, int) else []
+            _fit_split(folder, splits, models, seed, fold, ", ".join(where))
+    if len(splits.folds) > 1:
+        main = main_model(config)
+        _fit_split(folder, splits, {main: models[main]}, 0, "all", "all")
+    processes.meet("all fits")
+
+
+def _fit_split(
+    folder: Path, splits: Splits, models: dict[str, ModelConfig], seed: int, fold: Fold, where: str
+) -> None:
+    missing = [name for name in models if not crowd_folder(folder, seed, name, fold).exists()]
+    processes.meet("what is to be fitted")
+    if not missing:
+        return
+    ready = splits.ready(seed, fold)
+    for name in missing:
+        target = crowd_folder(folder, seed, name, fold)
+        label = f"{name} ({where})" if where else name
+        crowd, losses = fit_model(
+            ready, models[name], splits.config.train, seed, target.parent, splits.progress, label
+        )
+        unfinished = target.with_name(".tmp-crowd")
+        if processes.rank() == 0:
+            write_whole(target.parent / "losses.json", msgspec.json.encode(losses))
+            shutil.rmtree(unfinished, ignore_errors=True)
+        processes.meet("the fitted crowd")
+        save_crowd(crowd, unfinished)
+        if processes.rank() == 0:
+            unfinished.rename(target)
+
+
+def sample_run(
+    folder: Path, population: PopulationConfig, out: Path | None, progress: Progress = silent
+) -> Path:
+    """Write a population of the first seed's crowd; returns its folder."""
+    progress("sample", 0, population.agents)
+    crowd = fitted_crowd(folder)
+    target = out or folder / "population"
+    write_population(
+        crowd,
+        target,
+        population.agents,
+        population.seed,
+        lambda done, total: progress("sample", done, total),
+        population.layout,
+    )
+    return target
+
+
+def count_run(
+    folder: Path,
+    agents: int,
+    seed: int,
+    out: Path | None,
+    by: str | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Write how many agents of the first seed's crowd give each answer; returns the folder."""
+    progress("count", 0, agents)
+    crowd = fitted_crowd(folder)
+    target = out or folder / "counts"
+    # Asked before anything is drawn.
+    check_new(target)
+    write_counts(crowd, count(crowd, agents, seed, by=by, progress=progress), target, seed)
+    return target
+
+
+def evaluate_run(folder: Path, splits: Splits) -> list[Score]:
+    """Score every seed's crowds and write scores.json."""
+    scores: list[Score] = []
+    for seed in range(splits.config.seeds):
+        path = folder / f"seed-{seed}" / "scores.json"
+        if path.exists():
+            scores += _read_scores(path)
+            continue
+        own = _evaluate_seed(folder, splits, seed)
+        write_whole(path, msgspec.json.encode(own))
+        scores += own
+    write_whole(folder / "scores.json", msgspec.json.format(msgspec.json.encode(scores)))
+    return scores
+
+
+def _evaluate_seed(folder: Path, splits: Splits, seed: int) -> list[Score]:
+    """Score a seed's crowds; of the first seed, write the diagnostics (of its first split)."""
+    config, study = splits.config, splits.study
+    folds: list[ScoredFold] = []
+    for fold in splits.folds:
+        crowds = {
+            name: load_crowd(crowd_folder(folder, seed, name, fold))
+            for name in models_of(config, study)
+        }
+        ready = splits.ready(seed, fold)
+        own, answers = score_all(ready, config, crowds, seed, splits.progress)
+        humans = held_out(study, ready.split)
+        if not folds:
+            first = ready, crowds[main_model(config)], humans, answers["marginal"]
+        costs = {name: answer_rps(humans, values) for name, values in answers.items()}
+        folds.append(ScoredFold(ready.split, own, costs))
+    scores = pool_folds(study, folds, seed) if len(folds) > 1 else folds[0].scores
+    if seed == 0:
+        ready, crowd, humans, floor = first
+        everyone = held_out_of(study, [one.split for one in folds])
+        few = too_few(everyone, scores, main_model(config))
+        _, values = _agents_of(crowd, config)
+        found = msgspec.json.encode(diagnose(ready, crowd, humans, values, floor, few))
+        write_whole(folder / "diagnostics.json", msgspec.json.format(found))
+    return scores
+
+
+def report_run(folder: Path, splits: Splits) -> Path:
+    """Write report.html from what the folder holds; returns its path.
+
+    Scores are of all splits, pictures of the first.
+    """
+    config, study = splits.config, splits.study
+    path = folder / "scores.json"
+    if not path.exists():
+        raise CrowdError(f"{folder}: has no scores yet; run `crowdllm evaluate` first")
+    scores = _read_scores(path)
+    first = splits.folds[0]
+    crowd = split_crowd(folder, first)
+    humans = held_out(study, split_study(study, config.split, 0, first))
+    agents, values = _agents_of(crowd, config)
+    losses = {
+        name: msgspec.json.decode(
+            (crowd_folder(folder, 0, name, first).parent / "losses.json").read_bytes(), type=Losses
+        )
+        for name in models_of(config, study)
+    }
+    # The published model's agents are nobody in particular, so there is no such effect to read off.
+    whole = fitted_crowd(folder)
+    effects = profile_effects(whole) if isinstance(crowd.config, PersistentConfig) else []
+    values = values[:, humans.tasks]
+    groups = groups_of(humans, profile_of(study, humans), agents.profile, values)
+    page = report.render(
+        study,
+        config,
+        scores,
+        humans,
+        values,
+        losses,
+        effects,
+        groups,
+        findings(folder),
+        run_facts(folder),
+    )
+    write_whole(folder / "report.html", page.encode())
+    return folder / "report.html"
+
+
+def _agents_of(crowd: Crowd, config: Config) -> tuple[Agents, np.ndarray]:
+    """The first agents of the configured population, and (N, T) their answers as numbers."""
+    agents = sample(crowd, min(config.population.agents, SCORED_AGENTS), config.population.seed)
+    return agents, numbers_of(crowd, agents.answers)
+
+
+def findings(folder: Path) -> list[Finding]:
+    """What the diagnostics say of the first seed's crowd."""
+    path = folder / "diagnostics.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Finding])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CrowdError(
+            f"{path}: cannot be read; delete {folder / 'seed-0' / 'scores.json'} and run `crowdllm "
+            "evaluate` again"
+        ) from error
+
+
+def _read_scores(path: Path) -> list[Score]:
+    try:
+        return read_scores(path.read_bytes())
+    except msgspec.MsgspecError as error:
+        raise CrowdError(f"{path}: cannot be read ({error}); delete it to score anew") from error

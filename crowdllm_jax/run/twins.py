@@ -1,0 +1,71 @@
+"""Twins of people by a fitted run: read their answers, sample, write."""
+
+from pathlib import Path
+
+import msgspec
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.population.twins import Twins, make_twins
+from crowdllm_jax.population.write_twins import write_twins
+from crowdllm_jax.run.folder import fitted_crowd, stored_config
+from crowdllm_jax.runtime.files import check_new
+from crowdllm_jax.study.read import read_answers
+from crowdllm_jax.study.records import Study, Tasks
+from crowdllm_jax.study.spec import ParticipantsSpec, ResponsesSpec, StudySpec, attribute_spec
+
+
+def twin_run(
+    folder: Path,
+    answers: Path,
+    out: Path,
+    *,
+    data: str | None = None,
+    draws: int = 200,
+    seed: int = 0,
+) -> Twins:
+    """Write twins of people, known by some of their answers, by the first seed's crowd.
+
+    Args:
+      answers: a long table with the columns of the run's responses, profile columns among them.
+      data: a folder that holds the run's own table of participants, from which profiles are then
+        taken; None takes them from `answers`.
+    Raises:
+      CrowdError: the crowd has no twins, the answers do not suit it, or `out` holds something.
+    """
+    crowd = fitted_crowd(folder)
+    # Asked before anything is read or drawn.
+    check_new(out)
+    people = _answers_to(crowd, stored_config(folder).study, answers, data)
+    twins = make_twins(crowd, people, draws=draws, seed=seed)
+    write_twins(crowd, twins, out, {"seed": seed, "answers": len(people.answer)})
+    return twins
+
+
+def _answers_to(crowd: Crowd, study: StudySpec | str, path: Path, data: str | None) -> Study:
+    """Read people's answers to a crowd's tasks, in the columns of the study it was fitted on."""
+    if isinstance(study, str):
+        # A study that comes with a package has no columns; these are the defaults.
+        profile = {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}
+        study = StudySpec(
+            responses=ResponsesSpec(path=""),
+            scales=crowd.scales,
+            participants=ParticipantsSpec(profile=profile),
+        )
+    people = msgspec.structs.replace(study.participants, weight=None)
+    if data is None:
+        people = msgspec.structs.replace(people, path=None, participant=None)
+    elif people.path is None:
+        raise CrowdError(
+            "--data: the run's study has no table of participants; profiles are read "
+            "from the answers"
+        )
+    spec = msgspec.structs.replace(
+        study,
+        name=str(path),
+        folder=data or ".",
+        responses=msgspec.structs.replace(study.responses, path=str(path.absolute())),
+        participants=people,
+    )
+    tasks = Tasks(crowd.task_ids, crowd.task_ids, crowd.task_scale, (), None)
+    return read_answers(spec, tasks)

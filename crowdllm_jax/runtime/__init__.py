@@ -1,0 +1,1 @@
+"""What knows nothing of crowds: progress, files, YAML, randomness, processes, checkpoints."""

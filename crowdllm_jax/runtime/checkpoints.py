@@ -1,0 +1,171 @@
+"""Checkpoints through orbax, behind this one module.
+
+A tree is stored as a flat mapping from its leaves' paths to host arrays, so that what lies on disk
+does not depend on the classes in memory. Nothing is pickled. A state carries the sha256 of all its
+numbers, because orbax loads a file with a flipped bit without a word.
+"""
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self, TypeVar
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+
+Tree = TypeVar("Tree")
+
+# Orbax reports every save at INFO and warns where a host array has no sharding: noise here.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+DIGEST = "sha256"
+"""Name of the array that holds it beside a state's own."""
+
+
+class Checkpoints:
+    """Numbered states of one training run in a folder; the last two are kept.
+
+    The best weights are part of the state (see `train.TrainState`), so keeping the latest keeps
+    the best, and a loss that is not finite cannot push the best out.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with _named_errors(folder, "cannot be written"):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._orbax = ocp.training.Checkpointer(
+                folder.resolve(),
+                preservation_policy=ocp.training.preservation_policies.LatestN(2),
+                cleanup_tmp_directories=True,
+            )
+
+    def save(self, step: int, state: object) -> None:
+        """Begin to save a state, once the one before is on the disk; it appears whole or not at
+        all."""
+        flat = flatten(state)
+        with _named_errors(self.folder, "cannot be written"):
+            self._orbax.wait()  # orbax would skip a state that comes while another is being saved
+            self._orbax.save_async(step, flat | {DIGEST: digest(flat)}, overwrite=True)
+
+    def latest(self, like: Tree) -> Tree | None:
+        """The newest state that is whole, or None where there is none at all.
+
+        A damaged state is passed over with a warning: training goes on from the one before, to the
+        same end.
+
+        Args:
+          like: a state of the same structure, shapes and dtypes.
+        Raises:
+          CrowdError: no state can be read, or it is the state of another configuration.
+        """
+        self._orbax.wait()
+        found = {p.name for p in self.folder.iterdir() if p.name.isdecimal()}
+        for step in sorted(map(int, found), reverse=True):
+            try:
+                # As stored: given a wish, orbax casts dtypes to it without a word.
+                stored = self._orbax.load(step)
+                damage = "" if _is_whole(stored) else "its sha256 is another"
+            except Exception as error:
+                damage = str(error).splitlines()[0][:200]
+            if not damage:
+                return unflatten(stored, like, self.folder)
+            warnings.warn(
+                f"{self.folder}: the checkpoint of step {step} is damaged ({damage}) and passed "
+                "over",
+                CrowdWarning,
+                stacklevel=2,
+            )
+        if not found:
+            return None
+        raise CrowdError(
+            f"{self.folder}: no checkpoint can be read; delete the folder to train anew"
+        )
+
+    def close(self) -> None:
+        """Wait until everything is on the disk."""
+        with _named_errors(self.folder, "cannot be written"):
+            self._orbax.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def save_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Store named arrays in a folder that does not exist yet."""
+    ocp.save(folder.resolve(), arrays)
+
+
+def load_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """Read what `save_arrays` stored.
+
+    Raises:
+      CrowdError: the folder cannot be read.
+    """
+    own = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process-{own}"
+    )
+    # Of several processes one may read without the others.
+    with _named_errors(folder, "cannot be read"), ocp.Context(multiprocessing_options=alone):
+        return ocp.load(folder.resolve())
+
+
+@contextmanager
+def _named_errors(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except CrowdError:
+        raise
+    except Exception as error:  # orbax and its storage raise many kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CrowdError(f"{folder}: {what}: {reason}") from error
+
+
+def digest(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """(32,) uint8: sha256 of named arrays."""
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name}{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return np.frombuffer(found.digest(), np.uint8)
+
+
+def _is_whole(stored: dict[str, np.ndarray]) -> bool:
+    own = {name: array for name, array in stored.items() if name != DIGEST}
+    return np.array_equal(stored.get(DIGEST, ()), digest(own))
+
+
+def flatten(tree: object) -> dict[str, np.ndarray]:
+    """Leaves of a tree as host arrays, by the name of their path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {_name(path): np.asarray(jax.device_get(leaf)) for path, leaf in leaves}
+
+
+def unflatten(stored: dict[str, np.ndarray], like: Tree, folder: Path) -> Tree:
+    """Put arrays back into the structure of `like` (anything with shapes and dtypes).
+
+    Raises:
+      CrowdError: a leaf is missing or has another shape or dtype; `folder` names the place.
+    """
+
+    def pick(path: tuple, leaf: np.ndarray) -> np.ndarray:
+        found = stored.get(_name(path))
+        if found is None or (found.shape, found.dtype) != (leaf.shape, leaf.dtype):
+            raise CrowdError(f"{folder}: '{_name(path)}' does not fit this configuration")
+        return found
+
+    return jax.tree_util.tree_map_with_path(pick, like)
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")

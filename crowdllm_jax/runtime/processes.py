@@ -1,0 +1,117 @@
+"""Several processes, on one machine or many, that work on one run in a folder they share.
+
+A stretch of agents is drawn by one process alone, with the program that it would run by itself, so
+that a population does not depend on how many there are. All go through a run's steps together, and
+the first does what is done once. They agree on when everybody has come so far (`meet`).
+"""
+
+import socket
+import time
+
+import jax
+from jax.experimental import multihost_utils
+
+from crowdllm_jax.errors import CrowdError, PeerError
+
+HEARTBEAT = 10
+"""Seconds after which a process that says nothing is taken for dead."""
+
+PATIENCE = 25
+"""Seconds to wait for the others at the start."""
+
+
+def join(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    patience: int = PATIENCE,
+) -> None:
+    """Become one process of several; before anything is computed.
+
+    Args:
+      coordinator: host:port of process 0. processes, process: how many there are, and which this
+        is. All None where a scheduler says so (SLURM, Open MPI, a Kubernetes JobSet, a TPU pod).
+      patience: seconds to wait for the others.
+    Raises:
+      CrowdError: not all or none of the three are given, or no scheduler is found.
+      PeerError: the others do not come.
+    """
+    given = (coordinator, processes, process)
+    if None in given and given != (None, None, None):
+        raise CrowdError(
+            "--coordinator, --processes and --process go together; under a scheduler "
+            "leave all three out"
+        )
+    if processes is not None and process is not None and not 0 <= process < processes:
+        raise CrowdError(f"--process {process}: they are numbered from 0 to {processes - 1}")
+    if coordinator is not None and process:
+        _wait_for(coordinator, patience)
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            # JAX ends the first process where the others do not come; the caller is to be earlier.
+            initialization_timeout=patience + 10,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=PATIENCE,
+        )
+    except ValueError as error:
+        raise CrowdError(
+            f"--distributed: no scheduler says who the processes are ({error}); give "
+            "--coordinator, --processes and --process"
+        ) from error
+    except RuntimeError as error:
+        raise PeerError(
+            f"the processes did not come together in {patience} s: {_first_line(error)}"
+        ) from error
+
+
+def _wait_for(coordinator: str, patience: int) -> None:
+    """Wait until process 0 listens; JAX would abort this process without a word of ours."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal():
+        raise CrowdError(f"--coordinator {coordinator}: write it as HOST:PORT")
+    end = time.monotonic() + patience
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise PeerError(
+                    f"{coordinator}: process 0 cannot be reached for {patience} s "
+                    f"({error}); --wait waits longer"
+                ) from error
+            time.sleep(0.2)
+
+
+def size() -> int:
+    """How many processes there are."""
+    return jax.process_count()
+
+
+def rank() -> int:
+    """Which of them this is; 0 does what is done once."""
+    return jax.process_index()
+
+
+def meet(place: str) -> None:
+    """Wait until every process has come to this place.
+
+    Raises:
+      PeerError: one of them has ended before.
+    """
+    if size() == 1:
+        return
+    try:
+        multihost_utils.sync_global_devices(place)
+    except Exception as error:  # the transport raises whatever it likes
+        raise PeerError(
+            f"another process of this run has ended before '{place}': see its own "
+            f"message ({_first_line(error)})"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

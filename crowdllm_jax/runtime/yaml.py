@@ -1,0 +1,147 @@
+"""YAML that a person wrote: read it, refuse what is ambiguous, explain what is wrong."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.tag import Tag
+
+from crowdllm_jax.errors import CrowdError
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping; a key that stands there twice, an alias or a tag is an error."""
+    if not path.is_file():
+        raise CrowdError(f"{path}: no such file")
+    if path.stat().st_size > MAX_BYTES:
+        raise CrowdError(f"{path}: is larger than a configuration can be ({MAX_BYTES:,} bytes)")
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise CrowdError(f"{path}: line {line}: is not UTF-8; save the file as UTF-8") from error
+    except OSError as error:
+        raise CrowdError(f"{path}: cannot be read: {error}") from error
+    return _parse(text, str(path))
+
+
+class _NamesAsWritten(SafeConstructor):
+    """Keys are names, and names are texts as they stand there: 1, 1.0 and true, too."""
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> Any:
+        for key, _ in node.value:
+            if isinstance(key, ScalarNode):
+                key.ctag = Tag(suffix="tag:yaml.org,2002:str")
+        return super().construct_mapping(node, deep=deep)
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        depth = 0
+        for event in yaml.parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise CrowdError(f"{where}: more than {MAX_DEPTH} levels deep")
+            # A few lines of nested aliases unfold into gigabytes.
+            if getattr(event, "anchor", None):
+                raise CrowdError(
+                    f"{where}: line {event.start_mark.line + 1}: anchors and aliases "
+                    "are not taken; write the value out"
+                )
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Constructor = _NamesAsWritten
+        tree = yaml.load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        problem = (error.problem or error.context or "").splitlines()[0]
+        raise CrowdError(f"{where}: {line}{problem}") from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise CrowdError(f"{where}: no YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(tree, dict):
+        raise CrowdError(f"{where}: must be a mapping of keys, not {type(tree).__name__}")
+    return tree
+
+
+def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at ")
+        key = place.strip("`").removeprefix("$").lstrip(".").replace("[...]", ".*")
+        hint = ""
+        if "unknown field" in message:
+            wrong = message.split("`")[1]
+            known = _field_names(kind)
+            close = difflib.get_close_matches(wrong, sorted(known), 1)
+            key = f"{key}.{wrong}".lstrip(".")
+            message = "there is no such key"
+            if wrong in known:
+                hint = "; it belongs to another section, or to another kind of this one"
+            elif close:
+                hint = f"; did you mean '{close[0]}'?"
+        elif choices := _choices(kind, _path(key, message)):
+            hint = f"; give one of: {', '.join(choices)}"
+        elif "Expected `array`" in message:
+            hint = "; write a list: [..., ...]"
+        elif "Expected `float`, got `str`" in message or "Expected `int`, got `str`" in message:
+            hint = "; write a number, without quotes or a unit"
+        elif re.search(r"\bstr( \| null)?`, got `(bool|null|int|float|date|datetime)`", message):
+            hint = "; write it in quotes if it is a name or a word"
+        shown = f" {key}:" if key else ""
+        raise CrowdError(f"{where}:{shown} {message[0].lower()}{message[1:]}{hint}") from error
+
+
+def _path(key: str, message: str) -> list[str]:
+    """The keys that lead to a fault: to a kind that is missing, if it is one."""
+    lacking = [".kind"] if "missing required field `kind`" in message else []
+    return re.sub(r"\[\d+\]", "", "".join([key, *lacking])).lstrip(".").split(".")
+
+
+def _choices(kind: Any, path: list[str]) -> list[str]:
+    """What may stand at a key that names one of several kinds, or one of several words."""
+    here = _parts(msgspec.inspect.type_info(kind))
+    for name in path:
+        tags = [str(info.tag) for info in here if getattr(info, "tag_field", None) == name]
+        if tags:
+            return sorted(tags)
+        if name != "*":
+            fields = [field for info in here for field in getattr(info, "fields", ())]
+            here = [p for field in fields if field.encode_name == name for p in _parts(field.type)]
+    words = [info.values for info in here if isinstance(info, msgspec.inspect.LiteralType)]
+    return sorted(str(word) for some in words for word in some)
+
+
+def _field_names(kind: Any) -> set[str]:
+    """All keys of a struct and of the structs below it."""
+    names: set[str] = set()
+    waiting, seen = _parts(msgspec.inspect.type_info(kind)), set()
+    while waiting:
+        info = waiting.pop()
+        if isinstance(info, msgspec.inspect.StructType) and info.cls not in seen:
+            seen.add(info.cls)
+            names |= {field.encode_name for field in info.fields}
+            waiting += [part for field in info.fields for part in _parts(field.type)]
+    return names
+
+
+def _parts(info: Any) -> list[Any]:
+    """The kinds of value that a type allows; of a mapping or a list, those of its values."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        return [part for one in info.types for part in _parts(one)]
+    if isinstance(info, msgspec.inspect.DictType):
+        return _parts(info.value_type)
+    if isinstance(info, msgspec.inspect.VarTupleType):
+        return _parts(info.item_type)
+    return [info]

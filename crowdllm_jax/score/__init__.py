@@ -1,0 +1,1 @@
+"""How close a crowd comes to people it was not shown."""

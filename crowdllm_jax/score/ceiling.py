@@ -1,0 +1,59 @@
+"""The noise ceiling: what a crowd drawn from the people's own distributions would score."""
+
+import numpy as np
+
+from crowdllm_jax.score.bootstrap import FEWEST, Measures, bootstrap, enough, of_cuts
+from crowdllm_jax.score.held_out import Humans
+from crowdllm_jax.score.metrics import (
+    METRICS,
+    Score,
+    _by_cut,
+    _gini,
+    _half_of_raters,
+    _halves_apart,
+    _records,
+)
+from crowdllm_jax.score.persons import person_scores, personal
+from crowdllm_jax.score.undefined import BY_DEFINITION
+
+
+def score_humans(humans: Humans, seed: int) -> list[Score]:
+    """The noise ceiling: what a crowd drawn from the people's own distributions would score.
+
+    The raters of each task are cut in two halves at random and one half is scored against the
+    other, 20 times. Their difference has twice the standard deviation of that between all raters
+    and the truth, so distances are halved (1 - ks, too) and 1 - cs is quartered; where raters count
+    unequally it is not quite twice (see `halves`). The ceiling of rps needs no halves: half the
+    mean absolute difference of two raters. A truth would be calibrated (ece 0); how accurate it is
+    cannot be told from one answer each.
+    """
+    t, k = len(humans.tasks), max(map(len, humans.support))
+    random = np.random.default_rng(seed)
+    halves = [_half_of_raters(humans, random) for _ in range(20)]
+    defined = {"skill": 1.0, "ece": 0.0}
+    if any(np.ptp(humans.cell[humans.scale[humans.task] == i]) for i in np.unique(humans.scale)):
+        defined["variance_ratio"] = 1.0
+
+    def measure(weight: np.ndarray) -> Measures:
+        every = _by_cut(humans, halves, weight)
+        found = {name: float(np.mean([e[name] for e in every])) for name in (every or [{}])[0]}
+        return found | {"rps": _gini(humans, weight, t, k)}
+
+    point, low, high = bootstrap(humans, measure, times=100)
+    # A person who is drawn twice lands in both halves' distributions and drives them apart, and so
+    # does a task for pooled answers: there the interval is over the random cuts instead.
+    cuts = _by_cut(humans, halves, humans.answer_weight)
+    for name in cuts[0] if cuts and enough(humans) else ():
+        if humans.by == "people" or name == "pooled_wd":
+            low[name], high[name] = of_cuts([cut[name] for cut in cuts])
+    own = [personal(humans, (humans.person, humans.task, humans.value))]
+    person = person_scores(humans, own)
+    if humans.people > 1:
+        apart = [_halves_apart(humans, own[0][2], random) for _ in range(20)]
+        person[0]["personal_wd"] = float(np.mean(apart))
+        if humans.people >= FEWEST:
+            person[1]["personal_wd"], person[2]["personal_wd"] = of_cuts(apart)
+    why = dict.fromkeys(defined, BY_DEFINITION)
+    why["accuracy"] = "it would take people who were asked twice"
+    point |= person[0] | defined
+    return _records("humans", humans, seed, METRICS, point, low | person[1], high | person[2], why)

@@ -1,0 +1,127 @@
+"""Whether an agent's answers to different tasks hang together as a person's do.
+
+correlation_error is the mean absolute difference between the crowd's and the people's Pearson
+correlations of two tasks, over all pairs of tasks on ordered scales that enough held-out people
+answered both of. A crowd whose agents are nobody in particular has correlations of 0 and scores the
+mean size of the people's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdllm_jax.score.bootstrap import Measures, interval
+from crowdllm_jax.score.halves import shrink
+from crowdllm_jax.score.held_out import Humans
+
+FEWEST, MOST = 30, 200
+"""People who must have answered both of two tasks; tasks (those that most answered) at most."""
+
+TIMES = 200
+
+
+@dataclass(frozen=True)
+class Items:
+    """The people's answers side by side.
+
+    Attributes:
+      tasks: (M,) places among the held-out tasks. value: (H, M), 0 where `known` is not.
+      compared: (M, M) bool, the pairs that are compared, each once.
+    """
+
+    tasks: np.ndarray
+    value: np.ndarray
+    known: np.ndarray
+    compared: np.ndarray
+
+
+def items_of(humans: Humans) -> Items | None:
+    """The tasks whose correlations can be told; None where there is no such pair."""
+    answered = np.bincount(humans.task, minlength=len(humans.tasks))
+    ordered = ~humans.nominal[humans.scale]
+    tasks = np.flatnonzero(ordered & (answered >= FEWEST))
+    tasks = np.sort(tasks[np.argsort(-answered[tasks], kind="stable")][:MOST])
+    place = np.full(len(humans.tasks), -1)
+    place[tasks] = np.arange(len(tasks))
+    value = np.zeros((humans.people, len(tasks)))
+    known = np.zeros(value.shape)
+    here = place[humans.task] >= 0
+    cells = humans.person[here], place[humans.task[here]]
+    value[cells], known[cells] = humans.share[here], 1.0
+    together = known.T @ known
+    shown = np.isfinite(correlations(value, known, np.ones(len(value))))
+    compared = np.triu((together >= FEWEST) & shown, 1)
+    return Items(tasks, value, known, compared) if compared.any() else None
+
+
+def correlations(value: np.ndarray, known: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(M, M) weighted correlations over those who answered both; NaN where one of them is constant.
+
+    Args:
+      value: (H, M), 0 where not known. known: (H, M) of 0 and 1. weight: (H,).
+    """
+    own = weight[:, None] * known
+    n = own.T @ known
+    first = (weight[:, None] * value).T @ known
+    square = (weight[:, None] * value**2).T @ known
+    product = (weight[:, None] * value).T @ value
+    varies = n * square - first**2
+    varies = np.where(varies > 1e-9 * n * n, varies, np.nan)
+    return (n * product - first * first.T) / np.sqrt(varies * varies.T)
+
+
+def score_correlations(
+    humans: Humans, crowds: dict[str, np.ndarray], seed: int
+) -> dict[str, tuple[float, float, float]]:
+    """correlation_error of every crowd and of "humans", with 95% intervals over people.
+
+    Args:
+      crowds: (N, T) answers to `humans.tasks` of each.
+    Returns:
+      (value, low, high) by name; empty where too few people answered the same tasks. The humans'
+      is half the difference of two halves of the people (see `metrics.score_humans`).
+    """
+    items = items_of(humans)
+    if items is None:
+        return {}
+    own = {name: crowd_correlations(items, values) for name, values in crowds.items()}
+
+    def measure(weight: np.ndarray) -> Measures:
+        people = correlations(items.value, items.known, weight)
+        return {name: _apart(items, people, theirs) for name, theirs in own.items()}
+
+    random = np.random.default_rng(seed)
+    n, own_weight = humans.people, humans.weight
+    draws = [
+        measure(random.multinomial(n, np.full(n, 1 / n)).astype(float) * own_weight)
+        for _ in range(TIMES)
+    ]
+    found = {}
+    for name, value in measure(own_weight).items():
+        found[name] = (value, *interval([draw[name] for draw in draws], value))
+    halves = []
+    for _ in range(20):
+        first = random.permutation(n) < n // 2
+        one, two = (
+            correlations(items.value, items.known, half * own_weight) for half in (first, ~first)
+        )
+        nearer = shrink(np.zeros(n, int), own_weight, np.ones(n), first)
+        halves.append(_apart(items, one, two) * nearer)
+    known = np.array(halves)[np.isfinite(halves)]
+    ceiling = float(known.mean()) if len(known) else float("nan")
+    found["humans"] = (ceiling, *interval(halves, ceiling))
+    return found
+
+
+def crowd_correlations(items: Items, values: np.ndarray) -> np.ndarray:
+    """(M, M) correlations of a crowd's answers; 0 where an answer never varies."""
+    chosen = values[:, items.tasks].astype(np.float64)
+    moved = chosen - chosen.mean(0)
+    sd = moved.std(0)
+    scaled = moved / np.where(sd > 0, sd, 1.0)
+    return scaled.T @ scaled / len(scaled)
+
+
+def _apart(items: Items, one: np.ndarray, other: np.ndarray) -> float:
+    gap = np.abs(one - other)[items.compared]
+    return float(np.nanmean(gap)) if np.isfinite(gap).any() else float("nan")

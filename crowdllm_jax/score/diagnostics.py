@@ -1,0 +1,552 @@
+"""How crowds go wrong, and whether this one does: a measure, a threshold and advice for each.
+
+Spread and fit of the task are the failure signatures that the CrowdLLM paper names (arXiv
+2512.07890). A finding speaks where the data say so, not where they are too few to tell: thresholds
+are compared with the end of an interval wherever the measure is noisy. People count by survey
+weight.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from flax import nnx
+from jax.scipy.special import ndtri
+from scipy.stats import norm
+
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.decision import score_moments
+from crowdllm_jax.model.fit import Prepared
+from crowdllm_jax.model.persistent.design import Design
+from crowdllm_jax.model.persistent.draw import ready_to_draw
+from crowdllm_jax.model.persistent.fit import sobol
+from crowdllm_jax.profiles.generator import distinct
+from crowdllm_jax.score.advice import advice
+from crowdllm_jax.score.bootstrap import Measures, bootstrap, enough
+from crowdllm_jax.score.held_out import Humans
+from crowdllm_jax.score.metrics import Score, answer_rps
+from crowdllm_jax.score.persons import (
+    Answers,
+    compare_people,
+    in_peoples_places,
+    intra_class,
+    personal,
+)
+from crowdllm_jax.score.undefined import no_interval, no_value
+from crowdllm_jax.study.coding import encode
+from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.scales import Nominal
+
+SHUFFLES = 199
+
+TOO_FEW = "too few to tell"
+WIDEST, FEWEST_UNITS, FEWEST_ANSWERS = 0.5, 10, 30
+"""The widest interval of skill that tells something; how many tasks (people) and answers it takes.
+Of 10, a 95% percentile interval of a mean covers 90%."""
+
+SESSION, FEWEST = 16, 30
+"""Answers that make a session long enough to drift in, and people who must have given so many."""
+
+FEWEST_TOLD = 8
+"""People (or tasks) from whom another diagnostic can be told."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that may be wrong.
+
+    Attributes:
+      value: of the measure; None where it cannot be taken here, and `detail` says why.
+      fires: whether something is wrong. threshold: beyond which, and why there.
+      advice: what to do about it in this run.
+    """
+
+    name: str
+    measure: str
+    value: float | None
+    fires: bool
+    threshold: str
+    detail: str = ""
+    advice: str = ""
+
+
+def diagnose(
+    ready: Prepared,
+    crowd: Crowd,
+    humans: Humans,
+    values: np.ndarray,
+    floor: np.ndarray,
+    few: Finding,
+) -> list[Finding]:
+    """Look for every way in which a crowd may have gone wrong.
+
+    Args:
+      values: (N, T) the crowd's answers to all tasks of the study, in the scales' units.
+      floor: (N, held-out tasks) those of a crowd that repeats the pooled training answers.
+      few: what `too_few` says.
+    """
+    own = values[:, humans.tasks]
+    compared = [
+        *spread(humans, own),
+        incompatible(humans, own, floor),
+        interchangeable(humans, own),
+        collapsed(crowd, humans),
+    ]
+    if _few(humans):
+        said = "too few are held out to compare with"
+        compared = [
+            msgspec.structs.replace(one, value=None, fires=False, detail=said) for one in compared
+        ]
+    found = [
+        few,
+        *compared,
+        option_mass(ready.reference.mass),
+        silent_attributes(ready),
+        drift(sessions(ready), values),
+    ]
+    return [
+        msgspec.structs.replace(one, advice=advice(one.name, crowd.config, ready)) for one in found
+    ]
+
+
+def summary(found: list[Finding]) -> str:
+    """One line: how many speak, and which."""
+    speaking = [one.name for one in found if one.fires]
+    names = f": {', '.join(speaking)} (advice in the report)" if speaking else ""
+    return f"{len(speaking)} of {len(found)} speak{names}"
+
+
+def too_few(humans: Humans, scores: list[Score], model: str) -> Finding:
+    """Too little was held out to say how close the crowd comes.
+
+    Args:
+      humans: all that was held out. scores: of one seed; model: the crowd's name in them.
+    """
+    skills = [one for one in scores if (one.model, one.metric) == (model, "skill")]
+    own = [one for one in skills if one.low <= one.high]
+    width = own[0].high - own[0].low if own else None
+    told = f"; skill {own[0].low:.2f} to {own[0].high:.2f}" if own else ""
+    return Finding(
+        TOO_FEW,
+        "width of the 95% interval of skill",
+        width,
+        _few(humans) or (width or 0) > WIDEST,
+        f"above {WIDEST}, half of the way from pooled answers to the ceiling; or fewer than "
+        f"{FEWEST_UNITS} held-out {humans.by} or {FEWEST_ANSWERS} answers, of which an interval "
+        "promises more than it holds",
+        f"{_units(humans):,} {humans.by} with {len(humans.task):,} answers held out{told}",
+    )
+
+
+def _units(humans: Humans) -> int:
+    return len(humans.tasks) if humans.by == "tasks" else humans.people
+
+
+def _few(humans: Humans) -> bool:
+    return _units(humans) < FEWEST_UNITS or len(humans.task) < FEWEST_ANSWERS
+
+
+def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
+    """Homogeneous (too little variance within a task) and incoherent (too much) crowds."""
+    share = humans.as_share(values, np.arange(len(humans.tasks)))
+    crowd = share.var(0)
+    t, answer = len(humans.tasks), humans.share
+
+    def measure(weight: np.ndarray) -> Measures:
+        n = np.bincount(humans.task, weight, t)
+        total = np.bincount(humans.task, weight * answer, t)
+        square = np.bincount(humans.task, weight * answer**2, t) - total**2 / n.clip(1e-300)
+        # A response that was drawn twice is one response: its task has no more freedom for it.
+        free = n - np.bincount(humans.task, weight**2, t) / n.clip(1e-300)
+        # Beside the squares themselves, what is left over by rounding is nothing.
+        least = 1e-12 * (weight * answer**2).sum()
+        return {"ratio": free @ crowd / square.sum() if square.sum() > least else float("nan")}
+
+    point, low, high = (float(one["ratio"]) for one in bootstrap(humans, measure, times=200))
+    if np.isfinite([point, low, high]).all():
+        ratio, detail = point, f"95% interval {low:.2f} to {high:.2f}"
+    elif not enough(humans):
+        ratio, detail = None, _untold(no_interval(humans, "variance_ratio"))
+    else:
+        ratio, detail = None, _untold("the held-out people's answers to one task hardly differ")
+    measure_of = "variance of the crowd's answers to the same task over the people's"
+    return [
+        Finding(
+            "homogeneous crowd",
+            measure_of,
+            ratio,
+            ratio is not None and high < 0.9,
+            "the whole interval lies below 0.9: a tenth less is more than these people leave to "
+            "chance",
+            detail,
+        ),
+        Finding(
+            "incoherent answers",
+            measure_of,
+            ratio,
+            ratio is not None and low > 1.1,
+            "the whole interval lies above 1.1: the beliefs add more than people differ by",
+            detail,
+        ),
+    ]
+
+
+def _untold(why: str) -> str:
+    return f"cannot be told ({why})"
+
+
+def incompatible(humans: Humans, values: np.ndarray, floor: np.ndarray) -> Finding:
+    """Tasks on which the crowd does worse than the pooled training answers, beyond chance."""
+    worse = answer_rps(humans, values) - answer_rps(humans, floor)
+    n = np.bincount(humans.task, minlength=len(humans.tasks))
+    enough = np.flatnonzero(n >= 30)
+    blocks: list[tuple[str, np.ndarray]] = [
+        (f"scale {i}", humans.scale[humans.task] == i) for i in np.unique(humans.scale)
+    ]
+    blocks += [(f"task {t}", humans.task == t) for t in enough]
+    limit = norm.isf(0.05 / len(blocks))
+    found, told = [], 0
+    for name, here in blocks:
+        gap, weight = worse[here], humans.answer_weight[here]
+        units = humans.person[here] if name.startswith("task") else humans.task[here]
+        if humans.by == "people":
+            units = humans.person[here]
+        _, unit = np.unique(units, return_inverse=True)
+        if (m := int(unit.max()) + 1) < FEWEST_TOLD:
+            continue
+        # A person's (or task's) answers are not independent: their sum is one observation.
+        mean = (weight * gap).sum() / weight.sum()
+        sums = np.bincount(unit, weight * (gap - mean))
+        error = np.sqrt((sums**2).sum() * m / (m - 1)) / weight.sum()
+        # Where all answers are forecast alike, nothing says how sure to be.
+        if error <= 1e-9 * np.abs(gap).max():
+            continue
+        told += 1
+        if mean > limit * error and mean > 0:
+            found.append(name)
+    tasks = [int(name.split()[1]) for name in found if name.startswith("task")]
+    return Finding(
+        "belief and task do not fit",
+        "scales, and tasks with 30 or more answers, on which the crowd forecasts people worse than "
+        "the pooled training answers do (RPS)",
+        float(len(found)) if told else None,
+        bool(found),
+        "any, at a level of 5% for all together (Bonferroni): a reference and belief that suit a "
+        "task beat knowing nothing of it",
+        f"of {len(blocks)}" + (f"; held-out tasks number {tasks}" if tasks else "")
+        if told
+        else _untold("too few held-out people or tasks, or all answers are forecast alike"),
+    )
+
+
+def interchangeable(humans: Humans, values: np.ndarray) -> Finding:
+    """Agents that are nobody in particular, where people are somebody."""
+    name = "interchangeable agents"
+    measure_of = "intra-class correlation of agents' answers over the people's"
+    threshold = (
+        "below half of the lower end of the people's 95% interval, where that lies above 0.01: "
+        "people who differ reliably, and agents who do not by half"
+    )
+    people = personal(humans, (humans.person, humans.task, humans.value))
+    weight, rows = humans.weight, np.arange(humans.people)
+    human = intra_class(*people, weight)
+    if (why := _no_correlation(humans, human)) is not None:
+        return Finding(name, measure_of, None, False, threshold, _untold(why))
+    random = np.random.default_rng(0)
+    draws = [_icc_of(people, weight, random.integers(0, len(rows), len(rows))) for _ in range(200)]
+    low = float(np.nanquantile(draws, 0.025))
+    rounds = [personal(humans, one) for one in in_peoples_places(humans, values)]
+    crowd = compare_people(people, rounds, weight, rows)["icc"]
+    if not np.isfinite(crowd):
+        why = "agents' answers never differ, from each other or from task to task"
+        return Finding(name, measure_of, None, False, threshold, _untold(why))
+    return Finding(
+        name,
+        measure_of,
+        crowd / human if human > 0.01 else None,
+        low > 0.01 and crowd < low / 2,
+        threshold,
+        f"agents {crowd:.3f}, people {human:.3f} (from {low:.3f})",
+    )
+
+
+def _no_correlation(humans: Humans, found: float) -> str | None:
+    """Why these people's intra-class correlation says nothing; None where it does."""
+    if humans.people < FEWEST_TOLD:
+        return f"only {humans.people} {'person' if humans.people == 1 else 'people'} held out"
+    return None if np.isfinite(found) else no_value(humans, "icc")
+
+
+def _icc_of(people: Answers, weight: np.ndarray, rows: np.ndarray) -> float:
+    n, square, mean = (part[rows] for part in people)
+    return intra_class(n, square, mean, weight[rows])
+
+
+def collapsed(crowd: Crowd, humans: Humans) -> Finding:
+    """A latent belief that moves no answer although people differ."""
+    name, measure_of = "collapsed latent", "share of an answer's variance that the belief makes"
+    threshold = (
+        "below 1%, where the people's intra-class correlation is above 2%: nobody could tell such "
+        "agents from ones without a belief"
+    )
+    share = latent_share(crowd)
+    if share is None:
+        return Finding(
+            name, measure_of, None, False, threshold, "not told for this kind of model or scale"
+        )
+    people = personal(humans, (humans.person, humans.task, humans.value))
+    human = intra_class(*people, humans.weight)
+    if (why := _no_correlation(humans, human)) is not None:
+        return Finding(name, measure_of, None, False, threshold, _untold(why))
+    return Finding(
+        name,
+        measure_of,
+        share,
+        share < 0.01 and human > 0.02,
+        threshold,
+        f"people's intra-class correlation {human:.3f}",
+    )
+
+
+def latent_share(crowd: Crowd) -> float | None:
+    """The belief's part of the variance of the latent answer, averaged over tasks.
+
+    Persistent: on ordered tasks, of location and logistic noise (variance pi**2 / 3). cvae: of the
+    score on [0, 1], diversity included; None for the semi-implicit one, which has no closed form.
+    """
+    if isinstance(crowd.inputs, Design):
+        ordered = np.array(crowd.inputs.layout.ordered, int)
+        if not len(ordered):
+            return None
+        model = nnx.merge(crowd.graph, crowd.params)
+        ready = ready_to_draw(crowd.graph, crowd.params, crowd.inputs)
+        z, _ = model.belief(ndtri(jnp.asarray(sobol(4096, model.belief.width))))
+        moved = np.var(np.asarray(z @ ready.items.loading[ordered].T), axis=0)
+        return float((moved / (moved + np.pi**2 / 3)).mean())
+    assert isinstance(crowd.config, CvaeConfig)
+    assert isinstance(crowd.inputs, CvaeInputs)
+    if crowd.config.semi_implicit:
+        return None
+    rows = crowd.generator.attributes
+    people = len(rows[0].cells) if rows else 1
+    first, _ = distinct(rows, people)
+    some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[first[:200]]) for a in rows)
+    c = encode(crowd.codings, some) if rows else np.zeros((1, 0), np.float32)
+    model = nnx.merge(crowd.graph, crowd.params)
+    x, reference = jnp.asarray(crowd.inputs.x), jnp.asarray(crowd.inputs.reference)
+    _, sd = score_moments(model, x, jnp.asarray(c), reference, crowd.config)
+    total = np.asarray(sd, np.float64) ** 2
+    return float((1 - crowd.config.diversity**2 / total.clip(1e-300)).clip(0).mean())
+
+
+def option_mass(mass: np.ndarray | None) -> Finding:
+    """A language model that would rather have said something else than one of the options."""
+    middle = None if mass is None else float(np.median(mass))
+    return Finding(
+        "reference off the options",
+        "median probability that the language model gave to the listed options at all",
+        middle,
+        middle is not None and middle < 0.5,
+        "below 0.5: most of what the model would have said was none of the options, and the rest "
+        "is what is left over",
+        "the reference asks no language model"
+        if mass is None
+        else f"below 0.1 on {np.mean(mass < 0.1):.0%} of the tasks",
+    )
+
+
+def silent_attributes(ready: Prepared) -> Finding:
+    """Attributes along which the training people's answers differ no more than by chance.
+
+    The sum over tasks of the variance between an attribute's levels (thirds of a number), in units
+    of the task's own variance, against the same with profiles shuffled among people.
+    """
+    study, seen = ready.study, ready.split.seen & (ready.study.weight > 0)
+    person, task = study.person[seen], study.task[seen]
+    value, weight = study.value[seen], study.weight[seen]
+    tasks, people = len(study.tasks.ids), len(study.participants.ids)
+    n = np.bincount(task, weight, tasks)
+    n = np.where(n > 0, n, 1.0)
+    mean = np.bincount(task, weight * value, tasks) / n
+    sd = np.sqrt(np.bincount(task, weight * (value - mean[task]) ** 2, tasks) / n)
+    moved = np.where(sd[task] > 0, (value - mean[task]) / np.where(sd > 0, sd, 1)[task], 0)
+    asked = np.unique(person)
+    random = np.random.default_rng(0)
+    orders = [random.permutation(len(asked)) for _ in range(SHUFFLES)]
+    chances = {}
+    for attribute in study.participants.profile:
+        group = _grouped(attribute)
+        k = int(group.max()) + 1
+        if k < 2:
+            chances[attribute.name] = 1.0
+            continue
+
+        def between(group: np.ndarray, k: int = k) -> float:
+            cell = task * k + group[person]
+            # The squared total of answers that differ by chance alone is expected to be this much.
+            chance = np.bincount(cell, weight**2, tasks * k)
+            total = np.bincount(cell, weight * moved, tasks * k)
+            return float((total**2 / np.where(chance > 0, chance, 1.0)).sum())
+
+        real = between(group)
+        shuffled = np.zeros(people, int)
+        beyond = 0
+        for order in orders:
+            shuffled[asked] = group[asked[order]]
+            beyond += between(shuffled) >= real
+        chances[attribute.name] = (1 + beyond) / (1 + SHUFFLES)
+    quiet = [name for name, chance in chances.items() if chance > 0.05]
+    told = bool(chances) and bool(moved.any()) and len(asked) >= FEWEST_TOLD
+    detail = ", ".join(f"{name} p = {chance:.3g}" for name, chance in chances.items())
+    if chances and not told:
+        few = f"only {len(asked)} training people"
+        detail = _untold("all training people answer alike" if len(asked) >= FEWEST_TOLD else few)
+    return Finding(
+        "attributes without a signal",
+        "profile attributes along which training people's answers differ no more than when "
+        "profiles are shuffled among them",
+        float(len(quiet)) if told else None,
+        told and bool(quiet),
+        "a permutation test's p above .05: what cannot be told from chance cannot be learned",
+        detail or "the study has no profile",
+    )
+
+
+def _grouped(attribute: Attribute) -> np.ndarray:
+    """(N,) group of each person: the level, or the third of a number (missing ones apart)."""
+    if attribute.kind != "numeric":
+        return np.unique(attribute.cells, return_inverse=True)[1]
+    known = ~np.isnan(attribute.cells)
+    ends = np.quantile(attribute.cells[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(0)
+    third = np.searchsorted(np.unique(ends), attribute.cells, side="left")
+    return np.unique(np.where(known, third, len(ends) + 1), return_inverse=True)[1]
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Answers in the order of the tasks, of people who gave enough of them.
+
+    Attributes:
+      person, task: (R,) whose answer to which task of the study; sorted by both. value: (R,).
+      weight: (H,) survey weights.
+    """
+
+    person: np.ndarray
+    task: np.ndarray
+    value: np.ndarray
+    weight: np.ndarray
+
+
+def sessions(ready: Prepared) -> Sessions:
+    """The sessions of the people held out (of all people, where tasks are held out)."""
+    study, split = ready.study, ready.split
+    ordered = np.array([not isinstance(scale, Nominal) for scale in study.scales.values()])
+    part = ordered[study.tasks.scale[study.task]]
+    if split.by == "people":
+        part &= split.test
+    # A task that only one person answered does not tell how that person deviates.
+    part &= np.bincount(study.task[part], minlength=len(study.tasks.ids))[study.task] > 1
+    count = np.bincount(study.person[part], minlength=len(study.participants.ids))
+    part &= count[study.person] >= SESSION
+    who, person = np.unique(study.person[part], return_inverse=True)
+    return Sessions(person, study.task[part], study.value[part], study.participants.weight[who])
+
+
+def drift(people: Sessions, values: np.ndarray) -> Finding:
+    """An agent who becomes somebody else over a long session, as people do not.
+
+    The first and the second half of a session ask different things, so that their answers correlate
+    less than those of two halves that alternate, of real people too. Agents do the very sessions of
+    the people, and keep as much of themselves as they do.
+
+    Args:
+      values: (N, T) the agents' answers to all tasks of the study.
+    """
+    name = "drift"
+    measure_of = (
+        "correlation of agents' mean deviations in the first and second half of a session, over "
+        "that of two halves that alternate; relative to the same ratio of people"
+    )
+    threshold = (
+        "below 0.9 by more than chance (one-sided, 2.5%): agents keep less of who they are through "
+        "the session than people do"
+    )
+    h, n = len(people.weight), len(values)
+    if h < FEWEST:
+        few = f"{h} people answered {SESSION} tasks, too few to say how people keep to themselves"
+        return Finding(name, measure_of, None, False, threshold, few)
+    weight, t = people.weight[people.person], values.shape[1]
+    total = np.bincount(people.task, weight, t).clip(1e-300)
+    mean = np.bincount(people.task, weight * people.value, t) / total
+    moved = people.value - mean[people.task]
+    sd = np.sqrt(np.bincount(people.task, weight * moved**2, t) / total)
+    own = _halves(people, moved[None], sd)
+    rounds = max(1, min(20, n // h))
+    agent = (np.arange(rounds)[:, None] * h + people.person) % n
+    moved = values[agent, people.task] - values.mean(0)[people.task]
+    crowd = _halves(people, moved, values.std(0))
+    if not (own.alternating > 2 * own.error and crowd.alternating > 2 * crowd.error):
+        nobody = "people" if own.alternating <= 2 * own.error else "agents"
+        return Finding(
+            name,
+            measure_of,
+            None,
+            False,
+            threshold,
+            f"{nobody} are nobody in particular to begin with",
+        )
+    # The ratios themselves are unstable where halves hardly correlate; their cross product is not.
+    gap = 0.9 * own.session * crowd.alternating - crowd.session * own.alternating
+    by_people = 0.9 * crowd.alternating * own.moves[0] - crowd.session * own.moves[1]
+    by_agents = 0.9 * own.session * crowd.moves[1] - own.alternating * crowd.moves[0]
+    error = np.sqrt((by_people**2).sum() + (by_agents**2).sum() * max(1, h * rounds / n))
+    ratio, human = crowd.session / crowd.alternating, own.session / own.alternating
+    return Finding(
+        name,
+        measure_of,
+        ratio / human if human > 0 else None,
+        bool(gap > norm.isf(0.025) * error),
+        threshold,
+        f"agents {ratio:.2f}, {h} people {human:.2f}",
+    )
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """How the halves of sessions correlate, cut in the middle and alternating.
+
+    Attributes:
+      moves: (2, S) by how much each session moves either correlation, to first order.
+    """
+
+    session: float
+    alternating: float
+    moves: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Standard error of `alternating`."""
+        return float(np.sqrt((self.moves[1] ** 2).sum()))
+
+
+def _halves(people: Sessions, moved: np.ndarray, sd: np.ndarray) -> _Halves:
+    """Args: moved: (rounds, R) deviations from the mean of their tasks; sd: (T,) of these."""
+    rounds, h = len(moved), len(people.weight)
+    size = np.bincount(people.person, minlength=h)
+    place = np.arange(len(people.person)) - (np.cumsum(size) - size)[people.person]
+    scaled = moved / np.where(sd > 0, sd, 1.0)[people.task]
+    who = (np.arange(rounds)[:, None] * h + people.person).ravel()
+    weight = np.tile(people.weight / people.weight.sum() / rounds, rounds)
+    found, moves = [], []
+    for first in (place < size[people.person] // 2, place % 2 == 0):
+        unit = []
+        for half in (first, ~first):
+            total = np.bincount(who, (scaled * half).ravel(), rounds * h)
+            one = total / np.tile(np.bincount(people.person, half, h), rounds)
+            one -= weight @ one
+            unit.append(one / max(float(np.sqrt(weight @ one**2)), 1e-300))
+        r = float(weight @ (unit[0] * unit[1]))
+        found.append(r)
+        moves.append(weight * (unit[0] * unit[1] - r * (unit[0] ** 2 + unit[1] ** 2) / 2))
+    return _Halves(found[0], found[1], np.stack(moves))

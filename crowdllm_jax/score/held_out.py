@@ -1,0 +1,107 @@
+"""The held-out people's answers, ready to be compared with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.bins import bins, cells_of
+from crowdllm_jax.study.records import Study, alike
+from crowdllm_jax.study.scales import Nominal
+from crowdllm_jax.study.split import Split
+
+
+@dataclass(frozen=True)
+class Humans:
+    """The held-out responses, ready to be compared with.
+
+    Attributes:
+      weight: (H,) the people's survey weights, above 0 and 1 on average.
+      by: "tasks" or "people".
+      who: (H,) the people, as indices into the study.
+      tasks: (T,) the tasks they answer, as indices into the study.
+      person, task: (R,) index among the held-out people, and among `tasks`.
+      value: (R,) answers in the scales' units. cell: (R,) their bin.
+      scale: (T,) index of each task's scale. support: per scale, the values of its bins.
+      edges: per scale, its lowest and highest value. nominal: (S,) whether a scale has no order.
+    """
+
+    by: str
+    who: np.ndarray
+    tasks: np.ndarray
+    person: np.ndarray
+    task: np.ndarray
+    value: np.ndarray
+    cell: np.ndarray
+    scale: np.ndarray
+    support: tuple[np.ndarray, ...]
+    edges: tuple[tuple[float, float], ...]
+    nominal: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def people(self) -> int:
+        return len(self.who)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some count more than others."""
+        return bool(np.ptp(self.weight))
+
+    @property
+    def answer_weight(self) -> np.ndarray:
+        """(R,) of each answer its person's weight."""
+        return self.weight[self.person]
+
+    @property
+    def share(self) -> np.ndarray:
+        """(R,) answers as shares of their scale's range."""
+        return self.as_share(self.value, self.task)
+
+    def as_share(self, value: np.ndarray, task: np.ndarray) -> np.ndarray:
+        """Answers to some of the tasks on [0, 1], from the scales' units."""
+        low, high = np.array(self.edges)[self.scale[task]].T
+        return (value - low) / (high - low)
+
+
+def held_out(study: Study, split: Split) -> Humans:
+    """Take the test responses out of a study; people of weight 0 stand for nobody.
+
+    Raises:
+      CrowdError: nobody is left.
+    """
+    part = split.test & (study.participants.weight[study.person] > 0)
+    if not part.any():
+        raise CrowdError(
+            "all held-out people have a survey weight of 0, so there is nobody to "
+            "compare with; hold out more (split.test)"
+        )
+    tasks, task = np.unique(study.task[part], return_inverse=True)
+    who, person = np.unique(study.person[part], return_inverse=True)
+    value = study.value[part]
+    support, edges = [], []
+    for scale in study.scales.values():
+        levels = scales.values(scale)
+        edges.append((float(levels[0]), float(levels[-1])))
+        support.append(bins(scale))
+    scale_of = study.tasks.scale[tasks]
+    cell = np.empty(len(value), np.int64)
+    for index, levels in enumerate(support):
+        here = scale_of[task] == index
+        cell[here] = cells_of(value[here], levels)
+    nominal = np.array([isinstance(scale, Nominal) for scale in study.scales.values()])
+    return Humans(
+        split.by,
+        who,
+        tasks,
+        person,
+        task,
+        value,
+        cell,
+        scale_of,
+        tuple(support),
+        tuple(edges),
+        nominal,
+        alike(study.participants.weight[who]),
+    )

@@ -1,0 +1,336 @@
+"""Turn a user's tables into a study, or say in one message why they are none.
+
+The tables come in one piece (long: a row per response, with profile and text columns repeated) or
+in three (tasks, participants, responses). The user's files are only read.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime import numerals
+from crowdllm_jax.runtime.names import as_shown, did_you_mean
+from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study.ballots import complete_ballots
+from crowdllm_jax.study.ids import Entities, attribute_of, code_of_each, entities_of, places
+from crowdllm_jax.study.missing import (
+    Role,
+    check_lists,
+    codes,
+    drop_missing,
+    is_among,
+    warn_of_level,
+)
+from crowdllm_jax.study.records import Participants, Study, Tasks, alike
+from crowdllm_jax.study.spec import EmbeddingSpec, StudySpec, TasksSpec
+from crowdllm_jax.study.tables import (
+    AbsentColumnError,
+    Column,
+    as_names,
+    find,
+    read_table,
+    read_vectors,
+    rows,
+)
+from crowdllm_jax.study.wide import one_row_per_answer
+
+
+def read_study(spec: StudySpec) -> Study:
+    """Read and check a study.
+
+    Raises:
+      CrowdError: the first thing found wrong, with file, column and rows.
+    """
+    for role, (_, names) in _wanted(spec).items():
+        check_lists(spec, role, names)
+    return _read(spec, None)
+
+
+def read_answers(spec: StudySpec, tasks: Tasks) -> Study:
+    """Read new answers to tasks that are already known; whoever stands in the table takes part.
+
+    Args:
+      spec: its scales are the tasks' own. Its task columns are not read.
+    Raises:
+      CrowdError: see `read_study`; and an answer to another task.
+    """
+    return _read(msgspec.structs.replace(spec, tasks=TasksSpec()), tasks)
+
+
+def _read(spec: StudySpec, known: Tasks | None) -> Study:
+    if not spec.scales:
+        raise CrowdError("study.scales: name at least one scale")
+    for name, scale in spec.scales.items():
+        scale_text.check(scale, f"study.scales.{name}")
+    tables = _read_tables(spec)
+    answers = tables["responses"]
+    person_of = answers[spec.responses.participant]
+    task_of = answers[spec.responses.task]
+    people, tasks = tables["participants"], tables["tasks"]
+
+    person_id = spec.participants.participant or spec.responses.participant
+    person_rows = entities_of(people[person_id], own_table=spec.participants.path is not None)
+    person = _look_up(person_of, person_rows.ids, "participant", spec.participants.path)
+    if known is None:
+        task_id = spec.tasks.task or spec.responses.task
+        task_rows = entities_of(tasks[task_id], own_table=spec.tasks.path is not None)
+        study_tasks, among = _tasks(spec, tasks, task_rows), spec.tasks.path
+    else:
+        study_tasks, among = known, "the run's tasks"
+    task = _look_up(task_of, study_tasks.ids, "task", among)
+    participants = _participants(spec, people, person_rows)
+    if known is not None:
+        asked, person = np.unique(person, return_inverse=True)
+        participants = _some(participants, asked)
+    answer, present = _answers(spec, answers[spec.responses.response], study_tasks.scale[task])
+    _refuse_repeats(answers[spec.responses.response].where, person, task, person_of, task_of)
+    study = Study(
+        name=spec.name,
+        scales=dict(spec.scales),
+        tasks=study_tasks,
+        participants=participants,
+        person=person[present],
+        task=task[present],
+        answer=answer[present],
+    )
+    whole = complete_ballots(study, answers[spec.responses.response].where)
+    t = len(study_tasks.ids)
+    # An empty cell of a ballot that was cast is a project left out: it has an answer now.
+    empty = ~np.isin(person[~present] * t + task[~present], whole.person * t + whole.task)
+    return replace(whole, missing=int(empty.sum()))
+
+
+def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
+    """The file and the columns of each role."""
+    r, p, t = spec.responses, spec.participants, spec.tasks
+    person_id, task_id = p.participant or r.participant, t.task or r.task
+    return {
+        "responses": (r.path, [r.participant, r.task, r.response]),
+        "participants": (
+            p.path or r.path,
+            [person_id, *p.profile, *([p.weight] if p.weight else [])],
+        ),
+        "tasks": (
+            t.path or r.path,
+            [task_id, *t.attributes, *(c for c in (t.text, t.scale) if c)],
+        ),
+    }
+
+
+def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
+    """Read each file once, with all the columns any role needs of it."""
+    wanted = _wanted(spec)
+    for role, (_, names) in wanted.items():
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise CrowdError(f"study.{role}: column '{twice[0]}' is given two roles")
+    by_path: dict[str, list[str]] = {}
+    for path, names in wanted.values():
+        seen = by_path.setdefault(path, [])
+        seen.extend(name for name in names if name not in seen)
+    folder = Path(spec.folder)
+    if not folder.is_dir():
+        raise CrowdError(
+            f"study.folder: no folder '{folder}' here; give the folder that holds "
+            f"{spec.responses.path} with --data FOLDER"
+        )
+    loaded = {path: _read_file(spec, path, names) for path, names in by_path.items()}
+
+    def column(role: Role, path: str, name: str) -> Column:
+        found = loaded[path][name]
+        if role == "tasks" and name == spec.tasks.text:
+            return drop_missing(spec, role, name, found)
+        found = as_names(found)
+        # What is missing among the answers depends on the scale, too: see _answers.
+        of_scale = role == "responses" and name == spec.responses.response
+        return found if of_scale else drop_missing(spec, role, name, found)
+
+    return {
+        role: {name: column(role, path, name) for name in names}
+        for role, (path, names) in wanted.items()
+    }
+
+
+def _read_file(spec: StudySpec, path: str, names: list[str]) -> dict[str, Column]:
+    """Read one of the study's files; of the responses, say what they have to look like."""
+    r, p = spec.responses, spec.participants
+    role = {spec.tasks.path: "tasks", p.path: "participants", r.path: "responses"}[path]
+    file = find(spec.folder, path, f"study.{role}.path")
+    prose = (spec.tasks.text,) if spec.tasks.text else ()
+    try:
+        return read_table(file, names, prose=prose, dialect=spec.dialect())
+    except AbsentColumnError as error:
+        lacks = [name for name in (r.task, r.response) if name not in error.names]
+        if path != r.path or not lacks or error.told:
+            raise
+        about = [] if p.path else [*p.profile, *([p.weight] if p.weight else [])]
+        told = one_row_per_answer(file, error.names, error.layout, r.participant, about)
+        raise CrowdError(f"{error}; {told}") from error
+
+
+def _look_up(column: Column, ids: tuple[str, ...], what: str, path: str | None) -> np.ndarray:
+    if np.any(column.codes < 0):
+        raise CrowdError(column.no_id())
+    index = {name: i for i, name in enumerate(ids)}
+    position = np.array([index.get(name, -1) for name in column.distinct], np.int32)
+    if np.any(position < 0):
+        stray = int(np.argmax(position < 0))
+        raise CrowdError(
+            f"{column.where}: {what} '{column.distinct[stray]}' "
+            f"({column.rows_of(stray)}) is not in {path}{did_you_mean(column.distinct[stray], ids)}"
+        )
+    return position[column.codes]
+
+
+def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tasks:
+    t = spec.tasks
+    ids = entities.ids
+    text = ids
+    if t.text:
+        code = code_of_each(table[t.text], entities, "task")
+        if np.any(code < 0):
+            raise CrowdError(
+                f"{table[t.text].where}: task '{ids[int(np.argmax(code < 0))]}' has no text"
+            )
+        text = tuple(table[t.text].distinct[c] for c in code)
+    names = list(spec.scales)
+    if t.scale:
+        column = table[t.scale]
+        code = code_of_each(column, entities, "task")
+        if np.any(code < 0):
+            raise CrowdError(f"{column.where}: task '{ids[int(np.argmax(code < 0))]}' has no scale")
+        scale = places(column, names, "scale '{}' ({}) is not under study.scales")[code]
+    elif len(names) > 1:
+        raise CrowdError(
+            "study.tasks.scale: there are several scales, so name the column that "
+            "says which task has which"
+        )
+    else:
+        scale = np.zeros(len(ids), np.int32)
+    attributes = tuple(
+        attribute_of(name, kind, table[name], entities, "task")
+        for name, kind in t.attributes.items()
+    )
+    embedding = _embedding(t.embedding, Path(spec.folder), ids) if t.embedding else None
+    return Tasks(ids, text, scale, attributes, embedding)
+
+
+def _embedding(spec: EmbeddingSpec, folder: Path, ids: tuple[str, ...]) -> np.ndarray:
+    file = find(folder, spec.path, "study.tasks.embedding.path")
+    key, vectors = read_vectors(file, spec.task, spec.column)
+    own = entities_of(key, own_table=True)
+    row_of = dict(zip(own.ids, np.argsort(own.of_row), strict=True))
+    absent = [name for name in ids if name not in row_of]
+    if absent:
+        raise CrowdError(
+            f"{key.where}: task '{absent[0]}' and {len(absent) - 1} more have no "
+            "embedding; every task needs one"
+        )
+    return vectors[[row_of[name] for name in ids]]
+
+
+def _participants(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Participants:
+    p = spec.participants
+    profile = tuple(
+        attribute_of(name, kind, table[name], entities, "participant")
+        for name, kind in p.profile.items()
+    )
+    weight = np.ones(len(entities.ids))
+    if p.weight:
+        weight = attribute_of(p.weight, "numeric", table[p.weight], entities, "participant").cells
+        bad = np.isnan(weight) | (weight < 0)
+        if bad.any() or weight.sum() == 0:
+            who = entities.ids[int(np.argmax(bad))]
+            raise CrowdError(
+                f"{table[p.weight].where}: participant '{who}' has no weight of 0 or "
+                "more, or all weights are 0"
+            )
+        weight = alike(weight)
+    return Participants(entities.ids, profile, weight)
+
+
+def _some(people: Participants, rows: np.ndarray) -> Participants:
+    profile = tuple(replace(a, cells=a.cells[rows]) for a in people.profile)
+    return Participants(tuple(people.ids[r] for r in rows), profile, people.weight[rows])
+
+
+def _answers(
+    spec: StudySpec, column: Column, scale_of_row: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read each row's answer on its task's scale; say which rows have one."""
+    answer = np.full(len(column.codes), np.nan)
+    name_of_column = spec.responses.response
+    for index, (name, scale) in enumerate(spec.scales.items()):
+        here = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
+        level_of = scale_text.reader(scale)
+        if isinstance(scale, scales.Continuous):
+            column.warn_of_thousands()
+        for_all, own = codes(spec, "responses", name_of_column, name)
+        texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
+        read = np.full(len(column.distinct), np.nan)
+        for code in np.unique(column.codes[here]):
+            text = column.distinct[code]
+            if is_among(text, own):
+                continue
+            # As the study file writes it, or else as a number of the table's dialect.
+            level = level_of(text if text in texts else column.numeral(code))
+            if is_among(text, for_all):
+                if level is not None:
+                    warn_of_level(
+                        column,
+                        text,
+                        f"on scale '{name}' it is one",
+                        f"study.responses.missing: {{{as_shown(name)}: [...]}}",
+                    )
+                continue
+            if level is None:
+                found = here[column.codes[here] == code]
+                raise CrowdError(
+                    f"{column.where}: '{text}' ({rows(found)}) is no answer on scale '{name}' "
+                    f"({scale_text.describe(scale)}); {_remedy(scale, name, text)}{column.hint(code)}"
+                )
+            read[code] = level
+        answer[here] = read[column.codes[here]]
+    present = ~np.isnan(answer)
+    if not present.any():
+        raise CrowdError(f"{column.where}: no row holds an answer")
+    return answer, present
+
+
+def _remedy(scale: scales.Scale, name: str, text: str) -> str:
+    """What to do about a text that is no answer on a scale."""
+    begins = numerals.leading_number(text)
+    if begins is not None and numerals.number(text) is None and hasattr(scale, "levels"):
+        level = scale_text.parse(scale, f"{begins:.17g}")
+        if level is not None:
+            written = scales.written(scale)[int(level)]
+            return (
+                f'write level {written} as the data do, "{text}", under study.scales.{name}.levels '
+                "(or .labels)"
+            )
+    if text.casefold() in ("true", "false") and scales.size(scale) == 2:
+        if {"0", "1"} == set(map(str, scales.written(scale))):
+            return f'write it under study.scales.{name}: labels: ["False", "True"]'
+        if hasattr(scale, "levels"):
+            return f'write the levels as the data do: study.scales.{name}.levels: ["False", "True"]'
+    told = "correct it or list it under `missing`"
+    return told + did_you_mean(text, [*map(str, scales.written(scale)), *scales.labels(scale)])
+
+
+def _refuse_repeats(
+    where: str, person: np.ndarray, task: np.ndarray, person_of: Column, task_of: Column
+) -> None:
+    order = np.lexsort((task, person))
+    same = (np.diff(person[order]) == 0) & (np.diff(task[order]) == 0)
+    if same.any():
+        at = int(np.argmax(same))
+        pair = np.sort(order[at : at + 2])
+        who = person_of.distinct[person_of.codes[pair[0]]]
+        what = task_of.distinct[task_of.codes[pair[0]]]
+        raise CrowdError(
+            f"{where}: participant '{who}' answers task '{what}' twice ({rows(pair)}, "
+            f"{int(same.sum())} such pair(s)); keep one"
+        )

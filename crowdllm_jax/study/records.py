@@ -1,0 +1,146 @@
+"""The study: everything about one crowd of real people, as immutable records.
+
+A study does not depend on the order of the rows it was read from: tasks, participants and levels
+are sorted, responses stand by participant and task.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from crowdllm_jax.runtime.names import look_alikes
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Scale
+
+AttributeKind = Literal["categorical", "ordinal", "numeric"]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of every participant (or task).
+
+    Attributes:
+      levels: names of the levels of a categorical or ordinal attribute; empty if numeric.
+      cells: (N,) int32 level, or float64 number with NaN where it is missing. A missing level is
+        a level of its own, "(missing)".
+    """
+
+    name: str
+    kind: AttributeKind
+    levels: tuple[str, ...]
+    cells: np.ndarray
+
+
+@dataclass(frozen=True)
+class Participants:
+    """N real people: ids, profile, survey weights (N,) with mean 1."""
+
+    ids: tuple[str, ...]
+    profile: tuple[Attribute, ...]
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """T tasks.
+
+    Attributes:
+      text: what a person is asked; the id where the study has no text.
+      scale: (T,) index into `Study.scales`.
+      embedding: (T, F) float32 or None.
+    """
+
+    ids: tuple[str, ...]
+    text: tuple[str, ...]
+    scale: np.ndarray
+    attributes: tuple[Attribute, ...]
+    embedding: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One crowd: its tasks and scales, its participants, and R responses.
+
+    Attributes:
+      scales: each scale under its name; `tasks.scale` counts in this order.
+      person: (R,) int32 index of the participant.
+      task: (R,) int32 index of the task.
+      answer: (R,) float64: the level on a discrete scale, the value on a continuous one. Ballots
+        are whole: whoever answers one task of a ballot answers all (`ballots.complete_ballots`).
+      missing: responses left empty in the data (they are simply absent above).
+      left_out: projects that voters left out of their ballots (above they are level 0).
+    """
+
+    name: str
+    scales: dict[str, Scale]
+    tasks: Tasks
+    participants: Participants
+    person: np.ndarray
+    task: np.ndarray
+    answer: np.ndarray
+    missing: int = 0
+    left_out: int = 0
+
+    def scale_of(self, task: int) -> Scale:
+        return tuple(self.scales.values())[self.tasks.scale[task]]
+
+    @property
+    def weight(self) -> np.ndarray:
+        """(R,) survey weight of whoever gave each response; exactly 1 where all count alike."""
+        return alike(self.participants.weight)[self.person]
+
+    @property
+    def value(self) -> np.ndarray:
+        """(R,) each answer as the number it stands for, in its scale's own units."""
+        numbers = self.answer.copy()
+        for index, scale in enumerate(self.scales.values()):
+            if scales.size(scale):
+                here = self.tasks.scale[self.task] == index
+                numbers[here] = scales.values(scale)[self.answer[here].astype(int)]
+        return numbers
+
+
+def alike(weight: np.ndarray) -> np.ndarray:
+    """Weights with mean 1; exactly 1 where they are equal, so that such weights change no digit."""
+    return weight / weight.mean() if np.ptp(weight) else np.ones(len(weight))
+
+
+def fingerprint(study: Study) -> str:
+    """A hash of all that the study holds: the same data give the same text, in any row order."""
+    digest = hashlib.sha256()
+
+    def add(*parts: object) -> None:
+        for part in parts:
+            data = part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
+            digest.update(len(data).to_bytes(8, "little") + data)
+
+    add(study.scales, study.tasks.ids, study.tasks.text, study.participants.ids)
+    add(study.tasks.scale, study.participants.weight, study.person, study.task, study.answer)
+    add(study.tasks.embedding)
+    for attribute in (*study.tasks.attributes, *study.participants.profile):
+        add(attribute.name, attribute.kind, attribute.levels, attribute.cells)
+    return digest.hexdigest()
+
+
+def unanswered(study: Study) -> np.ndarray:
+    """The tasks that nobody answered, in order."""
+    return np.flatnonzero(np.bincount(study.task, minlength=len(study.tasks.ids)) == 0)
+
+
+def _look_alikes(study: Study) -> list[str]:
+    """Names that differ in so little that they may be meant to be one; a few of each kind."""
+    kinds = {"participants": study.participants.ids, "tasks": study.tasks.ids}
+    for scale_name, scale in study.scales.items():
+        kinds[f"levels of {scale_name}"] = tuple(map(str, scales.written(scale)))
+    for attribute in (*study.participants.profile, *study.tasks.attributes):
+        kinds[attribute.name] = attribute.levels
+    told = []
+    for kind, names in kinds.items():
+        groups = look_alikes(names)
+        some = ", ".join(" and ".join(f"'{name}'" for name in group) for group in groups[:5])
+        if groups:
+            more = f", ... ({len(groups):,} such groups)" if len(groups) > 5 else ""
+            told.append(f"{kind}: {some}{more}; make them one in the table if they are one")
+    return told

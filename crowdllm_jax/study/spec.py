@@ -1,0 +1,148 @@
+"""What a study file says: where the tables are, and what their columns mean."""
+
+import codecs
+from typing import Literal
+
+import msgspec
+from msgspec import structs
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.names import tidy_fields, tidy_names
+from crowdllm_jax.study.csv_file import Dialect
+from crowdllm_jax.study.records import AttributeKind
+from crowdllm_jax.study.scales import Scale
+
+Codes = tuple[str | int | float, ...]
+"""Texts of cells; a number stands for all texts of that value."""
+
+Missing = Codes | dict[str, Codes]
+"""Codes that mean "no answer", in all columns of a table, or in the columns that are named."""
+
+
+class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the entries have in common: names in them are compared as those in tables are."""
+
+    def __post_init__(self) -> None:
+        tidy_fields(self, "path", "folder", "delimiter", "encoding", "decimal", "scales")
+
+
+class OrdinalAttribute(_Spec, frozen=True, kw_only=True, tag_field="kind", tag="ordinal"):
+    """An attribute whose levels have an order, given here from first to last."""
+
+    levels: tuple[str | int | float, ...]
+
+
+AttributeSpec = AttributeKind | OrdinalAttribute
+
+
+def attribute_spec(kind: AttributeKind, levels: tuple[str, ...]) -> AttributeSpec:
+    """What a study file would say of a known attribute."""
+    return OrdinalAttribute(levels=levels) if kind == "ordinal" else kind
+
+
+class EmbeddingSpec(_Spec, frozen=True, kw_only=True):
+    """A Parquet table with one vector (a list column) per task."""
+
+    path: str
+    task: str = "task"
+    column: str = "embedding"
+
+
+class ResponsesSpec(_Spec, frozen=True, kw_only=True):
+    """The responses table, and which of its columns holds what.
+
+    Attributes:
+      missing: see `Missing`; also by the name of a scale, for the answers on it.
+    """
+
+    path: str
+    participant: str = "participant"
+    task: str = "task"
+    response: str = "response"
+    missing: Missing = ()
+
+
+class TasksSpec(_Spec, frozen=True, kw_only=True):
+    """Task columns; read from the responses table unless `path` names a table of tasks."""
+
+    path: str | None = None
+    task: str | None = None
+    text: str | None = None
+    scale: str | None = None
+    attributes: dict[str, AttributeSpec] = {}
+    embedding: EmbeddingSpec | None = None
+    missing: Missing = ()
+
+
+class ParticipantsSpec(_Spec, frozen=True, kw_only=True):
+    """Profile columns; read from the responses table unless `path` names a table of people."""
+
+    path: str | None = None
+    participant: str | None = None
+    profile: dict[str, AttributeSpec] = {}
+    weight: str | None = None
+    missing: Missing = ()
+
+
+class StudySpec(_Spec, frozen=True, kw_only=True):
+    """A study file: where the tables are and what their columns mean.
+
+    Attributes:
+      folder: paths below are relative to it; itself relative to where the command runs.
+      missing: codes that mean "no answer" in every column, besides an empty cell.
+      delimiter, encoding, decimal: of CSV files that do not say so themselves.
+    """
+
+    responses: ResponsesSpec
+    scales: dict[str, Scale]
+    name: str = "study"
+    folder: str = "."
+    tasks: TasksSpec = TasksSpec()
+    participants: ParticipantsSpec = ParticipantsSpec()
+    missing: Codes = ()
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    decimal: Literal[".", ","] = "."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = tidy_names(dict.fromkeys(self.scales))
+        scales = map(_tidy_scale, self.scales.values())
+        structs.force_setattr(self, "scales", dict(zip(names, scales, strict=True)))
+
+    def dialect(self) -> Dialect:
+        """How the study's CSV files are written.
+
+        Raises:
+          CrowdError: no file can be written so.
+        """
+        # Within single quotes, YAML takes a tab's usual spelling for two characters.
+        delimiter = "\t" if self.delimiter == "\\t" else self.delimiter
+        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+            raise CrowdError(
+                f"study.delimiter: {delimiter!r} cannot stand between cells; give one character"
+            )
+        if delimiter == self.decimal:
+            raise CrowdError(
+                f"study.decimal: {delimiter!r} already stands between the cells; "
+                "give what stands there as study.delimiter, such as ';' or "
+                '"\\t"'
+            )
+        try:
+            encoding = codecs.lookup(self.encoding).name
+            "".encode(encoding)  # refuses what is no encoding of text
+        except LookupError as error:
+            raise CrowdError(
+                f"study.encoding: {self.encoding!r} is no encoding of text; usual ones are utf-8, "
+                "cp1252, cp1250, latin-1, utf-16-le, gb18030 and shift_jis"
+            ) from error
+        return Dialect(delimiter, encoding, self.decimal, settable=True)
+
+
+def _tidy_scale(scale: Scale) -> Scale:
+    names = {
+        field: tidy_names(getattr(scale, field))
+        for field in ("levels", "labels")
+        if hasattr(scale, field)
+    }
+    return structs.replace(scale, **names)

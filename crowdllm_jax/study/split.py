@@ -1,0 +1,169 @@
+"""Hold out tasks or people, so that a crowd is judged on what it has not seen."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.records import Study
+
+Fold = int | Literal["all"] | None
+"""Which split of a seed: one by `test` (None), the one that holds out the k-th fold, or one that
+tests nobody ("all")."""
+
+FOLDS, TEST = 5, 0.2
+
+SMALL, MOST_ANSWERS = 150, 20_000
+"""A fifth of fewer tasks (people) than this is fewer than 30, on which no interval stands firm; a
+study of more answers is not fitted several times unless asked for."""
+
+
+class SplitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is held out.
+
+    Attributes:
+      by: tasks (can the crowd answer new tasks?) or people (does it look like people not asked?).
+      test: share of the tasks or people held out for the scores, once; 0.2 unless there are folds.
+      folds: cut the tasks or people in so many parts and hold out each in turn, so that all are
+        held out once; 0 or 1 is a single split. None leaves it to `folds_of`.
+      validation: share held out for early stopping; 0 trains for all epochs.
+      fraction: share of the remaining participants whose answers are used at all.
+    """
+
+    by: Literal["tasks", "people"] = "tasks"
+    test: float | None = None
+    folds: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
+    validation: float = 0.1
+    fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which responses serve what; the three (R,) masks do not overlap.
+
+    Attributes:
+      by: "tasks" or "people".
+      train, validation, test: (R,) bool over the study's responses.
+      folds: of how many folds the test part is one; 1 of a single split.
+    """
+
+    by: str
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    folds: int = 1
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(R,) bool: all that is not held out, for models that choose nothing by validation."""
+        return self.train | self.validation
+
+    @property
+    def of_reference(self) -> np.ndarray:
+        """(R,) bool: what a reference may be fitted to.
+
+        A reference of a validation task comes from a head that has not seen the task, so validation
+        tasks serve it like training tasks; validation people's answers would be seen by it.
+        """
+        return self.seen if self.by == "tasks" else self.train
+
+    def people(self, study: Study, part: np.ndarray) -> np.ndarray:
+        """Participants with a response in a part, in order."""
+        return np.unique(study.person[part])
+
+    def tasks(self, study: Study, part: np.ndarray) -> np.ndarray:
+        """Tasks with a response in a part, in order."""
+        return np.unique(study.task[part])
+
+
+def folds_of(study: Study, config: SplitConfig) -> int:
+    """In how many folds a study is held out; 1 is a single split.
+
+    Where the configuration gives neither `folds` nor `test`: FOLDS if there are fewer than SMALL
+    tasks (people, if these are held out) and at most MOST_ANSWERS answers.
+
+    Raises:
+      CrowdError: there are fewer tasks (people) than folds, or a test share beside them.
+    """
+    units = len(np.unique(study.task if config.by == "tasks" else study.person))
+    if config.folds is None:
+        small = units < SMALL and len(study.task) <= MOST_ANSWERS
+        return min(FOLDS, units) if small and config.test is None else 1
+    if config.folds > 1 and config.test is not None:
+        raise CrowdError(
+            f"split: test: {config.test} holds out a share once, folds: {config.folds}"
+            " everything in turn; give one of the two"
+        )
+    if config.folds > units:
+        raise CrowdError(
+            f"split.folds: {config.folds} are more than the {units} {config.by} there are"
+        )
+    return max(config.folds, 1)
+
+
+def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None) -> Split:
+    """Draw a split; the same study, configuration, seed and fold give the same one.
+
+    The test part is the same for every `fraction`. A larger one adds people to those of a smaller
+    one, and nobody moves between training and validation.
+
+    Args:
+      fold: None for the seed's single split, whatever `config.folds` says.
+    Raises:
+      CrowdError: a share is out of range, or a part would be empty.
+    """
+    share = TEST if config.test is None else config.test
+    for name, part in (("test", share), ("validation", config.validation)):
+        if not 0 <= part < 1 or (name == "test" and part == 0):
+            raise CrowdError(f"split.{name}: {part} is not a share between 0 and 1")
+    if share + config.validation >= 1:
+        raise CrowdError("split: test and validation leave nothing to train on")
+    if not 0 < config.fraction <= 1:
+        raise CrowdError(f"split.fraction: {config.fraction} is not above 0 and at most 1")
+    unit = study.task if config.by == "tasks" else study.person
+    units = np.unique(unit)
+    random = np.random.default_rng([seed, 1])
+    shuffled = random.permutation(units)
+    folds = 1 if fold is None else folds_of(study, config)
+    if fold is None:
+        tested = shuffled[: max(1, round(share * len(units)))]
+    elif fold == "all":
+        tested, share = shuffled[:0], 0.0
+    else:
+        tested, share = np.array_split(shuffled, folds)[fold], 1 / folds
+    test = np.isin(unit, tested)
+    rest = shuffled[~np.isin(shuffled, tested)]
+    pool = rest if config.by == "people" else np.unique(study.person)
+    pool = np.random.default_rng([seed, 2]).permutation(pool)
+    kept = pool[: max(1, round(config.fraction * len(pool)))]
+    used = ~test & np.isin(study.person, kept)
+    if config.by == "people":
+        # Of the first n people kept, so many validate; two train before the first one does.
+        due = np.ceil(config.validation / (1 - share) * np.arange(-1, len(kept) - 1).clip(0))
+        validating = kept[np.diff(due, prepend=0) > 0]
+    else:
+        count = max(1, round(config.validation * len(units))) if config.validation else 0
+        validating = rest[:count]
+    validation = used & np.isin(unit, validating)
+    train = used & ~validation
+    if not train.any():
+        raise CrowdError(
+            f"split: {len(units)} {config.by} are too few to hold out {share:.0%} for the "
+            f"test and {config.validation:.0%} for validation and still train; lower the shares"
+        )
+    return Split(config.by, train, validation, test, folds)
+
+
+def told_folds(study: Study, config: SplitConfig) -> str | None:
+    """What a user should know of a run in folds; None of a single split."""
+    folds = folds_of(study, config)
+    if folds == 1:
+        return None
+    units = len(np.unique(study.task if config.by == "tasks" else study.person))
+    why = "" if config.folds is not None else " as they are few (`test: 0.2` holds out once)"
+    return (
+        f"each of {units} {config.by} once, in {folds} folds{why}; the population is of a "
+        "crowd fitted to all"
+    )

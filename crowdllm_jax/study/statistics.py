@@ -1,0 +1,48 @@
+"""Statistics of a study's answers per task, on the scales' own range."""
+
+import numpy as np
+
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Study
+
+
+def unit(study: Study, numbers: np.ndarray, task: np.ndarray) -> np.ndarray:
+    """Map numbers on the tasks' scales to [0, 1]: lowest level 0, highest 1."""
+    low, width = ends(study)
+    return (numbers - low[task]) / width[task]
+
+
+def ends(study: Study) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) lowest value of each task's scale, and (T,) its width."""
+    per_scale = np.array([scales.values(scale)[[0, -1]] for scale in study.scales.values()])
+    low, high = per_scale[study.tasks.scale].T
+    return low, high - low
+
+
+def task_means(study: Study, part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Average answer (by survey weight) of each task in [0, 1] over some responses (R,) bool; NaN
+    without any.
+
+    Returns:
+      mean: (T,); weight: (T,) sum over the responses; count: (T,) of them, as Kish's effective
+      number: how much the mean can be trusted.
+    """
+    t = len(study.tasks.ids)
+    task, own = study.task[part], study.weight[part]
+    weight, square = np.bincount(task, own, t), np.bincount(task, own**2, t)
+    total = np.bincount(task, own * unit(study, study.value[part], task), t)
+    known = weight > 0
+    mean = np.divide(total, weight, out=np.full(t, np.nan), where=known)
+    return mean, weight, np.divide(weight**2, square, out=np.zeros(t), where=known)
+
+
+def level_shares(study: Study, part: np.ndarray, scale: int) -> np.ndarray:
+    """(T, K) share (by survey weight) of each level in each task of one discrete scale; NaN rows
+    elsewhere."""
+    k = scales.size(tuple(study.scales.values())[scale])
+    t = len(study.tasks.ids)
+    here = part & (study.tasks.scale[study.task] == scale)
+    cell = study.task[here] * k + study.answer[here].astype(int)
+    count = np.bincount(cell, study.weight[here], t * k).reshape(t, k)
+    total = count.sum(1, keepdims=True)
+    return np.divide(count, total, out=np.full((t, k), np.nan), where=total > 0)

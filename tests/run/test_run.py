@@ -1,0 +1,302 @@
+"""The way through as a whole: continued runs end as uninterrupted ones, and leak nothing."""
+
+import dataclasses
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from synthetic import make_study, write_config, write_table
+
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd_file import crowd_fingerprint
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.profiles.generator import ProfilesConfig
+from crowdllm_jax.run import evaluate, prepare, steps
+from crowdllm_jax.run import folder as folder_module
+from crowdllm_jax.run.config import load_config, load_study
+from crowdllm_jax.runtime import progress
+from crowdllm_jax.score.metrics import METRICS
+from crowdllm_jax.study.read import read_study
+from crowdllm_jax.study.spec import StudySpec
+from crowdllm_jax.study.split import SplitConfig, split_study
+
+REAL = os.environ.get("CROWDLLM_TEST_DATA")
+"""Folder of real ratings for development; they do not come with the package."""
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> tuple[Path, Path]:
+    """A configuration and its finished run."""
+    folder = tmp_path_factory.mktemp("run")
+    config = write_config(folder / "input")
+    steps.run(load_config(config), folder / "out")
+    return config, folder / "out"
+
+
+def population_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "population").iterdir()}
+
+
+MOMENTS = {
+    "begun": "run.json",
+    "training": "seed-0/cvae/checkpoint/1",
+    "fitted": "seed-0/cvae/crowd",
+    "sampled": "population/plan.json",
+    "scored": "seed-0/scores.json",
+}
+
+
+def start(config: Path, out: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "crowdllm_jax.cli", "run", str(config), "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def wait_for(process: subprocess.Popen, path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("moment", ["training", "sampled"])
+def test_a_killed_run_ends_as_an_uninterrupted_one(uninterrupted, tmp_path, moment):
+    """Killed twice where a stage has just begun to write, and started again each time."""
+    config, whole = uninterrupted
+    out = tmp_path / "out"
+    process = start(config, out)
+    wait_for(process, out / MOMENTS[moment])
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, process.stdout.read()
+    process.stdout.close()
+    assert not (out / "report.html").exists()
+    steps.run(load_config(config), out)
+    assert (out / "scores.json").read_bytes() == (whole / "scores.json").read_bytes()
+    assert population_of(out) == population_of(whole)
+
+
+def test_ctrl_c_exits_with_130(uninterrupted, tmp_path):
+    config, _ = uninterrupted
+    out = tmp_path / "out"
+    process = start(config, out)
+    wait_for(process, out / MOMENTS["begun"])
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, text.decode()
+    assert b"the same command continues" in text
+    assert b"Traceback" not in text
+
+
+@pytest.mark.parametrize("gone", MOMENTS)
+def test_whatever_is_missing_is_made_again(uninterrupted, tmp_path, gone):
+    """A run folder cut back to each moment is completed to the same scores."""
+    config, whole = uninterrupted
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    for name in ("report.html", "scores.json", MOMENTS[gone]):
+        path = out / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if gone == "sampled":
+        shutil.rmtree(out / "population")
+    steps.run(load_config(config), out)
+    assert (out / "scores.json").read_bytes() == (whole / "scores.json").read_bytes()
+    assert population_of(out) == population_of(whole)
+
+
+def test_a_finished_run_is_left_alone(uninterrupted):
+    config, whole = uninterrupted
+    files = [p for p in whole.rglob("*") if p.is_file() and "seed-0" in p.parts]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    steps.run(load_config(config), whole)
+    assert before == {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_a_split_is_prepared_once(tmp_path, monkeypatch):
+    """Of 1,682 tasks it took a minute, four times a seed."""
+    seeds = []
+    own = prepare.prepare
+
+    def counted(study, config, seed, *rest):
+        seeds.append(seed)
+        return own(study, config, seed, *rest)
+
+    monkeypatch.setattr(prepare, "prepare", counted)
+    config = load_config(write_config(tmp_path / "input"), ("seeds=2", "models=[]"))
+    steps.run(config, tmp_path / "out")
+    assert seeds == [0, 1]
+    steps.run(config, tmp_path / "out")
+    assert seeds == [0, 1]  # a finished run needs none
+
+
+def test_models_beside_the_main_one_can_be_left_out(tiny, tmp_path):
+    study = make_study()
+    change = msgspec.structs.replace
+    persistent = change(tiny, model=PersistentConfig())
+    for config, models, expected in (
+        (persistent, ("cvae", "vae_only"), ["persistent", "cvae", "vae_only"]),
+        (persistent, ("vae_only",), ["persistent", "vae_only"]),
+        (persistent, (), ["persistent"]),
+        (tiny, ("cvae",), ["cvae"]),
+        (tiny, (), ["cvae"]),
+    ):
+        assert list(folder_module.models_of(change(config, models=models), study)) == expected
+    path = write_config(tmp_path / "input")
+    scores = steps.run(load_config(path, ("models=[]",)), tmp_path / "out")
+    assert "cvae" in {score.model for score in scores}
+    assert "vae_only" not in {score.model for score in scores}
+    assert not (tmp_path / "out" / "seed-0" / "vae_only").exists()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "VAE only" not in page
+    assert "cvae, training" in page
+
+
+def test_two_runs_are_equal_to_the_last_byte(uninterrupted, tmp_path):
+    config, whole = uninterrupted
+    steps.run(load_config(config), tmp_path / "again")
+    for name in ("scores.json", "config.yaml", "run.json", "report.html"):
+        assert (tmp_path / "again" / name).read_bytes() == (whole / name).read_bytes(), name
+    assert population_of(tmp_path / "again") == population_of(whole)
+
+
+@pytest.mark.parametrize("by", ["tasks", "people"])
+def test_held_out_answers_never_reach_the_crowd(tiny, by):
+    """The crowd, its reference and its baselines are the same whatever the held-out people say."""
+    study = make_study(tasks=6, people=20)
+    config = msgspec.structs.replace(tiny, split=SplitConfig(by=by, test=0.25, validation=0.2))
+    ready = prepare.prepare(study, config, 0)
+    answer = study.answer.copy()
+    answer[ready.split.test] = 4 - answer[ready.split.test]
+    other = dataclasses.replace(study, answer=answer)
+    one, two = (prepare.fit(s, config)[0] for s in (study, other))
+    assert crowd_fingerprint(one) == crowd_fingerprint(two)
+    crowds = [
+        evaluate.score_all(
+            prepare.prepare(s, config, 0), config, {"cvae": crowd}, 0, progress.silent
+        )[1]
+        for s, crowd in ((study, one), (other, two))
+    ]
+    for name in crowds[0]:
+        np.testing.assert_array_equal(crowds[0][name], crowds[1][name], err_msg=name)
+
+
+def test_every_scale_goes_all_the_way(mixed_study, mixed_crowd, tiny):
+    scores = evaluate.evaluate(mixed_study, tiny, {"cvae": mixed_crowd})
+    models = {score.model for score in scores}
+    assert models >= {"humans", "cvae", "uniform", "marginal", "reference", "task_marginal"}
+    for model in models:
+        own = {score.metric for score in scores if score.model == model}
+        # One answer each does not tell how accurate people are.
+        assert own >= set(METRICS) - ({"accuracy"} if model == "humans" else set())
+
+
+def test_the_vae_only_baseline_does_not_see_the_reference(tiny):
+    study = make_study()
+    model = msgspec.structs.replace(tiny.model, constant_reference=True)
+    crowd, _ = prepare.fit(study, msgspec.structs.replace(tiny, model=model))
+    assert np.unique(crowd.inputs.reference).tolist() == [0.5]
+    assert set(folder_module.models_of(tiny, study)) == {"cvae", "vae_only"}
+
+
+def test_margins_reach_the_population(tiny):
+    study = make_study(people=60)
+    profiles = ProfilesConfig(margins={"city": {"A": 0.1, "B": 0.1, "C": 0.8}})
+    ready = prepare.prepare(study, msgspec.structs.replace(tiny, profiles=profiles), 0)
+    city = ready.generator.attributes[1]
+    share = np.bincount(city.cells, ready.generator.weight)
+    np.testing.assert_allclose(share, [0.1, 0.1, 0.8], atol=1e-8)
+    assert ready.generator.effective < len(city.cells)
+
+
+def test_margins_are_checked_for_every_seed_before_anything_is_fitted(tmp_path):
+    """One person of city C: some seeds' training parts lack them, and the first such is named."""
+    study = make_study(people=40)
+    age, city = study.participants.profile
+    cells = np.where(np.arange(40) == 13, 2, city.cells % 2).astype(np.int32)
+    people = dataclasses.replace(
+        study.participants, profile=(age, dataclasses.replace(city, cells=cells))
+    )
+    path = write_config(tmp_path / "input", dataclasses.replace(study, participants=people))
+    margins = "profiles.margins={city: {A: 0.5, B: 0.48, C: 0.02}}"
+    config = load_config(path, (margins, "seeds=9"))
+    loaded = load_study(config)
+    where = loaded.participants.ids.index("p013")
+    lacking = [
+        seed
+        for seed in range(9)
+        if where not in loaded.person[split_study(loaded, config.split, seed).seen]
+    ]
+    assert lacking[0] > 0
+    with pytest.raises(CrowdError, match=f"^seed {lacking[0]}: .*is 'C'.*--seeds {lacking[0]}"):
+        steps.run(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    other = load_config(path, ("profiles.margins={city: {A: 0.5, B: 0.5}}",))
+    with pytest.raises(CrowdError, match=r"^profiles\.margins\.city: 'C' is not given"):
+        steps.run(other, tmp_path / "out")
+
+
+def test_damaged_scores_are_named(uninterrupted, tmp_path):
+    config, whole = uninterrupted
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    (out / "seed-0" / "scores.json").write_text("[{}]")
+    with pytest.raises(CrowdError, match=r"seed-0/scores\.json: cannot be read .*delete it"):
+        steps.run(load_config(config), out)
+
+
+def test_damaged_notes_are_named(uninterrupted, tmp_path):
+    config, whole = uninterrupted
+    for number, text in enumerate(("[]", "{", "{}", '{"study_sha256": 3}')):
+        out = tmp_path / str(number)
+        shutil.copytree(whole, out)
+        (out / "run.json").write_text(text)
+        with pytest.raises(CrowdError, match=r"run\.json: cannot be read|other data"):
+            steps.run(load_config(config), out)
+
+
+def test_the_report_holds_no_markup_of_the_study(tmp_path):
+    study = make_study()
+    evil = dataclasses.replace(
+        study.tasks, text=("<script>alert(1)</script>", "$x_{", "ünïcode", "a" * 500)
+    )
+    folder = tmp_path / "input"
+    config = write_config(folder, study)
+    text = dict(zip(study.tasks.ids, evil.text, strict=True))
+    write_table(folder / "tasks.csv", {"task": list(text), "text": list(text.values())})
+    config.write_text(
+        config.read_text().replace(
+            "  participants:", "  tasks: {path: tasks.csv, text: text}\n  participants:"
+        )
+    )
+    assert main(["run", str(config), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<script>alert" not in page
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page), "the page is not alone"
+
+
+@pytest.mark.skipif(not REAL, reason="CROWDLLM_TEST_DATA names no folder of real ratings")
+def test_real_ratings_load_and_split():
+    spec = {
+        "folder": f"{REAL}/offensiveness",
+        "responses": {
+            "path": "ratings.csv",
+            "participant": "user_id",
+            "task": "instance_id",
+            "response": "offensiveness",
+        },
+        "scales": {"rating": {"kind": "ordinal", "levels": [1, 2, 3, 4, 5]}},
+        "tasks": {
+            "text": "text",
+            "embedding": {"path": "task_embeddings.parquet", "task": "instance_id"},
+        },
+        "participants": {"profile": {"gender": "categorical", "race": "categorical"}},
+    }
+    study = read_study(msgspec.convert(spec, StudySpec))
+    assert (len(study.answer), len(study.tasks.ids)) == (10_430, 1200)
+    assert len(study.participants.ids) == 262

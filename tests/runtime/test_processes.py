@@ -1,0 +1,193 @@
+"""Several processes and devices: the same agents, and an end whatever happens to a peer."""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import write_config
+
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.model.crowd_file import load_crowd
+from crowdllm_jax.run.config import load_config, load_study
+from crowdllm_jax.run.folder import crowd_folder, open_run
+from crowdllm_jax.run.prepare import Splits
+from crowdllm_jax.run.steps import fit_run
+from crowdllm_jax.runtime.checkpoints import flatten
+from crowdllm_jax.runtime.progress import silent
+
+AGENTS = 20_001
+"""Three blocks, the last with an odd rest."""
+
+MODEL = "model={kind: persistent, steps: 20}"
+
+SOON = 30
+"""Seconds in which a run must have ended after a peer has."""
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start(processes: int, devices: int, *command: str, only=None, **places) -> list:
+    """The same command in several processes, each with its own virtual devices."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    env = os.environ | {"XLA_FLAGS": flags, "NPROC": "32", "JAX_PLATFORMS": "cpu"}
+    at = f"127.0.0.1:{port()}"
+    several = ["--distributed", "--coordinator", at, "--processes", str(processes)]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "crowdllm_jax.cli", *command, *several, "--process", str(i)],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **places,
+        )
+        for i in (range(processes) if only is None else only)
+    ]
+
+
+def ends(process: subprocess.Popen, within: float) -> tuple[int, str]:
+    try:
+        _, err = process.communicate(timeout=within)
+    finally:
+        process.kill()
+    return process.returncode, err
+
+
+def digests(folder: Path) -> dict[str, str]:
+    parts = sorted(folder.glob("*.parquet"))
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in parts}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory) -> Path:
+    """A run folder with a fitted persistent crowd, in its parent a population of one process."""
+    folder = tmp_path_factory.mktemp("cluster")
+    config = load_config(write_config(folder / "input"), (MODEL,))
+    study = load_study(config)
+    with open_run(folder / "run", config, study):
+        fit_run(folder / "run", Splits(study, config, silent))
+    command = ["sample", str(folder / "run"), "--agents", str(AGENTS)]
+    assert main([*command, "--seed", "3", "--out", str(folder / "one")]) == 0
+    assert main([*command, "--seed", "4", "--out", str(folder / "other")]) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 3), (2, 2)])
+def test_a_population_is_the_same_on_every_layout(fitted, tmp_path, processes, devices):
+    out = tmp_path / "p"
+    command = ["sample", str(fitted), "--agents", str(AGENTS), "--seed", "3", "--out", str(out)]
+    for process in start(processes, devices, *command):
+        code, err = ends(process, 120)
+        assert code == 0, err
+    assert digests(out) == digests(fitted.parent / "one")
+    # And another seed's is another.
+    assert digests(out) != digests(fitted.parent / "other")
+    assert main(["verify", str(out)]) == 0
+
+
+def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
+    command = ["run", str(write_config(tmp_path / "input"))]
+    assert main([*command, "--out", str(tmp_path / "one"), "--quiet"]) == 0
+    for process in start(2, 1, *command, "--out", str(tmp_path / "two")):
+        code, err = ends(process, 200)
+        assert code == 0, err
+    assert digests(tmp_path / "one/population") == digests(tmp_path / "two/population")
+    one, two = (tmp_path / name / "scores.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def fitted_by_two(fitted: Path, run: Path) -> tuple[dict, dict]:
+    """The weights of a fit by one process, and of the same that two make (or go on with) in `run`,
+    each with half of the people of a step."""
+    command = ["fit", str(fitted.parent / "input" / "config.yaml"), "--out", str(run)]
+    model = "model={kind: persistent, steps: 20, devices: 2}"
+    for process in start(2, 1, *command, "--set", model):
+        code, err = ends(process, 200)
+        assert code == 0, err
+    folders = (crowd_folder(one, 0, "persistent") for one in (fitted, run))
+    alone, shared = (flatten(load_crowd(folder).params) for folder in folders)
+    assert alone.keys() == shared.keys()
+    return alone, shared
+
+
+def test_two_processes_share_a_fit(fitted, tmp_path):
+    """Sums in another order, and hence to float rounding (after 20 steps of Adam) the weights of a
+    fit by one."""
+    alone, shared = fitted_by_two(fitted, tmp_path / "two")
+    for name in alone:
+        np.testing.assert_allclose(shared[name], alone[name], atol=1e-4, err_msg=name)
+    # Another order it was: a fit that each did alone would be equal to the last bit.
+    assert any(np.any(shared[name] != alone[name]) for name in alone)
+
+
+def test_a_fit_goes_on_elsewhere(fitted, tmp_path):
+    """Its last checkpoint was one process's: two find the same state, and make the same crowd."""
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    shutil.rmtree(crowd_folder(run, 0, "persistent"))
+    alone, shared = fitted_by_two(fitted, run)
+    for name in alone:
+        np.testing.assert_array_equal(shared[name], alone[name], err_msg=name)
+
+
+def test_devices_that_are_not_there_are_told(fitted, tmp_path, capsys):
+    command = ["fit", str(fitted.parent / "input" / "config.yaml"), "--out", str(tmp_path / "x")]
+    assert main([*command, "--set", "model={kind: persistent, devices: 64}"]) == 2
+    assert "model.devices: 64, but there are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_no_process_outlives_a_dead_peer(fitted, tmp_path, dead):
+    """One is killed while both draw so many agents that they would not end for an hour."""
+    out = tmp_path / "p"
+    both = start(2, 1, "sample", str(fitted), "--agents", "9000000000", "--out", str(out))
+    while not list(out.glob("part-*.parquet")):
+        assert all(process.poll() is None for process in both)
+        time.sleep(0.1)
+    both[dead].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    code, err = ends(both[1 - dead], SOON)
+    assert code != 0
+    assert time.monotonic() - began < SOON
+    assert re.search("another process|another task", err), err
+    both[dead].wait()
+
+
+@pytest.mark.parametrize(
+    ("present", "says"),
+    [(1, "process 0 cannot be reached"), (0, "the other processes did not come in time")],
+)
+def test_missing_processes_are_told(present, says, fitted, tmp_path):
+    command = ["sample", str(fitted), "--out", str(tmp_path / "p"), "--wait", "2"]
+    (alone,) = start(2, 1, *command, only=[present])
+    code, err = ends(alone, SOON)
+    assert code == 3
+    assert says in " ".join(err.split())
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--processes", "2"], "go together"),
+        (["--coordinator", "h:1", "--processes", "2", "--process", "2"], "from 0 to 1"),
+    ],
+)
+def test_what_does_not_fit_together_is_told(fitted, arguments, says):
+    command = [sys.executable, "-m", "crowdllm_jax.cli", "sample", str(fitted), "--distributed"]
+    found = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
+    assert found.returncode == 2
+    assert says in found.stderr
