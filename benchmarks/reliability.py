@@ -40,7 +40,10 @@ published: {hidden: 8}
 train: {epochs: 1}
 """
 MAIN = "from crowdllm_jax.cli.main import main; import sys; sys.exit(main(sys.argv[1:]))"
-SMALLER = "from crowdllm_jax.population import write as output, sample as population; population.BLOCK = output.BLOCK = {}; "
+SMALLER = (
+    "import crowdllm_jax.population.sample as one; "
+    "import crowdllm_jax.population.write as two; one.BLOCK = two.BLOCK = {}; "
+)
 
 
 def start(*command: str, devices: int = 1, block: int | None = None) -> subprocess.Popen:

@@ -25,7 +25,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.persistent.draw import ready_to_draw
-from crowdllm_jax.model.response import cuts
+from crowdllm_jax.model.response import score_cuts
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import encode
 
@@ -80,7 +80,7 @@ class _Inputs:
     def __init__(self, crowd: Crowd) -> None:
         self.c = _to_torch(encode(crowd.codings, crowd.generator.attributes))
         (scale,) = crowd.scales.values()
-        self.cuts = _to_torch(cuts(scale).astype(np.float32))
+        self.cuts = _to_torch(score_cuts(scale).astype(np.float32))
         self.levels = scales.size(scale)
         if isinstance(crowd.inputs, CvaeInputs):
             self.x, self.reference = map(_to_torch, crowd.inputs)

@@ -25,8 +25,8 @@ from synthetic import EVERY_SCALE, make_study, write_config
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.fit import TrainConfig
-from crowdllm_jax.run import prepare as fitting
 from crowdllm_jax.run.config import Config
+from crowdllm_jax.run.prepare import fit
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.split import SplitConfig
 
@@ -64,7 +64,7 @@ def mixed_study() -> Study:
 @pytest.fixture(scope="session")
 def mixed_crowd(mixed_study: Study) -> Crowd:
     """A crowd on every kind of scale, with weights large enough that profiles matter."""
-    crowd, _ = fitting.fit(mixed_study, TINY)
+    crowd, _ = fit(mixed_study, TINY)
     return dataclasses.replace(crowd, params=_louder(crowd.params))
 
 
@@ -72,14 +72,14 @@ def mixed_crowd(mixed_study: Study) -> Crowd:
 def alone_crowd() -> Crowd:
     """A crowd on every scale whose tasks are answered one at a time."""
     alone = ("rating", "frequency", "agree", "price", "approve")
-    crowd, _ = fitting.fit(make_study({name: EVERY_SCALE[name] for name in alone}, tasks=2), TINY)
+    crowd, _ = fit(make_study({name: EVERY_SCALE[name] for name in alone}, tasks=2), TINY)
     return dataclasses.replace(crowd, params=_louder(crowd.params))
 
 
 @pytest.fixture(scope="session")
 def rating_crowd() -> Crowd:
     """A crowd on one scale of ratings."""
-    crowd, _ = fitting.fit(make_study(), TINY)
+    crowd, _ = fit(make_study(), TINY)
     return dataclasses.replace(crowd, params=_louder(crowd.params))
 
 

@@ -13,7 +13,7 @@ from synthetic import make_study
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.decision import Answers, Standing, log_likelihood
+from crowdllm_jax.model.persistent.decision import AnswerTable, Standing, log_likelihood
 from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.model.persistent.draw import (
     Ready,
@@ -119,7 +119,9 @@ def every_ballot(scale: Scale, tasks: int) -> np.ndarray:
     raise AssertionError(scale)
 
 
-def one_answer_each(known: Known, task: int, levels: np.ndarray, profile: np.ndarray) -> Answers:
+def one_answer_each(
+    known: Known, task: int, levels: np.ndarray, profile: np.ndarray
+) -> AnswerTable:
     """B people of one profile (C,), each with one answer (a level, or a value in [0, 1])."""
     b = len(levels)
     blank = tuple(
@@ -127,7 +129,7 @@ def one_answer_each(known: Known, task: int, levels: np.ndarray, profile: np.nda
         for _, tasks in known.design.layout.ballots
     )
     whole = np.issubdtype(levels.dtype, np.integer)
-    return Answers(
+    return AnswerTable(
         np.full((b, 1), task, np.int32),
         (levels[:, None] if whole else np.zeros((b, 1))).astype(np.int32),
         (np.zeros((b, 1)) if whole else levels[:, None]).astype(np.float32),
@@ -138,7 +140,9 @@ def one_answer_each(known: Known, task: int, levels: np.ndarray, profile: np.nda
     )
 
 
-def one_ballot_each(known: Known, number: int, levels: np.ndarray, profile: np.ndarray) -> Answers:
+def one_ballot_each(
+    known: Known, number: int, levels: np.ndarray, profile: np.ndarray
+) -> AnswerTable:
     """B people of one profile (C,), each with one ballot, the `number`-th of the layout."""
     blank = one_answer_each(known, 0, np.zeros(len(levels), int), profile)
     ballots = list(blank.ballots)
@@ -147,7 +151,7 @@ def one_ballot_each(known: Known, number: int, levels: np.ndarray, profile: np.n
 
 
 def log_chance(
-    known: Known, answers: Answers, standing: Standing, ready: Ready | None = None
+    known: Known, answers: AnswerTable, standing: Standing, ready: Ready | None = None
 ) -> np.ndarray:
     """(B, M) through the product's own likelihood; people are filled up to one compiled shape."""
     ready = known.ready if ready is None else ready

@@ -29,7 +29,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 from table import Table, write
 
-from crowdllm_jax.infer.estimate import Rows, estimate
+from crowdllm_jax.infer.estimate import EstimationRows, estimate
 
 LEVEL = 0.9
 ENDS = np.array([-1.5, -0.5, 0.5, 1.5])
@@ -120,9 +120,9 @@ def one_study(
         answer = (answer >= 4) * 1.0
     predict = crowd(kind, random, known, estimand)
 
-    def rows(profile: Profile, first: int) -> Rows:
+    def rows(profile: Profile, first: int) -> EstimationRows:
         count = len(profile[0])
-        return Rows(
+        return EstimationRows(
             first + np.arange(count),
             np.zeros(count, int),
             np.ones(count),
@@ -142,7 +142,9 @@ def one_study(
     return found
 
 
-def scored(ours: Rows, answer: np.ndarray, theirs: Rows, truth: float) -> dict[str, float]:
+def scored(
+    ours: EstimationRows, answer: np.ndarray, theirs: EstimationRows, truth: float
+) -> dict[str, float]:
     found = estimate(ours, answer, theirs, level=LEVEL)
     return {
         "covers": float(found.low[-1] <= truth <= found.high[-1]),
@@ -163,9 +165,9 @@ def weighted_study(
     known = people(random, profiles)
     answer = ratings(random, location(asked))
 
-    def rows(profile: Profile, weight: np.ndarray, first: int) -> Rows:
+    def rows(profile: Profile, weight: np.ndarray, first: int) -> EstimationRows:
         count = len(weight)
-        return Rows(
+        return EstimationRows(
             first + np.arange(count),
             np.zeros(count, int),
             weight,
@@ -196,9 +198,11 @@ def clustered_study(random: np.random.Generator, everyone: int, truth: float) ->
     answer = ratings(random, x[person] + habit[person] + TASKS[task])
     predicted = expected(x[person] + TASKS[task], "mean")
 
-    def rows(part: np.ndarray, who: np.ndarray) -> Rows:
+    def rows(part: np.ndarray, who: np.ndarray) -> EstimationRows:
         count = int(part.sum())
-        return Rows(who[part], task[part], np.ones(count), np.ones((count, 1)), predicted[part])
+        return EstimationRows(
+            who[part], task[part], np.ones(count), np.ones((count, 1)), predicted[part]
+        )
 
     found = scored(rows(asked, person), answer[asked], rows(~asked, person), truth)
     apart = np.arange(len(person))

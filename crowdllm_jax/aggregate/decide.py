@@ -12,11 +12,11 @@ from crowdllm_jax.aggregate.dawid_skene import infer_truth
 from crowdllm_jax.aggregate.summary import histogram, read_counts, summarise
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.read import Answers, answers_of, open_population, read_manifest
-from crowdllm_jax.run.config import load_study
 from crowdllm_jax.runtime.files import write_whole
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
+from crowdllm_jax.study.load import load_study_file
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.tables import read_table
 
@@ -51,7 +51,7 @@ def decide(
         answers: Answers = open_population(folder)
     else:
         with stage(progress, READ):
-            study = source if isinstance(source, Study) else load_study(str(source), data)
+            study = source if isinstance(source, Study) else load_study_file(source, data)
         answers = answers_of(study)
     if rule == "summary":
         table = summarise(histogram(answers, progress))

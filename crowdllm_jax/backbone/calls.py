@@ -35,7 +35,7 @@ _NESTED = "an option is how another one begins"
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What a run will take at most, retries aside: distinct questions, those already cached, calls,
     tokens (guessed from the texts' lengths, on the high side) and USD."""
 
@@ -73,13 +73,13 @@ class Asked:
     how: str
 
 
-def estimate(
+def estimate_cost(
     endpoint: Endpoint,
     questions: Sequence[Question],
     prompt: Prompt = DEFAULT,
     *,
     cache: Cache | None = None,
-) -> Estimate:
+) -> CostEstimate:
     """What `ask` with the same arguments would take; calls nobody."""
     return max(estimates(endpoint, questions, prompt, cache=cache).values(), key=lambda e: e.calls)
 
@@ -90,7 +90,7 @@ def estimates(
     prompt: Prompt = DEFAULT,
     *,
     cache: Cache | None = None,
-) -> dict[str, Estimate]:
+) -> dict[str, CostEstimate]:
     """The same by method: of method "auto" both, unless it is known which it will be."""
     keys = {key_of(endpoint, prompt, q) for q in questions}
     known = _known(keys, cache)
@@ -103,7 +103,9 @@ def estimates(
             calls, outputs = calls + 1, outputs + 1
             tokens += max(map(input_tokens, missing))
         cost = (tokens * endpoint.price_in + outputs * endpoint.price_out) / 1e6
-        found[name] = Estimate(len(keys), len(keys) - len(missing), calls, tokens, outputs, cost)
+        found[name] = CostEstimate(
+            len(keys), len(keys) - len(missing), calls, tokens, outputs, cost
+        )
     return found
 
 

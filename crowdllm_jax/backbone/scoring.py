@@ -29,7 +29,7 @@ _BUCKET = 32  # lengths are rounded up to a multiple of this many tokens
 _PARAMETERS = '{"method": "packed options"}'  # to be changed with what an answer means
 
 
-class Rows(NamedTuple):
+class TokenRows(NamedTuple):
     """A batch of B packed rows; numpy, of one fixed shape per length bucket."""
 
     token: np.ndarray  # (B, S)
@@ -189,7 +189,9 @@ def _shape(encoded: Sequence[Encoded]) -> tuple[int, int, int]:
     return reads, tokens, max((len(e.options) for e in encoded), default=0)
 
 
-def _pack(encoded: Sequence[Encoded], shared: int, shape: tuple[int, int, int], size: int) -> Rows:
+def _pack(
+    encoded: Sequence[Encoded], shared: int, shape: tuple[int, int, int], size: int
+) -> TokenRows:
     """Rows of prompt (without its first `shared` tokens) and options, padded to `size` rows.
 
     An option's last token is only predicted, never read, so it takes no place in the row.
@@ -223,7 +225,7 @@ def _pack(encoded: Sequence[Encoded], shared: int, shape: tuple[int, int, int], 
             target[b, m : m + extra + 1] = option
             member[b, m : m + extra + 1, k] = 1
             place, r, m = place + extra, r + extra, m + extra + 1
-    return Rows(token, position, segment, task, task_before, read, source, target, member)
+    return TokenRows(token, position, segment, task, task_before, read, source, target, member)
 
 
 # --- running -----------------------------------------------------------------------------------
@@ -241,7 +243,7 @@ def run_prefix(
 def run_rows(
     graph: nnx.GraphDef,
     weights: nnx.State,
-    rows: Rows,
+    rows: TokenRows,
     prefix: tuple[jax.Array, Prefix] | None,
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probability of each option (B, K) and the sum of the task's hidden states (B, D)."""
@@ -268,7 +270,7 @@ def _prefix(backbone: Backbone, tokens: tuple[int, ...]) -> tuple[jax.Array, Pre
 
 def _answers(
     backbone: Backbone,
-    rows: Rows,
+    rows: TokenRows,
     prefix: tuple[jax.Array, Prefix] | None,
     encoded: Sequence[Encoded],
 ) -> list[Answer]:

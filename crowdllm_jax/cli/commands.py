@@ -73,9 +73,9 @@ def study(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
 def begin_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     """The commands that begin (or continue) a run: run, fit."""
     from crowdllm_jax.cli.terminal import scoreboard_of
-    from crowdllm_jax.run import folder as folder_module
     from crowdllm_jax.run import steps
     from crowdllm_jax.run.config import load_config
+    from crowdllm_jax.run.folder import main_model, run_facts, start_run
 
     overrides = tuple(arguments.overrides)
     if arguments.seeds is not None:
@@ -86,14 +86,14 @@ def begin_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
         scores = steps.run(config, folder, progress)
         files = {"report": "report.html", "population": "population", "scores": "scores.json"}
         written: dict[str, Path | str] = {what: folder / name for what, name in files.items()}
-        facts = folder_module.run_facts(folder)
+        facts = run_facts(folder)
         shown = {"reference_spent": "asked", "held_out": "held out"}
         written |= {what: facts[name] for name, what in shown.items() if name in facts}
         if scores:
-            written |= _in_short(scores, steps.findings(folder), folder_module.main_model(config))
+            written |= _in_short(scores, steps.findings(folder), main_model(config))
         # Of several processes only the first has scores, and speaks.
         return Outcome(table=scoreboard_of(scores) if scores else None, written=written)
-    with folder_module.start_run(folder, config, progress) as splits:
+    with start_run(folder, config, progress) as splits:
         steps.fit_run(folder, splits)
     return Outcome(written={"fitted": folder})
 
@@ -226,7 +226,7 @@ def aggregate(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
 
 def infer(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     from crowdllm_jax.aggregate.decide import check_table
-    from crowdllm_jax.infer.infer import Question
+    from crowdllm_jax.infer.infer import Estimand
     from crowdllm_jax.run.infer import infer_run
 
     if arguments.out is not None:
@@ -235,13 +235,13 @@ def infer(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     pool, level = arguments.pool, arguments.level
     if arguments.share is not None:
         title = f"Share of people who answer {arguments.share}"
-        question = Question("share", level=arguments.share, pool=pool, confidence=level)
+        question = Estimand("share", level=arguments.share, pool=pool, confidence=level)
     elif arguments.regress is not None:
         names = tuple(arguments.regress)
         title = f"Least squares of the answer on {', '.join(names)}"
-        question = Question("regress", attributes=names, pool=pool, confidence=level)
+        question = Estimand("regress", attributes=names, pool=pool, confidence=level)
     else:
-        title, question = "Mean answers", Question(pool=pool, confidence=level)
+        title, question = "Mean answers", Estimand(pool=pool, confidence=level)
     table = infer_run(
         arguments.run,
         question,
@@ -266,16 +266,16 @@ def _tabled(table: "pa.Table", title: str, out: Path | None) -> Outcome:
 def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     """The commands that need a run folder: sample, twin, evaluate, report."""
     from crowdllm_jax.cli.terminal import scoreboard_of
-    from crowdllm_jax.run import folder as folder_module
     from crowdllm_jax.run import steps
     from crowdllm_jax.run.config import load_study
+    from crowdllm_jax.run.folder import main_model, open_run, stored_config
     from crowdllm_jax.run.prepare import Splits
 
     folder = arguments.run
     if arguments.command == "sample":
         import msgspec
 
-        with folder_module.open_run(folder) as config:
+        with open_run(folder) as config:
             wanted = {
                 name: value
                 for name in ("agents", "seed", "layout")
@@ -308,12 +308,12 @@ def from_run(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
             )
         return Outcome(written={"twins": arguments.out})
     with stage(progress, READ):
-        study = load_study(folder_module.stored_config(folder))
-    with folder_module.open_run(folder, study=study) as config:
+        study = load_study(stored_config(folder))
+    with open_run(folder, study=study) as config:
         splits = Splits(study, config, progress)
         if arguments.command == "evaluate":
             scores = steps.evaluate_run(folder, splits)
-            short = _in_short(scores, steps.findings(folder), folder_module.main_model(config))
+            short = _in_short(scores, steps.findings(folder), main_model(config))
             written = {"scores": folder / "scores.json", **short}
             return Outcome(table=scoreboard_of(scores), written=written)
         with stage(progress, "report"):

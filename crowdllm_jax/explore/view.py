@@ -202,14 +202,14 @@ def meaning_of_mean(scale: Scale) -> str:
             return "mean answer"
 
 
-class Crowd(msgspec.Struct, frozen=True):
+class CrowdSummary(msgspec.Struct, frozen=True):
     """The selected agents' answers: how many in each bar, and their mean."""
 
     counts: list[int]
     mean: float | None
 
 
-class Humans(msgspec.Struct, frozen=True):
+class PeopleSummary(msgspec.Struct, frozen=True):
     """The selected people's answers.
 
     Attributes:
@@ -231,8 +231,8 @@ class View(msgspec.Struct, frozen=True):
     task: str
     agents: int
     labels: tuple[str, ...]
-    crowd: Crowd
-    humans: Humans | None
+    crowd: CrowdSummary
+    humans: PeopleSummary | None
     no_humans: str
 
 
@@ -256,7 +256,7 @@ def view(explored: Explored, query: Query) -> View:
         query.task,
         len(answers),
         shown.labels,
-        Crowd([round(c) for c in counts], mean),
+        CrowdSummary([round(c) for c in counts], mean),
         None if isinstance(found, str) else found,
         found if isinstance(found, str) else "",
     )
@@ -282,7 +282,7 @@ def tally(
 
 def _humans(
     humans: HeldOut | str, task: int, scale: Scale, shown: Bars, query: Query
-) -> Humans | str:
+) -> PeopleSummary | str:
     if isinstance(humans, str):
         return humans
     rows = np.flatnonzero(humans.task == task)
@@ -301,7 +301,7 @@ def _humans(
     weighted, mean = tally(scale, shown, answers, weight)
     low, high = (None, None) if mean is None else _interval(scale, answers, weight, mean)
     shares = weighted / weight.sum()
-    return Humans(len(rows), [round(c) for c in counts], shares.tolist(), mean, low, high)
+    return PeopleSummary(len(rows), [round(c) for c in counts], shares.tolist(), mean, low, high)
 
 
 def _interval(

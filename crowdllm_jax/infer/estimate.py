@@ -36,7 +36,7 @@ docs/inference.md shows its coverage with so many."""
 
 
 @dataclass(frozen=True)
-class Rows:
+class EstimationRows:
     """What a crowd predicts for some people.
 
     Attributes:
@@ -80,9 +80,9 @@ class Estimate:
 
 
 def estimate(
-    labelled: Rows,
+    labelled: EstimationRows,
     answer: np.ndarray,
-    unlabelled: Rows,
+    unlabelled: EstimationRows,
     *,
     level: float = 0.95,
     tuning: float | None = None,
@@ -152,13 +152,13 @@ def estimate(
     )
 
 
-def _share(rows: Rows) -> np.ndarray:
+def _share(rows: EstimationRows) -> np.ndarray:
     """(R,) the part each row has in the estimate: the same for every task, by weight within it."""
     total = np.bincount(rows.task, rows.weight)
     return rows.weight / total[rows.task] / np.count_nonzero(total)
 
 
-def _effective_people(rows: Rows) -> float:
+def _effective_people(rows: EstimationRows) -> float:
     """Kish's effective number of people: (sum w)^2 / sum w^2 over what each has a part in."""
     if len(rows.person) == 0:
         return 0.0
@@ -166,7 +166,7 @@ def _effective_people(rows: Rows) -> float:
     return float(1 / (part**2).sum())
 
 
-def _fit(rows: Rows, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _fit(rows: EstimationRows, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted least squares: (k,) coefficients, and (R, k) each row's influence on them.
 
     Tasks are fixed, so influences are relative to their task's mean. They are scaled up by the

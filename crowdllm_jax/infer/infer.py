@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
-from crowdllm_jax.infer.estimate import Estimate, Rows, estimate
+from crowdllm_jax.infer.estimate import Estimate, EstimationRows, estimate
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.population.expected import expected_answers
 from crowdllm_jax.runtime.progress import Progress, silent
@@ -38,7 +38,7 @@ MOST = 1 << 27
 
 
 @dataclass(frozen=True)
-class Question:
+class Estimand:
     """What is asked of every task.
 
     Attributes:
@@ -55,11 +55,11 @@ class Question:
     confidence: float = 0.95
 
 
-MEAN = Question()
+MEAN = Estimand()
 
 
 @dataclass(frozen=True)
-class Profiles:
+class KnownProfiles:
     """Real people of whom the profile is known: attributes of N cells, and (N,) weights."""
 
     attributes: tuple[Attribute, ...]
@@ -87,9 +87,9 @@ def infer(
     crowds: Crowd | tuple[Crowd, ...],
     study: Study,
     held: np.ndarray,
-    question: Question = MEAN,
+    question: Estimand = MEAN,
     tasks: tuple[str, ...] | None = None,
-    others: Profiles | None = None,
+    others: KnownProfiles | None = None,
     *,
     per_profile: int | None = None,
     progress: Progress = silent,
@@ -118,10 +118,10 @@ def infer(
     labelled = np.asarray(held.any(axis=0))
     chosen, level = _chosen(study, labelled, question, tasks)
     own = study.participants
-    known = Profiles(recode(crowds[0].codings, own.profile), own.weight)
+    known = KnownProfiles(recode(crowds[0].codings, own.profile), own.weight)
     terms = regressors(known.attributes, question.attributes, len(own.ids))[1]
 
-    def side(people: Profiles, first: int) -> _Side:
+    def side(people: KnownProfiles, first: int) -> _Side:
         n = len(people.weight)
         columns, _ = regressors(people.attributes, question.attributes, n)
         if columns.size * len(chosen) > MOST:
@@ -159,7 +159,7 @@ def infer(
     there = here if others is None else side(others, len(own.ids))
     value = study.value if level is None else study.answer
 
-    def rows(place: int) -> tuple[Rows, np.ndarray, Rows]:
+    def rows(place: int) -> tuple[EstimationRows, np.ndarray, EstimationRows]:
         """Labelled people, their answers, and unlabelled people of one task."""
         answers = np.flatnonzero(labelled & (study.task == chosen[place]))
         answers = answers[here.usable[study.person[answers]]]
@@ -260,9 +260,9 @@ def cross_predicted(by_fold: np.ndarray, weight: np.ndarray, whose: np.ndarray) 
     return np.where(whose >= 0, own, by_fold.mean(0))
 
 
-def _rows(side: _Side, people: np.ndarray, place: int) -> Rows:
+def _rows(side: _Side, people: np.ndarray, place: int) -> EstimationRows:
     task = np.full(len(people), place)
-    return Rows(
+    return EstimationRows(
         side.first + people,
         task,
         side.weight[people],
@@ -271,9 +271,11 @@ def _rows(side: _Side, people: np.ndarray, place: int) -> Rows:
     )
 
 
-def _join(parts: tuple[Rows, ...]) -> Rows:
+def _join(parts: tuple[EstimationRows, ...]) -> EstimationRows:
     fields = ("person", "task", "weight", "columns", "predicted")
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+    return EstimationRows(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in fields)
+    )
 
 
 def _within(found: Estimate, study: Study, task: int, level: np.ndarray | None) -> Estimate:
@@ -286,7 +288,7 @@ def _within(found: Estimate, study: Study, task: int, level: np.ndarray | None) 
 
 
 def _chosen(
-    study: Study, labelled: np.ndarray, question: Question, tasks: tuple[str, ...] | None
+    study: Study, labelled: np.ndarray, question: Estimand, tasks: tuple[str, ...] | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """(T,) the tasks that are asked of, and (T,) the level whose share is asked for."""
     held = np.unique(study.task[labelled])
@@ -380,7 +382,7 @@ def regressors(
 
 def read_profiles(
     path: Path, crowd: Crowd, study: StudySpec | str, weight: str | None = None
-) -> Profiles:
+) -> KnownProfiles:
     """Read real people's profiles, a row each, in the columns of the study a crowd was fitted on.
 
     Raises:
@@ -413,7 +415,7 @@ def read_profiles(
                 f"{table[weight].where}: row {rows.ids[int(np.argmax(bad))]} has no "
                 "weight of 0 or more"
             )
-    return Profiles(recode(crowd.codings, found), weights)
+    return KnownProfiles(recode(crowd.codings, found), weights)
 
 
 def _table(found: dict[str, Estimate], terms: tuple[str, ...]) -> pa.Table:

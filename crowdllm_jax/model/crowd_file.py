@@ -14,7 +14,7 @@ from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig
 from crowdllm_jax.model.cvae.decision import Cvae
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.effects import Tasks
+from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.fit import new_persistent
 from crowdllm_jax.model.persistent.layout import layout_of
 from crowdllm_jax.profiles.generator import ProfileGenerator
@@ -174,7 +174,7 @@ def _network(
         fields = {"tasks.known": everything} | arrays
         design = Design(
             layout_of(meta.scales, arrays["task_scale"]),
-            Tasks(*(fields[f"tasks.{name}"] for name in Tasks._fields)),
+            TaskColumns(*(fields[f"tasks.{name}"] for name in TaskColumns._fields)),
             {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
             arrays["centre"],
         )

@@ -11,13 +11,10 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.scales import Continuous, KApproval, Points, Ranking, Scale
-
-Joint = KApproval | Ranking | Points
-"""Ballots whose tasks cannot be answered one at a time."""
+from crowdllm_jax.study.scales import Continuous, Joint, KApproval, Points, Ranking, Scale
 
 
-def cuts(scale: Scale) -> np.ndarray:
+def score_cuts(scale: Scale) -> np.ndarray:
     """(K - 1,) scores at which the answer goes up one level."""
     values = scales.values(scale)
     unit = (values - values[0]) / (values[-1] - values[0])
@@ -41,7 +38,7 @@ def thresholds(mean: jax.Array, sd: jax.Array, cut: jax.Array) -> jax.Array:
 
 def nearest_level(scale: Scale, score: jax.Array) -> jax.Array:
     """Levels of scores (...,) on a scale whose tasks are answered one at a time."""
-    return jnp.searchsorted(jnp.asarray(cuts(scale), jnp.float32), score)
+    return jnp.searchsorted(jnp.asarray(score_cuts(scale), jnp.float32), score)
 
 
 def fill_ballots(scale: Joint, score: jax.Array) -> jax.Array:

@@ -29,10 +29,10 @@ from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import score_moments
 from crowdllm_jax.model.levels import count_words, unpack
-from crowdllm_jax.model.response import Joint, cuts, thresholds
+from crowdllm_jax.model.response import score_cuts, thresholds
 from crowdllm_jax.population import sample
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
-from crowdllm_jax.population.sample import Draw, check_numbers, drawers
+from crowdllm_jax.population.sample import Drawer, check_numbers, drawers
 from crowdllm_jax.profiles.profile_counts import profile_counts
 from crowdllm_jax.runtime.prefetch import ahead, cores
 from crowdllm_jax.runtime.progress import Progress, silent
@@ -40,7 +40,7 @@ from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import BINS, bins
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.records import Attribute
-from crowdllm_jax.study.scales import Continuous, Nominal, Scale
+from crowdllm_jax.study.scales import Continuous, Joint, Nominal, Scale
 
 MOST_AGENTS = 1 << 40
 """Beyond, numpy's binomial draws lose their precision."""
@@ -248,7 +248,7 @@ def _values(
 
 def _cut_table(task_scales: tuple[Scale, ...]) -> np.ndarray:
     """(K - 1, T) scores between the levels, infinite beyond a task's own and where continuous."""
-    per_task = [[] if isinstance(s, Continuous) else cuts(s).tolist() for s in task_scales]
+    per_task = [[] if isinstance(s, Continuous) else score_cuts(s).tolist() for s in task_scales]
     table = np.full((max(map(len, per_task)), len(per_task)), np.inf, np.float32)
     for task, cut in enumerate(per_task):
         table[: len(cut), task] = cut
@@ -335,7 +335,7 @@ def _count_drawn(
         values = np.asarray(drawn[:, continuous])
         return stacked([moments_of(values[group == own]) for own in range(groups)])
 
-    def tallied(item: tuple[Draw, int]) -> tuple[int, np.ndarray, np.ndarray, Moments | None]:
+    def tallied(item: tuple[Drawer, int]) -> tuple[int, np.ndarray, np.ndarray, Moments | None]:
         draw, first = item
         profile, drawn = draw(seed, first + np.arange(block, dtype=np.int64))
         group = _group(crowd, place, profile, block)

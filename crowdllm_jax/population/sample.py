@@ -20,13 +20,18 @@ from crowdllm_jax.model.cvae.draw import (
     cut_table,
     draw_folded,
     draw_plain,
-    layout_of,
     make_table,
+    score_layout_of,
 )
 from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
-from crowdllm_jax.model.persistent.draw import Profiles, draw_agents, ready_profiles, ready_to_draw
+from crowdllm_jax.model.persistent.draw import (
+    ProfileTable,
+    draw_agents,
+    ready_profiles,
+    ready_to_draw,
+)
 from crowdllm_jax.profiles.generator import distinct, profiles_of, recruit, recruit_rows
 from crowdllm_jax.runtime.prefetch import ahead, cores
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
@@ -87,7 +92,7 @@ def blocks_in(start: int, agents: int) -> list[tuple[int, int]]:
 
 
 def draw_blocks(
-    draws: Sequence["Draw"], tasks: int, seed: int, spans: Iterable[tuple[int, int]]
+    draws: Sequence["Drawer"], tasks: int, seed: int, spans: Iterable[tuple[int, int]]
 ) -> Generator[Agents, None, None]:
     """Draw blocks of up to BLOCK agents, the next ones while one is used.
 
@@ -95,7 +100,7 @@ def draw_blocks(
       draws: see `drawers`; they take turns. tasks: T. spans: (first agent, count) of each block.
     """
 
-    def block(item: tuple[Draw, tuple[int, int]]) -> Agents:
+    def block(item: tuple[Drawer, tuple[int, int]]) -> Agents:
         draw, (first, count) = item
         ids = first + np.arange(BLOCK, dtype=np.int64)
         profile, drawn = draw(seed, ids)
@@ -127,11 +132,11 @@ def check_scales(
             )
 
 
-Draw = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], jax.Array | np.ndarray]]
+Drawer = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], jax.Array | np.ndarray]]
 """draw(seed, ids): the profiles of a block of agents, and their answers (see `to_host`)."""
 
 
-def drawers(crowd: Crowd) -> list[Draw]:
+def drawers(crowd: Crowd) -> list[Drawer]:
     """Make ready to draw blocks of agents of a crowd: one for each device of this process.
 
     A block is drawn by one device through the same program wherever it is, so that the answers do
@@ -187,9 +192,9 @@ def _recruiter(crowd: Crowd, per_profile: int, make: Callable[[np.ndarray], T]) 
     return from_own
 
 
-def _folded(crowd: Crowd, device: jax.Device) -> Draw:
+def _folded(crowd: Crowd, device: jax.Device) -> Drawer:
     """Draws a block of agents of the plain model through a table over their distinct profiles."""
-    layout = layout_of(crowd)
+    layout = score_layout_of(crowd)
     cut = cut_table(crowd, layout)
     params, x, reference = jax.device_put((crowd.params, *crowd.inputs), device)
 
@@ -206,14 +211,14 @@ def _folded(crowd: Crowd, device: jax.Device) -> Draw:
     return draw
 
 
-def _persistent(crowd: Crowd, device: jax.Device) -> Draw:
+def _persistent(crowd: Crowd, device: jax.Device) -> Drawer:
     """Draws a block of agents of the persistent model: one belief each, then their decisions."""
     assert isinstance(crowd.inputs, Design)
     design = crowd.inputs
     ready = ready_to_draw(crowd.graph, crowd.params, design)
     ready = jax.device_put(ready, device)._replace(task_scale=ready.task_scale)
 
-    def make(c: np.ndarray) -> Profiles:
+    def make(c: np.ndarray) -> ProfileTable:
         return ready_profiles(design.layout, ready.items, (c - design.centre).astype(np.float32))
 
     recruits = _recruiter(crowd, len(crowd.task_ids), make)
@@ -226,9 +231,9 @@ def _persistent(crowd: Crowd, device: jax.Device) -> Draw:
     return draw
 
 
-def _semi_implicit(crowd: Crowd, device: jax.Device) -> Draw:
+def _semi_implicit(crowd: Crowd, device: jax.Device) -> Drawer:
     """Draws a block of agents by running the network for every decision, a few agents at a time."""
-    layout = layout_of(crowd)
+    layout = score_layout_of(crowd)
     params, x, reference = jax.device_put((crowd.params, *crowd.inputs), device)
 
     def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], np.ndarray]:

@@ -23,7 +23,7 @@ from jax.scipy.special import ndtri
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.levels import to_host
-from crowdllm_jax.model.persistent.decision import Answers, Standing, log_likelihood
+from crowdllm_jax.model.persistent.decision import AnswerTable, Standing, log_likelihood
 from crowdllm_jax.model.persistent.design import Design, gather_answers, profile_matrix
 from crowdllm_jax.model.persistent.draw import Ready, draw_answers, ready_profiles, ready_to_draw
 from crowdllm_jax.model.persistent.effects import Effects, Items
@@ -137,10 +137,10 @@ def _key(name: str) -> int:
 
 
 def _log_chance(
-    design: Design, ready: Ready, answers: Answers, row: int, standing: Standing
+    design: Design, ready: Ready, answers: AnswerTable, row: int, standing: Standing
 ) -> jax.Array:
     """(M,) log probability of one person's answers under each belief, TILE answers at a time."""
-    own: Answers = jax.tree.map(lambda a: a[row : row + 1], answers)
+    own: AnswerTable = jax.tree.map(lambda a: a[row : row + 1], answers)
     count = int(own.present.sum())
     total = jnp.zeros(len(standing.z))
     layout = design.layout
@@ -180,7 +180,7 @@ def _log_chance_of_tile(
     effects: Effects,
     log_residual: jax.Array,
     log_concentration: jax.Array,
-    answers: Answers,
+    answers: AnswerTable,
     standing: Standing,
 ) -> jax.Array:
     return log_likelihood(

@@ -50,7 +50,8 @@ def read_cells(
         if odd:
             raise CrowdError(
                 f"{column.where}: '{texts[odd[0]]}' ({rows(rows_here[own == odd[0]])}) is no answer"
-                f" on scale '{name}' ({scale_text.describe(scale)}){'' if strict else _no_mean(scale)}"
+                f" on scale '{name}' ({scale_text.describe(scale)})"
+                f"{'' if strict else _no_mean(scale)}"
             )
         for code, found in meaning.items():
             if found is not None:
@@ -135,8 +136,8 @@ def by_level(
         if sorted(p for p in own if p is not None) != list(range(scales.size(scale))):
             raise CrowdError(
                 f"{path}: reference.probabilities {', '.join(map(str, names))}: some but not all "
-                f"of the levels ({scale_text.describe(scale)}), each once, are named; give a column "
-                "for each, {level: column}"
+                f"of the levels ({scale_text.describe(scale)}), each once, are named; give a "
+                "column for each, {level: column}"
             )
         for column, place in enumerate(own):
             if place is not None:

@@ -14,11 +14,11 @@ import numpy as np
 from crowdllm_jax.backbone.answers import Scored
 from crowdllm_jax.backbone.questions import Question, check_fields
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.response import Joint
 from crowdllm_jax.profiles.generator import ProfileGenerator, recruit
 from crowdllm_jax.reference.questions import PromptConfig, prompt_and_questions
 from crowdllm_jax.study.ids import MISSING
 from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.scales import Joint
 from crowdllm_jax.study.split import Split
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import pearsonr
 
 from crowdllm_jax.model.cvae.fit import Losses
-from crowdllm_jax.score.correlations import Items, correlations, crowd_correlations
+from crowdllm_jax.score.correlations import ItemPairs, correlations, crowd_correlations
 from crowdllm_jax.score.groups import Group
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.persons import in_peoples_places, personal
@@ -188,7 +188,7 @@ def subgroups(groups: list[Group]) -> str:
         return svg(figure, "Mean deviation of every group, held-out humans and crowd")
 
 
-def coherence(humans: Humans, answers: np.ndarray, items: Items | None) -> str:
+def coherence(humans: Humans, answers: np.ndarray, items: ItemPairs | None) -> str:
     """How far people (agents) differ in their mean answers, and whether answers to two tasks
     correlate as people's do."""
     panels = 1 if items is None else 2

@@ -1,7 +1,5 @@
 """One self-contained HTML page about a run: scoreboard, pictures, provenance."""
 
-from typing import Any
-
 import jinja2
 import numpy as np
 
@@ -68,7 +66,7 @@ def untold(scores: list[Score]) -> dict[str, dict[str, str]]:
 
 def render(
     study: Study,
-    config: Any,
+    config: str,
     scores: list[Score],
     humans: Humans,
     answers: np.ndarray,
@@ -81,6 +79,7 @@ def render(
     """The page.
 
     Args:
+      config: the whole configuration, as YAML.
       answers: (N, T) the crowd's answers to `humans.tasks`, in the scales' units.
       losses: per fitted model, its training and validation losses.
       effects: what profiles do to the answers; empty where the model cannot say.
@@ -89,8 +88,6 @@ def render(
       facts: versions and fingerprints to show; where they hold `held_out`, `humans` and `answers`
         are of the first of several folds.
     """
-    from crowdllm_jax.run.config import dump_config
-
     seeds = sorted({score.seed for score in scores})
     main, board = next(iter(losses)), scoreboard(scores)
     card = scorecard(dict(board), main)
@@ -128,7 +125,7 @@ def render(
         compared=0 if items is None else int(items.compared.sum()),
         findings=findings,
         ballots=any(scales.is_ballot(scale) for scale in study.scales.values()),
-        config=dump_config(config),
+        config=config,
         facts=facts,
     )
 

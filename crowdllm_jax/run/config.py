@@ -15,9 +15,9 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.profiles.generator import ProfilesConfig
 from crowdllm_jax.reference.make import ReferenceConfig
 from crowdllm_jax.reference.marginal import MarginalReference
-from crowdllm_jax.runtime.yaml import _convert, _parse, read_yaml
+from crowdllm_jax.runtime.yaml import convert, parse, read_yaml
 from crowdllm_jax.study import datasets
-from crowdllm_jax.study.read import read_study
+from crowdllm_jax.study.load import load_study_file, study_of
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import SplitConfig
@@ -46,7 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         population is drawn from the first.
     """
 
-    study: StudySpec | Literal["anes96"]
+    study: StudySpec | datasets.Name
     split: SplitConfig = SplitConfig()
     reference: ReferenceConfig = MarginalReference()
     profiles: ProfilesConfig = ProfilesConfig()
@@ -76,7 +76,7 @@ def load_config(
         if not isinstance(tree.get("study"), dict):
             raise CrowdError(f"--data: the study of {path} comes with the package, not from files")
         tree["study"]["folder"] = data
-    return _convert(tree, Config, str(path))
+    return convert(tree, Config, str(path))
 
 
 def load_study(
@@ -87,24 +87,11 @@ def load_study(
     Args:
       data: replaces the folder of a study file. embedding: read the tasks' embedding, too.
     Raises:
-      CrowdError: see `ingest.read_study`.
+      CrowdError: see `study.read.read_study`.
     """
     if isinstance(source, Config):
-        spec = source.study
-    else:
-        tree = read_yaml(Path(source))
-        nested = "study" in tree
-        if nested and not isinstance(tree["study"], dict):
-            return load_study(load_config(source))
-        tree = tree["study"] if nested else tree
-        if data is not None:
-            tree["folder"] = data
-        spec = _convert(tree, StudySpec, str(source))
-    if isinstance(spec, str):
-        return datasets.anes96()
-    if not embedding:
-        spec = structs.replace(spec, tasks=structs.replace(spec.tasks, embedding=None))
-    return read_study(spec)
+        return study_of(source.study, embedding=embedding)
+    return load_study_file(source, data, embedding=embedding)
 
 
 def dump_config(config: Config) -> str:
@@ -149,7 +136,7 @@ def _override(tree: dict[str, Any], text: str) -> None:
         node = node.setdefault(name, {})
         if not isinstance(node, dict):
             raise CrowdError(f"--set {text}: '{name}' holds a value, not keys")
-    parsed = _parse(f"value: {value}", f"--set {text}")
+    parsed = parse(f"value: {value}", f"--set {text}")
     if len(parsed) > 1:
         raise CrowdError(f"--set {text}: give one value; use --set again for another key")
     node[last] = parsed["value"]

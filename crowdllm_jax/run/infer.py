@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.infer.infer import MEAN, Question, infer, read_profiles
+from crowdllm_jax.infer.infer import MEAN, Estimand, infer, read_profiles
 from crowdllm_jax.run.config import load_study
 from crowdllm_jax.run.folder import open_run, split_crowd, stored_config
 from crowdllm_jax.run.prepare import folds_in
@@ -18,7 +18,7 @@ from crowdllm_jax.study.split import split_study
 
 def infer_run(
     folder: Path,
-    question: Question = MEAN,
+    question: Estimand = MEAN,
     tasks: tuple[str, ...] | None = None,
     profiles: Path | None = None,
     weight: str | None = None,

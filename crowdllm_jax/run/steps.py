@@ -32,8 +32,8 @@ from crowdllm_jax.population.count import count
 from crowdllm_jax.population.sample import Agents, sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.population.write_counts import write_counts
-from crowdllm_jax.report import page as report
-from crowdllm_jax.run.config import Config, PopulationConfig
+from crowdllm_jax.report.page import render
+from crowdllm_jax.run.config import Config, PopulationConfig, dump_config
 from crowdllm_jax.run.evaluate import SCORED_AGENTS, profile_of, score_all
 from crowdllm_jax.run.folder import (
     crowd_folder,
@@ -224,9 +224,9 @@ def report_run(folder: Path, splits: Splits) -> Path:
     effects = profile_effects(whole) if isinstance(crowd.config, PersistentConfig) else []
     values = values[:, humans.tasks]
     groups = groups_of(humans, profile_of(study, humans), agents.profile, values)
-    page = report.render(
+    page = render(
         study,
-        config,
+        dump_config(config),
         scores,
         humans,
         values,

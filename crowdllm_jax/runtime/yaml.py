@@ -32,7 +32,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise CrowdError(f"{path}: line {line}: is not UTF-8; save the file as UTF-8") from error
     except OSError as error:
         raise CrowdError(f"{path}: cannot be read: {error}") from error
-    return _parse(text, str(path))
+    return parse(text, str(path))
 
 
 class _NamesAsWritten(SafeConstructor):
@@ -45,7 +45,7 @@ class _NamesAsWritten(SafeConstructor):
         return super().construct_mapping(node, deep=deep)
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
+def parse(text: str, where: str) -> dict[str, Any]:
     yaml = YAML(typ="safe", pure=True)
     try:
         depth = 0
@@ -74,7 +74,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     return tree
 
 
-def _convert(tree: dict[str, Any], kind: type, where: str) -> Any:
+def convert(tree: dict[str, Any], kind: type, where: str) -> Any:
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:

@@ -8,13 +8,13 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from crowdllm_jax.model.response import Joint, cuts, fill_ballots
+from crowdllm_jax.model.response import fill_ballots, score_cuts
 from crowdllm_jax.reference.personas import Personas
 from crowdllm_jax.reference.questions import PromptConfig, offered
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study, alike
-from crowdllm_jax.study.scales import Approval, Continuous, Points, Scale
+from crowdllm_jax.study.scales import Approval, Continuous, Joint, Points, Scale
 from crowdllm_jax.study.split import Split
 from crowdllm_jax.study.statistics import unit
 
@@ -177,7 +177,7 @@ def _from_score(scale: Scale, score: np.ndarray) -> np.ndarray:
         return _fill(scale, score)
     if isinstance(scale, Continuous):
         return scale.low + (scale.high - scale.low) * np.clip(score, 0, 1)
-    return np.searchsorted(cuts(scale), score)
+    return np.searchsorted(score_cuts(scale), score)
 
 
 def _fill(scale: Joint, score: np.ndarray) -> np.ndarray:
@@ -231,7 +231,7 @@ def noise_sd(study: Study, split: Split, reference: Reference, index: int) -> fl
     if isinstance(scale, Joint | Approval):
         square = (unit(study, study.value[here], task) - mean) ** 2
         return float(np.sqrt(np.average(square, weights=weight)))
-    edge = np.concatenate([[-np.inf], cuts(scale), [np.inf]])
+    edge = np.concatenate([[-np.inf], score_cuts(scale), [np.inf]])
     level = study.answer[here].astype(int)
 
     def loss(log_sd: float) -> float:

@@ -21,7 +21,7 @@ TIMES = 200
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemPairs:
     """The people's answers side by side.
 
     Attributes:
@@ -35,7 +35,7 @@ class Items:
     compared: np.ndarray
 
 
-def items_of(humans: Humans) -> Items | None:
+def items_of(humans: Humans) -> ItemPairs | None:
     """The tasks whose correlations can be told; None where there is no such pair."""
     answered = np.bincount(humans.task, minlength=len(humans.tasks))
     ordered = ~humans.nominal[humans.scale]
@@ -51,7 +51,7 @@ def items_of(humans: Humans) -> Items | None:
     together = known.T @ known
     shown = np.isfinite(correlations(value, known, np.ones(len(value))))
     compared = np.triu((together >= FEWEST) & shown, 1)
-    return Items(tasks, value, known, compared) if compared.any() else None
+    return ItemPairs(tasks, value, known, compared) if compared.any() else None
 
 
 def correlations(value: np.ndarray, known: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ def score_correlations(
     return found
 
 
-def crowd_correlations(items: Items, values: np.ndarray) -> np.ndarray:
+def crowd_correlations(items: ItemPairs, values: np.ndarray) -> np.ndarray:
     """(M, M) correlations of a crowd's answers; 0 where an answer never varies."""
     chosen = values[:, items.tasks].astype(np.float64)
     moved = chosen - chosen.mean(0)
@@ -122,6 +122,6 @@ def crowd_correlations(items: Items, values: np.ndarray) -> np.ndarray:
     return scaled.T @ scaled / len(scaled)
 
 
-def _apart(items: Items, one: np.ndarray, other: np.ndarray) -> float:
+def _apart(items: ItemPairs, one: np.ndarray, other: np.ndarray) -> float:
     gap = np.abs(one - other)[items.compared]
     return float(np.nanmean(gap)) if np.isfinite(gap).any() else float("nan")

@@ -28,7 +28,7 @@ from crowdllm_jax.score.bootstrap import Measures, bootstrap, enough
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.metrics import Score, answer_rps
 from crowdllm_jax.score.persons import (
-    Answers,
+    AnswerTriples,
     compare_people,
     in_peoples_places,
     intra_class,
@@ -278,7 +278,7 @@ def _no_correlation(humans: Humans, found: float) -> str | None:
     return None if np.isfinite(found) else no_value(humans, "icc")
 
 
-def _icc_of(people: Answers, weight: np.ndarray, rows: np.ndarray) -> float:
+def _icc_of(people: AnswerTriples, weight: np.ndarray, rows: np.ndarray) -> float:
     n, square, mean = (part[rows] for part in people)
     return intra_class(n, square, mean, weight[rows])
 

@@ -15,10 +15,10 @@ from crowdllm_jax.score.held_out import Humans
 
 PERSON_METRICS = ("personal_sd", "personal_wd", "icc")
 
-Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
+AnswerTriples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def in_peoples_places(humans: Humans, values: np.ndarray) -> list[Answers]:
+def in_peoples_places(humans: Humans, values: np.ndarray) -> list[AnswerTriples]:
     """Let agents answer the tasks that people answered: agent j in the place of person j mod H.
 
     Returns:
@@ -35,7 +35,7 @@ def in_peoples_places(humans: Humans, values: np.ndarray) -> list[Answers]:
     ]
 
 
-def personal(humans: Humans, answers: Answers) -> Answers:
+def personal(humans: Humans, answers: AnswerTriples) -> AnswerTriples:
     """(people,) number of answers, sum of squares, and mean of each person's answers."""
     person, task, value = answers
     if len(humans.support) > 1:
@@ -45,7 +45,9 @@ def personal(humans: Humans, answers: Answers) -> Answers:
     return n, square, np.bincount(person, value, humans.people) / n
 
 
-def person_scores(humans: Humans, rounds: list[Answers]) -> tuple[Measures, Measures, Measures]:
+def person_scores(
+    humans: Humans, rounds: list[AnswerTriples]
+) -> tuple[Measures, Measures, Measures]:
     """personal_sd, personal_wd and icc averaged over rounds, with an interval over people."""
     people = personal(humans, (humans.person, humans.task, humans.value))
 
@@ -68,7 +70,7 @@ def person_scores(humans: Humans, rounds: list[Answers]) -> tuple[Measures, Meas
 
 
 def compare_people(
-    people: Answers, rounds: list[Answers], weight: np.ndarray, rows: np.ndarray
+    people: AnswerTriples, rounds: list[AnswerTriples], weight: np.ndarray, rows: np.ndarray
 ) -> dict[str, float]:
     """The person measures over some people (rows of what `personal` gives), averaged over rounds
     of agents.

@@ -1,9 +1,14 @@
 """Studies that come with installed packages, to try everything on without a file."""
 
+from typing import Literal
+
 import numpy as np
 
 from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks
 from crowdllm_jax.study.scales import Binary, Ordinal, Scale
+
+Name = Literal["anes96"]
+"""What such a study is called in a configuration."""
 
 _PLACES = tuple(range(1, 8))
 _LIBERAL = (

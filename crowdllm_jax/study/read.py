@@ -290,7 +290,8 @@ def _answers(
                 found = here[column.codes[here] == code]
                 raise CrowdError(
                     f"{column.where}: '{text}' ({rows(found)}) is no answer on scale '{name}' "
-                    f"({scale_text.describe(scale)}); {_remedy(scale, name, text)}{column.hint(code)}"
+                    f"({scale_text.describe(scale)}); {_remedy(scale, name, text)}"
+                    f"{column.hint(code)}"
                 )
             read[code] = level
         answer[here] = read[column.codes[here]]

@@ -73,7 +73,10 @@ class Points(_Scale, frozen=True, kw_only=True, tag="points"):
     budget: int
 
 
-Ballot = Approval | KApproval | Ranking | Points
+Joint = KApproval | Ranking | Points
+"""Ballots whose tasks cannot be answered one at a time."""
+
+Ballot = Approval | Joint
 Scale = Ordinal | Nominal | Binary | Continuous | Ballot
 Kind = Literal[
     "ordinal", "nominal", "binary", "continuous", "approval", "k_approval", "ranking", "points"

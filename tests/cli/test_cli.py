@@ -18,8 +18,8 @@ from crowdllm_jax.cli.console import ERRORS, PlainConsole
 from crowdllm_jax.cli.display import Log, duration
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.run import config as config_module
 from crowdllm_jax.run import steps
+from crowdllm_jax.run.config import dump_config, load_config
 from crowdllm_jax.runtime.named import named
 
 
@@ -64,8 +64,8 @@ def test_every_step_can_be_run_by_itself(config_file, tmp_path, finished, capsys
 def test_sampling_before_fitting_is_told(config_file, tmp_path, capsys):
     folder = tmp_path / "out"
     folder.mkdir()
-    config = config_module.load_config(config_file)
-    (folder / "config.yaml").write_text(config_module.dump_config(config))
+    config = load_config(config_file)
+    (folder / "config.yaml").write_text(dump_config(config))
     for command in ("sample", "evaluate"):
         assert main([command, str(folder)]) == 2
         assert "crowdllm fit" in capsys.readouterr().err
@@ -362,7 +362,7 @@ def test_an_interruption_that_a_library_swallows_comes_again(config_file, monkey
             time.sleep(0.1)
         outlived.append(True)
 
-    monkeypatch.setattr("crowdllm_jax.commands.COMMANDS", {"study": swallowing})
+    monkeypatch.setattr("crowdllm_jax.cli.commands.COMMANDS", {"study": swallowing})
     assert main(["study", "check", str(config_file)]) == 130
     assert not outlived
     err = capsys.readouterr().err

@@ -9,7 +9,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.infer.estimate import Rows, estimate
+from crowdllm_jax.infer.estimate import EstimationRows, estimate
 
 # The estimator.
 
@@ -24,14 +24,14 @@ def sides(n: int = 80, others: int = 240, seed: int = 0, weighted: bool = False)
     f = y + 0.8 * random.normal(size=n + others) + 1
     weight = random.uniform(0.3, 3, n + others) if weighted else np.ones(n + others)
 
-    def part(rows: slice) -> Rows:
+    def part(rows: slice) -> EstimationRows:
         who = np.arange(n + others)[rows]
-        return Rows(who, np.zeros(len(who), int), weight[rows], z[rows], f[rows])
+        return EstimationRows(who, np.zeros(len(who), int), weight[rows], z[rows], f[rows])
 
     return part(slice(0, n)), y[:n], part(slice(n, None))
 
 
-def of_mean(rows: Rows) -> Rows:
+def of_mean(rows: EstimationRows) -> EstimationRows:
     return dataclasses.replace(rows, columns=rows.columns[:, :1])
 
 
@@ -123,10 +123,10 @@ def test_only_what_predictions_tell_apart_matters():
     ours, y, theirs = sides(weighted=True)
     found = estimate(ours, y, theirs)
 
-    def moved(rows: Rows) -> Rows:
+    def moved(rows: EstimationRows) -> EstimationRows:
         shuffled = np.random.default_rng(5).permutation(len(rows.weight))
         parts = {f.name: getattr(rows, f.name)[shuffled] for f in dataclasses.fields(rows)}
-        return Rows(**parts | {"predicted": 3 * parts["predicted"] - 10}), shuffled
+        return EstimationRows(**parts | {"predicted": 3 * parts["predicted"] - 10}), shuffled
 
     (mine, order), (other, _) = moved(ours), moved(theirs)
     again = estimate(mine, y[order], other)
@@ -150,7 +150,7 @@ def test_several_answers_of_a_person_are_one_witness():
     habit = random.normal(size=(50, 1))
     y = habit + 0.5 * random.normal(size=(50, 2)) + [0, 3]
     person, task = (axis.ravel() for axis in np.indices((50, 2)))
-    ours = Rows(person, task, np.ones(100), np.ones((100, 1)), np.zeros(100))
+    ours = EstimationRows(person, task, np.ones(100), np.ones((100, 1)), np.zeros(100))
     theirs = dataclasses.replace(ours, person=person + 50)
     found = estimate(ours, y.ravel(), theirs)
     own = y.mean(1)
@@ -164,7 +164,7 @@ def test_tasks_are_no_chance():
     random = np.random.default_rng(0)
     person, task = np.arange(60), np.repeat([0, 1], [40, 20])
     y = random.normal(size=60) * np.where(task, 3, 1) + 100 * task
-    ours = Rows(person, task, np.ones(60), np.ones((60, 1)), np.zeros(60))
+    ours = EstimationRows(person, task, np.ones(60), np.ones((60, 1)), np.zeros(60))
     found = estimate(ours, y, dataclasses.replace(ours, person=person + 60))
     one, two = y[task == 0], y[task == 1]
     assert found.value[0] == pytest.approx((one.mean() + two.mean()) / 2)
@@ -175,7 +175,10 @@ def test_tasks_are_no_chance():
 
 def test_what_cannot_be_estimated_is_told():
     ours, y, theirs = sides()
-    few = [Rows(*(getattr(r, f.name)[:20] for f in dataclasses.fields(r))) for r in (ours, theirs)]
+    few = [
+        EstimationRows(*(getattr(r, f.name)[:20] for f in dataclasses.fields(r)))
+        for r in (ours, theirs)
+    ]
     with pytest.raises(CrowdError, match=r"20 people's answers .* too few .* 33 are"):
         estimate(few[0], y[:20], theirs)
     with pytest.raises(CrowdError, match="20 profiles of people without an answer are too few"):

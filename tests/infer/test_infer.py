@@ -14,8 +14,8 @@ from synthetic import EVERY_SCALE, RATING, make_study, rows_of, write_config, wr
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.infer import infer as infer_run
-from crowdllm_jax.infer.estimate import Rows, estimate
-from crowdllm_jax.infer.infer import Question, infer
+from crowdllm_jax.infer.estimate import EstimationRows, estimate
+from crowdllm_jax.infer.infer import Estimand, infer
 from crowdllm_jax.model.crowd import numbers_of
 from crowdllm_jax.model.crowd_file import save_crowd
 from crowdllm_jax.model.persistent.design import profile_matrix
@@ -111,15 +111,17 @@ def test_a_table_says_what_the_estimator_says(answered, census):
     people = study.participants
     weight = np.random.default_rng(0).uniform(0.5, 2, PEOPLE)
     study = dataclasses.replace(study, participants=dataclasses.replace(people, weight=weight))
-    others = infer_run.Profiles(people.profile, weight[::-1]) if census else None
-    question = Question("share", level="5", confidence=0.8)
+    others = infer_run.KnownProfiles(people.profile, weight[::-1]) if census else None
+    question = Estimand("share", level="5", confidence=0.8)
     table = infer(crowd, study, labelled, question, others=others)
     assert table.column("task_id").to_pylist() == ["t00", "t01", "t02"]
     f = expected_answers(crowd, people.profile, PEOPLE, np.arange(3), np.full(3, 4))
 
     def rows(who, first, weight, task):
         ones = np.ones(len(who))
-        return Rows(first + who, np.zeros(len(who), int), weight[who], ones[:, None], f[who, task])
+        return EstimationRows(
+            first + who, np.zeros(len(who), int), weight[who], ones[:, None], f[who, task]
+        )
 
     for task in range(3):
         y = (study.answer[study.task == task] == 4).astype(float)[:60]
@@ -143,7 +145,7 @@ def test_regressions_code_attributes_as_they_are(answered):
     labelled = study.person < 100
     with pytest.warns(CrowdWarning, match="1 of 200 people are left out: they lack age or city"):
         table = infer(
-            crowd, study, labelled, Question("regress", attributes=("age", "city")), ("t01",)
+            crowd, study, labelled, Estimand("regress", attributes=("age", "city")), ("t01",)
         )
     assert table.column("term").to_pylist() == ["intercept", "age", "city=B", "city=C"]
     age, city = study.participants.profile
@@ -168,7 +170,7 @@ def test_whoever_did_not_answer_a_held_out_task_is_its_unlabelled(answered):
     assert table["task_id"] == ["t01", "t02"]
     assert np.add(table["people"], table["profiles"]).tolist() == [PEOPLE, PEOPLE]
     assert table["people"][0] == (some.task == 1).sum()
-    pooled = infer(crowd, some, labelled, Question(pool=True))
+    pooled = infer(crowd, some, labelled, Estimand(pool=True))
     assert pooled.column("task_id").to_pylist() == ["2 tasks"]
     assert pooled.column("humans_alone")[0].as_py() == pytest.approx(np.mean(table["humans_alone"]))
 
@@ -176,12 +178,12 @@ def test_whoever_did_not_answer_a_held_out_task_is_its_unlabelled(answered):
 @pytest.mark.parametrize(
     ("question", "tasks", "message"),
     [
-        (Question(confidence=95), None, "--level 95: give a share"),
-        (Question(), ("t09",), "the study has no task 't09'; it has: t00"),
-        (Question(), ("t03",), "nobody's answers to 't03' are held out.*held out are: t00"),
-        (Question("share", level="6"), None, "has no level '6' .rating: ordinal, 5 levels"),
-        (Question("regress", attributes=("job",)), None, "no attribute 'job'; they have: age"),
-        (Question("regress", attributes=("city", "city")), None, "'city' stands there twice"),
+        (Estimand(confidence=95), None, "--level 95: give a share"),
+        (Estimand(), ("t09",), "the study has no task 't09'; it has: t00"),
+        (Estimand(), ("t03",), "nobody's answers to 't03' are held out.*held out are: t00"),
+        (Estimand("share", level="6"), None, "has no level '6' .rating: ordinal, 5 levels"),
+        (Estimand("regress", attributes=("job",)), None, "no attribute 'job'; they have: age"),
+        (Estimand("regress", attributes=("city", "city")), None, "'city' stands there twice"),
     ],
 )
 def test_bad_questions(answered, question, tasks, message):
@@ -209,7 +211,7 @@ def test_nobody_held_out_or_left_or_too_few(answered):
         study, answer=np.where(study.person < 2, 4.0, study.answer.clip(0, 3))
     )
     with pytest.raises(CrowdError, match="t00: answer: only 2 of 60 people differ"):
-        infer(crowd, rare, study.person < 60, Question("share", level="5"), ("t00",))
+        infer(crowd, rare, study.person < 60, Estimand("share", level="5"), ("t00",))
 
 
 def test_a_nominal_scale_has_no_mean(answered):
@@ -217,7 +219,7 @@ def test_a_nominal_scale_has_no_mean(answered):
     nominal = dataclasses.replace(study, scales={"rating": Nominal(levels=tuple("abcde"))})
     with pytest.raises(CrowdError, match="nominal scale, whose answers have no mean"):
         infer(crowd, nominal, study.person < 60)
-    table = infer(crowd, nominal, study.person < 60, Question("share", level="b"), ("t00",))
+    table = infer(crowd, nominal, study.person < 60, Estimand("share", level="b"), ("t00",))
     y = (study.answer[study.task == 0] == 1)[:60]
     assert table["humans_alone"][0].as_py() == pytest.approx(y.mean())
 
@@ -234,7 +236,7 @@ def test_a_level_that_hardly_anybody_has_is_no_regressor(answered):
             crowd,
             dataclasses.replace(study, participants=people),
             study.person < 60,
-            Question("regress", attributes=("city",)),
+            Estimand("regress", attributes=("city",)),
         )
     # Many answers of these three are no more people.
     with pytest.raises(CrowdError, match="4 tasks: city=C: only 3 of 60 people differ"):
@@ -242,7 +244,7 @@ def test_a_level_that_hardly_anybody_has_is_no_regressor(answered):
             crowd,
             dataclasses.replace(study, participants=people),
             study.person < 60,
-            Question("regress", attributes=("city",), pool=True),
+            Estimand("regress", attributes=("city",), pool=True),
         )
 
 

@@ -10,7 +10,7 @@ from flax import nnx
 from torch_cvae import TorchCvae, copy_weights, in_torch, make_adam
 
 from crowdllm_jax.model.cvae.config import CvaeConfig, LossWeights
-from crowdllm_jax.model.cvae.decision import Cvae, Noise, decide
+from crowdllm_jax.model.cvae.decision import Cvae, Noise, answer_scores
 from crowdllm_jax.model.cvae.epoch import make_optimizer
 from crowdllm_jax.model.cvae.fit import TrainConfig
 from crowdllm_jax.model.cvae.loss import cvae_loss, loss_numbers
@@ -89,7 +89,7 @@ def case(request) -> Case:
 
 def test_forward_matches_torch_part_by_part(case: Case):
     model = nnx.merge(case.graph, case.params)
-    draw = decide(
+    draw = answer_scores(
         model,
         case.x,
         case.c,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import msgspec
 import numpy as np
 import pytest
-from test_train import CONFIG, MODEL, VALIDATION, data, traces  # noqa: F401
+from test_cvae_fit import CONFIG, MODEL, VALIDATION, data, traces  # noqa: F401
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae import epoch

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import norm
 
-from crowdllm_jax.model.response import cuts, fill_ballots, level_dtype, nearest_level, thresholds
+from crowdllm_jax.model.response import (
+    fill_ballots,
+    level_dtype,
+    nearest_level,
+    score_cuts,
+    thresholds,
+)
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Approval, Continuous, KApproval, Ordinal, Points, Ranking
 
@@ -26,7 +32,7 @@ def level_of(draw: np.ndarray, threshold: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("k", [2, 3, 5, 11])
 def test_level_chances_are_exact_to_one_draw_in_65536(mean, sd, k):
     scale = Ordinal(levels=tuple(range(k)))
-    cut = cuts(scale)
+    cut = score_cuts(scale)
     threshold = thresholds(
         jnp.full((1, 1), mean), jnp.full((1, 1), sd), jnp.asarray(cut, jnp.float32)[:, None]
     )
@@ -43,7 +49,7 @@ def test_level_chances_are_exact_to_one_draw_in_65536(mean, sd, k):
 
 def test_tasks_with_fewer_levels_never_draw_beyond_them():
     cut = np.full((4, 2), np.inf, np.float32)
-    cut[:, 0], cut[:1, 1] = cuts(Ordinal(levels=(1, 2, 3, 4, 5))), cuts(Approval())
+    cut[:, 0], cut[:1, 1] = score_cuts(Ordinal(levels=(1, 2, 3, 4, 5))), score_cuts(Approval())
     for mean in (0.5, 5.0):
         threshold = thresholds(jnp.full((1, 2), mean), jnp.full((1, 2), 0.4), jnp.asarray(cut))
         assert level_of(EVERY_DRAW, threshold[:, 0]).max(0).tolist() == [4, 1]
@@ -51,7 +57,7 @@ def test_tasks_with_fewer_levels_never_draw_beyond_them():
 
 def test_cuts_lie_halfway_between_uneven_levels():
     scale = Ordinal(levels=(0, 1, 10))
-    np.testing.assert_allclose(cuts(scale), [0.05, 0.55])
+    np.testing.assert_allclose(score_cuts(scale), [0.05, 0.55])
     score = jnp.array([-1.0, 0.04, 0.06, 0.54, 0.56, 2.0])
     assert nearest_level(scale, score).tolist() == [0, 0, 1, 1, 2, 2]
 

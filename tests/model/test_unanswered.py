@@ -260,7 +260,7 @@ def test_crowds_of_before_are_read_as_they_were(tmp_path, monkeypatch):
     crowd = make_known(make_study(people=6)).crowd
     del (before := arrays_of(crowd))["tasks.known"]
     with monkeypatch.context() as patch:
-        patch.setattr("crowdllm_jax.model.crowd.arrays_of", lambda _: before)
+        patch.setattr("crowdllm_jax.model.crowd_file.arrays_of", lambda _: before)
         save_crowd(crowd, tmp_path / "crowd")
     loaded = load_crowd(tmp_path / "crowd")
     np.testing.assert_array_equal(sample(loaded, 50, 3).answers, sample(crowd, 50, 3).answers)

@@ -17,7 +17,7 @@ from crowdllm_jax.population import sample as population
 from crowdllm_jax.population.sample import check_scales, sample, sample_blocks
 from crowdllm_jax.profiles import generator as profiles
 from crowdllm_jax.profiles.generator import recruit
-from crowdllm_jax.run import prepare as fitting
+from crowdllm_jax.run.prepare import fit
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import encode
@@ -29,7 +29,7 @@ ALPHA = 1e-6
 def plain_answers(crowd: Crowd, ids: np.ndarray, seed: int) -> np.ndarray:
     """The network run for every decision, whatever the crowd's own path is."""
     plain = draw_cvae.draw_plain
-    layout = draw_cvae.layout_of(crowd)
+    layout = draw_cvae.score_layout_of(crowd)
     c = encode(crowd.codings, recruit(crowd.generator, seed, ids))
     return np.concatenate(
         [
@@ -160,7 +160,7 @@ def test_blocks_of_one_shape_compile_once(rating_crowd: Crowd):
 
 def test_semi_implicit_crowds_sample_through_the_network(mixed_study, tiny):
     model = msgspec.structs.replace(tiny.model, semi_implicit=True, injected=2, auxiliary=2)
-    crowd, _ = fitting.fit(mixed_study, msgspec.structs.replace(tiny, model=model))
+    crowd, _ = fit(mixed_study, msgspec.structs.replace(tiny, model=model))
     draw_cvae.draw_plain.clear_cache()
     every = sample(crowd, 100, seed=1)
     some = sample(crowd, 3, seed=1, start=65)
@@ -174,7 +174,7 @@ def test_a_crowd_without_profile_attributes(tiny):
     study = dataclasses.replace(
         study, participants=dataclasses.replace(study.participants, profile=())
     )
-    crowd, _ = fitting.fit(study, tiny)
+    crowd, _ = fit(study, tiny)
     agents = sample(crowd, 50, seed=0)
     assert agents.profile == ()
     assert len(np.unique(agents.answers, axis=0)) > 10
@@ -238,7 +238,7 @@ def test_sizes_and_blocks_share_their_programs(kind, rating_crowd: Crowd):
 def test_a_crowd_without_levels_samples_too(kind, tiny):
     """Only continuous tasks: there is nothing to pack."""
     study = make_study({"price": Continuous(low=-10.0, high=30.0)})
-    crowd = fitting.fit(study, tiny)[0] if kind == "cvae" else make_known(study).crowd
+    crowd = fit(study, tiny)[0] if kind == "cvae" else make_known(study).crowd
     answers = sample(crowd, 300, seed=0).answers
     assert answers.dtype == np.float32
     assert -10 <= answers.min() < answers.max() <= 30

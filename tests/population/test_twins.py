@@ -23,9 +23,9 @@ from crowdllm_jax.model.persistent.draw import _beliefs
 from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.population import twins
 from crowdllm_jax.population.twins import make_twins
-from crowdllm_jax.run import folder as pipeline
-from crowdllm_jax.run import prepare as fitting
 from crowdllm_jax.run.config import dump_config, load_config, load_study
+from crowdllm_jax.run.folder import crowd_folder, fitted_crowd, main_model, stored_config
+from crowdllm_jax.run.prepare import fit
 from crowdllm_jax.run.twins import _answers_to
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study.coding import encode
@@ -263,7 +263,7 @@ def run(tmp_path_factory):
         text.replace("model: {kind: cvae, hidden: 8, latent: 2}", PERSISTENT)
         + "published: {hidden: 4, latent: 2}\n"
     )
-    crowd, _ = fitting.fit(load_study(config), load_config(config))
+    crowd, _ = fit(load_study(config), load_config(config))
     return as_run(folder / "run", config, crowd)
 
 
@@ -271,7 +271,7 @@ def as_run(folder, config, crowd):
     """A run folder that is fitted, and not more."""
     folder.mkdir()
     (folder / "config.yaml").write_text(dump_config(load_config(config)))
-    save_crowd(crowd, pipeline.crowd_folder(folder, 0, pipeline.main_model(load_config(config))))
+    save_crowd(crowd, crowd_folder(folder, 0, main_model(load_config(config))))
     return folder
 
 
@@ -424,7 +424,7 @@ def test_a_failing_disk_leaves_nothing(run, few, tmp_path, monkeypatch, capsys):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("crowdllm_jax.twin_tables.pq.write_table", full)
+    monkeypatch.setattr("crowdllm_jax.population.write_twins.pq.write_table", full)
     assert twin(run, few, tmp_path / "out") == 2
     assert "No space left on device" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["few.csv"]
@@ -438,10 +438,10 @@ def test_profiles_from_the_runs_own_table(run, tmp_path, capsys):
     folder = tmp_path / "tables"
     folder.mkdir()
     write_table(folder / "people.csv", people)
-    config = pipeline.stored_config(run)
+    config = stored_config(run)
     spec = config.study
 
-    crowd = pipeline.fitted_crowd(run)
+    crowd = fitted_crowd(run)
     two_tables = msgspec.structs.replace(
         spec, participants=msgspec.structs.replace(spec.participants, path="people.csv")
     )

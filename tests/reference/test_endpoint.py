@@ -13,7 +13,7 @@ from fake_server import logprobs, send, text
 
 from crowdllm_jax.backbone import transport
 from crowdllm_jax.backbone.cache import Cache
-from crowdllm_jax.backbone.calls import ask, estimate
+from crowdllm_jax.backbone.calls import ask, estimate_cost
 from crowdllm_jax.backbone.endpoint import Endpoint
 from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.backbone.reading import parse
@@ -300,7 +300,7 @@ def test_the_estimate_calls_nobody_and_bounds_the_run(serve, tmp_path):
     server = serve(lambda body, n: text("2"))
     cache = Cache(tmp_path / "c.sqlite")
     some = endpoint(server, price_in=3.0, price_out=15.0)
-    before = estimate(some, tasks(3) + tasks(1), PROMPT, cache=cache)
+    before = estimate_cost(some, tasks(3) + tasks(1), PROMPT, cache=cache)
     assert server.bodies == []
     assert (before.questions, before.cached, before.calls) == (3, 0, 12)
     tokens = (before.input_tokens, before.output_tokens)
@@ -310,7 +310,7 @@ def test_the_estimate_calls_nobody_and_bounds_the_run(serve, tmp_path):
     assert asked.calls == before.calls
     # As the server reports.
     assert asked.used == pytest.approx((1200, 24, 12 * (3 * 100 + 15 * 2) / 1e6))
-    after = estimate(some, tasks(4), PROMPT, cache=cache)
+    after = estimate_cost(some, tasks(4), PROMPT, cache=cache)
     assert (after.cached, after.calls) == (3, 4)
 
 

@@ -11,7 +11,6 @@ from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.response import Joint
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
 from crowdllm_jax.reference import make
@@ -23,6 +22,7 @@ from crowdllm_jax.runtime import progress
 from crowdllm_jax.score.baselines import persona_crowd
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.scales import Joint
 from crowdllm_jax.study.split import SplitConfig, split_study
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the options hold less than")

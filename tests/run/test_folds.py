@@ -10,14 +10,14 @@ import pytest
 from synthetic import make_study, write_config
 
 from crowdllm_jax.cli.main import main
-from crowdllm_jax.infer.estimate import Rows, estimate
+from crowdllm_jax.infer.estimate import EstimationRows, estimate
 from crowdllm_jax.infer.infer import _crowd_of, cross_predicted
 from crowdllm_jax.model import fit
 from crowdllm_jax.model.crowd_file import crowd_fingerprint, load_crowd
 from crowdllm_jax.population.manifest import verify
-from crowdllm_jax.run import folder as folder_module
 from crowdllm_jax.run import prepare, steps
 from crowdllm_jax.run.config import load_config, load_study
+from crowdllm_jax.run.folder import crowd_folder, fitted_crowd, run_facts
 from crowdllm_jax.run.folds import ScoredFold, pool_folds
 from crowdllm_jax.run.infer import infer_run
 from crowdllm_jax.runtime import progress
@@ -41,15 +41,15 @@ def finished(tmp_path_factory):
 def test_a_run_in_folds_holds_a_crowd_for_each_and_one_for_all(finished):
     config, folder = finished
     study = load_study(config)
-    crowds = [load_crowd(folder_module.crowd_folder(folder, 0, "persistent", k)) for k in range(3)]
-    whole = folder_module.fitted_crowd(folder)
+    crowds = [load_crowd(crowd_folder(folder, 0, "persistent", k)) for k in range(3)]
+    whole = fitted_crowd(folder)
     people = [len(crowd.generator.weight) for crowd in (*crowds, whole)]
     assert people == [30, 30, 30, 45]
     manifest = json.loads((folder / "population" / "manifest.json").read_text())
     assert manifest["crowd"] == crowd_fingerprint(whole)
     assert verify(folder) > 4
     told = "each of 45 people once, in 3 folds; the population is of a crowd fitted to all"
-    assert folder_module.run_facts(folder)["held_out"] == told
+    assert run_facts(folder)["held_out"] == told
     assert told in (folder / "report.html").read_text()
     findings = json.loads((folder / "diagnostics.json").read_text())
     assert findings[0]["detail"].startswith("45 people with 180 answers held out")
@@ -175,7 +175,9 @@ def test_intervals_of_cross_predictions_cover():
         ours = cross_predicted(by_fold[:, :60], np.ones(60), fold[:, None])[:, 0]
         theirs = cross_predicted(by_fold[:, 60:], np.ones(200), np.full((1, 1), -1))[:, 0]
         sides = [
-            Rows(people, 0 * people, np.ones(len(people)), np.ones((len(people), 1)), predicted)
+            EstimationRows(
+                people, 0 * people, np.ones(len(people)), np.ones((len(people), 1)), predicted
+            )
             for people, predicted in ((np.arange(60), ours), (np.arange(60, 260), theirs))
         ]
         found = estimate(sides[0], y, sides[1], level=0.9)

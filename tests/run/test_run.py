@@ -21,8 +21,8 @@ from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.profiles.generator import ProfilesConfig
 from crowdllm_jax.run import evaluate, prepare, steps
-from crowdllm_jax.run import folder as folder_module
 from crowdllm_jax.run.config import load_config, load_study
+from crowdllm_jax.run.folder import models_of
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.score.metrics import METRICS
 from crowdllm_jax.study.read import read_study
@@ -146,7 +146,7 @@ def test_models_beside_the_main_one_can_be_left_out(tiny, tmp_path):
         (tiny, ("cvae",), ["cvae"]),
         (tiny, (), ["cvae"]),
     ):
-        assert list(folder_module.models_of(change(config, models=models), study)) == expected
+        assert list(models_of(change(config, models=models), study)) == expected
     path = write_config(tmp_path / "input")
     scores = steps.run(load_config(path, ("models=[]",)), tmp_path / "out")
     assert "cvae" in {score.model for score in scores}
@@ -201,7 +201,7 @@ def test_the_vae_only_baseline_does_not_see_the_reference(tiny):
     model = msgspec.structs.replace(tiny.model, constant_reference=True)
     crowd, _ = prepare.fit(study, msgspec.structs.replace(tiny, model=model))
     assert np.unique(crowd.inputs.reference).tolist() == [0.5]
-    assert set(folder_module.models_of(tiny, study)) == {"cvae", "vae_only"}
+    assert set(models_of(tiny, study)) == {"cvae", "vae_only"}
 
 
 def test_margins_reach_the_population(tiny):

@@ -7,12 +7,11 @@ import pytest
 from scipy import stats
 from synthetic import EVERY_SCALE, RATING, make_study
 
-from crowdllm_jax.model.response import Joint
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.score.baselines import baseline_crowds, noise_sd
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Continuous, Points
+from crowdllm_jax.study.scales import Continuous, Joint, Points
 from crowdllm_jax.study.split import Split, SplitConfig, split_study
 
 ALPHA = 1e-6

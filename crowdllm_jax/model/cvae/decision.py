@@ -39,7 +39,7 @@ class Noise(NamedTuple):
     injected: jax.Array | None
 
 
-class Draw(NamedTuple):
+class DecisionDraw(NamedTuple):
     """What one pass through the model gives: (B, L) moments and belief, (B,) unclipped score."""
 
     mean: jax.Array
@@ -58,7 +58,7 @@ def draw_noise(key: jax.Array, batch: int, config: CvaeConfig) -> Noise:
     return Noise(normal[:, :-1], normal[:, -1], injected)
 
 
-def decide(
+def answer_scores(
     model: Cvae,
     x: jax.Array,
     c: jax.Array,
@@ -66,7 +66,7 @@ def decide(
     noise: Noise,
     noise_scale: float | jax.Array,
     diversity: float | jax.Array,
-) -> Draw:
+) -> DecisionDraw:
     """Score B decisions the plain way: draw a belief, blend it with the reference, add noise.
 
     Args:
@@ -76,7 +76,7 @@ def decide(
     mean, log_variance = model.belief.encode(x, c, injected)
     z = mean + noise_scale * jnp.exp(0.5 * log_variance) * noise.latent
     score = reference + model.blender(z, c) + diversity * noise.decision
-    return Draw(mean, log_variance, z, score)
+    return DecisionDraw(mean, log_variance, z, score)
 
 
 def score_moments(

@@ -18,7 +18,7 @@ from flax import nnx
 
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
-from crowdllm_jax.model.cvae.decision import Cvae, Noise, decide, score_moments
+from crowdllm_jax.model.cvae.decision import Cvae, Noise, answer_scores, score_moments
 from crowdllm_jax.model.levels import (
     LANES,
     beyond,
@@ -30,10 +30,10 @@ from crowdllm_jax.model.levels import (
 )
 from crowdllm_jax.model.response import (
     Joint,
-    cuts,
     fill_ballots,
     level_dtype,
     nearest_level,
+    score_cuts,
     thresholds,
 )
 from crowdllm_jax.runtime.randomness import Pair, Stream, normal, words
@@ -41,7 +41,7 @@ from crowdllm_jax.study.scales import Continuous, Scale
 
 
 @dataclass(frozen=True)
-class Layout:
+class ScoreLayout:
     """Which tasks are drawn in which way; hashable, so that programs are compiled per layout.
 
     Attributes:
@@ -56,7 +56,7 @@ class Layout:
     dtype: str
 
 
-def layout_of(crowd: Crowd) -> Layout:
+def score_layout_of(crowd: Crowd) -> ScoreLayout:
     levels, scores, members = [], [], {name: [] for name in crowd.scales}  # type: ignore[var-annotated]
     names = list(crowd.scales)
     for task, scale in enumerate(crowd.task_scales):
@@ -67,13 +67,13 @@ def layout_of(crowd: Crowd) -> Layout:
             levels.append(task)
     groups = tuple((crowd.scales[name], tuple(m)) for name, m in members.items() if m)
     dtype = level_dtype(crowd.task_scales).name
-    return Layout(len(crowd.task_ids), tuple(levels), tuple(scores), groups, dtype)
+    return ScoreLayout(len(crowd.task_ids), tuple(levels), tuple(scores), groups, dtype)
 
 
-def cut_table(crowd: Crowd, layout: Layout) -> np.ndarray:
+def cut_table(crowd: Crowd, layout: ScoreLayout) -> np.ndarray:
     """(K - 1, levels) scores between the levels, infinite beyond a task's own."""
     of_scale = crowd.task_scales
-    per_task = [cuts(of_scale[task]) for task in layout.levels]
+    per_task = [score_cuts(of_scale[task]) for task in layout.levels]
     most = max((len(cut) for cut in per_task), default=0)
     table = np.full((most, len(per_task)), np.inf, np.float32)
     for place, cut in enumerate(per_task):
@@ -88,7 +88,7 @@ Table = tuple[jax.Array, jax.Array, jax.Array]
 def make_table(
     graph: nnx.GraphDef,
     config: CvaeConfig,
-    layout: Layout,
+    layout: ScoreLayout,
     params: nnx.State,
     x: jax.Array,
     c: jax.Array,
@@ -110,7 +110,7 @@ def make_table(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def draw_folded(
-    layout: Layout, cuts: int, seed: Pair, ids: Pair, table: Table, row: jax.Array
+    layout: ScoreLayout, score_cuts: int, seed: Pair, ids: Pair, table: Table, row: jax.Array
 ) -> jax.Array:
     """(N, T) answers of agents with profile `row` (N,) of the table; packed if all are levels."""
     ends, mean, sd = table
@@ -118,12 +118,14 @@ def draw_folded(
 
     def above(lane: int, word: jax.Array) -> Callable[[Any], jax.Array]:
         def above_end(k: Any) -> jax.Array:
-            return beyond(word, take_rows(ends, row * (LANES * cuts) + (lane * cuts + k)))
+            return beyond(
+                word, take_rows(ends, row * (LANES * score_cuts) + (lane * score_cuts + k))
+            )
 
         return above_end
 
     if layout.levels:
-        drawn = draw_levels(seed, ids, len(layout.levels), cuts, above)
+        drawn = draw_levels(seed, ids, len(layout.levels), score_cuts, above)
         if not layout.scores:
             return drawn
         parts.append(unpack(drawn, len(layout.levels)).astype(layout.dtype))
@@ -133,7 +135,7 @@ def draw_folded(
     return _in_task_order(layout, parts)
 
 
-def _answer_scores(layout: Layout, score: jax.Array) -> jax.Array:
+def _answer_scores(layout: ScoreLayout, score: jax.Array) -> jax.Array:
     """(N, scores) answers where the score itself is needed."""
     answers = jnp.zeros(score.shape, layout.dtype)
     for scale, places in layout.groups:
@@ -147,7 +149,7 @@ def _answer_scores(layout: Layout, score: jax.Array) -> jax.Array:
     return answers
 
 
-def _in_task_order(layout: Layout, parts: list[jax.Array]) -> jax.Array:
+def _in_task_order(layout: ScoreLayout, parts: list[jax.Array]) -> jax.Array:
     if len(parts) == 1:
         return parts[0]
     order = np.argsort(layout.levels + layout.scores)
@@ -158,7 +160,7 @@ def _in_task_order(layout: Layout, parts: list[jax.Array]) -> jax.Array:
 def draw_plain(
     graph: nnx.GraphDef,
     config: CvaeConfig,
-    layout: Layout,
+    layout: ScoreLayout,
     task_scales: tuple[Scale, ...],
     params: nnx.State,
     x: jax.Array,
@@ -174,7 +176,7 @@ def draw_plain(
     drawn = normal(words(seed, ids, Stream.LATENT, t * width)).reshape(n * t, width)
     latent, decision, injected = jnp.split(drawn, [config.latent, config.latent + 1], axis=1)
     noise = Noise(latent, decision[:, 0], injected[None] if config.semi_implicit else None)
-    score = decide(
+    score = answer_scores(
         model,
         jnp.tile(x, (n, 1)),
         jnp.repeat(c, t, axis=0),

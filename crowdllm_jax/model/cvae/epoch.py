@@ -50,7 +50,7 @@ class Tables(NamedTuple):
     c: jax.Array
 
 
-class Rows(NamedTuple):
+class ResponseRows(NamedTuple):
     """(R,) responses, with survey weights above 0; those beyond the first `length` are padding."""
 
     person: jax.Array
@@ -64,8 +64,8 @@ class Rows(NamedTuple):
 class RunInputs(NamedTuple):
     """All that a run has of its own. In a program every leaf has a leading axis of runs."""
 
-    train: Rows
-    validation: Rows
+    train: ResponseRows
+    validation: ResponseRows
     key: jax.Array
     learning_rate: jax.Array
     blender_learning_rate: jax.Array
@@ -178,7 +178,7 @@ def _one(
 
     def loss(
         params: nnx.State,
-        rows: Rows,
+        rows: ResponseRows,
         order: jax.Array,
         size: int,
         number: jax.Array,
@@ -204,7 +204,7 @@ def _one(
         count = jnp.minimum(rows.length - number * size, size)
         return total * (weight.sum() / count), (every, weight.sum())
 
-    def count(rows: Rows, size: int) -> jax.Array:
+    def count(rows: ResponseRows, size: int) -> jax.Array:
         return jnp.where(done, 0, -(-rows.length // size))
 
     order_key, noise_key = jax.random.split(jax.random.fold_in(run.key, state.epoch))

@@ -19,7 +19,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.epoch import (
     Program,
-    Rows,
+    ResponseRows,
     RunInputs,
     Tables,
     TrainState,
@@ -238,13 +238,13 @@ def _inputs(runs: Sequence[Run]) -> tuple[Tables, RunInputs]:
     def numbers(values: Sequence[float], kind: type = np.float32) -> jax.Array:
         return jnp.array(values, kind)
 
-    def rows(parts: list[Data], batch: int, least: int) -> Rows:
+    def rows(parts: list[Data], batch: int, least: int) -> ResponseRows:
         size = batch * _bucket(least, *(-(-len(part.answer) // batch) for part in parts))
 
         def padded(values: list[np.ndarray]) -> jax.Array:
             return jnp.asarray([np.pad(value, (0, size - len(value))) for value in values])
 
-        return Rows(
+        return ResponseRows(
             padded([(p.person + o).astype(np.int32) for p, o in zip(parts, person, strict=True)]),
             padded([(p.task + o).astype(np.int32) for p, o in zip(parts, task, strict=True)]),
             padded([p.reference[p.task].astype(np.float32) for p in parts]),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from crowdllm_jax.model.cvae.config import CvaeConfig
-from crowdllm_jax.model.cvae.decision import Cvae, Draw, Noise, decide
+from crowdllm_jax.model.cvae.decision import Cvae, DecisionDraw, Noise, answer_scores
 
 Terms = dict[str, jax.Array]
 Number = float | jax.Array
@@ -56,7 +56,7 @@ def cvae_loss(
     Returns:
       The weighted sum, and each term by name (unweighted).
     """
-    draw = decide(model, x, c, reference, noise, numbers.noise_scale, numbers.diversity)
+    draw = answer_scores(model, x, c, reference, noise, numbers.noise_scale, numbers.diversity)
     error = ((model.belief.decode(draw.z, c) - x) ** 2).sum(-1)
     terms = {
         "reconstruction": error,
@@ -70,7 +70,7 @@ def cvae_loss(
 
 
 def kl_to_prior(
-    model: Cvae, x: jax.Array, c: jax.Array, draw: Draw, noise: Noise, noise_scale: Number
+    model: Cvae, x: jax.Array, c: jax.Array, draw: DecisionDraw, noise: Noise, noise_scale: Number
 ) -> jax.Array:
     """(B,) KL(q(z | x, c) || N(0, 1)).
 

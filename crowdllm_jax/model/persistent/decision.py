@@ -19,15 +19,14 @@ from jax.scipy.stats import norm
 
 from crowdllm_jax.model.persistent.effects import Effects, Items
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
-from crowdllm_jax.model.response import Joint
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.scales import KApproval, Points, Ranking
+from crowdllm_jax.study.scales import Joint, KApproval, Points, Ranking
 
 FAR = 1e4
 """Beyond any cut: stands for infinity without making gradients undefined."""
 
 
-class Answers(NamedTuple):
+class AnswerTable(NamedTuple):
     """B people's answers, padded; every head finds its own. Host or device arrays.
 
     Attributes:
@@ -53,7 +52,7 @@ class Standing(NamedTuple):
     scale: jax.Array
 
 
-def cuts(base: jax.Array, layout: Layout, task_scale: np.ndarray) -> jax.Array:
+def logistic_cuts(base: jax.Array, layout: Layout, task_scale: np.ndarray) -> jax.Array:
     """(T, K + 1) ends of the levels on the logistic axis, from log probabilities (T, K)."""
     below = jnp.cumsum(jnp.exp(base), axis=1)[:, :-1].clip(1e-6, 1 - 1e-6)
     cut = jnp.log(below) - jnp.log1p(-below)
@@ -70,7 +69,7 @@ def log_likelihood(
     log_concentration: jax.Array,
     layout: Layout,
     task_scale: np.ndarray,
-    answers: Answers,
+    answers: AnswerTable,
     standing: Standing,
 ) -> jax.Array:
     """(B, M) log probability of all of a person's answers under each belief.
@@ -88,7 +87,7 @@ def log_likelihood(
         jnp.take_along_axis(by_profile, answers.task, axis=1)[..., None] + by_belief.T[answers.task]
     )
     if layout.ordered:
-        cut = cuts(items.base, layout, task_scale)
+        cut = logistic_cuts(items.base, layout, task_scale)
         low, high = cut[answers.task, answers.level], cut[answers.task, answers.level + 1]
         a = (low[..., None] - location) / standing.scale
         b = (high[..., None] - location) / standing.scale

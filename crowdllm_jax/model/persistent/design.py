@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.decision import Answers
-from crowdllm_jax.model.persistent.effects import Tasks
+from crowdllm_jax.model.persistent.decision import AnswerTable
+from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
@@ -28,7 +28,7 @@ class Design(NamedTuple):
     """
 
     layout: Layout
-    tasks: Tasks
+    tasks: TaskColumns
     groups: dict[str, np.ndarray]
     centre: np.ndarray
 
@@ -76,7 +76,7 @@ def make_design(
     if loading.shape[1] == 0:
         loading, own = np.zeros((t, 1)), np.zeros(1, int)
     own = np.unique(own, return_inverse=True)[1]
-    tasks = Tasks(
+    tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
         shares.astype(np.float32),
         _within(np.stack(columns, axis=1), seen).astype(np.float32),
@@ -142,7 +142,7 @@ def _components(x: np.ndarray, seen: np.ndarray, most: int) -> np.ndarray:
 
 def _groups(
     layout: Layout,
-    tasks: Tasks,
+    tasks: TaskColumns,
     attribute: np.ndarray,
     feature_group: np.ndarray,
     own: np.ndarray,
@@ -177,7 +177,7 @@ def profile_matrix(
 
 def gather_answers(
     study: Study, codings: tuple[Coding, ...], design: Design, part: np.ndarray
-) -> tuple[np.ndarray, Answers]:
+) -> tuple[np.ndarray, AnswerTable]:
     """The answers of everyone with a response in a part (R,) bool, padded to one length.
 
     Returns:
@@ -215,7 +215,7 @@ def gather_answers(
         ballots.append((levels, present))
     everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
     profile = everyone[people] - design.centre
-    return people, Answers(
+    return people, AnswerTable(
         padded(own_task, np.int32),
         padded(np.where(is_level, answer[single][order], 0), np.int32),
         padded(unit(study, value[single][order], own_task), np.float32),

@@ -14,19 +14,19 @@ import numpy as np
 from flax import nnx
 
 from crowdllm_jax.model.levels import LANES, by_lane, draw_levels, logit, take_rows, unpack
-from crowdllm_jax.model.persistent.decision import cuts
+from crowdllm_jax.model.persistent.decision import logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import Effects, Items, Persistent, items, mean_effects
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.unanswered import spread_out
-from crowdllm_jax.model.response import Joint, fill_ballots, level_dtype
+from crowdllm_jax.model.response import fill_ballots, level_dtype
 from crowdllm_jax.runtime.randomness import Pair, Stream, normal, uniform, words
-from crowdllm_jax.study.scales import Points, values
+from crowdllm_jax.study.scales import Joint, Points, values
 
 FEW = 8
 """Beliefs of up to so many numbers are multiplied out inside the loop that draws."""
 
-Rows = jax.Array | np.ndarray
+RowIndex = jax.Array | np.ndarray
 
 
 class Ready(NamedTuple):
@@ -59,7 +59,7 @@ def ready_to_draw(graph: nnx.GraphDef, params: nnx.State, design: Design) -> Rea
         model, made, design.layout, design.tasks.scale, design.tasks.known
     )
     ordered = np.array(design.layout.ordered, int)
-    cut = cuts(made.base, design.layout, design.tasks.scale)[ordered, 1:-1].T
+    cut = logistic_cuts(made.base, design.layout, design.tasks.scale)[ordered, 1:-1].T
     belief = nnx.split(model.belief, nnx.Param)
     # By lane here, not where they are used: XLA would lay them out across the loop's steps.
     return Ready(
@@ -74,7 +74,7 @@ def ready_to_draw(graph: nnx.GraphDef, params: nnx.State, design: Design) -> Rea
     )
 
 
-class Profiles(NamedTuple):
+class ProfileTable(NamedTuple):
     """P distinct profiles: c (P, C) centred; ordered (P 4, B) where they stand on ordered tasks."""
 
     c: jax.Array
@@ -82,16 +82,16 @@ class Profiles(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
-def ready_profiles(layout: Layout, made: Items, c: jax.Array) -> Profiles:
+def ready_profiles(layout: Layout, made: Items, c: jax.Array) -> ProfileTable:
     """Work out, once per distinct profile (P, C), what does not depend on the agent."""
     own = np.array(layout.ordered, int)
     where = by_lane(made.location[own] + c @ made.profile[:, own])
     lanes, profiles, blocks = where.shape
-    return Profiles(c, where.swapaxes(0, 1).reshape(profiles * lanes, blocks))
+    return ProfileTable(c, where.swapaxes(0, 1).reshape(profiles * lanes, blocks))
 
 
 def draw_agents(
-    layout: Layout, ready: Ready, profiles: Profiles, row: Rows, seed: Pair, ids: Pair
+    layout: Layout, ready: Ready, profiles: ProfileTable, row: RowIndex, seed: Pair, ids: Pair
 ) -> jax.Array:
     """Answers of agents, each with one belief of its own (see `draw_answers`)."""
     z, scale = _beliefs(ready.graph, ready.params, seed, ids)
@@ -107,8 +107,8 @@ def _beliefs(graph: nnx.GraphDef, params: nnx.State, seed: Pair, ids: Pair) -> P
 def draw_answers(
     layout: Layout,
     ready: Ready,
-    profiles: Profiles,
-    row: Rows,
+    profiles: ProfileTable,
+    row: RowIndex,
     z: jax.Array,
     scale: jax.Array,
     seed: Pair,
@@ -149,8 +149,8 @@ def _draw_answers(
     loading: jax.Array,
     log_residual: jax.Array,
     log_concentration: jax.Array,
-    profiles: Profiles,
-    row: Rows,
+    profiles: ProfileTable,
+    row: RowIndex,
     z: jax.Array,
     scale: jax.Array,
     seed: Pair,
@@ -214,8 +214,8 @@ def _draw_ordered(
     layout: Layout,
     ends: jax.Array,
     loading: jax.Array,
-    profiles: Profiles,
-    row: Rows,
+    profiles: ProfileTable,
+    row: RowIndex,
     z: jax.Array,
     scale: jax.Array,
     seed: Pair,

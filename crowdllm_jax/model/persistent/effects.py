@@ -88,7 +88,7 @@ class Persistent(nnx.Module):
         self.log_concentration = nnx.Param(jnp.full(len(levels), 1.0))
 
 
-class Tasks(NamedTuple):
+class TaskColumns(NamedTuple):
     """What the model reads of T tasks.
 
     Attributes:
@@ -121,7 +121,7 @@ class Items(NamedTuple):
     profile: jax.Array
 
 
-def items(model: Persistent, effects: Effects, tasks: Tasks, mask: jax.Array) -> Items:
+def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Array) -> Items:
     """Put the effects together, per task.
 
     Args:
@@ -156,7 +156,7 @@ def mean_effects(model: Persistent) -> Effects:
     return {name: mean[...] for name, mean in model.effects.mean.items()}
 
 
-def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: Tasks) -> jax.Array:
+def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: TaskColumns) -> jax.Array:
     """KL of the effects' posterior from their prior, and the price of the prior itself.
 
     Each group's prior deviation has an exponential prior (Simpson et al. 2017, penalised
@@ -195,7 +195,7 @@ COLUMNS = {"task": "task_features", "task_level": "trust"}
 
 
 def regressions(
-    model: Persistent, groups: dict[str, np.ndarray], tasks: Tasks
+    model: Persistent, groups: dict[str, np.ndarray], tasks: TaskColumns
 ) -> dict[str, Regression]:
     """How single tasks' effects stand around what the reference and the features say."""
     deviation = {

@@ -19,13 +19,13 @@ from scipy.stats import qmc
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.decision import Answers, Standing, log_likelihood
+from crowdllm_jax.model.persistent.decision import AnswerTable, Standing, log_likelihood
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import (
     Effects,
     Items,
     Persistent,
-    Tasks,
+    TaskColumns,
     divergence,
     draw_effects,
     items,
@@ -67,7 +67,7 @@ def new_persistent(design: Design, config: PersistentConfig, seed: int) -> Persi
 
 def fit_marginal(
     design: Design,
-    answers: Answers,
+    answers: AnswerTable,
     config: PersistentConfig,
     seed: int,
     *,
@@ -151,8 +151,8 @@ def _steps(
     static: _Static,
     count: int,
     state: _State,
-    tasks: Tasks,
-    answers: Answers,
+    tasks: TaskColumns,
+    answers: AnswerTable,
     points: jax.Array,
     key: jax.Array,
 ) -> _State:
@@ -200,8 +200,8 @@ def evidence(
     effects: Effects,
     ready: Items,
     layout: Layout,
-    tasks: Tasks,
-    answers: Answers,
+    tasks: TaskColumns,
+    answers: AnswerTable,
     standing: Standing,
 ) -> jax.Array:
     """(B,) log probability of each person's answers, averaged over M beliefs."""
@@ -219,7 +219,7 @@ def evidence(
 
 
 def held_out_evidence(
-    graph: nnx.GraphDef, params: nnx.State, design: Design, answers: Answers, nodes: int = 2048
+    graph: nnx.GraphDef, params: nnx.State, design: Design, answers: AnswerTable, nodes: int = 2048
 ) -> np.ndarray:
     """(B,) log marginal likelihood at the effects' posterior mean, to compare models by."""
     model = nnx.merge(graph, params)
@@ -249,7 +249,7 @@ def shifted(points: jax.Array, key: jax.Array) -> jax.Array:
     return ndtri(((points + shift) % 1.0).clip(1e-6, 1 - 1e-6))
 
 
-def _starting_levels(layout: Layout, task_scale: np.ndarray, answers: Answers) -> np.ndarray:
+def _starting_levels(layout: Layout, task_scale: np.ndarray, answers: AnswerTable) -> np.ndarray:
     """(S, K) log shares of the levels in the answers, one answer added to each level."""
     levels = np.zeros((len(layout.scales), layout.levels), np.float32)
     given = answers.present > 0

@@ -14,13 +14,13 @@ import numpy as np
 from flax import nnx
 from scipy.stats import qmc
 
-from crowdllm_jax.model.persistent.decision import cuts
+from crowdllm_jax.model.persistent.decision import logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import (
     COLUMNS,
     Items,
     Persistent,
-    Tasks,
+    TaskColumns,
     posterior,
     regressions,
 )
@@ -46,7 +46,7 @@ class _Told(NamedTuple):
 
 @partial(jax.jit, static_argnums=0)
 def _told_apart(
-    graph: nnx.GraphDef, params: nnx.State, groups: dict[str, np.ndarray], tasks: Tasks
+    graph: nnx.GraphDef, params: nnx.State, groups: dict[str, np.ndarray], tasks: TaskColumns
 ) -> dict[str, _Told]:
     model: Persistent = nnx.merge(graph, params)
     found = {}
@@ -97,7 +97,10 @@ def _averaged(
     for one in qmc.MultivariateNormalQMC(np.zeros(layout.levels), rng=0).random(DRAWS):
         share += _softmax(base + own_levels + spread["task_level"][new] * one) / DRAWS
     ordered = np.isin(np.flatnonzero(new), layout.ordered)
-    cut = np.asarray(cuts(jnp.log(share), layout, scale)) / dilution(spread["task"][new])[:, None]
+    cut = (
+        np.asarray(logistic_cuts(jnp.log(share), layout, scale))
+        / dilution(spread["task"][new])[:, None]
+    )
     below = 1 / (1 + np.exp(-cut.clip(-30, 30)))
     share[ordered] = np.diff(below, axis=1)[ordered]
     return np.log(share.clip(1e-9)) - base
