@@ -266,8 +266,13 @@ def _row(histogram: Histogram, task: int) -> dict:
     return row
 
 
-def interval(scale: Scale, mean: float, variance: float, n: float) -> tuple[float, float]:
-    """The ends of the 95% interval of a mean answer from n people."""
+def interval(
+    scale: Scale, mean: float, variance: float, n: float
+) -> tuple[float, float] | tuple[None, None]:
+    """The ends of the 95% interval of a mean answer from n people.
+
+    None where all answer alike on more than two levels: that says nothing of how far others differ.
+    """
     ends = scales.values(scale)
     if scales.size(scale) == 2:
         width = ends[1] - ends[0]
@@ -275,6 +280,8 @@ def interval(scale: Scale, mean: float, variance: float, n: float) -> tuple[floa
         middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
         half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
         low, high = ends[0] + width * (middle - half), ends[0] + width * (middle + half)
+    elif variance <= 1e-18 * (ends[-1] - ends[0]) ** 2:  # but for rounding, 0
+        return None, None
     else:
         half = Z * np.sqrt(variance / n)
         low, high = mean - half, mean + half

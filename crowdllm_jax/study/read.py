@@ -242,11 +242,16 @@ def _participants(spec: StudySpec, table: dict[str, Column], entities: Entities)
     if p.weight:
         weight = attribute_of(p.weight, "numeric", table[p.weight], entities, "participant").cells
         bad = np.isnan(weight) | (weight < 0)
-        if bad.any() or weight.sum() == 0:
+        if bad.any():
             who = entities.ids[int(np.argmax(bad))]
             raise CrowdError(
-                f"{table[p.weight].where}: participant '{who}' has no weight of 0 or "
-                "more, or all weights are 0"
+                f"{table[p.weight].where}: participant '{who}' has no weight, or one below 0; "
+                "write 0 for people who are not to count"
+            )
+        if weight.sum() == 0:
+            raise CrowdError(
+                f"{table[p.weight].where}: all weights are 0; drop study.participants.weight if "
+                "everyone counts alike"
             )
         weight = alike(weight)
     return Participants(entities.ids, profile, weight)

@@ -114,6 +114,21 @@ def test_counts_are_summarised_as_the_population_is(crowd: Crowd, folder, tmp_pa
     assert decide(folder).schema.metadata == {b"crowdllm.synthetic": b"true"}
 
 
+@pytest.mark.parametrize("scale", [Ordinal(levels=(1, 2, 3, 4, 5)), Continuous(low=0, high=10)])
+def test_people_who_all_answer_alike_have_no_interval(scale):
+    """They do not say how far others differ; a mean of 0.1s is no exact 0.1."""
+    assert interval(scale, 4.0, 0.0, 6.0) == (None, None)
+    study = make_study({"s": scale}, tasks=1, people=6)
+    alike = dataclasses.replace(study, answer=np.full(len(study.answer), 3.0))
+    row = decide(alike).to_pylist()[0]
+    assert (row["low"], row["high"]) == (None, None)
+    assert row["mean"] == scales.values(scale)[3] if scales.size(scale) else 3.0
+    # A share has Wilson's interval, of six people who all say yes, too.
+    low, high = interval(Binary(), 1.0, 0.0, 6.0)
+    assert high == 1
+    assert low == pytest.approx(6 / (6 + 1.959964**2), abs=1e-6)
+
+
 def test_real_people_with_weights_and_gaps():
     """A study of which half is answered: weighted means, and Kish's number in the interval."""
     study = make_study(people=60, tasks=5, share=0.5)

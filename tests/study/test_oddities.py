@@ -456,7 +456,7 @@ def no_weight(folder):
     weighted = ParticipantsSpec(weight="town")
     for weight in ("", "-1"):
         data = GOOD.replace("Köln", weight).replace("New York", "3")
-        refused(folder, data, "no weight of 0 or more", participants=weighted)
+        refused(folder, data, "has no weight, or one below 0", participants=weighted)
 
 
 def off_scale(folder):
