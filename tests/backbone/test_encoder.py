@@ -19,7 +19,12 @@ from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.run.config import load_study
 
-TEXTS = ["How offensive is this comment ?", "fools", "agree " * 20, "The new park costs 1250 euros"]
+TEXTS = [
+    "How offensive is this comment ?",
+    "fools",
+    ("agree " * 20).strip(),
+    "The new park costs 1250 euros",
+]
 SIZES = {
     "vocab_size": 160,
     "hidden_size": 32,

@@ -21,6 +21,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.run import steps
 from crowdllm_jax.run.config import dump_config, load_config
 from crowdllm_jax.runtime.named import named
+from crowdllm_jax.runtime.names import tidy_name
 
 
 @pytest.fixture
@@ -321,7 +322,7 @@ def test_quiet_says_nothing_and_a_pipe_gets_stages(config_file, capsys):
 def test_names_are_listed_as_a_csv_file_lists_them(names):
     line = io.StringIO()
     csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="").writerow(names)
-    assert named("--tasks", [line.getvalue()]) == tuple(names)
+    assert named("--tasks", [line.getvalue()]) == tuple(map(tidy_name, names))
     # Each by itself needs no quotes where it is known.
     assert named("--tasks", names, set(names)) == tuple(names)
 

@@ -690,7 +690,7 @@ def test_words_that_yaml_takes_for_more_are_told(tmp_path, word):
     )
     (folder / "a.csv").write_text(f"participant,task,response\na,q,{word}\nb,q,{other}\n")
     (folder / "s.yaml").write_text(text.format(folder, word, other))
-    with pytest.raises(CrowdError, match=r"levels\[0\]: .* put it in quotes"):
+    with pytest.raises(CrowdError, match=r"levels\[0\]: .* write it in quotes"):
         load_study(str(folder / "s.yaml"))
     (folder / "s.yaml").write_text(text.format(folder, f'"{word}"', other))
     assert load_study(str(folder / "s.yaml")).answer.tolist() == [0, 1]
@@ -701,7 +701,7 @@ def test_booleans_of_another_program_are_told_or_read(tmp_path):
     write_table(tmp_path / "a.csv", columns)
     pq.write_table(pa.table(columns | {"response": [True, False]}), tmp_path / "a.parquet")
     coded, worded = Binary(), Binary(levels=("False", "True"))
-    with pytest.raises(CrowdError, match=r'scales\.s\.levels: \["False", "True"\]'):
+    with pytest.raises(CrowdError, match=r'scales\.s: labels: \["False", "True"\]'):
         read_study(spec_of(tmp_path, coded, "a.csv"))
     for scale, file in ((worded, "a.csv"), (coded, "a.parquet")):
         assert read_study(spec_of(tmp_path, scale, file)).answer.tolist() == [1, 0]

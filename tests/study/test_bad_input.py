@@ -262,7 +262,7 @@ BAD_TABLE = {
             config("{age: numeric, age: numeric}", "{age: numeric}"),
         ),
         "column 'w': participant",
-        "weight of 0 or more",
+        "has no weight, or one below 0",
     ),
     "all weights 0": (
         also(
@@ -455,7 +455,7 @@ BAD_CONFIG = {
     ),
     "not UTF-8": (
         lambda f: (f / "config.yaml").write_bytes(b"study: \xff"),
-        "config.yaml: cannot be read",
+        "config.yaml: line 1: is not UTF-8",
     ),
     "huge": (lambda f: (f / "config.yaml").write_text("# " + "x" * 2_000_000), "larger than"),
     "absent": (lambda f: (f / "config.yaml").unlink(), "config.yaml: no such file"),
