@@ -6,7 +6,7 @@ Three jobs, each checked for equal results before anything is timed; then the wa
 medians are printed with the ratio to ours:
 
     counts       a billion agents of the published model (F=384, C=31, 400 hidden, L=32, 262 people
-                 to recruit from) on 1,000 ratings: multinomial counts (`counts.count`), against
+                 to recruit from) on 1,000 ratings: multinomial counts (`cl.count`), against
                  drawing agents and counting them with numpy (some blocks of them, scaled up)
     reduction    the persistent model on 300 ratings: draw and count on the device, against drawing,
                  fetching the answers and counting with numpy; and drawing alone

@@ -38,7 +38,7 @@ def decide(
     Args:
       source: a population's folder (or its counts'), a study, or the path of a study's YAML.
       data: folder of the study's tables.
-      costs, budget, worth: of greedy and equal-shares, see `budget.fund`.
+      costs, budget, worth: of greedy and equal-shares, see `budgeting.fund`.
     Raises:
       CrowdError: the answers cannot be read, or the rule does not suit them.
     """

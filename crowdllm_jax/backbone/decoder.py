@@ -133,7 +133,7 @@ class Block(nnx.Module):
 
 class Decoder(nnx.Module):
     """Embedding, layers, final norm and vocabulary projection. Weights start at zero: they are
-    loaded, see `checkpoint.load`."""
+    loaded, see `weights.load`."""
 
     def __init__(self, a: Architecture, dtype: jnp.dtype = jnp.float32) -> None:
         self.a = a

@@ -75,7 +75,7 @@ class Endpoint:
 
 
 class Note(NamedTuple):
-    """A problem of a question: its kind (see `batch.Problem`), what it is, and what the server
+    """A problem of a question: its kind (see `calls.Problem`), what it is, and what the server
     said where it refused."""
 
     kind: str

@@ -63,7 +63,7 @@ def score(
         progress: called with (answered, all), of distinct questions, after every batch.
 
     Raises:
-        CrowdError: a prompt does not fit the model (see `prompts.encode`), is longer than its
+        CrowdError: a prompt does not fit the model (see `tokens.encode`), is longer than its
             context, or the model's output is not finite.
     """
     encoded, keys = keys_of(backbone, questions, prompt)

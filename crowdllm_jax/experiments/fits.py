@@ -1,7 +1,7 @@
 """Fit the conditions of a study, and measure each crowd on what was held out.
 
 Trainings of the published model run together in one program wherever they share its shapes
-(`train.fit_many`); persistent ones, whose programs depend on the data, run one after another.
+(`cvae.fit.fit_many`); persistent ones, whose programs depend on the data, run one after another.
 """
 
 import warnings

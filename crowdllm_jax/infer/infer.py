@@ -3,7 +3,7 @@
 The labelled people are those whose answers the crowd was not fitted on (`split.test`; with folds
 everybody, each predicted by the crowd of the fold that holds them out); the unlabelled ones are
 everybody else in the study, or in a table of profiles that the user gives.
-`inference` says what is assumed of them.
+`estimate` says what is assumed of them.
 """
 
 import contextlib

@@ -96,7 +96,7 @@ def fit_model(
 
 
 def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) -> Run:
-    """A training of the published model, ready for `train.fit_many`."""
+    """A training of the published model, ready for `cvae.fit.fit_many`."""
     study = ready.study
     everything = np.arange(len(study.tasks.ids))
     reference = unit(study, ready.reference.mean, everything).astype(np.float32)

@@ -1,7 +1,7 @@
 """How many agents of a crowd give each answer, without writing (or even drawing) the agents.
 
 Agents of the published model answer each task independently of all other tasks. Given how many
-agents have each profile (`kinds.profile_counts`), the numbers of them that give each answer to a
+agents have each profile (`profiles.profile_counts`), the numbers of them that give each answer to a
 task are multinomial, with the very chances from which the sampler draws: its thresholds on 16 bits,
 or the normal score of a continuous scale. A billion agents then cost what their distinct profiles
 cost. These counts are another draw than the agents of the same seed, with the same distribution.
@@ -66,7 +66,7 @@ class Counts:
       by: the attribute whose values the agents are grouped by; None: everyone is one group.
       groups: (G,) its values that occur, a level's name or a number (None where missing).
       members: (G,) agents in each group.
-      counts: (G, T, K) int64, how many of them give each answer (`humans.bins` of the task's
+      counts: (G, T, K) int64, how many of them give each answer (`study.bins.bins` of the task's
         scale); K is that of the longest scale.
       mean, sd: (G, T) of their answers in the scale's numbers; of continuous ones not from the
         bins, but of the values themselves. NaN on nominal scales.
@@ -387,7 +387,7 @@ def tally(
 
 
 def cells(task_scales: tuple[Scale, ...], answers: jax.Array) -> jax.Array:
-    """(N, T) int32 place of each answer among `humans.bins` of its scale."""
+    """(N, T) int32 place of each answer among `study.bins.bins` of its scale."""
     cell = answers.astype(jnp.int32)
     for scale in set(task_scales):
         if isinstance(scale, Continuous):

@@ -39,7 +39,7 @@ def expected_answers(
     People with the same profile get the same numbers.
 
     Args:
-      profile: the people's attributes, in the crowd's levels and order (see `encode.recode`).
+      profile: the people's attributes, in the crowd's levels and order (see `coding.recode`).
       people: how many they are. tasks: (T,) indices.
       level: (T,) a level per task, to expect its share instead of the mean of the numbers.
       per_profile: agents of each distinct profile, on average.

@@ -1,8 +1,8 @@
 """Sample populations: recruit agents, draw their decisions, a block of agents at a time.
 
 An agent's profile and answers depend on the crowd, the seed and the agent's id, and on nothing
-else. How decisions are drawn is the business of `model/draw_cvae.py` and, with one belief per
-agent, of `model/draw_persistent.py`.
+else. How decisions are drawn is the business of `model/cvae/draw.py` and, with one belief per
+agent, of `model/persistent/draw.py`.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence

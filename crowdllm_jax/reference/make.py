@@ -1,7 +1,7 @@
 """Reference decisions: what a frozen model answers for each task, before any person is considered.
 
 `make_reference` is the one entry. Each kind has a file of its own: `backbone` runs a language model
-here and `served` (kind: endpoint) asks one over the network, `column` takes answers that some model
+here and `endpoint` asks one over the network, `column` takes answers that some model
 gave elsewhere, `fitted` and `marginal` are offline stand-ins for an LLM and are called so.
 
 The kinds that ask a language model can also ask it as many different people (`personas`), which is

@@ -32,7 +32,7 @@ DIGEST = "sha256"
 class Checkpoints:
     """Numbered states of one training run in a folder; the last two are kept.
 
-    The best weights are part of the state (see `train.TrainState`), so keeping the latest keeps
+    The best weights are part of the state (`cvae.epoch.TrainState`), so keeping the latest keeps
     the best, and a loss that is not finite cannot push the best out.
     """
 

@@ -6,7 +6,7 @@ agent has its own threefry key and each purpose its own stream of `count` number
 
 Threefry-2x32 (Salmon et al. 2011, 20 rounds) is written out here because XLA then fuses it with
 what consumes the words; JAX's primitive is a loop that is not fused and ran 4 to 10 times slower
-on a CPU. `tests/test_randomness.py` holds it against the primitive.
+on a CPU. `tests/runtime/test_randomness.py` holds it against the primitive.
 """
 
 from enum import IntEnum

@@ -18,7 +18,7 @@ scale is cut into 200 bins), in the scale's own units. Task measures, averaged o
   a forecast for every answer; in 10 bins of forecasts, their mean against how often it came true.
 
 Pooled over tasks (averaged over scales): pooled_wd, and variance_ratio (crowd's over humans', over
-the scales on which people differ at all). Of persons: see `personal`.
+the scales on which people differ at all). Of persons: see `persons`.
 
 An answer counts by its person's survey weight: in its task's distribution and mean, and wherever
 answers are pooled or averaged. Averages over tasks count each task once, whoever answered it.

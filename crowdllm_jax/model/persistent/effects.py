@@ -5,7 +5,7 @@ every task. Task t moves agent n by
 
     location(n, t) = task part + profile part + loadings(t) . z(n)
 
-which each scale turns into an answer through its own response head (`heads.py`). With L = 1 and
+which each scale turns into an answer through its own response head (`decision.py`). With L = 1 and
 constant loadings this is the ordinal mixed model with a personal location and scale; further
 dimensions load on the tasks' features as in multidimensional item-response theory.
 
