@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from crowdllm_jax import __version__
 from crowdllm_jax.cli.study_commands import add_study
 from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.runtime.version import __version__
 
 CONFIG_HELP = "configuration (YAML), such as configs/anes96.yaml"
 RUN_HELP = "run folder, made by `crowdllm run` or `crowdllm fit`"

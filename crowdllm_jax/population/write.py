@@ -25,7 +25,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crowdllm_jax import __version__
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
@@ -42,6 +41,7 @@ from crowdllm_jax.population.sample import (
 )
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import make_folder, sync_folder, write_whole
+from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.columns import attribute_columns
 

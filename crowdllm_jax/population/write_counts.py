@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crowdllm_jax import __version__
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.population.count import Counts
@@ -15,6 +14,7 @@ from crowdllm_jax.population.decisions import MEANING, write, writing_of
 from crowdllm_jax.population.manifest import file_entry, write_manifest
 from crowdllm_jax.population.write import SCHEMA, scale_entry
 from crowdllm_jax.runtime.files import new_folder
+from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study.bins import bins
 from crowdllm_jax.study.columns import attribute_columns
 from crowdllm_jax.study.scales import Continuous, Scale

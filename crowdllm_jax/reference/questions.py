@@ -20,13 +20,13 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from crowdllm_jax import __version__
 from crowdllm_jax.backbone.answers import Scored
 from crowdllm_jax.backbone.cache import Cache
 from crowdllm_jax.backbone.questions import DEFAULT, Prompt, Question
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.record import Reference, from_levels, written_ends
 from crowdllm_jax.runtime.files import vectors, write_parquet
+from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Scale

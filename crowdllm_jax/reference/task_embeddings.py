@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crowdllm_jax import __version__
 from crowdllm_jax.backbone.sentence_encoder import embed, load_encoder
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.files import vectors, write_parquet
+from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study.records import Study
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from crowdllm_jax import __version__
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, ModelConfig
 from crowdllm_jax.model.crowd_file import load_crowd
@@ -22,6 +21,7 @@ from crowdllm_jax.run.prepare import Splits, ask_ahead, check_margins
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import make_folder, write_whole
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
+from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study.records import Study, fingerprint
 from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import Fold, told_folds
