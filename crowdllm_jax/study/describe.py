@@ -41,7 +41,7 @@ def describe(study: Study) -> str:
         if k := scales.size(scale):
             share = np.bincount(study.answer[here].astype(int), minlength=k) / max(here.sum(), 1)
             shown = ", ".join(
-                f"{level} {part:.0%}"
+                f"{level}: {part:.0%}"
                 for level, part in zip(scale_text.counted(scale), share, strict=True)
             )
             lines.append(f"              answers: {shown}")
