@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crowdllm_jax.backbone.questions import Question
     from crowdllm_jax.reference.make import AskedReference
     from crowdllm_jax.runtime.progress import Progress
-    from crowdllm_jax.score.diagnostics import Finding
+    from crowdllm_jax.score.finding import Finding
     from crowdllm_jax.score.metrics import Score
     from crowdllm_jax.study.records import Study
 
@@ -226,7 +226,7 @@ def aggregate(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
 
 def infer(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
     from crowdllm_jax.aggregate.decide import check_table
-    from crowdllm_jax.infer.infer import Estimand
+    from crowdllm_jax.infer.question import Estimand
     from crowdllm_jax.run.infer import infer_run
 
     if arguments.out is not None:

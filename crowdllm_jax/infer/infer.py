@@ -9,61 +9,26 @@ everybody else in the study, or in a table of profiles that the user gives.
 import contextlib
 import warnings
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.infer.estimate import Estimate, EstimationRows, estimate
+from crowdllm_jax.infer.known_profiles import KnownProfiles, regressors
+from crowdllm_jax.infer.question import MEAN, Estimand, _chosen
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.population.expected import expected_answers
 from crowdllm_jax.runtime.progress import Progress, silent
-from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import recode
-from crowdllm_jax.study.csv_file import Dialect
-from crowdllm_jax.study.ids import MISSING, Entities, attribute_of
-from crowdllm_jax.study.missing import drop_missing
-from crowdllm_jax.study.records import Attribute, Study
-from crowdllm_jax.study.scales import Nominal, Scale
-from crowdllm_jax.study.spec import StudySpec, attribute_spec
-from crowdllm_jax.study.tables import read_table
+from crowdllm_jax.study.records import Study
 
 RARE = 5
 """People who must give, and who must not give, one of two answers for its share to have an
 interval."""
 MOST = 1 << 27
 """Numbers that are kept at once: people x tasks x columns."""
-
-
-@dataclass(frozen=True)
-class Estimand:
-    """What is asked of every task.
-
-    Attributes:
-      kind: the mean answer, the share of a level, or the coefficients of the answer on attributes.
-      level: as the data writes it, or its label. attributes: names.
-      pool: all tasks together, instead of each task by itself.
-      confidence: of the intervals.
-    """
-
-    kind: Literal["mean", "share", "regress"] = "mean"
-    level: str = ""
-    attributes: tuple[str, ...] = ()
-    pool: bool = False
-    confidence: float = 0.95
-
-
-MEAN = Estimand()
-
-
-@dataclass(frozen=True)
-class KnownProfiles:
-    """Real people of whom the profile is known: attributes of N cells, and (N,) weights."""
-
-    attributes: tuple[Attribute, ...]
-    weight: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -285,137 +250,6 @@ def _within(found: Estimate, study: Study, task: int, level: np.ndarray | None) 
         low, *_, high = scales.values(study.scale_of(task)).tolist()
     names = ("value", "low", "high", "alone", "alone_low", "alone_high")
     return replace(found, **{name: np.clip(getattr(found, name), low, high) for name in names})
-
-
-def _chosen(
-    study: Study, labelled: np.ndarray, question: Estimand, tasks: tuple[str, ...] | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """(T,) the tasks that are asked of, and (T,) the level whose share is asked for."""
-    held = np.unique(study.task[labelled])
-    if not len(held):
-        raise CrowdError(
-            "nobody's answers are held out, so none are left that the crowd was not "
-            "fitted on; fit with split.test above 0"
-        )
-    chosen, odd = held, ""
-    if tasks is not None:
-        index = {name: place for place, name in enumerate(study.tasks.ids)}
-        for name in tasks:
-            if name not in index:
-                raise CrowdError(
-                    f"--tasks: the study has no task '{name}'; it has: {_few(study.tasks.ids)}"
-                )
-            if index[name] not in held:
-                raise CrowdError(
-                    f"--tasks: nobody's answers to '{name}' are held out: the crowd was fitted on "
-                    f"them; held out are: {_few(tuple(study.tasks.ids[t] for t in held))}"
-                )
-        chosen = np.array([index[name] for name in dict.fromkeys(tasks)])
-    level = np.array([_level(study.scale_of(task), question.level) for task in chosen])
-    if question.kind == "share":
-        suits = level >= 0
-        shown = "; ".join(
-            f"{name}: {scale_text.describe(scale)}" for name, scale in study.scales.items()
-        )
-        odd = f"has no level '{question.level}' ({shown})"
-    else:
-        suits = np.array([not isinstance(study.scale_of(task), Nominal) for task in chosen])
-        odd = "has a nominal scale, whose answers have no mean; ask for --share LEVEL"
-    if not suits.all() and (tasks is not None or not suits.any()):
-        raise CrowdError(f"task '{study.tasks.ids[chosen[np.argmin(suits)]]}' {odd}")
-    chosen, level = chosen[suits], level[suits]
-    used = np.unique(study.tasks.scale[chosen])
-    if question.pool and len(used) > 1:
-        names = ", ".join(tuple(study.scales)[index] for index in used)
-        raise CrowdError(
-            f"--pool: these tasks have several scales ({names}); choose --tasks of one"
-        )
-    return chosen, level if question.kind == "share" else None
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:10]) + (f", ... ({len(names):,})" if len(names) > 10 else "")
-
-
-def _level(scale: Scale, text: str) -> int:
-    """The level that a written answer stands for; -1 if none."""
-    found = None if scales.size(scale) == 0 else scale_text.parse(scale, text)
-    return -1 if found is None else int(found)
-
-
-def regressors(
-    attributes: tuple[Attribute, ...], names: tuple[str, ...], people: int
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Columns of a regression and what they are called; without names, that of a mean.
-
-    A number is a column in its own units, an ordinal attribute one that counts its levels from 1, a
-    categorical one a column for each level but the first. NaN where a number or an ordinal level is
-    missing.
-
-    Returns:
-      (people, k) float64, the first column all ones.
-    """
-    by_name = {attribute.name: attribute for attribute in attributes}
-    columns, terms = [np.ones(people)], ["intercept"]
-    for name in names:
-        if name not in by_name:
-            raise CrowdError(
-                f"--regress: profiles have no attribute '{name}'; they have: "
-                f"{', '.join(by_name) or 'none'}"
-            )
-        if names.count(name) > 1:
-            raise CrowdError(f"--regress: '{name}' stands there twice")
-        attribute = by_name[name]
-        if attribute.kind == "categorical":
-            for place, level in enumerate(attribute.levels[1:], start=1):
-                columns.append((attribute.cells == place).astype(float))
-                terms.append(f"{name}={level}")
-            continue
-        cells = attribute.cells.astype(float)
-        if attribute.kind == "ordinal":
-            absent = np.array([level == MISSING for level in attribute.levels])[attribute.cells]
-            cells = np.where(absent, np.nan, cells + 1)
-        columns.append(cells)
-        terms.append(name)
-    return np.stack(columns, axis=1), tuple(terms)
-
-
-def read_profiles(
-    path: Path, crowd: Crowd, study: StudySpec | str, weight: str | None = None
-) -> KnownProfiles:
-    """Read real people's profiles, a row each, in the columns of the study a crowd was fitted on.
-
-    Raises:
-      CrowdError: a column is not there, or a cell is none that the crowd knows.
-    """
-    if isinstance(study, str):
-        # A study that comes with a package has no columns; these are the defaults.
-        specs = {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}
-        dialect = Dialect()
-    else:
-        specs = study.participants.profile
-        dialect = study.dialect()
-    names = [*specs, *([weight] if weight and weight not in specs else [])]
-    if not specs:
-        raise CrowdError("--profiles: the study knows nothing of people, so profiles say nothing")
-    table = read_table(path, names, dialect=dialect)
-    if not isinstance(study, str):
-        table = {n: drop_missing(study, "participants", n, table[n]) for n in names}
-    n = len(table[names[0]].codes)
-    rows = Entities(tuple(map(str, range(2, n + 2))), np.arange(n))
-    found = tuple(
-        attribute_of(name, spec, table[name], rows, "row") for name, spec in specs.items()
-    )
-    weights = np.ones(n)
-    if weight:
-        weights = attribute_of(weight, "numeric", table[weight], rows, "row").cells
-        bad = np.isnan(weights) | (weights < 0)
-        if bad.any():
-            raise CrowdError(
-                f"{table[weight].where}: row {rows.ids[int(np.argmax(bad))]} has no "
-                "weight of 0 or more"
-            )
-    return KnownProfiles(recode(crowd.codings, found), weights)
 
 
 def _table(found: dict[str, Estimate], terms: tuple[str, ...]) -> pa.Table:

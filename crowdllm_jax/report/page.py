@@ -9,8 +9,8 @@ from crowdllm_jax.report import figures
 from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
 from crowdllm_jax.report.scorecard import in_words, scorecard
 from crowdllm_jax.score.correlations import items_of
-from crowdllm_jax.score.diagnostics import Finding
 from crowdllm_jax.score.effects import AttributeEffect
+from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.groups import Group
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.metrics import Score

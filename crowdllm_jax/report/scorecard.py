@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from crowdllm_jax.report.headings import HEADINGS
-from crowdllm_jax.score.diagnostics import TOO_FEW, Finding
+from crowdllm_jax.score.diagnostics import TOO_FEW
+from crowdllm_jax.score.finding import Finding
 
 Value = tuple[float, float, float]
 """A value with the ends of its interval."""

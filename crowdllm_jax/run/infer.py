@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.infer.infer import MEAN, Estimand, infer, read_profiles
+from crowdllm_jax.infer.infer import infer
+from crowdllm_jax.infer.known_profiles import read_profiles
+from crowdllm_jax.infer.question import MEAN, Estimand
 from crowdllm_jax.run.config import load_study
 from crowdllm_jax.run.folder import open_run, split_crowd, stored_config
 from crowdllm_jax.run.prepare import folds_in

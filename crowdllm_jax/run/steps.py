@@ -49,8 +49,9 @@ from crowdllm_jax.run.prepare import Splits
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import check_new, write_whole
 from crowdllm_jax.runtime.progress import Progress, silent, stage
-from crowdllm_jax.score.diagnostics import Finding, diagnose, too_few
+from crowdllm_jax.score.diagnostics import diagnose, too_few
 from crowdllm_jax.score.effects import profile_effects
+from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.groups import groups_of
 from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.score.metrics import Score, answer_rps, read_scores

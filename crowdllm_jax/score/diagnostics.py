@@ -6,8 +6,6 @@ are compared with the end of an interval wherever the measure is noisy. People c
 weight.
 """
 
-from dataclasses import dataclass
-
 import jax.numpy as jnp
 import msgspec
 import numpy as np
@@ -25,6 +23,8 @@ from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.profiles.generator import distinct
 from crowdllm_jax.score.advice import advice
 from crowdllm_jax.score.bootstrap import Measures, bootstrap, enough
+from crowdllm_jax.score.drift import drift, sessions
+from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.metrics import Score, answer_rps
 from crowdllm_jax.score.persons import (
@@ -37,38 +37,14 @@ from crowdllm_jax.score.persons import (
 from crowdllm_jax.score.undefined import no_interval, no_value
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.records import Attribute
-from crowdllm_jax.study.scales import Nominal
 
 SHUFFLES = 199
-
 TOO_FEW = "too few to tell"
 WIDEST, FEWEST_UNITS, FEWEST_ANSWERS = 0.5, 10, 30
 """The widest interval of skill that tells something; how many tasks (people) and answers it takes.
 Of 10, a 95% percentile interval of a mean covers 90%."""
-
-SESSION, FEWEST = 16, 30
-"""Answers that make a session long enough to drift in, and people who must have given so many."""
-
 FEWEST_TOLD = 8
 """People (or tasks) from whom another diagnostic can be told."""
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that may be wrong.
-
-    Attributes:
-      value: of the measure; None where it cannot be taken here, and `detail` says why.
-      fires: whether something is wrong. threshold: beyond which, and why there.
-      advice: what to do about it in this run.
-    """
-
-    name: str
-    measure: str
-    value: float | None
-    fires: bool
-    threshold: str
-    detail: str = ""
-    advice: str = ""
 
 
 def diagnose(
@@ -421,132 +397,3 @@ def _grouped(attribute: Attribute) -> np.ndarray:
     ends = np.quantile(attribute.cells[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(0)
     third = np.searchsorted(np.unique(ends), attribute.cells, side="left")
     return np.unique(np.where(known, third, len(ends) + 1), return_inverse=True)[1]
-
-
-@dataclass(frozen=True)
-class Sessions:
-    """Answers in the order of the tasks, of people who gave enough of them.
-
-    Attributes:
-      person, task: (R,) whose answer to which task of the study; sorted by both. value: (R,).
-      weight: (H,) survey weights.
-    """
-
-    person: np.ndarray
-    task: np.ndarray
-    value: np.ndarray
-    weight: np.ndarray
-
-
-def sessions(ready: Prepared) -> Sessions:
-    """The sessions of the people held out (of all people, where tasks are held out)."""
-    study, split = ready.study, ready.split
-    ordered = np.array([not isinstance(scale, Nominal) for scale in study.scales.values()])
-    part = ordered[study.tasks.scale[study.task]]
-    if split.by == "people":
-        part &= split.test
-    # A task that only one person answered does not tell how that person deviates.
-    part &= np.bincount(study.task[part], minlength=len(study.tasks.ids))[study.task] > 1
-    count = np.bincount(study.person[part], minlength=len(study.participants.ids))
-    part &= count[study.person] >= SESSION
-    who, person = np.unique(study.person[part], return_inverse=True)
-    return Sessions(person, study.task[part], study.value[part], study.participants.weight[who])
-
-
-def drift(people: Sessions, values: np.ndarray) -> Finding:
-    """An agent who becomes somebody else over a long session, as people do not.
-
-    The first and the second half of a session ask different things, so that their answers correlate
-    less than those of two halves that alternate, of real people too. Agents do the very sessions of
-    the people, and keep as much of themselves as they do.
-
-    Args:
-      values: (N, T) the agents' answers to all tasks of the study.
-    """
-    name = "drift"
-    measure_of = (
-        "correlation of agents' mean deviations in the first and second half of a session, over "
-        "that of two halves that alternate; relative to the same ratio of people"
-    )
-    threshold = (
-        "below 0.9 by more than chance (one-sided, 2.5%): agents keep less of who they are through "
-        "the session than people do"
-    )
-    h, n = len(people.weight), len(values)
-    if h < FEWEST:
-        few = f"{h} people answered {SESSION} tasks, too few to say how people keep to themselves"
-        return Finding(name, measure_of, None, False, threshold, few)
-    weight, t = people.weight[people.person], values.shape[1]
-    total = np.bincount(people.task, weight, t).clip(1e-300)
-    mean = np.bincount(people.task, weight * people.value, t) / total
-    moved = people.value - mean[people.task]
-    sd = np.sqrt(np.bincount(people.task, weight * moved**2, t) / total)
-    own = _halves(people, moved[None], sd)
-    rounds = max(1, min(20, n // h))
-    agent = (np.arange(rounds)[:, None] * h + people.person) % n
-    moved = values[agent, people.task] - values.mean(0)[people.task]
-    crowd = _halves(people, moved, values.std(0))
-    if not (own.alternating > 2 * own.error and crowd.alternating > 2 * crowd.error):
-        nobody = "people" if own.alternating <= 2 * own.error else "agents"
-        return Finding(
-            name,
-            measure_of,
-            None,
-            False,
-            threshold,
-            f"{nobody} are nobody in particular to begin with",
-        )
-    # The ratios themselves are unstable where halves hardly correlate; their cross product is not.
-    gap = 0.9 * own.session * crowd.alternating - crowd.session * own.alternating
-    by_people = 0.9 * crowd.alternating * own.moves[0] - crowd.session * own.moves[1]
-    by_agents = 0.9 * own.session * crowd.moves[1] - own.alternating * crowd.moves[0]
-    error = np.sqrt((by_people**2).sum() + (by_agents**2).sum() * max(1, h * rounds / n))
-    ratio, human = crowd.session / crowd.alternating, own.session / own.alternating
-    return Finding(
-        name,
-        measure_of,
-        ratio / human if human > 0 else None,
-        bool(gap > norm.isf(0.025) * error),
-        threshold,
-        f"agents {ratio:.2f}, {h} people {human:.2f}",
-    )
-
-
-@dataclass(frozen=True)
-class _Halves:
-    """How the halves of sessions correlate, cut in the middle and alternating.
-
-    Attributes:
-      moves: (2, S) by how much each session moves either correlation, to first order.
-    """
-
-    session: float
-    alternating: float
-    moves: np.ndarray
-
-    @property
-    def error(self) -> float:
-        """Standard error of `alternating`."""
-        return float(np.sqrt((self.moves[1] ** 2).sum()))
-
-
-def _halves(people: Sessions, moved: np.ndarray, sd: np.ndarray) -> _Halves:
-    """Args: moved: (rounds, R) deviations from the mean of their tasks; sd: (T,) of these."""
-    rounds, h = len(moved), len(people.weight)
-    size = np.bincount(people.person, minlength=h)
-    place = np.arange(len(people.person)) - (np.cumsum(size) - size)[people.person]
-    scaled = moved / np.where(sd > 0, sd, 1.0)[people.task]
-    who = (np.arange(rounds)[:, None] * h + people.person).ravel()
-    weight = np.tile(people.weight / people.weight.sum() / rounds, rounds)
-    found, moves = [], []
-    for first in (place < size[people.person] // 2, place % 2 == 0):
-        unit = []
-        for half in (first, ~first):
-            total = np.bincount(who, (scaled * half).ravel(), rounds * h)
-            one = total / np.tile(np.bincount(people.person, half, h), rounds)
-            one -= weight @ one
-            unit.append(one / max(float(np.sqrt(weight @ one**2)), 1e-300))
-        r = float(weight @ (unit[0] * unit[1]))
-        found.append(r)
-        moves.append(weight * (unit[0] * unit[1] - r * (unit[0] ** 2 + unit[1] ** 2) / 2))
-    return _Halves(found[0], found[1], np.stack(moves))

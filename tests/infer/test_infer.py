@@ -13,9 +13,10 @@ from synthetic import EVERY_SCALE, RATING, make_study, rows_of, write_config, wr
 
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError, CrowdWarning
-from crowdllm_jax.infer import infer as infer_run
+from crowdllm_jax.infer import known_profiles as infer_run
 from crowdllm_jax.infer.estimate import EstimationRows, estimate
-from crowdllm_jax.infer.infer import Estimand, infer
+from crowdllm_jax.infer.infer import infer
+from crowdllm_jax.infer.question import Estimand
 from crowdllm_jax.model.crowd import numbers_of
 from crowdllm_jax.model.crowd_file import save_crowd
 from crowdllm_jax.model.persistent.design import profile_matrix

@@ -29,7 +29,7 @@ from crowdllm_jax.backbone.reading import parse
 from crowdllm_jax.cli.command_line import parser
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.infer.infer import _level
+from crowdllm_jax.infer.question import _level
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population import write as output

@@ -15,20 +15,18 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.score.advice import advice
 from crowdllm_jax.score.diagnostics import (
-    Sessions,
     collapsed,
     diagnose,
-    drift,
     incompatible,
     interchangeable,
     latent_share,
     option_mass,
-    sessions,
     silent_attributes,
     spread,
     summary,
     too_few,
 )
+from crowdllm_jax.score.drift import Sessions, drift, sessions
 from crowdllm_jax.score.metrics import Score
 from crowdllm_jax.study.coding import fit_coding
 from crowdllm_jax.study.records import Attribute, Study

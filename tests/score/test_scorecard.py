@@ -20,7 +20,7 @@ from crowdllm_jax.score.correlations import (
     items_of,
     score_correlations,
 )
-from crowdllm_jax.score.diagnostics import Finding
+from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.groups import groups_of, regression, score_groups
 from crowdllm_jax.score.metrics import answer_rps, score_crowd
 from crowdllm_jax.study.coding import fit_coding

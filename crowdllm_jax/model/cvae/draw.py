@@ -29,7 +29,6 @@ from crowdllm_jax.model.levels import (
     unpack,
 )
 from crowdllm_jax.model.response import (
-    Joint,
     fill_ballots,
     level_dtype,
     nearest_level,
@@ -37,7 +36,7 @@ from crowdllm_jax.model.response import (
     thresholds,
 )
 from crowdllm_jax.runtime.randomness import Pair, Stream, normal, words
-from crowdllm_jax.study.scales import Continuous, Scale
+from crowdllm_jax.study.scales import Continuous, Joint, Scale
 
 
 @dataclass(frozen=True)

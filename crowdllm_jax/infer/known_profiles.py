@@ -1,0 +1,99 @@
+"""Real people of whom the profile is known, and the columns that it makes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.study.coding import recode
+from crowdllm_jax.study.csv_file import Dialect
+from crowdllm_jax.study.ids import MISSING, Entities, attribute_of
+from crowdllm_jax.study.missing import drop_missing
+from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.spec import StudySpec, attribute_spec
+from crowdllm_jax.study.tables import read_table
+
+
+@dataclass(frozen=True)
+class KnownProfiles:
+    """Real people of whom the profile is known: attributes of N cells, and (N,) weights."""
+
+    attributes: tuple[Attribute, ...]
+    weight: np.ndarray
+
+
+def regressors(
+    attributes: tuple[Attribute, ...], names: tuple[str, ...], people: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Columns of a regression and what they are called; without names, that of a mean.
+
+    A number is a column in its own units, an ordinal attribute one that counts its levels from 1, a
+    categorical one a column for each level but the first. NaN where a number or an ordinal level is
+    missing.
+
+    Returns:
+      (people, k) float64, the first column all ones.
+    """
+    by_name = {attribute.name: attribute for attribute in attributes}
+    columns, terms = [np.ones(people)], ["intercept"]
+    for name in names:
+        if name not in by_name:
+            raise CrowdError(
+                f"--regress: profiles have no attribute '{name}'; they have: "
+                f"{', '.join(by_name) or 'none'}"
+            )
+        if names.count(name) > 1:
+            raise CrowdError(f"--regress: '{name}' stands there twice")
+        attribute = by_name[name]
+        if attribute.kind == "categorical":
+            for place, level in enumerate(attribute.levels[1:], start=1):
+                columns.append((attribute.cells == place).astype(float))
+                terms.append(f"{name}={level}")
+            continue
+        cells = attribute.cells.astype(float)
+        if attribute.kind == "ordinal":
+            absent = np.array([level == MISSING for level in attribute.levels])[attribute.cells]
+            cells = np.where(absent, np.nan, cells + 1)
+        columns.append(cells)
+        terms.append(name)
+    return np.stack(columns, axis=1), tuple(terms)
+
+
+def read_profiles(
+    path: Path, crowd: Crowd, study: StudySpec | str, weight: str | None = None
+) -> KnownProfiles:
+    """Read real people's profiles, a row each, in the columns of the study a crowd was fitted on.
+
+    Raises:
+      CrowdError: a column is not there, or a cell is none that the crowd knows.
+    """
+    if isinstance(study, str):
+        # A study that comes with a package has no columns; these are the defaults.
+        specs = {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}
+        dialect = Dialect()
+    else:
+        specs = study.participants.profile
+        dialect = study.dialect()
+    names = [*specs, *([weight] if weight and weight not in specs else [])]
+    if not specs:
+        raise CrowdError("--profiles: the study knows nothing of people, so profiles say nothing")
+    table = read_table(path, names, dialect=dialect)
+    if not isinstance(study, str):
+        table = {n: drop_missing(study, "participants", n, table[n]) for n in names}
+    n = len(table[names[0]].codes)
+    rows = Entities(tuple(map(str, range(2, n + 2))), np.arange(n))
+    found = tuple(
+        attribute_of(name, spec, table[name], rows, "row") for name, spec in specs.items()
+    )
+    weights = np.ones(n)
+    if weight:
+        weights = attribute_of(weight, "numeric", table[weight], rows, "row").cells
+        bad = np.isnan(weights) | (weights < 0)
+        if bad.any():
+            raise CrowdError(
+                f"{table[weight].where}: row {rows.ids[int(np.argmax(bad))]} has no "
+                "weight of 0 or more"
+            )
+    return KnownProfiles(recode(crowd.codings, found), weights)
