@@ -14,7 +14,6 @@ from crowdllm_jax.reference.questions import (
     CACHE,
     Positive,
     PromptConfig,
-    Report,
     existing_cache,
     open_cache,
     prompt_and_questions,
@@ -24,6 +23,7 @@ from crowdllm_jax.reference.questions import (
 )
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.records import Study
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class BackboneReference(
 
 
 def ask_backbone(
-    study: Study, config: BackboneReference, personas: Sequence[Question], progress: Report
+    study: Study, config: BackboneReference, personas: Sequence[Question], progress: Progress
 ) -> tuple[Reference, Scored]:
     """Score what the cache does not hold; the weights are loaded only if something is missing.
 
@@ -96,7 +96,7 @@ def ask_backbone(
 
 
 def ask_share(
-    study: Study, config: BackboneReference, personas: Sequence[Question], progress: Report
+    study: Study, config: BackboneReference, personas: Sequence[Question], progress: Progress
 ) -> None:
     """Score this process's share of what the cache does not hold, for all to find there."""
     prompt, questions = prompt_and_questions(study, config.prompt)

@@ -16,7 +16,6 @@ from crowdllm_jax.reference.questions import (
     CACHE,
     Positive,
     PromptConfig,
-    Report,
     existing_cache,
     open_cache,
     prompt_and_questions,
@@ -26,6 +25,7 @@ from crowdllm_jax.reference.questions import (
     stage_of,
 )
 from crowdllm_jax.reference.record import Reference, Spent
+from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.records import Study
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -69,7 +69,7 @@ class EndpointReference(
 
 
 def ask_endpoint(
-    study: Study, config: EndpointReference, personas: Sequence[Question], progress: Report
+    study: Study, config: EndpointReference, personas: Sequence[Question], progress: Progress
 ) -> tuple[Reference, Scored]:
     """Ask what the cache does not hold, all of it within one budget.
 

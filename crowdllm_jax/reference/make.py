@@ -31,9 +31,9 @@ from crowdllm_jax.reference.endpoint import (
 )
 from crowdllm_jax.reference.fitted import FittedReference, fit_reference
 from crowdllm_jax.reference.marginal import MarginalReference, crowd_average
-from crowdllm_jax.reference.questions import Report
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.split import Split
 
@@ -60,7 +60,7 @@ def make_reference(
     config: ReferenceConfig,
     folder: str,
     x: np.ndarray,
-    progress: Report,
+    progress: Progress,
 ) -> Reference:
     """Get a reference decision for every task of a study.
 
@@ -82,7 +82,7 @@ def make_reference(
 
 
 def ask_reference(
-    study: Study, config: AskedReference, personas: Sequence[Question], progress: Report
+    study: Study, config: AskedReference, personas: Sequence[Question], progress: Progress
 ) -> tuple[Reference, Scored]:
     """Ask a language model what its cache does not hold yet: about every task, and `personas`."""
     if isinstance(config, BackboneReference):
@@ -91,7 +91,7 @@ def ask_reference(
 
 
 def ask_together(
-    study: Study, config: AskedReference, personas: Sequence[Question], progress: Report
+    study: Study, config: AskedReference, personas: Sequence[Question], progress: Progress
 ) -> tuple[Reference, Scored]:
     """`ask_reference` by all processes, which share the cache: each runs a model on a part of the
     questions; a server is asked by the first alone, within one budget."""

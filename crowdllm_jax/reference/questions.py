@@ -26,6 +26,7 @@ from crowdllm_jax.backbone.questions import DEFAULT, Prompt, Question
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.record import Reference, from_levels, written_ends
 from crowdllm_jax.runtime.files import vectors, write_parquet
+from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
@@ -37,9 +38,6 @@ POINTS = 11
 
 CACHE = "reference-cache.sqlite"
 """Where answers are kept by default: in the folder the command runs in, so that runs share it."""
-
-Report = Callable[[str, int, int], None]
-"""Called with a stage's name, how much of it is done, and how much there is."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -172,7 +170,7 @@ def existing_cache(path: str) -> Cache | None:
     return open_cache(path) if Path(path).expanduser().exists() else None
 
 
-def stage_of(model: str, progress: Report) -> Callable[[int, int], None]:
+def stage_of(model: str, progress: Progress) -> Callable[[int, int], None]:
     """Reports how many questions a model has answered, and of how many."""
     stage = f"ask {Path(model).name}"
     return lambda done, total: progress(stage, done, total)

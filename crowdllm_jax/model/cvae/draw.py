@@ -109,7 +109,7 @@ def make_table(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def draw_folded(
-    layout: ScoreLayout, score_cuts: int, seed: Pair, ids: Pair, table: Table, row: jax.Array
+    layout: ScoreLayout, cuts: int, seed: Pair, ids: Pair, table: Table, row: jax.Array
 ) -> jax.Array:
     """(N, T) answers of agents with profile `row` (N,) of the table; packed if all are levels."""
     ends, mean, sd = table
@@ -117,14 +117,12 @@ def draw_folded(
 
     def above(lane: int, word: jax.Array) -> Callable[[Any], jax.Array]:
         def above_end(k: Any) -> jax.Array:
-            return beyond(
-                word, take_rows(ends, row * (LANES * score_cuts) + (lane * score_cuts + k))
-            )
+            return beyond(word, take_rows(ends, row * (LANES * cuts) + (lane * cuts + k)))
 
         return above_end
 
     if layout.levels:
-        drawn = draw_levels(seed, ids, len(layout.levels), score_cuts, above)
+        drawn = draw_levels(seed, ids, len(layout.levels), cuts, above)
         if not layout.scores:
             return drawn
         parts.append(unpack(drawn, len(layout.levels)).astype(layout.dtype))
