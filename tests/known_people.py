@@ -1,7 +1,6 @@
 """Persistent models whose parameters are known, and every answer there is on a small scale."""
 
 import itertools
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,8 +16,9 @@ from crowdllm_jax.model.persistent.decision import AnswerTable, Standing, log_li
 from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.model.persistent.draw import (
     Ready,
-    _beliefs,
+    Recruited,
     draw_answers,
+    draw_beliefs,
     ready_profiles,
     ready_to_draw,
 )
@@ -92,12 +92,11 @@ def draw_people(
     ready = known.ready if ready is None else ready
     ids, n = split_ids(np.arange(len(profile))), len(profile)
     if z is None:
-        z, scale = _beliefs(ready.graph, ready.params, seed_halves(seed), ids)
+        z, scale = draw_beliefs(ready.graph, ready.params, seed_halves(seed), ids)
     layout = known.design.layout
     profiles = ready_profiles(layout, ready.items, np.asarray(profile, np.float32))
-    drawn = draw_answers(
-        layout, ready, profiles, np.arange(n, dtype=np.int32), z, scale, seed_halves(seed), ids
-    )
+    agents = Recruited(profiles, np.arange(n, dtype=np.int32), seed_halves(seed), ids)
+    drawn = draw_answers(layout, ready.tables, agents, Standing(z, scale))
     return to_host(drawn, len(known.study.tasks.ids))
 
 
@@ -160,24 +159,11 @@ def log_chance(
     padded = jax.tree.map(
         lambda part: np.concatenate([part, np.repeat(part[:1], filled - b, 0)]), answers
     )
-    found = _log_chance(
-        known.design.layout,
-        tuple(known.study.tasks.scale.tolist()),
-        ready.items,
-        ready.effects,
-        ready.log_residual,
-        ready.log_concentration,
-        padded,
-        standing,
-    )
+    found = _log_chance(ready.tables.responses, known.design.layout, padded, standing)
     return np.asarray(found[:b], np.float64)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _log_chance(layout, task_scale, items, effects, residual, concentration, answers, standing):
-    return log_likelihood(
-        items, effects, residual, concentration, layout, np.array(task_scale), answers, standing
-    )
+_log_chance = jax.jit(log_likelihood, static_argnums=1)
 
 
 def standing_of(known: Known, count: int, seed: int = 0, loud: float = 1.0) -> Standing:

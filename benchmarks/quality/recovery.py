@@ -29,7 +29,7 @@ from table import Table, write
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, gather_answers, make_design
-from crowdllm_jax.model.persistent.draw import _beliefs, ready_to_draw
+from crowdllm_jax.model.persistent.draw import draw_beliefs, ready_to_draw
 from crowdllm_jax.model.persistent.effects import Persistent
 from crowdllm_jax.model.persistent.fit import fit_marginal, new_persistent
 from crowdllm_jax.population.sample import sample
@@ -103,7 +103,7 @@ def simulate(table: Table, latent: int, seed: int) -> None:
 
     ready = ready_to_draw(*nnx.split(model, nnx.Param), design)
     people = split_ids(np.arange(PEOPLE))
-    z, scale = _beliefs(ready.graph, ready.params, seed_halves(seed), people)
+    z, scale = draw_beliefs(ready.graph, ready.params, seed_halves(seed), people)
     drawn = sample(crowd_of(model), PEOPLE, seed).answers  # by agents of these very beliefs
     study = replace(study, answer=drawn.ravel().astype(float))
     _, answers = gather_answers(study, (), design, everything)

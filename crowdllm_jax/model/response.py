@@ -2,7 +2,7 @@
 
 A score lives on [0, 1]. A level is answered when the score lies nearer to its value than to any
 other's; scores beyond the ends count as the ends. On the ballots that share something among their
-tasks (k-approval, ranking, points) the scores of one agent are compared with each other.
+tasks the scores of one agent are compared with each other (`scales.kinds.fill_ballots`).
 """
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.scales import Continuous, Joint, KApproval, Points, Ranking, Scale
+from crowdllm_jax.study.scales import Continuous, Scale
 
 
 def score_cuts(scale: Scale) -> np.ndarray:
@@ -39,34 +39,6 @@ def thresholds(mean: jax.Array, sd: jax.Array, cut: jax.Array) -> jax.Array:
 def nearest_level(scale: Scale, score: jax.Array) -> jax.Array:
     """Levels of scores (...,) on a scale whose tasks are answered one at a time."""
     return jnp.searchsorted(jnp.asarray(score_cuts(scale), jnp.float32), score)
-
-
-def fill_ballots(scale: Joint, score: jax.Array) -> jax.Array:
-    """Valid ballots from scores: (N, T) float -> (N, T) levels, T all tasks of the ballot.
-
-    k-approval approves the k highest scores, a ranking ranks them; points are shared in proportion
-    to the scores above 0, rounded by largest remainder (all to the highest if none is above 0).
-    """
-    place = _place(score)
-    match scale:
-        case KApproval(k=k):
-            return (place < k).astype(jnp.int16)
-        case Ranking(k=k):
-            return jnp.maximum(k - place, 0).astype(jnp.int16)
-        case Points(budget=budget):
-            wish = jnp.maximum(score, 0.0)
-            wish = jnp.where(wish.sum(1, keepdims=True) > 0, wish, (place == 0).astype(wish.dtype))
-            quota = budget * wish / wish.sum(1, keepdims=True)
-            whole = jnp.floor(quota)
-            # Rounding may leave the floors one point over the budget's share; compare as integers.
-            rest = budget - whole.sum(1, keepdims=True).astype(jnp.int32)
-            return (whole + (_place(quota - whole) < rest)).astype(jnp.int16)
-
-
-def _place(score: jax.Array) -> jax.Array:
-    """0 for the highest of each row, 1 for the next, ...; equal scores go by position."""
-    order = jnp.argsort(-score, axis=1)
-    return jnp.argsort(order, axis=1)
 
 
 def level_dtype(task_scales: tuple[Scale, ...]) -> np.dtype:

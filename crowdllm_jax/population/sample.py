@@ -28,6 +28,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
 from crowdllm_jax.model.persistent.draw import (
     ProfileTable,
+    Recruited,
     draw_agents,
     ready_profiles,
     ready_to_draw,
@@ -216,7 +217,7 @@ def _persistent(crowd: Crowd, device: jax.Device) -> Drawer:
     assert isinstance(crowd.inputs, Design)
     design = crowd.inputs
     ready = ready_to_draw(crowd.graph, crowd.params, design)
-    ready = jax.device_put(ready, device)._replace(task_scale=ready.task_scale)
+    ready = jax.device_put(ready, device)
 
     def make(c: np.ndarray) -> ProfileTable:
         return ready_profiles(design.layout, ready.items, (c - design.centre).astype(np.float32))
@@ -225,8 +226,8 @@ def _persistent(crowd: Crowd, device: jax.Device) -> Drawer:
 
     def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:
         profile, table, row = recruits(seed, ids)
-        halves = split_ids(ids)
-        return profile, draw_agents(design.layout, ready, table, row, seed_halves(seed), halves)
+        agents = Recruited(table, row, seed_halves(seed), split_ids(ids))
+        return profile, draw_agents(design.layout, ready, agents)
 
     return draw
 

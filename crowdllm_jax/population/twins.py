@@ -23,10 +23,20 @@ from jax.scipy.special import ndtri
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.levels import to_host
-from crowdllm_jax.model.persistent.decision import AnswerTable, Standing, log_likelihood
+from crowdllm_jax.model.persistent.decision import (
+    AnswerTable,
+    Responses,
+    Standing,
+    log_likelihood,
+)
 from crowdllm_jax.model.persistent.design import Design, gather_answers, profile_matrix
-from crowdllm_jax.model.persistent.draw import Ready, draw_answers, ready_profiles, ready_to_draw
-from crowdllm_jax.model.persistent.effects import Effects, Items
+from crowdllm_jax.model.persistent.draw import (
+    Ready,
+    Recruited,
+    draw_answers,
+    ready_profiles,
+    ready_to_draw,
+)
 from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids, threefry
@@ -151,16 +161,7 @@ def _log_chance(
             value=_tile(own.value, first),
             present=_tile(own.present, first),
         )
-        total += _log_chance_of_tile(
-            layout,
-            tuple(design.tasks.scale.tolist()),
-            ready.items,
-            ready.effects,
-            ready.log_residual,
-            ready.log_concentration,
-            tile,
-            standing,
-        )
+        total += _log_chance_of_tile(layout, ready.tables.responses, tile, standing)
         # Ballots count once, with the first tile.
         layout, own = replace(layout, ballots=()), own._replace(ballots=())
     return total
@@ -172,27 +173,11 @@ def _tile(column: np.ndarray, first: int) -> np.ndarray:
     return np.pad(part, ((0, 0), (0, TILE - part.shape[1])))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=0)
 def _log_chance_of_tile(
-    layout: Layout,
-    task_scale: tuple[int, ...],
-    made: Items,
-    effects: Effects,
-    log_residual: jax.Array,
-    log_concentration: jax.Array,
-    answers: AnswerTable,
-    standing: Standing,
+    layout: Layout, responses: Responses, answers: AnswerTable, standing: Standing
 ) -> jax.Array:
-    return log_likelihood(
-        made,
-        effects,
-        log_residual,
-        log_concentration,
-        layout,
-        np.array(task_scale),
-        answers,
-        standing,
-    )[0]
+    return log_likelihood(responses, layout, answers, standing)[0]
 
 
 @jax.jit
@@ -242,14 +227,12 @@ def _draw_one(
       profile: (C,) centred. node: (draws,) the beliefs.
     """
     own_seed = _own_seed(seed_halves(seed), seed_halves(key))
-    drawn = draw_answers(
-        design.layout,
-        ready,
+    twins = Recruited(
         ready_profiles(design.layout, ready.items, profile[None]),
         np.zeros(len(node), np.int32),
-        np.asarray(standing.z)[node],
-        np.asarray(standing.scale)[node],
         own_seed,
         split_ids(np.arange(len(node))),
     )
+    beliefs = Standing(np.asarray(standing.z)[node], np.asarray(standing.scale)[node])
+    drawn = draw_answers(design.layout, ready.tables, twins, beliefs)
     return to_host(drawn, len(design.tasks.scale))

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from crowdllm_jax.model.response import fill_ballots, score_cuts
+from crowdllm_jax.model.response import score_cuts
+from crowdllm_jax.model.scales.kinds import fill_ballots
 from crowdllm_jax.reference.personas import Personas
 from crowdllm_jax.reference.questions import PromptConfig, offered
 from crowdllm_jax.reference.record import Reference

@@ -51,7 +51,8 @@ def test_predictions_are_the_expected_answers():
         for column, task in enumerate(tasks):
             where = at[task] + z @ np.asarray(ready.items.loading[task])
             above = special.expit(
-                (where[:, None] - np.asarray(ready.ends)[task % 4, :, task // 4]) / scale[:, None]
+                (where[:, None] - np.asarray(ready.tables.ends)[task % 4, :, task // 4])
+                / scale[:, None]
             )
             chance = -np.diff(above.mean(0), prepend=1.0, append=0.0)
             sd = np.sqrt(chance @ numbers**2 - (chance @ numbers) ** 2)

@@ -23,12 +23,10 @@ from scipy import integrate, stats
 from scipy.special import expit, log_expit, softmax
 from synthetic import make_study
 
-from crowdllm_jax.model.persistent.decision import (
-    Standing,
-    log_ballot,
-    log_clipped_normal,
-    log_logistic_between,
-)
+from crowdllm_jax.model.persistent.decision import Standing
+from crowdllm_jax.model.scales.continuous import log_clipped_normal
+from crowdllm_jax.model.scales.kinds import log_ballot
+from crowdllm_jax.model.scales.ordered import log_logistic_between
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import (
     Approval,

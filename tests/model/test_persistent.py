@@ -18,7 +18,7 @@ from crowdllm_jax.model.crowd_file import load_crowd, save_crowd
 from crowdllm_jax.model.persistent import fit as marginal
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import gather_answers, make_design
-from crowdllm_jax.model.persistent.draw import _beliefs
+from crowdllm_jax.model.persistent.draw import draw_beliefs
 from crowdllm_jax.model.persistent.effects import divergence
 from crowdllm_jax.model.persistent.fit import fit_marginal, held_out_evidence, sobol
 from crowdllm_jax.population.sample import sample
@@ -173,7 +173,7 @@ def simulate(known, seed: int):
     """The study answered by its own people according to the known model; and their beliefs."""
     ids = split_ids(np.arange(len(known.study.participants.ids)))
     ready = known.ready
-    z, scale = _beliefs(ready.graph, ready.params, seed_halves(seed), ids)
+    z, scale = draw_beliefs(ready.graph, ready.params, seed_halves(seed), ids)
     answers = draw_people(known, centred(known), seed, z, scale)
     return dataclasses.replace(known.study, answer=answers.ravel().astype(float)), z
 

@@ -9,12 +9,12 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import norm
 
 from crowdllm_jax.model.response import (
-    fill_ballots,
     level_dtype,
     nearest_level,
     score_cuts,
     thresholds,
 )
+from crowdllm_jax.model.scales.kinds import fill_ballots
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Approval, Continuous, KApproval, Ordinal, Points, Ranking
 

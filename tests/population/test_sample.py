@@ -209,8 +209,8 @@ def test_sizes_and_blocks_share_their_programs(kind, rating_crowd: Crowd):
     else:
         crowd = make_known(make_study(people=60)).crowd
         programs = (
-            draw_persistent._beliefs,
-            draw_persistent._draw_answers,
+            draw_persistent.draw_beliefs,
+            draw_persistent.draw_answers,
             draw_persistent.ready_profiles,
         )
     people = (*programs, profiles._rows)

@@ -19,7 +19,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd_file import save_crowd
 from crowdllm_jax.model.persistent.decision import Standing
 from crowdllm_jax.model.persistent.design import gather_answers
-from crowdllm_jax.model.persistent.draw import _beliefs
+from crowdllm_jax.model.persistent.draw import draw_beliefs
 from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.population import twins
 from crowdllm_jax.population.twins import make_twins
@@ -47,7 +47,7 @@ def truth(known):
     """(H, 2) true beliefs, and the study that these people answered."""
     ids = split_ids(np.arange(PEOPLE))
     ready, design = known.ready, known.design
-    z, scale = _beliefs(ready.graph, ready.params, seed_halves(9), ids)
+    z, scale = draw_beliefs(ready.graph, ready.params, seed_halves(9), ids)
     c = encode(known.codings, known.study.participants.profile) - design.centre
     answers = draw_people(known, c, 9, z, scale)
     study = dataclasses.replace(known.study, answer=answers.ravel().astype(float))

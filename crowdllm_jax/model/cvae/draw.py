@@ -29,12 +29,12 @@ from crowdllm_jax.model.levels import (
     unpack,
 )
 from crowdllm_jax.model.response import (
-    fill_ballots,
     level_dtype,
     nearest_level,
     score_cuts,
     thresholds,
 )
+from crowdllm_jax.model.scales.kinds import fill_ballots
 from crowdllm_jax.runtime.randomness import Pair, Stream, normal, words
 from crowdllm_jax.study.scales import Continuous, Joint, Scale
 

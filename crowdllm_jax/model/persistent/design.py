@@ -8,6 +8,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.decision import AnswerTable
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
+from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import Coding, encode, task_features
@@ -160,7 +161,7 @@ def _groups(
         "task_level": np.broadcast_to(tasks.scale[:, None], (t, k)),
         "task": tasks.scale,
     }
-    if layout.nominal:
+    if layout.tasks_of(nominal):
         scale, most = np.arange(s)[:, None, None], attribute.max(initial=0) + 1
         groups["level_loading"] = np.broadcast_to(scale, (s, k, latent))
         by_scale = scale * most + attribute[None, :, None]

@@ -4,24 +4,25 @@ What a profile does to a task is worked out once per distinct profile. A decisio
 L-term product, one random draw and K - 1 comparisons.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from crowdllm_jax.model.levels import LANES, by_lane, draw_levels, logit, take_rows, unpack
-from crowdllm_jax.model.persistent.decision import logistic_cuts
+from crowdllm_jax.model.levels import LANES, by_lane, take_rows, unpack
+from crowdllm_jax.model.persistent.decision import Responses, Standing, logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.effects import Effects, Items, Persistent, items, mean_effects
+from crowdllm_jax.model.persistent.effects import Items, Persistent, items, mean_effects
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.unanswered import spread_out
-from crowdllm_jax.model.response import fill_ballots, level_dtype
-from crowdllm_jax.runtime.randomness import Pair, Stream, normal, uniform, words
-from crowdllm_jax.study.scales import Joint, Points, values
+from crowdllm_jax.model.response import level_dtype
+from crowdllm_jax.model.scales import nominal, ordered
+from crowdllm_jax.model.scales.kinds import BALLOT
+from crowdllm_jax.model.scales.standpoint import Standpoint
+from crowdllm_jax.runtime.randomness import Pair, Stream, normal, words
 
 FEW = 8
 """Beliefs of up to so many numbers are multiplied out inside the loop that draws."""
@@ -29,49 +30,46 @@ FEW = 8
 RowIndex = jax.Array | np.ndarray
 
 
-class Ready(NamedTuple):
+class Tables(NamedTuple):
     """A fitted model at its effects' posterior mean, as arrays.
 
     Attributes:
+      responses: see `decision`.
       ends: (4, K - 1, B) between levels, loading: (4, L, B), of ordered tasks by lane.
-      items, effects: see `persistent`.
-      task_scale: (T,). graph, params: the network of beliefs.
-      log_residual: (T,) log deviations of continuous answers.
     """
+
+    responses: Responses
+    ends: jax.Array
+    loading: jax.Array
+
+
+class Ready(NamedTuple):
+    """A fitted model ready to draw; graph, params: the network of beliefs."""
 
     graph: nnx.GraphDef
     params: nnx.State
-    items: Items
-    effects: Effects
-    ends: jax.Array
-    loading: jax.Array
-    task_scale: np.ndarray
-    log_residual: jax.Array
-    log_concentration: jax.Array
+    tables: Tables
+
+    @property
+    def items(self) -> Items:
+        """The tasks at the effects' posterior mean."""
+        return self.tables.responses.items
 
 
 def ready_to_draw(graph: nnx.GraphDef, params: nnx.State, design: Design) -> Ready:
     """Work out, once per model, everything that does not depend on the agent."""
     model: Persistent = nnx.merge(graph, params)
     effects = mean_effects(model)
-    made = items(model, effects, design.tasks, jnp.asarray(level_mask(design.layout)))
-    made, log_residual = spread_out(
-        model, made, design.layout, design.tasks.scale, design.tasks.known
+    fitted = items(model, effects, design.tasks, jnp.asarray(level_mask(design.layout)))
+    spread, log_residual = spread_out(
+        model, fitted, design.layout, design.tasks.scale, design.tasks.known
     )
-    ordered = np.array(design.layout.ordered, int)
-    cut = logistic_cuts(made.base, design.layout, design.tasks.scale)[ordered, 1:-1].T
-    belief = nnx.split(model.belief, nnx.Param)
+    tasks = np.array(design.layout.ordered, int)
+    cut = logistic_cuts(spread.base, design.layout, design.tasks.scale)[tasks, 1:-1].T
+    responses = Responses(spread, effects, log_residual, model.log_concentration[...])
     # By lane here, not where they are used: XLA would lay them out across the loop's steps.
-    return Ready(
-        *belief,
-        made,
-        effects,
-        by_lane(cut),
-        by_lane(made.loading[ordered].T),
-        design.tasks.scale,
-        log_residual,
-        model.log_concentration[...],
-    )
+    tables = Tables(responses, by_lane(cut), by_lane(spread.loading[tasks].T))
+    return Ready(*nnx.split(model.belief, nnx.Param), tables)
 
 
 class ProfileTable(NamedTuple):
@@ -82,190 +80,150 @@ class ProfileTable(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
-def ready_profiles(layout: Layout, made: Items, c: jax.Array) -> ProfileTable:
+def ready_profiles(layout: Layout, fitted: Items, c: jax.Array) -> ProfileTable:
     """Work out, once per distinct profile (P, C), what does not depend on the agent."""
-    own = np.array(layout.ordered, int)
-    where = by_lane(made.location[own] + c @ made.profile[:, own])
-    lanes, profiles, blocks = where.shape
-    return ProfileTable(c, where.swapaxes(0, 1).reshape(profiles * lanes, blocks))
+    tasks = np.array(layout.ordered, int)
+    location = by_lane(fitted.location[tasks][None] + c @ fitted.profile[:, tasks])
+    lanes, profiles, blocks = location.shape
+    return ProfileTable(c, location.swapaxes(0, 1).reshape(profiles * lanes, blocks))
 
 
-def draw_agents(
-    layout: Layout, ready: Ready, profiles: ProfileTable, row: RowIndex, seed: Pair, ids: Pair
-) -> jax.Array:
+class Recruited(NamedTuple):
+    """N agents whose beliefs are still to be drawn, or are known.
+
+    Attributes:
+      profiles: distinct ones; row: (N,) which of them each agent has.
+      seed, ids: halves of the population's seed and of the (N,) agents' ids.
+    """
+
+    profiles: ProfileTable
+    row: RowIndex
+    seed: Pair
+    ids: Pair
+
+
+def draw_agents(layout: Layout, ready: Ready, agents: Recruited) -> jax.Array:
     """Answers of agents, each with one belief of its own (see `draw_answers`)."""
-    z, scale = _beliefs(ready.graph, ready.params, seed, ids)
-    return draw_answers(layout, ready, profiles, row, z, scale, seed, ids)
+    standing = draw_beliefs(ready.graph, ready.params, agents.seed, agents.ids)
+    return draw_answers(layout, ready.tables, agents, standing)
 
 
 @partial(jax.jit, static_argnums=0)
-def _beliefs(graph: nnx.GraphDef, params: nnx.State, seed: Pair, ids: Pair) -> Pair:
+def draw_beliefs(graph: nnx.GraphDef, params: nnx.State, seed: Pair, ids: Pair) -> Standing:
+    """One belief per agent: z (N, L) and the personal scale (N,)."""
     belief = nnx.merge(graph, params)
-    return belief(normal(words(seed, ids, Stream.LATENT, belief.width)))
+    return Standing(*belief(normal(words(seed, ids, Stream.LATENT, belief.width))))
 
 
+@partial(jax.jit, static_argnums=0)
 def draw_answers(
-    layout: Layout,
-    ready: Ready,
-    profiles: ProfileTable,
-    row: RowIndex,
-    z: jax.Array,
-    scale: jax.Array,
-    seed: Pair,
-    ids: Pair,
+    layout: Layout, tables: Tables, agents: Recruited, standing: Standing
 ) -> jax.Array:
     """Answers of agents whose beliefs z (N, L) and personal scales (N,) are given.
 
-    Args:
-      row: (N,) which of the profiles each agent has. ids: (N,) halves of the agents' ids.
     Returns:
       (N, T), or levels packed in words where all tasks are ordered (see `levels.to_host`).
     """
-    return _draw_answers(
-        layout,
-        tuple(ready.task_scale.tolist()),
-        ready.items,
-        ready.effects,
-        ready.ends,
-        ready.loading,
-        ready.log_residual,
-        ready.log_concentration,
-        profiles,
-        row,
-        z,
-        scale,
-        seed,
-        ids,
-    )
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _draw_answers(
-    layout: Layout,
-    task_scale: tuple[int, ...],
-    made: Items,
-    effects: Effects,
-    ends: jax.Array,
-    loading: jax.Array,
-    log_residual: jax.Array,
-    log_concentration: jax.Array,
-    profiles: ProfileTable,
-    row: RowIndex,
-    z: jax.Array,
-    scale: jax.Array,
-    seed: Pair,
-    ids: Pair,
-) -> jax.Array:
-    scale_of = np.array(task_scale)
-    dtype = level_dtype(tuple(layout.scales[i] for i in task_scale))
-    parts: list[jax.Array] = []
-    tasks: list[int] = []
+    responses = tables.responses
+    dtype = level_dtype(tuple(layout.scales[index] for index in layout.task_scale))
+    drawn: list[jax.Array] = []
+    order: list[int] = []
     if layout.ordered:
-        parts.append(_draw_ordered(layout, ends, loading, profiles, row, z, scale, seed, ids))
-        if len(layout.ordered) == len(scale_of):
-            return parts[0]
-        parts[0] = unpack(parts[0], len(layout.ordered)).astype(dtype)
-        tasks += layout.ordered
-    profile = profiles.c[row]
-    weights = jnp.concatenate([profile, z], axis=1)
-    slopes = jnp.concatenate([made.profile, made.loading.T])
-
-    def location(own: np.ndarray) -> jax.Array:
-        return made.location[own] + weights @ slopes[:, own]
-
-    # All other heads take 32-bit draws from one stream, one stretch after the other.
+        drawn.append(_draw_ordered(layout, tables, agents, standing))
+        if len(layout.ordered) == len(layout.task_scale):
+            return drawn[0]
+        drawn[0] = unpack(drawn[0], len(layout.ordered)).astype(dtype)
+        order += layout.ordered
+    # All other kinds take 32-bit draws from one stream, one stretch after the other.
     needs = _draws_needed(layout)
     stretches = iter(
-        jnp.split(words(seed, ids, Stream.SCORE, sum(needs)), np.cumsum(needs)[:-1], axis=1)
+        jnp.split(
+            words(agents.seed, agents.ids, Stream.SCORE, sum(needs)), np.cumsum(needs)[:-1], axis=1
+        )
     )
-    if layout.continuous:
-        own = np.array(layout.continuous)
-        sd = jnp.exp(log_residual[own]) * scale[:, None]
-        unit = jnp.clip(0.5 + location(own) + sd * normal(next(stretches)), 0, 1)
-        low, high = np.array([values(layout.scales[i]) for i in scale_of[own]]).T
-        parts.append((low + (high - low) * unit).astype(dtype))
-        tasks += layout.continuous
-    if layout.nominal:
-        own = np.array(layout.nominal)
-        gumbel = _gumbel(next(stretches)).reshape(len(z), len(own), layout.levels)
-        logits = (
-            made.base[own]
-            + jnp.einsum("nl,jkl->njk", z, effects["level_loading"][scale_of[own]])
-            + jnp.einsum("nc,jck->njk", profile, effects["level_profile"][scale_of[own]])
-        ) / scale[:, None, None]
-        own_level = (level_mask(layout) == 0)[scale_of[own]]
-        chosen = jnp.argmax(jnp.where(own_level, logits + gumbel, -jnp.inf), axis=2)
-        parts.append(chosen.astype(dtype))
-        tasks += layout.nominal
-    for index, members in layout.ballots:
+    for kind, tasks in layout.single:
+        if kind is not ordered:
+            at = _standpoint(layout, responses, agents, standing, np.array(tasks))
+            answers = kind.draw(at, next(stretches), tuple(map(layout.scale_of, tasks)))
+            drawn.append(answers.astype(dtype))
+            order += tasks
+    for index, tasks in layout.ballots:
         ballot = layout.scales[index]
-        assert isinstance(ballot, Joint)
-        utility = location(np.array(members)) / scale[:, None]
-        if isinstance(ballot, Points):
-            levels = _share_points(ballot, utility, log_concentration[index], next(stretches))
-        else:
-            levels = fill_ballots(ballot, utility + _gumbel(next(stretches)))
-        parts.append(levels.astype(dtype))
-        tasks += members
-    return jnp.concatenate(parts, axis=1)[:, np.argsort(tasks)]
+        location = _locations(responses, agents, standing, np.array(tasks))
+        levels = BALLOT[type(ballot)].draw(
+            ballot,
+            location / standing.scale[:, None],
+            next(stretches),
+            responses.log_concentration[index],
+        )
+        drawn.append(levels.astype(dtype))
+        order += tasks
+    return jnp.concatenate(drawn, axis=1)[:, np.argsort(order)]
 
 
 def _draw_ordered(
-    layout: Layout,
-    ends: jax.Array,
-    loading: jax.Array,
-    profiles: ProfileTable,
-    row: RowIndex,
-    z: jax.Array,
-    scale: jax.Array,
-    seed: Pair,
-    ids: Pair,
+    layout: Layout, tables: Tables, agents: Recruited, standing: Standing
 ) -> jax.Array:
-    """Levels on ordered tasks: where the agent stands, plus logistic noise, between which ends."""
-    latent = z.shape[1]
-    by_belief = jnp.einsum("nl,glb->gnb", z, loading) if latent > FEW else None
+    z, latent = standing.z, standing.z.shape[1]
+    by_belief = jnp.einsum("nl,glb->gnb", z, tables.loading) if latent > FEW else None
 
-    def above(lane: int, word: jax.Array) -> Callable[[Any], jax.Array]:
-        where = take_rows(profiles.ordered, row * LANES + lane)
+    def location(lane: int) -> jax.Array:
+        of_profile = take_rows(agents.profiles.ordered, agents.row * LANES + lane)
         if by_belief is not None:
-            where = where + by_belief[lane]
-        else:
-            for one in range(latent):
-                where = where + z[:, one, None] * loading[lane, one]
-        where = where + scale[:, None] * logit(word)
-        return lambda k: where > ends[lane, k]
+            return of_profile + by_belief[lane]
+        for dimension in range(latent):
+            of_profile = of_profile + z[:, dimension, None] * tables.loading[lane, dimension][None]
+        return of_profile
 
-    return draw_levels(seed, ids, len(layout.ordered), ends.shape[1], above)
+    return ordered.draw(
+        agents.seed, agents.ids, len(layout.ordered), location, standing.scale, tables.ends
+    )
+
+
+def _locations(
+    responses: Responses, agents: Recruited, standing: Standing, tasks: np.ndarray
+) -> jax.Array:
+    """(N, J) where agents stand on some tasks."""
+    items = responses.items
+    weights = jnp.concatenate([agents.profiles.c[agents.row], standing.z], axis=1)
+    slopes = jnp.concatenate([items.profile, items.loading.T])
+    return items.location[tasks][None] + weights @ slopes[:, tasks]
+
+
+def _standpoint(
+    layout: Layout, responses: Responses, agents: Recruited, standing: Standing, tasks: np.ndarray
+) -> Standpoint:
+    """Where agents stand on J tasks of one kind."""
+    scale_of, effects = np.array(layout.task_scale)[tasks], responses.effects
+    utility = None
+    if layout.tasks_of(nominal) == tuple(tasks.tolist()):
+        by_level = (
+            responses.items.base[tasks][None]
+            + jnp.einsum("nl,jkl->njk", standing.z, effects["level_loading"][scale_of])
+            + jnp.einsum(
+                "nc,jck->njk", agents.profiles.c[agents.row], effects["level_profile"][scale_of]
+            )
+        )
+        exists = (level_mask(layout) == 0)[scale_of]
+        utility = jnp.where(exists[None], by_level, -jnp.inf)
+    return Standpoint(
+        _locations(responses, agents, standing, tasks),
+        standing.scale[:, None],
+        utility,
+        logistic_cuts(responses.items.base, layout, np.array(layout.task_scale))[tasks],
+        responses.log_residual[tasks],
+    )
 
 
 def _draws_needed(layout: Layout) -> list[int]:
-    """32-bit draws per agent of the continuous tasks, the nominal tasks, and each ballot."""
-    needs = []
-    if layout.continuous:
-        needs.append(len(layout.continuous))
-    if layout.nominal:
-        needs.append(len(layout.nominal) * layout.levels)
-    for index, members in layout.ballots:
-        scale = layout.scales[index]
-        needs.append(scale.budget if isinstance(scale, Points) else len(members))
-    return needs
-
-
-def _gumbel(word: jax.Array) -> jax.Array:
-    return -jnp.log(-jnp.log(uniform(word)))
-
-
-def _share_points(
-    scale: Points, utility: jax.Array, log_concentration: jax.Array, word: jax.Array
-) -> jax.Array:
-    """(N, T) points of a Dirichlet-multinomial, one point after the other (a Polya urn)."""
-    alpha = jnp.exp(log_concentration) * jax.nn.softmax(utility, axis=1) + 1e-6
-
-    def give(points: jax.Array, draw: jax.Array) -> tuple[jax.Array, None]:
-        below = jnp.cumsum(alpha + points, axis=1)
-        at = (draw[:, None] * below[:, -1:] > below).sum(1)
-        return points + jax.nn.one_hot(at, alpha.shape[1], dtype=points.dtype), None
-
-    start = jnp.zeros_like(utility)
-    points, _ = jax.lax.scan(give, start, uniform(word).T)
-    return points
+    """32-bit draws per agent of each kind that is not ordered, and of each ballot."""
+    single = [
+        len(tasks) * kind.words(layout.levels)
+        for kind, tasks in layout.single
+        if kind is not ordered
+    ]
+    ballots = [
+        BALLOT[type(layout.scales[index])].words(layout.scales[index], len(tasks))
+        for index, tasks in layout.ballots
+    ]
+    return single + ballots

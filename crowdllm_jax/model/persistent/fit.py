@@ -19,7 +19,12 @@ from scipy.stats import qmc
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.decision import AnswerTable, Standing, log_likelihood
+from crowdllm_jax.model.persistent.decision import (
+    AnswerTable,
+    Responses,
+    Standing,
+    log_likelihood,
+)
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import (
     Effects,
@@ -54,7 +59,6 @@ class _Static(NamedTuple):
     graph: nnx.GraphDef
     layout: Layout
     config: PersistentConfig
-    task_scale: tuple[int, ...]
     groups: tuple[tuple[str, tuple[int, ...], bytes], ...]
     mesh: Mesh | None
 
@@ -93,7 +97,6 @@ def fit_marginal(
         graph,
         layout,
         config,
-        tuple(design.tasks.scale.tolist()),
         tuple((n, g.shape, g.tobytes()) for n, g in sorted(design.groups.items())),
         mesh := _mesh(config.devices),
     )
@@ -158,7 +161,7 @@ def _steps(
 ) -> _State:
     config, key = static.config, jax.random.wrap_key_data(key)
     groups = {n: np.frombuffer(data, np.int32).reshape(s) for n, s, data in static.groups}
-    tasks = tasks._replace(scale=np.array(static.task_scale, np.int32))
+    tasks = tasks._replace(scale=np.array(static.layout.task_scale, np.int32))
     people = len(answers.weight)
     batch = min(config.people, people)
 
@@ -205,17 +208,11 @@ def evidence(
     standing: Standing,
 ) -> jax.Array:
     """(B,) log probability of each person's answers, averaged over M beliefs."""
-    found = log_likelihood(
-        ready,
-        effects,
-        model.log_residual[...][tasks.scale],
-        model.log_concentration[...],
-        layout,
-        np.asarray(tasks.scale),
-        answers,
-        standing,
+    responses = Responses(
+        ready, effects, model.log_residual[...][tasks.scale], model.log_concentration[...]
     )
-    return logsumexp(found, axis=1) - jnp.log(len(standing.scale))
+    log_chance = log_likelihood(responses, layout, answers, standing)
+    return logsumexp(log_chance, axis=1) - jnp.log(len(standing.scale))
 
 
 def held_out_evidence(

@@ -1,26 +1,29 @@
 """Which tasks have which kind of answer."""
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
+from crowdllm_jax.model.scales import ordered
+from crowdllm_jax.model.scales.kinds import SINGLE
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.scales import Continuous, KApproval, Nominal, Points, Ranking, Scale
+from crowdllm_jax.study.scales import Scale
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which tasks have which head; static, so programs are compiled per layout.
+    """Which tasks are answered in which way; static, so programs are compiled per layout.
 
     Attributes:
-      scales: of the study, in order. ordered, nominal, continuous: tasks, in order.
+      scales: of the study, in order. task_scale: of each task, the index of its scale.
+      single: (file of `model/scales`, its tasks) of each kind that is answered one task at a time.
       ballots: (index of the scale, its tasks) of each joint ballot.
     """
 
     scales: tuple[Scale, ...]
-    ordered: tuple[int, ...]
-    nominal: tuple[int, ...]
-    continuous: tuple[int, ...]
+    task_scale: tuple[int, ...]
+    single: tuple[tuple[ModuleType, tuple[int, ...]], ...]
     ballots: tuple[tuple[int, tuple[int, ...]], ...]
 
     @property
@@ -28,27 +31,32 @@ class Layout:
         """K of the longest scale; 2 where none is discrete."""
         return max(2, *(scales.size(scale) for scale in self.scales))
 
+    @property
+    def ordered(self) -> tuple[int, ...]:
+        """The tasks whose levels lie between cuts."""
+        return self.tasks_of(ordered)
+
+    def tasks_of(self, kind: ModuleType) -> tuple[int, ...]:
+        """The tasks that a file of `model/scales` answers one at a time."""
+        return dict(self.single).get(kind, ())
+
+    def scale_of(self, task: int) -> Scale:
+        """The scale of a task."""
+        return self.scales[self.task_scale[task]]
+
 
 def layout_of(by_name: dict[str, Scale], task_scale: np.ndarray) -> Layout:
-    """Sort tasks by head."""
+    """Sort tasks by the kind of their answers."""
     in_order = tuple(by_name.values())
-    kinds: dict[str, list[int]] = {"ordered": [], "nominal": [], "continuous": []}
+    single: dict[ModuleType, list[int]] = {kind: [] for kind in SINGLE.values()}
     ballots: dict[int, list[int]] = {}
     for task, index in enumerate(task_scale.tolist()):
-        match in_order[index]:
-            case KApproval() | Ranking() | Points():
-                ballots.setdefault(index, []).append(task)
-            case Nominal():
-                kinds["nominal"].append(task)
-            case Continuous():
-                kinds["continuous"].append(task)
-            case _:
-                kinds["ordered"].append(task)
+        kind = SINGLE.get(type(in_order[index]))
+        (single[kind] if kind else ballots.setdefault(index, [])).append(task)
     return Layout(
         in_order,
-        tuple(kinds["ordered"]),
-        tuple(kinds["nominal"]),
-        tuple(kinds["continuous"]),
+        tuple(task_scale.tolist()),
+        tuple((kind, tuple(tasks)) for kind, tasks in single.items() if tasks),
         tuple((index, tuple(tasks)) for index, tasks in ballots.items()),
     )
 

@@ -26,6 +26,7 @@ from crowdllm_jax.model.persistent.effects import (
 )
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.regression import regress
+from crowdllm_jax.model.scales import continuous
 
 LOGISTIC = 16 * np.sqrt(3) / (15 * np.pi)
 """A logistic plus a normal number of deviation s is close to sqrt(1 + (s * this)**2) times a
@@ -143,7 +144,7 @@ def spread_out(
         return made, residual
     spread = np.where(known > 0, 0.0, np.exp(np.asarray(model.effects.log_sd["task"][...])))
     wider = dilution(spread)
-    wider[list(layout.continuous)] = 1.0
+    wider[list(layout.tasks_of(continuous))] = 1.0
     return made._replace(
         location=made.location / wider,
         loading=made.loading / wider[:, None],

@@ -1,0 +1,1 @@
+"""How each kind of answer is given: its log probability and its draw side by side."""
