@@ -133,6 +133,7 @@ def one_answer_each(
         (levels[:, None] if whole else np.zeros((b, 1))).astype(np.int32),
         (np.zeros((b, 1)) if whole else levels[:, None]).astype(np.float32),
         np.ones((b, 1), np.float32),
+        np.arange(b, dtype=np.int32),
         blank,
         np.repeat(profile[None], b, 0).astype(np.float32),
         np.ones(b, np.float32),
@@ -152,13 +153,15 @@ def one_ballot_each(
 def log_chance(
     known: Known, answers: AnswerTable, standing: Standing, ready: Ready | None = None
 ) -> np.ndarray:
-    """(B, M) through the product's own likelihood; people are filled up to one compiled shape."""
+    """(B, M) through the product's own likelihood, of beliefs (M,) that everybody may have; people,
+    of whom each has one row, are filled up to one compiled shape."""
     ready = known.ready if ready is None else ready
     b = len(answers.weight)
     filled = -(-b // 64) * 64
     padded = jax.tree.map(
         lambda part: np.concatenate([part, np.repeat(part[:1], filled - b, 0)]), answers
-    )
+    )._replace(person=np.arange(filled, dtype=np.int32))
+    standing = Standing(*(jnp.broadcast_to(n[None], (filled, *n.shape)) for n in standing))
     found = _log_chance(ready.tables.responses, known.design.layout, padded, standing)
     return np.asarray(found[:b], np.float64)
 

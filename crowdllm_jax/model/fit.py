@@ -13,8 +13,9 @@ from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.epoch import TERMS
 from crowdllm_jax.model.cvae.fit import Data, Fitted, Losses, Run, TrainConfig
 from crowdllm_jax.model.cvae.fit import fit as train_model
+from crowdllm_jax.model.persistent.answers import gather_answers
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.design import Design, gather_answers, make_design
+from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.model.persistent.fit import fit_marginal
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.reference.record import Reference

@@ -1,13 +1,11 @@
 """Digital twins: know a few of a person's answers, sample that person's other answers.
 
-The posterior of a person's belief given their answers is represented exactly up to Monte Carlo: a
-large set of beliefs from the population, weighted by how likely each makes the answers. Where too
-few of them come near an unusual person, or one with many answers, they are moved to where the
-weights are and weighed anew (adaptive importance sampling, Oh & Berger 1992). A twin is an agent
-whose belief is drawn from the posterior.
+The posterior of a person's belief given their answers is represented, exactly up to Monte Carlo, by
+beliefs around its mode and some of the population's, weighted by how likely each is given the
+answers (`model/persistent/posterior.py`). A twin is an agent whose belief is drawn from it.
 
 A person's twins depend on the crowd, the seed, the person's id, profile and answers, and on nothing
-else: each person is computed alone, in tiles of one shape, and has random draws keyed by their id.
+else: each person is computed alone, in one of a few shapes, and has random draws keyed by their id.
 """
 
 import hashlib
@@ -23,13 +21,9 @@ from jax.scipy.special import ndtri
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.levels import to_host
-from crowdllm_jax.model.persistent.decision import (
-    AnswerTable,
-    Responses,
-    Standing,
-    log_likelihood,
-)
-from crowdllm_jax.model.persistent.design import Design, gather_answers, profile_matrix
+from crowdllm_jax.model.persistent.answers import AnswerTable, gather_answers, take
+from crowdllm_jax.model.persistent.decision import Responses, Standing, log_likelihood
+from crowdllm_jax.model.persistent.design import Design, profile_matrix
 from crowdllm_jax.model.persistent.draw import (
     Ready,
     Recruited,
@@ -39,22 +33,13 @@ from crowdllm_jax.model.persistent.draw import (
 )
 from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.model.persistent.layout import Layout
+from crowdllm_jax.model.persistent.posterior import SETTLED, find, points
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids, threefry
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study
 
-NODES = 8192
+NODES = 1024
 """Beliefs that represent a posterior."""
-
-ENOUGH, MOST_MOVES = 400, 4
-"""Effective number of beliefs below which they are moved, and how often they may be."""
-
-WIDER, NARROWEST = 1.3, 0.05
-"""Beliefs are moved to a normal so much wider than the posterior (an importance sampler must reach
-its tails), and at least so wide (in population deviations) while but one or two say where it is."""
-
-TILE = 8
-"""Answers of a person that are weighed at once; the last tile is filled up."""
 
 MOST_DRAWS = 1_000_000
 
@@ -112,32 +97,23 @@ def make_twins(
     study = replace(
         study, person=study.person[order], task=study.task[order], answer=study.answer[order]
     )
-    model = nnx.merge(crowd.graph, crowd.params)
     ready = ready_to_draw(crowd.graph, crowd.params, design)
-    base = ndtri(jnp.asarray(sobol(NODES, model.belief.width)))
-    population = Standing(*model.belief(base))
     people, answers = gather_answers(study, crowd.codings, design, np.ones(len(order), bool))
     row_of = {int(person): row for row, person in enumerate(people)}
     ids = study.participants.ids
     c = (profile_matrix(crowd.codings, profile, len(ids)) - design.centre).astype(np.float32)
+    base = ndtri(jnp.asarray(sobol(NODES, nnx.merge(ready.graph, ready.params).width)))
     drawn, moments = [], []
     for person, name in enumerate(ids):
-        u, standing, prior = base, population, jnp.zeros(NODES)
-        row = row_of.get(person)
-        for moves in range(MOST_MOVES + 1):
-            chance = prior
-            if row is not None:
-                chance = chance + _log_chance(design, ready, answers, row, standing)
-            weight, *found = _posterior(chance, standing)
-            if found[-1] >= ENOUGH or moves == MOST_MOVES:
-                break
-            u, prior = _moved(base, u, weight)
-            standing = Standing(*model.belief(u))
-        moments.append(found)
+        given = _answers_of(answers, row_of.get(person), c[person])
+        standing, weight, *moment = _posterior(
+            design.layout, ready.graph, ready.params, ready.tables.responses, given, base
+        )
+        moments.append(moment)
         key = _key(name)
         node = _resample(np.asarray(weight), draws, np.random.default_rng([seed, key]))
         drawn.append(_draw_one(design, ready, c[person], node, standing, seed, key))
-    mean, sd, effective = (np.stack(part) for part in zip(*moments, strict=True))
+    mean, sd, effective = (np.stack(column) for column in zip(*moments, strict=True))
     return Twins(ids, np.stack(drawn), mean, sd, effective)
 
 
@@ -146,61 +122,43 @@ def _key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
 
 
-def _log_chance(
-    design: Design, ready: Ready, answers: AnswerTable, row: int, standing: Standing
-) -> jax.Array:
-    """(M,) log probability of one person's answers under each belief, TILE answers at a time."""
-    own: AnswerTable = jax.tree.map(lambda a: a[row : row + 1], answers)
-    count = int(own.present.sum())
-    total = jnp.zeros(len(standing.z))
-    layout = design.layout
-    for first in range(0, max(1, count), TILE):
-        tile = own._replace(
-            task=_tile(own.task, first),
-            level=_tile(own.level, first),
-            value=_tile(own.value, first),
-            present=_tile(own.present, first),
-        )
-        total += _log_chance_of_tile(layout, ready.tables.responses, tile, standing)
-        # Ballots count once, with the first tile.
-        layout, own = replace(layout, ballots=()), own._replace(ballots=())
-    return total
+def _answers_of(answers: AnswerTable, row: int | None, profile: np.ndarray) -> AnswerTable:
+    """One person's answers (none if `row` is None), in a number of rows that is a power of 2 so
+    that few programs are compiled."""
+    rows = np.flatnonzero(answers.person == row) if row is not None else np.zeros(0, int)
+    filled = np.full(1 << max(0, len(rows) - 1).bit_length(), -1)
+    filled[: len(rows)] = rows
+    of_person = take(answers, np.array([row or 0]), filled, np.zeros(len(filled), np.int32))
+    ballots = tuple(
+        (levels, present * np.float32(row is not None)) for levels, present in of_person.ballots
+    )
+    return of_person._replace(ballots=ballots, profile=profile[None])
 
 
-def _tile(column: np.ndarray, first: int) -> np.ndarray:
-    """(1, TILE) entries of a (1, J) column from `first` on, filled up with zeros."""
-    part = column[:, first : first + TILE]
-    return np.pad(part, ((0, 0), (0, TILE - part.shape[1])))
-
-
-@partial(jax.jit, static_argnums=0)
-def _log_chance_of_tile(
-    layout: Layout, responses: Responses, answers: AnswerTable, standing: Standing
-) -> jax.Array:
-    return log_likelihood(responses, layout, answers, standing)[0]
-
-
-@jax.jit
-def _moved(base: jax.Array, u: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Normal points (M, width) where weighted points u are, and the (M,) log density of the
-    population over that of the points (up to a constant)."""
-    mean = weight @ u
-    sd = jnp.clip(WIDER * jnp.sqrt(weight @ (u - mean) ** 2), NARROWEST)
-    moved = mean + sd * base
-    return moved, 0.5 * (base**2 - moved**2).sum(1)
-
-
-@jax.jit
+@partial(jax.jit, static_argnums=(0, 1))
 def _posterior(
-    log_chance: jax.Array, standing: Standing
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """(M,) weights of the beliefs; mean and deviation (L + 1,) of these and their log scale under
-    the weights; the weights' effective number."""
+    layout: Layout,
+    graph: nnx.GraphDef,
+    params: nnx.State,
+    responses: Responses,
+    answers: AnswerTable,
+    base: jax.Array,
+) -> tuple[Standing, jax.Array, jax.Array, jax.Array, jax.Array]:
+    """One person's beliefs and their (M,) weights; mean and deviation (L + 1,) of these and their
+    log scale under the weights; the weights' effective number."""
+    belief = nnx.merge(graph, params)
+
+    def log_chance(u: jax.Array) -> jax.Array:
+        return log_likelihood(responses, layout, answers, Standing(*belief(u)))
+
+    bell = find(log_chance, jnp.zeros((1, base.shape[1])), SETTLED)
+    u, log_ratio = points(bell, base[None])
+    weight = jax.nn.softmax((log_chance(u) + log_ratio)[0])
+    standing = Standing(*(number[0] for number in belief(u)))
     state = jnp.concatenate([standing.z, jnp.log(standing.scale)[:, None]], axis=1)
-    weight = jax.nn.softmax(log_chance)
     mean = weight @ state
-    sd = jnp.sqrt(weight @ (state - mean) ** 2)
-    return weight, mean, sd, 1 / (weight**2).sum()
+    sd = jnp.sqrt(weight @ (state - mean[None]) ** 2)
+    return standing, weight, mean, sd, 1 / (weight**2).sum()
 
 
 def _resample(weight: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:

@@ -23,7 +23,8 @@ class PersistentConfig(
       injected: numbers of noise fed through the small network that makes the belief's
         distribution semi-implicit (Yin & Zhou 2018); 0 leaves it normal.
       components: principal components of the task features that effects may use.
-      nodes: quasi-random beliefs over which a person's likelihood is averaged.
+      nodes: quasi-random beliefs, around where each person is, over which a person's likelihood is
+        averaged.
       steps, people, learning_rate: Adam steps, people per step, and its highest rate.
       devices: how many share the people of a step; of several processes, all that they have. A
         fit's rounding errors, and nothing else, depend on it.
@@ -32,7 +33,7 @@ class PersistentConfig(
     latent: Positive = 2
     injected: Annotated[int, msgspec.Meta(ge=0, le=8)] = 2
     components: Positive = 64
-    nodes: Annotated[int, msgspec.Meta(ge=16)] = 128
+    nodes: Annotated[int, msgspec.Meta(ge=16)] = 16
     steps: Positive = 1000
     people: Positive = 64
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.05

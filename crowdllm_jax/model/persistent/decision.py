@@ -1,12 +1,13 @@
 """How likely a person's answers are, given where the person stands; each scale says it in its own
 file (`model/scales`)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.effects import Effects, Items
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.scales import nominal
@@ -19,27 +20,9 @@ FAR = 1e4
 """Beyond any cut: stands for infinity without making gradients undefined."""
 
 
-class AnswerTable(NamedTuple):
-    """B people's answers, padded; every kind of answer finds its own. Host or device arrays.
-
-    Attributes:
-      task, level, value, present: (B, J) answers given one at a time; value in [0, 1].
-      ballots: per ballot of the layout, (B, Tb) levels, -1 where a task is held out, and (B,)
-        whether there is one.
-      profile: (B, C). weight: (B,).
-    """
-
-    task: Any
-    level: Any
-    value: Any
-    present: Any
-    ballots: tuple[tuple[Any, Any], ...]
-    profile: Any
-    weight: Any
-
-
 class Standing(NamedTuple):
-    """M possible beliefs: z (M, L) and personal scale (M,)."""
+    """Beliefs: z (..., L) and the personal scale (...,); M possible ones of each of B people are
+    (B, M, L) and (B, M)."""
 
     z: jax.Array
     scale: jax.Array
@@ -73,20 +56,19 @@ def logistic_cuts(base: jax.Array, layout: Layout, task_scale: np.ndarray) -> ja
 def log_likelihood(
     responses: Responses, layout: Layout, answers: AnswerTable, standing: Standing
 ) -> jax.Array:
-    """(B, M) log probability of all of a person's answers under each belief."""
-    items, scale = responses.items, standing.scale[None]
-    task_scale = np.array(layout.task_scale)
+    """(B, M) log probability of all of a person's answers under each of that person's beliefs.
+
+    Costs an evaluation per answer and belief, whatever the number of tasks.
+    """
+    items, task_scale = responses.items, np.array(layout.task_scale)
     by_profile = items.location[None] + answers.profile @ items.profile
-    by_belief = standing.z @ items.loading.T
-    total = jnp.zeros((len(answers.profile), len(standing.z)))
-    given = Given(answers.task, answers.level, answers.value)
+    owner = answers.person
+    z, scale = standing.z[owner], standing.scale[owner]
+    by_belief = _along(items.loading[answers.task][:, :, None], z[:, None])
     at = Standpoint(
-        location=jnp.take_along_axis(by_profile, answers.task, axis=1)[..., None]
-        + by_belief.T[answers.task],
+        location=by_profile[owner[:, None], answers.task][..., None] + by_belief,
         scale=scale[:, None],
-        utility=_utility(responses, layout, answers, standing)
-        if layout.tasks_of(nominal)
-        else None,
+        utility=_utility(responses, layout, answers, z) if layout.tasks_of(nominal) else None,
         cuts=logistic_cuts(items.base, layout, task_scale),
         log_residual=responses.log_residual,
     )
@@ -94,31 +76,53 @@ def log_likelihood(
     for index, (_, tasks) in enumerate(layout.single):
         kind_of[list(tasks)] = index
     kind_asked = jnp.asarray(kind_of)[answers.task]
+    given = Given(answers.task, answers.level, answers.value)
+    by_row = jnp.zeros((len(owner), standing.z.shape[1]))
     for index, (kind, _) in enumerate(layout.single):
         counted = answers.present * (kind_asked == index)
-        total += (kind.log_prob(given, at) * counted[..., None]).sum(1)
+        by_row += (kind.log_prob(given, at) * counted[..., None]).sum(1)
+    total = jax.ops.segment_sum(
+        by_row, owner, len(answers.profile), indices_are_sorted=True, mode="promise_in_bounds"
+    )
     for (index, tasks), (levels, present) in zip(layout.ballots, answers.ballots, strict=True):
         shared = np.array(tasks)
-        utility = (by_profile[:, None, shared] + by_belief[None, :, shared]) / scale[..., None]
+        location = by_profile[:, None, shared] + _along(
+            items.loading[shared][None, None], standing.z[:, :, None]
+        )
         ballot = layout.scales[index]
         assert isinstance(ballot, Joint)
-        log_chance = log_ballot(ballot, utility, levels, responses.log_concentration[index])
+        log_chance = log_ballot(
+            ballot,
+            location / standing.scale[..., None],
+            levels,
+            responses.log_concentration[index],
+        )
         total += log_chance * present[:, None]
     return total
 
 
-def _utility(
-    responses: Responses, layout: Layout, answers: AnswerTable, standing: Standing
-) -> jax.Array:
-    """(B, J, M, K) of each level, -inf of those that a scale lacks."""
+def _along(loading: jax.Array, z: jax.Array) -> jax.Array:
+    """Sum over the last axis of the product. A dimension is added after the other, inside the loop
+    that uses the sum and in full precision."""
+    total = loading[..., 0] * z[..., 0]
+    for dimension in range(1, z.shape[-1]):
+        total += loading[..., dimension] * z[..., dimension]
+    return total
+
+
+def _utility(responses: Responses, layout: Layout, answers: AnswerTable, z: jax.Array) -> jax.Array:
+    """(R, J, M, K) of each level, `nominal.ABSENT` of those that a scale lacks.
+
+    Args:
+      z: (R, M, L) beliefs of the rows' owners.
+    """
     effects = responses.effects
     scale_of = jnp.asarray(np.array(layout.task_scale))[answers.task]
+    profile = answers.profile[answers.person]
     by_level = (
         responses.items.base[answers.task][:, :, None]
-        + jnp.einsum("ml,bjkl->bjmk", standing.z, effects["level_loading"][scale_of])
-        + jnp.einsum("bc,bjck->bjk", answers.profile, effects["level_profile"][scale_of])[
-            :, :, None
-        ]
+        + jnp.einsum("rml,rjkl->rjmk", z, effects["level_loading"][scale_of])
+        + jnp.einsum("rc,rjck->rjk", profile, effects["level_profile"][scale_of])[:, :, None]
     )
     exists = jnp.asarray(level_mask(layout) == 0)[scale_of][:, :, None]
-    return jnp.where(exists, by_level, -jnp.inf)
+    return jnp.where(exists, by_level, nominal.ABSENT)

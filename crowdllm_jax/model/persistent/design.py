@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.decision import AnswerTable
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
 from crowdllm_jax.model.scales import nominal
@@ -13,11 +12,10 @@ from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import Coding, encode, task_features
 from crowdllm_jax.study.records import Attribute, Study
-from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.statistics import unit
 
-WIDE = 64
-"""Up to so many tasks (task columns) each has loadings of its own; beyond, 8 components do."""
+FEW_COLUMNS, MOST_LOADING = 16, 8
+"""Beliefs load on all task components where these are few, else on the first ones."""
 
 
 class Design(NamedTuple):
@@ -66,17 +64,15 @@ def make_design(
     components = _components(task_features(study.tasks, identity=False), seen, config.components)
     columns += list(components.T)
     group += [3] * components.shape[1]
-    loading = components[:, :8] if components.shape[1] > WIDE // 4 else components
-    own = np.zeros(loading.shape[1], int)
+    most = MOST_LOADING if components.shape[1] > FEW_COLUMNS else FEW_COLUMNS
+    loading = components[:, :most]
+    loading_group = np.zeros(loading.shape[1], int)
     if mean.any():
         loading = np.concatenate([mean[:, None], loading], axis=1)
-        own = np.append(1, own)
-    if known and t <= WIDE:
-        loading = np.concatenate([loading, np.eye(t)[:, seen]], axis=1)
-        own = np.append(own, np.full(seen.sum(), 2))
+        loading_group = np.append(1, loading_group)
     if loading.shape[1] == 0:
-        loading, own = np.zeros((t, 1)), np.zeros(1, int)
-    own = np.unique(own, return_inverse=True)[1]
+        loading, loading_group = np.zeros((t, 1)), np.zeros(1, int)
+    loading_group = np.unique(loading_group, return_inverse=True)[1]
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
         shares.astype(np.float32),
@@ -89,7 +85,9 @@ def make_design(
     people = np.unique(study.person[train])
     everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
     centre = everyone[people].mean(0)
-    groups = _groups(layout, tasks, attribute, np.array(group), own, config.latent)
+    groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.latent)
+    if known:
+        groups |= _groups_of_tasks(attribute, t, config.latent)
     return Design(layout, tasks, groups, centre)
 
 
@@ -146,18 +144,18 @@ def _groups(
     tasks: TaskColumns,
     attribute: np.ndarray,
     feature_group: np.ndarray,
-    own: np.ndarray,
+    loading_group: np.ndarray,
     latent: int,
 ) -> dict[str, np.ndarray]:
     t, k, s, c = len(tasks.scale), layout.levels, len(layout.scales), len(attribute)
-    # What beliefs and profiles do to single tasks is apart from what they do to kinds of tasks, and
-    # from how steeply they make people follow the reference.
+    # What beliefs and profiles do to kinds of tasks is apart from how steeply they make people
+    # follow the reference.
     groups = {
         "trust": np.arange(s),
         "task_features": feature_group,
-        "loading": own[:, None] * latent + np.arange(latent),
+        "loading": loading_group[:, None] * latent + np.arange(latent),
         "profile": attribute,
-        "interaction": attribute[:, None] * (own.max() + 1) + own,
+        "interaction": attribute[:, None] * (loading_group.max() + 1) + loading_group,
         "task_level": np.broadcast_to(tasks.scale[:, None], (t, k)),
         "task": tasks.scale,
     }
@@ -169,59 +167,17 @@ def _groups(
     return {name: np.ascontiguousarray(group, np.int32) for name, group in groups.items()}
 
 
+def _groups_of_tasks(attribute: np.ndarray, tasks: int, latent: int) -> dict[str, np.ndarray]:
+    """What beliefs and profiles do to single tasks: one prior per dimension, and per attribute."""
+    by_dimension, by_attribute = np.arange(latent)[None], attribute[:, None]
+    return {
+        "task_loading": np.repeat(by_dimension, tasks, 0).astype(np.int32),
+        "task_profile": np.repeat(by_attribute, tasks, 1).astype(np.int32),
+    }
+
+
 def profile_matrix(
     codings: tuple[Coding, ...], profile: tuple[Attribute, ...], people: int
 ) -> np.ndarray:
     """(H, C) coded profiles; without any attribute, one column of zeros."""
     return encode(codings, profile) if profile else np.zeros((people, 1), np.float32)
-
-
-def gather_answers(
-    study: Study, codings: tuple[Coding, ...], design: Design, part: np.ndarray
-) -> tuple[np.ndarray, AnswerTable]:
-    """The answers of everyone with a response in a part (R,) bool, padded to one length.
-
-    Returns:
-      (B,) the participants, and their answers.
-    """
-    layout = design.layout
-    people, row = np.unique(study.person[part], return_inverse=True)
-    task, answer, value = study.task[part], study.answer[part], study.value[part]
-    on_ballot = np.zeros(len(study.tasks.ids), bool)
-    for _, tasks in layout.ballots:
-        on_ballot[list(tasks)] = True
-    single = ~on_ballot[task]
-    count = np.bincount(row[single], minlength=len(people))
-    shape = (len(people), max(1, count.max(initial=0)))
-    order = np.argsort(row[single], kind="stable")
-    own_row, own_task = row[single][order], task[single][order]
-    place = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
-    continuous = np.array([isinstance(s, Continuous) for s in layout.scales])
-    is_level = ~continuous[study.tasks.scale[own_task]]
-
-    def padded(values: np.ndarray, dtype: type) -> np.ndarray:
-        out = np.zeros(shape, dtype)
-        out[own_row, place] = values
-        return out
-
-    ballots = []
-    for index, tasks in layout.ballots:
-        here = study.tasks.scale[task] == index
-        levels = np.zeros((len(people), len(tasks)), np.int32)
-        present = np.zeros(len(people), np.float32)
-        present[row[here]] = 1.0
-        # A ballot is whole in the study: what is not in this part of it is held out.
-        levels[present > 0] = -1
-        levels[row[here], np.searchsorted(tasks, task[here])] = answer[here]
-        ballots.append((levels, present))
-    everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
-    profile = everyone[people] - design.centre
-    return people, AnswerTable(
-        padded(own_task, np.int32),
-        padded(np.where(is_level, answer[single][order], 0), np.int32),
-        padded(unit(study, value[single][order], own_task), np.float32),
-        padded(np.ones(len(order)), np.float32),
-        tuple(ballots),
-        profile.astype(np.float32),
-        study.participants.weight[people].astype(np.float32),
-    )

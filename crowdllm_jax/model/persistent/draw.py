@@ -205,7 +205,7 @@ def _standpoint(
             )
         )
         exists = (level_mask(layout) == 0)[scale_of]
-        utility = jnp.where(exists[None], by_level, -jnp.inf)
+        utility = jnp.where(exists[None], by_level, nominal.ABSENT)
     return Standpoint(
         _locations(responses, agents, standing, tasks),
         standing.scale[:, None],

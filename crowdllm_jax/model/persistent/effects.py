@@ -139,6 +139,10 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
     first = jnp.zeros((len(scale), latent)).at[:, 0].set(model.first_loading[...][scale])
     loading = first + tasks.loading @ effects["loading"]
     profile = effects["profile"][:, None] + effects["interaction"] @ tasks.loading.T
+    if "task_loading" in effects:
+        known = jnp.asarray(tasks.known)
+        loading = loading + known[:, None] * effects["task_loading"]
+        profile = profile + known[None] * effects["task_profile"]
     return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile)
 
 
@@ -170,7 +174,7 @@ def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: TaskColu
     for name, group in groups.items():
         mean, log_sd = model.effects.mean[name][...], model.effects.log_sd[name][...]
         log_prior = model.effects.log_prior[name][...]
-        price = (LOADING_RATE if name == "loading" else RATE) * jnp.exp(log_prior)
+        price = (LOADING_RATE if name in ("loading", "task_loading") else RATE) * jnp.exp(log_prior)
         if name == "task":
             # Of tasks that are known it is sure that they differ. Few tasks and people say badly by
             # how much, and shrinking too much or too little is what costs then.

@@ -1,7 +1,9 @@
 """Fit the persistent model by its marginal likelihood.
 
 The objective is the evidence lower bound of the effects with every person's belief integrated out
-by randomly shifted Sobol points; a fresh shift in each step keeps the average honest.
+where that person's posterior is (`posterior`), by randomly shifted Sobol points; a fresh shift in
+each step keeps the average honest. Where everybody's posterior was found is kept, so that one
+Newton step a visit is enough to follow it.
 """
 
 from collections.abc import Callable
@@ -13,22 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.scipy.special import logsumexp, ndtri
+from jax.scipy.special import ndtri
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from scipy.stats import qmc
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.persistent import posterior
+from crowdllm_jax.model.persistent.answers import AnswerTable, Batches, batches, take
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.decision import (
-    AnswerTable,
-    Responses,
-    Standing,
-    log_likelihood,
-)
+from crowdllm_jax.model.persistent.decision import Responses, Standing, log_likelihood
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import (
     Effects,
-    Items,
     Persistent,
     TaskColumns,
     divergence,
@@ -49,6 +47,7 @@ CHUNK = 50
 class _State(NamedTuple):
     params: nnx.State
     opt_state: optax.OptState
+    modes: jax.Array
     step: jax.Array
     losses: jax.Array
 
@@ -102,7 +101,8 @@ def fit_marginal(
     )
     everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     opt_state = _optimizer(config).init(params)
-    state = _State(params, opt_state, jnp.int32(0), jnp.zeros(config.steps))
+    modes = jnp.zeros((len(answers.weight), dimensions(config)))
+    state = _State(params, opt_state, modes, jnp.int32(0), jnp.zeros(config.steps))
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
     # By way of the host: JAX's weakly typed constants would compile the first chunk for themselves.
@@ -116,9 +116,12 @@ def fit_marginal(
         ),
         everywhere,
     )
+    owner = np.asarray(answers.person)
+    plan = batches(owner, len(answers.weight), config.people, config.steps, seed)
     while (step := int(state.step)) < config.steps:
         count = min(CHUNK, config.steps - step)
-        state = _steps(static, count, state, tasks, people, points, key)
+        some = Batches(*(column[step : step + count] for column in plan))
+        state = _steps(static, state, tasks, people, some, points, key)
         loss = float(np.mean(state.losses[step : step + count]))
         if not np.isfinite(loss):
             raise CrowdError(
@@ -149,83 +152,79 @@ def _optimizer(config: PersistentConfig) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _steps(
     static: _Static,
-    count: int,
     state: _State,
     tasks: TaskColumns,
     answers: AnswerTable,
+    plan: Batches,
     points: jax.Array,
     key: jax.Array,
 ) -> _State:
     config, key = static.config, jax.random.wrap_key_data(key)
     groups = {n: np.frombuffer(data, np.int32).reshape(s) for n, s, data in static.groups}
     tasks = tasks._replace(scale=np.array(static.layout.task_scale, np.int32))
-    people = len(answers.weight)
-    batch = min(config.people, people)
+    people, size = len(answers.weight), plan.people.shape[1]
 
-    def shared(part: jax.Array) -> jax.Array:
+    def shared(column: jax.Array) -> jax.Array:
         """Each device takes some of the rows; XLA adds up what they make of them."""
         if static.mesh is None:
-            return part
+            return column
         rows = NamedSharding(static.mesh, PartitionSpec("people"))
-        return jax.lax.with_sharding_constraint(part, rows)
+        return jax.lax.with_sharding_constraint(column, rows)
 
-    def loss(params: nnx.State, rows: jax.Array, key: jax.Array) -> jax.Array:
+    def loss(
+        params: nnx.State, some: AnswerTable, bell: posterior.Bell, keys: tuple[jax.Array, ...]
+    ) -> jax.Array:
         model = nnx.merge(static.graph, params)
-        effect_key, node_key = jax.random.split(key)
-        effects = draw_effects(model, effect_key)
-        some = jax.tree.map(lambda part: shared(part[rows]), answers)
-        ready = items(model, effects, tasks, jnp.asarray(level_mask(static.layout)))
-        standing = Standing(*model.belief(shifted(points, node_key)))
-        found = evidence(model, effects, ready, static.layout, tasks, some, standing)
-        price = divergence(model, groups, tasks) * (batch / people)
-        return (price - (some.weight * found).sum()) / batch
+        log_chance = _log_chance(model, draw_effects(model, keys[0]), tasks, static.layout, some)
+        base = shifted(points, keys[1], size)
+        likely = posterior.evidence(log_chance, bell, base)
+        price = divergence(model, groups, tasks) * (size / people)
+        return (price - (some.weight * likely).sum()) / size
 
-    def step(state: _State, _: None) -> tuple[_State, None]:
-        row_key, own_key = jax.random.split(jax.random.fold_in(key, state.step))
-        rows = jax.random.permutation(row_key, people)[:batch]
-        value, gradient = jax.value_and_grad(loss)(state.params, rows, own_key)
+    def step(state: _State, batch: Batches) -> tuple[_State, None]:
+        keys = tuple(jax.random.split(jax.random.fold_in(key, state.step)))
+        some = jax.tree.map(shared, take(answers, *batch))
+        model = nnx.merge(static.graph, state.params)
+        log_chance = _log_chance(model, draw_effects(model, keys[0]), tasks, static.layout, some)
+        bell = posterior.find(log_chance, state.modes[batch.people], 1)
+        value, gradient = jax.value_and_grad(loss)(state.params, some, bell, keys)
         updates, opt_state = _optimizer(config).update(gradient, state.opt_state, state.params)
         return _State(
             optax.apply_updates(state.params, updates),
             opt_state,
+            state.modes.at[batch.people].set(bell.mode, unique_indices=True),
             state.step + 1,
             state.losses.at[state.step].set(value),
         ), None
 
-    return jax.lax.scan(step, state, length=count)[0]
+    return jax.lax.scan(step, state, plan)[0]
 
 
-def evidence(
-    model: Persistent,
-    effects: Effects,
-    ready: Items,
-    layout: Layout,
-    tasks: TaskColumns,
-    answers: AnswerTable,
-    standing: Standing,
-) -> jax.Array:
-    """(B,) log probability of each person's answers, averaged over M beliefs."""
+def _log_chance(
+    model: Persistent, effects: Effects, tasks: TaskColumns, layout: Layout, answers: AnswerTable
+) -> posterior.LogChance:
+    """The probability of people's answers as a function of their beliefs."""
+    fitted = items(model, effects, tasks, jnp.asarray(level_mask(layout)))
     responses = Responses(
-        ready, effects, model.log_residual[...][tasks.scale], model.log_concentration[...]
+        fitted, effects, model.log_residual[...][tasks.scale], model.log_concentration[...]
     )
-    log_chance = log_likelihood(responses, layout, answers, standing)
-    return logsumexp(log_chance, axis=1) - jnp.log(len(standing.scale))
+    return lambda u: log_likelihood(responses, layout, answers, Standing(*model.belief(u)))
 
 
 def held_out_evidence(
-    graph: nnx.GraphDef, params: nnx.State, design: Design, answers: AnswerTable, nodes: int = 2048
+    graph: nnx.GraphDef, params: nnx.State, design: Design, answers: AnswerTable, nodes: int = 256
 ) -> np.ndarray:
     """(B,) log marginal likelihood at the effects' posterior mean, to compare models by."""
     model = nnx.merge(graph, params)
-    effects = mean_effects(model)
-    ready = items(model, effects, design.tasks, jnp.asarray(level_mask(design.layout)))
-    width = model.belief.width
-    standing = Standing(*model.belief(ndtri(jnp.asarray(sobol(nodes, width)))))
+    log_chance = _log_chance(model, mean_effects(model), design.tasks, design.layout, answers)
+    width, people = model.belief.width, len(answers.weight)
+    base = ndtri(jnp.asarray(sobol(nodes, width)))
+    bell = posterior.find(log_chance, jnp.zeros((people, width)), posterior.SETTLED)
     return np.asarray(
-        evidence(model, effects, ready, design.layout, design.tasks, answers, standing)
+        posterior.evidence(log_chance, bell, jnp.broadcast_to(base[None], (people, *base.shape)))
     )
 
 
@@ -240,10 +239,11 @@ def sobol(nodes: int, width: int) -> np.ndarray:
     return points.clip(1e-6, 1 - 1e-6)
 
 
-def shifted(points: jax.Array, key: jax.Array) -> jax.Array:
-    """Normal nodes from uniform ones, moved by one random shift (Cranley & Patterson 1976)."""
-    shift = jax.random.uniform(key, points.shape[1:])
-    return ndtri(((points + shift) % 1.0).clip(1e-6, 1 - 1e-6))
+def shifted(points: jax.Array, key: jax.Array, people: int) -> jax.Array:
+    """Normal nodes (B, M, W) from uniform ones (M, W), moved by a random shift per person (Cranley
+    & Patterson 1976)."""
+    shift = jax.random.uniform(key, (people, 1, points.shape[1]))
+    return ndtri(((points[None] + shift) % 1.0).clip(1e-6, 1 - 1e-6))
 
 
 def _starting_levels(layout: Layout, task_scale: np.ndarray, answers: AnswerTable) -> np.ndarray:

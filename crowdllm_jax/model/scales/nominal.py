@@ -10,8 +10,13 @@ from crowdllm_jax.model.scales.standpoint import Given, Standpoint
 from crowdllm_jax.study.scales import Scale
 
 
+ABSENT = -1e9
+"""Utility of a level that a scale lacks: never chosen, whatever the personal scale. An infinite one
+would have no gradient."""
+
+
 def log_prob(given: Given, at: Standpoint) -> jax.Array:
-    """(B, J, M) log probability of levels; those that a scale lacks have utility -inf."""
+    """(B, J, M) log probability of levels; those that a scale lacks have utility ABSENT."""
     assert at.utility is not None
     log_shares = jax.nn.log_softmax(at.utility / at.scale[..., None], axis=-1)
     return jnp.take_along_axis(log_shares, given.level[..., None, None], axis=-1)[..., 0]

@@ -1,0 +1,151 @@
+"""People's answers as arrays whose size grows with the number of answers, whoever gave them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from crowdllm_jax.model.persistent.design import Design, profile_matrix
+from crowdllm_jax.study.coding import Coding
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.scales import Continuous
+from crowdllm_jax.study.statistics import unit
+
+WIDEST = 8
+"""Answers in a row; people with more have several rows, the last filled up."""
+
+
+class AnswerTable(NamedTuple):
+    """B people's answers; every kind of answer finds its own. Host or device arrays.
+
+    Attributes:
+      task, level, value, present: (R, J) answers given one at a time, J of one person to a row;
+        value in [0, 1]; present: 0 where a row is filled up.
+      person: (R,) whose row it is, in order.
+      ballots: per ballot of the layout, (B, Tb) levels, -1 where a task is held out, and (B,)
+        whether there is one.
+      profile: (B, C). weight: (B,).
+    """
+
+    task: Any
+    level: Any
+    value: Any
+    present: Any
+    person: Any
+    ballots: tuple[tuple[Any, Any], ...]
+    profile: Any
+    weight: Any
+
+
+def gather_answers(
+    study: Study, codings: tuple[Coding, ...], design: Design, part: np.ndarray
+) -> tuple[np.ndarray, AnswerTable]:
+    """The answers of everyone with a response in a part (R,) bool.
+
+    Returns:
+      (B,) the participants, and their answers.
+    """
+    layout = design.layout
+    people, person = np.unique(study.person[part], return_inverse=True)
+    task, answer, value = study.task[part], study.answer[part], study.value[part]
+    on_ballot = np.zeros(len(study.tasks.ids), bool)
+    for _, tasks in layout.ballots:
+        on_ballot[list(tasks)] = True
+    single = np.flatnonzero(~on_ballot[task])
+    single = single[np.argsort(person[single], kind="stable")]
+    owner, row, column, shape = _rows(person[single], len(people))
+    asked = task[single]
+    continuous = np.array([isinstance(scale, Continuous) for scale in layout.scales])
+    is_level = ~continuous[study.tasks.scale[asked]]
+
+    def in_rows(values: np.ndarray, dtype: type) -> np.ndarray:
+        table: np.ndarray = np.zeros(shape, dtype)
+        table[row, column] = values
+        return table
+
+    ballots = []
+    for index, tasks in layout.ballots:
+        given = study.tasks.scale[task] == index
+        levels = np.zeros((len(people), len(tasks)), np.int32)
+        present = np.zeros(len(people), np.float32)
+        present[person[given]] = 1.0
+        # A ballot is whole in the study: what is not in this part of it is held out.
+        levels[present > 0] = -1
+        levels[person[given], np.searchsorted(tasks, task[given])] = answer[given]
+        ballots.append((levels, present))
+    everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
+    return people, AnswerTable(
+        in_rows(asked, np.int32),
+        in_rows(np.where(is_level, answer[single], 0), np.int32),
+        in_rows(unit(study, value[single], asked), np.float32),
+        in_rows(np.ones(len(asked)), np.float32),
+        owner,
+        tuple(ballots),
+        (everyone[people] - design.centre).astype(np.float32),
+        study.participants.weight[people].astype(np.float32),
+    )
+
+
+def _rows(
+    person: np.ndarray, people: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
+    """Where answers go that are sorted by person: the rows' owners (R,), each answer's row and
+    column, and the shape (R, J). Everybody has a row, empty or not."""
+    count = np.bincount(person, minlength=people)
+    width = int(count.max(initial=1).clip(1, WIDEST))
+    rows = np.maximum(1, -(-count // width))
+    place = np.arange(len(person)) - np.repeat(np.cumsum(count) - count, count)
+    first = np.cumsum(rows) - rows
+    owner = np.repeat(np.arange(people, dtype=np.int32), rows)
+    return owner, first[person] + place // width, place % width, (len(owner), width)
+
+
+class Batches(NamedTuple):
+    """Which people's answers serve which step of a fit.
+
+    Attributes:
+      people: (S, B). rows: (S, R) of the answer table, -1 where fewer are needed.
+      slot: (S, R) whose row it is among the B people.
+    """
+
+    people: np.ndarray
+    rows: np.ndarray
+    slot: np.ndarray
+
+
+def batches(owner: np.ndarray, people: int, size: int, steps: int, seed: int) -> Batches:
+    """Everybody once in every round, a few people at a time, in an order drawn anew.
+
+    Args:
+      owner: (R,) whose rows there are, in order. size: people per step.
+    """
+    size = min(size, people)
+    random = np.random.default_rng([seed, 3])
+    per_round = people // size
+    rounds = [random.permutation(people) for _ in range(-(-steps // per_round))]
+    chosen = np.concatenate([one[: per_round * size] for one in rounds]).reshape(-1, size)[:steps]
+    first = np.searchsorted(owner, np.arange(people))
+    count = np.bincount(owner, minlength=people)
+    needed = count[chosen]
+    shape = (steps, int(needed.sum(1).max()))
+    rows, slot = np.full(shape, -1, np.int32), np.zeros(shape, np.int32)
+    for step, members in enumerate(chosen):
+        length = needed[step]
+        offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+        rows[step, : len(offset)] = np.repeat(first[members], length) + offset
+        slot[step, : len(offset)] = np.repeat(np.arange(size), length)
+        slot[step, len(offset) :] = size - 1
+    return Batches(chosen.astype(np.int32), rows, slot)
+
+
+def take(answers: AnswerTable, people: Any, rows: Any, slot: Any) -> AnswerTable:
+    """The answers of one step's people; rows of -1 hold none."""
+    return AnswerTable(
+        answers.task[rows],
+        answers.level[rows],
+        answers.value[rows],
+        answers.present[rows] * (rows >= 0)[:, None],
+        slot,
+        tuple((levels[people], present[people]) for levels, present in answers.ballots),
+        answers.profile[people],
+        answers.weight[people],
+    )

@@ -1,0 +1,98 @@
+"""Where one person's belief is, given that person's answers.
+
+A belief is made of W standard normal numbers u (see `belief`). Their posterior is found by Newton
+steps to its mode, and represented by points around it: most from the normal with the curvature
+there (Tierney & Kadane 1986), some from the population, all weighed by what the posterior is over
+the mixture they come from (importance sampling with a defensive mixture, Hesterberg 1995). So the
+average of the weights is the probability of the answers without bias, however many answers there
+are: few leave the belief where the population's is, and hundreds leave next to nothing of it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+POPULATION = 0.25
+"""Share of the points that come from the population, so that no weight is large."""
+WIDER = 1.1
+"""How much wider than the curvature says the other points lie."""
+LONGEST = 2.0
+"""Length of a Newton step, in population deviations."""
+
+SETTLED = 8
+"""Newton steps that lead from the population's middle to a person's posterior."""
+
+LogChance = Callable[[jax.Array], jax.Array]
+"""log_chance(u): (B, M) log probability of B people's answers under beliefs u (B, M, W)."""
+
+
+class Bell(NamedTuple):
+    """A normal distribution per person.
+
+    Attributes:
+      mode: (B, W). axes: (B, W, W) whose columns are its axes; precision: (B, W) along them.
+    """
+
+    mode: jax.Array
+    axes: jax.Array
+    precision: jax.Array
+
+
+def find(log_chance: LogChance, start: jax.Array, steps: int) -> Bell:
+    """The posterior's mode and curvature, by Newton steps from `start` (B, W).
+
+    The curvature is that where the last step began. A person's answers may bend the posterior the
+    other way far from its mode; it counts as at least as sharp as the population.
+    """
+
+    def slope(u: jax.Array) -> jax.Array:
+        return jax.grad(lambda at: log_chance(at[:, None]).sum())(u) - u
+
+    basis = jnp.eye(start.shape[1])
+
+    def step(bell: Bell, _: None) -> tuple[Bell, None]:
+        here, along = jax.linearize(slope, bell.mode)
+        columns = jax.vmap(lambda one: along(jnp.broadcast_to(one[None], start.shape)))(basis)
+        curvature = -columns.transpose(1, 2, 0)
+        precision, axes = jnp.linalg.eigh((curvature + curvature.swapaxes(1, 2)) / 2)
+        precision = jnp.maximum(precision, 1.0)
+        move = _times(axes, _times(axes.swapaxes(1, 2), here) / precision)
+        length = jnp.sqrt((move**2).sum(1, keepdims=True))
+        return Bell(bell.mode + move / jnp.maximum(1.0, length / LONGEST), axes, precision), None
+
+    flat = jnp.broadcast_to(basis[None], (*start.shape, start.shape[1]))
+    return jax.lax.scan(step, Bell(start, flat, jnp.ones(start.shape)), length=steps)[0]
+
+
+def _times(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """(..., W) in full precision."""
+    return (matrix * vector[..., None, :]).sum(-1)
+
+
+def points(bell: Bell, base: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Points (B, M, W) from standard normal ones (B, M, W), and the log density (B, M) of the
+    population over that of the mixture."""
+    count = base.shape[1]
+    few = round(POPULATION * count)
+    sd = WIDER / jnp.sqrt(bell.precision)
+    around = bell.mode[:, None] + _times(bell.axes[:, None], sd[:, None] * base[:, few:])
+    u = jnp.concatenate([base[:, :few], around], axis=1)
+    away = _times(bell.axes.swapaxes(1, 2)[:, None], u - bell.mode[:, None]) / sd[:, None]
+    of_population = -0.5 * (u**2).sum(2)
+    of_bell = -0.5 * (away**2).sum(2) - jnp.log(sd).sum(1)[:, None]
+    share = few / count
+    mixture = jnp.logaddexp(jnp.log(share) + of_population, jnp.log1p(-share) + of_bell)
+    return u, of_population - mixture
+
+
+def evidence(log_chance: LogChance, bell: Bell, base: jax.Array) -> jax.Array:
+    """(B,) log probability of people's answers, the belief integrated out.
+
+    The points themselves do not move with what is fitted: the average of weights is right wherever
+    they are.
+    """
+    u, log_ratio = jax.lax.stop_gradient(points(bell, base))
+    return logsumexp(log_chance(u) + log_ratio, axis=1) - jnp.log(base.shape[1])
