@@ -12,8 +12,6 @@ comes on top (see the scores). Two levels: Wilson's (1927); else mean +- 1.96 st
 the scale.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +23,16 @@ from crowdllm_jax.aggregate.middle import medians
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.decisions import read
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments
-from crowdllm_jax.population.read import Answers, Manifest, read_manifest
+from crowdllm_jax.population.read import Answers, Manifest, read_manifest, reading
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import bins
 from crowdllm_jax.study.scales import Continuous, Nominal, Ranking, Scale
 
 Z = 1.959964
+COUNT_AGAIN = "count again"
+"""What to do about damaged counts."""
+
 COLUMNS = {
     "task_id": pa.string(),
     "answers": pa.float64(),
@@ -150,7 +151,7 @@ def read_counts(folder: Path) -> Histogram:
     task_scales = tuple(manifest.scales[name].entry for name in manifest.tasks.values())
     t, k = len(task_scales), max(map(scales.size, task_scales)) or 1
     counts, decision, equal = np.zeros((t, k)), np.full(t, "", object), np.zeros(t)
-    with _named_errors(folder / "counts.parquet"):
+    with reading(folder / "counts.parquet", COUNT_AGAIN):
         table = pq.read_table(folder / "counts.parquet", page_checksum_verification=True)
         ids = np.array(table["task_id"].to_pylist())
         for task, (task_id, scale) in enumerate(zip(manifest.tasks, task_scales, strict=True)):
@@ -200,7 +201,7 @@ def _middle_stretch(rows: pa.Table) -> tuple[str, float]:
 
 def _read_means(path: Path, manifest: Manifest) -> Moments:
     """(T,) moments of the answers to each task, all groups together; NaN where nominal."""
-    with _named_errors(path):
+    with reading(path, COUNT_AGAIN):
         table = pq.read_table(path, page_checksum_verification=True)
         t = len(manifest.tasks)
         place = {task: i for i, task in enumerate(manifest.tasks)}
@@ -214,16 +215,6 @@ def _read_means(path: Path, manifest: Manifest) -> Moments:
     for n, own, spread in zip(number.T, mean.T, (number * sd**2).T, strict=True):
         found = found.joined(Moments(n, n * own, spread))
     return found
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except CrowdError as error:
-        raise CrowdError(f"{path}: {error}; count again") from error
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise CrowdError(f"{path}: cannot be read ({error}); count again") from error
 
 
 def summarise(histogram: Histogram) -> pa.Table:

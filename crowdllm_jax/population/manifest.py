@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, first_line
 from crowdllm_jax.model.crowd_file import load_crowd
 from crowdllm_jax.runtime.files import write_whole
 
@@ -130,6 +130,6 @@ def _faults_of_file(path: Path, entry: dict[str, object]) -> list[str]:
     except FileNotFoundError:
         return [f"{path}: is missing"]
     except (OSError, pa.ArrowException) as error:
-        return [f"{path}: cannot be read ({str(error).splitlines()[0][:200]})"]
+        return [f"{path}: cannot be read ({first_line(error)})"]
     changed = [key for key in ("sha256", "rows") if found[key] != entry.get(key)]
     return [f"{path}: has changed ({', '.join(changed)})"] if changed else []

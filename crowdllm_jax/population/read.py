@@ -4,7 +4,7 @@ Memory holds one block, however many agents there are.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, named_errors
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population.decisions import read
 from crowdllm_jax.population.manifest import check_seal
@@ -60,6 +60,7 @@ class Answers:
 
 
 def block_size(tasks: int) -> int:
+    """How many people stand in a block of their answers to so many tasks."""
     return max(64, min(8192, CELLS // tasks))
 
 
@@ -216,12 +217,18 @@ def open_population(folder: Path) -> Answers:
     )
 
 
+def reading(path: Path, remedy: str = "sample again") -> AbstractContextManager[None]:
+    """While a file of a population is read, faults of the disk or of its content name it."""
+    errors = (OSError, pa.ArrowException, KeyError)
+    return named_errors(path, "cannot be read", *errors, remedy=remedy)
+
+
 def _read_wide(
     path: Path, ids: tuple[str, ...], several: tuple[Scale, ...], task_scale: np.ndarray
 ) -> Iterator[np.ndarray]:
     """(n, T) levels of the agents of one part with a column per task, a few at a time."""
     dtype = level_dtype(tuple(several[index] for index in task_scale))
-    with _named_errors(path):
+    with reading(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         if file.schema_arrow.names != ["agent_id", *ids]:
             raise CrowdError("its columns are not agent_id and the manifest's tasks")
@@ -241,7 +248,7 @@ def _read_long(
     place = {name: i for i, name in enumerate(ids)}
     dtype = level_dtype(tuple(several[index] for index in task_scale))
     left = np.zeros(0, dtype)
-    with _named_errors(path):
+    with reading(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         for batch in file.iter_batches(t * block_size(t), columns=["task_id", "decision"]):
             coded = batch.column("task_id")
@@ -260,14 +267,3 @@ def _read_long(
             left = left[whole:]
         if len(left):
             raise CrowdError("ends in the middle of an agent")
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except CrowdError as error:
-        raise CrowdError(f"{path}: {error}; sample again") from error
-    except (OSError, pa.ArrowException, KeyError) as error:
-        reason = str(error).splitlines()[0][:300]
-        raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error

@@ -90,31 +90,31 @@ def rake(
 def _target(where: str, levels: tuple[str, ...], shares: dict[str, float]) -> np.ndarray:
     """(K,) a margin's shares, which sum to 1, in the order of the levels; that of MISSING is 0
     where the margin says nothing of it."""
-    place = {level: i for i, level in enumerate(levels)}
-    known = {place.get(str(key), _same(str(key), levels)): key for key in shares}
-    odd = [key for key in shares if key not in known.values()]
-    if -1 in known or odd:
-        odd = odd or [known[-1]]
+    level_at = {level: i for i, level in enumerate(levels)}
+    key_of = {level_at.get(str(key), _same(str(key), levels)): key for key in shares}
+    odd = [key for key in shares if key not in key_of.values()]
+    if -1 in key_of or odd:
+        odd = odd or [key_of[-1]]
         raise CrowdError(
             f"{where}: '{odd[0]}' is no level of it, or one that stands there already;"
             f" levels: {', '.join(levels)}"
         )
-    absent = [level for i, level in enumerate(levels) if i not in known and level != MISSING]
+    absent = [level for i, level in enumerate(levels) if i not in key_of and level != MISSING]
     if absent:
         raise CrowdError(
             f"{where}: '{absent[0]}' is not given a share; levels: {', '.join(levels)}"
         )
-    target = np.array([shares[known[i]] if i in known else 0.0 for i in range(len(levels))])
+    target = np.array([shares[key_of[i]] if i in key_of else 0.0 for i in range(len(levels))])
     total = target.sum()
-    whole = 100 if total > 50 else 1
+    full = 100 if total > 50 else 1
     # Of K shares that were rounded to a percent each is off by half of one at most.
-    slack = min(0.005 * len(shares), 0.05) * whole + 1e-9
-    if not (np.all(target >= 0) and abs(total - whole) <= slack):
+    slack = min(0.005 * len(shares), 0.05) * full + 1e-9
+    if not (np.all(target >= 0) and abs(total - full) <= slack):
         raise CrowdError(
             f"{where}: shares must be 0 or more and sum to 1, not {total:g} (percents to 100)"
         )
-    if whole == 100 or abs(total - 1) > 1e-6:
-        read = "are read as percents" if whole == 100 else "are scaled to a sum of 1"
+    if full == 100 or abs(total - 1) > 1e-6:
+        read = "are read as percents" if full == 100 else "are scaled to a sum of 1"
         _note(f"{where}: the shares sum to {total:g}; they {read}")
     return target / total
 
@@ -122,13 +122,13 @@ def _target(where: str, levels: tuple[str, ...], shares: dict[str, float]) -> np
 def _same(key: str, levels: tuple[str, ...]) -> int:
     """Where the one level stands that is the same number or truth value as a key; else -1."""
     number, truth = numerals.number(key), key.lower() in ("true", "false")
-    found = [
+    matches = [
         i
         for i, level in enumerate(levels)
         if (number is not None and numerals.number(level) == number)
         or (truth and level.lower() == key.lower())
     ]
-    return found[0] if len(found) == 1 else -1
+    return matches[0] if len(matches) == 1 else -1
 
 
 def _note(text: str) -> None:

@@ -96,11 +96,11 @@ def _read(spec: StudySpec, known: Tasks | None) -> Study:
         task=task[present],
         answer=answer[present],
     )
-    whole = complete_ballots(study, answers[spec.responses.response].where)
+    completed = complete_ballots(study, answers[spec.responses.response].where)
     t = len(study_tasks.ids)
     # An empty cell of a ballot that was cast is a project left out: it has an answer now.
-    empty = ~np.isin(person[~present] * t + task[~present], whole.person * t + whole.task)
-    return replace(whole, missing=int(empty.sum()))
+    empty = ~np.isin(person[~present] * t + task[~present], completed.person * t + completed.task)
+    return replace(completed, missing=int(empty.sum()))
 
 
 def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
@@ -140,13 +140,13 @@ def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
     loaded = {path: _read_file(spec, path, names) for path, names in by_path.items()}
 
     def column(role: Role, path: str, name: str) -> Column:
-        found = loaded[path][name]
+        texts = loaded[path][name]
         if role == "tasks" and name == spec.tasks.text:
-            return drop_missing(spec, role, name, found)
-        found = as_names(found)
+            return drop_missing(spec, role, name, texts)
+        texts = as_names(texts)
         # What is missing among the answers depends on the scale, too: see _answers.
         of_scale = role == "responses" and name == spec.responses.response
-        return found if of_scale else drop_missing(spec, role, name, found)
+        return texts if of_scale else drop_missing(spec, role, name, texts)
 
     return {
         role: {name: column(role, path, name) for name in names}
@@ -221,8 +221,8 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tas
 def _embedding(spec: EmbeddingSpec, folder: Path, ids: tuple[str, ...]) -> np.ndarray:
     file = find(folder, spec.path, "study.tasks.embedding.path")
     key, vectors = read_vectors(file, spec.task, spec.column)
-    own = entities_of(key, own_table=True)
-    row_of = dict(zip(own.ids, np.argsort(own.of_row), strict=True))
+    entities = entities_of(key, own_table=True)
+    row_of = dict(zip(entities.ids, np.argsort(entities.of_row), strict=True))
     absent = [name for name in ids if name not in row_of]
     if absent:
         raise CrowdError(
@@ -269,16 +269,16 @@ def _answers(
     answer = np.full(len(column.codes), np.nan)
     name_of_column = spec.responses.response
     for index, (name, scale) in enumerate(spec.scales.items()):
-        here = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
+        rows_of_scale = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
         level_of = scale_text.reader(scale)
         if isinstance(scale, scales.Continuous):
             column.warn_of_thousands()
-        for_all, own = codes(spec, "responses", name_of_column, name)
+        for_all, for_scale = codes(spec, "responses", name_of_column, name)
         texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
         read = np.full(len(column.distinct), np.nan)
-        for code in np.unique(column.codes[here]):
+        for code in np.unique(column.codes[rows_of_scale]):
             text = column.distinct[code]
-            if is_among(text, own):
+            if is_among(text, for_scale):
                 continue
             # As the study file writes it, or else as a number of the table's dialect.
             level = level_of(text if text in texts else column.numeral(code))
@@ -292,14 +292,14 @@ def _answers(
                     )
                 continue
             if level is None:
-                found = here[column.codes[here] == code]
+                bad_rows = rows_of_scale[column.codes[rows_of_scale] == code]
                 raise CrowdError(
-                    f"{column.where}: '{text}' ({rows(found)}) is no answer on scale '{name}' "
+                    f"{column.where}: '{text}' ({rows(bad_rows)}) is no answer on scale '{name}' "
                     f"({scale_text.describe(scale)}); {_remedy(scale, name, text)}"
                     f"{column.hint(code)}"
                 )
             read[code] = level
-        answer[here] = read[column.codes[here]]
+        answer[rows_of_scale] = read[column.codes[rows_of_scale]]
     present = ~np.isnan(answer)
     if not present.any():
         raise CrowdError(f"{column.where}: no row holds an answer")
