@@ -20,7 +20,7 @@ from crowdllm_jax.population.manifest import check_seal
 from crowdllm_jax.population.write import SCHEMA, written_levels
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Continuous, Scale
+from crowdllm_jax.study.scales import Scale
 
 CELLS = 1 << 22
 """Answers in a block."""
@@ -72,7 +72,7 @@ def answers_of(study: Study) -> Answers:
     dtype = level_dtype(task_scales)
     # People's values are kept to the last digit; agents' are drawn as 32-bit floats.
     dtype = np.dtype(np.float64) if dtype.kind == "f" else dtype
-    none = np.array([np.nan if isinstance(s, Continuous) else -1 for s in task_scales])
+    none = np.where(scales.which(scales.is_continuous, task_scales), np.nan, -1)
     size = block_size(t)
 
     def blocks() -> Iterator[np.ndarray]:
@@ -135,19 +135,19 @@ def read_manifest(folder: Path) -> Manifest:
         raise CrowdError(f"{folder}: holds no manifest.json; {hint}")
     entries = check_seal(path)
     try:
-        found = msgspec.convert(entries, Manifest)
+        manifest = msgspec.convert(entries, Manifest)
     except msgspec.MsgspecError as error:
         raise CrowdError(
             f"{path}: cannot be read ({error}); it may be of another version: run `crowdllm sample`"
             " again, to another folder"
         ) from error
-    _check_schema(path, found)
-    odd = [task for task, name in found.tasks.items() if name not in found.scales]
-    if odd or not found.tasks or not found.effective_sample_size > 0:
+    _check_schema(path, manifest)
+    odd = [task for task, name in manifest.tasks.items() if name not in manifest.scales]
+    if odd or not manifest.tasks or not manifest.effective_sample_size > 0:
         raise CrowdError(
             f"{path}: does not say the scale of every task, or on how many people the crowd rests"
         )
-    return found
+    return manifest
 
 
 def _check_schema(path: Path, manifest: Manifest) -> None:
@@ -234,9 +234,9 @@ def _read_wide(
             raise CrowdError("its columns are not agent_id and the manifest's tasks")
         for batch in file.iter_batches(block_size(len(ids)), columns=list(ids)):
             out = np.empty((batch.num_rows, len(ids)), dtype)
-            one = np.zeros(batch.num_rows, np.int32)
+            first_scale = np.zeros(batch.num_rows, np.int32)
             for task, column in enumerate(batch.columns):
-                out[:, task] = read(column, [several[task_scale[task]]], one, dtype)
+                out[:, task] = read(column, [several[task_scale[task]]], first_scale, dtype)
             yield out
 
 
@@ -245,25 +245,27 @@ def _read_long(
 ) -> Iterator[np.ndarray]:
     """(n, T) levels of the agents of one part with a row per decision, a few at a time."""
     t = len(ids)
-    place = {name: i for i, name in enumerate(ids)}
+    index_of = {name: i for i, name in enumerate(ids)}
     dtype = level_dtype(tuple(several[index] for index in task_scale))
     left = np.zeros(0, dtype)
     with reading(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         for batch in file.iter_batches(t * block_size(t), columns=["task_id", "decision"]):
             coded = batch.column("task_id")
-            known = np.array([place.get(n, -1) for n in coded.dictionary.to_pylist()], np.int32)
-            task = known[np.asarray(coded.indices)]
+            task_of = np.array(
+                [index_of.get(n, -1) for n in coded.dictionary.to_pylist()], np.int32
+            )
+            task = task_of[np.asarray(coded.indices)]
             expected = np.tile(np.arange(t, dtype=np.int32), len(task) // t + 2)[len(left) :]
             if np.any(task != expected[: len(task)]):
                 raise CrowdError(
                     "rows do not stand agent by agent, each with every task of the manifest"
                 )
             scale_of = task_scale[task] if len(several) > 1 else np.zeros(len(task), np.int32)
-            own = read(batch.column("decision"), several, scale_of, dtype)
-            left = np.concatenate([left, own]) if len(left) else own
-            whole = len(left) // t * t
-            yield left[:whole].reshape(-1, t)
-            left = left[whole:]
+            levels = read(batch.column("decision"), several, scale_of, dtype)
+            left = np.concatenate([left, levels]) if len(left) else levels
+            complete = len(left) // t * t
+            yield left[:complete].reshape(-1, t)
+            left = left[complete:]
         if len(left):
             raise CrowdError("ends in the middle of an agent")

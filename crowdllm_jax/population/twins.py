@@ -93,22 +93,15 @@ def make_twins(
         raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
     if not 0 <= seed < 2**63:
         raise CrowdError(f"seed: {seed} is not from 0 to 2**63 - 1")
-    profile = recode(crowd.codings, study.participants.profile)
-    study = replace(study, participants=replace(study.participants, profile=profile))
-    part = np.ones(len(study.task), bool) if known is None else known
-    # In one order, since the sum of floats depends on it.
-    order = np.lexsort((study.task, study.person))
-    order = order[part[order]]
-    study = replace(
-        study, person=study.person[order], task=study.task[order], answer=study.answer[order]
-    )
+    study = _used(crowd, study, known)
     model = nnx.merge(crowd.graph, crowd.params)
-    ready = ready_to_draw(crowd.graph, crowd.params, design)
+    fitted = ready_to_draw(crowd.graph, crowd.params, design)
     base = ndtri(jnp.asarray(sobol(NODES, model.belief.width)))
     population = Standing(*model.belief(base))
-    people, answers = gather_answers(study, crowd.codings, design, np.ones(len(order), bool))
+    every = np.ones(len(study.task), bool)
+    people, answers = gather_answers(study, crowd.codings, design, every)
     row_of = {int(person): row for row, person in enumerate(people)}
-    ids = study.participants.ids
+    ids, profile = study.participants.ids, study.participants.profile
     c = (profile_matrix(crowd.codings, profile, len(ids)) - design.centre).astype(np.float32)
     drawn, moments = [], []
     for person, name in enumerate(ids):
@@ -117,18 +110,34 @@ def make_twins(
         for moves in range(MOST_MOVES + 1):
             chance = prior
             if row is not None:
-                chance = chance + _log_chance(design, ready, answers, row, standing)
-            weight, *found = _posterior(chance, standing)
-            if found[-1] >= ENOUGH or moves == MOST_MOVES:
+                chance = chance + _log_chance(design, fitted, answers, row, standing)
+            weight, *posterior = _posterior(chance, standing)
+            if posterior[-1] >= ENOUGH or moves == MOST_MOVES:
                 break
             u, prior = _moved(base, u, weight)
             standing = Standing(*model.belief(u))
-        moments.append(found)
+        moments.append(posterior)
         key = _key(name)
         node = _resample(np.asarray(weight), draws, np.random.default_rng([seed, key]))
-        drawn.append(_draw_one(design, ready, c[person], node, standing, seed, key))
-    mean, sd, effective = (np.stack(part) for part in zip(*moments, strict=True))
+        drawn.append(_draw_one(design, fitted, c[person], node, standing, seed, key))
+    mean, sd, effective = (np.stack(moment) for moment in zip(*moments, strict=True))
     return Twins(ids, np.stack(drawn), mean, sd, effective)
+
+
+def _used(crowd: Crowd, study: Study, known: np.ndarray | None) -> Study:
+    """A study with the profiles in the crowd's levels, and with the known responses alone."""
+    profile = recode(crowd.codings, study.participants.profile)
+    # In one order, since the sum of floats depends on it.
+    order = np.lexsort((study.task, study.person))
+    if known is not None:
+        order = order[known[order]]
+    return replace(
+        study,
+        participants=replace(study.participants, profile=profile),
+        person=study.person[order],
+        task=study.task[order],
+        answer=study.answer[order],
+    )
 
 
 def _key(name: str) -> int:
@@ -137,46 +146,46 @@ def _key(name: str) -> int:
 
 
 def _log_chance(
-    design: Design, ready: Ready, answers: AnswerTable, row: int, standing: Standing
+    design: Design, fitted: Ready, answers: AnswerTable, row: int, standing: Standing
 ) -> jax.Array:
     """(M,) log probability of one person's answers under each belief, TILE answers at a time."""
-    own: AnswerTable = jax.tree.map(lambda a: a[row : row + 1], answers)
-    count = int(own.present.sum())
+    person: AnswerTable = jax.tree.map(lambda a: a[row : row + 1], answers)
+    count = int(person.present.sum())
     total = jnp.zeros(len(standing.z))
     layout = design.layout
     for first in range(0, max(1, count), TILE):
-        tile = own._replace(
-            task=_tile(own.task, first),
-            level=_tile(own.level, first),
-            value=_tile(own.value, first),
-            present=_tile(own.present, first),
+        tile = person._replace(
+            task=_tile(person.task, first),
+            level=_tile(person.level, first),
+            value=_tile(person.value, first),
+            present=_tile(person.present, first),
         )
         total += _log_chance_of_tile(
             layout,
             tuple(design.tasks.scale.tolist()),
-            ready.items,
-            ready.effects,
-            ready.log_residual,
-            ready.log_concentration,
+            fitted.items,
+            fitted.effects,
+            fitted.log_residual,
+            fitted.log_concentration,
             tile,
             standing,
         )
         # Ballots count once, with the first tile.
-        layout, own = replace(layout, ballots=()), own._replace(ballots=())
+        layout, person = replace(layout, ballots=()), person._replace(ballots=())
     return total
 
 
 def _tile(column: np.ndarray, first: int) -> np.ndarray:
     """(1, TILE) entries of a (1, J) column from `first` on, filled up with zeros."""
-    part = column[:, first : first + TILE]
-    return np.pad(part, ((0, 0), (0, TILE - part.shape[1])))
+    entries = column[:, first : first + TILE]
+    return np.pad(entries, ((0, 0), (0, TILE - entries.shape[1])))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _log_chance_of_tile(
     layout: Layout,
     task_scale: tuple[int, ...],
-    made: Items,
+    items: Items,
     effects: Effects,
     log_residual: jax.Array,
     log_concentration: jax.Array,
@@ -184,7 +193,7 @@ def _log_chance_of_tile(
     standing: Standing,
 ) -> jax.Array:
     return log_likelihood(
-        made,
+        items,
         effects,
         log_residual,
         log_concentration,
@@ -229,7 +238,7 @@ _own_seed = jax.jit(threefry)
 
 def _draw_one(
     design: Design,
-    ready: Ready,
+    fitted: Ready,
     profile: np.ndarray,
     node: np.ndarray,
     standing: Standing,
@@ -244,8 +253,8 @@ def _draw_one(
     own_seed = _own_seed(seed_halves(seed), seed_halves(key))
     drawn = draw_answers(
         design.layout,
-        ready,
-        ready_profiles(design.layout, ready.items, profile[None]),
+        fitted,
+        ready_profiles(design.layout, fitted.items, profile[None]),
         np.zeros(len(node), np.int32),
         np.asarray(standing.z)[node],
         np.asarray(standing.scale)[node],

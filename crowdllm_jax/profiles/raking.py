@@ -48,27 +48,9 @@ def rake(
             raise CrowdError(
                 f"{where}: no such attribute; there are: {', '.join(by_name) or 'none'}"
             )
-        if attribute.kind == "numeric":
-            raise CrowdError(f"{where}: a numeric attribute has no levels to rake; band it first")
-        target = _target(where, attribute.levels, shares)
-        have = np.bincount(attribute.cells, weight, len(target))
-        if attribute.levels[-1] == MISSING and MISSING not in shares:
-            # Nothing is said of people without an answer: they keep the share they have.
-            target[-1] = have[-1] / have.sum()
-            target[:-1] *= 1 - target[-1]
-            _note(
-                f"{where}: gives no share to '{MISSING}', so people without an answer keep "
-                "theirs and the shares are of the others"
-            )
-        empty = np.flatnonzero((have == 0) & (target > 0))
-        if len(empty):
-            raise CrowdError(
-                f"{where}: {nobody} is '{attribute.levels[empty[0]]}', so no weights reach its "
-                "share; merge the level with another, in the data and here"
-            )
-        targets.append((attribute.cells, target))
+        targets.append((attribute.cells, _reachable(where, attribute, weight, shares, nobody)))
     total = weight.sum()
-    raked = weight / total
+    raked: np.ndarray = weight / total
     for _ in range(rounds):
         for cells, target in targets:
             have = np.bincount(cells, raked, len(target))
@@ -80,11 +62,41 @@ def rake(
             for cells, target in targets
         )
         if gap < tolerance:
-            return raked * total
+            raked = raked * total
+            return raked
     raise CrowdError(
         f"profiles.margins: no weights fit all margins at once (gap {gap:.2g} after "
         f"{rounds} rounds); relax one or merge levels"
     )
+
+
+def _reachable(
+    where: str, attribute: Attribute, weight: np.ndarray, shares: dict[str, float], nobody: str
+) -> np.ndarray:
+    """(K,) the shares of an attribute's levels that weights are raked to.
+
+    Raises:
+      CrowdError: there is no such level, or nobody who could be weighted up to its share.
+    """
+    if attribute.kind == "numeric":
+        raise CrowdError(f"{where}: a numeric attribute has no levels to rake; band it first")
+    target = _target(where, attribute.levels, shares)
+    have = np.bincount(attribute.cells, weight, len(target))
+    if attribute.levels[-1] == MISSING and MISSING not in shares:
+        # Nothing is said of people without an answer: they keep the share they have.
+        target[-1] = have[-1] / have.sum()
+        target[:-1] *= 1 - target[-1]
+        _note(
+            f"{where}: gives no share to '{MISSING}', so people without an answer keep "
+            "theirs and the shares are of the others"
+        )
+    empty = np.flatnonzero((have == 0) & (target > 0))
+    if len(empty):
+        raise CrowdError(
+            f"{where}: {nobody} is '{attribute.levels[empty[0]]}', so no weights reach its "
+            "share; merge the level with another, in the data and here"
+        )
+    return target
 
 
 def _target(where: str, levels: tuple[str, ...], shares: dict[str, float]) -> np.ndarray:
@@ -116,7 +128,8 @@ def _target(where: str, levels: tuple[str, ...], shares: dict[str, float]) -> np
     if full == 100 or abs(total - 1) > 1e-6:
         read = "are read as percents" if full == 100 else "are scaled to a sum of 1"
         _note(f"{where}: the shares sum to {total:g}; they {read}")
-    return target / total
+    sums_to_one: np.ndarray = target / total
+    return sums_to_one
 
 
 def _same(key: str, levels: tuple[str, ...]) -> int:
@@ -132,4 +145,4 @@ def _same(key: str, levels: tuple[str, ...]) -> int:
 
 
 def _note(text: str) -> None:
-    warnings.warn(text, CrowdWarning, stacklevel=4)
+    warnings.warn(text, CrowdWarning, stacklevel=5)

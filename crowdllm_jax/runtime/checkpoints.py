@@ -9,11 +9,10 @@ import hashlib
 import logging
 import warnings
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import jax
 import numpy as np
-from jax.tree_util import KeyPath
 from orbax.checkpoint import v1 as ocp
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning, first_line, named_errors
@@ -152,7 +151,7 @@ def unflatten(stored: dict[str, np.ndarray], like: Tree, folder: Path) -> Tree:
       CrowdError: a leaf is missing or has another shape or dtype; `folder` names the place.
     """
 
-    def pick(path: KeyPath, leaf: np.ndarray) -> np.ndarray:
+    def pick(path: tuple[Any, ...], leaf: np.ndarray) -> np.ndarray:
         array = stored.get(_name(path))
         if array is None or (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
             raise CrowdError(f"{folder}: '{_name(path)}' does not fit this configuration")
@@ -162,5 +161,5 @@ def unflatten(stored: dict[str, np.ndarray], like: Tree, folder: Path) -> Tree:
     return tree
 
 
-def _name(path: KeyPath) -> str:
+def _name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")

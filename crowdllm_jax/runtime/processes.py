@@ -88,7 +88,7 @@ def _wait_for(coordinator: str, patience: int) -> None:
 
 def size() -> int:
     """How many processes there are."""
-    return jax.process_count()
+    return int(jax.process_count())
 
 
 def rank() -> int:

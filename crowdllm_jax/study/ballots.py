@@ -63,8 +63,7 @@ def complete_ballots(study: Study, where: str) -> Study:
 def _check(study: Study, name: str, voters: np.ndarray, ballots: np.ndarray, where: str) -> None:
     """Raise CrowdError if a whole ballot breaks the rule of its scale."""
     scale = study.scales[name]
-    k = getattr(scale, "k", 0)
-    if k > ballots.shape[1]:
+    if (k := scales.fewest_tasks(scale)) > ballots.shape[1]:
         raise CrowdError(
             f"study.scales.{name}: k is {k} but the ballot has {ballots.shape[1]} tasks"
         )

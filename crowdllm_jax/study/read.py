@@ -60,7 +60,7 @@ def read_answers(spec: StudySpec, tasks: Tasks) -> Study:
     return _read(msgspec.structs.replace(spec, tasks=TasksSpec()), tasks)
 
 
-def _read(spec: StudySpec, known: Tasks | None) -> Study:
+def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
     if not spec.scales:
         raise CrowdError("study.scales: name at least one scale")
     for name, scale in spec.scales.items():
@@ -74,15 +74,15 @@ def _read(spec: StudySpec, known: Tasks | None) -> Study:
     person_id = spec.participants.participant or spec.responses.participant
     person_rows = entities_of(people[person_id], own_table=spec.participants.path is not None)
     person = _look_up(person_of, person_rows.ids, "participant", spec.participants.path)
-    if known is None:
+    if known_tasks is None:
         task_id = spec.tasks.task or spec.responses.task
         task_rows = entities_of(tasks[task_id], own_table=spec.tasks.path is not None)
         study_tasks, among = _tasks(spec, tasks, task_rows), spec.tasks.path
     else:
-        study_tasks, among = known, "the run's tasks"
+        study_tasks, among = known_tasks, "the run's tasks"
     task = _look_up(task_of, study_tasks.ids, "task", among)
     participants = _participants(spec, people, person_rows)
-    if known is not None:
+    if known_tasks is not None:
         asked, person = np.unique(person, return_inverse=True)
         participants = _some(participants, asked)
     answer, present = _answers(spec, answers[spec.responses.response], study_tasks.scale[task])
@@ -182,7 +182,8 @@ def _look_up(column: Column, ids: tuple[str, ...], what: str, path: str | None) 
             f"{column.where}: {what} '{column.distinct[stray]}' "
             f"({column.rows_of(stray)}) is not in {path}{did_you_mean(column.distinct[stray], ids)}"
         )
-    return position[column.codes]
+    of_row: np.ndarray = position[column.codes]
+    return of_row
 
 
 def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tasks:
@@ -271,7 +272,7 @@ def _answers(
     for index, (name, scale) in enumerate(spec.scales.items()):
         rows_of_scale = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
         level_of = scale_text.reader(scale)
-        if isinstance(scale, scales.Continuous):
+        if scales.is_continuous(scale):
             column.warn_of_thousands()
         for_all, for_scale = codes(spec, "responses", name_of_column, name)
         texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
@@ -309,7 +310,11 @@ def _answers(
 def _remedy(scale: scales.Scale, name: str, text: str) -> str:
     """What to do about a text that is no answer on a scale."""
     begins = numerals.leading_number(text)
-    if begins is not None and numerals.number(text) is None and hasattr(scale, "levels"):
+    if (
+        begins is not None
+        and numerals.number(text) is None
+        and isinstance(scale, scales.Categorical)
+    ):
         level = scale_text.parse(scale, f"{begins:.17g}")
         if level is not None:
             written = scales.written(scale)[int(level)]
@@ -320,7 +325,7 @@ def _remedy(scale: scales.Scale, name: str, text: str) -> str:
     if text.casefold() in ("true", "false") and scales.size(scale) == 2:
         if {"0", "1"} == set(map(str, scales.written(scale))):
             return f'write it under study.scales.{name}: labels: ["False", "True"]'
-        if hasattr(scale, "levels"):
+        if isinstance(scale, scales.Categorical):
             return f'write the levels as the data do: study.scales.{name}.levels: ["False", "True"]'
     told = "correct it or list it under `missing`"
     return told + did_you_mean(text, [*map(str, scales.written(scale)), *scales.labels(scale)])

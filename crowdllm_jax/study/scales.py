@@ -166,13 +166,18 @@ def labels(scale: Scale) -> tuple[str, ...]:
     A level without a label (an empty one) is shown as it is written.
     """
     codes = tuple(str(level) for level in written(scale))
-    named = getattr(scale, "labels", ()) or codes
+    named = (scale.labels if isinstance(scale, Categorical) else ()) or codes
     return tuple(label or code for label, code in zip(named, codes, strict=True))
 
 
 def size(scale: Scale) -> int:
     """K, the number of levels; 0 for a continuous scale."""
     return len(written(scale))
+
+
+def fewest_tasks(scale: Scale) -> int:
+    """Tasks without which a ballot cannot keep its rule."""
+    return scale.k if isinstance(scale, KApproval | Ranking) else 0
 
 
 def ballot_fault(scale: Scale, ballots: np.ndarray) -> np.ndarray:

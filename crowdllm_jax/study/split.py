@@ -58,7 +58,8 @@ class Split:
     @property
     def seen(self) -> np.ndarray:
         """(R,) bool: all that is not held out, for models that choose nothing by validation."""
-        return self.train | self.validation
+        seen: np.ndarray = self.train | self.validation
+        return seen
 
     @property
     def of_reference(self) -> np.ndarray:

@@ -9,7 +9,8 @@ from crowdllm_jax.study.records import Study
 def unit(study: Study, numbers: np.ndarray, task: np.ndarray) -> np.ndarray:
     """Map numbers on the tasks' scales to [0, 1]: lowest level 0, highest 1."""
     low, width = ends(study)
-    return (numbers - low[task]) / width[task]
+    share: np.ndarray = (numbers - low[task]) / width[task]
+    return share
 
 
 def ends(study: Study) -> tuple[np.ndarray, np.ndarray]:
@@ -45,4 +46,5 @@ def level_shares(study: Study, part: np.ndarray, scale: int) -> np.ndarray:
     cell = study.task[responses] * k + study.answer[responses].astype(int)
     count = np.bincount(cell, study.weight[responses], t * k).reshape(t, k)
     total = count.sum(1, keepdims=True)
-    return np.divide(count, total, out=np.full((t, k), np.nan), where=total > 0)
+    share: np.ndarray = np.divide(count, total, out=np.full((t, k), np.nan), where=total > 0)
+    return share
