@@ -63,8 +63,6 @@ COLUMNS = {
     },
 }
 
-Layout = Literal["long", "wide"]
-
 
 class Part(NamedTuple):
     """Some of a population's agents, and the two files that hold their answers and profiles."""
@@ -80,7 +78,7 @@ def write_population(
     agents: int,
     seed: int,
     on_agents: Callable[[int, int], None] | None = None,
-    layout: Layout = "long",
+    layout: Literal["long", "wide"] = "long",
 ) -> None:
     """Sample a population into a folder; continue one that was interrupted.
 
