@@ -76,7 +76,7 @@ def fund(
         )
     ballots = distinct_ballots(answers, tasks, progress)
     act = greedy if rule == "greedy" else equal_shares
-    order = {project: place for place, project in enumerate(act(ballots, price, budget, worth), 1)}
+    order = {project: rank for rank, project in enumerate(act(ballots, price, budget, worth), 1)}
     votes = ballots.voters @ ballots.votes
     backers = ballots.voters @ (ballots.votes > 0)
     rows = [
@@ -116,22 +116,22 @@ def _ballot_tasks(answers: Answers) -> np.ndarray:
 
 def distinct_ballots(answers: Answers, tasks: np.ndarray, progress: Progress = silent) -> Ballots:
     """Join voters who cast the same ballot; who cast none is no voter."""
-    found: list[Ballots] = []
+    joined: list[Ballots] = []
     done = 0
     for block in answers.blocks():
         cast = np.nan_to_num(block[:, tasks], nan=-1).astype(np.int16)
         cast = cast[cast[:, 0] >= 0]  # a ballot is whole, or there is none
-        found.append(_join([Ballots(cast, np.ones(len(cast), np.int64))]))
-        if sum(len(part.voters) for part in found[1:]) > max(PENDING, len(found[0].voters)):
-            found = [_join(found)]
+        joined.append(_join([Ballots(cast, np.ones(len(cast), np.int64))]))
+        if sum(len(ballots.voters) for ballots in joined[1:]) > max(PENDING, len(joined[0].voters)):
+            joined = [_join(joined)]
         done += len(block)
         progress("aggregate", done, answers.people)
-    return _join(found)
+    return _join(joined)
 
 
 def _join(parts: list[Ballots]) -> Ballots:
-    votes = np.ascontiguousarray(np.concatenate([part.votes for part in parts]))
-    voters = np.concatenate([part.voters for part in parts])
+    votes = np.ascontiguousarray(np.concatenate([ballots.votes for ballots in parts]))
+    voters = np.concatenate([ballots.voters for ballots in parts])
     # Rows compared as bytes: np.unique over axis 0 sorts field by field, some 20 times slower.
     key = votes.view(np.dtype((np.void, votes.shape[1] * votes.itemsize))).ravel()
     _, first, row = np.unique(key, return_index=True, return_inverse=True)

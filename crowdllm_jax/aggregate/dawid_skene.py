@@ -16,7 +16,7 @@ It is for questions that have an answer. Where opinions differ, there is no trut
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.population.read import Answers
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.scales import Binary, Nominal, Ordinal
+from crowdllm_jax.study.scales import Categorical
 
 STEPS = 200
 TOLERANCE = 1e-5
@@ -59,7 +59,7 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
     rows = []
     for index, (name, scale) in enumerate(answers.scales.items()):
         tasks = np.flatnonzero(answers.task_scale == index)
-        if not isinstance(scale, Ordinal | Nominal | Binary) or not len(tasks):
+        if not isinstance(scale, Categorical) or not len(tasks):
             continue
         power = min(1.0, (answers.effective or np.inf) / answers.people)
         blocks = _kept(answers, tasks)
@@ -91,7 +91,7 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
             "dawid-skene: infers true answers on ordinal, nominal and binary scales, "
             "and there is none"
         )
-    order = {task_id: place for place, task_id in enumerate(answers.task_ids)}
+    order = {task_id: position for position, task_id in enumerate(answers.task_ids)}
     return pa.Table.from_pylist(sorted(rows, key=lambda row: order[row["task_id"]]))
 
 
@@ -100,10 +100,10 @@ def _kept(answers: Answers, tasks: np.ndarray) -> Callable[[], Iterable[np.ndarr
 
     def blocks() -> Iterator[np.ndarray]:
         for block in answers.blocks():
-            own = block[:, tasks]
+            levels = block[:, tasks]
             # A study with a continuous scale holds floats, NaN where there is no answer.
-            floats = np.issubdtype(own.dtype, np.floating)
-            yield np.nan_to_num(own, nan=-1).astype(np.int16) if floats else own
+            floats = np.issubdtype(levels.dtype, np.floating)
+            yield np.nan_to_num(levels, nan=-1).astype(np.int16) if floats else levels
 
     if answers.people * len(tasks) * 2 > KEPT:
         return blocks
@@ -111,20 +111,22 @@ def _kept(answers: Answers, tasks: np.ndarray) -> Callable[[], Iterable[np.ndarr
     return lambda: kept
 
 
-def _rows(answers: Answers, tasks: np.ndarray, votes: np.ndarray, truth: Truth) -> list[dict]:
+def _rows(
+    answers: Answers, tasks: np.ndarray, votes: np.ndarray, truth: Truth
+) -> list[dict[str, Any]]:
     rows = []
-    for place, task in enumerate(tasks):
-        row: dict = {
+    for index, task in enumerate(tasks):
+        row: dict[str, Any] = {
             "task_id": answers.task_ids[task],
             "decision": None,
             "confidence": None,
             "votes": None,
         }
-        if votes[place].sum():
-            best = int(truth.belief[place].argmax())
+        if votes[index].sum():
+            best = int(truth.belief[index].argmax())
             row["decision"] = scales.labels(answers.task_scales[task])[best]
-            row["confidence"] = float(truth.belief[place, best])
-            row["votes"] = float(votes[place, best] / votes[place].sum())
+            row["confidence"] = float(truth.belief[index, best])
+            row["votes"] = float(votes[index, best] / votes[index].sum())
         rows.append(row)
     return rows
 
@@ -201,8 +203,8 @@ def step_block(answers: jax.Array, belief: jax.Array) -> jax.Array:
     number = jnp.maximum(number, NEVER)
     log = jnp.log(number) - jnp.log(number.sum(0))
 
-    def add(total: jax.Array, one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        level, own = one
-        return total + jnp.matmul(said(level).T, own, precision=FULL), None
+    def add(total: jax.Array, level_and_log: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        level, log_of_level = level_and_log
+        return total + jnp.matmul(said(level).T, log_of_level, precision=FULL), None
 
     return jax.lax.scan(add, jnp.zeros_like(belief), (levels, log))[0]

@@ -83,7 +83,7 @@ def read_costs(path: Path, columns: str) -> dict[str, float]:
         hint = "; --columns TASK,COST names them" if "no column" in str(error) else ""
         raise CrowdError(f"{error}{hint}") from error
     task, cost = table[names[0]], table[names[1]]
-    found: dict[str, float] = {}
+    costs: dict[str, float] = {}
     for row, (key, cell) in enumerate(zip(task.codes, cost.codes, strict=True), start=2):
         value = number(cost.distinct[cell]) if cell >= 0 else None
         if key < 0:
@@ -94,13 +94,13 @@ def read_costs(path: Path, columns: str) -> dict[str, float]:
             raise CrowdError(
                 f"{cost.where}: row {row} ('{name}') {shown}; a cost is a number above 0"
             )
-        if name in found:
+        if name in costs:
             raise CrowdError(
                 f"{task.where}: '{name}' stands there twice, again in row {row}; each "
                 "project has one cost"
             )
-        found[name] = value
-    return found
+        costs[name] = value
+    return costs
 
 
 def check_table(path: Path) -> None:

@@ -12,10 +12,9 @@ comes on top (see the scores). Two levels: Wilson's (1927); else mean +- 1.96 st
 the scale.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +24,16 @@ from crowdllm_jax.aggregate.middle import medians
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.decisions import read
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments
-from crowdllm_jax.population.read import Answers, Manifest, read_manifest
+from crowdllm_jax.population.read import Answers, Manifest, read_manifest, reading
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import bins
-from crowdllm_jax.study.scales import Continuous, Nominal, Ranking, Scale
+from crowdllm_jax.study.scales import Ranking, Scale
 
 Z = 1.959964
+COUNT_AGAIN = "count again"
+"""What to do about damaged counts."""
+
 COLUMNS = {
     "task_id": pa.string(),
     "answers": pa.float64(),
@@ -75,31 +77,31 @@ class Histogram:
 def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
     """Count all answers, block by block."""
     task_scales, t = answers.task_scales, len(answers.task_ids)
-    valued = np.flatnonzero([isinstance(scale, Continuous) for scale in task_scales])
+    valued = np.flatnonzero(scales.which(scales.is_continuous, task_scales))
     level = np.setdiff1d(np.arange(t), valued)
     k = max(map(scales.size, task_scales)) or 1
-    counts, squares, found = np.zeros((t, k)), np.zeros(t), no_moments((len(valued),))
+    counts, squares, moments = np.zeros((t, k)), np.zeros(t), no_moments((len(valued),))
     done = 0
     for block in answers.blocks():
         weight = None if answers.weight is None else answers.weight[done : done + len(block)]
         counts[level] += _levels(block[:, level], k, weight)
         if len(valued):
-            found = found.joined(moments_of(block[:, valued], weight))
+            moments = moments.joined(moments_of(block[:, valued], weight))
         if weight is not None:
             given = (block >= 0) | (np.isin(np.arange(t), valued) & ~np.isnan(block))
             squares += weight**2 @ given
         done += len(block)
         progress("aggregate", done, answers.people)
     total = counts.sum(1)
-    total[valued] = found.weight
+    total[valued] = moments.weight
     effective = total
     if answers.weight is not None:
         effective = np.divide(total**2, squares, out=np.zeros(t), where=squares > 0)
     if answers.effective is not None:
         effective = 1 / (1 / answers.effective + 1 / effective)
     mean, variance = _of_levels(task_scales, counts)
-    mean[valued], variance[valued] = found.mean, found.variance
-    middle, number = medians(answers, valued, found.weight, progress)
+    mean[valued], variance[valued] = moments.mean, moments.variance
+    middle, number = medians(answers, valued, moments.weight, progress)
     decision, equal = np.full(t, "", object), np.zeros(t)
     # As short as it can be written and still be read as the same number.
     decision[valued], equal[valued] = [str(value) for value in middle], number
@@ -131,7 +133,7 @@ def _of_levels(task_scales: tuple[Scale, ...], counts: np.ndarray) -> tuple[np.n
     mean, variance = np.full((2, len(counts)), np.nan)
     for task, scale in enumerate(task_scales):
         total = counts[task].sum()
-        if total and not isinstance(scale, Continuous):
+        if total and not scales.is_continuous(scale):
             value, count = scales.values(scale), counts[task, : scales.size(scale)]
             mean[task] = count @ value / total
             variance[task] = count @ (value - mean[task]) ** 2 / total
@@ -150,22 +152,22 @@ def read_counts(folder: Path) -> Histogram:
     task_scales = tuple(manifest.scales[name].entry for name in manifest.tasks.values())
     t, k = len(task_scales), max(map(scales.size, task_scales)) or 1
     counts, decision, equal = np.zeros((t, k)), np.full(t, "", object), np.zeros(t)
-    with _named_errors(folder / "counts.parquet"):
+    with reading(folder / "counts.parquet", COUNT_AGAIN):
         table = pq.read_table(folder / "counts.parquet", page_checksum_verification=True)
         ids = np.array(table["task_id"].to_pylist())
         for task, (task_id, scale) in enumerate(zip(manifest.tasks, task_scales, strict=True)):
-            own = table.filter(pa.array(ids == task_id))
-            if len(own) % len(bins(scale)) or np.sum(own["count"]) != manifest.agents:
+            rows = table.filter(pa.array(ids == task_id))
+            if len(rows) % len(bins(scale)) or np.sum(rows["count"]) != manifest.agents:
                 raise CrowdError(f"does not hold {manifest.agents:,} answers to task '{task_id}'")
-            if isinstance(scale, Continuous):
-                decision[task], equal[task] = _middle_stretch(own)
+            if scales.is_continuous(scale):
+                decision[task], equal[task] = _middle_stretch(rows)
             else:
-                counts[task, : scales.size(scale)] = _counted(own, scale)
+                counts[task, : scales.size(scale)] = _counted(rows, scale)
     mean, variance = _of_levels(task_scales, counts)
     valued = np.flatnonzero(decision != "")
     if len(valued):
-        found = _read_means(folder / "means.parquet", manifest)
-        mean[valued], variance[valued] = found.mean[valued], found.variance[valued]
+        moments = _read_means(folder / "means.parquet", manifest)
+        mean[valued], variance[valued] = moments.mean[valued], moments.variance[valued]
     worth = np.full(t, 1 / (1 / manifest.effective_sample_size + 1 / manifest.agents))
     total = np.full(t, float(manifest.agents))
     return Histogram(
@@ -184,15 +186,15 @@ def read_counts(folder: Path) -> Histogram:
 
 def _counted(rows: pa.Table, scale: Scale) -> np.ndarray:
     """(K,) how many gave each level."""
-    column, one = rows["decision"].combine_chunks(), np.zeros(len(rows), np.int32)
-    level = read(column, [scale], one, np.dtype(np.int16))
+    column, only_scale = rows["decision"].combine_chunks(), np.zeros(len(rows), np.int32)
+    level = read(column, [scale], only_scale, np.dtype(np.int16))
     return np.bincount(level, np.asarray(rows["count"]), scales.size(scale))
 
 
 def _middle_stretch(rows: pa.Table) -> tuple[str, float]:
     """The stretch of a continuous scale in which the median lies, and how many answers do."""
-    low, first, place = np.unique(rows["low"], return_index=True, return_inverse=True)
-    number = np.bincount(place, np.asarray(rows["count"]))
+    low, first, stretch = np.unique(rows["low"], return_index=True, return_inverse=True)
+    number = np.bincount(stretch, np.asarray(rows["count"]))
     chosen = int((number.cumsum() >= number.sum() / 2).argmax())
     high = rows["high"][int(first[chosen])].as_py()
     return f"{low[chosen]:.12g} to {high:.12g}", float(number[chosen])
@@ -200,30 +202,20 @@ def _middle_stretch(rows: pa.Table) -> tuple[str, float]:
 
 def _read_means(path: Path, manifest: Manifest) -> Moments:
     """(T,) moments of the answers to each task, all groups together; NaN where nominal."""
-    with _named_errors(path):
+    with reading(path, COUNT_AGAIN):
         table = pq.read_table(path, page_checksum_verification=True)
         t = len(manifest.tasks)
-        place = {task: i for i, task in enumerate(manifest.tasks)}
-        task = np.array([place.get(name, -1) for name in table["task_id"].to_pylist()])
+        index = {task: i for i, task in enumerate(manifest.tasks)}
+        task = np.array([index.get(name, -1) for name in table["task_id"].to_pylist()])
         if len(table) % t or np.any(task != np.repeat(np.arange(t), len(table) // t)):
             raise CrowdError("does not hold every task of the manifest in order")
         number, mean, sd = (
             table[name].to_numpy().reshape(t, -1) for name in ("agents", "mean", "sd")
         )
-    found = no_moments((t,))
-    for n, own, spread in zip(number.T, mean.T, (number * sd**2).T, strict=True):
-        found = found.joined(Moments(n, n * own, spread))
-    return found
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except CrowdError as error:
-        raise CrowdError(f"{path}: {error}; count again") from error
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise CrowdError(f"{path}: cannot be read ({error}); count again") from error
+    moments = no_moments((t,))
+    for agents, mean_of_group, spread in zip(number.T, mean.T, (number * sd**2).T, strict=True):
+        moments = moments.joined(Moments(agents, agents * mean_of_group, spread))
+    return moments
 
 
 def summarise(histogram: Histogram) -> pa.Table:
@@ -245,18 +237,18 @@ def summarise(histogram: Histogram) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema([(name, COLUMNS[name]) for name in used]))
 
 
-def _row(histogram: Histogram, task: int) -> dict:
+def _row(histogram: Histogram, task: int) -> dict[str, Any]:
     scale, total = histogram.task_scales[task], histogram.total[task]
     count, mean = histogram.counts[task, : scales.size(scale)], float(histogram.mean[task])
-    row: dict = {"task_id": histogram.task_ids[task], "answers": total}
+    row: dict[str, Any] = {"task_id": histogram.task_ids[task], "answers": total}
     if total == 0:
         return row | ({"total": 0.0} if scales.is_ballot(scale) else {})
-    if isinstance(scale, Continuous):
+    if scales.is_continuous(scale):
         row |= {"decision": histogram.decision[task], "share": histogram.equal[task] / total}
     elif not scales.is_ballot(scale):
         most = int(count.argmax())
         row |= {"decision": scales.labels(scale)[most], "share": count[most] / total}
-    if not isinstance(scale, Nominal):
+    if scales.is_ordered(scale):
         low, high = interval(scale, mean, histogram.variance[task], histogram.effective[task])
         row |= {"mean": mean, "low": low, "high": high}
     if scales.is_ballot(scale):
@@ -275,11 +267,12 @@ def interval(
     """
     ends = scales.values(scale)
     if scales.size(scale) == 2:
+        # Imported here: statsmodels takes a third of a second to load.
+        from statsmodels.stats.proportion import proportion_confint
+
         width = ends[1] - ends[0]
-        p = (mean - ends[0]) / width
-        middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-        half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-        low, high = ends[0] + width * (middle - half), ends[0] + width * (middle + half)
+        count = n * (mean - ends[0]) / width
+        low, high = (ends[0] + width * end for end in proportion_confint(count, n, method="wilson"))
     elif variance <= 1e-18 * (ends[-1] - ends[0]) ** 2:  # but for rounding, 0
         return None, None
     else:

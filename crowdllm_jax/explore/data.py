@@ -14,7 +14,7 @@ from crowdllm_jax.explore.view import Explored, HeldOut
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.response import level_dtype
-from crowdllm_jax.population.read import Manifest, open_population, read_manifest
+from crowdllm_jax.population.read import Manifest, open_population, read_manifest, reading
 from crowdllm_jax.run.config import Config, load_config, load_study
 from crowdllm_jax.run.folder import fitted_crowd, run_facts, stored_config
 from crowdllm_jax.runtime.progress import Progress, silent
@@ -140,11 +140,8 @@ def _read_profiles(
     done = 0
     for file in sorted(name for name in manifest.files if name.startswith("agents-")):
         path = folder / file
-        try:
+        with reading(path):
             table = pq.read_table(path, read_dictionary=words, page_checksum_verification=True)
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0][:300]
-            raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error
         if table.column_names != ["agent_id", *called.values()]:
             raise CrowdError(
                 f"{path}: its columns are not agent_id and the crowd's attributes; sample again"

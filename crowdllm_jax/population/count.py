@@ -17,6 +17,7 @@ import warnings
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import BINS, bins
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.records import Attribute
-from crowdllm_jax.study.scales import Continuous, Joint, Nominal, Scale
+from crowdllm_jax.study.scales import Continuous, Scale
 
 MOST_AGENTS = 1 << 40
 """Beyond, numpy's binomial draws lose their precision."""
@@ -94,18 +95,18 @@ def count(
     check_numbers(agents, seed)
     if agents > MOST_AGENTS:
         raise CrowdError(f"population.agents: {agents:,} are too many to count; give up to 2**40")
-    place = _place(crowd, by)
+    group_by = _group_by(crowd, by)
     random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
-    found = profile_counts(crowd.generator, agents, random) if _alone(crowd) else None
-    if found is None:
-        members, counts, valued = _count_drawn(crowd, agents, seed, place, progress)
+    recruited = profile_counts(crowd.generator, agents, random) if _alone(crowd) else None
+    if recruited is None:
+        members, counts, valued = _count_drawn(crowd, agents, seed, group_by, progress)
     else:
-        members, counts, valued = _count_profiles(crowd, *found, seed, place, progress)
+        members, counts, valued = _count_profiles(crowd, *recruited, seed, group_by, progress)
     occurs = np.flatnonzero(members)
-    attribute = None if place is None else crowd.generator.attributes[place]
+    attribute = None if group_by is None else crowd.generator.attributes[group_by]
     names: tuple[str | float | None, ...] = (None,)
-    if attribute is not None and place is not None:
-        cells = crowd.generator.values[place][occurs]
+    if attribute is not None and group_by is not None:
+        cells = crowd.generator.values[group_by][occurs]
         names = tuple(
             attribute.levels[int(cell)]
             if attribute.levels
@@ -113,21 +114,16 @@ def count(
             for cell in cells
         )
     mean, variance = _moments(crowd.task_scales, counts[occurs])
-    here = _continuous(crowd.task_scales)
-    mean[:, here], variance[:, here] = valued.mean[occurs], valued.variance[occurs]
+    continuous = scales.which(scales.is_continuous, crowd.task_scales)
+    mean[:, continuous], variance[:, continuous] = valued.mean[occurs], valued.variance[occurs]
     return Counts(attribute, names, members[occurs], counts[occurs], mean, np.sqrt(variance))
-
-
-def _continuous(task_scales: tuple[Scale, ...]) -> np.ndarray:
-    """(T,) bool: which tasks are answered on continuous scales."""
-    return np.array([isinstance(scale, Continuous) for scale in task_scales])
 
 
 def _moments(task_scales: tuple[Scale, ...], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(G, T) mean and variance of the levels' numbers; NaN where there are none."""
     mean, variance = np.full((2, *counts.shape[:2]), np.nan)
     for task, scale in enumerate(task_scales):
-        if isinstance(scale, Nominal | Continuous):
+        if scales.is_continuous(scale) or not scales.is_ordered(scale):
             continue
         value = scales.values(scale)
         share = counts[:, task, : len(value)] / counts[:, task].sum(1, keepdims=True)
@@ -146,32 +142,40 @@ def _alone(crowd: Crowd) -> bool:
     return (
         isinstance(crowd.config, CvaeConfig)
         and not crowd.config.semi_implicit
-        and not any(isinstance(scale, Joint) for scale in crowd.task_scales)
+        and not any(map(scales.is_joint, crowd.task_scales))
     )
 
 
-def _place(crowd: Crowd, by: str | None) -> int | None:
-    """Which attribute to group by."""
+def _group_by(crowd: Crowd, by: str | None) -> int | None:
+    """Which of the crowd's attributes agents are grouped by."""
     names = [a.name for a in crowd.generator.attributes]
     if by is not None and by not in names:
         raise CrowdError(
             f"--by {by}: the crowd has no such attribute; it has: {', '.join(names) or 'none'}"
         )
-    place = None if by is None else names.index(by)
-    groups = 1 if place is None else len(crowd.generator.values[place])
+    group_by = None if by is None else names.index(by)
+    groups = _groups(crowd, group_by)
     if groups * len(crowd.task_ids) * longest(crowd.task_scales) > MOST_CELLS:
         what = f"--by {by}: {groups:,} values are" if by else "counts: that is"
         raise CrowdError(
             f"{what} too much to count at once; band the attribute, or count fewer tasks"
         )
-    return place
+    return group_by
 
 
-def _group(crowd: Crowd, place: int | None, profile: tuple[Attribute, ...], n: int) -> np.ndarray:
+def _groups(crowd: Crowd, group_by: int | None) -> int:
+    """G, how many groups there may be."""
+    return 1 if group_by is None else len(crowd.generator.values[group_by])
+
+
+def _group(
+    crowd: Crowd, group_by: int | None, profile: tuple[Attribute, ...], n: int
+) -> np.ndarray:
     """(N,) the group of each profile."""
-    if place is None:
+    if group_by is None:
         return np.zeros(n, np.int32)
-    return np.searchsorted(crowd.generator.values[place], profile[place].cells).astype(np.int32)
+    values = crowd.generator.values[group_by]
+    return np.searchsorted(values, profile[group_by].cells).astype(np.int32)
 
 
 # Without agents.
@@ -182,42 +186,42 @@ def _count_profiles(
     profile: tuple[Attribute, ...],
     people: np.ndarray,
     seed: int,
-    place: int | None,
+    group_by: int | None,
     progress: Progress,
 ) -> tuple[np.ndarray, np.ndarray, Moments]:
     """(G,) members, (G, T, K) counts and (G, C) moments of the continuous tasks, given how many
     agents have each of P profiles."""
     assert isinstance(crowd.inputs, CvaeInputs)
-    group = _group(crowd, place, profile, len(people))
-    groups = 1 if place is None else len(crowd.generator.values[place])
+    group = _group(crowd, group_by, profile, len(people))
+    groups = _groups(crowd, group_by)
     members = np.zeros(groups, np.int64)
     np.add.at(members, group, people)
     t, k = len(crowd.task_ids), longest(crowd.task_scales)
     counts = np.zeros((groups, t, k), np.int64)
     c = encode(crowd.codings, profile) if profile else np.zeros((len(people), 0), np.float32)
     cut = _cut_table(crowd.task_scales)
-    continuous = _continuous(crowd.task_scales)
+    continuous = scales.which(scales.is_continuous, crowd.task_scales)
     ends = np.array([(s.low, s.high) for s in crowd.task_scales if isinstance(s, Continuous)])
     of_group = [no_moments((len(ends),)) for _ in range(groups)]
     params, x, reference = jax.device_put((crowd.params, *crowd.inputs))
     size = min(1 << (len(people) - 1).bit_length(), 256, max(1, BLOCK_CHANCES // (t * k)))
     total = int(people.sum())
     for first in range(0, len(people), size):
-        some = c[first : first + size]
+        block = c[first : first + size]
         # Filled up, so that one compiled program serves all blocks.
-        filled = np.concatenate([some, np.zeros((size - len(some), c.shape[1]), np.float32)])
+        filled = np.concatenate([block, np.zeros((size - len(block), c.shape[1]), np.float32)])
         table = _table(crowd.graph, crowd.config, params, x, filled, reference, cut)
-        threshold, mean, sd = (np.asarray(part) for part in table)
+        threshold, mean, sd = map(np.asarray, table)
         chances = _chances(threshold, mean, sd, continuous, k)
         middle, variance = _within(mean[:, continuous], sd[:, continuous])
-        for row, chance in enumerate(chances[: len(some)], start=first):
+        for row, chance in enumerate(chances[: len(block)], start=first):
             random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, row)))
-            own = random.multinomial(people[row], chance)
-            counts[group[row]] += own
+            answered = random.multinomial(people[row], chance)
+            counts[group[row]] += answered
             if len(ends):
-                at, binned = row - first, own[continuous, :BINS]
-                found = _values(random, binned, middle[at], variance[at], ends)
-                of_group[group[row]] = of_group[group[row]].joined(found)
+                at, binned = row - first, answered[continuous, :BINS]
+                values = _values(random, binned, middle[at], variance[at], ends)
+                of_group[group[row]] = of_group[group[row]].joined(values)
         progress("count", int(people[: first + size].sum()), total)
     return members, counts, stacked(of_group)
 
@@ -248,7 +252,7 @@ def _values(
 
 def _cut_table(task_scales: tuple[Scale, ...]) -> np.ndarray:
     """(K - 1, T) scores between the levels, infinite beyond a task's own and where continuous."""
-    per_task = [[] if isinstance(s, Continuous) else score_cuts(s).tolist() for s in task_scales]
+    per_task = [[] if scales.is_continuous(s) else score_cuts(s).tolist() for s in task_scales]
     table = np.full((max(map(len, per_task)), len(per_task)), np.inf, np.float32)
     for task, cut in enumerate(per_task):
         table[: len(cut), task] = cut
@@ -257,9 +261,9 @@ def _cut_table(task_scales: tuple[Scale, ...]) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _table(
-    graph: nnx.GraphDef,
+    graph: nnx.GraphDef[Any],
     config: CvaeConfig,
-    params: nnx.State,
+    params: nnx.State[Any, Any],
     x: jax.Array,
     c: jax.Array,
     reference: jax.Array,
@@ -283,8 +287,8 @@ def _chances(
         out[:, :, : levels.shape[2]] = levels
     if continuous.any():
         edge = np.arange(1, BINS) / BINS
-        own_mean, own_sd = mean[:, continuous, None], np.maximum(sd[:, continuous, None], 1e-9)
-        until = ndtr((edge - own_mean.astype(np.float64)) / own_sd)
+        middle, width = mean[:, continuous, None], np.maximum(sd[:, continuous, None], 1e-9)
+        until = ndtr((edge - middle.astype(np.float64)) / width)
         out[:, continuous] = 0.0
         out[:, continuous, :BINS] = np.diff(until, axis=2, prepend=0.0, append=1.0)
     return out
@@ -297,18 +301,18 @@ def _within(mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     half, edge = 0.5 / BINS, np.arange(BINS + 1) / BINS
     middle = edge[:-1] + half
-    own = np.maximum(sd.astype(np.float64), 1e-9)[..., None]
-    z = (edge - mean[..., None].astype(np.float64)) / own
+    safe_sd = np.maximum(sd.astype(np.float64), 1e-9)[..., None]
+    z = (edge - mean[..., None].astype(np.float64)) / safe_sd
     below, density = ndtr(z), np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     chance, off = np.diff(below, axis=-1), mean[..., None] - middle
-    first = off * chance - own * np.diff(density, axis=-1)
+    first = off * chance - safe_sd * np.diff(density, axis=-1)
     turn = (off + half) * density[..., 1:] - (off - half) * density[..., :-1]
-    second = (off**2 + own**2) * chance - own * turn
+    second = (off**2 + safe_sd**2) * chance - safe_sd * turn
     # What lies beyond the ends is at the ends.
-    for place, beyond, end in ((0, below[..., 0], -half), (-1, ndtr(-z[..., -1]), half)):
-        chance[..., place] += beyond
-        first[..., place] += beyond * end
-        second[..., place] += beyond * end**2
+    for outermost, beyond, end in ((0, below[..., 0], -half), (-1, ndtr(-z[..., -1]), half)):
+        chance[..., outermost] += beyond
+        first[..., outermost] += beyond * end
+        second[..., outermost] += beyond * end**2
     likely = chance > 0
     shift = np.divide(first, chance, out=np.zeros_like(first), where=likely).clip(-half, half)
     square = np.divide(second, chance, out=np.zeros_like(first), where=likely)
@@ -319,35 +323,35 @@ def _within(mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _count_drawn(
-    crowd: Crowd, agents: int, seed: int, place: int | None, progress: Progress
+    crowd: Crowd, agents: int, seed: int, group_by: int | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, Moments]:
     draws = drawers(crowd)
-    groups = 1 if place is None else len(crowd.generator.values[place])
+    groups = _groups(crowd, group_by)
     members = np.zeros(groups, np.int64)
     shape = (groups, len(crowd.task_ids), longest(crowd.task_scales))
     total = np.zeros(shape, np.int64)
     block = sample.BLOCK
     began, announced = time.monotonic(), False
-    continuous = np.flatnonzero(_continuous(crowd.task_scales))
+    continuous = np.flatnonzero(scales.which(scales.is_continuous, crowd.task_scales))
     valued = no_moments((groups, len(continuous)))
 
     def values_of(drawn: jax.Array | np.ndarray, group: np.ndarray) -> Moments:
         values = np.asarray(drawn[:, continuous])
-        return stacked([moments_of(values[group == own]) for own in range(groups)])
+        return stacked([moments_of(values[group == number]) for number in range(groups)])
 
     def tallied(item: tuple[Drawer, int]) -> tuple[int, np.ndarray, np.ndarray, Moments | None]:
         draw, first = item
         profile, drawn = draw(seed, first + np.arange(block, dtype=np.int64))
-        group = _group(crowd, place, profile, block)
+        group = _group(crowd, group_by, profile, block)
         group[agents - first :] = groups
-        own = np.bincount(group, minlength=groups + 1)[:groups]
+        members = np.bincount(group, minlength=groups + 1)[:groups]
         values = values_of(drawn, group) if len(continuous) else None
-        return first, own, np.asarray(tally(crowd.task_scales, shape, drawn, group)), values
+        return first, members, np.asarray(tally(crowd.task_scales, shape, drawn, group)), values
 
     turns = zip(cycle(draws), range(0, agents, block), strict=False)
-    for first, own, part, values in ahead(tallied, turns, max(cores(), len(draws))):
-        members += own
-        total += part
+    for first, new, counts, values in ahead(tallied, turns, max(cores(), len(draws))):
+        members += new
+        total += counts
         valued = valued if values is None else valued.joined(values)
         done = min(agents, first + block)
         progress("count", done, agents)
@@ -391,9 +395,9 @@ def cells(task_scales: tuple[Scale, ...], answers: jax.Array) -> jax.Array:
     cell = answers.astype(jnp.int32)
     for scale in set(task_scales):
         if isinstance(scale, Continuous):
-            own = np.array([task for task, one in enumerate(task_scales) if one == scale])
-            place = jnp.searchsorted(_edges(scale), answers[:, own], side="right")
-            cell = cell.at[:, own].set(place)
+            tasks = np.array([task for task, other in enumerate(task_scales) if other == scale])
+            bin_of = jnp.searchsorted(_edges(scale), answers[:, tasks], side="right")
+            cell = cell.at[:, tasks].set(bin_of)
     return cell
 
 
@@ -403,4 +407,6 @@ def _edges(scale: Continuous) -> np.ndarray:
     middles = bins(scale)
     exact = (middles[1:] + middles[:-1]) / 2
     rounded = exact.astype(np.float32)
-    return np.where(rounded < exact, np.nextafter(rounded, np.float32(np.inf)), rounded)
+    above = np.nextafter(rounded, np.float32(np.inf))
+    edges: np.ndarray = np.where(rounded < exact, above, rounded)
+    return edges

@@ -15,7 +15,7 @@ import pyarrow as pa
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study import scale_text, scales
-from crowdllm_jax.study.scales import Continuous, Scale
+from crowdllm_jax.study.scales import Scale
 
 MEANING = (
     "the answer as the study writes it: its number, code or word; a ranking's rank, 0 for none"
@@ -40,32 +40,34 @@ class Writing:
 def writing_of(several: Sequence[Scale]) -> Writing:
     """The column that holds answers on all these scales."""
     numbers = [_numbers(scale) for scale in several]
-    if all(own is not None for own in numbers):
-        dtype = _smallest([own for own in numbers if own], len(numbers) > sum(map(bool, numbers)))
-        own = tuple(np.array(own, dtype) if own else None for own in numbers)
-        return Writing(pa.from_numpy_dtype(dtype), None, own)
+    if all(of_scale is not None for of_scale in numbers):
+        dtype = _smallest([levels for levels in numbers if levels], not all(numbers))
+        stored = tuple(np.array(levels, dtype) if levels else None for levels in numbers)
+        return Writing(pa.from_numpy_dtype(dtype), None, stored)
     texts = [[str(level) for level in scales.written(scale)] for scale in several]
-    place = {text: i for i, text in enumerate(dict.fromkeys(chain(*texts)))}
+    code = {text: i for i, text in enumerate(dict.fromkeys(chain(*texts)))}
     # The values of a continuous scale become words, too, and nobody knows how many.
-    index = np.min_scalar_type(-len(place)) if all(texts) else np.dtype(np.int32)
-    own = tuple(np.array([place[text] for text in own], index) if own else None for own in texts)
-    words = pa.array(list(place), pa.string())
-    return Writing(pa.dictionary(pa.from_numpy_dtype(index), pa.string()), words, own)
+    index = np.min_scalar_type(-len(code)) if all(texts) else np.dtype(np.int32)
+    coded = tuple(
+        np.array([code[text] for text in levels], index) if levels else None for levels in texts
+    )
+    words = pa.array(list(code), pa.string())
+    return Writing(pa.dictionary(pa.from_numpy_dtype(index), pa.string()), words, coded)
 
 
 def _numbers(scale: Scale) -> list[int | float] | None:
     """The numbers the study writes for the levels; empty where continuous, None where it writes
     words. A quoted "7" is a number, "07" and "7 - often" are words."""
-    found: list[int | float] = []
+    numbers: list[int | float] = []
     for level in scales.written(scale):
         number = numerals.number(level) if isinstance(level, str) else level
         if number is None:
             return None
-        whole = int(number) if float(number).is_integer() else number
-        if isinstance(level, str) and level not in (str(whole), str(number)):
+        shortest = int(number) if float(number).is_integer() else number
+        if isinstance(level, str) and level not in (str(shortest), str(number)):
             return None
-        found.append(whole)
-    return found
+        numbers.append(shortest)
+    return numbers
 
 
 def _smallest(numbers: list[list[int | float]], continuous: bool) -> np.dtype:
@@ -95,22 +97,22 @@ def write(writing: Writing, scale_of: np.ndarray, answers: np.ndarray) -> pa.Arr
     else:
         dtype = np.int32 if writing.words is not None else writing.type.to_pandas_dtype()
         cells = np.empty(answers.shape, dtype)
-        for index, own in enumerate(writing.of_level):
+        for index, of_level in enumerate(writing.of_level):
             tasks = np.flatnonzero(scale_of == index)
-            if own is not None:
-                cells[:, tasks] = own[answers[:, tasks].astype(np.int64)]
+            if of_level is not None:
+                cells[:, tasks] = of_level[answers[:, tasks].astype(np.int64)]
             elif writing.words is None:
                 cells[:, tasks] = answers[:, tasks]
     if writing.words is None:
         return pa.array(cells.ravel())
     words = writing.words
-    valued = np.array([own is None for own in writing.of_level])[scale_of]
+    valued = np.array([of_level is None for of_level in writing.of_level])[scale_of]
     if valued.any():
         values = pa.array(answers[:, valued].ravel()).dictionary_encode()
         # A value may be written like a word that is there already.
         joined = pa.concat_arrays([words, values.dictionary.cast(pa.string())]).dictionary_encode()
-        place = np.asarray(joined.indices)[len(words) + np.asarray(values.indices)]
-        cells[:, valued] = place.reshape(len(cells), -1)
+        code = np.asarray(joined.indices)[len(words) + np.asarray(values.indices)]
+        cells[:, valued] = code.reshape(len(cells), -1)
         words = joined.dictionary
     index = writing.type.index_type.to_pandas_dtype()
     return pa.DictionaryArray.from_arrays(cells.ravel().astype(index, copy=False), words)
@@ -132,8 +134,9 @@ def read(
         column, several, scale_of, dtype
     )
     bad = out < 0
-    if any(isinstance(scale, Continuous) for scale in several):
-        valued = np.array([isinstance(scale, Continuous) for scale in several])[scale_of]
+    continuous = scales.which(scales.is_continuous, several)
+    if continuous.any():
+        valued = continuous[scale_of]
         bad = np.where(valued, ~np.isfinite(out), bad)
     if bad.any():
         row = int(bad.argmax())
@@ -151,9 +154,9 @@ def _read_numbers(
     out = np.full(given.shape, -1, dtype)
     for index, scale in enumerate(several):
         rows = slice(None) if len(several) == 1 else np.flatnonzero(scale_of == index)
-        own = given[rows]
-        if isinstance(scale, Continuous):
-            out[rows] = own
+        cells = given[rows]
+        if scales.is_continuous(scale):
+            out[rows] = cells
             continue
         numbers = np.array(_numbers(scale) or [], np.float64)
         if not len(numbers):
@@ -164,12 +167,12 @@ def _read_numbers(
             table = np.full(most - least + 1, -1, dtype)
             held = (numbers >= least) & (numbers <= most) & (numbers == np.round(numbers))
             table[numbers[held].astype(int)] = np.flatnonzero(held)
-            out[rows] = table[own]
+            out[rows] = table[cells]
             continue
         numbers = numbers.astype(given.dtype)
         order = np.argsort(numbers)
-        level = order[np.searchsorted(numbers[order], own).clip(0, len(numbers) - 1)]
-        out[rows] = np.where(numbers[level] == own, level, -1)
+        level = order[np.searchsorted(numbers[order], cells).clip(0, len(numbers) - 1)]
+        out[rows] = np.where(numbers[level] == cells, level, -1)
     return out
 
 
@@ -177,12 +180,12 @@ def _read_texts(
     column: pa.Array, several: Sequence[Scale], scale_of: np.ndarray, dtype: np.dtype
 ) -> np.ndarray:
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    place = np.asarray(coded.indices)
+    code = np.asarray(coded.indices)
     table = np.full((len(several), len(coded.dictionary)), -1, dtype)
     texts = None
     for index, scale in enumerate(several):
-        if isinstance(scale, Continuous):
-            used = np.unique(place[scale_of == index])
+        if scales.is_continuous(scale):
+            used = np.unique(code[scale_of == index])
             try:
                 table[index, used] = coded.dictionary.take(pa.array(used)).cast(pa.float32())
             except pa.ArrowInvalid:
@@ -191,4 +194,5 @@ def _read_texts(
         texts = coded.dictionary.to_pylist() if texts is None else texts
         level = {str(word): i for i, word in enumerate(scales.written(scale))}
         table[index] = [level.get(text, -1) for text in texts]
-    return table[scale_of, place]
+    levels: np.ndarray = table[scale_of, code]
+    return levels

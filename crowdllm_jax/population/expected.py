@@ -50,13 +50,13 @@ def expected_answers(
     if per_profile is None:
         slow = isinstance(crowd.config, CvaeConfig) and crowd.config.semi_implicit
         per_profile = FEWEST if slow else int(np.clip(BUDGET // len(first), FEWEST, PER_PROFILE))
-    found = []
+    means = []
     for begin in range(0, len(first), AT_ONCE):
         rows = first[begin : begin + AT_ONCE]
-        some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
+        profiles = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
         # Agents of these profiles alone, each as likely as the others.
         weight = np.full(len(rows), 1 / len(rows))
-        generator = ProfileGenerator("joint", 0.0, some, weight, (), (), float(len(rows)))
+        generator = ProfileGenerator("joint", 0.0, profiles, weight, (), (), float(len(rows)))
         cast = replace(crowd, generator=generator)
         agents = -(-len(rows) * per_profile // BLOCK) * BLOCK
         total, count = np.zeros((len(rows), len(tasks))), np.zeros(len(rows))
@@ -70,5 +70,6 @@ def expected_answers(
             count += member @ ones
             done = begin + len(rows) * (int(block.ids[-1]) + 1) // agents
             progress("predict profiles", done, len(first))
-        found.append(total / count[:, None])
-    return np.concatenate(found)[kind]
+        means.append(total / count[:, None])
+    expected: np.ndarray = np.concatenate(means)[kind]
+    return expected

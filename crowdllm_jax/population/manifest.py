@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, first_line
 from crowdllm_jax.model.crowd_file import load_crowd
 from crowdllm_jax.runtime.files import write_whole
 
@@ -39,7 +39,7 @@ def check_seal(path: Path) -> dict[str, Any]:
       CrowdError: it cannot be read, or has changed since it was written.
     """
     try:
-        entries = json.loads(path.read_bytes())
+        entries: dict[str, Any] = json.loads(path.read_bytes())
         seal = entries.pop("manifest_sha256", None)
     except (OSError, ValueError, AttributeError) as error:
         raise CrowdError(f"{path}: cannot be read ({error}); write the folder again") from error
@@ -52,7 +52,7 @@ def _seal(entries: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
-def verify(folder: Path, on_file: Callable[[int, int], None] = lambda done, total: None) -> int:
+def verify(folder: Path, on_file: Callable[[int, int], None] | None = None) -> int:
     """Make sure that a population, counts, twins, a fitted crowd or a whole run are as written.
 
     Args:
@@ -73,14 +73,15 @@ def verify(folder: Path, on_file: Callable[[int, int], None] = lambda done, tota
         raise CrowdError(f"{folder}: holds nothing that was finished; run its command again")
     faults: list[str] = []
     work: list[Any] = [(_faults_of_crowd, c) for c in crowds]
-    for one in written:
+    for folder_of_files in written:
         try:
-            work += _listed(one, faults)
+            work += _listed(folder_of_files, faults)
         except CrowdError as error:
             faults.append(str(error))
-    for done, (look, *place) in enumerate(work):
-        faults += look(*place)
-        on_file(done + 1, len(work))
+    for done, (faults_of, *arguments) in enumerate(work):
+        faults += faults_of(*arguments)
+        if on_file is not None:
+            on_file(done + 1, len(work))
     if faults:
         more = f"\n... and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise CrowdError(f"{folder}: is not as it was written:\n" + "\n".join(faults[:20]) + more)
@@ -108,28 +109,28 @@ def _listed(folder: Path, faults: list[str]) -> list[Any]:
     entries = check_seal(path)
     files = entries.get("files", {})
     faults += [
-        f"{own}: is not in {NAME}"
-        for own in sorted(folder.glob("*.parquet"))
-        if own.name not in files
+        f"{file}: is not in {NAME}"
+        for file in sorted(folder.glob("*.parquet"))
+        if file.name not in files
     ]
     plan = folder / "plan.json"
     if plan.is_file() or "agents_per_part" in entries:
         try:
-            found = json.loads(plan.read_bytes())
+            planned = json.loads(plan.read_bytes())
         except (OSError, ValueError) as error:
             faults.append(f"{plan}: cannot be read ({error})")
         else:
-            if any(entries.get(key) != value for key, value in found.items()):
+            if any(entries.get(key) != value for key, value in planned.items()):
                 faults.append(f"{plan}: says something else than {NAME}")
     return [(_faults_of_file, folder / name, entry) for name, entry in files.items()]
 
 
 def _faults_of_file(path: Path, entry: dict[str, object]) -> list[str]:
     try:
-        found = file_entry(path)
+        now = file_entry(path)
     except FileNotFoundError:
         return [f"{path}: is missing"]
     except (OSError, pa.ArrowException) as error:
-        return [f"{path}: cannot be read ({str(error).splitlines()[0][:200]})"]
-    changed = [key for key in ("sha256", "rows") if found[key] != entry.get(key)]
+        return [f"{path}: cannot be read ({first_line(error)})"]
+    changed = [key for key in ("sha256", "rows") if now[key] != entry.get(key)]
     return [f"{path}: has changed ({', '.join(changed)})"] if changed else []

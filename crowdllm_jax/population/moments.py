@@ -44,19 +44,22 @@ def no_moments(shape: tuple[int, ...]) -> Moments:
 
 def stacked(several: list[Moments]) -> Moments:
     """One of them in each row."""
-    parts = zip(*((one.weight, one.total, one.spread) for one in several), strict=True)
-    return Moments(*(np.stack(part) for part in parts))
+    fields = zip(*((each.weight, each.total, each.spread) for each in several), strict=True)
+    return Moments(*(np.stack(sums) for sums in fields))
 
 
 def moments_of(values: np.ndarray, weight: np.ndarray | None = None) -> Moments:
     """Moments (C,) of the columns of answers (N, C), NaN where there is none; weights are (N,)."""
     given = ~np.isnan(values)
     each = given if weight is None else given * weight[:, None]
-    known = np.where(given, values, 0).astype(np.float64, copy=False)
-    count, total = each.sum(0, dtype=np.float64), (each * known).sum(0)
-    away = known - _over(total, count)
+    filled = np.where(given, values, 0).astype(np.float64, copy=False)
+    count, total = each.sum(0, dtype=np.float64), (each * filled).sum(0)
+    away = filled - _over(total, count)
     return Moments(count, total, np.where(given, each * away**2, 0).sum(0))
 
 
-def _over(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+def _over(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    average: np.ndarray = np.divide(
+        total, weight, out=np.full(np.shape(weight), np.nan), where=weight > 0
+    )
+    return average

@@ -4,7 +4,7 @@ Memory holds one block, however many agents there are.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, named_errors
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population.decisions import read
 from crowdllm_jax.population.manifest import check_seal
 from crowdllm_jax.population.write import SCHEMA, written_levels
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Continuous, Scale
+from crowdllm_jax.study.scales import Scale
 
 CELLS = 1 << 22
 """Answers in a block."""
@@ -60,6 +60,7 @@ class Answers:
 
 
 def block_size(tasks: int) -> int:
+    """How many people stand in a block of their answers to so many tasks."""
     return max(64, min(8192, CELLS // tasks))
 
 
@@ -71,7 +72,7 @@ def answers_of(study: Study) -> Answers:
     dtype = level_dtype(task_scales)
     # People's values are kept to the last digit; agents' are drawn as 32-bit floats.
     dtype = np.dtype(np.float64) if dtype.kind == "f" else dtype
-    none = np.array([np.nan if isinstance(s, Continuous) else -1 for s in task_scales])
+    none = np.where(scales.which(scales.is_continuous, task_scales), np.nan, -1)
     size = block_size(t)
 
     def blocks() -> Iterator[np.ndarray]:
@@ -134,19 +135,19 @@ def read_manifest(folder: Path) -> Manifest:
         raise CrowdError(f"{folder}: holds no manifest.json; {hint}")
     entries = check_seal(path)
     try:
-        found = msgspec.convert(entries, Manifest)
+        manifest = msgspec.convert(entries, Manifest)
     except msgspec.MsgspecError as error:
         raise CrowdError(
             f"{path}: cannot be read ({error}); it may be of another version: run `crowdllm sample`"
             " again, to another folder"
         ) from error
-    _check_schema(path, found)
-    odd = [task for task, name in found.tasks.items() if name not in found.scales]
-    if odd or not found.tasks or not found.effective_sample_size > 0:
+    _check_schema(path, manifest)
+    odd = [task for task, name in manifest.tasks.items() if name not in manifest.scales]
+    if odd or not manifest.tasks or not manifest.effective_sample_size > 0:
         raise CrowdError(
             f"{path}: does not say the scale of every task, or on how many people the crowd rests"
         )
-    return found
+    return manifest
 
 
 def _check_schema(path: Path, manifest: Manifest) -> None:
@@ -216,20 +217,26 @@ def open_population(folder: Path) -> Answers:
     )
 
 
+def reading(path: Path, remedy: str = "sample again") -> AbstractContextManager[None]:
+    """While a file of a population is read, faults of the disk or of its content name it."""
+    errors = (OSError, pa.ArrowException, KeyError)
+    return named_errors(path, "cannot be read", *errors, remedy=remedy)
+
+
 def _read_wide(
     path: Path, ids: tuple[str, ...], several: tuple[Scale, ...], task_scale: np.ndarray
 ) -> Iterator[np.ndarray]:
     """(n, T) levels of the agents of one part with a column per task, a few at a time."""
     dtype = level_dtype(tuple(several[index] for index in task_scale))
-    with _named_errors(path):
+    with reading(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         if file.schema_arrow.names != ["agent_id", *ids]:
             raise CrowdError("its columns are not agent_id and the manifest's tasks")
         for batch in file.iter_batches(block_size(len(ids)), columns=list(ids)):
             out = np.empty((batch.num_rows, len(ids)), dtype)
-            one = np.zeros(batch.num_rows, np.int32)
+            first_scale = np.zeros(batch.num_rows, np.int32)
             for task, column in enumerate(batch.columns):
-                out[:, task] = read(column, [several[task_scale[task]]], one, dtype)
+                out[:, task] = read(column, [several[task_scale[task]]], first_scale, dtype)
             yield out
 
 
@@ -238,36 +245,27 @@ def _read_long(
 ) -> Iterator[np.ndarray]:
     """(n, T) levels of the agents of one part with a row per decision, a few at a time."""
     t = len(ids)
-    place = {name: i for i, name in enumerate(ids)}
+    index_of = {name: i for i, name in enumerate(ids)}
     dtype = level_dtype(tuple(several[index] for index in task_scale))
     left = np.zeros(0, dtype)
-    with _named_errors(path):
+    with reading(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         for batch in file.iter_batches(t * block_size(t), columns=["task_id", "decision"]):
             coded = batch.column("task_id")
-            known = np.array([place.get(n, -1) for n in coded.dictionary.to_pylist()], np.int32)
-            task = known[np.asarray(coded.indices)]
+            task_of = np.array(
+                [index_of.get(n, -1) for n in coded.dictionary.to_pylist()], np.int32
+            )
+            task = task_of[np.asarray(coded.indices)]
             expected = np.tile(np.arange(t, dtype=np.int32), len(task) // t + 2)[len(left) :]
             if np.any(task != expected[: len(task)]):
                 raise CrowdError(
                     "rows do not stand agent by agent, each with every task of the manifest"
                 )
             scale_of = task_scale[task] if len(several) > 1 else np.zeros(len(task), np.int32)
-            own = read(batch.column("decision"), several, scale_of, dtype)
-            left = np.concatenate([left, own]) if len(left) else own
-            whole = len(left) // t * t
-            yield left[:whole].reshape(-1, t)
-            left = left[whole:]
+            levels = read(batch.column("decision"), several, scale_of, dtype)
+            left = np.concatenate([left, levels]) if len(left) else levels
+            complete = len(left) // t * t
+            yield left[:complete].reshape(-1, t)
+            left = left[complete:]
         if len(left):
             raise CrowdError("ends in the middle of an agent")
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except CrowdError as error:
-        raise CrowdError(f"{path}: {error}; sample again") from error
-    except (OSError, pa.ArrowException, KeyError) as error:
-        reason = str(error).splitlines()[0][:300]
-        raise CrowdError(f"{path}: cannot be read ({reason}); sample again") from error

@@ -36,9 +36,10 @@ from crowdllm_jax.model.persistent.draw import (
 from crowdllm_jax.profiles.generator import distinct, profiles_of, recruit, recruit_rows
 from crowdllm_jax.runtime.prefetch import ahead, cores
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.records import Attribute
-from crowdllm_jax.study.scales import Nominal, Scale
+from crowdllm_jax.study.scales import Scale
 
 BLOCK = 8192
 """Agents drawn at once; the last block is filled up, so that one compiled program serves all."""
@@ -125,7 +126,7 @@ def check_scales(
     """Raise CrowdError if the published model cannot answer on a scale."""
     for index, (name, scale) in enumerate(by_name.items()):
         tasks = np.flatnonzero(task_scale == index)
-        if isinstance(scale, Nominal) and len(tasks):
+        if not scales.is_ordered(scale) and len(tasks):
             raise CrowdError(
                 f"study.scales.{name}: task '{task_ids[tasks[0]]}' has a nominal scale, which the "
                 "published model cannot answer (its decision is one score on an ordered scale); "
@@ -166,8 +167,8 @@ def _recruiter(crowd: Crowd, per_profile: int, make: Callable[[np.ndarray], T]) 
     people = crowd.generator
 
     def table(profile: tuple[Attribute, ...], rows: np.ndarray) -> T:
-        some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
-        c = profile_matrix(crowd.codings, some, len(rows))
+        distinct_ones = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
+        c = profile_matrix(crowd.codings, distinct_ones, len(rows))
         # Few sizes, so that few programs are compiled: up to a quarter more than needed.
         step = 1 << max(6, (len(c) - 1).bit_length() - 3)
         size = -(-len(c) // step) * step
@@ -200,8 +201,9 @@ def _folded(crowd: Crowd, device: jax.Device) -> Drawer:
     params, x, reference = jax.device_put((crowd.params, *crowd.inputs), device)
 
     def make(c: np.ndarray) -> Table:
-        own = c[:, : sum(len(coding.columns) for coding in crowd.codings)]
-        return make_table(crowd.graph, crowd.config, layout, params, x, own, reference, cut)
+        c = c[:, : sum(len(coding.columns) for coding in crowd.codings)]
+        table: Table = make_table(crowd.graph, crowd.config, layout, params, x, c, reference, cut)
+        return table
 
     recruits = _recruiter(crowd, layout.tasks * max(1, len(cut)), make)
 
@@ -216,18 +218,19 @@ def _persistent(crowd: Crowd, device: jax.Device) -> Drawer:
     """Draws a block of agents of the persistent model: one belief each, then their decisions."""
     assert isinstance(crowd.inputs, Design)
     design = crowd.inputs
-    ready = ready_to_draw(crowd.graph, crowd.params, design)
-    ready = jax.device_put(ready, device)
+    fitted = jax.device_put(ready_to_draw(crowd.graph, crowd.params, design), device)
 
     def make(c: np.ndarray) -> ProfileTable:
-        return ready_profiles(design.layout, ready.items, (c - design.centre).astype(np.float32))
+        c = (c - design.centre).astype(np.float32)
+        table: ProfileTable = ready_profiles(design.layout, fitted.items, c)
+        return table
 
     recruits = _recruiter(crowd, len(crowd.task_ids), make)
 
     def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:
         profile, table, row = recruits(seed, ids)
         agents = Recruited(table, row, seed_halves(seed), split_ids(ids))
-        return profile, draw_agents(design.layout, ready, agents)
+        return profile, draw_agents(design.layout, fitted, agents)
 
     return draw
 

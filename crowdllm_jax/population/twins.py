@@ -88,33 +88,42 @@ def make_twins(
         raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
     if not 0 <= seed < 2**63:
         raise CrowdError(f"seed: {seed} is not from 0 to 2**63 - 1")
-    profile = recode(crowd.codings, study.participants.profile)
-    study = replace(study, participants=replace(study.participants, profile=profile))
-    part = np.ones(len(study.task), bool) if known is None else known
-    # In one order, since the sum of floats depends on it.
-    order = np.lexsort((study.task, study.person))
-    order = order[part[order]]
-    study = replace(
-        study, person=study.person[order], task=study.task[order], answer=study.answer[order]
-    )
-    ready = ready_to_draw(crowd.graph, crowd.params, design)
-    people, answers = gather_answers(study, crowd.codings, design, np.ones(len(order), bool))
+    study = _used(crowd, study, known)
+    fitted = ready_to_draw(crowd.graph, crowd.params, design)
+    every = np.ones(len(study.task), bool)
+    people, answers = gather_answers(study, crowd.codings, design, every)
     row_of = {int(person): row for row, person in enumerate(people)}
-    ids = study.participants.ids
+    ids, profile = study.participants.ids, study.participants.profile
     c = (profile_matrix(crowd.codings, profile, len(ids)) - design.centre).astype(np.float32)
-    base = ndtri(jnp.asarray(sobol(NODES, nnx.merge(ready.graph, ready.params).width)))
+    base = ndtri(jnp.asarray(sobol(NODES, nnx.merge(fitted.graph, fitted.params).width)))
     drawn, moments = [], []
     for person, name in enumerate(ids):
         given = _answers_of(answers, row_of.get(person), c[person])
         standing, weight, *moment = _posterior(
-            design.layout, ready.graph, ready.params, ready.tables.responses, given, base
+            design.layout, fitted.graph, fitted.params, fitted.tables.responses, given, base
         )
         moments.append(moment)
         key = _key(name)
         node = _resample(np.asarray(weight), draws, np.random.default_rng([seed, key]))
-        drawn.append(_draw_one(design, ready, c[person], node, standing, seed, key))
+        drawn.append(_draw_one(design, fitted, c[person], node, standing, seed, key))
     mean, sd, effective = (np.stack(column) for column in zip(*moments, strict=True))
     return Twins(ids, np.stack(drawn), mean, sd, effective)
+
+
+def _used(crowd: Crowd, study: Study, known: np.ndarray | None) -> Study:
+    """A study with the profiles in the crowd's levels, and with the known responses alone."""
+    profile = recode(crowd.codings, study.participants.profile)
+    # In one order, since the sum of floats depends on it.
+    order = np.lexsort((study.task, study.person))
+    if known is not None:
+        order = order[known[order]]
+    return replace(
+        study,
+        participants=replace(study.participants, profile=profile),
+        person=study.person[order],
+        task=study.task[order],
+        answer=study.answer[order],
+    )
 
 
 def _key(name: str) -> int:
@@ -172,7 +181,7 @@ _own_seed = jax.jit(threefry)
 
 def _draw_one(
     design: Design,
-    ready: Ready,
+    fitted: Ready,
     profile: np.ndarray,
     node: np.ndarray,
     standing: Standing,
@@ -186,11 +195,11 @@ def _draw_one(
     """
     own_seed = _own_seed(seed_halves(seed), seed_halves(key))
     twins = Recruited(
-        ready_profiles(design.layout, ready.items, profile[None]),
+        ready_profiles(design.layout, fitted.items, profile[None]),
         np.zeros(len(node), np.int32),
         own_seed,
         split_ids(np.arange(len(node))),
     )
     beliefs = Standing(np.asarray(standing.z)[node], np.asarray(standing.scale)[node])
-    drawn = draw_answers(design.layout, ready.tables, twins, beliefs)
+    drawn = draw_answers(design.layout, fitted.tables, twins, beliefs)
     return to_host(drawn, len(design.tasks.scale))

@@ -8,7 +8,7 @@
 
 A file appears whole (written under a `.tmp-` name, synced, renamed) or not at all. Parts cover
 fixed ranges of agents, so a resumed run keeps the parts that are there and draws the others.
-Several processes (`cluster`) take turns at the parts.
+Several processes (`runtime.processes`) take turns at the parts.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -63,7 +63,13 @@ COLUMNS = {
     },
 }
 
-Progress = Callable[[int, int], None]
+
+class Part(NamedTuple):
+    """Some of a population's agents, and the two files that hold their answers and profiles."""
+
+    first: int
+    agents: int
+    names: tuple[str, str]
 
 
 def write_population(
@@ -71,7 +77,7 @@ def write_population(
     folder: Path,
     agents: int,
     seed: int,
-    on_agents: Progress | None = None,
+    on_agents: Callable[[int, int], None] | None = None,
     layout: Literal["long", "wide"] = "long",
 ) -> None:
     """Sample a population into a folder; continue one that was interrupted.
@@ -82,8 +88,13 @@ def write_population(
       CrowdError: the folder holds something else, or the disk does not take it.
     """
     check_numbers(agents, seed)
+    if layout == "wide" and "agent_id" in map(str.casefold, crowd.task_ids):
+        raise CrowdError(
+            "a task's id is 'agent_id', the name of the first column of the wide "
+            "layout; use the long one"
+        )
     per_part = BLOCK * max(1, PART_ROWS // (BLOCK * len(crowd.task_ids)))
-    plan = {
+    plan: dict[str, Any] = {
         "schema": SCHEMA,
         "synthetic": True,
         "crowd": crowd_fingerprint(crowd),
@@ -92,73 +103,71 @@ def write_population(
         "agents_per_part": per_part,
         "layout": layout,
     }
-    if layout == "wide" and "agent_id" in map(str.casefold, crowd.task_ids):
-        raise CrowdError(
-            "a task's id is 'agent_id', the name of the first column of the wide "
-            "layout; use the long one"
-        )
     if processes.rank() == 0:
         _adopt(folder, plan)
     processes.meet("the population's folder")
     _check_plan(folder, plan)
-    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    parts = []
-    for number, start in enumerate(range(0, agents, per_part)):
-        count = min(per_part, agents - start)
-        names = (f"part-{number:05d}.parquet", f"agents-{number:05d}.parquet")
-        parts.append((start, count, names))
-
-    def there(part: Part) -> bool:
-        start, count, names = part
-        return all(_is_ours(folder / name, identity, start, count) for name in names)
-
-    own = parts[processes.rank() :: processes.size()]
-    missing = [part for part in own if not there(part)]
-    # One stream of blocks through all parts, so that sampling never waits for a part to end.
-    spans = (span for start, count, _ in missing for span in blocks_in(start, count))
-    blocks = draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
-    total = sum(count for _, count, _ in own)
-    done = total - sum(count for _, count, _ in missing)
-    with _named_errors(folder), closing(blocks):
-        for start, count, names in missing:
-            meta = {
-                "crowdllm.plan": identity,
-                "crowdllm.start": str(start),
-                "crowdllm.count": str(count),
-                "crowdllm.synthetic": "true",
-            }
-            own_blocks = islice(blocks, len(blocks_in(start, count)))
-            write_rows(crowd, folder, names, own_blocks, meta, wide=layout == "wide")
-            done += count
-            if on_agents is not None:
-                on_agents(done, total)
+    parts = [
+        Part(
+            first,
+            min(per_part, agents - first),
+            (f"part-{number:05d}.parquet", f"agents-{number:05d}.parquet"),
+        )
+        for number, first in enumerate(range(0, agents, per_part))
+    ]
+    _write_parts(crowd, folder, plan, seed, parts[processes.rank() :: processes.size()], on_agents)
     processes.meet("the population's end")
     if processes.rank() == 0:
-        every = [name for _, _, names in parts for name in names]
-        absent = [name for name in every if not (folder / name).is_file()]
-        if absent:
-            raise CrowdError(
-                f"{folder / absent[0]}: another process wrote it, but it is not here; "
-                "give --out a folder that all machines share"
-            )
-        _write_manifest(crowd, folder, plan, agents, every)
+        _write_manifest(crowd, folder, plan, [name for part in parts for name in part.names])
     processes.meet("the population's manifest")
 
 
-Part = tuple[int, int, tuple[str, str]]
-"""Its first agent, their number, and its two files."""
-
-
-def _write_manifest(
-    crowd: Crowd, folder: Path, plan: dict[str, object], agents: int, names: list[str]
+def _write_parts(
+    crowd: Crowd,
+    folder: Path,
+    plan: dict[str, Any],
+    seed: int,
+    parts: list[Part],
+    on_agents: Callable[[int, int], None] | None,
 ) -> None:
-    with _named_errors(folder):
+    """Write those of some parts that are not there yet."""
+    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    missing = [part for part in parts if not _is_written(folder, part, identity)]
+    # One stream of blocks through all parts, so that sampling never waits for a part to end.
+    spans = (span for part in missing for span in blocks_in(part.first, part.agents))
+    blocks = draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
+    total = sum(part.agents for part in parts)
+    done = total - sum(part.agents for part in missing)
+    with _to_be_continued(folder), closing(blocks):
+        for part in missing:
+            meta = {
+                "crowdllm.plan": identity,
+                "crowdllm.start": str(part.first),
+                "crowdllm.count": str(part.agents),
+                "crowdllm.synthetic": "true",
+            }
+            blocks_of_part = islice(blocks, len(blocks_in(part.first, part.agents)))
+            wide = plan["layout"] == "wide"
+            write_rows(crowd, folder, part.names, blocks_of_part, meta, wide=wide)
+            done += part.agents
+            if on_agents is not None:
+                on_agents(done, total)
+
+
+def _write_manifest(crowd: Crowd, folder: Path, plan: dict[str, Any], names: list[str]) -> None:
+    absent = [name for name in names if not (folder / name).is_file()]
+    if absent:
+        raise CrowdError(
+            f"{folder / absent[0]}: another process wrote it, but it is not here; "
+            "give --out a folder that all machines share"
+        )
+    with _to_be_continued(folder):
         files = {name: file_entry(folder / name) for name in names}
     manifest = {
         **plan,
         "version": __version__,
-        "rows": agents * len(crowd.task_ids),
-        "columns": COLUMNS[str(plan["layout"])],
+        "rows": plan["agents"] * len(crowd.task_ids),
+        "columns": COLUMNS[plan["layout"]],
         "profile_columns": attribute_columns(a.name for a in crowd.generator.attributes),
         "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
         "tasks": dict(
@@ -173,11 +182,13 @@ def _write_manifest(
 
 def tasks_without_answers(crowd: Crowd) -> list[str]:
     """Tasks that no training person answered, of a model that tells them from the others."""
-    known = crowd.inputs.tasks.known if isinstance(crowd.inputs, Design) else ()
-    return [task for task, answered in zip(crowd.task_ids, known, strict=False) if not answered]
+    if not isinstance(crowd.inputs, Design):
+        return []
+    answered = crowd.inputs.tasks.known
+    return [task for task, known in zip(crowd.task_ids, answered, strict=True) if not known]
 
 
-def _adopt(folder: Path, plan: dict[str, object]) -> None:
+def _adopt(folder: Path, plan: dict[str, Any]) -> None:
     """Make the folder, or make sure that it holds this very population, perhaps in part."""
     path = folder / "plan.json"
     make_folder(folder, "population", path.name)
@@ -189,13 +200,13 @@ def _adopt(folder: Path, plan: dict[str, object]) -> None:
         left.unlink()
 
 
-def _check_plan(folder: Path, plan: dict[str, object]) -> None:
+def _check_plan(folder: Path, plan: dict[str, Any]) -> None:
     path = folder / "plan.json"
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+        written = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
     except (OSError, msgspec.MsgspecError) as error:
         raise CrowdError(f"{path}: cannot be read ({error}); write to another folder") from error
-    changed = [key for key in plan if found.get(key) != plan[key]]
+    changed = [key for key in plan if written.get(key) != plan[key]]
     if changed:
         raise CrowdError(
             f"{folder}: holds another population (differs in {', '.join(changed)});"
@@ -203,13 +214,22 @@ def _check_plan(folder: Path, plan: dict[str, object]) -> None:
         )
 
 
-def _is_ours(path: Path, identity: str, start: int, count: int) -> bool:
-    """Whether a part stands there whole, from this very plan."""
-    wanted = {b"crowdllm.plan": identity, b"crowdllm.start": start, b"crowdllm.count": count}
+def _is_written(folder: Path, part: Part, identity: str) -> bool:
+    """Whether both files of a part stand there whole, from this very plan."""
+    wanted = {
+        b"crowdllm.plan": identity,
+        b"crowdllm.start": str(part.first),
+        b"crowdllm.count": str(part.agents),
+    }
+    return all(_is_whole(folder / name, wanted) for name in part.names)
+
+
+def _is_whole(path: Path, wanted: dict[bytes, str]) -> bool:
+    """Whether a Parquet file can be read to its end, and says this of itself."""
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         meta = file.metadata.metadata or {}
-        if any(meta.get(key) != str(value).encode() for key, value in wanted.items()):
+        if any(meta.get(key) != value.encode() for key, value in wanted.items()):
             return False
         for _ in file.iter_batches(GROUP_ROWS):
             pass  # a page that has changed raises
@@ -237,12 +257,7 @@ def write_rows(
         decision = writing_of(tuple(crowd.scales.values())).type
         fields = [("task_id", pa.dictionary(pa.int32(), pa.string())), ("decision", decision)]
     schema = pa.schema([("agent_id", pa.int64()), *fields], meta)
-    called = attribute_columns(a.name for a in crowd.generator.attributes)
-    people = pa.schema(
-        [("agent_id", pa.int64())]
-        + [(called[a.name], _attribute_type(a.kind)) for a in crowd.generator.attributes],
-        meta,
-    )
+    people = _profile_schema(crowd, meta)
     temporary = [folder / f".tmp-{name}" for name in names]
     options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
     with (
@@ -258,15 +273,7 @@ def write_rows(
         for block in blocks:
             for table in (_wide_rows if wide else _long_rows)(crowd, block, schema):
                 answers.write_table(table)
-            columns = [pa.array(block.ids)]
-            for a in block.profile:
-                if a.kind == "numeric":
-                    columns.append(pa.array(a.cells, from_pandas=True))
-                else:
-                    columns.append(
-                        pa.DictionaryArray.from_arrays(a.cells, list(a.levels)).cast(pa.string())
-                    )
-            profiles.write_table(pa.table(columns, schema=people))
+            profiles.write_table(_profile_rows(block, people))
     for path, name in zip(temporary, names, strict=True):
         with path.open("rb+") as file:
             os.fsync(file.fileno())
@@ -274,13 +281,35 @@ def write_rows(
     sync_folder(folder)
 
 
+def _profile_schema(crowd: Crowd, meta: dict[str, str]) -> pa.Schema:
+    called = attribute_columns(a.name for a in crowd.generator.attributes)
+    return pa.schema(
+        [("agent_id", pa.int64())]
+        + [(called[a.name], _attribute_type(a.kind)) for a in crowd.generator.attributes],
+        meta,
+    )
+
+
+def _profile_rows(block: Agents, schema: pa.Schema) -> pa.Table:
+    """The profiles of a block: a row per agent."""
+    columns = [pa.array(block.ids)]
+    for a in block.profile:
+        if a.kind == "numeric":
+            columns.append(pa.array(a.cells, from_pandas=True))
+        else:
+            columns.append(
+                pa.DictionaryArray.from_arrays(a.cells, list(a.levels)).cast(pa.string())
+            )
+    return pa.table(columns, schema=schema)
+
+
 def _wide_rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Table]:
     """A block as one table with a row per agent."""
     writings = [writing_of([scale]) for scale in crowd.scales.values()]
-    one = np.zeros(1, np.int32)
+    only_scale = np.zeros(1, np.int32)
     columns = [
-        write(writings[scale], one, own[:, None])
-        for scale, own in zip(crowd.task_scale, block.answers.T, strict=True)
+        write(writings[scale], only_scale, answers[:, None])
+        for scale, answers in zip(crowd.task_scale, block.answers.T, strict=True)
     ]
     yield pa.table([pa.array(block.ids), *columns], schema=schema)
 
@@ -293,12 +322,12 @@ def _long_rows(crowd: Crowd, block: Agents, schema: pa.Schema) -> Iterator[pa.Ta
     task_names = pa.array(crowd.task_ids)
     task = np.tile(np.arange(t, dtype=np.int32), min(per_group, n))
     for first in range(0, n, per_group):
-        some = block.answers[first : first + per_group]
+        answers = block.answers[first : first + per_group]
         yield pa.table(
             [
                 pa.array(np.repeat(block.ids[first : first + per_group], t)),
-                pa.DictionaryArray.from_arrays(task[: some.size], task_names),
-                write(writing, crowd.task_scale, some),
+                pa.DictionaryArray.from_arrays(task[: answers.size], task_names),
+                write(writing, crowd.task_scale, answers),
             ],
             schema=schema,
         )
@@ -327,7 +356,8 @@ def written_levels(scale: scales.Scale) -> dict[str, str]:
 
 
 @contextmanager
-def _named_errors(folder: Path) -> Iterator[None]:
+def _to_be_continued(folder: Path) -> Iterator[None]:
+    """Where the disk takes no more: take half-written files away, and say how to go on."""
     try:
         yield
     except OSError as error:

@@ -15,6 +15,7 @@ from crowdllm_jax.population.manifest import file_entry, write_manifest
 from crowdllm_jax.population.write import SCHEMA, scale_entry
 from crowdllm_jax.runtime.files import new_folder
 from crowdllm_jax.runtime.version import __version__
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import bins
 from crowdllm_jax.study.columns import attribute_columns
 from crowdllm_jax.study.scales import Continuous, Scale
@@ -92,24 +93,28 @@ def counts_table(crowd: Crowd, counts: Counts) -> pa.Table:
         columns[_group_column(crowd, counts.by.name)] = _groups(counts).take(
             pa.array(np.repeat(np.tile(np.arange(g), len(size)), np.repeat(size, g)))
         )
-    binned = [isinstance(scale, Continuous) for scale in several]
+    binned = scales.which(scales.is_continuous, several)
     if not all(binned):
         # Level by level; the bins of a continuous scale have none.
-        discrete = [scale for scale, own in zip(several, binned, strict=True) if not own]
-        place = np.cumsum(~np.array(binned)) - 1
+        discrete = [scale for scale in several if not scales.is_continuous(scale)]
+        index_among_discrete = np.cumsum(~binned) - 1
         writing = writing_of(discrete)
         columns["decision"] = pa.concat_arrays(
             [
                 pa.nulls(size[task] * g, writing.type)
                 if binned[scale]
-                else write(writing, place[[scale]], np.tile(np.arange(size[task]), g)[:, None])
+                else write(
+                    writing,
+                    index_among_discrete[[scale]],
+                    np.tile(np.arange(size[task]), g)[:, None],
+                )
                 for task, scale in enumerate(crowd.task_scale)
             ]
         )
     if any(binned):
         ends = [_ends(scale) for scale in crowd.task_scales]
         for name, end in (("low", 0), ("high", 1)):
-            values = np.concatenate([np.tile(own[end], g) for own in ends])
+            values = np.concatenate([np.tile(ends_of_task[end], g) for ends_of_task in ends])
             columns[name] = pa.array(values, from_pandas=True)
     columns["count"] = pa.array(number)
     columns["share"] = pa.array(number / members)
@@ -132,13 +137,13 @@ def means_table(crowd: Crowd, counts: Counts) -> pa.Table:
     if counts.by is not None:
         columns[_group_column(crowd, counts.by.name)] = pa.concat_arrays([_groups(counts)] * t)
     columns["agents"] = pa.array(np.tile(counts.members, t))
-    for name, own in (("mean", counts.mean), ("sd", counts.sd)):
-        columns[name] = pa.array(own.T.ravel(), from_pandas=True)
+    for name, moments in (("mean", counts.mean), ("sd", counts.sd)):
+        columns[name] = pa.array(moments.T.ravel(), from_pandas=True)
     return pa.table(columns)
 
 
-def _tasks(crowd: Crowd, place: np.ndarray) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(place.astype(np.int32), pa.array(crowd.task_ids))
+def _tasks(crowd: Crowd, index: np.ndarray) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(index.astype(np.int32), pa.array(crowd.task_ids))
 
 
 def _groups(counts: Counts) -> pa.Array:

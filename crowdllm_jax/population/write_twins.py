@@ -17,6 +17,8 @@ from crowdllm_jax.runtime.files import new_folder, sync_folder
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scales
 
+OPTIONS = {"compression": "zstd", "write_page_checksum": True}
+
 
 def write_twins(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:
     """Write twins into a new folder, which appears whole or not at all.
@@ -37,66 +39,11 @@ def write_twins(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, objec
 
 def _write_twin_tables(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:
     meta = {"crowdllm.synthetic": "true", "crowdllm.crowd": crowd_fingerprint(crowd)}
-    people, draws, t = twins.answers.shape
-    names = pa.array(twins.ids, pa.string())
-    text = pa.dictionary(pa.int32(), pa.string())
-
-    def coded(place: np.ndarray, names: pa.Array) -> pa.DictionaryArray:
-        return pa.DictionaryArray.from_arrays(place.astype(np.int32), names)
-
-    writing = writing_of(tuple(crowd.scales.values()))
-    schema = pa.schema(
-        [
-            ("participant", text),
-            ("draw", pa.int32()),
-            ("task_id", text),
-            ("decision", writing.type),
-        ],
-        meta,
-    )
-    options = {"compression": "zstd", "write_page_checksum": True}
-    tasks = pa.array(crowd.task_ids, pa.string())
-    mean, low, high = (np.full((people, t), np.nan) for _ in range(3))
-    ordered = np.array([not isinstance(scale, scales.Nominal) for scale in crowd.task_scales])
-    with pq.ParquetWriter(folder / "twins.parquet", schema, **options) as writer:
-        for person, answers in enumerate(twins.answers):
-            writer.write_table(
-                pa.table(
-                    [
-                        coded(np.full(draws * t, person), names),
-                        np.repeat(np.arange(draws, dtype=np.int32), t),
-                        coded(np.tile(np.arange(t), draws), tasks),
-                        write(writing, crowd.task_scale, answers),
-                    ],
-                    schema=schema,
-                )
-            )
-            numbers = numbers_of(crowd, answers)[:, ordered].astype(np.float64)
-            mean[person, ordered] = numbers.mean(0)
-            low[person, ordered], high[person, ordered] = np.quantile(numbers, (0.05, 0.95), axis=0)
-    expected = pa.table(
-        {
-            "participant": coded(np.repeat(np.arange(people), t), names),
-            "task_id": coded(np.tile(np.arange(t), people), tasks),
-        }
-        | {
-            name: pa.array(column.ravel(), from_pandas=True)
-            for name, column in (("mean", mean), ("low", low), ("high", high))
-        },
-    )
-    latent = twins.belief.shape[1] - 1
-    dimensions = pa.array([*(f"belief_{i + 1}" for i in range(latent)), "log_scale"])
-    beliefs = pa.table(
-        {
-            "participant": coded(np.repeat(np.arange(people), latent + 1), names),
-            "dimension": coded(np.tile(np.arange(latent + 1), people), dimensions),
-            "mean": twins.belief.astype(np.float64).ravel(),
-            "sd": twins.belief_sd.astype(np.float64).ravel(),
-            "effective": np.repeat(twins.effective.astype(np.float64), latent + 1),
-        },
-    )
-    pq.write_table(expected.replace_schema_metadata(meta), folder / "expected.parquet", **options)
-    pq.write_table(beliefs.replace_schema_metadata(meta), folder / "beliefs.parquet", **options)
+    people, draws, _ = twins.answers.shape
+    _write_answers(crowd, twins, folder / "twins.parquet", meta)
+    tables = {"expected.parquet": _expected(crowd, twins), "beliefs.parquet": _beliefs(twins)}
+    for name, table in tables.items():
+        pq.write_table(table.replace_schema_metadata(meta), folder / name, **OPTIONS)
     files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
     manifest = {
         "schema": SCHEMA,
@@ -120,3 +67,65 @@ def _write_twin_tables(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str
         with (folder / name).open("rb+") as file:
             os.fsync(file.fileno())
     sync_folder(folder)
+
+
+def _write_answers(crowd: Crowd, twins: Twins, path: Path, meta: dict[str, str]) -> None:
+    """One row per answer of a twin, person by person, so that memory holds one person's."""
+    _, draws, t = twins.answers.shape
+    names, tasks = pa.array(twins.ids, pa.string()), pa.array(crowd.task_ids, pa.string())
+    text = pa.dictionary(pa.int32(), pa.string())
+    writing = writing_of(tuple(crowd.scales.values()))
+    fields = [
+        ("participant", text),
+        ("draw", pa.int32()),
+        ("task_id", text),
+        ("decision", writing.type),
+    ]
+    schema = pa.schema(fields, meta)
+    with pq.ParquetWriter(path, schema, **OPTIONS) as writer:
+        for person, answers in enumerate(twins.answers):
+            columns = [
+                _coded(np.full(draws * t, person), names),
+                np.repeat(np.arange(draws, dtype=np.int32), t),
+                _coded(np.tile(np.arange(t), draws), tasks),
+                write(writing, crowd.task_scale, answers),
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def _expected(crowd: Crowd, twins: Twins) -> pa.Table:
+    """One row per person and task: the mean of the twins' answers, and where 90% of them lie."""
+    people, _, t = twins.answers.shape
+    mean, low, high = (np.full((people, t), np.nan) for _ in range(3))
+    ordered = scales.which(scales.is_ordered, crowd.task_scales)
+    for person, answers in enumerate(twins.answers):
+        numbers = numbers_of(crowd, answers)[:, ordered].astype(np.float64)
+        mean[person, ordered] = numbers.mean(0)
+        low[person, ordered], high[person, ordered] = np.quantile(numbers, (0.05, 0.95), axis=0)
+    columns = {
+        "participant": _coded(np.repeat(np.arange(people), t), pa.array(twins.ids, pa.string())),
+        "task_id": _coded(np.tile(np.arange(t), people), pa.array(crowd.task_ids, pa.string())),
+    }
+    for name, column in (("mean", mean), ("low", low), ("high", high)):
+        columns[name] = pa.array(column.ravel(), from_pandas=True)
+    return pa.table(columns)
+
+
+def _beliefs(twins: Twins) -> pa.Table:
+    """One row per person and dimension of the belief."""
+    people, width = twins.belief.shape
+    dimensions = pa.array([*(f"belief_{i + 1}" for i in range(width - 1)), "log_scale"])
+    names = pa.array(twins.ids, pa.string())
+    return pa.table(
+        {
+            "participant": _coded(np.repeat(np.arange(people), width), names),
+            "dimension": _coded(np.tile(np.arange(width), people), dimensions),
+            "mean": twins.belief.astype(np.float64).ravel(),
+            "sd": twins.belief_sd.astype(np.float64).ravel(),
+            "effective": np.repeat(twins.effective.astype(np.float64), width),
+        },
+    )
+
+
+def _coded(index: np.ndarray, names: pa.Array) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(index.astype(np.int32), names)

@@ -118,10 +118,10 @@ def recruit(generator: ProfileGenerator, seed: int, ids: np.ndarray) -> tuple[At
     row = _pick(generator.weight, u[:, 0])
     drawn = []
     for a, attribute in enumerate(generator.attributes):
-        own = generator.values[a][_pick(generator.shares[a], u[:, 1 + 2 * a])]
+        cells = generator.values[a][_pick(generator.shares[a], u[:, 1 + 2 * a])]
         if generator.generator == "joint":
-            own = np.where(u[:, 2 + 2 * a] < generator.smoothing, own, attribute.cells[row])
-        drawn.append(Attribute(attribute.name, attribute.kind, attribute.levels, own))
+            cells = np.where(u[:, 2 + 2 * a] < generator.smoothing, cells, attribute.cells[row])
+        drawn.append(Attribute(attribute.name, attribute.kind, attribute.levels, cells))
     return tuple(drawn)
 
 

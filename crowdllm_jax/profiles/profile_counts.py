@@ -34,8 +34,8 @@ def profile_counts(
     profile, chance = listed
     count = random.multinomial(agents, chance)
     occurs = np.flatnonzero(count)
-    some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[occurs]) for a in profile)
-    return some, count[occurs]
+    occurring = tuple(Attribute(a.name, a.kind, a.levels, a.cells[occurs]) for a in profile)
+    return occurring, count[occurs]
 
 
 def _possible(generator: ProfileGenerator) -> tuple[tuple[Attribute, ...], np.ndarray] | None:
@@ -45,10 +45,10 @@ def _possible(generator: ProfileGenerator) -> tuple[tuple[Attribute, ...], np.nd
     first, kind = distinct(generator.attributes, len(generator.weight))
     weight = np.bincount(kind, pick_chances(generator.weight)) if real else np.ones(1)
     if anew == 0:
-        whole = tuple(
+        profiles = tuple(
             Attribute(a.name, a.kind, a.levels, a.cells[first]) for a in generator.attributes
         )
-        return whole, weight
+        return profiles, weight
     shape = tuple(len(value) for value in generator.values)
     if math.prod(shape) > MOST:
         return None
@@ -59,13 +59,13 @@ def _possible(generator: ProfileGenerator) -> tuple[tuple[Attribute, ...], np.nd
     ):
         factor = np.tile(anew * pick_chances(share), (len(weight), 1))
         if real:
-            own = np.searchsorted(value, attribute.cells[first])
-            factor[np.arange(len(first)), own] += 1 - anew
+            cell = np.searchsorted(value, attribute.cells[first])
+            factor[np.arange(len(first)), cell] += 1 - anew
         factors.append(factor)
     level = np.unravel_index(np.arange(math.prod(shape)), shape) if shape else ()
     profile = tuple(
-        Attribute(a.name, a.kind, a.levels, value[own])
-        for a, value, own in zip(generator.attributes, generator.values, level, strict=True)
+        Attribute(a.name, a.kind, a.levels, value[cell])
+        for a, value, cell in zip(generator.attributes, generator.values, level, strict=True)
     )
     chance = _mix(weight, factors)
     return profile, chance / chance.sum()

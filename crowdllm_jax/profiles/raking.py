@@ -48,27 +48,9 @@ def rake(
             raise CrowdError(
                 f"{where}: no such attribute; there are: {', '.join(by_name) or 'none'}"
             )
-        if attribute.kind == "numeric":
-            raise CrowdError(f"{where}: a numeric attribute has no levels to rake; band it first")
-        target = _target(where, attribute.levels, shares)
-        have = np.bincount(attribute.cells, weight, len(target))
-        if attribute.levels[-1] == MISSING and MISSING not in shares:
-            # Nothing is said of people without an answer: they keep the share they have.
-            target[-1] = have[-1] / have.sum()
-            target[:-1] *= 1 - target[-1]
-            _note(
-                f"{where}: gives no share to '{MISSING}', so people without an answer keep "
-                "theirs and the shares are of the others"
-            )
-        empty = np.flatnonzero((have == 0) & (target > 0))
-        if len(empty):
-            raise CrowdError(
-                f"{where}: {nobody} is '{attribute.levels[empty[0]]}', so no weights reach its "
-                "share; merge the level with another, in the data and here"
-            )
-        targets.append((attribute.cells, target))
+        targets.append((attribute.cells, _reachable(where, attribute, weight, shares, nobody)))
     total = weight.sum()
-    raked = weight / total
+    raked: np.ndarray = weight / total
     for _ in range(rounds):
         for cells, target in targets:
             have = np.bincount(cells, raked, len(target))
@@ -80,56 +62,87 @@ def rake(
             for cells, target in targets
         )
         if gap < tolerance:
-            return raked * total
+            raked = raked * total
+            return raked
     raise CrowdError(
         f"profiles.margins: no weights fit all margins at once (gap {gap:.2g} after "
         f"{rounds} rounds); relax one or merge levels"
     )
 
 
+def _reachable(
+    where: str, attribute: Attribute, weight: np.ndarray, shares: dict[str, float], nobody: str
+) -> np.ndarray:
+    """(K,) the shares of an attribute's levels that weights are raked to.
+
+    Raises:
+      CrowdError: there is no such level, or nobody who could be weighted up to its share.
+    """
+    if attribute.kind == "numeric":
+        raise CrowdError(f"{where}: a numeric attribute has no levels to rake; band it first")
+    target = _target(where, attribute.levels, shares)
+    have = np.bincount(attribute.cells, weight, len(target))
+    if attribute.levels[-1] == MISSING and MISSING not in shares:
+        # Nothing is said of people without an answer: they keep the share they have.
+        target[-1] = have[-1] / have.sum()
+        target[:-1] *= 1 - target[-1]
+        _note(
+            f"{where}: gives no share to '{MISSING}', so people without an answer keep "
+            "theirs and the shares are of the others"
+        )
+    empty = np.flatnonzero((have == 0) & (target > 0))
+    if len(empty):
+        raise CrowdError(
+            f"{where}: {nobody} is '{attribute.levels[empty[0]]}', so no weights reach its "
+            "share; merge the level with another, in the data and here"
+        )
+    return target
+
+
 def _target(where: str, levels: tuple[str, ...], shares: dict[str, float]) -> np.ndarray:
     """(K,) a margin's shares, which sum to 1, in the order of the levels; that of MISSING is 0
     where the margin says nothing of it."""
-    place = {level: i for i, level in enumerate(levels)}
-    known = {place.get(str(key), _same(str(key), levels)): key for key in shares}
-    odd = [key for key in shares if key not in known.values()]
-    if -1 in known or odd:
-        odd = odd or [known[-1]]
+    level_at = {level: i for i, level in enumerate(levels)}
+    key_of = {level_at.get(str(key), _same(str(key), levels)): key for key in shares}
+    odd = [key for key in shares if key not in key_of.values()]
+    if -1 in key_of or odd:
+        odd = odd or [key_of[-1]]
         raise CrowdError(
             f"{where}: '{odd[0]}' is no level of it, or one that stands there already;"
             f" levels: {', '.join(levels)}"
         )
-    absent = [level for i, level in enumerate(levels) if i not in known and level != MISSING]
+    absent = [level for i, level in enumerate(levels) if i not in key_of and level != MISSING]
     if absent:
         raise CrowdError(
             f"{where}: '{absent[0]}' is not given a share; levels: {', '.join(levels)}"
         )
-    target = np.array([shares[known[i]] if i in known else 0.0 for i in range(len(levels))])
+    target = np.array([shares[key_of[i]] if i in key_of else 0.0 for i in range(len(levels))])
     total = target.sum()
-    whole = 100 if total > 50 else 1
+    full = 100 if total > 50 else 1
     # Of K shares that were rounded to a percent each is off by half of one at most.
-    slack = min(0.005 * len(shares), 0.05) * whole + 1e-9
-    if not (np.all(target >= 0) and abs(total - whole) <= slack):
+    slack = min(0.005 * len(shares), 0.05) * full + 1e-9
+    if not (np.all(target >= 0) and abs(total - full) <= slack):
         raise CrowdError(
             f"{where}: shares must be 0 or more and sum to 1, not {total:g} (percents to 100)"
         )
-    if whole == 100 or abs(total - 1) > 1e-6:
-        read = "are read as percents" if whole == 100 else "are scaled to a sum of 1"
+    if full == 100 or abs(total - 1) > 1e-6:
+        read = "are read as percents" if full == 100 else "are scaled to a sum of 1"
         _note(f"{where}: the shares sum to {total:g}; they {read}")
-    return target / total
+    sums_to_one: np.ndarray = target / total
+    return sums_to_one
 
 
 def _same(key: str, levels: tuple[str, ...]) -> int:
     """Where the one level stands that is the same number or truth value as a key; else -1."""
     number, truth = numerals.number(key), key.lower() in ("true", "false")
-    found = [
+    matches = [
         i
         for i, level in enumerate(levels)
         if (number is not None and numerals.number(level) == number)
         or (truth and level.lower() == key.lower())
     ]
-    return found[0] if len(found) == 1 else -1
+    return matches[0] if len(matches) == 1 else -1
 
 
 def _note(text: str) -> None:
-    warnings.warn(text, CrowdWarning, stacklevel=4)
+    warnings.warn(text, CrowdWarning, stacklevel=5)

@@ -8,16 +8,14 @@ numbers, because orbax loads a file with a flipped bit without a word.
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.errors import CrowdError, CrowdWarning, first_line, named_errors
 
 Tree = TypeVar("Tree")
 
@@ -38,7 +36,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with _named_errors(folder, "cannot be written"):
+        with named_errors(folder, "cannot be written", Exception):
             folder.mkdir(parents=True, exist_ok=True)
             self._orbax = ocp.training.Checkpointer(
                 folder.resolve(),
@@ -50,7 +48,7 @@ class Checkpoints:
         """Begin to save a state, once the one before is on the disk; it appears whole or not at
         all."""
         flat = flatten(state)
-        with _named_errors(self.folder, "cannot be written"):
+        with named_errors(self.folder, "cannot be written", Exception):
             self._orbax.wait()  # orbax would skip a state that comes while another is being saved
             self._orbax.save_async(step, flat | {DIGEST: digest(flat)}, overwrite=True)
 
@@ -66,14 +64,14 @@ class Checkpoints:
           CrowdError: no state can be read, or it is the state of another configuration.
         """
         self._orbax.wait()
-        found = {p.name for p in self.folder.iterdir() if p.name.isdecimal()}
-        for step in sorted(map(int, found), reverse=True):
+        steps = {p.name for p in self.folder.iterdir() if p.name.isdecimal()}
+        for step in sorted(map(int, steps), reverse=True):
             try:
                 # As stored: given a wish, orbax casts dtypes to it without a word.
                 stored = self._orbax.load(step)
                 damage = "" if _is_whole(stored) else "its sha256 is another"
             except Exception as error:
-                damage = str(error).splitlines()[0][:200]
+                damage = first_line(error)
             if not damage:
                 return unflatten(stored, like, self.folder)
             warnings.warn(
@@ -82,7 +80,7 @@ class Checkpoints:
                 CrowdWarning,
                 stacklevel=2,
             )
-        if not found:
+        if not steps:
             return None
         raise CrowdError(
             f"{self.folder}: no checkpoint can be read; delete the folder to train anew"
@@ -90,7 +88,7 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait until everything is on the disk."""
-        with _named_errors(self.folder, "cannot be written"):
+        with named_errors(self.folder, "cannot be written", Exception):
             self._orbax.close()
 
     def __enter__(self) -> Self:
@@ -111,38 +109,33 @@ def load_arrays(folder: Path) -> dict[str, np.ndarray]:
     Raises:
       CrowdError: the folder cannot be read.
     """
-    own = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process-{own}"
-    )
+    process = jax.process_index()
     # Of several processes one may read without the others.
-    with _named_errors(folder, "cannot be read"), ocp.Context(multiprocessing_options=alone):
-        return ocp.load(folder.resolve())
-
-
-@contextmanager
-def _named_errors(folder: Path, what: str) -> Iterator[None]:
-    try:
-        yield
-    except CrowdError:
-        raise
-    except Exception as error:  # orbax and its storage raise many kinds
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise CrowdError(f"{folder}: {what}: {reason}") from error
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process,
+        active_processes={process},
+        barrier_sync_key_prefix=f"process-{process}",
+    )
+    with (
+        named_errors(folder, "cannot be read", Exception),  # orbax and its storage raise many kinds
+        ocp.Context(multiprocessing_options=alone),
+    ):
+        arrays: dict[str, np.ndarray] = ocp.load(folder.resolve())
+    return arrays
 
 
 def digest(arrays: dict[str, np.ndarray]) -> np.ndarray:
     """(32,) uint8: sha256 of named arrays."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, array in sorted(arrays.items()):
-        found.update(f"{name}{array.dtype}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return np.frombuffer(found.digest(), np.uint8)
+        sha256.update(f"{name}{array.dtype}{array.shape}".encode())
+        sha256.update(np.ascontiguousarray(array).data)
+    return np.frombuffer(sha256.digest(), np.uint8)
 
 
 def _is_whole(stored: dict[str, np.ndarray]) -> bool:
-    own = {name: array for name, array in stored.items() if name != DIGEST}
-    return np.array_equal(stored.get(DIGEST, ()), digest(own))
+    arrays = {name: array for name, array in stored.items() if name != DIGEST}
+    return np.array_equal(stored.get(DIGEST, ()), digest(arrays))
 
 
 def flatten(tree: object) -> dict[str, np.ndarray]:
@@ -158,14 +151,15 @@ def unflatten(stored: dict[str, np.ndarray], like: Tree, folder: Path) -> Tree:
       CrowdError: a leaf is missing or has another shape or dtype; `folder` names the place.
     """
 
-    def pick(path: tuple, leaf: np.ndarray) -> np.ndarray:
-        found = stored.get(_name(path))
-        if found is None or (found.shape, found.dtype) != (leaf.shape, leaf.dtype):
+    def pick(path: tuple[Any, ...], leaf: np.ndarray) -> np.ndarray:
+        array = stored.get(_name(path))
+        if array is None or (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
             raise CrowdError(f"{folder}: '{_name(path)}' does not fit this configuration")
-        return found
+        return array
 
-    return jax.tree_util.tree_map_with_path(pick, like)
+    tree: Tree = jax.tree_util.tree_map_with_path(pick, like)
+    return tree
 
 
-def _name(path: tuple) -> str:
+def _name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")

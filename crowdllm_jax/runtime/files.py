@@ -45,11 +45,12 @@ def vectors(rows: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, flat)
 
 
-def make_folder(folder: Path, what: str, mark: str, own: tuple[str, ...] = ()) -> None:
+def make_folder(folder: Path, what: str, mark: str, before_mark: tuple[str, ...] = ()) -> None:
     """Make a folder for a run or a population, or make sure that it is one.
 
     Args:
-      mark: the file by which the folder is known; it is written first, but for the files in `own`.
+      mark: the file by which the folder is known; it is written first, but for the files in
+        `before_mark`.
     Raises:
       CrowdError: something else lies there, or the folder cannot be made.
     """
@@ -58,7 +59,7 @@ def make_folder(folder: Path, what: str, mark: str, own: tuple[str, ...] = ()) -
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A run killed at its very beginning leaves a file that is not yet whole.
-        begun = {mark, f".tmp-{mark}", *own}
+        begun = {mark, f".tmp-{mark}", *before_mark}
         foreign = not (folder / mark).exists() and any(
             p.name not in begun for p in folder.iterdir()
         )

@@ -17,10 +17,10 @@ def named(option: str, texts: Sequence[str], known: Collection[str] = ()) -> tup
     Raises:
       CrowdError: a quote is not closed, or stands inside a name.
     """
-    found: list[str] = []
+    names: list[str] = []
     for text in texts:
         if text in known:
-            found.append(text)
+            names.append(text)
             continue
         try:
             rows = list(csv.reader([text], skipinitialspace=True, strict=True))
@@ -29,5 +29,5 @@ def named(option: str, texts: Sequence[str], known: Collection[str] = ()) -> tup
                 f"{option} {text}: {error}; put quotes around a whole name, and write "
                 "a quote inside it twice"
             ) from error
-        found += [tidy_name(name) for row in rows for name in row]
-    return tuple(found)
+        names += [tidy_name(name) for row in rows for name in row]
+    return tuple(names)

@@ -53,9 +53,9 @@ def tidy_names(value: Any) -> Any:
     if isinstance(value, str):
         return tidy_name(value)
     if isinstance(value, tuple):
-        return tuple(tidy_names(one) for one in value)
+        return tuple(tidy_names(inner) for inner in value)
     if isinstance(value, dict):
-        tidied = {tidy_names(key): tidy_names(one) for key, one in value.items()}
+        tidied = {tidy_names(key): tidy_names(inner) for key, inner in value.items()}
         if len(tidied) < len(value):
             raise ValueError(
                 f"two of the keys {', '.join(map(as_shown, value))} are one name, "
@@ -87,7 +87,7 @@ def _likeness(name: str) -> str:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A hint at one of the names that differs as `look_alikes` do, if there is one."""
-    like = next((one for one in names if _likeness(one) == _likeness(name)), None)
+    like = next((other for other in names if _likeness(other) == _likeness(name)), None)
     return "" if like is None else f"; did you mean '{like}'?"
 
 

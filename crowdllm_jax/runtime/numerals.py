@@ -18,13 +18,13 @@ stand between the two, or a sign that ends a code: `2) 18-24`, `2 = 18-24`, `2: 
 def number(token: str) -> float | None:
     """Read a plain finite number; None for anything else."""
     try:
-        found = float(token)
+        value = float(token)
     except ValueError:
         return None
     # float() also takes "nan", "inf", "1_000" and blanks around; a data file that holds these
     # more likely holds a mistake than a number.
     plain = token.isascii() and "_" not in token and token == token.strip()
-    return found if plain and math.isfinite(found) else None
+    return value if plain and math.isfinite(value) else None
 
 
 def leading_number(text: str) -> float | None:
@@ -44,9 +44,9 @@ def numbers_of(levels: tuple[int | float | str, ...], *, ordered: bool) -> list[
     and nothing more.
     """
     begin = [leading_number(str(level)) for level in levels]
-    known = [found for found in begin if found is not None]
-    if len(known) == len(levels) and (
-        increasing(known) if ordered else len(set(known)) == len(known)
+    numbers = [leading for leading in begin if leading is not None]
+    if len(numbers) == len(levels) and (
+        increasing(numbers) if ordered else len(set(numbers)) == len(numbers)
     ):
         return list(begin)
     return [number(str(level)) for level in levels]
@@ -54,4 +54,4 @@ def numbers_of(levels: tuple[int | float | str, ...], *, ordered: bool) -> list[
 
 def increasing(numbers: list[float]) -> bool:
     """Whether each number is above the one before."""
-    return all(one < other for one, other in pairwise(numbers))
+    return all(low < high for low, high in pairwise(numbers))

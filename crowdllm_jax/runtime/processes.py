@@ -11,7 +11,7 @@ import time
 import jax
 from jax.experimental import multihost_utils
 
-from crowdllm_jax.errors import CrowdError, PeerError
+from crowdllm_jax.errors import CrowdError, PeerError, first_line
 
 HEARTBEAT = 10
 """Seconds after which a process that says nothing is taken for dead."""
@@ -63,7 +63,7 @@ def join(
         ) from error
     except RuntimeError as error:
         raise PeerError(
-            f"the processes did not come together in {patience} s: {_first_line(error)}"
+            f"the processes did not come together in {patience} s: {first_line(error)}"
         ) from error
 
 
@@ -88,16 +88,16 @@ def _wait_for(coordinator: str, patience: int) -> None:
 
 def size() -> int:
     """How many processes there are."""
-    return jax.process_count()
+    return int(jax.process_count())
 
 
 def rank() -> int:
     """Which of them this is; 0 does what is done once."""
-    return jax.process_index()
+    return int(jax.process_index())
 
 
-def meet(place: str) -> None:
-    """Wait until every process has come to this place.
+def meet(step: str) -> None:
+    """Wait until every process has come to this step.
 
     Raises:
       PeerError: one of them has ended before.
@@ -105,13 +105,9 @@ def meet(place: str) -> None:
     if size() == 1:
         return
     try:
-        multihost_utils.sync_global_devices(place)
+        multihost_utils.sync_global_devices(step)
     except Exception as error:  # the transport raises whatever it likes
         raise PeerError(
-            f"another process of this run has ended before '{place}': see its own "
-            f"message ({_first_line(error)})"
+            f"another process of this run has ended before '{step}': see its own "
+            f"message ({first_line(error)})"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

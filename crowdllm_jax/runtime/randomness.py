@@ -9,6 +9,7 @@ what consumes the words; JAX's primitive is a loop that is not fused and ran 4 t
 on a CPU. `tests/runtime/test_randomness.py` holds it against the primitive.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 
 import jax
@@ -17,6 +18,10 @@ import numpy as np
 
 Word = jax.Array | np.ndarray
 Pair = tuple[Word, Word]
+
+
+_barrier: Callable[[Pair], Pair] = jax.lax.optimization_barrier
+"""Keeps XLA from fusing what comes before with what comes after."""
 
 
 class Stream(IntEnum):
@@ -59,7 +64,7 @@ def words(seed: Pair, ids: Pair, stream: Stream, count: int) -> jax.Array:
     # A CPU works on 8 numbers side by side: on those of 8 agents where an agent has too few.
     agents_last = half < 8
     # Without the barrier XLA fuses threefry into the concatenation and runs it once per part.
-    pair = jax.lax.optimization_barrier(blocks(seed, ids, stream, half, agents_last=agents_last))
+    pair = _barrier(blocks(seed, ids, stream, half, agents_last=agents_last))
     if agents_last:
         return jnp.concatenate(pair, axis=0)[:count].T
     return jnp.concatenate(pair, axis=1)[:, :count]
@@ -71,7 +76,7 @@ def blocks(seed: Pair, ids: Pair, stream: Stream, count: int, *, agents_last: bo
     Returns:
       Two arrays (N, count), or (count, N) if `agents_last`; uint32.
     """
-    agent = jax.lax.optimization_barrier(threefry(seed, ids))
+    agent = _barrier(threefry(seed, ids))
     number = jnp.arange(count, dtype=jnp.uint32)
     if agents_last:
         return threefry((agent[0][None], agent[1][None]), (jnp.uint32(stream), number[:, None]))
@@ -80,9 +85,11 @@ def blocks(seed: Pair, ids: Pair, stream: Stream, count: int, *, agents_last: bo
 
 def uniform(word: jax.Array) -> jax.Array:
     """A float32 strictly between 0 and 1 from each 32-bit word (its upper 23 bits, centred)."""
-    return ((word >> 9).astype(jnp.float32) + 0.5) * jnp.float32(2.0**-23)
+    centred: jax.Array = ((word >> 9).astype(jnp.float32) + 0.5) * jnp.float32(2.0**-23)
+    return centred
 
 
 def normal(word: jax.Array) -> jax.Array:
     """A standard normal number from each 32-bit word."""
-    return jnp.float32(2**0.5) * jax.lax.erf_inv(2 * uniform(word) - 1)
+    quantile: jax.Array = jnp.float32(2**0.5) * jax.lax.erf_inv(2 * uniform(word) - 1)
+    return quantile

@@ -13,7 +13,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, ScalarNode
 from ruamel.yaml.tag import Tag
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, first_line
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
@@ -46,6 +46,11 @@ class _NamesAsWritten(SafeConstructor):
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
+    """Read YAML 1.2 from a text as `read_yaml` does from a file; `where` names it in errors.
+
+    Raises:
+      CrowdError: the line and what is wrong there.
+    """
     yaml = YAML(typ="safe", pure=True)
     try:
         depth = 0
@@ -68,26 +73,31 @@ def parse(text: str, where: str) -> dict[str, Any]:
         problem = (error.problem or error.context or "").splitlines()[0]
         raise CrowdError(f"{where}: {line}{problem}") from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise CrowdError(f"{where}: no YAML: {str(error).splitlines()[0]}") from error
+        raise CrowdError(f"{where}: no YAML: {first_line(error)}") from error
     if not isinstance(tree, dict):
         raise CrowdError(f"{where}: must be a mapping of keys, not {type(tree).__name__}")
     return tree
 
 
 def convert(tree: dict[str, Any], kind: type, where: str) -> Any:
+    """What was read as a record of a kind (a msgspec structure, or a union of them).
+
+    Raises:
+      CrowdError: the key that is wrong, and a hint at what may be meant.
+    """
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at ")
-        key = place.strip("`").removeprefix("$").lstrip(".").replace("[...]", ".*")
+        message, _, path = str(error).partition(" - at ")
+        key = path.strip("`").removeprefix("$").lstrip(".").replace("[...]", ".*")
         hint = ""
         if "unknown field" in message:
             wrong = message.split("`")[1]
-            known = _field_names(kind)
-            close = difflib.get_close_matches(wrong, sorted(known), 1)
+            names = _field_names(kind)
+            close = difflib.get_close_matches(wrong, sorted(names), 1)
             key = f"{key}.{wrong}".lstrip(".")
             message = "there is no such key"
-            if wrong in known:
+            if wrong in names:
                 hint = "; it belongs to another section, or to another kind of this one"
             elif close:
                 hint = f"; did you mean '{close[0]}'?"
@@ -111,16 +121,16 @@ def _path(key: str, message: str) -> list[str]:
 
 def _choices(kind: Any, path: list[str]) -> list[str]:
     """What may stand at a key that names one of several kinds, or one of several words."""
-    here = _parts(msgspec.inspect.type_info(kind))
+    infos = _parts(msgspec.inspect.type_info(kind))
     for name in path:
-        tags = [str(info.tag) for info in here if getattr(info, "tag_field", None) == name]
+        tags = [str(info.tag) for info in infos if getattr(info, "tag_field", None) == name]
         if tags:
             return sorted(tags)
         if name != "*":
-            fields = [field for info in here for field in getattr(info, "fields", ())]
-            here = [p for field in fields if field.encode_name == name for p in _parts(field.type)]
-    words = [info.values for info in here if isinstance(info, msgspec.inspect.LiteralType)]
-    return sorted(str(word) for some in words for word in some)
+            fields = [field for info in infos for field in getattr(info, "fields", ())]
+            infos = [p for field in fields if field.encode_name == name for p in _parts(field.type)]
+    words = [info.values for info in infos if isinstance(info, msgspec.inspect.LiteralType)]
+    return sorted(str(word) for values in words for word in values)
 
 
 def _field_names(kind: Any) -> set[str]:
@@ -132,14 +142,14 @@ def _field_names(kind: Any) -> set[str]:
         if isinstance(info, msgspec.inspect.StructType) and info.cls not in seen:
             seen.add(info.cls)
             names |= {field.encode_name for field in info.fields}
-            waiting += [part for field in info.fields for part in _parts(field.type)]
+            waiting += [inner for field in info.fields for inner in _parts(field.type)]
     return names
 
 
 def _parts(info: Any) -> list[Any]:
     """The kinds of value that a type allows; of a mapping or a list, those of its values."""
     if isinstance(info, msgspec.inspect.UnionType):
-        return [part for one in info.types for part in _parts(one)]
+        return [inner for option in info.types for inner in _parts(option)]
     if isinstance(info, msgspec.inspect.DictType):
         return _parts(info.value_type)
     if isinstance(info, msgspec.inspect.VarTupleType):

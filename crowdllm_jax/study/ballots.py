@@ -34,15 +34,15 @@ def complete_ballots(study: Study, where: str) -> Study:
         if not scales.is_ballot(study.scales[name]):
             continue
         projects = np.flatnonzero(study.tasks.scale == index)
-        here = study.tasks.scale[study.task] == index
-        voters, row = np.unique(study.person[here], return_inverse=True)
+        on_scale = study.tasks.scale[study.task] == index
+        voters, row = np.unique(study.person[on_scale], return_inverse=True)
         if len(voters) * len(projects) > MOST:
             raise CrowdError(
                 f"{where}: {len(voters):,} ballots of {len(projects):,} tasks on '{name}' are "
                 f"{len(voters) * len(projects):,} answers; {MOST:,} are taken at most"
             )
         ballots = np.full((len(voters), len(projects)), -1, np.int64)
-        ballots[row, np.searchsorted(projects, study.task[here])] = study.answer[here]
+        ballots[row, np.searchsorted(projects, study.task[on_scale])] = study.answer[on_scale]
         left_out = np.nonzero(ballots < 0)
         ballots[left_out] = 0
         _check(study, name, voters, ballots, where)
@@ -63,8 +63,7 @@ def complete_ballots(study: Study, where: str) -> Study:
 def _check(study: Study, name: str, voters: np.ndarray, ballots: np.ndarray, where: str) -> None:
     """Raise CrowdError if a whole ballot breaks the rule of its scale."""
     scale = study.scales[name]
-    k = getattr(scale, "k", 0)
-    if k > ballots.shape[1]:
+    if (k := scales.fewest_tasks(scale)) > ballots.shape[1]:
         raise CrowdError(
             f"study.scales.{name}: k is {k} but the ballot has {ballots.shape[1]} tasks"
         )

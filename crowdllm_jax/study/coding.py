@@ -39,9 +39,9 @@ def fit_coding(attribute: Attribute, rows: np.ndarray) -> Coding:
     """Learn the coding of an attribute from some of its rows (an index array)."""
     if attribute.kind != "numeric":
         return Coding(attribute.name, attribute.kind, attribute.levels)
-    seen = attribute.cells[rows]
-    known = seen[~np.isnan(seen)]
-    mean, sd = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+    cells = attribute.cells[rows]
+    numbers = cells[~np.isnan(cells)]
+    mean, sd = (float(numbers.mean()), float(numbers.std())) if len(numbers) else (0.0, 0.0)
     gaps = bool(np.isnan(attribute.cells).any())
     return Coding(attribute.name, "numeric", (), mean, sd or 1.0, gaps)
 
@@ -74,13 +74,13 @@ def recode(codings: tuple[Coding, ...], attributes: tuple[Attribute, ...]) -> tu
       CrowdError: an attribute is not there or of another kind, or someone has an unknown level.
     """
     by_name = {attribute.name: attribute for attribute in attributes}
-    known = [coding.name for coding in codings]
-    if set(by_name) != set(known):
+    names = [coding.name for coding in codings]
+    if set(by_name) != set(names):
         raise CrowdError(
             f"profiles hold {', '.join(by_name) or 'nothing'}; the crowd knows people "
-            f"by {', '.join(known) or 'nothing'}"
+            f"by {', '.join(names) or 'nothing'}"
         )
-    found = []
+    recoded = []
     for coding in codings:
         attribute = by_name[coding.name]
         if attribute.kind != coding.kind:
@@ -90,22 +90,22 @@ def recode(codings: tuple[Coding, ...], attributes: tuple[Attribute, ...]) -> tu
             )
         cells = attribute.cells
         if coding.kind != "numeric":
-            place = np.array(
+            level_of = np.array(
                 [
                     coding.levels.index(level) if level in coding.levels else -1
                     for level in attribute.levels
                 ],
                 np.int32,
             )
-            cells = place[cells]
+            cells = level_of[cells]
             if np.any(cells < 0):
                 odd = attribute.levels[attribute.cells[int(np.argmax(cells < 0))]]
                 raise CrowdError(
                     f"profile attribute '{coding.name}': the crowd knows nobody who "
                     f"is '{odd}'; it knows: {', '.join(coding.levels)}"
                 )
-        found.append(Attribute(coding.name, coding.kind, coding.levels, cells))
-    return tuple(found)
+        recoded.append(Attribute(coding.name, coding.kind, coding.levels, cells))
+    return tuple(recoded)
 
 
 def task_features(tasks: Tasks, *, identity: bool) -> np.ndarray:

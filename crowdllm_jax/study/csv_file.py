@@ -85,8 +85,8 @@ def layout_of(path: Path, dialect: Dialect) -> Layout:
             stacklevel=2,
         )
     layout = Layout(path, delimiter, encoding, lines, None, [], [])
-    with _rows(layout, strict=False) as found:
-        top = [*itertools.islice(found, 4)]
+    with _rows(layout, strict=False) as rows:
+        top = [*itertools.islice(rows, 4)]
     if not top:
         raise CrowdError(f"{path}: holds nothing but blank lines")
     return replace(layout, names=top[0], first=top[1:])
@@ -196,10 +196,10 @@ def _encoding_remedy(data: bytes, at: int, dialect: Dialect) -> str:
         return "save it as 'CSV UTF-8'"
     near = data[max(0, at - 12) : at + 12].decode("cp1252", "replace").split("\n")
     # The word around the byte, as the usual encoding has it.
-    place = len(data[max(0, at - 12) : at].decode("cp1252", "replace").split("\n")) - 1
+    line = len(data[max(0, at - 12) : at].decode("cp1252", "replace").split("\n")) - 1
     return (
         "save it as 'CSV UTF-8', or say how it is written: study.encoding: cp1252 is usual in "
-        f"Western Europe, and reads here: {near[place].strip()!r}"
+        f"Western Europe, and reads here: {near[line].strip()!r}"
     )
 
 

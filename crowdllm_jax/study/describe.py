@@ -2,19 +2,32 @@
 
 import numpy as np
 
-from crowdllm_jax.runtime.names import as_shown
+from crowdllm_jax.runtime.names import as_shown, look_alikes
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.columns import attribute_columns
-from crowdllm_jax.study.records import Attribute, Study, _look_alikes, unanswered
+from crowdllm_jax.study.records import Attribute, Study, unanswered
 
 
 def describe(study: Study) -> str:
     """What the study holds, for `crowdllm study check`: a text of a few lines."""
+    lines = [f"study         {study.name}", *_answers(study)]
+    for index in range(len(study.scales)):
+        lines += _scale(study, index)
+    lines += _people(study)
+    for attribute in study.tasks.attributes:
+        lines.append(f"task has      {_attribute(attribute)}")
+    if study.tasks.embedding is not None:
+        lines.append(f"task has      an embedding of {study.tasks.embedding.shape[1]} numbers")
+    lines += [f"look alike    {told}" for told in _look_alikes(study)]
+    return "\n".join(lines)
+
+
+def _answers(study: Study) -> list[str]:
+    """How many people answered how many tasks."""
     n, t, r = len(study.participants.ids), len(study.tasks.ids), len(study.task)
     per_task = np.bincount(study.task, minlength=t)
     per_person = np.bincount(study.person, minlength=n)
     lines = [
-        f"study         {study.name}",
         f"participants  {n:,}, each answering {per_person.min()} to {per_person.max()} tasks "
         f"(median {np.median(per_person):g})",
         f"tasks         {t:,}, each answered by {per_task.min()} to {per_task.max()} people "
@@ -34,53 +47,81 @@ def describe(study: Study) -> str:
             f"unanswered    {len(nobody):,} tasks that nobody answered: {shown}{more}; a crowd "
             "answers them by the reference and features, or like any other task"
         )
-    for index, (name, scale) in enumerate(study.scales.items()):
-        here = study.tasks.scale[study.task] == index
-        tasks = int((study.tasks.scale == index).sum())
-        lines.append(f"scale         {name}: {scale_text.describe(scale)}; {tasks:,} tasks")
-        if k := scales.size(scale):
-            share = np.bincount(study.answer[here].astype(int), minlength=k) / max(here.sum(), 1)
-            shown = ", ".join(
-                f"{level}: {part:.0%}"
-                for level, part in zip(scale_text.counted(scale), share, strict=True)
+    return lines
+
+
+def _scale(study: Study, index: int) -> list[str]:
+    """A scale of the study, and how often each of its answers was given."""
+    name, scale = list(study.scales.items())[index]
+    on_scale = study.tasks.scale[study.task] == index
+    tasks = int((study.tasks.scale == index).sum())
+    lines = [f"scale         {name}: {scale_text.describe(scale)}; {tasks:,} tasks"]
+    if k := scales.size(scale):
+        count = np.bincount(study.answer[on_scale].astype(int), minlength=k)
+        shown = ", ".join(
+            f"{level}: {share:.0%}"
+            for level, share in zip(
+                scale_text.counted(scale), count / max(on_scale.sum(), 1), strict=True
             )
-            lines.append(f"              answers: {shown}")
-            if scales.is_ballot(scale):
-                voters = len(np.unique(study.person[here]))
-                lines.append(f"              {voters:,} ballots; {n - voters:,} cast none")
-        elif here.any():
-            low, middle, high = np.quantile(study.answer[here], [0.05, 0.5, 0.95])
-            lines.append(f"              answers: 5% {low:g}, median {middle:g}, 95% {high:g}")
-    columns = attribute_columns(a.name for a in study.participants.profile)
-    for attribute in study.participants.profile:
-        lines.append(f"profile       {_describe(attribute)}")
+        )
+        lines.append(f"              answers: {shown}")
+        if scales.is_ballot(scale):
+            voters = len(np.unique(study.person[on_scale]))
+            none = len(study.participants.ids) - voters
+            lines.append(f"              {voters:,} ballots; {none:,} cast none")
+    elif on_scale.any():
+        low, middle, high = np.quantile(study.answer[on_scale], [0.05, 0.5, 0.95])
+        lines.append(f"              answers: 5% {low:g}, median {middle:g}, 95% {high:g}")
+    return lines
+
+
+def _people(study: Study) -> list[str]:
+    """What is known of the participants."""
+    profile, weight = study.participants.profile, study.participants.weight
+    columns = attribute_columns(attribute.name for attribute in profile)
+    lines = []
+    for attribute in profile:
+        lines.append(f"profile       {_attribute(attribute)}")
         if (column := columns[attribute.name]) != attribute.name:
             lines.append(
                 f"              is called {column} in populations and counts, which have "
                 "another column of this name"
             )
-    if not study.participants.profile:
+    if not profile:
         lines.append("profile       none: agents will differ by chance alone")
-    weight = study.participants.weight
     if np.ptp(weight) > 0:
         effective = weight.sum() ** 2 / (weight**2).sum()
-        lines.append(f"weights       given; Kish's effective sample size {effective:,.1f} of {n:,}")
-    for attribute in study.tasks.attributes:
-        lines.append(f"task has      {_describe(attribute)}")
-    if study.tasks.embedding is not None:
-        lines.append(f"task has      an embedding of {study.tasks.embedding.shape[1]} numbers")
-    lines += [f"look alike    {told}" for told in _look_alikes(study)]
-    return "\n".join(lines)
+        lines.append(
+            f"weights       given; Kish's effective sample size {effective:,.1f} of {len(weight):,}"
+        )
+    return lines
 
 
-def _describe(attribute: Attribute) -> str:
+def _attribute(attribute: Attribute) -> str:
     if attribute.kind == "numeric":
-        known = attribute.cells[~np.isnan(attribute.cells)]
-        gaps = len(attribute.cells) - len(known)
+        numbers = attribute.cells[~np.isnan(attribute.cells)]
+        gaps = len(attribute.cells) - len(numbers)
         missing = f"; {gaps} missing" if gaps else ""
-        return f"{attribute.name}: numeric, {known.min():g} to {known.max():g}{missing}"
+        return f"{attribute.name}: numeric, {numbers.min():g} to {numbers.max():g}{missing}"
     count = np.bincount(attribute.cells, minlength=len(attribute.levels))
     order = range(len(count)) if attribute.kind == "ordinal" else np.argsort(-count, kind="stable")
     levels = [f"{as_shown(attribute.levels[i])} {count[i]}" for i in order]
     more = f", ... ({len(levels)} levels)" if len(levels) > 8 else ""
     return f"{attribute.name}: {attribute.kind}, {', '.join(levels[:8])}{more}"
+
+
+def _look_alikes(study: Study) -> list[str]:
+    """Names that differ in so little that they may be meant to be one; a few of each kind."""
+    kinds = {"participants": study.participants.ids, "tasks": study.tasks.ids}
+    for scale_name, scale in study.scales.items():
+        kinds[f"levels of {scale_name}"] = tuple(map(str, scales.written(scale)))
+    for attribute in (*study.participants.profile, *study.tasks.attributes):
+        kinds[attribute.name] = attribute.levels
+    told = []
+    for kind, names in kinds.items():
+        groups = look_alikes(names)
+        examples = ", ".join(" and ".join(f"'{name}'" for name in group) for group in groups[:5])
+        if groups:
+            more = f", ... ({len(groups):,} such groups)" if len(groups) > 5 else ""
+            told.append(f"{kind}: {examples}{more}; make them one in the table if they are one")
+    return told

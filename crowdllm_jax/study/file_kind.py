@@ -66,11 +66,20 @@ def foreign(path: Path, encoding: str | None = None) -> str | None:
     one is known); None if it may be text."""
     with path.open("rb") as file:
         head = file.read(HEAD)
+    return _archive(path, head) or _program_file(path, head) or _text(path, head, encoding)
+
+
+def _archive(path: Path, head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04"):
         return _zipped(path)
     for magic, module in _PACKERS.items():
         if head.startswith(magic):
             return _packed(path, module)
+    return None
+
+
+def _program_file(path: Path, head: bytes) -> str | None:
+    """A file of a spreadsheet or of a program for statistics."""
     if head.startswith(b"\xd0\xcf\x11\xe0"):
         return _by_pandas(path, ("an Excel workbook of before 2007", _EXCEL[1]))
     for magic, kind in _PANDAS.items():
@@ -80,8 +89,11 @@ def foreign(path: Path, encoding: str | None = None) -> str | None:
         return _by_pandas(path, ("an SPSS portable file", "pyreadstat.read_por('{}')[0]"))
     if head[:1] in _STATA and head[1:2] in (b"\1", b"\2") and head[2:3] == b"\1":
         return _by_pandas(path, _STATA_FILE)
-    if head.startswith(_R):
-        return _of_r(path)
+    return _of_r(path) if head.startswith(_R) else None
+
+
+def _text(path: Path, head: bytes, encoding: str | None) -> str | None:
+    """Text that is no table, or no text at all."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for magic, told in _OTHERS.items():
         if start.startswith(magic.lower()):

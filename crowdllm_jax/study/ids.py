@@ -92,8 +92,8 @@ def attribute_of(
             f"{column.where}: {len(levels):,} different levels; a {kind} attribute "
             f"has at most 1,000 (is '{name}' numeric, or an id?)"
         )
-    place = places(column, levels, "'{}' ({}) is not among its levels")
-    cells = np.append(place, np.int32(len(levels)))[code]
+    level = places(column, levels, "'{}' ({}) is not among its levels")
+    cells = np.append(level, np.int32(len(levels)))[code]
     if np.any(code < 0):
         levels = (*levels, MISSING)
     return Attribute(name, kind, levels, cells)
@@ -105,7 +105,7 @@ def places(column: Column, names: Sequence[str], fault: str) -> np.ndarray:
     Args:
       fault: what is wrong with a text and the rows it is in.
     """
-    index = {name: place for place, name in enumerate(names)}
+    index = {name: i for i, name in enumerate(names)}
     for i, text in enumerate(column.distinct):
         if text not in index:
             told = fault.format(text, column.rows_of(i))

@@ -21,9 +21,9 @@ Role = Literal["responses", "tasks", "participants"]
 
 def drop_missing(spec: StudySpec, role: Role, name: str, column: Column) -> Column:
     """A column of one of the study's tables in which the codes listed for it are missing."""
-    for_all, own = codes(spec, role, name)
+    for_all, for_column = codes(spec, role, name)
     # What is listed for the column itself is taken first: it is meant.
-    column = without(column, lambda text: is_among(text, own), broad=False)
+    column = without(column, lambda text: is_among(text, for_column), broad=False)
     return without(column, lambda text: is_among(text, for_all), broad=True)
 
 
@@ -48,13 +48,13 @@ def check_lists(spec: StudySpec, role: Role, columns: Sequence[str]) -> None:
     listed = getattr(spec, role).missing
     if not isinstance(listed, dict):
         return
-    known = [*columns, *(spec.scales if role == "responses" else ())]
-    odd = [name for name in listed if name not in known]
+    columns_read = [*columns, *(spec.scales if role == "responses" else ())]
+    odd = [name for name in listed if name not in columns_read]
     if odd:
         what = "column or scale" if role == "responses" else "column"
         raise CrowdError(
             f"study.{role}.missing.{odd[0]}: the study reads no such {what} here; it reads: "
-            f"{', '.join(map(as_shown, known))}"
+            f"{', '.join(map(as_shown, columns_read))}"
         )
 
 

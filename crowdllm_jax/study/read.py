@@ -60,7 +60,7 @@ def read_answers(spec: StudySpec, tasks: Tasks) -> Study:
     return _read(msgspec.structs.replace(spec, tasks=TasksSpec()), tasks)
 
 
-def _read(spec: StudySpec, known: Tasks | None) -> Study:
+def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
     if not spec.scales:
         raise CrowdError("study.scales: name at least one scale")
     for name, scale in spec.scales.items():
@@ -74,15 +74,15 @@ def _read(spec: StudySpec, known: Tasks | None) -> Study:
     person_id = spec.participants.participant or spec.responses.participant
     person_rows = entities_of(people[person_id], own_table=spec.participants.path is not None)
     person = _look_up(person_of, person_rows.ids, "participant", spec.participants.path)
-    if known is None:
+    if known_tasks is None:
         task_id = spec.tasks.task or spec.responses.task
         task_rows = entities_of(tasks[task_id], own_table=spec.tasks.path is not None)
         study_tasks, among = _tasks(spec, tasks, task_rows), spec.tasks.path
     else:
-        study_tasks, among = known, "the run's tasks"
+        study_tasks, among = known_tasks, "the run's tasks"
     task = _look_up(task_of, study_tasks.ids, "task", among)
     participants = _participants(spec, people, person_rows)
-    if known is not None:
+    if known_tasks is not None:
         asked, person = np.unique(person, return_inverse=True)
         participants = _some(participants, asked)
     answer, present = _answers(spec, answers[spec.responses.response], study_tasks.scale[task])
@@ -96,11 +96,11 @@ def _read(spec: StudySpec, known: Tasks | None) -> Study:
         task=task[present],
         answer=answer[present],
     )
-    whole = complete_ballots(study, answers[spec.responses.response].where)
+    completed = complete_ballots(study, answers[spec.responses.response].where)
     t = len(study_tasks.ids)
     # An empty cell of a ballot that was cast is a project left out: it has an answer now.
-    empty = ~np.isin(person[~present] * t + task[~present], whole.person * t + whole.task)
-    return replace(whole, missing=int(empty.sum()))
+    empty = ~np.isin(person[~present] * t + task[~present], completed.person * t + completed.task)
+    return replace(completed, missing=int(empty.sum()))
 
 
 def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
@@ -140,13 +140,13 @@ def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
     loaded = {path: _read_file(spec, path, names) for path, names in by_path.items()}
 
     def column(role: Role, path: str, name: str) -> Column:
-        found = loaded[path][name]
+        texts = loaded[path][name]
         if role == "tasks" and name == spec.tasks.text:
-            return drop_missing(spec, role, name, found)
-        found = as_names(found)
+            return drop_missing(spec, role, name, texts)
+        texts = as_names(texts)
         # What is missing among the answers depends on the scale, too: see _answers.
         of_scale = role == "responses" and name == spec.responses.response
-        return found if of_scale else drop_missing(spec, role, name, found)
+        return texts if of_scale else drop_missing(spec, role, name, texts)
 
     return {
         role: {name: column(role, path, name) for name in names}
@@ -182,7 +182,8 @@ def _look_up(column: Column, ids: tuple[str, ...], what: str, path: str | None) 
             f"{column.where}: {what} '{column.distinct[stray]}' "
             f"({column.rows_of(stray)}) is not in {path}{did_you_mean(column.distinct[stray], ids)}"
         )
-    return position[column.codes]
+    of_row: np.ndarray = position[column.codes]
+    return of_row
 
 
 def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tasks:
@@ -221,8 +222,8 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tas
 def _embedding(spec: EmbeddingSpec, folder: Path, ids: tuple[str, ...]) -> np.ndarray:
     file = find(folder, spec.path, "study.tasks.embedding.path")
     key, vectors = read_vectors(file, spec.task, spec.column)
-    own = entities_of(key, own_table=True)
-    row_of = dict(zip(own.ids, np.argsort(own.of_row), strict=True))
+    entities = entities_of(key, own_table=True)
+    row_of = dict(zip(entities.ids, np.argsort(entities.of_row), strict=True))
     absent = [name for name in ids if name not in row_of]
     if absent:
         raise CrowdError(
@@ -269,16 +270,16 @@ def _answers(
     answer = np.full(len(column.codes), np.nan)
     name_of_column = spec.responses.response
     for index, (name, scale) in enumerate(spec.scales.items()):
-        here = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
+        rows_of_scale = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
         level_of = scale_text.reader(scale)
-        if isinstance(scale, scales.Continuous):
+        if scales.is_continuous(scale):
             column.warn_of_thousands()
-        for_all, own = codes(spec, "responses", name_of_column, name)
+        for_all, for_scale = codes(spec, "responses", name_of_column, name)
         texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
         read = np.full(len(column.distinct), np.nan)
-        for code in np.unique(column.codes[here]):
+        for code in np.unique(column.codes[rows_of_scale]):
             text = column.distinct[code]
-            if is_among(text, own):
+            if is_among(text, for_scale):
                 continue
             # As the study file writes it, or else as a number of the table's dialect.
             level = level_of(text if text in texts else column.numeral(code))
@@ -292,14 +293,14 @@ def _answers(
                     )
                 continue
             if level is None:
-                found = here[column.codes[here] == code]
+                bad_rows = rows_of_scale[column.codes[rows_of_scale] == code]
                 raise CrowdError(
-                    f"{column.where}: '{text}' ({rows(found)}) is no answer on scale '{name}' "
+                    f"{column.where}: '{text}' ({rows(bad_rows)}) is no answer on scale '{name}' "
                     f"({scale_text.describe(scale)}); {_remedy(scale, name, text)}"
                     f"{column.hint(code)}"
                 )
             read[code] = level
-        answer[here] = read[column.codes[here]]
+        answer[rows_of_scale] = read[column.codes[rows_of_scale]]
     present = ~np.isnan(answer)
     if not present.any():
         raise CrowdError(f"{column.where}: no row holds an answer")
@@ -309,7 +310,11 @@ def _answers(
 def _remedy(scale: scales.Scale, name: str, text: str) -> str:
     """What to do about a text that is no answer on a scale."""
     begins = numerals.leading_number(text)
-    if begins is not None and numerals.number(text) is None and hasattr(scale, "levels"):
+    if (
+        begins is not None
+        and numerals.number(text) is None
+        and isinstance(scale, scales.Categorical)
+    ):
         level = scale_text.parse(scale, f"{begins:.17g}")
         if level is not None:
             written = scales.written(scale)[int(level)]
@@ -320,7 +325,7 @@ def _remedy(scale: scales.Scale, name: str, text: str) -> str:
     if text.casefold() in ("true", "false") and scales.size(scale) == 2:
         if {"0", "1"} == set(map(str, scales.written(scale))):
             return f'write it under study.scales.{name}: labels: ["False", "True"]'
-        if hasattr(scale, "levels"):
+        if isinstance(scale, scales.Categorical):
             return f'write the levels as the data do: study.scales.{name}.levels: ["False", "True"]'
     told = "correct it or list it under `missing`"
     return told + did_you_mean(text, [*map(str, scales.written(scale)), *scales.labels(scale)])

@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 
-from crowdllm_jax.runtime.names import look_alikes
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Scale
 
@@ -84,21 +83,22 @@ class Study:
     left_out: int = 0
 
     def scale_of(self, task: int) -> Scale:
-        return tuple(self.scales.values())[self.tasks.scale[task]]
+        """The scale on which a task is answered."""
+        return tuple(self.scales.values())[int(self.tasks.scale[task])]
 
     @property
     def weight(self) -> np.ndarray:
         """(R,) survey weight of whoever gave each response; exactly 1 where all count alike."""
-        return alike(self.participants.weight)[self.person]
+        weight: np.ndarray = alike(self.participants.weight)[self.person]
+        return weight
 
     @property
     def value(self) -> np.ndarray:
         """(R,) each answer as the number it stands for, in its scale's own units."""
         numbers = self.answer.copy()
         for index, scale in enumerate(self.scales.values()):
-            if scales.size(scale):
-                here = self.tasks.scale[self.task] == index
-                numbers[here] = scales.values(scale)[self.answer[here].astype(int)]
+            on_scale = self.tasks.scale[self.task] == index
+            numbers[on_scale] = scales.numbers(scale, self.answer[on_scale])
         return numbers
 
 
@@ -127,20 +127,3 @@ def fingerprint(study: Study) -> str:
 def unanswered(study: Study) -> np.ndarray:
     """The tasks that nobody answered, in order."""
     return np.flatnonzero(np.bincount(study.task, minlength=len(study.tasks.ids)) == 0)
-
-
-def _look_alikes(study: Study) -> list[str]:
-    """Names that differ in so little that they may be meant to be one; a few of each kind."""
-    kinds = {"participants": study.participants.ids, "tasks": study.tasks.ids}
-    for scale_name, scale in study.scales.items():
-        kinds[f"levels of {scale_name}"] = tuple(map(str, scales.written(scale)))
-    for attribute in (*study.participants.profile, *study.tasks.attributes):
-        kinds[attribute.name] = attribute.levels
-    told = []
-    for kind, names in kinds.items():
-        groups = look_alikes(names)
-        some = ", ".join(" and ".join(f"'{name}'" for name in group) for group in groups[:5])
-        if groups:
-            more = f", ... ({len(groups):,} such groups)" if len(groups) > 5 else ""
-            told.append(f"{kind}: {some}{more}; make them one in the table if they are one")
-    return told

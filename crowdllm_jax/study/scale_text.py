@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from operator import itemgetter
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.numerals import increasing, leading_number, number, numbers_of
 from crowdllm_jax.study.scales import (
     Approval,
     Binary,
+    Categorical,
     Continuous,
     KApproval,
     Nominal,
@@ -15,8 +17,6 @@ from crowdllm_jax.study.scales import (
     Points,
     Ranking,
     Scale,
-    _negated,
-    _shuffled,
     kind,
     labels,
     size,
@@ -27,73 +27,78 @@ from crowdllm_jax.study.scales import (
 
 def check(scale: Scale, where: str) -> None:
     """Raise CrowdError unless the scale's own numbers make sense; `where` names it."""
+    if (fault := _fault(scale)) is not None:
+        raise CrowdError(f"{where}: {fault}")
 
-    def fail(what: str) -> None:
-        raise CrowdError(f"{where}: {what}")
 
+def _fault(scale: Scale) -> str | None:
+    """What is wrong with a scale's entry in a study file."""
     match scale:
-        case Ordinal(levels=levels) | Nominal(levels=levels) | Binary(levels=levels):
-            if isinstance(scale, Binary) and len(levels) != 2:
-                fail(f"a binary scale has 2 levels, not {len(levels)}")
-            if not 2 <= len(levels) <= 1000:
-                fail(f"{len(levels)} levels; give 2 to 1000")
-            if any(isinstance(level, float) and not math.isfinite(level) for level in levels):
-                fail("levels must be finite numbers or words")
-            if len({str(level) for level in levels}) < len(levels):
-                fail("a level stands there twice")
-            named = scale.labels
-            if named and len(named) != len(levels):
-                fail(f"{len(named)} labels for {len(levels)} levels; give one each, or none")
-            if isinstance(scale, Ordinal) and (fault := _odd_numbers(levels)):
-                fail(fault)
-            if fault := _ambiguous(scale) or _shuffled(scale):
-                fail(fault)
+        case Ordinal() | Nominal() | Binary():
+            return _fault_of_levels(scale)
         case Continuous(low=low, high=high):
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                fail(f"low ({low}) must be below high ({high}), both finite")
+                return f"low ({low}) must be below high ({high}), both finite"
         case KApproval(k=k) | Ranking(k=k):
             if not 1 <= k <= 1000:
-                fail(f"k is {k}; give 1 to 1000")
+                return f"k is {k}; give 1 to 1000"
         case Points(budget=budget):
             if not 1 <= budget <= 1000:
-                fail(f"budget is {budget}; give 1 to 1000 whole points")
-        case _:
-            pass
+                return f"budget is {budget}; give 1 to 1000 whole points"
+    return None
+
+
+def _fault_of_levels(scale: Categorical) -> str | None:
+    levels = scale.levels
+    if isinstance(scale, Binary) and len(levels) != 2:
+        return f"a binary scale has 2 levels, not {len(levels)}"
+    if not 2 <= len(levels) <= 1000:
+        return f"{len(levels)} levels; give 2 to 1000"
+    if any(isinstance(level, float) and not math.isfinite(level) for level in levels):
+        return "levels must be finite numbers or words"
+    if len({str(level) for level in levels}) < len(levels):
+        return "a level stands there twice"
+    if scale.labels and len(scale.labels) != len(levels):
+        return f"{len(scale.labels)} labels for {len(levels)} levels; give one each, or none"
+    order = _odd_numbers(levels) if isinstance(scale, Ordinal) else None
+    return order or _ambiguous(scale) or _shuffled(scale)
 
 
 def _odd_numbers(levels: tuple[int | float | str, ...]) -> str | None:
     """What is wrong with the numbers of an ordinal scale's levels, and the remedy."""
-    own = [leading_number(str(level)) for level in levels]
-    known = [found for found in own if found is not None]
+    leading = [leading_number(str(level)) for level in levels]
+    numbers = [value for value in leading if value is not None]
     plain = any(number(str(level)) is not None for level in levels)
-    if len(known) < len(levels):
+    if len(numbers) < len(levels):
         if not plain:
             return None
-        word = next(level for level, found in zip(levels, own, strict=True) if found is None)
-        numbers = ", ".join("?" if found is None else f"{found:g}" for found in own)
+        word = next(level for level, value in zip(levels, leading, strict=True) if value is None)
+        listed = ", ".join("?" if value is None else f"{value:g}" for value in leading)
         words = ", ".join(f'"{level}"' for level in levels)
         return (
             f"levels mix numbers and words, and '{word}' has no number; give every level its number"
-            f" (in place of each ?) and the words as labels: levels: [{numbers}], labels: [{words}]"
+            f" (in place of each ?) and the words as labels: levels: [{listed}], labels: [{words}]"
         )
-    falls = increasing([-found for found in known])
-    if not increasing(known) and (plain or falls):
-        negated = {0 - found for found in known}
+    falls = increasing([-value for value in numbers])
+    if not increasing(numbers) and (plain or falls):
+        negated = {0 - value for value in numbers}
         return "the numbers of an ordinal scale's levels must increase; list the lowest first" + (
             ""
-            if negated & set(known) - {0.0}
+            if negated & set(numbers) - {0.0}
             else "; if a lower number means more, give negative numbers as levels and what stands "
-            f"here as labels: {_negated(levels, known)}"
+            f"here as labels: {_negated(levels, numbers)}"
         )
     return None
 
 
-def _ambiguous(scale: "Ordinal | Nominal | Binary") -> str | None:
+def _ambiguous(scale: Categorical) -> str | None:
     """A text that would be two levels, and the remedy."""
     codes = [str(level) for level in scale.levels]
-    own = numbers_of(scale.levels, ordered=isinstance(scale, Ordinal))
     by_text: dict[str, int] = {}
-    by_number = {found: level for level, found in enumerate(own)}
+    by_number = {
+        value: level
+        for level, value in enumerate(numbers_of(scale.levels, ordered=isinstance(scale, Ordinal)))
+    }
     for texts in (codes, labels(scale)):
         for level, text in enumerate(texts):
             plain = number(text)
@@ -105,6 +110,32 @@ def _ambiguous(scale: "Ordinal | Nominal | Binary") -> str | None:
                         f"'{codes[other]}'; change the label (or level) that is written so"
                     )
     return None
+
+
+def _negated(levels: tuple[int | float | str, ...], numbers: list[float]) -> str:
+    """The same levels for a study file, counting the other way round."""
+    turned = sorted(zip(numbers, levels, strict=True), key=itemgetter(0), reverse=True)
+    counts = ", ".join(f"{0 - number:g}" for number, _ in turned)
+    words = ", ".join(f'"{level}"' for _, level in turned)
+    return f"levels: [{counts}], labels: [{words}]"
+
+
+def _shuffled(scale: Categorical) -> str | None:
+    """Labels that begin with the levels' own numbers in another order, and the remedy: a table of
+    codes would then be read as the contrary."""
+    numbers = numbers_of(scale.levels, ordered=isinstance(scale, Ordinal))
+    begin = [leading_number(label) for label in labels(scale)]
+    if None in numbers or set(begin) != set(numbers) or begin == numbers:
+        return None
+    level, label = next(
+        (number, label)
+        for number, label, begins in zip(numbers, labels(scale), begin, strict=True)
+        if number != begins
+    )
+    return (
+        f"level {level:g} has the label '{label}', which begins with another level's number; give "
+        "each level the label of its own number"
+    )
 
 
 def parse(scale: Scale, token: str) -> float | None:
@@ -123,22 +154,22 @@ def reader(scale: Scale) -> Callable[[str], float | None]:
         low, high = scale.low, scale.high
 
         def read_number(token: str) -> float | None:
-            found = number(token)
-            return found if found is not None and low <= found <= high else None
+            value = number(token)
+            return value if value is not None and low <= value <= high else None
 
         return read_number
     by_text: dict[str, int] = {}
     by_number: dict[float | None, int] = {}
-    own = numbers_of(written(scale), ordered=isinstance(scale, Ordinal))
+    numbers = numbers_of(written(scale), ordered=isinstance(scale, Ordinal))
     for level, (code, label) in enumerate(zip(written(scale), labels(scale), strict=True)):
         by_text |= {label: level, str(code): level}
-        by_number[own[level]] = level
+        by_number[numbers[level]] = level
 
     def read_level(token: str) -> float | None:
         if token in by_text:
             return by_text[token]
-        found = number(token)
-        return None if found is None else by_number.get(found)
+        value = number(token)
+        return None if value is None else by_number.get(value)
 
     return read_level
 

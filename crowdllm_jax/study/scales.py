@@ -7,12 +7,13 @@ answer is its own value. A *ballot* groups all tasks of its scale: what a voter 
 project depends on what they gave to the others (`ballots`).
 """
 
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import msgspec
 import numpy as np
 
-from crowdllm_jax.runtime.numerals import leading_number, numbers_of
+from crowdllm_jax.runtime.numerals import numbers_of
 
 
 class _Scale(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True):
@@ -73,11 +74,14 @@ class Points(_Scale, frozen=True, kw_only=True, tag="points"):
     budget: int
 
 
+Categorical = Ordinal | Nominal | Binary
+"""Scales whose levels the study file lists; each task is answered by itself, with one of them."""
+
 Joint = KApproval | Ranking | Points
 """Ballots whose tasks cannot be answered one at a time."""
 
 Ballot = Approval | Joint
-Scale = Ordinal | Nominal | Binary | Continuous | Ballot
+Scale = Categorical | Continuous | Ballot
 Kind = Literal[
     "ordinal", "nominal", "binary", "continuous", "approval", "k_approval", "ranking", "points"
 ]
@@ -89,7 +93,28 @@ def kind(scale: Scale) -> Kind:
 
 
 def is_ballot(scale: Scale) -> bool:
+    """Whether the scale's tasks are one ballot."""
     return isinstance(scale, Ballot)
+
+
+def is_joint(scale: Scale) -> bool:
+    """Whether what is answered to one task limits what may be answered to the others."""
+    return isinstance(scale, Joint)
+
+
+def is_continuous(scale: Scale) -> bool:
+    """Whether an answer is a value of its own, not one of K levels."""
+    return isinstance(scale, Continuous)
+
+
+def is_ordered(scale: Scale) -> bool:
+    """Whether answers have an order, so that their numbers have a mean."""
+    return not isinstance(scale, Nominal)
+
+
+def which(holds: Callable[[Scale], bool], several: Iterable[Scale]) -> np.ndarray:
+    """(S,) bool: of which of some scales something holds, such as `is_continuous`."""
+    return np.fromiter(map(holds, several), bool)
 
 
 def values(scale: Scale) -> np.ndarray:
@@ -100,8 +125,8 @@ def values(scale: Scale) -> np.ndarray:
     """
     match scale:
         case Ordinal(levels=levels):
-            own = numbers_of(levels, ordered=True)
-            return np.asarray(range(1, len(levels) + 1) if None in own else own, np.float64)
+            numbers = numbers_of(levels, ordered=True)
+            return np.asarray(range(1, len(levels) + 1) if None in numbers else numbers, np.float64)
         case Nominal(levels=levels):
             return np.arange(len(levels), dtype=np.float64)
         case Continuous(low=low, high=high):
@@ -112,6 +137,14 @@ def values(scale: Scale) -> np.ndarray:
             return np.arange(budget + 1, dtype=np.float64)
         case _:
             return np.array([0.0, 1.0])
+
+
+def numbers(scale: Scale, answers: np.ndarray) -> np.ndarray:
+    """The numbers that answers stand for: those of levels, and values as they are; same shape."""
+    if is_continuous(scale):
+        return answers
+    number: np.ndarray = values(scale)[answers.astype(np.int64)]
+    return number
 
 
 def written(scale: Scale) -> tuple[int | float | str, ...]:
@@ -133,7 +166,7 @@ def labels(scale: Scale) -> tuple[str, ...]:
     A level without a label (an empty one) is shown as it is written.
     """
     codes = tuple(str(level) for level in written(scale))
-    named = getattr(scale, "labels", ()) or codes
+    named = (scale.labels if isinstance(scale, Categorical) else ()) or codes
     return tuple(label or code for label, code in zip(named, codes, strict=True))
 
 
@@ -142,30 +175,9 @@ def size(scale: Scale) -> int:
     return len(written(scale))
 
 
-def _negated(levels: tuple[int | float | str, ...], numbers: list[float]) -> str:
-    """The same levels for a study file, counting the other way round."""
-    turned = sorted(zip(numbers, levels, strict=True), key=lambda one: one[0], reverse=True)
-    counts = ", ".join(f"{0 - number:g}" for number, _ in turned)
-    words = ", ".join(f'"{level}"' for _, level in turned)
-    return f"levels: [{counts}], labels: [{words}]"
-
-
-def _shuffled(scale: "Ordinal | Nominal | Binary") -> str | None:
-    """Labels that begin with the levels' own numbers in another order, and the remedy: a table of
-    codes would then be read as the contrary."""
-    own = numbers_of(scale.levels, ordered=isinstance(scale, Ordinal))
-    begin = [leading_number(label) for label in labels(scale)]
-    if None in own or set(begin) != set(own) or begin == own:
-        return None
-    level, label = next(
-        (level, label)
-        for level, label, begins in zip(own, labels(scale), begin, strict=True)
-        if level != begins
-    )
-    return (
-        f"level {level:g} has the label '{label}', which begins with another level's number; give "
-        "each level the label of its own number"
-    )
+def fewest_tasks(scale: Scale) -> int:
+    """Tasks without which a ballot cannot keep its rule."""
+    return scale.k if isinstance(scale, KApproval | Ranking) else 0
 
 
 def ballot_fault(scale: Scale, ballots: np.ndarray) -> np.ndarray:
@@ -177,16 +189,15 @@ def ballot_fault(scale: Scale, ballots: np.ndarray) -> np.ndarray:
     Returns:
       (N,) bool.
     """
+    fault: np.ndarray = np.zeros(len(ballots), bool)
     match scale:
         case KApproval(k=k):
-            return ballots.sum(1) != k
+            fault = ballots.sum(1) != k
+        case Ranking(k=k) if ballots.shape[1] < k:
+            fault = np.ones(len(ballots), bool)
         case Ranking(k=k):
-            ranked = np.sort(ballots, axis=1)[:, -k:] if ballots.shape[1] >= k else None
-            if ranked is None:
-                return np.ones(len(ballots), bool)
-            wrong = np.any(ranked != np.arange(1, k + 1), axis=1)
-            return wrong | ((ballots > 0).sum(1) != k)
+            ranked = np.sort(ballots, axis=1)[:, -k:]
+            fault = np.any(ranked != np.arange(1, k + 1), axis=1) | ((ballots > 0).sum(1) != k)
         case Points(budget=budget):
-            return ballots.sum(1) != budget
-        case _:
-            return np.zeros(len(ballots), bool)
+            fault = ballots.sum(1) != budget
+    return fault

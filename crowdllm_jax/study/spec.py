@@ -10,7 +10,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_fields, tidy_names
 from crowdllm_jax.study.csv_file import Dialect
 from crowdllm_jax.study.records import AttributeKind
-from crowdllm_jax.study.scales import Scale
+from crowdllm_jax.study.scales import Categorical, Scale
 
 Codes = tuple[str | int | float, ...]
 """Texts of cells; a number stands for all texts of that value."""
@@ -140,9 +140,7 @@ class StudySpec(_Spec, frozen=True, kw_only=True):
 
 
 def _tidy_scale(scale: Scale) -> Scale:
-    names = {
-        field: tidy_names(getattr(scale, field))
-        for field in ("levels", "labels")
-        if hasattr(scale, field)
-    }
-    return structs.replace(scale, **names)
+    if not isinstance(scale, Categorical):
+        return scale
+    levels, labels = tidy_names(scale.levels), tidy_names(scale.labels)
+    return structs.replace(scale, levels=levels, labels=labels)

@@ -58,7 +58,8 @@ class Split:
     @property
     def seen(self) -> np.ndarray:
         """(R,) bool: all that is not held out, for models that choose nothing by validation."""
-        return self.train | self.validation
+        seen: np.ndarray = self.train | self.validation
+        return seen
 
     @property
     def of_reference(self) -> np.ndarray:
@@ -115,9 +116,9 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
       CrowdError: a share is out of range, or a part would be empty.
     """
     share = TEST if config.test is None else config.test
-    for name, part in (("test", share), ("validation", config.validation)):
-        if not 0 <= part < 1 or (name == "test" and part == 0):
-            raise CrowdError(f"split.{name}: {part} is not a share between 0 and 1")
+    for name, held_out in (("test", share), ("validation", config.validation)):
+        if not 0 <= held_out < 1 or (name == "test" and held_out == 0):
+            raise CrowdError(f"split.{name}: {held_out} is not a share between 0 and 1")
     if share + config.validation >= 1:
         raise CrowdError("split: test and validation leave nothing to train on")
     if not 0 < config.fraction <= 1:

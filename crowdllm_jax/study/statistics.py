@@ -9,7 +9,8 @@ from crowdllm_jax.study.records import Study
 def unit(study: Study, numbers: np.ndarray, task: np.ndarray) -> np.ndarray:
     """Map numbers on the tasks' scales to [0, 1]: lowest level 0, highest 1."""
     low, width = ends(study)
-    return (numbers - low[task]) / width[task]
+    share: np.ndarray = (numbers - low[task]) / width[task]
+    return share
 
 
 def ends(study: Study) -> tuple[np.ndarray, np.ndarray]:
@@ -28,12 +29,12 @@ def task_means(study: Study, part: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
       number: how much the mean can be trusted.
     """
     t = len(study.tasks.ids)
-    task, own = study.task[part], study.weight[part]
-    weight, square = np.bincount(task, own, t), np.bincount(task, own**2, t)
-    total = np.bincount(task, own * unit(study, study.value[part], task), t)
-    known = weight > 0
-    mean = np.divide(total, weight, out=np.full(t, np.nan), where=known)
-    return mean, weight, np.divide(weight**2, square, out=np.zeros(t), where=known)
+    task, weight_of_each = study.task[part], study.weight[part]
+    weight, square = np.bincount(task, weight_of_each, t), np.bincount(task, weight_of_each**2, t)
+    total = np.bincount(task, weight_of_each * unit(study, study.value[part], task), t)
+    answered = weight > 0
+    mean = np.divide(total, weight, out=np.full(t, np.nan), where=answered)
+    return mean, weight, np.divide(weight**2, square, out=np.zeros(t), where=answered)
 
 
 def level_shares(study: Study, part: np.ndarray, scale: int) -> np.ndarray:
@@ -41,8 +42,9 @@ def level_shares(study: Study, part: np.ndarray, scale: int) -> np.ndarray:
     elsewhere."""
     k = scales.size(tuple(study.scales.values())[scale])
     t = len(study.tasks.ids)
-    here = part & (study.tasks.scale[study.task] == scale)
-    cell = study.task[here] * k + study.answer[here].astype(int)
-    count = np.bincount(cell, study.weight[here], t * k).reshape(t, k)
+    responses = part & (study.tasks.scale[study.task] == scale)
+    cell = study.task[responses] * k + study.answer[responses].astype(int)
+    count = np.bincount(cell, study.weight[responses], t * k).reshape(t, k)
     total = count.sum(1, keepdims=True)
-    return np.divide(count, total, out=np.full((t, k), np.nan), where=total > 0)
+    share: np.ndarray = np.divide(count, total, out=np.full((t, k), np.nan), where=total > 0)
+    return share

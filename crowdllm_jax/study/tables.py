@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.errors import CrowdError, CrowdWarning, first_line
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.runtime.names import as_shown, did_you_mean, tidy_name, tidy_text
 from crowdllm_jax.study.csv_file import (
@@ -143,9 +143,9 @@ def without(column: Column, gone: Callable[[str], bool], *, broad: bool) -> Colu
         return column
     texts = tuple(text for text, dropped in zip(column.distinct, out, strict=True) if dropped)
     kept = tuple(text for text, dropped in zip(column.distinct, out, strict=True) if not dropped)
-    place = np.append(np.where(out, -1, np.cumsum(~out) - 1), -1).astype(np.int32)
+    new_code = np.append(np.where(out, -1, np.cumsum(~out) - 1), -1).astype(np.int32)
     emptied = (*column.emptied, *texts) if broad else column.emptied
-    return replace(column, codes=place[column.codes], distinct=kept, emptied=emptied)
+    return replace(column, codes=new_code[column.codes], distinct=kept, emptied=emptied)
 
 
 def as_names(column: Column) -> Column:
@@ -158,15 +158,15 @@ def _retold(column: Column, tell: Callable[[str], str]) -> Column:
     told = [tell(text) for text in column.distinct]
     if "" not in told and tuple(told) == column.distinct:
         return column
-    index = {text: place for place, text in enumerate(dict.fromkeys(t for t in told if t))}
-    place = np.array([index.get(text, -1) for text in told] + [-1], np.int32)
-    return replace(column, codes=place[column.codes], distinct=tuple(index))
+    index = {text: code for code, text in enumerate(dict.fromkeys(t for t in told if t))}
+    new_code = np.array([index.get(text, -1) for text in told] + [-1], np.int32)
+    return replace(column, codes=new_code[column.codes], distinct=tuple(index))
 
 
-def rows(found: np.ndarray) -> str:
-    """Name some rows as people count them: the header is row 1."""
-    shown = ", ".join(str(int(row) + 2) for row in found[:3])
-    more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+def rows(numbers: np.ndarray) -> str:
+    """Name some rows, numbered from 0, as people count them: the header is row 1."""
+    shown = ", ".join(str(int(row) + 2) for row in numbers[:3])
+    more = f" and {len(numbers) - 3:,} more" if len(numbers) > 3 else ""
     return f"row {shown}{more}"
 
 
@@ -230,11 +230,11 @@ def find(folder: str | Path, path: str, key: str) -> Path:
     Raises:
       CrowdError: it is not there; how its place is made up.
     """
-    found = Path(folder) / path
-    if found.exists() or Path(path).is_absolute():
-        return found
+    file = Path(folder) / path
+    if file.exists() or Path(path).is_absolute():
+        return file
     raise CrowdError(
-        f"{found}: no such file; {key} ('{path}') is looked for in study.folder ('{folder}'), "
+        f"{file}: no such file; {key} ('{path}') is looked for in study.folder ('{folder}'), "
         f"as seen from where the command runs ({Path.cwd()}), not from the study file; "
         "give the tables' folder with --data FOLDER, or as study.folder"
     )
@@ -265,7 +265,7 @@ def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.T
             check_encoding(path, dialect)
         if isinstance(error, AbsentColumnError):
             raise
-        reason = str(error).splitlines()[0][:300]
+        reason = first_line(error)
         if "Expected" in reason:
             reason += " (a cell that holds the delimiter needs quotes around it)"
         raise CrowdError(f"{path}: cannot be read: {reason}") from error
@@ -312,8 +312,8 @@ def _raw_names(
         hint = did_you_mean(absent[0], tidy)
         if layout is not None and dialect is not None:
             hint = _delimiter_hint(layout, wanted, dialect) or hint
-        found = ", ".join(map(as_shown, tidy[:20])) + (", ..." if len(tidy) > 20 else "")
-        message = f"{path}: no column '{absent[0]}' (it has: {found}){hint}"
+        listed = ", ".join(map(as_shown, tidy[:20])) + (", ..." if len(tidy) > 20 else "")
+        message = f"{path}: no column '{absent[0]}' (it has: {listed}){hint}"
         raise AbsentColumnError(message, tidy, layout, told=bool(hint))
     return dict(zip(tidy, names, strict=True))
 
@@ -325,7 +325,7 @@ def _delimiter_hint(layout: Layout, wanted: list[str], dialect: Dialect) -> str:
         return sum(name in wanted for name in map(tidy_name, header))
 
     header = layout.delimiter.join(layout.names)
-    split = {other: [part.strip('"') for part in header.split(other)] for other in ";\t|,"}
+    split = {other: [name.strip('"') for name in header.split(other)] for other in ";\t|,"}
     best = max(split, key=lambda other: shows(split[other]))
     if shows(split[best]) <= shows(layout.names):
         return ""
@@ -348,9 +348,9 @@ def _column(path: Path, name: str, cells: pa.ChunkedArray) -> Column:
         cells = cells.cast(pa.int8())
     elif pa.types.is_floating(kind):
         # Whole numbers that a data frame stored as floats are written the way people write them.
-        whole = pc.all(pc.equal(pc.floor(cells), cells)).as_py()
+        integral = pc.all(pc.equal(pc.floor(cells), cells)).as_py()
         small = pc.all(pc.less(pc.abs(cells), 2.0**53)).as_py()
-        if whole and small:
+        if integral and small:
             cells = cells.cast(pa.int64())
     elif not (
         pa.types.is_integer(kind)

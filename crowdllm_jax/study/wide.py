@@ -24,13 +24,13 @@ def import_ids(layout: Layout) -> int:
 def heading_rows(layout: Layout) -> int:
     """How many rows of headings seem to follow the header: Qualtrics' own, or one row under merged
     cells, whose header is empty."""
-    if (known := import_ids(layout)) or not layout.first:
-        return known
+    if (qualtrics := import_ids(layout)) or not layout.first:
+        return qualtrics
     header, below = layout.names, layout.first[0]
-    merged = [place for place, name in enumerate(header) if not tidy_name(name)]
+    merged = [column for column, name in enumerate(header) if not tidy_name(name)]
     # A last column without a name is what a delimiter at the end of each row leaves.
-    inner = [place for place in merged if place < len(header) - 1 and place < len(below)]
-    worded = [place for place in inner if any(map(str.isalpha, below[place]))]
+    inner = [column for column in merged if column < len(header) - 1 and column < len(below)]
+    worded = [column for column in inner if any(map(str.isalpha, below[column]))]
     empty = below.count("")
     return int(bool(worded) and empty > 0)
 
@@ -45,9 +45,9 @@ def keep_one_heading(path: Path, extra: int) -> str:
     )
 
 
-def may_be_heading(text: str, found: np.ndarray, total: int) -> str:
-    """A hint where words cannot be read that are (rows `found`, from 0) in the top rows alone."""
-    if total > 3 and found[0] == 0 and found[-1] < 2 and any(map(str.isalpha, text)):
+def may_be_heading(text: str, rows: np.ndarray, total: int) -> str:
+    """A hint where words cannot be read that are (`rows`, from 0) in the top rows alone."""
+    if total > 3 and rows[0] == 0 and rows[-1] < 2 and any(map(str.isalpha, text)):
         return "; if it is a heading, keep one row of headings"
     return ""
 

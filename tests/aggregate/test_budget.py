@@ -86,7 +86,7 @@ def test_pabutools_funds_the_same(worth):
                 super().__init__(instance, profile, ballot, self.worth)
 
             @staticmethod
-            def worth(instance, profile, ballot, project, precomputed):
+            def worth(_instance, _profile, ballot, project, _precomputed):
                 return ballot.get(project, 0) * (project.cost if worth == "cost" else 1)
 
         own = greedy(joined(votes), cost, money, worth)
@@ -136,7 +136,7 @@ def voters():
 def test_voters_are_joined_by_their_ballot(voters, monkeypatch):
     from crowdllm_jax.population import read as answers
 
-    monkeypatch.setattr(answers, "block_size", lambda tasks: 64)
+    monkeypatch.setattr(answers, "block_size", lambda _: 64)
     monkeypatch.setattr(budget, "PENDING", 1)
     found = distinct_ballots(answers_of(voters), np.arange(5))
     cast = voters.answer.reshape(-1, 5)

@@ -94,7 +94,7 @@ def test_mistakes_are_told(votes, capsys, more, message):
 
 
 @pytest.mark.skipif(not REAL, reason="CROWDLLM_TEST_DATA names no folder of real votes")
-def test_zurich_is_funded(tmp_path, capsys):
+def test_zurich_is_funded(tmp_path):
     """135 voters, 24 projects, 60,000 francs: nobody is paid twice and the money is kept."""
     data = f"{REAL}/zurich_voting"
     out = tmp_path / "t.csv"

@@ -51,7 +51,7 @@ def folder(crowd: Crowd, tmp_path_factory):
 def test_a_population_is_read_as_it_was_drawn(crowd: Crowd, folder, monkeypatch):
     expected = population.sample(crowd, AGENTS, 3).answers
     for size in (64, 300, 8192):
-        monkeypatch.setattr(answers, "block_size", lambda tasks, own=size: own)
+        monkeypatch.setattr(answers, "block_size", lambda _, size=size: size)
         found = open_population(folder)
         blocks = list(found.blocks())
         assert {len(block) for block in blocks[:-1]} <= {size}
@@ -63,7 +63,7 @@ def test_a_population_is_read_as_it_was_drawn(crowd: Crowd, folder, monkeypatch)
 
 
 def test_figures_are_numpys(crowd: Crowd, folder, monkeypatch):
-    monkeypatch.setattr(answers, "block_size", lambda tasks: 64)
+    monkeypatch.setattr(answers, "block_size", lambda _: 64)
     rows = decide(folder).to_pylist()
     drawn = population.sample(crowd, AGENTS, 3)
     numbers = numbers_of(crowd, drawn.answers).astype(np.float64)
@@ -196,7 +196,7 @@ def test_intervals_hold_the_truth_95_times_in_100(scale):
 @pytest.mark.parametrize("block", [7, 8192])
 def test_values_are_numpys_to_the_last_digits(monkeypatch, weighted, block):
     """Raw values far from 0, heaped, with gaps: mean, interval and median."""
-    monkeypatch.setattr(answers, "block_size", lambda tasks: block)
+    monkeypatch.setattr(answers, "block_size", lambda _: block)
     random = np.random.default_rng(3)
     both = {"wide": Continuous(low=-5.0, high=1e7), "rating": EVERY_SCALE["rating"]}
     study = make_study(both, people=200, share=0.6)

@@ -100,7 +100,7 @@ def test_the_marginal_likelihood_is_an_integral():
                     else norm.logpdf(unit, 0.5 + location, sd)
                 )
         exact[person] = logsumexp(log)
-    # 1,024 points around each mode (see the other test for the error of fewer), and float32 sums over nine answers.
+    # 1,024 points around each mode, and float32 sums over nine answers.
     np.testing.assert_allclose(evidence_of(known), exact, atol=3e-3)
 
 

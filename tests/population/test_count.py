@@ -370,7 +370,7 @@ def test_hours_of_drawing_are_announced(mixed_crowd: Crowd, monkeypatch):
     clock = itertools.count(0, 6)
     monkeypatch.setattr(counts.time, "monotonic", lambda: float(next(clock)))
 
-    def stop(stage: str, done: int, total: int) -> None:
+    def stop(_stage: str, done: int, _total: int) -> None:
         if done > 64 * 5:
             raise KeyboardInterrupt
 

@@ -430,7 +430,7 @@ def test_a_failing_disk_leaves_nothing(run, few, tmp_path, monkeypatch, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["few.csv"]
 
 
-def test_profiles_from_the_runs_own_table(run, tmp_path, capsys):
+def test_profiles_from_the_runs_own_table(run, tmp_path):
     """With --data, people of the run's participants table need only their answers."""
     study = make_study(tasks=5, people=20)
     columns = rows_of(study)

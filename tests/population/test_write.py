@@ -316,7 +316,7 @@ DAMAGE = {
         data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
     ),
     "truncated": lambda path, data: path.write_bytes(data[: len(data) // 2]),
-    "deleted": lambda path, data: path.unlink(),
+    "deleted": lambda path, _: path.unlink(),
 }
 
 

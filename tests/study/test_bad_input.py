@@ -149,7 +149,7 @@ BAD_TABLE = {
         'write level 5 as the data do, "5 - very good", under study.scales.rating.levels',
     ),
     "no answers at all": (
-        table(lambda s: "participant,task,response,age,city\np,t,,20,A\n"),
+        table(lambda _: "participant,task,response,age,city\np,t,,20,A\n"),
         "no row holds an answer",
     ),
     "number 1e999 in a profile": (
@@ -178,12 +178,12 @@ BAD_TABLE = {
         "no column 'response' (it has: participant, task, answer, age, city)",
     ),
     "semicolons": (table(lambda s: s.replace(",", ";")), "study.delimiter"),
-    "empty file": (table(lambda s: ""), "responses.csv: is empty"),
+    "empty file": (table(lambda _: ""), "responses.csv: is empty"),
     "header only": (table(lambda s: s.splitlines()[0] + "\n"), "has a header but no rows"),
-    "blank lines only": (table(lambda s: "\n\n\n"), "responses.csv"),
+    "blank lines only": (table(lambda _: "\n\n\n"), "responses.csv"),
     "not UTF-8": (table(lambda s: s.encode() + b"p\xff,t00,1,20,A\n"), "responses.csv", "UTF"),
     "UTF-16 without a mark": (table(lambda s: s.encode("utf-16-le")), "encoding: utf-16-le"),
-    "NUL bytes": (table(lambda s: "\0" * 50), "responses.csv: is no text"),
+    "NUL bytes": (table(lambda _: "\0" * 50), "responses.csv: is no text"),
     "a row too short": (
         table(lambda s: s + "p999,t00\n"),
         "responses.csv",
@@ -225,7 +225,7 @@ BAD_TABLE = {
         also(
             config("city: categorical", "participant_copy: categorical"),
             table(
-                lambda s: "\n".join(
+                lambda _: "\n".join(
                     ["participant,task,response,age,participant_copy"]
                     + [f"p{i},t00,1,20,c{i}" for i in range(1200)]
                 )

@@ -59,7 +59,8 @@ def long(tmp_path) -> dict[str, list[str]]:
     return columns
 
 
-def test_a_written_study_is_read_back(tmp_path, long):
+@pytest.mark.usefixtures("long")
+def test_a_written_study_is_read_back(tmp_path):
     study, made = read_study(spec(tmp_path)), make_study(share=0.8)
     assert study.tasks.ids == made.tasks.ids
     assert study.participants.ids == made.participants.ids
@@ -142,7 +143,8 @@ def test_ids_are_texts(tmp_path):
     assert study.tasks.ids == ("1", "2", "10")
 
 
-def test_a_byte_order_mark_is_welcome(tmp_path, long):
+@pytest.mark.usefixtures("long")
+def test_a_byte_order_mark_is_welcome(tmp_path):
     path = tmp_path / "responses.csv"
     study = read_study(spec(tmp_path))
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -168,7 +170,8 @@ def test_missing_cells_of_a_profile(tmp_path):
     assert city.cells.tolist() == [0, 1]
 
 
-def test_ordinal_attributes_keep_the_given_order(tmp_path, long):
+@pytest.mark.usefixtures("long")
+def test_ordinal_attributes_keep_the_given_order(tmp_path):
     profile = {"city": OrdinalAttribute(levels=("C", "A", "B"))}
     study = read_study(spec(tmp_path, participants=ParticipantsSpec(profile=profile)))
     (city,) = study.participants.profile
@@ -183,7 +186,8 @@ def test_weights_have_mean_one(tmp_path):
     assert study.participants.weight.tolist() == [0.5, 1.5]
 
 
-def test_embeddings_follow_the_tasks_not_their_rows(tmp_path, long):
+@pytest.mark.usefixtures("long")
+def test_embeddings_follow_the_tasks_not_their_rows(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 

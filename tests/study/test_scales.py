@@ -313,11 +313,40 @@ def test_ballot_faults_by_definition(rows):
         KApproval(k=2): lambda row: sum(row) == 2,
         Ranking(k=2): lambda row: sorted(level for level in row if level) == [1, 2],
         Points(budget=3): lambda row: sum(row) == 3,
-        Approval(): lambda row: True,
+        Approval(): lambda _: True,
     }
     for scale, holds in rules.items():
         expected = [not holds(row) for row in rows]
         assert scales.ballot_fault(scale, array).tolist() == expected, scale
+
+
+@pytest.mark.parametrize("scale", KINDS, ids=scales.kind)
+def test_what_holds_of_a_kind_follows_from_its_answers(scale):
+    """Without regard to the kinds: from levels, numbers and the rule of a ballot alone."""
+    assert scales.is_continuous(scale) == (scales.size(scale) == 0)
+    every = np.stack(np.meshgrid(*[np.arange(scales.size(scale))] * 3), axis=-1).reshape(-1, 3)
+    # Two tasks are answered apart if every combination of their levels is an answer.
+    assert scales.is_joint(scale) == bool(scales.ballot_fault(scale, every).any())
+    assert scales.is_ballot(scale) or not scales.is_joint(scale)
+    fewest = scales.fewest_tasks(scale)
+    if fewest:
+        assert scales.ballot_fault(scale, every[:, : fewest - 1]).all()
+
+
+@pytest.mark.parametrize("scale", KINDS, ids=scales.kind)
+def test_numbers_of_answers(scale):
+    read = scale_text.reader(scale)
+    written = scales.written(scale) or ("-1", "0.5", "2.0")
+    answers = np.array([[read(str(text)) for text in written]])
+    expected = scales.values(scale) if scales.size(scale) else [-1, 0.5, 2]
+    np.testing.assert_array_equal(scales.numbers(scale, answers), [expected])
+
+
+def test_which_of_several_scales():
+    several = [Continuous(low=0, high=1), Nominal(levels=("a", "b")), Ranking(k=1), RATING]
+    assert scales.which(scales.is_continuous, several).tolist() == [True, False, False, False]
+    assert scales.which(scales.is_ordered, several).tolist() == [True, False, True, True]
+    assert scales.which(scales.is_ordered, []).shape == (0,)
 
 
 def test_a_ranking_longer_than_its_ballot_is_at_fault():

@@ -9,7 +9,6 @@ from crowdllm_jax.model.scales.plackett_luce import gumbel
 from crowdllm_jax.model.scales.standpoint import Given, Standpoint
 from crowdllm_jax.study.scales import Scale
 
-
 ABSENT = -1e9
 """Utility of a level that a scale lacks: never chosen, whatever the personal scale. An infinite one
 would have no gradient."""
