@@ -200,8 +200,8 @@ def _moved(base: jax.Array, u: jax.Array, weight: jax.Array) -> tuple[jax.Array,
     """Normal points (M, width) where weighted points u are, and the (M,) log density of the
     population over that of the points (up to a constant)."""
     mean = weight @ u
-    sd = jnp.clip(WIDER * jnp.sqrt(weight @ (u - mean) ** 2), NARROWEST)
-    moved = mean + sd * base
+    sd = jnp.clip(WIDER * jnp.sqrt(weight @ (u - mean[None]) ** 2), NARROWEST)
+    moved = mean[None] + sd[None] * base
     return moved, 0.5 * (base**2 - moved**2).sum(1)
 
 
@@ -214,7 +214,7 @@ def _posterior(
     state = jnp.concatenate([standing.z, jnp.log(standing.scale)[:, None]], axis=1)
     weight = jax.nn.softmax(log_chance)
     mean = weight @ state
-    sd = jnp.sqrt(weight @ (state - mean) ** 2)
+    sd = jnp.sqrt(weight @ (state - mean[None]) ** 2)
     return weight, mean, sd, 1 / (weight**2).sum()
 
 

@@ -77,7 +77,7 @@ def log_likelihood(
     Args:
       log_residual: (T,) log deviation of answers on continuous tasks. log_concentration: (S,).
     """
-    by_profile = items.location + answers.profile @ items.profile
+    by_profile = items.location[None] + answers.profile @ items.profile
     by_belief = standing.z @ items.loading.T
     total = jnp.zeros((len(answers.profile), len(standing.z)))
     head = np.zeros(len(task_scale), np.int32)
@@ -89,8 +89,8 @@ def log_likelihood(
     if layout.ordered:
         cut = logistic_cuts(items.base, layout, task_scale)
         low, high = cut[answers.task, answers.level], cut[answers.task, answers.level + 1]
-        a = (low[..., None] - location) / standing.scale
-        b = (high[..., None] - location) / standing.scale
+        a = (low[..., None] - location) / standing.scale[None, None]
+        b = (high[..., None] - location) / standing.scale[None, None]
         log_chance = log_logistic_between(a, b)
         total += (log_chance * (answers.present * (own == 0))[..., None]).sum(1)
     if layout.nominal:
@@ -101,7 +101,7 @@ def log_likelihood(
             + jnp.einsum("bc,bjck->bjk", answers.profile, effects["level_profile"][scale_of])[
                 :, :, None
             ]
-        ) / standing.scale[:, None]
+        ) / standing.scale[None, None, :, None]
         own_level = jnp.asarray(level_mask(layout) == 0)[scale_of][:, :, None]
         logits = jnp.where(own_level, logits, -jnp.inf)
         chosen = jnp.take_along_axis(
@@ -109,12 +109,13 @@ def log_likelihood(
         )[..., 0]
         total += (chosen * (answers.present * (own == 1))[..., None]).sum(1)
     if layout.continuous:
-        sd = jnp.exp(log_residual[answers.task])[..., None] * standing.scale
+        sd = jnp.exp(log_residual[answers.task])[..., None] * standing.scale[None, None]
         log_density = log_clipped_normal(answers.value[..., None], 0.5 + location, sd)
         total += (log_density * (answers.present * (own == 2))[..., None]).sum(1)
     for (index, tasks), (levels, present) in zip(layout.ballots, answers.ballots, strict=True):
         here = np.array(tasks)
-        utility = (by_profile[:, None, here] + by_belief[None, :, here]) / standing.scale[:, None]
+        utility = by_profile[:, None, here] + by_belief[None, :, here]
+        utility = utility / standing.scale[None, :, None]
         scale = layout.scales[index]
         assert isinstance(scale, Joint)
         log_chance = log_ballot(scale, utility, levels, log_concentration[index])
@@ -196,8 +197,8 @@ def _log_top_set(
     k = chosen.shape[1]
     end, step = max(5.0, math.log(k + 10 * math.sqrt(k))), min(0.3, 0.9 / math.sqrt(k))
     x = jnp.linspace(-14.0, end, math.ceil((14 + end) / step) + 1)
-    s = jnp.exp(x)
+    s = jnp.exp(x)[None, None]
     # A rate beyond exp(30) rings at once, one below exp(-30) never: clip, so that logs stay finite.
-    each = jnp.log(-jnp.expm1(-jnp.exp(rate.clip(-30, 30)[..., None] + x)))
+    each = jnp.log(-jnp.expm1(-jnp.exp(rate.clip(-30, 30)[..., None] + x[None, None, None])))
     each = jnp.where((top > 0)[:, None, :, None], each, 0.0)
-    return logsumexp(each.sum(2) - s + x, axis=-1) + jnp.log(x[1] - x[0])
+    return logsumexp(each.sum(2) - s + x[None, None], axis=-1) + jnp.log(x[1] - x[0])

@@ -85,7 +85,7 @@ class ProfileTable(NamedTuple):
 def ready_profiles(layout: Layout, made: Items, c: jax.Array) -> ProfileTable:
     """Work out, once per distinct profile (P, C), what does not depend on the agent."""
     own = np.array(layout.ordered, int)
-    where = by_lane(made.location[own] + c @ made.profile[:, own])
+    where = by_lane(made.location[own][None] + c @ made.profile[:, own])
     lanes, profiles, blocks = where.shape
     return ProfileTable(c, where.swapaxes(0, 1).reshape(profiles * lanes, blocks))
 
@@ -171,7 +171,7 @@ def _draw_answers(
     slopes = jnp.concatenate([made.profile, made.loading.T])
 
     def location(own: np.ndarray) -> jax.Array:
-        return made.location[own] + weights @ slopes[:, own]
+        return made.location[own][None] + weights @ slopes[:, own]
 
     # All other heads take 32-bit draws from one stream, one stretch after the other.
     needs = _draws_needed(layout)
@@ -180,16 +180,16 @@ def _draw_answers(
     )
     if layout.continuous:
         own = np.array(layout.continuous)
-        sd = jnp.exp(log_residual[own]) * scale[:, None]
+        sd = jnp.exp(log_residual[own])[None] * scale[:, None]
         unit = jnp.clip(0.5 + location(own) + sd * normal(next(stretches)), 0, 1)
         low, high = np.array([values(layout.scales[i]) for i in scale_of[own]]).T
-        parts.append((low + (high - low) * unit).astype(dtype))
+        parts.append((low[None] + (high - low)[None] * unit).astype(dtype))
         tasks += layout.continuous
     if layout.nominal:
         own = np.array(layout.nominal)
         gumbel = _gumbel(next(stretches)).reshape(len(z), len(own), layout.levels)
         logits = (
-            made.base[own]
+            made.base[own][None]
             + jnp.einsum("nl,jkl->njk", z, effects["level_loading"][scale_of[own]])
             + jnp.einsum("nc,jck->njk", profile, effects["level_profile"][scale_of[own]])
         ) / scale[:, None, None]
@@ -231,9 +231,9 @@ def _draw_ordered(
             where = where + by_belief[lane]
         else:
             for one in range(latent):
-                where = where + z[:, one, None] * loading[lane, one]
+                where = where + z[:, one, None] * loading[lane, one][None]
         where = where + scale[:, None] * logit(word)
-        return lambda k: where > ends[lane, k]
+        return lambda k: where > ends[lane, k][None]
 
     return draw_levels(seed, ids, len(layout.ordered), ends.shape[1], above)
 

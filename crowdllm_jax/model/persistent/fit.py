@@ -246,7 +246,7 @@ def sobol(nodes: int, width: int) -> np.ndarray:
 def shifted(points: jax.Array, key: jax.Array) -> jax.Array:
     """Normal nodes from uniform ones, moved by one random shift (Cranley & Patterson 1976)."""
     shift = jax.random.uniform(key, points.shape[1:])
-    return ndtri(((points + shift) % 1.0).clip(1e-6, 1 - 1e-6))
+    return ndtri(((points + shift[None]) % 1.0).clip(1e-6, 1 - 1e-6))
 
 
 def _starting_levels(layout: Layout, task_scale: np.ndarray, answers: AnswerTable) -> np.ndarray:
