@@ -46,7 +46,7 @@ def test_beliefs_are_the_textbooks(size, power):
 
 
 # crowd-kit calls pandas in a way that a later pandas will refuse.
-@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_crowd_kit_believes_the_same():
     pytest.importorskip("crowdkit", reason="pip install '.[test]' brings crowd-kit")
     import pandas
