@@ -7,9 +7,15 @@ import tempfile
 from pathlib import Path
 
 # Before JAX starts: the suite runs on the CPU wherever it is, and as most of its time goes into
-# compiling small programs, LLVM is not asked to make them fast.
+# compiling small programs, LLVM is not asked to make them fast. There are two devices, so that
+# code that takes for granted that there is one fails here.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
+# Arrays of different ranks meet by explicit axes only: (N,) beside (N, T) is mostly a mistake.
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+# Commands that tests start import the package that is tested, not the folder they are started in.
+os.environ.setdefault("PYTHONSAFEPATH", "1")
 # What one test process has compiled (pytest's own, and commands that tests start) the others load.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", f"{tempfile.gettempdir()}/crowdllm-tests-{os.getpid()}"

@@ -24,7 +24,7 @@ FLOORS = (
     ("runtime",),
     ("errors",),
 )
-LEVEL = {room: len(FLOORS) - place for place, floor in enumerate(FLOORS) for room in floor}
+LEVEL = {room: len(FLOORS) - down for down, floor in enumerate(FLOORS) for room in floor}
 DOORS = ("__init__", "__main__")
 """They name what is inside, and load it when it is asked for."""
 
@@ -39,19 +39,19 @@ def modules() -> dict[str, Path]:
     }
 
 
-def imports(path: Path, known: set[str]) -> set[str]:
+def imports(path: Path, package: set[str]) -> set[str]:
     """The package's own modules that a file imports, wherever in it the import stands."""
-    found = set()
+    imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             for alias in node.names:
                 # `from a.b import c` imports a.b.c where that is a module, else c of a.b.
                 inner = f"{node.module}.{alias.name}".removeprefix("crowdllm_jax.")
-                found.add(f"crowdllm_jax.{inner}" if inner in known else str(node.module))
-    return {name.removeprefix("crowdllm_jax.") for name in found if "crowdllm_jax." in name}
+                imported.add(f"crowdllm_jax.{inner}" if inner in package else str(node.module))
+    return {name.removeprefix("crowdllm_jax.") for name in imported if "crowdllm_jax." in name}
 
 
 def room(module: str) -> str:
@@ -60,18 +60,18 @@ def room(module: str) -> str:
 
 def faults(graph: Graph) -> list[str]:
     """What breaks the rule in a graph of modules and what they import."""
-    found = []
+    broken = []
     for module, others in graph.items():
         if module in DOORS:
             continue
         if room(module) not in LEVEL:
-            found.append(f"{module}: stands in no room")
+            broken.append(f"{module}: stands in no room")
             continue
         for other in sorted(others):
-            here, there = room(module), room(other)
-            if here != there and LEVEL.get(there, len(LEVEL)) >= LEVEL[here]:
-                found.append(f"{module} imports {other}, which is not below it")
-    return found
+            level = LEVEL.get(room(other), len(LEVEL))
+            if room(module) != room(other) and level >= LEVEL[room(module)]:
+                broken.append(f"{module} imports {other}, which is not below it")
+    return broken
 
 
 def circle(graph: Graph) -> list[str]:
@@ -85,8 +85,8 @@ def circle(graph: Graph) -> list[str]:
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    found = modules()
-    return {name: imports(path, set(found)) for name, path in found.items()}
+    paths = modules()
+    return {name: imports(path, set(paths)) for name, path in paths.items()}
 
 
 def test_every_room_imports_only_the_rooms_below_it(graph):

@@ -183,7 +183,7 @@ def _filled(block: np.ndarray, size: int) -> np.ndarray:
 @partial(jax.jit, static_argnums=1)
 def _count(answers: jax.Array, levels: int) -> jax.Array:
     t = answers.shape[1]
-    at = jnp.arange(t, dtype=jnp.int32) * levels + answers
+    at = jnp.arange(t, dtype=jnp.int32)[None] * levels + answers
     at = jnp.where(answers >= 0, at, t * levels)
     counts = jnp.zeros(t * levels, jnp.int32).at[at].add(1, mode="drop")
     return counts.reshape(t, levels)
@@ -201,7 +201,7 @@ def step_block(answers: jax.Array, belief: jax.Array) -> jax.Array:
     # (K said, n, K true): two products per level, so that nothing of size n T K is made.
     number = jax.lax.map(lambda level: jnp.matmul(said(level), belief, precision=FULL), levels)
     number = jnp.maximum(number, NEVER)
-    log = jnp.log(number) - jnp.log(number.sum(0))
+    log = jnp.log(number) - jnp.log(number.sum(0))[None]
 
     def add(total: jax.Array, level_and_log: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         level, log_of_level = level_and_log

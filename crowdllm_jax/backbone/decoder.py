@@ -125,7 +125,7 @@ class Block(nnx.Module):
     def _linear(self, name: str, x: jax.Array) -> jax.Array:
         y = jnp.einsum("...i,oi->...o", x, getattr(self, name)[...])
         bias = getattr(self, f"{name}_bias", None)
-        return y if bias is None else y + bias[...]
+        return y if bias is None else y + bias[...][None, None]
 
     def _norm(self, name: str, x: jax.Array) -> jax.Array:
         return _rms(x, getattr(self, name)[...], self.a)
@@ -182,17 +182,19 @@ class Decoder(nnx.Module):
 
         order = jnp.arange(token_BxS.shape[1])
         seg_q, seg_k = segment_BxS[:, :, None], segment_BxS[:, None, :]
-        own_BxSxS = (order[:, None] >= order) & ((seg_k == 0) | (seg_k == seg_q)) & (seg_k >= 0)
+        own_BxSxS = (
+            (order[:, None] >= order[None])[None] & ((seg_k == 0) | (seg_k == seg_q)) & (seg_k >= 0)
+        )
         back_BxSxS = position_BxS[:, :, None] - position_BxS[:, None, :]
         shared = shared_back = None
         if prefix is not None:
             place_P = jnp.arange(prefix.k.shape[1])
-            shared = place_P < prefix.used
-            shared_back = position_BxS[:, :, None] - place_P
+            shared = (place_P < prefix.used)[None, None]
+            shared_back = position_BxS[:, :, None] - place_P[None, None]
 
         def layer(x: jax.Array, per_layer: tuple) -> tuple[jax.Array, tuple]:
             weights, window, frequency, shared_kv = per_layer
-            angle = position_BxS[..., None].astype(jnp.float32) * frequency
+            angle = position_BxS[..., None].astype(jnp.float32) * frequency[None, None]
             turn = (jnp.cos(angle)[:, :, None], jnp.sin(angle)[:, :, None])
             near = None if shared_back is None else shared & (shared_back < window)
             masks = (own_BxSxS & (back_BxSxS < window), near)
@@ -217,7 +219,8 @@ def _rms(x: jax.Array, weight: jax.Array, a: Architecture) -> jax.Array:
     """RMS norm in float32; Gemma stores its weights as the difference from one."""
     y = x.astype(jnp.float32)
     y *= jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + a.eps)
-    return (y * (weight.astype(jnp.float32) + a.norm_offset)).astype(x.dtype)
+    factor = weight.astype(jnp.float32) + a.norm_offset
+    return (y * jnp.broadcast_to(factor, y.shape)).astype(x.dtype)
 
 
 def _rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:

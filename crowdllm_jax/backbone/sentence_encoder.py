@@ -95,14 +95,14 @@ class Encoder(nnx.Module):
         """Last hidden states (B, S, D); `real` is 0 on padding, which comes last."""
         s = self.s
         B, S = token_BxS.shape
-        x = self.words[...][token_BxS] + self.types[...][0]
-        x += self.positions[...][s.first : s.first + S]
+        x = self.words[...][token_BxS] + self.types[...][0][None, None]
+        x += self.positions[...][s.first : s.first + S][None]
         x = self._norm(x, self.norm[...], self.norm_bias[...])
         seen = (real_BxS > 0)[:, None, None, :]
 
         def layer(x: jax.Array, w: dict[str, jax.Array]) -> tuple[jax.Array, None]:
             def linear(name: str, x: jax.Array) -> jax.Array:
-                return jnp.einsum("...i,oi->...o", x, w[name]) + w[f"{name}_bias"]
+                return jnp.einsum("...i,oi->...o", x, w[name]) + w[f"{name}_bias"][None, None]
 
             q, k, v = (linear(n, x).reshape(B, S, s.heads, -1) for n in ("q", "k", "v"))
             scores = jnp.einsum("bshd,bthd->bhst", q, k, preferred_element_type=jnp.float32)
@@ -121,7 +121,7 @@ class Encoder(nnx.Module):
         y = x.astype(jnp.float32)
         y -= y.mean(axis=-1, keepdims=True)
         y *= jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + self.s.eps)
-        return (y * weight + bias).astype(x.dtype)
+        return (y * weight[None, None] + bias[None, None]).astype(x.dtype)
 
 
 def load_encoder(source: str | Path, *, revision: str | None = None) -> SentenceEncoder:

@@ -99,41 +99,26 @@ def estimate(
       CrowdError: too few people, all of the same answer, or columns that cannot be told apart.
     """
     k = labelled.columns.shape[1]
-    people = _effective_people(labelled)
-    profiles = _effective_people(unlabelled)
-    if people < FEWEST + k:
-        raise CrowdError(
-            f"{people:.3g} people's answers (weighted as they are) are too few for an interval; "
-            f"{FEWEST + k} are needed"
-        )
-    if profiles < FEWEST + k:
-        raise CrowdError(
-            f"{profiles:.3g} profiles of people without an answer are too few; {FEWEST + k} are "
-            "needed"
-        )
-    alone, own = _fit(labelled, answer)
-    f_here, own_f = _fit(labelled, labelled.predicted)
-    f_there, their_f = _fit(unlabelled, unlabelled.predicted)
+    people = _check_enough(labelled, unlabelled, k)
+    alone, influence = _fit(labelled, answer)
+    f_labelled, influence_labelled = _fit(labelled, labelled.predicted)
+    f_unlabelled, influence_unlabelled = _fit(unlabelled, unlabelled.predicted)
     size = int(max(labelled.person.max(), unlabelled.person.max())) + 1
-    error = _by_person(labelled.person, own, size)
-    gap = _by_person(labelled.person, own_f, size) - _by_person(unlabelled.person, their_f, size)
+    error = _by_person(labelled.person, influence, size)
+    gap = _by_person(labelled.person, influence_labelled, size) - _by_person(
+        unlabelled.person, influence_unlabelled, size
+    )
     variance, shared, spread = (error**2).sum(0), (error * gap).sum(0), (gap**2).sum(0)
     if not (variance > 1e-12 * np.max(np.abs(answer), initial=1e-150) ** 2 / people).all():
         raise CrowdError(
             "all labelled people answer alike, which leaves nothing to tell how sure to be"
         )
     if tuning is None:
-        useful = spread > 1e-12 * variance
-        lam = np.where(useful, np.maximum(shared, 0) / np.where(useful, spread, 1.0), 0.0)
-        # Choosing lambda makes the variance look smaller than it is, as a regressor would.
-        price = (people - k) / (people - k - 1)
+        lam, powered = _narrowest(variance, shared, spread, people - k)
     else:
-        lam, price = np.full(k, float(tuning)), 1.0
-    powered = price * (variance - 2 * lam * shared + lam**2 * spread)
-    if tuning is None:
-        lam = np.where(powered < variance, lam, 0.0)
-        powered = np.minimum(powered, variance)
-    value = alone - lam * (f_here - f_there)
+        lam = np.full(k, float(tuning))
+        powered = variance - 2 * lam * shared + lam**2 * spread
+    value = alone - lam * (f_labelled - f_unlabelled)
     freedom = people - k - (lam > 0) * (tuning is None)
     half = stdtrit(freedom, 0.5 + level / 2) * np.sqrt(powered)
     alone_half = stdtrit(people - k, 0.5 + level / 2) * np.sqrt(variance)
@@ -152,18 +137,52 @@ def estimate(
     )
 
 
+def _check_enough(labelled: EstimationRows, unlabelled: EstimationRows, k: int) -> float:
+    """The effective number of labelled people, where there are enough of them and of the others."""
+    people = _effective_people(labelled)
+    profiles = _effective_people(unlabelled)
+    if people < FEWEST + k:
+        raise CrowdError(
+            f"{people:.3g} people's answers (weighted as they are) are too few for an interval; "
+            f"{FEWEST + k} are needed"
+        )
+    if profiles < FEWEST + k:
+        raise CrowdError(
+            f"{profiles:.3g} profiles of people without an answer are too few; {FEWEST + k} are "
+            "needed"
+        )
+    return people
+
+
+def _narrowest(
+    variance: np.ndarray, shared: np.ndarray, spread: np.ndarray, freedom: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(k,) the lambda that makes the interval narrowest, and (k,) the estimate's variance with it.
+
+    Args:
+      variance, spread: (k,) of the fit without a crowd, and of the bracket. shared: their
+        covariance. freedom: degrees of freedom without a crowd.
+    """
+    useful = spread > 1e-12 * variance
+    lam = np.where(useful, np.maximum(shared, 0) / np.where(useful, spread, 1.0), 0.0)
+    # Choosing lambda makes the variance look smaller than it is, as a regressor would.
+    price = freedom / (freedom - 1)
+    powered = price * (variance - 2 * lam * shared + lam**2 * spread)
+    return np.where(powered < variance, lam, 0.0), np.minimum(powered, variance)
+
+
 def _share(rows: EstimationRows) -> np.ndarray:
     """(R,) the part each row has in the estimate: the same for every task, by weight within it."""
     total = np.bincount(rows.task, rows.weight)
-    return rows.weight / total[rows.task] / np.count_nonzero(total)
+    return np.asarray(rows.weight / total[rows.task] / np.count_nonzero(total))
 
 
 def _effective_people(rows: EstimationRows) -> float:
-    """Kish's effective number of people: (sum w)^2 / sum w^2 over what each has a part in."""
+    """Kish's effective number of people: (sum w)^2 / sum w^2 over each one's share."""
     if len(rows.person) == 0:
         return 0.0
-    part = np.bincount(rows.person, _share(rows))
-    return float(1 / (part**2).sum())
+    share = np.bincount(rows.person, _share(rows))
+    return float(1 / (share**2).sum())
 
 
 def _fit(rows: EstimationRows, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

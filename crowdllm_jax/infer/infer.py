@@ -16,9 +16,9 @@ import pyarrow as pa
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.infer.estimate import Estimate, EstimationRows, estimate
 from crowdllm_jax.infer.known_profiles import KnownProfiles, regressors
-from crowdllm_jax.infer.question import MEAN, Estimand, _chosen
+from crowdllm_jax.infer.predictions import PredictedPeople, crowd_that_predicts, predict
+from crowdllm_jax.infer.question import MEAN, Estimand, choose_tasks
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.population.expected import expected_answers
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import recode
@@ -32,20 +32,25 @@ MOST = 1 << 27
 
 
 @dataclass(frozen=True)
-class _Side:
-    """People ready to be put into rows.
+class _Evidence:
+    """What every estimate is made of.
 
     Attributes:
-      first: the number of the first of them; nobody of the other side has it.
-      weight: (N,), columns: (N, k), predicted: (N, T) of the chosen tasks.
-      usable: (N,) whose weight is above 0 and whose columns are known.
+      labelled: (R,) bool, the study's responses that no crowd that predicts them was fitted on.
+      tasks: (T,) that are asked of. level: (T,) whose share is asked for; None asks for the mean.
+      terms: (k,) what the columns are called.
+      people: those of the study. others: unlabelled people; None takes those of the study who give
+        no labelled answer to the task at hand.
     """
 
-    first: int
-    weight: np.ndarray
-    columns: np.ndarray
-    predicted: np.ndarray
-    usable: np.ndarray
+    study: Study
+    labelled: np.ndarray
+    question: Estimand
+    tasks: np.ndarray
+    level: np.ndarray | None
+    terms: tuple[str, ...]
+    people: PredictedPeople
+    others: PredictedPeople | None
 
 
 def infer(
@@ -81,185 +86,171 @@ def infer(
     crowds = crowds if isinstance(crowds, tuple) else (crowds,)
     held = np.atleast_2d(held)
     labelled = np.asarray(held.any(axis=0))
-    chosen, level = _chosen(study, labelled, question, tasks)
-    own = study.participants
-    known = KnownProfiles(recode(crowds[0].codings, own.profile), own.weight)
-    terms = regressors(known.attributes, question.attributes, len(own.ids))[1]
+    chosen, level = choose_tasks(study, labelled, question, tasks)
+    participants = study.participants
+    n = len(participants.ids)
+    in_study = KnownProfiles(recode(crowds[0].codings, participants.profile), participants.weight)
+    terms = regressors(in_study.attributes, question.attributes, n)[1]
 
-    def side(people: KnownProfiles, first: int) -> _Side:
-        n = len(people.weight)
-        columns, _ = regressors(people.attributes, question.attributes, n)
-        if columns.size * len(chosen) > MOST:
-            raise CrowdError(
-                f"{n:,} people times {len(chosen):,} tasks are too many at once; "
-                "choose fewer with --tasks"
-            )
-        by_fold = np.stack(
-            [
-                expected_answers(
-                    crowd,
-                    people.attributes,
-                    n,
-                    chosen,
-                    level,
-                    per_profile=per_profile,
-                    progress=progress,
-                )
-                for crowd in crowds
-            ]
-        )
-        whose = _crowd_of(study, held, chosen, n if people is known else 0)
-        predicted = cross_predicted(by_fold, people.weight, whose)
+    def predicted(people: KnownProfiles, crowd_of: np.ndarray, first: int) -> PredictedPeople:
+        columns = _columns(people, question.attributes, len(chosen))
         complete = np.isfinite(columns).all(1)
+        usable = complete & (people.weight > 0)
+        expected = predict(
+            crowds, people, crowd_of, chosen, level, per_profile=per_profile, progress=progress
+        )
         if not complete.all():
-            lack = " or ".join(question.attributes)
-            warnings.warn(
-                f"{n - complete.sum():,} of {n:,} people are left out: they lack {lack}",
-                CrowdWarning,
-                stacklevel=3,
-            )
-        return _Side(first, people.weight, columns, predicted, complete & (people.weight > 0))
+            _warn_incomplete(complete, question.attributes, stacklevel=4)
+        return PredictedPeople(first, people.weight, columns, expected, usable)
 
-    here = side(known, 0)
-    there = here if others is None else side(others, len(own.ids))
-    value = study.value if level is None else study.answer
+    people = predicted(in_study, crowd_that_predicts(study, held, chosen, n), 0)
+    unlabelled = None
+    if others is not None:
+        unlabelled = predicted(others, crowd_that_predicts(study, held, chosen, 0), n)
+    evidence = _Evidence(study, labelled, question, chosen, level, terms, people, unlabelled)
+    return _table(_estimates(evidence, strict=tasks is not None), terms)
 
-    def rows(place: int) -> tuple[EstimationRows, np.ndarray, EstimationRows]:
-        """Labelled people, their answers, and unlabelled people of one task."""
-        answers = np.flatnonzero(labelled & (study.task == chosen[place]))
-        answers = answers[here.usable[study.person[answers]]]
-        asked = study.person[answers]
-        rest = there.usable.copy()
-        if others is None:
-            rest[study.person[labelled & (study.task == chosen[place])]] = False
-        if not rest.any():
-            raise CrowdError(
-                "everybody in the study answered, so there is nobody whose answer "
-                "the crowd could stand for; give real people's profiles: --profiles "
-                "FILE"
-            )
-        given = value[answers] if level is None else (value[answers] == level[place]) * 1.0
-        return _rows(here, asked, place), given, _rows(there, np.flatnonzero(rest), place)
 
-    def of(places: list[int]) -> Estimate:
-        ours, given, theirs = zip(*(rows(place) for place in places), strict=True)
-        answer = np.concatenate(given)
-        asked = _join(ours)
-        one = estimate(asked, answer, _join(theirs), level=question.confidence)
-        for column, what in ((answer, "answer"), *zip(asked.columns.T[1:], terms[1:], strict=True)):
-            each = np.unique(column)
-            fewest = min(len(np.unique(asked.person[column == value])) for value in each[:2])
-            if len(each) == 2 and fewest < RARE:
-                raise CrowdError(
-                    f"{what}: only {fewest} of {one.people} people differ from the "
-                    f"others, too few for an interval; {RARE} are needed"
-                )
-        if question.kind == "regress":
-            return one
-        return _within(one, study, chosen[places[0]], level)
+def _columns(people: KnownProfiles, attributes: tuple[str, ...], tasks: int) -> np.ndarray:
+    """(N, k) regressors, where they and the predictions of so many tasks fit into memory."""
+    n = len(people.weight)
+    columns, _ = regressors(people.attributes, attributes, n)
+    if columns.size * tasks > MOST:
+        raise CrowdError(
+            f"{n:,} people times {tasks:,} tasks are too many at once; choose fewer with --tasks"
+        )
+    return columns
 
-    names = [study.tasks.ids[task] for task in chosen]
-    groups = {name: [place] for place, name in enumerate(names)}
-    if question.pool:
+
+def _warn_incomplete(complete: np.ndarray, attributes: tuple[str, ...], stacklevel: int) -> None:
+    n = len(complete)
+    lack = " or ".join(attributes)
+    warnings.warn(
+        f"{n - complete.sum():,} of {n:,} people are left out: they lack {lack}",
+        CrowdWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def _task_rows(
+    evidence: _Evidence, column: int
+) -> tuple[EstimationRows, np.ndarray, EstimationRows]:
+    """Labelled people, their answers, and unlabelled people of one of the chosen tasks."""
+    study, people = evidence.study, evidence.people
+    on_task = evidence.labelled & (study.task == evidence.tasks[column])
+    responses = np.flatnonzero(on_task)
+    responses = responses[people.usable[study.person[responses]]]
+    unlabelled = people if evidence.others is None else evidence.others
+    usable = unlabelled.usable.copy()
+    if evidence.others is None:
+        usable[study.person[on_task]] = False
+    if not usable.any():
+        raise CrowdError(
+            "everybody in the study answered, so there is nobody whose answer "
+            "the crowd could stand for; give real people's profiles: --profiles "
+            "FILE"
+        )
+    if evidence.level is None:
+        answer = study.value[responses]
+    else:
+        answer = (study.answer[responses] == evidence.level[column]) * 1.0
+    return (
+        people.rows(study.person[responses], column),
+        answer,
+        unlabelled.rows(np.flatnonzero(usable), column),
+    )
+
+
+def _estimates(evidence: _Evidence, *, strict: bool) -> dict[str, Estimate]:
+    """What is asked of every task, or of all together.
+
+    Args:
+      strict: no task may be left out, as the user named them.
+    """
+    names = [evidence.study.tasks.ids[task] for task in evidence.tasks]
+    groups = {name: [column] for column, name in enumerate(names)}
+    if evidence.question.pool:
         groups = {f"{len(names)} tasks": list(range(len(names)))}
-    found, refused = {}, []
-    for name, places in groups.items():
+    estimates, refused = {}, []
+    for name, columns in groups.items():
         try:
-            found[name] = of(places)
+            estimates[name] = _estimate(evidence, columns)
         except CrowdError as error:
             refused.append(f"{name}: {error}")
-            if tasks is not None:
+            if strict:
                 break
-    if refused and (tasks is not None or not found):
-        more = ""
-        if len(refused) > 1:
-            pool = ""
-            with contextlib.suppress(CrowdError):
-                of(list(range(len(names))))
-                pool = "; --pool takes tasks together"
-            more = f" (and {len(refused) - 1} more tasks likewise{pool})"
-        raise CrowdError(refused[0] + more)
+    if refused and (strict or not estimates):
+        raise CrowdError(refused[0] + _likewise(evidence, refused))
     if refused:
         warnings.warn(
             f"{len(refused)} of {len(names)} tasks are left out; {refused[0]}",
             CrowdWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return _table(found, terms)
+    return estimates
 
 
-def _crowd_of(study: Study, held: np.ndarray, chosen: np.ndarray, n: int) -> np.ndarray:
-    """(N or 1, T) which of K crowds must predict a person's answer to a task: the one that it, or
-    the person's other answers, or the task's, are held out from; -1 if any may."""
-    k, people = len(held), len(study.participants.ids)
-    by_person, by_task = (
-        np.stack([np.bincount(unit[own], minlength=size) for own in held])
-        for unit, size in ((study.person, people), (study.task, len(study.tasks.ids)))
+def _estimate(evidence: _Evidence, columns: list[int]) -> Estimate:
+    """What is asked, of the chosen tasks in these columns together."""
+    labelled, answers, unlabelled = zip(
+        *(_task_rows(evidence, column) for column in columns), strict=True
     )
-    # Where people are held out all of a person's answers are in one fold, else all of a task's.
-    if k > 1 and ((by_task > 0).sum(0) <= 1).all():
-        return np.where(by_task.any(0), by_task.argmax(0), -1)[chosen][None]
-    if n == 0:
-        return np.full((1, 1), -1)
-    return np.where(by_person.any(0), by_person.argmax(0), -1)[:, None]
+    answer, rows = np.concatenate(answers), _join(labelled)
+    estimated = estimate(rows, answer, _join(unlabelled), level=evidence.question.confidence)
+    for values, what in (
+        (answer, "answer"),
+        *zip(rows.columns.T[1:], evidence.terms[1:], strict=True),
+    ):
+        different = np.unique(values)
+        fewest = min(len(np.unique(rows.person[values == value])) for value in different[:2])
+        if len(different) == 2 and fewest < RARE:
+            raise CrowdError(
+                f"{what}: only {fewest} of {estimated.people} people differ from the "
+                f"others, too few for an interval; {RARE} are needed"
+            )
+    if evidence.question.kind == "regress":
+        return estimated
+    return _within(estimated, evidence.study, evidence.tasks[columns[0]], evidence.level)
 
 
-def cross_predicted(by_fold: np.ndarray, weight: np.ndarray, whose: np.ndarray) -> np.ndarray:
-    """(N, T) predictions for people by crowds that have not seen their answers.
-
-    Where people are held out, a crowd's level follows the answers it was fitted on, which are those
-    of all but one fold: it is high where that fold's people answer low. Crowds are therefore moved
-    to one average over all people, and differ in what they say of profiles alone.
-
-    Args:
-      by_fold: (K, N, T) what each of K crowds expects. weight: (N,) of the people.
-      whose: which crowd to take, (N, 1) by person or (1, T) by task; -1 takes the mean of all.
-    """
-    if len(by_fold) == 1:
-        return by_fold[0]
-    moved = by_fold
-    if len(whose) > 1 and weight.any():
-        level = np.average(by_fold, axis=1, weights=weight)[:, None]
-        moved = by_fold - level + level.mean(0)
-    own = np.take_along_axis(moved, np.broadcast_to(whose, by_fold.shape[1:]).clip(0)[None], 0)[0]
-    return np.where(whose >= 0, own, by_fold.mean(0))
+def _likewise(evidence: _Evidence, refused: list[str]) -> str:
+    """How many more tasks are refused, and whether all together would do."""
+    if len(refused) == 1:
+        return ""
+    pool = ""
+    with contextlib.suppress(CrowdError):
+        _estimate(evidence, list(range(len(evidence.tasks))))
+        pool = "; --pool takes tasks together"
+    return f" (and {len(refused) - 1} more tasks likewise{pool})"
 
 
-def _rows(side: _Side, people: np.ndarray, place: int) -> EstimationRows:
-    task = np.full(len(people), place)
-    return EstimationRows(
-        side.first + people,
-        task,
-        side.weight[people],
-        side.columns[people],
-        side.predicted[people, place],
-    )
-
-
-def _join(parts: tuple[EstimationRows, ...]) -> EstimationRows:
+def _join(tasks: tuple[EstimationRows, ...]) -> EstimationRows:
     fields = ("person", "task", "weight", "columns", "predicted")
     return EstimationRows(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in fields)
+        *(np.concatenate([getattr(rows, name) for rows in tasks]) for name in fields)
     )
 
 
-def _within(found: Estimate, study: Study, task: int, level: np.ndarray | None) -> Estimate:
+def _within(estimated: Estimate, study: Study, task: int, level: np.ndarray | None) -> Estimate:
     """No interval leaves the range of what it is of."""
     low, high = (0.0, 1.0)
     if level is None:
         low, *_, high = scales.values(study.scale_of(task)).tolist()
     names = ("value", "low", "high", "alone", "alone_low", "alone_high")
-    return replace(found, **{name: np.clip(getattr(found, name), low, high) for name in names})
+    clipped = {name: np.clip(getattr(estimated, name), low, high) for name in names}
+    return replace(estimated, **clipped)
 
 
-def _table(found: dict[str, Estimate], terms: tuple[str, ...]) -> pa.Table:
-    k, n = len(terms), len(found)
-    columns: dict[str, object] = {"task_id": np.repeat(list(found), k)}
+def _table(estimates: dict[str, Estimate], terms: tuple[str, ...]) -> pa.Table:
+    k, n = len(terms), len(estimates)
+    columns: dict[str, object] = {"task_id": np.repeat(list(estimates), k)}
     if k > 1:
         columns["term"] = list(terms) * n
 
     def joined(name: str) -> np.ndarray:
-        return np.concatenate([np.broadcast_to(getattr(one, name), k) for one in found.values()])
+        return np.concatenate(
+            [np.broadcast_to(getattr(estimated, name), k) for estimated in estimates.values()]
+        )
 
     fields = {
         "estimate": "value",

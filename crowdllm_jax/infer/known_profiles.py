@@ -48,8 +48,8 @@ def regressors(
             raise CrowdError(f"--regress: '{name}' stands there twice")
         attribute = by_name[name]
         if attribute.kind == "categorical":
-            for place, level in enumerate(attribute.levels[1:], start=1):
-                columns.append((attribute.cells == place).astype(float))
+            for cell, level in enumerate(attribute.levels[1:], start=1):
+                columns.append((attribute.cells == cell).astype(float))
                 terms.append(f"{name}={level}")
             continue
         cells = attribute.cells.astype(float)
@@ -84,7 +84,7 @@ def read_profiles(
         table = {n: drop_missing(study, "participants", n, table[n]) for n in names}
     n = len(table[names[0]].codes)
     rows = Entities(tuple(map(str, range(2, n + 2))), np.arange(n))
-    found = tuple(
+    attributes = tuple(
         attribute_of(name, spec, table[name], rows, "row") for name, spec in specs.items()
     )
     weights = np.ones(n)
@@ -96,4 +96,4 @@ def read_profiles(
                 f"{table[weight].where}: row {rows.ids[int(np.argmax(bad))]} has no "
                 "weight of 0 or more"
             )
-    return KnownProfiles(recode(crowd.codings, found), weights)
+    return KnownProfiles(recode(crowd.codings, attributes), weights)

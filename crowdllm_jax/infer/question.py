@@ -32,10 +32,17 @@ class Estimand:
 MEAN = Estimand()
 
 
-def _chosen(
+def choose_tasks(
     study: Study, labelled: np.ndarray, question: Estimand, tasks: tuple[str, ...] | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """(T,) the tasks that are asked of, and (T,) the level whose share is asked for."""
+    """(T,) the tasks that are asked of, and (T,) the level whose share is asked for, if any.
+
+    Args:
+      labelled: (R,) bool, responses that count as people's answers. tasks: ids; None takes all that
+        suit the question.
+    Raises:
+      CrowdError: a task is none of the study's, has no such answers, or does not suit the question.
+    """
     held = np.unique(study.task[labelled])
     if not len(held):
         raise CrowdError(
@@ -44,7 +51,7 @@ def _chosen(
         )
     chosen, odd = held, ""
     if tasks is not None:
-        index = {name: place for place, name in enumerate(study.tasks.ids)}
+        index = {name: task for task, name in enumerate(study.tasks.ids)}
         for name in tasks:
             if name not in index:
                 raise CrowdError(
@@ -84,5 +91,5 @@ def _few(names: tuple[str, ...]) -> str:
 
 def _level(scale: Scale, text: str) -> int:
     """The level that a written answer stands for; -1 if none."""
-    found = None if scales.size(scale) == 0 else scale_text.parse(scale, text)
-    return -1 if found is None else int(found)
+    level = None if scales.size(scale) == 0 else scale_text.parse(scale, text)
+    return -1 if level is None else int(level)

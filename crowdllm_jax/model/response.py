@@ -32,7 +32,7 @@ def thresholds(mean: jax.Array, sd: jax.Array, cut: jax.Array) -> jax.Array:
     Returns:
       (K - 1, P, T) uint16.
     """
-    below = norm.cdf((cut[:, None] - mean) / jnp.maximum(sd, 1e-9))
+    below = norm.cdf((cut[:, None] - mean[None]) / jnp.maximum(sd, 1e-9)[None])
     return jnp.clip(jnp.round(below * 65536) - 1, 0, 65535).astype(jnp.uint16)
 
 

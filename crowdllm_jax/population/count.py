@@ -385,7 +385,7 @@ def tally(
     if drawn.dtype == jnp.uint32 and groups == 1 and k <= FEW_LEVELS:
         return count_words(drawn, group == 0, k)[None, :t]
     cell = cells(task_scales, unpack(drawn, t))
-    at = (group[:, None] * t + jnp.arange(t, dtype=jnp.int32)) * k + cell
+    at = (group[:, None] * t + jnp.arange(t, dtype=jnp.int32)[None]) * k + cell
     counts = jnp.zeros(groups * t * k, jnp.int32).at[at].add(1, mode="drop")
     return counts.reshape(shape)
 

@@ -6,23 +6,24 @@ from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.model.persistent.config import PersistentConfig
 
 
-def advice(finding: str, model: ModelConfig, ready: Prepared) -> str:
-    """Advice for a finding, by its name, of a crowd that `model` made from `ready`."""
+def advice(finding: str, model: ModelConfig, prepared: Prepared) -> str:
+    """Advice for a finding, by its name, of a crowd that `model` made from `prepared`."""
     match finding:
         case "too few to tell":
-            if ready.split.folds > 1:
-                return f"ask more: all {ready.split.by} there are were held out, fold by fold"
+            held_out = prepared.split.by
+            if prepared.split.folds > 1:
+                return f"ask more: all {held_out} there are were held out, fold by fold"
             return (
-                f"split.folds: 5 (and no split.test) holds out all {ready.split.by}, fold by fold; "
+                f"split.folds: 5 (and no split.test) holds out all {held_out}, fold by fold; "
                 "or ask more"
             )
         case "belief and task do not fit":
             if isinstance(model, CvaeConfig) and model.constant_reference:
                 return "model.constant_reference: false lets the model see the reference"
-            leave = ", or leave the attribute out that does not belong" if ready.codings else ""
+            leave = ", or leave the attribute out that does not belong" if prepared.codings else ""
             return (
                 "look at these tasks in the report; give them a reference of their own "
-                f"(reference.kind, now {ready.reference.kind}), split the study by kind of task"
+                f"(reference.kind, now {prepared.reference.kind}), split the study by kind of task"
                 + leave
             )
         case "reference off the options":

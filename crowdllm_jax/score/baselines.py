@@ -3,6 +3,8 @@
 Each returns the answers of N agents to all T tasks, as numbers in the scales' units.
 """
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -50,7 +52,8 @@ def baseline_crowds(
                 # As it is: the expected answer, between two levels if need be.
                 answers[:, tasks] = reference.mean[tasks]
                 continue
-            level = _answer(name, study, split, reference, index, scale, tasks, agents, random)
+            block = _Block(study, split, reference, index, scale, tasks)
+            level = _answer(name, block, agents, random)
             # Levels become values; a continuous answer is its value already.
             answers[:, tasks] = scales.values(scale)[level] if scales.size(scale) else level
         crowds[name] = answers
@@ -75,21 +78,21 @@ def persona_crowd(
     persona = np.resize(personas.of_agent, agents)
     answers = np.full((agents, len(study.tasks.ids)), np.nan, np.float32)
     for index, scale in enumerate(study.scales.values()):
-        here = study.tasks.scale[personas.tasks] == index
+        on_scale = study.tasks.scale[personas.tasks] == index
         random = np.random.default_rng([seed, index, _STREAM["personas"]])
-        if not here.any():
+        if not on_scale.any():
             continue
         if isinstance(scale, Joint):
             # The tasks of a ballot stand in the study's order in both.
-            order = np.flatnonzero(here)[np.argsort(personas.tasks[here])]
+            order = np.flatnonzero(on_scale)[np.argsort(personas.tasks[on_scale])]
             chance = probs[persona][:, order, 1]
             answers[:, personas.tasks[order]] = scales.values(scale)[_cast(scale, chance, random)]
             continue
         numbers = np.array(offered(scale, prompt)[1])
-        for place in np.flatnonzero(here):
-            below = probs[:, place, : len(numbers)].cumsum(1)[:, :-1]
+        for task in np.flatnonzero(on_scale):
+            below = probs[:, task, : len(numbers)].cumsum(1)[:, :-1]
             option = (random.random((agents, 1)) > below[persona]).sum(1)
-            answers[:, personas.tasks[place]] = numbers[option]
+            answers[:, personas.tasks[task]] = numbers[option]
     return answers
 
 
@@ -104,64 +107,114 @@ _STREAM = {
 }
 
 
-def _answer(
-    name: str,
-    study: Study,
-    split: Split,
-    reference: Reference,
-    index: int,
-    scale: Scale,
-    tasks: np.ndarray,
-    agents: int,
-    random: np.random.Generator,
-) -> np.ndarray:
-    """(N, tasks) levels (values if continuous) on one scale."""
-    shape = (agents, len(tasks))
-    here = _seen(study, split, index)
-    seen, weight = study.answer[here], study.weight[here]
-    k = scales.size(scale)
-    if name in ("marginal", "task_marginal") and len(seen) == 0:
+@dataclass(frozen=True)
+class _Block:
+    """The tasks (T',) of a study on one scale, its `index`-th."""
+
+    study: Study
+    split: Split
+    reference: Reference
+    index: int
+    scale: Scale
+    tasks: np.ndarray
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(R,) bool: training answers that count."""
+        return _seen(self.study, self.split, self.index)
+
+    @property
+    def dtype(self) -> type:
+        """Of answers: levels, or values if continuous."""
+        return int if scales.size(self.scale) else float
+
+
+def _answer(name: str, block: _Block, agents: int, random: np.random.Generator) -> np.ndarray:
+    """(N, T') levels (values if continuous) on one scale."""
+    if name in ("marginal", "task_marginal") and not block.seen.any():
         name = "uniform"
     match name:
         case "uniform":
-            if isinstance(scale, Points):
-                return random.multinomial(scale.budget, np.full(len(tasks), 1 / len(tasks)), agents)
-            if isinstance(scale, Joint):
-                return _fill(scale, random.random(shape))
-            if isinstance(scale, Continuous):
-                return random.uniform(scale.low, scale.high, shape)
-            return random.integers(0, k, shape)
-        case "marginal" | "task_marginal" if isinstance(scale, Joint):
-            real, worth = _real_ballots(study, here, tasks)
-            ballots = random.choice(real, agents, p=_chance(worth))
-            if name == "task_marginal":
-                return ballots
-            unseen = ~np.isin(tasks, study.task[here])
-            if unseen.any():
-                ballots = _complete(scale, ballots, unseen, random)
-            return random.permuted(ballots, axis=1)
+            return _uniform(block.scale, (agents, len(block.tasks)), random)
+        case "marginal" | "task_marginal" if isinstance(block.scale, Joint):
+            return _of_voters(block, block.scale, agents, random, in_place=name == "task_marginal")
         case "marginal":
-            return random.choice(seen, shape, p=_chance(weight)).astype(int if k else float)
+            return _pooled(block, agents, random).astype(block.dtype)
         case "task_marginal":
-            answers = random.choice(seen, shape, p=_chance(weight))
-            for place, task in enumerate(tasks):
-                own = here & (study.task == task)
-                if own.any():
-                    p = _chance(study.weight[own])
-                    answers[:, place] = random.choice(study.answer[own], agents, p=p)
-            return answers.astype(int if k else float)
+            return _task_marginal(block, agents, random)
         case "reference_sampled":
-            assert reference.probs is not None
-            if isinstance(scale, Joint):
-                yes = 1 - reference.probs[tasks][:, 0]
-                return _cast(scale, np.broadcast_to(yes, shape), random)
-            below = reference.probs[tasks][:, :k].cumsum(1)[:, :-1]
-            return (random.random(shape)[:, :, None] > below).sum(2)
-    score = unit(study, reference.mean, np.arange(len(study.tasks.ids)))[tasks]
-    score = np.broadcast_to(score, shape)
-    if name == "reference_noise":
-        score = score + noise_sd(study, split, reference, index) * random.standard_normal(shape)
-    return _from_score(scale, score)
+            return _from_options(block, agents, random)
+        case _:
+            return _around_reference(block, agents, random, noise=name == "reference_noise")
+
+
+def _uniform(scale: Scale, shape: tuple[int, int], random: np.random.Generator) -> np.ndarray:
+    agents, tasks = shape
+    if isinstance(scale, Points):
+        return random.multinomial(scale.budget, np.full(tasks, 1 / tasks), agents)
+    if isinstance(scale, Joint):
+        return _fill(scale, random.random(shape))
+    if isinstance(scale, Continuous):
+        return random.uniform(scale.low, scale.high, shape)
+    return random.integers(0, scales.size(scale), shape)
+
+
+def _of_voters(
+    block: _Block, scale: Joint, agents: int, random: np.random.Generator, *, in_place: bool
+) -> np.ndarray:
+    """Ballots of training voters: as they are, or else completed and in another order."""
+    seen, tasks = block.seen, block.tasks
+    real, weight = _real_ballots(block.study, seen, tasks)
+    ballots = random.choice(real, agents, p=_chance(weight))
+    if in_place:
+        return ballots
+    unseen = ~np.isin(tasks, block.study.task[seen])
+    if unseen.any():
+        ballots = _complete(scale, ballots, unseen, random)
+    return random.permuted(ballots, axis=1)
+
+
+def _pooled(block: _Block, agents: int, random: np.random.Generator) -> np.ndarray:
+    """Drawn from all training answers on the scale."""
+    study, seen = block.study, block.seen
+    shape = (agents, len(block.tasks))
+    return random.choice(study.answer[seen], shape, p=_chance(study.weight[seen]))
+
+
+def _task_marginal(block: _Block, agents: int, random: np.random.Generator) -> np.ndarray:
+    """Drawn from each task's training answers; from the pooled ones where it has none."""
+    study, seen = block.study, block.seen
+    answers = _pooled(block, agents, random)
+    for column, task in enumerate(block.tasks):
+        on_task = seen & (study.task == task)
+        if on_task.any():
+            p = _chance(study.weight[on_task])
+            answers[:, column] = random.choice(study.answer[on_task], agents, p=p)
+    return answers.astype(block.dtype)
+
+
+def _from_options(block: _Block, agents: int, random: np.random.Generator) -> np.ndarray:
+    """Drawn from the reference's option probabilities."""
+    assert block.reference.probs is not None
+    probs = block.reference.probs[block.tasks]
+    shape = (agents, len(block.tasks))
+    if isinstance(block.scale, Joint):
+        return _cast(block.scale, np.broadcast_to(1 - probs[:, 0], shape), random)
+    below = probs[:, : scales.size(block.scale)].cumsum(1)[:, :-1]
+    return np.asarray((random.random(shape)[:, :, None] > below).sum(2))
+
+
+def _around_reference(
+    block: _Block, agents: int, random: np.random.Generator, *, noise: bool
+) -> np.ndarray:
+    """The reference decision, with the noise of the training answers around it or none."""
+    study, reference = block.study, block.reference
+    mean = unit(study, reference.mean, np.arange(len(study.tasks.ids)))[block.tasks]
+    score = np.broadcast_to(mean, (agents, len(block.tasks)))
+    if noise:
+        sd = noise_sd(study, block.split, reference, block.index)
+        score = score + sd * random.standard_normal(score.shape)
+    return _from_score(block.scale, score)
 
 
 def _cast(scale: Joint, yes: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -177,7 +230,7 @@ def _from_score(scale: Scale, score: np.ndarray) -> np.ndarray:
     if isinstance(scale, Joint):
         return _fill(scale, score)
     if isinstance(scale, Continuous):
-        return scale.low + (scale.high - scale.low) * np.clip(score, 0, 1)
+        return np.asarray(scale.low + (scale.high - scale.low) * np.clip(score, 0, 1))
     return np.searchsorted(score_cuts(scale), score)
 
 
@@ -187,7 +240,7 @@ def _fill(scale: Joint, score: np.ndarray) -> np.ndarray:
 
 def _seen(study: Study, split: Split, index: int) -> np.ndarray:
     """(R,) bool: training answers on one scale that count."""
-    return split.seen & (study.tasks.scale[study.task] == index) & (study.weight > 0)
+    return np.asarray(split.seen & (study.tasks.scale[study.task] == index) & (study.weight > 0))
 
 
 def _chance(weight: np.ndarray) -> np.ndarray | None:
@@ -196,12 +249,12 @@ def _chance(weight: np.ndarray) -> np.ndarray | None:
 
 
 def _real_ballots(
-    study: Study, here: np.ndarray, tasks: np.ndarray
+    study: Study, seen: np.ndarray, tasks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(voters, tasks) levels of the training voters' ballots, and (voters,) survey weights."""
-    voters, row = np.unique(study.person[here], return_inverse=True)
+    voters, row = np.unique(study.person[seen], return_inverse=True)
     ballots = np.zeros((len(voters), len(tasks)), int)
-    ballots[row, np.searchsorted(tasks, study.task[here])] = study.answer[here]
+    ballots[row, np.searchsorted(tasks, study.task[seen])] = study.answer[seen]
     return ballots, alike(study.participants.weight)[voters]
 
 
@@ -221,19 +274,19 @@ def noise_sd(study: Study, split: Split, reference: Reference, index: int) -> fl
     """Maximum-likelihood standard deviation, on [0, 1], of a rounded and clipped normal answer
     around the reference; from the training answers on one scale."""
     scale = tuple(study.scales.values())[index]
-    here = _seen(study, split, index)
-    if not here.any():
+    seen = _seen(study, split, index)
+    if not seen.any():
         return 0.0
-    task, weight = study.task[here], study.weight[here]
+    task, weight = study.task[seen], study.weight[seen]
     mean = unit(study, reference.mean[task], task)
     if isinstance(scale, Continuous):
-        square = (unit(study, study.answer[here], task) - mean) ** 2
+        square = (unit(study, study.answer[seen], task) - mean) ** 2
         return float(np.sqrt(np.average(square, weights=weight)))
     if isinstance(scale, Joint | Approval):
-        square = (unit(study, study.value[here], task) - mean) ** 2
+        square = (unit(study, study.value[seen], task) - mean) ** 2
         return float(np.sqrt(np.average(square, weights=weight)))
     edge = np.concatenate([[-np.inf], score_cuts(scale), [np.inf]])
-    level = study.answer[here].astype(int)
+    level = study.answer[seen].astype(int)
 
     def loss(log_sd: float) -> float:
         sd = np.exp(log_sd)

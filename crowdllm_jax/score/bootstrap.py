@@ -38,9 +38,9 @@ def bootstrap(
       The measures as they are, and the lower and upper ends of their intervals (NaN: none).
     """
     units = humans.task if humans.by == "tasks" else humans.person
-    own = humans.answer_weight
+    weight = humans.answer_weight
     n = int(units.max()) + 1
-    point = measure(own)
+    point = measure(weight)
     if not enough(humans):
         nothing = dict.fromkeys(point, float("nan"))
         return point, nothing, nothing
@@ -48,7 +48,7 @@ def bootstrap(
     # One response set of a million answers costs as much as a thousand of a thousand.
     times = int(np.clip(2e8 / max(len(units), 1), 100, times))
     draws = [
-        measure(random.multinomial(n, np.full(n, 1 / n)).astype(float)[units] * own)
+        measure(random.multinomial(n, np.full(n, 1 / n)).astype(float)[units] * weight)
         for _ in range(times)
     ]
     low, high = {}, {}
@@ -67,20 +67,20 @@ def interval(draws: list[float], point: float) -> tuple[float, float]:
     error; so the draws are moved to lie around the measure as it is (the bootstrap's estimate of
     its own bias: Efron & Tibshirani 1993, chapter 10).
     """
-    known = np.array(draws)[np.isfinite(draws)]
-    if len(known) < (1 - UNKNOWN) * len(draws) or not _vary(known):
+    defined = np.array(draws)[np.isfinite(draws)]
+    if len(defined) < (1 - UNKNOWN) * len(draws) or not _vary(defined):
         return np.nan, np.nan
-    low, middle, high = np.quantile(known, [0.025, 0.5, 0.975])
+    low, middle, high = np.quantile(defined, [0.025, 0.5, 0.975])
     low, high = low + point - middle, high + point - middle
-    return float(max(low, 0) if known.min() >= 0 else low), float(high)
+    return float(max(low, 0) if defined.min() >= 0 else low), float(high)
 
 
 def of_cuts(cuts: list[float]) -> tuple[float, float]:
     """What 95% of random cuts lie between; NaN where they do not differ."""
-    known = np.array(cuts)[np.isfinite(cuts)]
-    if not _vary(known):
+    defined = np.array(cuts)[np.isfinite(cuts)]
+    if not _vary(defined):
         return np.nan, np.nan
-    low, high = np.quantile(known, [0.025, 0.975])
+    low, high = np.quantile(defined, [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -27,7 +27,6 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
     mean absolute difference of two raters. A truth would be calibrated (ece 0); how accurate it is
     cannot be told from one answer each.
     """
-    t, k = len(humans.tasks), max(map(len, humans.support))
     random = np.random.default_rng(seed)
     halves = [_half_of_raters(humans, random) for _ in range(20)]
     defined = {"skill": 1.0, "ece": 0.0}
@@ -35,9 +34,9 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
         defined["variance_ratio"] = 1.0
 
     def measure(weight: np.ndarray) -> Measures:
-        every = _by_cut(humans, halves, weight)
-        found = {name: float(np.mean([e[name] for e in every])) for name in (every or [{}])[0]}
-        return found | {"rps": _gini(humans, weight, t, k)}
+        cuts = _by_cut(humans, halves, weight)
+        mean = {name: float(np.mean([cut[name] for cut in cuts])) for name in (cuts or [{}])[0]}
+        return mean | {"rps": _gini(humans, weight)}
 
     point, low, high = bootstrap(humans, measure, times=100)
     # A person who is drawn twice lands in both halves' distributions and drives them apart, and so
@@ -46,10 +45,10 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
     for name in cuts[0] if cuts and enough(humans) else ():
         if humans.by == "people" or name == "pooled_wd":
             low[name], high[name] = of_cuts([cut[name] for cut in cuts])
-    own = [personal(humans, (humans.person, humans.task, humans.value))]
-    person = person_scores(humans, own)
+    people = personal(humans, (humans.person, humans.task, humans.value))
+    person = person_scores(humans, [people])
     if humans.people > 1:
-        apart = [_halves_apart(humans, own[0][2], random) for _ in range(20)]
+        apart = [_halves_apart(humans, people[2], random) for _ in range(20)]
         person[0]["personal_wd"] = float(np.mean(apart))
         if humans.people >= FEWEST:
             person[1]["personal_wd"], person[2]["personal_wd"] = of_cuts(apart)

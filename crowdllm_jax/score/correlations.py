@@ -41,13 +41,13 @@ def items_of(humans: Humans) -> ItemPairs | None:
     ordered = ~humans.nominal[humans.scale]
     tasks = np.flatnonzero(ordered & (answered >= FEWEST))
     tasks = np.sort(tasks[np.argsort(-answered[tasks], kind="stable")][:MOST])
-    place = np.full(len(humans.tasks), -1)
-    place[tasks] = np.arange(len(tasks))
+    item = np.full(len(humans.tasks), -1)
+    item[tasks] = np.arange(len(tasks))
     value = np.zeros((humans.people, len(tasks)))
     known = np.zeros(value.shape)
-    here = place[humans.task] >= 0
-    cells = humans.person[here], place[humans.task[here]]
-    value[cells], known[cells] = humans.share[here], 1.0
+    compared_task = item[humans.task] >= 0
+    cells = humans.person[compared_task], item[humans.task[compared_task]]
+    value[cells], known[cells] = humans.share[compared_task], 1.0
     together = known.T @ known
     shown = np.isfinite(correlations(value, known, np.ones(len(value))))
     compared = np.triu((together >= FEWEST) & shown, 1)
@@ -60,14 +60,13 @@ def correlations(value: np.ndarray, known: np.ndarray, weight: np.ndarray) -> np
     Args:
       value: (H, M), 0 where not known. known: (H, M) of 0 and 1. weight: (H,).
     """
-    own = weight[:, None] * known
-    n = own.T @ known
+    n = (weight[:, None] * known).T @ known
     first = (weight[:, None] * value).T @ known
     square = (weight[:, None] * value**2).T @ known
     product = (weight[:, None] * value).T @ value
     varies = n * square - first**2
     varies = np.where(varies > 1e-9 * n * n, varies, np.nan)
-    return (n * product - first * first.T) / np.sqrt(varies * varies.T)
+    return np.asarray((n * product - first * first.T) / np.sqrt(varies * varies.T))
 
 
 def score_correlations(
@@ -84,33 +83,33 @@ def score_correlations(
     items = items_of(humans)
     if items is None:
         return {}
-    own = {name: crowd_correlations(items, values) for name, values in crowds.items()}
+    of_crowd = {name: crowd_correlations(items, values) for name, values in crowds.items()}
 
     def measure(weight: np.ndarray) -> Measures:
         people = correlations(items.value, items.known, weight)
-        return {name: _apart(items, people, theirs) for name, theirs in own.items()}
+        return {name: _apart(items, people, theirs) for name, theirs in of_crowd.items()}
 
     random = np.random.default_rng(seed)
-    n, own_weight = humans.people, humans.weight
+    n, survey_weight = humans.people, humans.weight
     draws = [
-        measure(random.multinomial(n, np.full(n, 1 / n)).astype(float) * own_weight)
+        measure(random.multinomial(n, np.full(n, 1 / n)).astype(float) * survey_weight)
         for _ in range(TIMES)
     ]
-    found = {}
-    for name, value in measure(own_weight).items():
-        found[name] = (value, *interval([draw[name] for draw in draws], value))
+    scores = {}
+    for name, value in measure(survey_weight).items():
+        scores[name] = (value, *interval([draw[name] for draw in draws], value))
     halves = []
     for _ in range(20):
         first = random.permutation(n) < n // 2
-        one, two = (
-            correlations(items.value, items.known, half * own_weight) for half in (first, ~first)
+        ours, others = (
+            correlations(items.value, items.known, half * survey_weight) for half in (first, ~first)
         )
-        nearer = shrink(np.zeros(n, int), own_weight, np.ones(n), first)
-        halves.append(_apart(items, one, two) * nearer)
-    known = np.array(halves)[np.isfinite(halves)]
-    ceiling = float(known.mean()) if len(known) else float("nan")
-    found["humans"] = (ceiling, *interval(halves, ceiling))
-    return found
+        nearer = shrink(np.zeros(n, int), survey_weight, np.ones(n), first)
+        halves.append(_apart(items, ours, others) * nearer)
+    defined = np.array(halves)[np.isfinite(halves)]
+    ceiling = float(defined.mean()) if len(defined) else float("nan")
+    scores["humans"] = (ceiling, *interval(halves, ceiling))
+    return scores
 
 
 def crowd_correlations(items: ItemPairs, values: np.ndarray) -> np.ndarray:
@@ -119,9 +118,9 @@ def crowd_correlations(items: ItemPairs, values: np.ndarray) -> np.ndarray:
     moved = chosen - chosen.mean(0)
     sd = moved.std(0)
     scaled = moved / np.where(sd > 0, sd, 1.0)
-    return scaled.T @ scaled / len(scaled)
+    return np.asarray(scaled.T @ scaled / len(scaled))
 
 
-def _apart(items: ItemPairs, one: np.ndarray, other: np.ndarray) -> float:
-    gap = np.abs(one - other)[items.compared]
+def _apart(items: ItemPairs, first: np.ndarray, second: np.ndarray) -> float:
+    gap = np.abs(first - second)[items.compared]
     return float(np.nanmean(gap)) if np.isfinite(gap).any() else float("nan")

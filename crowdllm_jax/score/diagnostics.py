@@ -48,7 +48,7 @@ FEWEST_TOLD = 8
 
 
 def diagnose(
-    ready: Prepared,
+    prepared: Prepared,
     crowd: Crowd,
     humans: Humans,
     values: np.ndarray,
@@ -62,35 +62,37 @@ def diagnose(
       floor: (N, held-out tasks) those of a crowd that repeats the pooled training answers.
       few: what `too_few` says.
     """
-    own = values[:, humans.tasks]
+    answers = values[:, humans.tasks]
     compared = [
-        *spread(humans, own),
-        incompatible(humans, own, floor),
-        interchangeable(humans, own),
+        *spread(humans, answers),
+        incompatible(humans, answers, floor),
+        interchangeable(humans, answers),
         collapsed(crowd, humans),
     ]
     if _few(humans):
         said = "too few are held out to compare with"
         compared = [
-            msgspec.structs.replace(one, value=None, fires=False, detail=said) for one in compared
+            msgspec.structs.replace(finding, value=None, fires=False, detail=said)
+            for finding in compared
         ]
-    found = [
+    findings = [
         few,
         *compared,
-        option_mass(ready.reference.mass),
-        silent_attributes(ready),
-        drift(sessions(ready), values),
+        option_mass(prepared.reference.mass),
+        silent_attributes(prepared),
+        drift(sessions(prepared), values),
     ]
     return [
-        msgspec.structs.replace(one, advice=advice(one.name, crowd.config, ready)) for one in found
+        msgspec.structs.replace(finding, advice=advice(finding.name, crowd.config, prepared))
+        for finding in findings
     ]
 
 
-def summary(found: list[Finding]) -> str:
+def summary(findings: list[Finding]) -> str:
     """One line: how many speak, and which."""
-    speaking = [one.name for one in found if one.fires]
+    speaking = [finding.name for finding in findings if finding.fires]
     names = f": {', '.join(speaking)} (advice in the report)" if speaking else ""
-    return f"{len(speaking)} of {len(found)} speak{names}"
+    return f"{len(speaking)} of {len(findings)} speak{names}"
 
 
 def too_few(humans: Humans, scores: list[Score], model: str) -> Finding:
@@ -99,10 +101,10 @@ def too_few(humans: Humans, scores: list[Score], model: str) -> Finding:
     Args:
       humans: all that was held out. scores: of one seed; model: the crowd's name in them.
     """
-    skills = [one for one in scores if (one.model, one.metric) == (model, "skill")]
-    own = [one for one in skills if one.low <= one.high]
-    width = own[0].high - own[0].low if own else None
-    told = f"; skill {own[0].low:.2f} to {own[0].high:.2f}" if own else ""
+    skills = [score for score in scores if (score.model, score.metric) == (model, "skill")]
+    skill = next((score for score in skills if score.low <= score.high), None)
+    width = None if skill is None else skill.high - skill.low
+    told = "" if skill is None else f"; skill {skill.low:.2f} to {skill.high:.2f}"
     return Finding(
         TOO_FEW,
         "width of the 95% interval of skill",
@@ -139,7 +141,7 @@ def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
         least = 1e-12 * (weight * answer**2).sum()
         return {"ratio": free @ crowd / square.sum() if square.sum() > least else float("nan")}
 
-    point, low, high = (float(one["ratio"]) for one in bootstrap(humans, measure, times=200))
+    point, low, high = (float(part["ratio"]) for part in bootstrap(humans, measure, times=200))
     if np.isfinite([point, low, high]).all():
         ratio, detail = point, f"95% interval {low:.2f} to {high:.2f}"
     elif not enough(humans):
@@ -182,12 +184,12 @@ def incompatible(humans: Humans, values: np.ndarray, floor: np.ndarray) -> Findi
     ]
     blocks += [(f"task {t}", humans.task == t) for t in enough]
     limit = norm.isf(0.05 / len(blocks))
-    found, told = [], 0
-    for name, here in blocks:
-        gap, weight = worse[here], humans.answer_weight[here]
-        units = humans.person[here] if name.startswith("task") else humans.task[here]
+    misfits, told = [], 0
+    for name, rows in blocks:
+        gap, weight = worse[rows], humans.answer_weight[rows]
+        units = humans.person[rows] if name.startswith("task") else humans.task[rows]
         if humans.by == "people":
-            units = humans.person[here]
+            units = humans.person[rows]
         _, unit = np.unique(units, return_inverse=True)
         if (m := int(unit.max()) + 1) < FEWEST_TOLD:
             continue
@@ -200,14 +202,14 @@ def incompatible(humans: Humans, values: np.ndarray, floor: np.ndarray) -> Findi
             continue
         told += 1
         if mean > limit * error and mean > 0:
-            found.append(name)
-    tasks = [int(name.split()[1]) for name in found if name.startswith("task")]
+            misfits.append(name)
+    tasks = [int(name.split()[1]) for name in misfits if name.startswith("task")]
     return Finding(
         "belief and task do not fit",
         "scales, and tasks with 30 or more answers, on which the crowd forecasts people worse than "
         "the pooled training answers do (RPS)",
-        float(len(found)) if told else None,
-        bool(found),
+        float(len(misfits)) if told else None,
+        bool(misfits),
         "any, at a level of 5% for all together (Bonferroni): a reference and belief that suit a "
         "task beat knowing nothing of it",
         f"of {len(blocks)}" + (f"; held-out tasks number {tasks}" if tasks else "")
@@ -232,7 +234,7 @@ def interchangeable(humans: Humans, values: np.ndarray) -> Finding:
     random = np.random.default_rng(0)
     draws = [_icc_of(people, weight, random.integers(0, len(rows), len(rows))) for _ in range(200)]
     low = float(np.nanquantile(draws, 0.025))
-    rounds = [personal(humans, one) for one in in_peoples_places(humans, values)]
+    rounds = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
     crowd = compare_people(people, rounds, weight, rows)["icc"]
     if not np.isfinite(crowd):
         why = "agents' answers never differ, from each other or from task to task"
@@ -247,15 +249,15 @@ def interchangeable(humans: Humans, values: np.ndarray) -> Finding:
     )
 
 
-def _no_correlation(humans: Humans, found: float) -> str | None:
+def _no_correlation(humans: Humans, icc: float) -> str | None:
     """Why these people's intra-class correlation says nothing; None where it does."""
     if humans.people < FEWEST_TOLD:
         return f"only {humans.people} {'person' if humans.people == 1 else 'people'} held out"
-    return None if np.isfinite(found) else no_value(humans, "icc")
+    return None if np.isfinite(icc) else no_value(humans, "icc")
 
 
 def _icc_of(people: AnswerTriples, weight: np.ndarray, rows: np.ndarray) -> float:
-    n, square, mean = (part[rows] for part in people)
+    n, square, mean = (of_person[rows] for of_person in people)
     return intra_class(n, square, mean, weight[rows])
 
 
@@ -296,9 +298,9 @@ def latent_share(crowd: Crowd) -> float | None:
         if not len(ordered):
             return None
         model = nnx.merge(crowd.graph, crowd.params)
-        ready = ready_to_draw(crowd.graph, crowd.params, crowd.inputs)
+        drawable = ready_to_draw(crowd.graph, crowd.params, crowd.inputs)
         z, _ = model.belief(ndtri(jnp.asarray(sobol(4096, model.belief.width))))
-        moved = np.var(np.asarray(z @ ready.items.loading[ordered].T), axis=0)
+        moved = np.var(np.asarray(z @ drawable.items.loading[ordered].T), axis=0)
         return float((moved / (moved + np.pi**2 / 3)).mean())
     assert isinstance(crowd.config, CvaeConfig)
     assert isinstance(crowd.inputs, CvaeInputs)
@@ -307,8 +309,8 @@ def latent_share(crowd: Crowd) -> float | None:
     rows = crowd.generator.attributes
     people = len(rows[0].cells) if rows else 1
     first, _ = distinct(rows, people)
-    some = tuple(Attribute(a.name, a.kind, a.levels, a.cells[first[:200]]) for a in rows)
-    c = encode(crowd.codings, some) if rows else np.zeros((1, 0), np.float32)
+    profiles = tuple(Attribute(a.name, a.kind, a.levels, a.cells[first[:200]]) for a in rows)
+    c = encode(crowd.codings, profiles) if rows else np.zeros((1, 0), np.float32)
     model = nnx.merge(crowd.graph, crowd.params)
     x, reference = jnp.asarray(crowd.inputs.x), jnp.asarray(crowd.inputs.reference)
     _, sd = score_moments(model, x, jnp.asarray(c), reference, crowd.config)
@@ -332,13 +334,14 @@ def option_mass(mass: np.ndarray | None) -> Finding:
     )
 
 
-def silent_attributes(ready: Prepared) -> Finding:
+def silent_attributes(prepared: Prepared) -> Finding:
     """Attributes along which the training people's answers differ no more than by chance.
 
     The sum over tasks of the variance between an attribute's levels (thirds of a number), in units
     of the task's own variance, against the same with profiles shuffled among people.
     """
-    study, seen = ready.study, ready.split.seen & (ready.study.weight > 0)
+    study = prepared.study
+    seen = prepared.split.seen & (study.weight > 0)
     person, task = study.person[seen], study.task[seen]
     value, weight = study.value[seen], study.weight[seen]
     tasks, people = len(study.tasks.ids), len(study.participants.ids)

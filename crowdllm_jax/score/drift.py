@@ -28,19 +28,19 @@ class Sessions:
     weight: np.ndarray
 
 
-def sessions(ready: Prepared) -> Sessions:
+def sessions(prepared: Prepared) -> Sessions:
     """The sessions of the people held out (of all people, where tasks are held out)."""
-    study, split = ready.study, ready.split
+    study, split = prepared.study, prepared.split
     ordered = np.array([not isinstance(scale, Nominal) for scale in study.scales.values()])
-    part = ordered[study.tasks.scale[study.task]]
+    counts = ordered[study.tasks.scale[study.task]]
     if split.by == "people":
-        part &= split.test
+        counts &= split.test
     # A task that only one person answered does not tell how that person deviates.
-    part &= np.bincount(study.task[part], minlength=len(study.tasks.ids))[study.task] > 1
-    count = np.bincount(study.person[part], minlength=len(study.participants.ids))
-    part &= count[study.person] >= SESSION
-    who, person = np.unique(study.person[part], return_inverse=True)
-    return Sessions(person, study.task[part], study.value[part], study.participants.weight[who])
+    counts &= np.bincount(study.task[counts], minlength=len(study.tasks.ids))[study.task] > 1
+    answers = np.bincount(study.person[counts], minlength=len(study.participants.ids))
+    counts &= answers[study.person] >= SESSION
+    who, person = np.unique(study.person[counts], return_inverse=True)
+    return Sessions(person, study.task[counts], study.value[counts], study.participants.weight[who])
 
 
 def drift(people: Sessions, values: np.ndarray) -> Finding:
@@ -71,13 +71,13 @@ def drift(people: Sessions, values: np.ndarray) -> Finding:
     mean = np.bincount(people.task, weight * people.value, t) / total
     moved = people.value - mean[people.task]
     sd = np.sqrt(np.bincount(people.task, weight * moved**2, t) / total)
-    own = _halves(people, moved[None], sd)
+    human = _halves(people, moved[None], sd)
     rounds = max(1, min(20, n // h))
     agent = (np.arange(rounds)[:, None] * h + people.person) % n
     moved = values[agent, people.task] - values.mean(0)[people.task]
     crowd = _halves(people, moved, values.std(0))
-    if not (own.alternating > 2 * own.error and crowd.alternating > 2 * crowd.error):
-        nobody = "people" if own.alternating <= 2 * own.error else "agents"
+    if not (human.alternating > 2 * human.error and crowd.alternating > 2 * crowd.error):
+        nobody = "people" if human.alternating <= 2 * human.error else "agents"
         return Finding(
             name,
             measure_of,
@@ -87,18 +87,19 @@ def drift(people: Sessions, values: np.ndarray) -> Finding:
             f"{nobody} are nobody in particular to begin with",
         )
     # The ratios themselves are unstable where halves hardly correlate; their cross product is not.
-    gap = 0.9 * own.session * crowd.alternating - crowd.session * own.alternating
-    by_people = 0.9 * crowd.alternating * own.moves[0] - crowd.session * own.moves[1]
-    by_agents = 0.9 * own.session * crowd.moves[1] - own.alternating * crowd.moves[0]
+    gap = 0.9 * human.session * crowd.alternating - crowd.session * human.alternating
+    by_people = 0.9 * crowd.alternating * human.moves[0] - crowd.session * human.moves[1]
+    by_agents = 0.9 * human.session * crowd.moves[1] - human.alternating * crowd.moves[0]
     error = np.sqrt((by_people**2).sum() + (by_agents**2).sum() * max(1, h * rounds / n))
-    ratio, human = crowd.session / crowd.alternating, own.session / own.alternating
+    crowd_ratio = crowd.session / crowd.alternating
+    human_ratio = human.session / human.alternating
     return Finding(
         name,
         measure_of,
-        ratio / human if human > 0 else None,
+        crowd_ratio / human_ratio if human_ratio > 0 else None,
         bool(gap > norm.isf(0.025) * error),
         threshold,
-        f"agents {ratio:.2f}, {h} people {human:.2f}",
+        f"agents {crowd_ratio:.2f}, {h} people {human_ratio:.2f}",
     )
 
 
@@ -124,19 +125,19 @@ def _halves(people: Sessions, moved: np.ndarray, sd: np.ndarray) -> _Halves:
     """Args: moved: (rounds, R) deviations from the mean of their tasks; sd: (T,) of these."""
     rounds, h = len(moved), len(people.weight)
     size = np.bincount(people.person, minlength=h)
-    place = np.arange(len(people.person)) - (np.cumsum(size) - size)[people.person]
+    position = np.arange(len(people.person)) - (np.cumsum(size) - size)[people.person]
     scaled = moved / np.where(sd > 0, sd, 1.0)[people.task]
     who = (np.arange(rounds)[:, None] * h + people.person).ravel()
     weight = np.tile(people.weight / people.weight.sum() / rounds, rounds)
-    found, moves = [], []
-    for first in (place < size[people.person] // 2, place % 2 == 0):
+    correlation, moves = [], []
+    for first in (position < size[people.person] // 2, position % 2 == 0):
         unit = []
         for half in (first, ~first):
             total = np.bincount(who, (scaled * half).ravel(), rounds * h)
-            one = total / np.tile(np.bincount(people.person, half, h), rounds)
-            one -= weight @ one
-            unit.append(one / max(float(np.sqrt(weight @ one**2)), 1e-300))
+            mean = total / np.tile(np.bincount(people.person, half, h), rounds)
+            mean -= weight @ mean
+            unit.append(mean / max(float(np.sqrt(weight @ mean**2)), 1e-300))
         r = float(weight @ (unit[0] * unit[1]))
-        found.append(r)
+        correlation.append(r)
         moves.append(weight * (unit[0] * unit[1] - r * (unit[0] ** 2 + unit[1] ** 2) / 2))
-    return _Halves(found[0], found[1], np.stack(moves))
+    return _Halves(correlation[0], correlation[1], np.stack(moves))

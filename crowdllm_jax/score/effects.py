@@ -69,7 +69,7 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
     if not isinstance(crowd.inputs, Design):
         raise CrowdError("profile effects need the persistent model (model.kind: persistent)")
     design, model = crowd.inputs, nnx.merge(crowd.graph, crowd.params)
-    ready = ready_to_draw(crowd.graph, crowd.params, design)
+    drawable = ready_to_draw(crowd.graph, crowd.params, design)
     z, _ = model.belief(ndtri(jnp.asarray(sobol(4096, model.belief.width))))
     rows = crowd.generator.attributes
     if not rows:
@@ -81,43 +81,48 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
     mean = {n: np.asarray(model.effects.mean[n][...]) for n in ("profile", "interaction")}
     sd = {n: np.exp(np.asarray(model.effects.log_sd[n][...])) for n in ("profile", "interaction")}
     random = np.random.default_rng(0)
-    found = []
+    effects = []
     for index, (name, scale) in enumerate(crowd.scales.items()):
-        here = crowd.task_scale == index
-        if isinstance(scale, Nominal) or not here.any():
+        on_scale = crowd.task_scale == index
+        if isinstance(scale, Nominal) or not on_scale.any():
             continue
-        loading = design.tasks.loading[here].mean(0)
+        loading = design.tasks.loading[on_scale].mean(0)
         effect = mean["profile"] + mean["interaction"] @ loading
         noise = np.sqrt(sd["profile"] ** 2 + sd["interaction"] ** 2 @ loading**2)
-        belief = float(np.std(np.asarray(z @ ready.items.loading[here].mean(0))))
+        belief = float(np.std(np.asarray(z @ drawable.items.loading[on_scale].mean(0))))
         first = 0
         for coding in crowd.codings:
-            own = slice(first, first := first + len(coding.columns))
-            moved = people[:, own]
-            drawn = effect[own] + noise[own] * random.standard_normal((2000, len(noise[own])))
+            span = slice(first, first := first + len(coding.columns))
+            moved = people[:, span]
+            drawn = effect[span] + noise[span] * random.standard_normal((2000, len(noise[span])))
             spread = np.sqrt(weight @ (moved @ drawn.T) ** 2)
             low, middle, high = map(float, np.quantile(spread, [0.025, 0.5, 0.975]))
             levels = tuple(
                 _level(
-                    coding.kind == "numeric", column, place, centre[own], effect[own], noise[own]
+                    coding.kind == "numeric",
+                    column,
+                    position,
+                    centre[span],
+                    effect[span],
+                    noise[span],
                 )
-                for place, column in enumerate(coding.columns)
+                for position, column in enumerate(coding.columns)
             )
-            found.append(AttributeEffect(name, coding.name, middle, low, high, belief, levels))
-    return found
+            effects.append(AttributeEffect(name, coding.name, middle, low, high, belief, levels))
+    return effects
 
 
 def _level(
     numeric: bool,
     column: str,
-    place: int,
+    position: int,
     centre: np.ndarray,
     effect: np.ndarray,
     noise: np.ndarray,
 ) -> LevelEffect:
     """One column's effect relative to the average person's."""
-    contrast = np.eye(len(effect))[place] - (0 if numeric else centre)
+    contrast = np.eye(len(effect))[position] - (0 if numeric else centre)
     middle = float(contrast @ effect)
     half = WIDTH * float(np.sqrt(contrast**2 @ noise**2))
-    share = float("nan") if numeric else float(centre[place])
+    share = float("nan") if numeric else float(centre[position])
     return LevelEffect(column, share, middle, middle - half, middle + half)

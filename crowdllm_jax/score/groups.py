@@ -68,7 +68,7 @@ def deviations(humans: Humans) -> tuple[np.ndarray, np.ndarray]:
 def crowd_deviations(humans: Humans, values: np.ndarray) -> np.ndarray:
     """(N, T) the agents' distances from the crowd's mean."""
     share = humans.as_share(values, np.arange(len(humans.tasks)))
-    return share - share.mean(0)
+    return np.asarray(share - share.mean(0))
 
 
 def _members(people: tuple[Attribute, ...], agents: tuple[Attribute, ...]) -> _Members:
@@ -76,9 +76,9 @@ def _members(people: tuple[Attribute, ...], agents: tuple[Attribute, ...]) -> _M
     names: list[tuple[str, str]] = []
     ours: list[np.ndarray] = []
     theirs: list[np.ndarray] = []
-    for own, other in zip(people, agents, strict=True):
-        if own.kind == "numeric":
-            known = own.cells[~np.isnan(own.cells)]
+    for attribute, of_agents in zip(people, agents, strict=True):
+        if attribute.kind == "numeric":
+            known = attribute.cells[~np.isnan(attribute.cells)]
             if not len(known):
                 continue
             ends = np.unique(np.quantile(known, [1 / 3, 2 / 3], method="inverted_cdf"))
@@ -87,14 +87,14 @@ def _members(people: tuple[Attribute, ...], agents: tuple[Attribute, ...]) -> _M
                 words = f"up to {high:g}" if low == -np.inf else f"over {low:g}"
                 if -np.inf < low and high < np.inf:
                     words += f", up to {high:g}"
-                names.append((own.name, words))
-                for found, cells in ((ours, own.cells), (theirs, other.cells)):
-                    found.append((cells > low) & (cells <= high))
+                names.append((attribute.name, words))
+                for members, cells in ((ours, attribute.cells), (theirs, of_agents.cells)):
+                    members.append((cells > low) & (cells <= high))
         else:
-            for level, name in enumerate(own.levels):
-                names.append((own.name, name))
-                ours.append(own.cells == level)
-                theirs.append(other.cells == level)
+            for level, name in enumerate(attribute.levels):
+                names.append((attribute.name, name))
+                ours.append(attribute.cells == level)
+                theirs.append(of_agents.cells == level)
     keep = [i for i, members in enumerate(ours) if members.sum() >= FEWEST]
     table = [np.array([rows[i] for i in keep], float) for rows in (ours, theirs)]
     return _Members([names[i] for i in keep], table[0].T, table[1].T)
@@ -153,8 +153,8 @@ def _crowd_gaps(humans: Humans, members: _Members, values: np.ndarray) -> np.nda
     agents = members.agents.sum(0)
     by_task = members.agents.T @ moved / np.maximum(agents, 1)[:, None]
     asked = np.zeros((len(members.names), len(humans.tasks)))
-    own = members.people[humans.person] * humans.answer_weight[:, None]
-    np.add.at(asked.T, humans.task, own)
+    weight = members.people[humans.person] * humans.answer_weight[:, None]
+    np.add.at(asked.T, humans.task, weight)
     gap = (asked * by_task).sum(1) / asked.sum(1).clip(1e-300)
     return np.where(agents > 0, gap, np.nan)
 
@@ -169,7 +169,7 @@ def score_groups(
     """gap_error and regression_agreement of the "crowd", of "none" (a crowd whose groups do not
     differ) and of the "humans" (what the truth would score): (value, low, high), 95% intervals.
     """
-    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    measures: dict[str, dict[str, tuple[float, float, float]]] = {}
     members = _members(people, agents)
     if members.names:
         gap, error, (total, count) = _people_gaps(humans, members)
@@ -180,25 +180,25 @@ def score_groups(
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             again = np.where(drawn[1] > 0, drawn[0] / drawn[1], np.nan)
-        own: dict[str, tuple[float, float, float]] = {}
+        scores: dict[str, tuple[float, float, float]] = {}
         for name, theirs in (("crowd", crowd), ("none", np.zeros_like(crowd))):
             if np.isfinite(theirs).any():
                 value = _mean_size(theirs - gap)
-                drawn_off = [_mean_size(theirs - one) for one in again]
+                drawn_off = [_mean_size(theirs - drawn_gap) for drawn_gap in again]
                 few = humans.people < FEWEST_UNITS
-                own[name] = (value, *((np.nan, np.nan) if few else interval(drawn_off, value)))
+                scores[name] = (value, *((np.nan, np.nan) if few else interval(drawn_off, value)))
         # The mean size of normal errors: what the true gaps would be off by.
         noise = float(np.sqrt(2 / np.pi) * error.mean())
-        found["gap_error"] = own | {"humans": (noise, np.nan, np.nan)}
+        measures["gap_error"] = scores | {"humans": (noise, np.nan, np.nan)}
     if (table := regression(humans, codings, people, agents, values)) is not None:
         _, low, high, crowd = table.T
-        own = {"humans": (0.95, np.nan, np.nan)}
+        scores = {"humans": (0.95, np.nan, np.nan)}
         for name, theirs in (("crowd", crowd), ("none", np.zeros(len(table)))):
             inside = int(((low <= theirs) & (theirs <= high)).sum())
             ends = proportion_confint(inside, len(table), method="wilson")
-            own[name] = (inside / len(table), float(ends[0]), float(ends[1]))
-        found["regression_agreement"] = own
-    return found
+            scores[name] = (inside / len(table), float(ends[0]), float(ends[1]))
+        measures["regression_agreement"] = scores
+    return measures
 
 
 def _mean_size(gap: np.ndarray) -> float:

@@ -20,11 +20,11 @@ def shrink(group: np.ndarray, weight: np.ndarray, count: np.ndarray, first: np.n
 def _nearer(group: np.ndarray, weight: np.ndarray, first: np.ndarray) -> float:
     """The standard errors of all raters over those of the difference of two halves."""
 
-    def variance(part: np.ndarray) -> np.ndarray:
-        total = np.bincount(group, part)
-        square = np.bincount(group, part**2)
+    def variance(of_rater: np.ndarray) -> np.ndarray:
+        total = np.bincount(group, of_rater)
+        square = np.bincount(group, of_rater**2)
         return np.where(total > 0, square / np.where(total > 0, total, 1.0) ** 2, np.inf)
 
     every, apart = variance(weight), variance(weight * first) + variance(weight * ~first)
-    known = np.isfinite(apart)
-    return float(np.sqrt(every[known]).sum() / np.sqrt(apart[known]).sum())
+    defined = np.isfinite(apart)
+    return float(np.sqrt(every[defined]).sum() / np.sqrt(apart[defined]).sum())

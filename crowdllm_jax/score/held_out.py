@@ -42,6 +42,7 @@ class Humans:
 
     @property
     def people(self) -> int:
+        """How many were held out."""
         return len(self.who)
 
     @property
@@ -52,7 +53,7 @@ class Humans:
     @property
     def answer_weight(self) -> np.ndarray:
         """(R,) of each answer its person's weight."""
-        return self.weight[self.person]
+        return np.asarray(self.weight[self.person])
 
     @property
     def share(self) -> np.ndarray:
@@ -62,7 +63,7 @@ class Humans:
     def as_share(self, value: np.ndarray, task: np.ndarray) -> np.ndarray:
         """Answers to some of the tasks on [0, 1], from the scales' units."""
         low, high = np.array(self.edges)[self.scale[task]].T
-        return (value - low) / (high - low)
+        return np.asarray((value - low) / (high - low))
 
 
 def held_out(study: Study, split: Split) -> Humans:
@@ -71,15 +72,15 @@ def held_out(study: Study, split: Split) -> Humans:
     Raises:
       CrowdError: nobody is left.
     """
-    part = split.test & (study.participants.weight[study.person] > 0)
-    if not part.any():
+    test = split.test & (study.participants.weight[study.person] > 0)
+    if not test.any():
         raise CrowdError(
             "all held-out people have a survey weight of 0, so there is nobody to "
             "compare with; hold out more (split.test)"
         )
-    tasks, task = np.unique(study.task[part], return_inverse=True)
-    who, person = np.unique(study.person[part], return_inverse=True)
-    value = study.value[part]
+    tasks, task = np.unique(study.task[test], return_inverse=True)
+    who, person = np.unique(study.person[test], return_inverse=True)
+    value = study.value[test]
     support, edges = [], []
     for scale in study.scales.values():
         levels = scales.values(scale)
@@ -88,8 +89,8 @@ def held_out(study: Study, split: Split) -> Humans:
     scale_of = study.tasks.scale[tasks]
     cell = np.empty(len(value), np.int64)
     for index, levels in enumerate(support):
-        here = scale_of[task] == index
-        cell[here] = cells_of(value[here], levels)
+        on_scale = scale_of[task] == index
+        cell[on_scale] = cells_of(value[on_scale], levels)
     nominal = np.array([isinstance(scale, Nominal) for scale in study.scales.values()])
     return Humans(
         split.by,

@@ -29,10 +29,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from scipy.special import rel_entr
 from scipy.stats import wasserstein_distance
 
 from crowdllm_jax.score.bootstrap import Measures, bootstrap, enough
+from crowdllm_jax.score.distances import DISTANCES, calibration_error, coarse, distances
 from crowdllm_jax.score.halves import shrink
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.persons import (
@@ -79,7 +79,7 @@ def score_of(
     model: str,
     seed: int,
     metric: str,
-    found: tuple[float, float, float],
+    interval: tuple[float, float, float],
     why: str = "",
 ) -> Score:
     """A score from (value, low, high) with NaN for what is not defined.
@@ -87,7 +87,7 @@ def score_of(
     Args:
       why: it is not, where `undefined` does not know better.
     """
-    value, low, high = map(float, found)
+    value, low, high = map(float, interval)
     if not np.isfinite(value):
         why = why or no_value(humans, metric)
         return Score(model, humans.by, seed, metric, *UNDEFINED, why)
@@ -115,10 +115,10 @@ def measure_crowd(humans: Humans, values: np.ndarray) -> Measures:
       values: (N, T) the agents' answers to `humans.tasks`, in the scales' units.
     """
     crowd, mean = _crowd_counts(humans, values), values.mean(0, dtype=np.float64)
-    own = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
+    agents = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
     people = personal(humans, (humans.person, humans.task, humans.value))
     rows = np.arange(humans.people)
-    person = compare_people(people, own, humans.weight, rows) if humans.people > 1 else {}
+    person = compare_people(people, agents, humans.weight, rows) if humans.people > 1 else {}
     return _compare(humans, crowd, mean, humans.answer_weight) | person
 
 
@@ -149,18 +149,18 @@ def score_crowd(
     floor_cost = None if floor is None else answer_rps(humans, floor)
 
     def measure(weight: np.ndarray) -> Measures:
-        found = _compare(humans, crowd, mean, weight)
+        measures = _compare(humans, crowd, mean, weight)
         if floor_cost is not None:
-            found["skill"] = _skill(humans, cost, floor_cost, weight)
-        return found
+            measures["skill"] = _skill(humans, cost, floor_cost, weight)
+        return measures
 
     same = floor_cost is None or np.array_equal(cost, floor_cost)
     point, low, high = _with_skill(humans, measure, same=same)
-    own = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
-    person = person_scores(humans, own)
+    agents = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
+    person = person_scores(humans, agents)
     names = [name for name in METRICS if name != "skill" or floor is not None]
-    parts = (point | person[0], low | person[1], high | person[2])
-    return _records(model, humans, seed, names, *parts, {})
+    bounds = (low | person[1], high | person[2])
+    return _records(model, humans, seed, names, point | person[0], *bounds, {})
 
 
 def score_costs(
@@ -172,8 +172,8 @@ def score_costs(
         mean = float(np.average(cost, weights=weight))
         return {"rps": mean, "skill": _skill(humans, cost, floor, weight)}
 
-    parts = _with_skill(humans, measure, same=np.array_equal(cost, floor))
-    return _records(model, humans, seed, ["rps", "skill"], *parts, {})
+    measures = _with_skill(humans, measure, same=np.array_equal(cost, floor))
+    return _records(model, humans, seed, ["rps", "skill"], *measures, {})
 
 
 def _with_skill(
@@ -193,18 +193,17 @@ def answer_rps(humans: Humans, values: np.ndarray) -> np.ndarray:
     p = crowd / crowd.sum(1, keepdims=True)
     cost = np.zeros(p.shape)
     for index, support in enumerate(humans.support):
-        here = humans.scale == index
-        below = p[here][:, : len(support)].cumsum(1)[:, :-1]
+        on_scale = humans.scale == index
+        below = p[on_scale][:, : len(support)].cumsum(1)[:, :-1]
         hit = np.tri(len(support), dtype=bool).T[:, :-1]  # does an answer in bin k lie below v?
-        cost[here, : len(support)] = (below[:, None] - hit) ** 2 @ np.diff(support)
-    return cost[humans.task, humans.cell]
+        cost[on_scale, : len(support)] = (below[:, None] - hit) ** 2 @ np.diff(support)
+    return np.asarray(cost[humans.task, humans.cell])
 
 
 def _skill(humans: Humans, cost: np.ndarray, floor: np.ndarray, weight: np.ndarray) -> float:
     """How far the crowd goes from the floor to the ceiling, in the mean of (R,) scores."""
-    t, k = len(humans.tasks), max(map(len, humans.support))
     start, reached = np.average(floor, weights=weight), np.average(cost, weights=weight)
-    way = start - _gini(humans, weight, t, k)
+    way = start - _gini(humans, weight)
     return float((start - reached) / way) if way > 1e-9 * start else float("nan")
 
 
@@ -220,27 +219,29 @@ def _half_of_raters(humans: Humans, random: np.random.Generator) -> np.ndarray:
 
 def _by_cut(humans: Humans, halves: list[np.ndarray], weight: np.ndarray) -> list[Measures]:
     """The ceiling as each of the random cuts shows it; nothing where no task has two halves."""
-    every: list[Measures] = []
+    ceilings: list[Measures] = []
     for first in halves:
-        one = weight * first
-        have = np.bincount(humans.task, one, len(humans.tasks)) > 0
-        other = weight * ~first * have[humans.task]
-        if other.any():
+        first_weight = weight * first
+        in_first = np.bincount(humans.task, first_weight, len(humans.tasks)) > 0
+        second_weight = weight * ~first * in_first[humans.task]
+        if second_weight.any():
             half = shrink(humans.task, weight, weight / humans.answer_weight, first)
-            found = _compare(humans, _counts(humans, one), _means(humans, one), other)
-            ceiling = {name: found[name] * half for name in HALVED}
-            closer = {"cs": 1 - (1 - found["cs"]) * half**2, "ks": 1 - (1 - found["ks"]) * half}
-            every.append(ceiling | closer)
-    return every
+            counts, means = _counts(humans, first_weight), _means(humans, first_weight)
+            measures = _compare(humans, counts, means, second_weight)
+            ceiling = {name: measures[name] * half for name in HALVED}
+            ceiling["cs"] = 1 - (1 - measures["cs"]) * half**2
+            ceiling["ks"] = 1 - (1 - measures["ks"]) * half
+            ceilings.append(ceiling)
+    return ceilings
 
 
 def _halves_apart(humans: Humans, mean: np.ndarray, random: np.random.Generator) -> float:
     """How far the personal means (H,) of two halves lie apart by chance, halved like the others."""
-    one, two = np.array_split(random.permutation(humans.people), 2)
-    first = np.isin(np.arange(humans.people), one)
+    people, others = np.array_split(random.permutation(humans.people), 2)
+    first = np.isin(np.arange(humans.people), people)
     w, everyone = humans.weight, np.zeros(humans.people, int)
     half = shrink(everyone, w, np.ones(humans.people), first)
-    return float(wasserstein_distance(mean[one], mean[two], w[one], w[two]) * half)
+    return float(wasserstein_distance(mean[people], mean[others], w[people], w[others]) * half)
 
 
 def _records(
@@ -299,77 +300,47 @@ def _compare(
     p = crowd / crowd.sum(1, keepdims=True).clip(1e-300)
     h = people / size[:, None].clip(1e-300)
     gap = np.where(asked, crowd_mean - _means(humans, weight), 0.0)
-    wd, nwd, cs, js, ks, rps = (np.zeros(len(p)) for _ in range(6))
+    by_task = {name: np.zeros(len(p)) for name in DISTANCES}
     pooled_wd, ratio = [], []
     hits = answers = 0.0
-    forecast, came, times = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
+    forecast, rate, times = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for index, support in enumerate(humans.support):
-        here = humans.scale == index
-        if not (here & asked).any():
+        on_scale = humans.scale == index
+        if not (on_scale & asked).any():
             continue
-        own, real = p[here][:, : len(support)], h[here][:, : len(support)]
-        step = np.diff(support)
-        below, real_below = own.cumsum(1)[:, :-1], real.cumsum(1)[:, :-1]
-        wd[here] = np.abs(below - real_below) @ step
-        nwd[here] = wd[here] / (humans.edges[index][1] - humans.edges[index][0])
-        ks[here] = 1 - np.abs(below - real_below).max(1)
-        # Mean over answers y of (F(v) - [y <= v])^2, given that a share G(v) has y <= v.
-        rps[here] = (below**2 - 2 * below * real_below + real_below) @ step
-        coarse, real_coarse = _coarse(own), _coarse(real)
-        norm = np.linalg.norm(coarse, axis=1) * np.linalg.norm(real_coarse, axis=1)
-        cs[here] = (coarse * real_coarse).sum(1) / norm.clip(1e-300)
-        js[here] = _jensen_shannon(coarse, real_coarse)
-        forecast.append(coarse.ravel())
-        came.append(real_coarse.ravel())
-        times.append(np.repeat(size[here], coarse.shape[1]))
+        crowd_share, human_share = p[on_scale][:, : len(support)], h[on_scale][:, : len(support)]
+        low, high = humans.edges[index]
+        for name, distance in distances(crowd_share, human_share, support, high - low).items():
+            by_task[name][on_scale] = distance
+        forecast.append(coarse(crowd_share).ravel())
+        rate.append(coarse(human_share).ravel())
+        times.append(np.repeat(size[on_scale], coarse(crowd_share).shape[1]))
         if len(support) != BINS:
-            favourite = own.argmax(1)
-            hits += people[here][np.arange(len(own)), favourite].sum()
-            answers += size[here].sum()
-        share = size[here] / size[here].sum()
-        mine, theirs = share @ own, share @ real
-        pooled_wd.append(np.abs(np.cumsum(mine - theirs)[:-1]) @ step)
-        if np.count_nonzero(theirs) > 1:
-            ratio.append(_variance(mine, support) / _variance(theirs, support))
+            favourite = crowd_share.argmax(1)
+            hits += people[on_scale][np.arange(len(favourite)), favourite].sum()
+            answers += size[on_scale].sum()
+        task_share = size[on_scale] / size[on_scale].sum()
+        crowd_pooled, human_pooled = task_share @ crowd_share, task_share @ human_share
+        pooled_wd.append(np.abs(np.cumsum(crowd_pooled - human_pooled)[:-1]) @ np.diff(support))
+        if np.count_nonzero(human_pooled) > 1:
+            ratio.append(_variance(crowd_pooled, support) / _variance(human_pooled, support))
     return {
         "mae": float(np.average(np.abs(gap), weights=drawn)),
         "rmse": float(np.sqrt(np.average(gap**2, weights=drawn))),
-        "cs": float(np.average(cs, weights=drawn)),
-        "avg_wd": float(np.average(wd, weights=drawn)),
-        "nwd": float(np.average(nwd, weights=drawn)),
-        "js": float(np.average(js, weights=drawn)),
-        "ks": float(np.average(ks, weights=drawn)),
+        **{
+            name: float(np.average(by_task[name], weights=drawn))
+            for name in ("cs", "avg_wd", "nwd", "js", "ks")
+        },
         "accuracy": float(hits / answers) if answers else float("nan"),
-        "ece": _calibration(*map(np.concatenate, (forecast, came, times))),
-        "rps": float(np.average(rps, weights=size)),
+        "ece": calibration_error(*map(np.concatenate, (forecast, rate, times))),
+        "rps": float(np.average(by_task["rps"], weights=size)),
         "pooled_wd": float(np.mean(pooled_wd)),
         "variance_ratio": float(np.mean(ratio)) if ratio else float("nan"),
     }
 
 
-def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """(T,) Jensen-Shannon distance to base 2 of the rows of two (T, K) tables."""
-    middle = (p + q) / 2
-    apart = rel_entr(p, middle).sum(1) + rel_entr(q, middle).sum(1)
-    return np.sqrt((apart / 2 / np.log(2)).clip(0))
-
-
-def _calibration(forecast: np.ndarray, came: np.ndarray, times: np.ndarray) -> float:
-    """Expected calibration error of forecasts that came true in a share `came` of `times`."""
-    place = np.minimum((forecast * 10).astype(int), 9)
-    said, true = (np.bincount(place, times * x, 10) for x in (forecast, came))
-    return float(np.abs(said - true).sum() / times.sum())
-
-
 def _plain_size(humans: Humans) -> np.ndarray:
     return np.bincount(humans.task, minlength=len(humans.tasks))
-
-
-def _coarse(histogram: np.ndarray) -> np.ndarray:
-    """Ten bins for a scale that was cut into BINS; the levels themselves otherwise."""
-    if histogram.shape[1] != BINS:
-        return histogram
-    return histogram.reshape(len(histogram), 10, -1).sum(2)
 
 
 def _variance(share: np.ndarray, support: np.ndarray) -> float:
@@ -377,7 +348,7 @@ def _variance(share: np.ndarray, support: np.ndarray) -> float:
     return float(share @ (support - mean) ** 2)
 
 
-def _gini(humans: Humans, weight: np.ndarray, t: int, k: int) -> float:
+def _gini(humans: Humans, weight: np.ndarray) -> float:
     """Half the mean absolute difference of two different answers to one task, over answers.
 
     The expected rps of the truth is E|X - X'| / 2; pairs of different raters estimate it without
@@ -386,12 +357,12 @@ def _gini(humans: Humans, weight: np.ndarray, t: int, k: int) -> float:
     people = _counts(humans, weight)
     size = people.sum(1)
     # A person drawn twice makes no pair with themselves: their own weight squared is left out.
-    pairs = size**2 - np.bincount(humans.task, weight**2, t)
-    half = np.zeros(t)
+    pairs = size**2 - np.bincount(humans.task, weight**2, len(size))
+    half = np.zeros(len(size))
     for index, support in enumerate(humans.support):
-        here = humans.scale == index
-        own = people[here][:, : len(support)].cumsum(1)[:, :-1]
-        apart = (own * (size[here][:, None] - own)) @ np.diff(support)
-        half[here] = apart / np.where(pairs[here] > 0, pairs[here], 1.0)
+        on_scale = humans.scale == index
+        below = people[on_scale][:, : len(support)].cumsum(1)[:, :-1]
+        difference = (below * (size[on_scale][:, None] - below)) @ np.diff(support)
+        half[on_scale] = difference / np.where(pairs[on_scale] > 0, pairs[on_scale], 1.0)
     weights = size * (pairs > 0)
     return float(half @ weights / weights.sum()) if weights.any() else float("nan")

@@ -81,13 +81,13 @@ def compare_people(
     w = weight[rows]
     sd = np.mean([weighted_sd(mean[rows], w) for _, _, mean in rounds])
     icc = [intra_class(n[rows], square[rows], mean[rows], w) for n, square, mean in rounds]
-    known = np.isfinite(icc)
+    defined = np.isfinite(icc)
     agents = np.concatenate([mean[rows] for _, _, mean in rounds])
     apart = wasserstein_distance(agents, people[2][rows], np.tile(w, len(rounds)), w)
     return {
         "personal_sd": float(sd),
         "personal_wd": float(apart),
-        "icc": float(np.mean(np.array(icc)[known])) if known.any() else float("nan"),
+        "icc": float(np.mean(np.array(icc)[defined])) if defined.any() else float("nan"),
     }
 
 

@@ -13,6 +13,9 @@ from crowdllm_jax.aggregate.dawid_skene import count_votes, dawid_skene, infer_t
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.population.read import answers_of
 
+FEW = pytest.mark.filterwarnings("ignore:dawid-skene.*few for a matrix")
+"""People here answer few tasks, which is announced (and tested below)."""
+
 
 def crowd(seed: int, people: int = 12, tasks: int = 30, levels: int = 3):
     """(T,) true answers and (N, T) people's, who know 20 to 90% of them; 30% are missing."""
@@ -42,6 +45,8 @@ def test_beliefs_are_the_textbooks(size, power):
     np.testing.assert_allclose(found.belief, expected, atol=2e-4)
 
 
+# crowd-kit calls pandas in a way that a later pandas will refuse.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_crowd_kit_believes_the_same():
     pytest.importorskip("crowdkit", reason="pip install '.[test]' brings crowd-kit")
     import pandas
@@ -73,6 +78,7 @@ def test_knowing_how_people_err_beats_their_majority():
     assert np.min(gains) >= 0
 
 
+@FEW
 def test_the_table_of_a_study(monkeypatch):
     """Every scale of levels by itself; numbers have no truth; what nobody answered is empty."""
     study = make_study({n: EVERY_SCALE[n] for n in ("rating", "agree", "price")}, people=40)
@@ -96,6 +102,7 @@ def test_the_table_of_a_study(monkeypatch):
     assert infer_truth(answers_of(study)).to_pylist() == rows
 
 
+@FEW
 def test_agents_are_no_more_witnesses_than_the_crowd_rests_on():
     """Copies of ten people, said to rest on ten: their confidence is the ten people's own."""
     study = make_study(people=10, tasks=12)
@@ -119,6 +126,7 @@ def test_one_program_for_all_blocks():
     assert truth.step_block._cache_size() == 1
 
 
+@FEW
 def test_what_does_not_suit_is_told(monkeypatch):
     with pytest.raises(CrowdError, match="there is none"):
         infer_truth(answers_of(make_study({"price": EVERY_SCALE["price"]})))

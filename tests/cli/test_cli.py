@@ -243,7 +243,6 @@ population: {{agents: 200}}
     (tmp_path / "commands.py").write_text(EVERY_COMMAND, encoding="utf-8")
     locale = "C" if encoding == "ascii" else "C.UTF-8"
     env = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": locale}
-    env["PYTHONPATH"] = os.pathsep.join([os.getcwd(), env.get("PYTHONPATH", "")])
     env.pop("TF_CPP_MIN_LOG_LEVEL", None)
     done = subprocess.run(
         [sys.executable, "commands.py"], capture_output=True, check=False, env=env, cwd=tmp_path

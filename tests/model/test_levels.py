@@ -45,7 +45,7 @@ def test_a_level_counts_the_ends_below_a_draw(tasks, cuts):
     @jax.jit
     def draw(end):
         ends = by_lane(end)
-        above = lambda lane, word: lambda k: (word >> 16) > ends[lane, k]  # noqa: E731
+        above = lambda lane, word: lambda k: (word >> 16) > ends[lane, k][None]  # noqa: E731
         return draw_levels(seed_halves(5), split_ids(ids), tasks, cuts, above)
 
     drawn = draw(jnp.asarray(end, jnp.uint32))
@@ -75,7 +75,7 @@ def test_a_draw_lies_above_as_many_thresholds_as_its_number():
     rank = np.maximum((EVERY_DRAW + 32768) % 65536, 1)
     for low in (0, 1, 0xFFFF):
         word = jnp.asarray(EVERY_DRAW << 16 | low, jnp.uint32)
-        found = beyond(word[:, None], signed_ends(jnp.asarray(threshold, jnp.uint16)))
+        found = beyond(word[:, None], signed_ends(jnp.asarray(threshold, jnp.uint16))[None])
         np.testing.assert_array_equal(found, rank[:, None] > threshold)
 
 

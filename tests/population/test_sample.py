@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import msgspec
 import numpy as np
 import pytest
@@ -147,15 +148,16 @@ def test_seeds_give_different_people(rating_crowd: Crowd):
     np.testing.assert_array_equal(one, again)
 
 
-def test_blocks_of_one_shape_compile_once(rating_crowd: Crowd):
+def test_blocks_of_one_shape_compile_once_for_each_device(rating_crowd: Crowd):
     draw_cvae.draw_folded.clear_cache()
     draw_cvae.make_table.clear_cache()
     for _ in sample_blocks(rating_crowd, 3 * population.BLOCK + 1, seed=0):
         pass
     for _ in sample_blocks(rating_crowd, 5, seed=9, start=77):
         pass
-    assert draw_cvae.draw_folded._cache_size() == 1
-    assert draw_cvae.make_table._cache_size() == 1
+    devices = jax.local_device_count()
+    assert draw_cvae.draw_folded._cache_size() == devices
+    assert draw_cvae.make_table._cache_size() == devices
 
 
 def test_semi_implicit_crowds_sample_through_the_network(mixed_study, tiny):
@@ -202,7 +204,9 @@ def test_numbers_of_answers(mixed_crowd: Crowd):
 
 @pytest.mark.parametrize("kind", ["cvae", "persistent"])
 def test_sizes_and_blocks_share_their_programs(kind, rating_crowd: Crowd):
-    """Populations of every size, in fresh crowds of a few more or fewer people, compile once."""
+    """Populations of every size, in fresh crowds of a few more or fewer people, compile once for
+    each device that draws."""
+    devices = jax.local_device_count()
     if kind == "cvae":
         programs = (draw_cvae.draw_folded, draw_cvae.make_table)
         crowd = rating_crowd
@@ -219,7 +223,7 @@ def test_sizes_and_blocks_share_their_programs(kind, rating_crowd: Crowd):
     for size in (1, 100, population.BLOCK, population.BLOCK + 1, 100_000):
         ids = [block.ids for block in sample_blocks(crowd, size, seed=size)]
         np.testing.assert_array_equal(np.concatenate(ids), np.arange(size))
-    assert [program._cache_size() for program in people] == [1] * len(people)
+    assert [program._cache_size() for program in people] == [*[devices] * len(programs), 1]
     # Tables of up to 64 distinct profiles are one size.
     generator = crowd.generator
     for count in (5, 17, len(generator.weight)):
@@ -231,7 +235,7 @@ def test_sizes_and_blocks_share_their_programs(kind, rating_crowd: Crowd):
             weight=np.full(count, 1 / count),
         )
         next(sample_blocks(dataclasses.replace(crowd, generator=fewer), 100, seed=0))
-    assert [program._cache_size() for program in programs] == [1] * len(programs)
+    assert [program._cache_size() for program in programs] == [devices] * len(programs)
 
 
 @pytest.mark.parametrize("kind", ["cvae", "persistent"])

@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,13 +69,11 @@ for i in range(150):
 
 def test_two_processes_write_at_once(tmp_path):
     path = tmp_path / "c.sqlite"
-    root = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", WRITER, str(path)]
-    writers = [
-        subprocess.Popen([*command, n], cwd=root, stderr=subprocess.PIPE) for n in ("1", "2")
-    ]
+    writers = [subprocess.Popen([*command, n], stderr=subprocess.PIPE) for n in ("1", "2")]
     for writer in writers:
-        assert writer.wait(60) == 0, writer.stderr.read()
+        _, error = writer.communicate(timeout=60)
+        assert writer.returncode == 0, error
     with Cache(path) as cache:
         found = cache.get([Key("m", "r", str(i), "t", ("1", "2"), "{}") for i in range(150)])
     assert {a.mass for a in found} <= {1.0, 2.0}  # whole rows of either, none missing

@@ -11,7 +11,7 @@ from synthetic import make_study, write_config
 
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.infer.estimate import EstimationRows, estimate
-from crowdllm_jax.infer.infer import _crowd_of, cross_predicted
+from crowdllm_jax.infer.predictions import cross_predicted, crowd_that_predicts
 from crowdllm_jax.model import fit
 from crowdllm_jax.model.crowd_file import crowd_fingerprint, load_crowd
 from crowdllm_jax.population.manifest import verify
@@ -142,7 +142,7 @@ def test_everyone_is_labelled_for_inference(finished, tmp_path, capsys):
 def test_predictions_are_of_the_crowd_that_has_not_seen_the_answer(by):
     study = make_study(people=12, tasks=5)
     held = np.stack([split_study(study, SplitConfig(by=by, folds=3), 0, k).test for k in range(3)])
-    whose = _crowd_of(study, held, np.arange(5), 12)
+    whose = crowd_that_predicts(study, held, np.arange(5), 12)
     everywhere = np.broadcast_to(whose, (12, 5))
     for person, task, fold in zip(study.person, study.task, held.argmax(0), strict=True):
         assert everywhere[person, task] == fold

@@ -1,5 +1,6 @@
 """Checkpoints come back as they went, or say why not."""
 
+import gc
 import shutil
 import warnings
 
@@ -78,10 +79,22 @@ DAMAGE = {
 }
 
 
+ABANDONED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""Where an array cannot be read, orbax drops its reading of the others without waiting for them."""
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """What a test dropped is found before another test is blamed for it."""
+    yield
+    gc.collect()
+
+
 def files_of(folder):
     return sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
 
 
+@ABANDONED
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_state_is_never_taken_for_a_whole_one(tmp_path, damage):
     """Every file of the newest state in turn: the same state, or the one before and a warning."""
@@ -122,6 +135,7 @@ def test_where_no_state_is_whole_it_says_what_to_do(tmp_path):
         checkpoints.latest(state(1))
 
 
+@ABANDONED
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_crowd_is_never_taken_for_a_whole_one(tmp_path, rating_crowd, damage):
     save_crowd(rating_crowd, tmp_path / "crowd")

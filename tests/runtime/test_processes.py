@@ -163,7 +163,7 @@ def test_no_process_outlives_a_dead_peer(fitted, tmp_path, dead):
     assert code != 0
     assert time.monotonic() - began < SOON
     assert re.search("another process|another task", err), err
-    both[dead].wait()
+    ends(both[dead], SOON)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def score_moments(
     mean_constant = belief.mean(jnp.zeros(config.hidden)) @ to_z + constant
 
     def one_profile(own: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
-        h = nnx.elu(by_task + own)
+        h = nnx.elu(by_task + own[None])
         variance = jnp.exp(belief.log_variance(h)) @ to_z**2
         mean = reference + h @ mean_vector + mean_constant + bias
         return mean, jnp.sqrt(config.noise_scale**2 * variance + config.diversity**2)

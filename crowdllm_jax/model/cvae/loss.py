@@ -83,7 +83,7 @@ def kl_to_prior(
     means = jax.vmap(lambda injected: model.belief.encode(x, c, injected)[0])(noise.injected)
     # The same scale of noise that drew z.
     sd = noise_scale * jnp.exp(0.5 * draw.log_variance)
-    log_parts = _log_normal((draw.z - means) / sd) - jnp.log(sd).sum(-1)
+    log_parts = _log_normal((draw.z[None] - means) / sd[None]) - jnp.log(sd).sum(-1)[None]
     log_q = logsumexp(log_parts, axis=0) - jnp.log(len(means))
     return log_q - _log_normal(draw.z)
 

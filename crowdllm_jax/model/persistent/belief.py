@@ -34,7 +34,7 @@ class Belief(nnx.Module):
         latent = self.tilt.shape[0]
         spread = jnp.exp(self.log_spread[...])
         base = u[..., :latent]
-        z = base * spread[:latent]
+        z = base * jnp.broadcast_to(spread[:latent], base.shape)
         if self.mixing is not None and self.shift is not None:
             z = z + self.shift(jnp.tanh(self.mixing(u[..., latent + 1 :])))
         # People at one end of the location may use the scale more widely than at the other.

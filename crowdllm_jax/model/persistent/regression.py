@@ -60,12 +60,12 @@ def regress(own: Regression, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
     p, root = _standardised(own)
     mean = own.prior * cho_solve((root, True), p.T @ (own.known * theta / own.apart))
     inverse = cho_solve((root, True), jnp.eye(len(root)))
-    return mean, own.prior[:, None] * inverse * own.prior
+    return mean, own.prior[:, None] * inverse * own.prior[None]
 
 
 def _standardised(own: Regression) -> tuple[jax.Array, jax.Array]:
     """Columns (M, D) in units of both deviations, and the Cholesky root of 1 + their products."""
-    p = (own.known / own.apart)[:, None] * own.x * own.prior
+    p = (own.known / own.apart)[:, None] * own.x * own.prior[None]
     return p, jnp.linalg.cholesky(jnp.eye(p.shape[1]) + p.T @ p)
 
 

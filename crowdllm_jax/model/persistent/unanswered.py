@@ -148,5 +148,5 @@ def spread_out(
     return made._replace(
         location=made.location / wider,
         loading=made.loading / wider[:, None],
-        profile=made.profile / wider,
+        profile=made.profile / wider[None],
     ), 0.5 * jnp.log(jnp.exp(2 * residual) + spread**2)
