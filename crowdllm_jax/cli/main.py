@@ -21,7 +21,7 @@ from crowdllm_jax.errors import CrowdError, CrowdWarning, PeerError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from crowdllm_jax.cli.commands import Outcome
+    from crowdllm_jax.cli.outcome import Outcome
     from crowdllm_jax.runtime.progress import Progress
 
 
@@ -67,7 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from crowdllm_jax.cli.commands import COMMANDS
     from crowdllm_jax.cli.console import PlainConsole
     from crowdllm_jax.cli.display import shown
 
@@ -78,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> None:
     with _warnings(err):
         with shown(err, arguments.quiet) as progress:
             progress(START, 0, 1)
-            outcome = COMMANDS[arguments.command](arguments, _heeding(progress))
+            outcome = arguments.handler(arguments, _heeding(progress))
         _show(out, outcome)
         if outcome.then is not None:
             _show(out, outcome.then())

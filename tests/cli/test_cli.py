@@ -363,7 +363,7 @@ def test_an_interruption_that_a_library_swallows_comes_again(config_file, monkey
             time.sleep(0.1)
         outlived.append(True)
 
-    monkeypatch.setattr("crowdllm_jax.cli.commands.COMMANDS", {"study": swallowing})
+    monkeypatch.setattr("crowdllm_jax.cli.commands.study.check", swallowing)
     assert main(["study", "check", str(config_file)]) == 130
     assert not outlived
     err = capsys.readouterr().err
