@@ -1,5 +1,7 @@
 """Fitted crowds become scores, beside the noise ceiling and the floors."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from crowdllm_jax.model.crowd import Crowd, numbers_of
@@ -41,54 +43,72 @@ def profile_of(study: Study, humans: Humans) -> tuple[Attribute, ...]:
 
 
 def score_all(
-    ready: Prepared, config: Config, crowds: dict[str, Crowd], seed: int, progress: Progress
+    prepared: Prepared, config: Config, crowds: dict[str, Crowd], seed: int, progress: Progress
 ) -> tuple[list[Score], dict[str, np.ndarray]]:
     """Scores, and the agents' answers they were computed from: (N, held-out tasks) per model."""
     progress(f"score (seed {seed})", 0, 1)
-    humans = held_out(ready.study, ready.split)
+    study = prepared.study
+    humans = held_out(study, prepared.split)
     agents = min(config.population.agents, SCORED_AGENTS)
     answers: dict[str, np.ndarray] = {}
-    grouped = {}
+    group_measures = {}
     for name, crowd in crowds.items():
         drawn = sample(crowd, agents, config.population.seed)
         answers[name] = numbers_of(crowd, drawn.answers)[:, humans.tasks]
-        grouped[name] = score_groups(
-            humans, ready.codings, profile_of(ready.study, humans), drawn.profile, answers[name]
+        group_measures[name] = score_groups(
+            humans, prepared.codings, profile_of(study, humans), drawn.profile, answers[name]
         )
-    for name, values in baseline_crowds(
-        ready.study, ready.split, ready.reference, agents, seed
-    ).items():
+    for name, values in _unfitted_crowds(prepared, config, agents, seed, progress).items():
         answers[name] = values[:, humans.tasks]
-    personas = personas_of(ready.study, config, ready.split, ready.generator)
-    if personas and isinstance(config.reference, AskedReference):
-        asked, prompt = config.reference, config.reference.prompt
-        _, scored = ask_reference(ready.study, asked, personas.questions, progress)
-        probs = personas.probs(scored)
-        values = persona_crowd(ready.study, personas, probs, prompt, agents, seed)
-        answers["personas"] = values[:, humans.tasks]
     scores = score_humans(humans, seed)
     for done, (name, values) in enumerate(answers.items()):
         scores += score_crowd(humans, values, name, seed, answers["marginal"])
         progress(f"score (seed {seed})", done + 1, len(answers))
-
-    def add(model: str, metric: str, found: tuple[float, float, float] = UNDEFINED) -> None:
-        scores.append(score_of(humans, model, seed, metric, found))
-
-    correlated = score_correlations(humans, answers, seed)
-    for name, found in correlated.items():
-        add(name, "correlation_error", found)
-    for name in crowds if not correlated else ():
-        add(name, "correlation_error")
-    wanted = ("gap_error", "regression_agreement") if ready.study.participants.profile else ()
-    for place, (name, measures) in enumerate(grouped.items()):
-        for metric, own in measures.items():
-            if "crowd" in own:
-                add(name, metric, own["crowd"])
-            if place == 0:
-                # What the people alone say stands once, whatever crowd they are compared with.
-                add("humans", metric, own["humans"])
-                add("marginal", metric, own["none"])
-        for metric in wanted:
-            if "crowd" not in measures.get(metric, {}):
-                add(name, metric)
+    errors = score_correlations(humans, answers, seed) or dict.fromkeys(crowds, UNDEFINED)
+    scores += [
+        score_of(humans, name, seed, "correlation_error", error) for name, error in errors.items()
+    ]
+    expected = ("gap_error", "regression_agreement") if study.participants.profile else ()
+    scores += [
+        score_of(humans, name, seed, metric, value)
+        for name, metric, value in _by_model(group_measures, expected)
+    ]
     return scores, answers
+
+
+def _unfitted_crowds(
+    prepared: Prepared, config: Config, agents: int, seed: int, progress: Progress
+) -> dict[str, np.ndarray]:
+    """(N, T) answers of the crowds that no model makes: the baselines, and a language model that is
+    asked as personas, where that is configured."""
+    study = prepared.study
+    crowds = baseline_crowds(study, prepared.split, prepared.reference, agents, seed)
+    personas = personas_of(study, config, prepared.split, prepared.generator)
+    if personas and isinstance(config.reference, AskedReference):
+        asked = config.reference
+        _, scored = ask_reference(study, asked, personas.questions, progress)
+        probs = personas.probs(scored)
+        crowds["personas"] = persona_crowd(study, personas, probs, asked.prompt, agents, seed)
+    return crowds
+
+
+def _by_model(
+    group_measures: dict[str, dict[str, dict[str, tuple[float, float, float]]]],
+    expected: tuple[str, ...],
+) -> Iterator[tuple[str, str, tuple[float, float, float]]]:
+    """(model, metric, its value and interval) of every crowd's `score_groups`.
+
+    Args:
+      expected: metrics that each crowd has, if only as not defined.
+    """
+    for number, (name, measures) in enumerate(group_measures.items()):
+        for metric, values in measures.items():
+            if "crowd" in values:
+                yield name, metric, values["crowd"]
+            if number == 0:
+                # What the people alone say stands once, whatever crowd they are compared with.
+                yield "humans", metric, values["humans"]
+                yield "marginal", metric, values["none"]
+        for metric in expected:
+            if "crowd" not in measures.get(metric, {}):
+                yield name, metric, UNDEFINED

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     folder = _folder(arguments)
     scores = steps.run(config, folder, progress)
     files = {"report": "report.html", "population": "population", "scores": "scores.json"}
-    written: dict[str, Path | str] = {what: folder / name for what, name in files.items()}
+    written: dict[str, Path | str] = {heading: folder / name for heading, name in files.items()}
     facts = run_facts(folder)
     headings = {"reference_spent": "asked", "held_out": "held out"}
     written |= {heading: facts[fact] for fact, heading in headings.items() if fact in facts}
@@ -106,7 +106,8 @@ def fit(arguments: argparse.Namespace, progress: Progress) -> Outcome:
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
-    return arguments.out or Path("runs") / arguments.config.stem
+    folder: Path = arguments.out or Path("runs") / arguments.config.stem
+    return folder
 
 
 def add_evaluate(commands: Commands) -> None:
