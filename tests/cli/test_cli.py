@@ -100,7 +100,7 @@ def test_changed_data_are_refused(config_file, finished, command, capsys):
     assert "was made from other data" in capsys.readouterr().err
 
 
-def test_a_run_can_be_sampled_without_its_data(config_file, finished, tmp_path, capsys):
+def test_a_run_can_be_sampled_without_its_data(config_file, finished, tmp_path):
     config_file.with_name("responses.csv").unlink()
     assert main(["sample", str(finished), "--agents", "5", "--out", str(tmp_path / "p")]) == 0
 
