@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from crowdllm_jax.run.config import load_study as load_study
     from crowdllm_jax.run.evaluate import evaluate as evaluate
     from crowdllm_jax.run.prepare import fit as fit
-    from crowdllm_jax.run.steps import run as run
     from crowdllm_jax.score.effects import profile_effects as profile_effects
+    from crowdllm_jax.workflow.steps import run as run
 
 _PUBLIC = {
     "CrowdError": "errors",
@@ -29,7 +29,7 @@ _PUBLIC = {
     "load_study": "run.config",
     "make_twins": "population.twins",
     "profile_effects": "score.effects",
-    "run": "run.steps",
+    "run": "workflow.steps",
     "sample": "population.sample",
     "write_population": "population.write",
 }

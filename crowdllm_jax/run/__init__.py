@@ -1,1 +1,1 @@
-"""The one way through, in a folder."""
+"""What a run is: its configuration, its folder, what is prepared for it and how it is scored."""

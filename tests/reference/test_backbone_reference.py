@@ -448,7 +448,7 @@ def test_models_and_clients_are_loaded_when_asked_for(ask, model):
     """Reading a configuration, of whatever kind, loads none of the heavy packages."""
     path = ask(kind="backbone", model=str(model))
     code = (
-        "import sys; import crowdllm_jax.run.steps; "
+        "import sys; import crowdllm_jax.workflow.steps; "
         "from crowdllm_jax.run.config import load_config; "
         f"load_config({str(path)!r}); "
         "print([m for m in ('transformers', 'openai', 'torch') if m in sys.modules])"

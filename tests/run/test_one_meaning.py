@@ -43,7 +43,6 @@ from crowdllm_jax.population.write_twins import write_twins
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.questions import PromptConfig, prompt_and_questions
 from crowdllm_jax.run.config import load_study
-from crowdllm_jax.run.twins import _answers_to
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.read import read_study
 from crowdllm_jax.study.records import Study, Tasks, fingerprint
@@ -59,6 +58,7 @@ from crowdllm_jax.study.scales import (
     Scale,
 )
 from crowdllm_jax.study.spec import ParticipantsSpec, ResponsesSpec, StudySpec, TasksSpec
+from crowdllm_jax.workflow.twins import _answers_to
 
 WORDS = (
     "très bien",

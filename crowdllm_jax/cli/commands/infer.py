@@ -88,7 +88,7 @@ def _add_estimand(command: argparse.ArgumentParser) -> None:
 def infer(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Estimate about people by a run."""
     from crowdllm_jax.aggregate.decide import check_table
-    from crowdllm_jax.run.infer import infer_run
+    from crowdllm_jax.workflow.infer import infer_run
 
     if arguments.out is not None:
         check_table(arguments.out)

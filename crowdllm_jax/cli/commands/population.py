@@ -66,8 +66,8 @@ def sample(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Write a population of a run's crowd, or only its counts."""
     import msgspec
 
-    from crowdllm_jax.run import steps
     from crowdllm_jax.run.folder import open_run
+    from crowdllm_jax.workflow import steps
 
     folder, out = arguments.run, arguments.out
     with open_run(folder) as config:
@@ -128,7 +128,7 @@ def add_twin(commands: Commands) -> None:
 
 def twin(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Write twins of people by a run's crowd."""
-    from crowdllm_jax.run.twins import twin_run
+    from crowdllm_jax.workflow.twins import twin_run
 
     with stage(progress, "make twins"):
         twin_run(

@@ -74,9 +74,9 @@ def _add_beginning(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Do everything in a folder."""
     from crowdllm_jax.cli.terminal import scoreboard_of
-    from crowdllm_jax.run import steps
     from crowdllm_jax.run.config import load_config
     from crowdllm_jax.run.folder import main_model, run_facts
+    from crowdllm_jax.workflow import steps
 
     config = load_config(arguments.config, changes(arguments), arguments.data)
     folder = _folder(arguments)
@@ -94,9 +94,9 @@ def run(arguments: argparse.Namespace, progress: Progress) -> Outcome:
 
 def fit(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Only fit the models."""
-    from crowdllm_jax.run import steps
     from crowdllm_jax.run.config import load_config
     from crowdllm_jax.run.folder import start_run
+    from crowdllm_jax.workflow import steps
 
     config = load_config(arguments.config, changes(arguments), arguments.data)
     folder = _folder(arguments)
@@ -127,8 +127,8 @@ def add_evaluate(commands: Commands) -> None:
 def evaluate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Score a run's crowds."""
     from crowdllm_jax.cli.terminal import scoreboard_of
-    from crowdllm_jax.run import steps
     from crowdllm_jax.run.folder import main_model
+    from crowdllm_jax.workflow import steps
 
     folder = arguments.run
     with _splits_of(folder, progress) as splits:
@@ -154,7 +154,7 @@ def add_report(commands: Commands) -> None:
 
 def report(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Write a run's page."""
-    from crowdllm_jax.run import steps
+    from crowdllm_jax.workflow import steps
 
     with _splits_of(arguments.run, progress) as splits, stage(progress, "report"):
         return Outcome(written={"report": steps.report_run(arguments.run, splits)})

@@ -20,7 +20,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.profiles.generator import ProfilesConfig
-from crowdllm_jax.run import evaluate, prepare, steps
+from crowdllm_jax.run import evaluate, prepare
 from crowdllm_jax.run.config import load_config, load_study
 from crowdllm_jax.run.folder import models_of
 from crowdllm_jax.runtime import progress
@@ -28,6 +28,7 @@ from crowdllm_jax.score.metrics import METRICS
 from crowdllm_jax.study.read import read_study
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import SplitConfig, split_study
+from crowdllm_jax.workflow import steps
 
 REAL = os.environ.get("CROWDLLM_TEST_DATA")
 """Folder of real ratings for development; they do not come with the package."""
