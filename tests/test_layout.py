@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "crowdllm_jax"
 FLOORS = (
     ("cli",),
     ("workflow", "experiments", "explore"),
-    ("run", "report", "aggregate", "infer"),
+    ("runs", "report", "aggregate", "infer"),
     ("score", "population"),
     ("model",),
     ("reference",),

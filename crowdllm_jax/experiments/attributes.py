@@ -24,8 +24,8 @@ from crowdllm_jax.experiments.results import Results, Row, paired, rows_of
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.population.expected import expected_answers
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.records import Attribute, Study
 from crowdllm_jax.study.scales import Nominal

@@ -19,9 +19,9 @@ from crowdllm_jax.model.cvae.fit import Run, TrainConfig, fit_many, shapes
 from crowdllm_jax.model.fit import Prepared, cvae_crowd, cvae_run, fit_model
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.profiles.generator import ProfileGenerator
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.evaluate import SCORED_AGENTS
-from crowdllm_jax.run.folder import models_of
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.evaluate import SCORED_AGENTS
+from crowdllm_jax.runs.folder import models_of
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.score.ceiling import score_humans
 from crowdllm_jax.score.held_out import held_out

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from crowdllm_jax.experiments import ablate, attributes, fractions, sensitivity, size
 from crowdllm_jax.experiments.results import Results, summarised, tidy
-from crowdllm_jax.run.config import Config, dump_config, load_study
-from crowdllm_jax.run.prepare import ask_ahead, check_margins
+from crowdllm_jax.runs.config import Config, dump_config, load_study
+from crowdllm_jax.runs.prepare import ask_ahead, check_margins
 from crowdllm_jax.runtime.files import check_new, new_folder, write_whole
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.runtime.version import __version__

@@ -26,9 +26,9 @@ from crowdllm_jax.experiments.results import Results, Row, rows_of
 from crowdllm_jax.model.cvae.fit import TrainConfig
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.reference.fitted import FittedReference
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.evaluate import SCORED_AGENTS
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.evaluate import SCORED_AGENTS
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.score.baselines import baseline_crowds
 from crowdllm_jax.study.records import Study

@@ -21,8 +21,8 @@ from crowdllm_jax.model.cvae.fit import TrainConfig
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.reference.fitted import FittedReference, fit_reference
 from crowdllm_jax.reference.marginal import crowd_average
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.coding import task_features
 from crowdllm_jax.study.records import Study

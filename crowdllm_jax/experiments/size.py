@@ -20,9 +20,9 @@ from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.experiments import figure
 from crowdllm_jax.experiments.fits import Job, drawn, fit_all, studied_models
 from crowdllm_jax.experiments.results import Results, Row, rows_of
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.evaluate import SCORED_AGENTS
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.evaluate import SCORED_AGENTS
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.score.held_out import Humans, held_out
 from crowdllm_jax.study.records import Study

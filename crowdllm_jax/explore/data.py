@@ -15,8 +15,8 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population.read import Manifest, open_population, read_manifest
-from crowdllm_jax.run.config import Config, load_config, load_study
-from crowdllm_jax.run.folder import fitted_crowd, run_facts, stored_config
+from crowdllm_jax.runs.config import Config, load_config, load_study
+from crowdllm_jax.runs.folder import fitted_crowd, run_facts, stored_config
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.columns import attribute_columns

@@ -33,9 +33,9 @@ from crowdllm_jax.population.sample import Agents, sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.report.page import ReportedRun, render
-from crowdllm_jax.run.config import Config, PopulationConfig, dump_config
-from crowdllm_jax.run.evaluate import SCORED_AGENTS, profile_of, score_all
-from crowdllm_jax.run.folder import (
+from crowdllm_jax.runs.config import Config, PopulationConfig, dump_config
+from crowdllm_jax.runs.evaluate import SCORED_AGENTS, profile_of, score_all
+from crowdllm_jax.runs.folder import (
     crowd_folder,
     fitted_crowd,
     main_model,
@@ -44,8 +44,8 @@ from crowdllm_jax.run.folder import (
     split_crowd,
     start_run,
 )
-from crowdllm_jax.run.folds import ScoredFold, held_out_of, pool_folds
-from crowdllm_jax.run.prepare import Splits
+from crowdllm_jax.runs.folds import ScoredFold, held_out_of, pool_folds
+from crowdllm_jax.runs.prepare import Splits
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import check_new, write_whole
 from crowdllm_jax.runtime.progress import Progress, silent, stage

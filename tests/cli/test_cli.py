@@ -18,7 +18,7 @@ from crowdllm_jax.cli.console import ERRORS, PlainConsole
 from crowdllm_jax.cli.display import Log, duration
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.run.config import dump_config, load_config
+from crowdllm_jax.runs.config import dump_config, load_config
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.workflow import steps

@@ -28,9 +28,9 @@ from crowdllm_jax.model.crowd import numbers_of
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.fitted import FittedReference
-from crowdllm_jax.run import prepare as prepare_module
-from crowdllm_jax.run.config import Config, load_config, load_study
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs import prepare as prepare_module
+from crowdllm_jax.runs.config import Config, load_config, load_study
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.score.metrics import measure_crowd

@@ -15,7 +15,7 @@ from crowdllm_jax.explore.data import explore_run
 from crowdllm_jax.explore.server import what_there_is
 from crowdllm_jax.explore.view import Query, view
 from crowdllm_jax.population.write import write_population
-from crowdllm_jax.run.config import load_config, load_study
+from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.study.split import split_study
 
 STEPS = ("--set", "model={kind: persistent, steps: 2}")

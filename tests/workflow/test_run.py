@@ -20,9 +20,9 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.profiles.generator import ProfilesConfig
-from crowdllm_jax.run import evaluate, prepare
-from crowdllm_jax.run.config import load_config, load_study
-from crowdllm_jax.run.folder import models_of
+from crowdllm_jax.runs import evaluate, prepare
+from crowdllm_jax.runs.config import load_config, load_study
+from crowdllm_jax.runs.folder import models_of
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.score.metrics import METRICS
 from crowdllm_jax.study.read import read_study

@@ -65,7 +65,7 @@ def compare(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Make a study's crowd in several ways."""
     from crowdllm_jax.cli.terminal import results_of
     from crowdllm_jax.experiments.folder import run_study
-    from crowdllm_jax.run.config import load_config
+    from crowdllm_jax.runs.config import load_config
 
     name = arguments.study_command
     config = load_config(arguments.config, changes(arguments), arguments.data)

@@ -66,7 +66,7 @@ def sample(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Write a population of a run's crowd, or only its counts."""
     import msgspec
 
-    from crowdllm_jax.run.folder import open_run
+    from crowdllm_jax.runs.folder import open_run
     from crowdllm_jax.workflow import steps
 
     folder, out = arguments.run, arguments.out

@@ -100,8 +100,8 @@ def _asked(
     """The study, the language model that a configuration asks about it, and what it is asked as
     personas."""
     from crowdllm_jax.reference.make import AskedReference
-    from crowdllm_jax.run.config import load_config, load_study
-    from crowdllm_jax.run.prepare import persona_questions
+    from crowdllm_jax.runs.config import load_config, load_study
+    from crowdllm_jax.runs.prepare import persona_questions
 
     config = load_config(arguments.config, tuple(arguments.overrides), arguments.data)
     if not isinstance(config.reference, AskedReference):
@@ -144,7 +144,7 @@ def add_embed(commands: Commands) -> None:
 def embed(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Write the embeddings of a study's tasks."""
     from crowdllm_jax.reference.task_embeddings import embed_study
-    from crowdllm_jax.run.config import load_study
+    from crowdllm_jax.runs.config import load_study
 
     path = arguments.out or Path(f"{arguments.path.stem}-embeddings.parquet")
     _check_parquet(path)

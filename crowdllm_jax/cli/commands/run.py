@@ -18,7 +18,7 @@ from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.runtime.progress import READ, Progress, stage
 
 if TYPE_CHECKING:
-    from crowdllm_jax.run.prepare import Splits
+    from crowdllm_jax.runs.prepare import Splits
     from crowdllm_jax.score.finding import Finding
     from crowdllm_jax.score.metrics import Score
 
@@ -74,8 +74,8 @@ def _add_beginning(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Do everything in a folder."""
     from crowdllm_jax.cli.terminal import scoreboard_of
-    from crowdllm_jax.run.config import load_config
-    from crowdllm_jax.run.folder import main_model, run_facts
+    from crowdllm_jax.runs.config import load_config
+    from crowdllm_jax.runs.folder import main_model, run_facts
     from crowdllm_jax.workflow import steps
 
     config = load_config(arguments.config, changes(arguments), arguments.data)
@@ -94,8 +94,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> Outcome:
 
 def fit(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Only fit the models."""
-    from crowdllm_jax.run.config import load_config
-    from crowdllm_jax.run.folder import start_run
+    from crowdllm_jax.runs.config import load_config
+    from crowdllm_jax.runs.folder import start_run
     from crowdllm_jax.workflow import steps
 
     config = load_config(arguments.config, changes(arguments), arguments.data)
@@ -127,7 +127,7 @@ def add_evaluate(commands: Commands) -> None:
 def evaluate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Score a run's crowds."""
     from crowdllm_jax.cli.terminal import scoreboard_of
-    from crowdllm_jax.run.folder import main_model
+    from crowdllm_jax.runs.folder import main_model
     from crowdllm_jax.workflow import steps
 
     folder = arguments.run
@@ -163,9 +163,9 @@ def report(arguments: argparse.Namespace, progress: Progress) -> Outcome:
 @contextmanager
 def _splits_of(folder: Path, progress: Progress) -> "Iterator[Splits]":
     """The study of a run, whose folder is locked, split by split."""
-    from crowdllm_jax.run.config import load_study
-    from crowdllm_jax.run.folder import open_run, stored_config
-    from crowdllm_jax.run.prepare import Splits
+    from crowdllm_jax.runs.config import load_study
+    from crowdllm_jax.runs.folder import open_run, stored_config
+    from crowdllm_jax.runs.prepare import Splits
 
     with stage(progress, READ):
         study = load_study(stored_config(folder))

@@ -40,7 +40,7 @@ def _add_check(commands: Commands) -> None:
 
 def check(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Say what a study holds."""
-    from crowdllm_jax.run.config import load_study
+    from crowdllm_jax.runs.config import load_study
     from crowdllm_jax.study.describe import describe
 
     with stage(progress, READ):

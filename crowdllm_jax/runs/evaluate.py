@@ -8,8 +8,8 @@ from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.make import AskedReference, ask_reference
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.prepare import personas_of, prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.prepare import personas_of, prepare
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.score.baselines import baseline_crowds, persona_crowd
 from crowdllm_jax.score.ceiling import score_humans

@@ -15,10 +15,10 @@ from crowdllm_jax.infer.infer import _crowd_of, cross_predicted
 from crowdllm_jax.model import fit
 from crowdllm_jax.model.crowd_file import crowd_fingerprint, load_crowd
 from crowdllm_jax.population.manifest import verify
-from crowdllm_jax.run import prepare
-from crowdllm_jax.run.config import load_config, load_study
-from crowdllm_jax.run.folder import crowd_folder, fitted_crowd, run_facts
-from crowdllm_jax.run.folds import ScoredFold, pool_folds
+from crowdllm_jax.runs import prepare
+from crowdllm_jax.runs.config import load_config, load_study
+from crowdllm_jax.runs.folder import crowd_folder, fitted_crowd, run_facts
+from crowdllm_jax.runs.folds import ScoredFold, pool_folds
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.score.metrics import Score, answer_rps, read_scores

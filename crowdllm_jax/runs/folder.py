@@ -16,8 +16,8 @@ from crowdllm_jax.model.crowd import Crowd, ModelConfig
 from crowdllm_jax.model.crowd_file import load_crowd
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.reference.record import Spent
-from crowdllm_jax.run.config import Config, differences, dump_config, load_config, load_study
-from crowdllm_jax.run.prepare import Splits, ask_ahead, check_margins
+from crowdllm_jax.runs.config import Config, differences, dump_config, load_config, load_study
+from crowdllm_jax.runs.prepare import Splits, ask_ahead, check_margins
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import make_folder, write_whole
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage

@@ -42,7 +42,7 @@ from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.population.write_twins import write_twins
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.questions import PromptConfig, prompt_and_questions
-from crowdllm_jax.run.config import load_study
+from crowdllm_jax.runs.config import load_study
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.read import read_study
 from crowdllm_jax.study.records import Study, Tasks, fingerprint

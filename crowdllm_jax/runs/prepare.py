@@ -19,7 +19,7 @@ from crowdllm_jax.profiles.raking import rake
 from crowdllm_jax.reference.make import AskedReference, ask_together, make_reference
 from crowdllm_jax.reference.personas import Personas, make_personas
 from crowdllm_jax.reference.record import Spent
-from crowdllm_jax.run.config import Config
+from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.coding import fit_coding, task_features
 from crowdllm_jax.study.records import Attribute, Study
