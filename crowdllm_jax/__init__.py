@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from crowdllm_jax.population.sample import sample as sample
     from crowdllm_jax.population.twins import make_twins as make_twins
     from crowdllm_jax.population.write import write_population as write_population
-    from crowdllm_jax.run.config import load_config as load_config
-    from crowdllm_jax.run.config import load_study as load_study
-    from crowdllm_jax.run.evaluate import evaluate as evaluate
-    from crowdllm_jax.run.prepare import fit as fit
-    from crowdllm_jax.run.steps import run as run
+    from crowdllm_jax.runs.config import load_config as load_config
+    from crowdllm_jax.runs.config import load_study as load_study
+    from crowdllm_jax.runs.evaluate import evaluate as evaluate
+    from crowdllm_jax.runs.prepare import fit as fit
     from crowdllm_jax.score.effects import profile_effects as profile_effects
+    from crowdllm_jax.workflow.steps import run as run
 
 _PUBLIC = {
     "CrowdError": "errors",
     "count": "population.count",
     "decide": "aggregate.decide",
-    "evaluate": "run.evaluate",
-    "fit": "run.prepare",
-    "load_config": "run.config",
-    "load_study": "run.config",
+    "evaluate": "runs.evaluate",
+    "fit": "runs.prepare",
+    "load_config": "runs.config",
+    "load_study": "runs.config",
     "make_twins": "population.twins",
     "profile_effects": "score.effects",
-    "run": "run.steps",
+    "run": "workflow.steps",
     "sample": "population.sample",
     "write_population": "population.write",
 }

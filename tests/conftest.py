@@ -31,8 +31,8 @@ from synthetic import EVERY_SCALE, make_study, write_config
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.fit import TrainConfig
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.prepare import fit
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.prepare import fit
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.split import SplitConfig
 

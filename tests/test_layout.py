@@ -12,11 +12,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "crowdllm_jax"
 FLOORS = (
     ("cli",),
-    ("experiments", "explore"),
-    ("run",),
-    ("report",),
-    ("score", "aggregate", "infer"),
-    ("population",),
+    ("workflow", "experiments", "explore"),
+    ("runs", "report", "aggregate", "infer"),
+    ("score", "population"),
     ("model",),
     ("reference",),
     ("profiles",),

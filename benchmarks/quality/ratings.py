@@ -33,8 +33,8 @@ from crowdllm_jax.population.sample import sample
 from crowdllm_jax.population.twins import make_twins
 from crowdllm_jax.reference.marginal import MarginalReference
 from crowdllm_jax.reference.record import from_levels
-from crowdllm_jax.run.config import Config, load_config, load_study
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config, load_config, load_study
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.score.baselines import baseline_crowds
 from crowdllm_jax.score.ceiling import score_humans

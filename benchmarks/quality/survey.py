@@ -22,8 +22,8 @@ from crowdllm_jax.model.crowd import numbers_of
 from crowdllm_jax.model.fit import Prepared, fit_model
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.sample import sample
-from crowdllm_jax.run.config import load_config, load_study
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import load_config, load_study
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.study.records import Study
 

@@ -31,8 +31,8 @@ from crowdllm_jax.model.crowd import numbers_of
 from crowdllm_jax.model.fit import fit_model
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.sample import sample
-from crowdllm_jax.run.config import Config, load_config, load_study
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config, load_config, load_study
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.score.baselines import baseline_crowds
 from crowdllm_jax.study.records import Attribute, Study

@@ -6,13 +6,14 @@ is `NAME.py --json FILE` and writes records {benchmark, variant, metric, value, 
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.progress import Progress, silent
 
 SCRIPTS = ("population", "writing", "training", "aggregate", "backbone")
 
@@ -32,7 +33,7 @@ def run_benchmarks(
     scripts_folder: Path,
     out: Path,
     only: Sequence[str] = (),
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Progress = silent,
 ) -> list[Record]:
     """Run the scripts that are there, one after the other, and read their records.
 
@@ -42,15 +43,17 @@ def run_benchmarks(
     Raises:
       CrowdError: there is no such script, torch is missing, or a script fails.
     """
-    there = [name for name in SCRIPTS if (scripts_folder / f"{name}.py").is_file()]
-    if not there:
+    available = [name for name in SCRIPTS if (scripts_folder / f"{name}.py").is_file()]
+    if not available:
         raise CrowdError(
             f"{scripts_folder}: holds no benchmarks; they come with the repository, not with the "
             "installed package: clone it and name its folder, --folder path/to/benchmarks"
         )
-    odd = [name for name in only if name not in there]
-    if odd:
-        raise CrowdError(f"--only {odd[0]}: no such benchmark; there are: {', '.join(there)}")
+    unknown = [name for name in only if name not in available]
+    if unknown:
+        raise CrowdError(
+            f"--only {unknown[0]}: no such benchmark; there are: {', '.join(available)}"
+        )
     if find_spec("torch") is None:
         raise CrowdError(
             "the benchmarks compare with torch, which is not installed; "
@@ -60,7 +63,7 @@ def run_benchmarks(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CrowdError(f"{out}: cannot be made: {error.strerror}") from error
-    chosen = [name for name in there if not only or name in only]
+    chosen = [name for name in available if not only or name in only]
     records: list[Record] = []
     for number, name in enumerate(chosen):
         progress(f"bench {name}", number, len(chosen))
@@ -68,8 +71,8 @@ def run_benchmarks(
         command = [sys.executable, str(scripts_folder / f"{name}.py"), "--json", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
-            raise CrowdError(f"{scripts_folder / name}.py failed: {' | '.join(said)}")
+            last_lines = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
+            raise CrowdError(f"{scripts_folder / name}.py failed: {' | '.join(last_lines)}")
         records += msgspec.json.decode(path.read_bytes(), type=list[Record])
         progress(f"bench {name}", number + 1, len(chosen))
     return records

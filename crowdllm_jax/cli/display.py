@@ -49,10 +49,10 @@ def _bars(err: Console) -> Iterator[Progress]:
 
 @dataclass
 class _Open:
-    """A stage that goes on: when it began and was last told of (s), and where it began."""
+    """A stage that goes on: when it began and was last reported (s), and where it began."""
 
     begun: float
-    told: float
+    reported: float
     first: int
 
 
@@ -62,27 +62,29 @@ class Log:
     def __init__(
         self, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """Say each line to `say`; `clock` counts seconds."""
         self._say, self._clock = say, clock
         self._open: dict[str, _Open] = {}
         self._ended: set[str] = set()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """Report progress; see `Progress`."""
         name, now, ended = name_of(stage), self._clock(), done >= total
         if name not in self._open:
             if ended and name in self._ended:
                 return
             self._open[name] = _Open(now, now, done)
             self._line(name)
-        one = self._open[name]
+        stretch = self._open[name]
         if ended:
             del self._open[name]
             self._ended.add(name)
-            self._line(f"{stage}: done in {duration(now - one.begun)}")
-        elif now - one.told >= EVERY:
-            one.told = now
+            self._line(f"{stage}: done in {duration(now - stretch.begun)}")
+        elif now - stretch.reported >= EVERY:
+            stretch.reported = now
             left = ""
-            if done > one.first:
-                rest = (now - one.begun) * (total - done) / (done - one.first)
+            if done > stretch.first:
+                rest = (now - stretch.begun) * (total - done) / (done - stretch.first)
                 left = f", about {duration(rest)} left"
             self._line(f"{stage}: {done / total:.0%}{left}")
 
@@ -94,10 +96,10 @@ def duration(seconds: float) -> str:
     """A length of time in the two units that matter."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, seconds = divmod(whole, 60)
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    minutes, seconds = divmod(rounded, 60)
     if minutes < 60:
         return f"{minutes} min {seconds} s"
     return f"{minutes // 60} h {minutes % 60} min"

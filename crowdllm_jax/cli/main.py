@@ -21,7 +21,7 @@ from crowdllm_jax.errors import CrowdError, CrowdWarning, PeerError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from crowdllm_jax.cli.commands import Outcome
+    from crowdllm_jax.cli.outcome import Outcome
     from crowdllm_jax.runtime.progress import Progress
 
 
@@ -48,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise KeyboardInterrupt
             code = 0
         except BaseException as error:
-            told = _tell(error, arguments)
-            if told is None:
+            failure = _tell(error, arguments)
+            if failure is None:
                 raise
-            code = told
+            code = failure
     several = getattr(arguments, "distributed", False)
     if (code and several) or (_stopped and argv is None):
         # Taking leave of the others, as JAX does at exit, would wait for those that hang; and what
@@ -67,7 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from crowdllm_jax.cli.commands import COMMANDS
     from crowdllm_jax.cli.console import PlainConsole
     from crowdllm_jax.cli.display import shown
 
@@ -78,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> None:
     with _warnings(err):
         with shown(err, arguments.quiet) as progress:
             progress(START, 0, 1)
-            outcome = COMMANDS[arguments.command](arguments, _heeding(progress))
+            outcome = arguments.handler(arguments, _heeding(progress))
         _show(out, outcome)
         if outcome.then is not None:
             _show(out, outcome.then())
@@ -92,10 +91,10 @@ def _tell(error: BaseException, arguments: argparse.Namespace) -> int | None:
     # Libraries make other errors of an interruption that comes while they are imported.
     if _stopped or isinstance(error, KeyboardInterrupt):
         number = _stopped[0][0] if _stopped else signal.SIGINT
-        what = "terminated" if number == signal.SIGTERM else "interrupted"
+        ending = "terminated" if number == signal.SIGTERM else "interrupted"
         # Studies leave nothing until they are done.
         again = "begins anew" if arguments.command == "study" else "continues"
-        err.print(f"crowdllm: {what}; the same command {again}", style="bold red")
+        err.print(f"crowdllm: {ending}; the same command {again}", style="bold red")
         return _SIGNALS[number]
     if isinstance(error, CrowdError):
         err.print(f"crowdllm: {error}", style="bold red", markup=False)
@@ -182,11 +181,11 @@ def _interruptible() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     usual = sys.unraisablehook
 
-    def unraisable(told: "sys.UnraisableHookArgs") -> None:
-        if _stopped and isinstance(told.exc_value, KeyboardInterrupt):
+    def unraisable(event: "sys.UnraisableHookArgs") -> None:
+        if _stopped and isinstance(event.exc_value, KeyboardInterrupt):
             threading.Timer(0.1, _ask_again).start()
         else:
-            usual(told)
+            usual(event)
 
     sys.unraisablehook = unraisable
     _listen()
@@ -209,7 +208,7 @@ def _ask_again() -> None:
     os.kill(os.getpid(), number)
 
 
-def _note(number: int, frame: object) -> None:
+def _note(number: int, _frame: object) -> None:
     now = time.monotonic()
     if not _stopped:
         _stopped.append((number, now))
@@ -235,8 +234,8 @@ def _show(out: "Console", outcome: "Outcome") -> None:
             out.print(outcome.text, markup=False)
         if outcome.written:
             out.print()
-    for what, path in outcome.written.items():
-        out.print(f"{what:<11} {path}", markup=False)
+    for heading, path in outcome.written.items():
+        out.print(f"{heading:<11} {path}", markup=False)
 
 
 @contextmanager
@@ -246,9 +245,9 @@ def _warnings(err: "Console") -> Iterator[None]:
         warnings.simplefilter("always", CrowdWarning)
         usual, shown = warnings.showwarning, set()
 
-        def show(message, category, *place, **more) -> None:  # type: ignore[no-untyped-def]
+        def show(message, category, *origin, **more) -> None:  # type: ignore[no-untyped-def]
             if not issubclass(category, CrowdWarning):
-                usual(message, category, *place, **more)
+                usual(message, category, *origin, **more)
             elif str(message) not in shown:
                 shown.add(str(message))
                 err.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)

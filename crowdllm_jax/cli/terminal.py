@@ -64,9 +64,9 @@ def scoreboard_of(scores: list[Score]) -> Table:
 def _not_defined(missing: dict[str, dict[str, str]]) -> list[str]:
     """A line for each measure of the board that has no value for some crowd."""
     lines = {}
-    for own in missing.values():
+    for reasons in missing.values():
         for metric in BOARD:
-            if (why := own.get(metric, "")).startswith("not defined"):
+            if (why := reasons.get(metric, "")).startswith("not defined"):
                 lines[HEADINGS[metric], why] = f"{HEADINGS[metric]}: {why}"
     return list(lines.values())
 
@@ -90,13 +90,13 @@ def results_of(results: Results) -> Table:
         before = condition[0]
         cells = [MODELS.get(condition[0], condition[0]), *condition[1:]]
         for metric in metrics:
-            found = results.summary(condition, metric)
-            if found is None:
+            summary = results.summary(condition, metric)
+            if summary is None:
                 cells.append("–")
                 continue
-            mean, sd = found
-            places = results.decimals
-            cells.append(f"{mean:.{places}f}" + ("" if sd != sd else f"±{sd:.{places}f}"))
+            mean, sd = summary
+            decimals = results.decimals
+            cells.append(f"{mean:.{decimals}f}" + ("" if sd != sd else f"±{sd:.{decimals}f}"))
         if results.meanings:
             cells.append(results.meanings[condition])
         table.add_row(*map(escape, cells))
@@ -111,11 +111,13 @@ def benchmarks_of(records: Sequence[Record]) -> Table:
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("device", no_wrap=True)
     before = ""
-    for one in records:
-        if one.benchmark != before and before:
+    for record in records:
+        if record.benchmark != before and before:
             table.add_section()
-        value = f"{one.value:.1%}" if one.unit == "1" else f"{one.value:,.4g} {one.unit}"
-        first = one.benchmark if one.benchmark != before else ""
-        table.add_row(first, one.variant, one.metric, value, one.device)
-        before = one.benchmark
+        value = (
+            f"{record.value:.1%}" if record.unit == "1" else f"{record.value:,.4g} {record.unit}"
+        )
+        first = record.benchmark if record.benchmark != before else ""
+        table.add_row(first, record.variant, record.metric, value, record.device)
+        before = record.benchmark
     return table

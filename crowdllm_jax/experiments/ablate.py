@@ -19,9 +19,9 @@ from crowdllm_jax.model.crowd import ModelConfig
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.reference.marginal import crowd_average
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.evaluate import SCORED_AGENTS
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.evaluate import SCORED_AGENTS
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.score.baselines import baseline_crowds
 from crowdllm_jax.study.records import Study
@@ -59,28 +59,30 @@ def ablate(study: Study, config: Config, progress: Progress) -> Results:
     models = studied_models(config, study)
     rows: list[Row] = []
     jobs: list[Job] = []
-    readies = []
+    by_seed: list[Prepared] = []
     for seed in range(config.seeds):
         progress("prepare", seed, config.seeds)
-        ready = prepare(study, config, seed)
-        readies.append(ready)
-        rows += rows_of(("humans",), seed, ceiling(ready, seed))
-        for name, (prepared, model) in _variants(ready, models).items():
-            jobs.append(Job((name,), prepared, model, config.train, seed))
+        prepared = prepare(study, config, seed)
+        by_seed.append(prepared)
+        rows += rows_of(("humans",), seed, ceiling(prepared, seed))
+        for name, (variant, model) in _variants(prepared, models).items():
+            jobs.append(Job((name,), variant, model, config.train, seed))
     progress("prepare", config.seeds, config.seeds)
     crowds = fit_all(jobs, progress)
     for done, (job, crowd) in enumerate(zip(jobs, crowds, strict=True), 1):
-        rows += rows_of(job.condition, job.seed, measured_crowd(job.ready, crowd, config))
+        rows += rows_of(job.condition, job.seed, measured_crowd(job.prepared, crowd, config))
         progress("score", done, len(jobs))
     agents = min(config.population.agents, SCORED_AGENTS)
-    for seed, ready in enumerate(readies):
-        found = baseline_crowds(ready.study, ready.split, ready.reference, agents, seed)
-        for name, values in found.items():
-            rows += rows_of((name,), seed, measured(ready, values))
+    for seed, prepared in enumerate(by_seed):
+        baselines = baseline_crowds(
+            prepared.study, prepared.split, prepared.reference, agents, seed
+        )
+        for name, values in baselines.items():
+            rows += rows_of((name,), seed, measured(prepared, values))
     order = list(MEANINGS)
     rows.sort(key=lambda row: (order.index(row.condition[0]), row.seed))
     notes = []
-    if readies[0].reference.kind == "marginal":
+    if by_seed[0].reference.kind == "marginal":
         notes.append(
             "the reference is the training people's own average (reference.kind: "
             "marginal), so no row says what a language model brings"
@@ -104,24 +106,24 @@ def draw(results: Results) -> str:
 
 
 def _variants(
-    ready: Prepared, models: dict[str, ModelConfig]
+    prepared: Prepared, models: dict[str, ModelConfig]
 ) -> dict[str, tuple[Prepared, ModelConfig]]:
     """What is fitted: the models, and each without one of its parts."""
-    without_profile = with_attributes(ready, ())
-    found: dict[str, tuple[Prepared, ModelConfig]] = {}
+    without_profile = with_attributes(prepared, ())
+    variants: dict[str, tuple[Prepared, ModelConfig]] = {}
     for name, model in models.items():
-        found[name] = (ready, model)
-        if ready.codings:
-            found[f"{name}, no profile"] = (without_profile, model)
+        variants[name] = (prepared, model)
+        if prepared.codings:
+            variants[f"{name}, no profile"] = (without_profile, model)
         if isinstance(model, CvaeConfig):
             constant = msgspec.structs.replace(model, constant_reference=True)
-            found["vae_only"] = (ready, constant)
+            variants["vae_only"] = (prepared, constant)
             continue
-        one = msgspec.structs.replace(model, latent=1, injected=0)
-        if one != model:
-            found["persistent, one dimension"] = (ready, one)
-        if ready.reference.kind != "marginal":
+        narrow = msgspec.structs.replace(model, latent=1, injected=0)
+        if narrow != model:
+            variants["persistent, one dimension"] = (prepared, narrow)
+        if prepared.reference.kind != "marginal":
             # The crowd's own average says nothing that the model does not learn itself.
-            average = crowd_average(ready.study, ready.split)
-            found["persistent, no reference"] = (replace(ready, reference=average), model)
-    return found
+            average = crowd_average(prepared.study, prepared.split)
+            variants["persistent, no reference"] = (replace(prepared, reference=average), model)
+    return variants

@@ -24,8 +24,8 @@ from crowdllm_jax.experiments.results import Results, Row, paired, rows_of
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.population.expected import expected_answers
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.records import Attribute, Study
 from crowdllm_jax.study.scales import Nominal
@@ -49,25 +49,25 @@ def attributes(study: Study, config: Config, progress: Progress) -> Results:
     Raises:
       CrowdError: the study has no profile attributes.
     """
-    known = [attribute.name for attribute in study.participants.profile]
-    if not known:
+    attribute_names = [attribute.name for attribute in study.participants.profile]
+    if not attribute_names:
         raise CrowdError(
             "study attributes: the study has no profile attributes; name columns "
             "under study.participants.profile"
         )
-    kinds: dict[str, list[str]] = {NONE: [], **{f"{name} only": [name] for name in known}}
-    if len(known) > 1:
-        kinds[ALL] = known
+    kinds: dict[str, list[str]] = {NONE: [], **{f"{name} only": [name] for name in attribute_names}}
+    if len(attribute_names) > 1:
+        kinds[ALL] = attribute_names
     usable = _answerable(study)
     models = studied_models(config, study)
     rows: list[Row] = []
     jobs: list[Job] = []
     for seed in range(config.seeds):
         progress("prepare", seed, config.seeds)
-        ready = prepare(study, config, seed)
-        rows += rows_of(("humans", ""), seed, ceiling(ready, seed))
+        prepared = prepare(study, config, seed)
+        rows += rows_of(("humans", ""), seed, ceiling(prepared, seed))
         jobs += [
-            Job((name, kind), with_attributes(ready, names), model, config.train, seed)
+            Job((name, kind), with_attributes(prepared, names), model, config.train, seed)
             for name, model in models.items()
             for kind, names in kinds.items()
         ]
@@ -75,16 +75,16 @@ def attributes(study: Study, config: Config, progress: Progress) -> Results:
     crowds = fit_all(jobs, progress)
     least: dict[tuple[str, int], float] = {}
     for done, (job, crowd) in enumerate(zip(jobs, crowds, strict=True), 1):
-        error = person_error(job.ready, crowd, usable)
+        error = person_error(job.prepared, crowd, usable)
         name, kind = job.condition
         if kind == NONE:
             least[name, job.seed] = error
-        found = {
-            **measured_crowd(job.ready, crowd, config),
+        measures = {
+            **measured_crowd(job.prepared, crowd, config),
             "person_mse": error,
             "gain": 1 - error / least[name, job.seed] if least[name, job.seed] > 0 else np.nan,
         }
-        rows += rows_of(job.condition, job.seed, found)
+        rows += rows_of(job.condition, job.seed, measures)
         progress("score", done, len(jobs))
     order = ["humans", *models]
     rows.sort(key=lambda row: (order.index(row.condition[0]), row.seed))
@@ -109,7 +109,7 @@ def draw(results: Results) -> str:
 def _answerable(study: Study) -> np.ndarray:
     """(T,) tasks whose mean answer means something."""
     per_scale = [not isinstance(scale, Nominal) for scale in study.scales.values()]
-    usable = np.array(per_scale)[study.tasks.scale]
+    usable: np.ndarray = np.array(per_scale)[study.tasks.scale]
     if not usable.any():
         raise CrowdError(
             "study attributes: every task has a nominal scale, whose answers have no "
@@ -125,15 +125,15 @@ def _answerable(study: Study) -> np.ndarray:
     return usable
 
 
-def person_error(ready: Prepared, crowd: Crowd, usable: np.ndarray) -> float:
+def person_error(prepared: Prepared, crowd: Crowd, usable: np.ndarray) -> float:
     """Mean squared error (by survey weight) of held-out answers, each forecast by the mean answer
     of agents with that person's profile; answers on [0, 1] where a study has several scales.
 
     Args:
       usable: (T,) tasks that count.
     """
-    study = ready.study
-    test = ready.split.test & usable[study.task] & (study.weight > 0)
+    study = prepared.study
+    test = prepared.split.test & usable[study.task] & (study.weight > 0)
     people, row = np.unique(study.person[test], return_inverse=True)
     tasks, column = np.unique(study.task[test], return_inverse=True)
     profile = tuple(

@@ -1,6 +1,7 @@
 """The two pictures that studies draw, as SVG texts: dots per condition, and lines."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -51,10 +52,10 @@ def dots(results: Results, metrics: Mapping[str, str]) -> str:
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
         for axes, (metric, heading) in zip(panels, metrics.items(), strict=True):
             for y, condition in enumerate(shown):
-                found = results.summary(condition, metric)
-                if found is None:
+                summary = results.summary(condition, metric)
+                if summary is None:
                     continue
-                mean, sd = found
+                mean, sd = summary
                 seeds = list(results.by_seed(condition, metric).values())
                 colour = _colour(condition)
                 if not np.isnan(sd):
@@ -84,7 +85,7 @@ def dots(results: Results, metrics: Mapping[str, str]) -> str:
 def lines(
     results: Results,
     metrics: Mapping[str, str],
-    places: Mapping[Condition, float],
+    numbers: Mapping[Condition, float],
     axis: str,
     *,
     log_y: Collection[str] = (),
@@ -92,44 +93,19 @@ def lines(
     """A line per first part of a condition and a panel per metric, against a number on a log axis.
 
     Args:
-      places: where each condition stands; one that stands nowhere is a level line.
+      numbers: where each condition stands; one that stands nowhere is a level line.
       log_y: metrics whose panel has a logarithmic axis.
     """
-    groups = list(dict.fromkeys(condition[0] for condition in results.conditions))
     metrics = {name: text for name, text in metrics.items() if results.varies(name)}
-    ticks = sorted(set(places.values()))
+    ticks = sorted(set(numbers.values()))
     if len(ticks) > 6:
         ticks = [tick for tick in ticks if np.log10(tick).is_integer()]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.2 * len(metrics), 3.3), layout="constrained")
         panels = figure.subplots(1, len(metrics), squeeze=False)[0]
-        drawn = {}
+        drawn: dict[str, Any] = {}
         for axes, (metric, heading) in zip(panels, metrics.items(), strict=True):
-            for number, group in enumerate(groups):
-                own = [c for c in results.conditions if c[0] == group]
-                found = [(c, results.summary(c, metric)) for c in own]
-                known = [(places.get(c), *value) for c, value in found if value is not None]
-                if not known:
-                    continue
-                colour = COLOURS.get(group, CROWD)
-                if known[0][0] is None:
-                    drawn[group] = axes.axhline(known[0][1], color=colour, lw=1, ls="--", zorder=0)
-                    continue
-                x, y, sd = (np.array(part, float) for part in zip(*known, strict=True))
-                # Bars of crowds that stand at one number would hide each other.
-                x = x * 1.06 ** (number - len(groups) / 2)
-                model = group not in FLOORS
-                style = {"ls": FLOORS.get(group, "-"), "marker": "o" if model else None}
-                drawn[group] = axes.errorbar(
-                    x,
-                    y,
-                    None if np.isnan(sd).all() else sd,
-                    color=colour,
-                    lw=1.4,
-                    ms=4,
-                    elinewidth=0.8,
-                    **style,
-                )
+            drawn |= _lines_of(axes, results, metric, numbers)
             axes.set_xscale("log")
             if metric in log_y:
                 axes.set_yscale("log")
@@ -149,3 +125,37 @@ def lines(
             frameon=False,
         )
         return svg(figure, results.title)
+
+
+def _lines_of(
+    axes: Any, results: Results, metric: str, numbers: Mapping[Condition, float]
+) -> dict[str, Any]:
+    """Draw a panel's lines; returns what stands for each in the legend."""
+    drawn: dict[str, Any] = {}
+    groups = list(dict.fromkeys(condition[0] for condition in results.conditions))
+    for position, group in enumerate(groups):
+        members = [condition for condition in results.conditions if condition[0] == group]
+        summaries = [(c, results.summary(c, metric)) for c in members]
+        points = [(numbers.get(c), *summary) for c, summary in summaries if summary is not None]
+        if not points:
+            continue
+        colour = COLOURS.get(group, CROWD)
+        if points[0][0] is None:
+            drawn[group] = axes.axhline(points[0][1], color=colour, lw=1, ls="--", zorder=0)
+            continue
+        x, y, sd = (np.array(column, float) for column in zip(*points, strict=True))
+        # Bars of crowds that stand at one number would hide each other.
+        x = x * 1.06 ** (position - len(groups) / 2)
+        model = group not in FLOORS
+        drawn[group] = axes.errorbar(
+            x,
+            y,
+            None if np.isnan(sd).all() else sd,
+            color=colour,
+            lw=1.4,
+            ms=4,
+            elinewidth=0.8,
+            ls=FLOORS.get(group, "-"),
+            marker="o" if model else None,
+        )
+    return drawn

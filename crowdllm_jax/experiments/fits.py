@@ -19,9 +19,9 @@ from crowdllm_jax.model.cvae.fit import Run, TrainConfig, fit_many, shapes
 from crowdllm_jax.model.fit import Prepared, cvae_crowd, cvae_run, fit_model
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.profiles.generator import ProfileGenerator
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.evaluate import SCORED_AGENTS
-from crowdllm_jax.run.folder import models_of
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.evaluate import SCORED_AGENTS
+from crowdllm_jax.runs.folder import models_of
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.score.ceiling import score_humans
 from crowdllm_jax.score.held_out import held_out
@@ -34,13 +34,14 @@ class Job:
     """One condition to be fitted with one seed."""
 
     condition: Condition
-    ready: Prepared
+    prepared: Prepared
     model: ModelConfig
     train: TrainConfig
     seed: int
 
     @property
     def label(self) -> str:
+        """What its progress is called."""
         return f"{', '.join(self.condition)} (seed {self.seed})"
 
 
@@ -61,35 +62,37 @@ def fit_all(jobs: Sequence[Job], progress: Progress) -> list[Crowd]:
     """Fit every job; the crowds stand in the jobs' order."""
     crowds: dict[int, Crowd] = {}
     together: dict[Program, list[tuple[int, Run]]] = {}
-    for place, job in enumerate(jobs):
+    for index, job in enumerate(jobs):
         if isinstance(job.model, CvaeConfig):
-            run = cvae_run(job.ready, job.model, job.train, job.seed)
-            together.setdefault(shapes(run), []).append((place, run))
+            run = cvae_run(job.prepared, job.model, job.train, job.seed)
+            together.setdefault(shapes(run), []).append((index, run))
     for number, (_, members) in enumerate(together.items(), 1):
         many = f" {number} of {len(together)}" if len(together) > 1 else ""
         stage = f"fit {len(members)} cvae together{many}"
         most = max(run.config.epochs for _, run in members)
 
-        def on_epoch(epoch: int, losses: np.ndarray, stage: str = stage, most: int = most) -> None:
+        def on_epoch(epoch: int, _losses: np.ndarray, stage: str = stage, most: int = most) -> None:
             progress(stage, epoch, most)
 
         fitted = fit_many([run for _, run in members], on_epoch=on_epoch)
-        for (place, run), one in zip(members, fitted, strict=True):
-            crowds[place] = cvae_crowd(jobs[place].ready, run, one)
+        for (index, run), outcome in zip(members, fitted, strict=True):
+            crowds[index] = cvae_crowd(jobs[index].prepared, run, outcome)
         # Early stopping may end all of them before the last epoch.
         progress(stage, most, most)
-    alone = [place for place in range(len(jobs)) if place not in crowds]
-    for done, place in enumerate(alone):
-        job = jobs[place]
+    alone = [index for index in range(len(jobs)) if index not in crowds]
+    for done, index in enumerate(alone):
+        job = jobs[index]
         stage = f"fit {len(alone)} persistent"
 
-        def on_step(name: str, step: int, total: int, stage: str = stage, done: int = done) -> None:
+        def on_step(
+            _name: str, step: int, total: int, stage: str = stage, done: int = done
+        ) -> None:
             progress(stage, done * total + step, len(alone) * total)
 
-        crowds[place] = fit_model(
-            job.ready, job.model, job.train, job.seed, None, on_step, job.label
+        crowds[index] = fit_model(
+            job.prepared, job.model, job.train, job.seed, None, on_step, job.label
         )[0]
-    return [crowds[place] for place in range(len(jobs))]
+    return [crowds[index] for index in range(len(jobs))]
 
 
 def drawn(crowd: Crowd, config: Config, tasks: np.ndarray) -> np.ndarray:
@@ -98,44 +101,44 @@ def drawn(crowd: Crowd, config: Config, tasks: np.ndarray) -> np.ndarray:
     return numbers_of(crowd, sample(crowd, agents, config.population.seed).answers)[:, tasks]
 
 
-def measured(ready: Prepared, values: np.ndarray) -> dict[str, float]:
+def measured(prepared: Prepared, values: np.ndarray) -> dict[str, float]:
     """All measures of (N, every task) answers."""
-    humans = held_out(ready.study, ready.split)
+    humans = held_out(prepared.study, prepared.split)
     return measure_crowd(humans, values[:, humans.tasks])
 
 
-def measured_crowd(ready: Prepared, crowd: Crowd, config: Config) -> dict[str, float]:
+def measured_crowd(prepared: Prepared, crowd: Crowd, config: Config) -> dict[str, float]:
     """All measures of a fitted crowd."""
-    return measured(ready, drawn(crowd, config, np.arange(len(ready.study.tasks.ids))))
+    return measured(prepared, drawn(crowd, config, np.arange(len(prepared.study.tasks.ids))))
 
 
-def ceiling(ready: Prepared, seed: int) -> dict[str, float]:
+def ceiling(prepared: Prepared, seed: int) -> dict[str, float]:
     """What the people's own distributions would score; see `metrics.score_humans`."""
-    found = score_humans(held_out(ready.study, ready.split), seed)
-    return {score.metric: score.value for score in found if np.isfinite(score.value)}
+    scores = score_humans(held_out(prepared.study, prepared.split), seed)
+    return {score.metric: score.value for score in scores if np.isfinite(score.value)}
 
 
-def with_attributes(ready: Prepared, names: Sequence[str]) -> Prepared:
+def with_attributes(prepared: Prepared, names: Sequence[str]) -> Prepared:
     """The same study, of whose people only some attributes are known."""
-    kept = [i for i, coding in enumerate(ready.codings) if coding.name in names]
-    people, old = ready.study.participants, ready.generator
+    kept = [i for i, coding in enumerate(prepared.codings) if coding.name in names]
+    people, old = prepared.study.participants, prepared.generator
 
-    def some(rows: Sequence[Attribute]) -> tuple[Attribute, ...]:
+    def kept_of(rows: Sequence[Attribute]) -> tuple[Attribute, ...]:
         return tuple(rows[i] for i in kept)
 
     generator = ProfileGenerator(
         old.generator,
         old.smoothing,
-        some(old.attributes),
+        kept_of(old.attributes),
         old.weight,
         tuple(old.values[i] for i in kept),
         tuple(old.shares[i] for i in kept),
         old.effective,
     )
-    participants = replace(people, profile=some(people.profile))
+    participants = replace(people, profile=kept_of(people.profile))
     return replace(
-        ready,
-        study=replace(ready.study, participants=participants),
-        codings=tuple(ready.codings[i] for i in kept),
+        prepared,
+        study=replace(prepared.study, participants=participants),
+        codings=tuple(prepared.codings[i] for i in kept),
         generator=generator,
     )

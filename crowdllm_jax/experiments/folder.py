@@ -14,15 +14,15 @@ from pathlib import Path
 
 from crowdllm_jax.experiments import ablate, attributes, fractions, sensitivity, size
 from crowdllm_jax.experiments.results import Results, summarised, tidy
-from crowdllm_jax.run.config import Config, dump_config, load_study
-from crowdllm_jax.run.prepare import ask_ahead, check_margins
+from crowdllm_jax.runs.config import Config, dump_config, load_study
+from crowdllm_jax.runs.prepare import ask_ahead, check_margins
 from crowdllm_jax.runtime.files import check_new, new_folder, write_whole
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.score.held_out import Humans, held_out
 from crowdllm_jax.score.metrics import METRICS
 from crowdllm_jax.score.undefined import no_value
-from crowdllm_jax.study.records import fingerprint
+from crowdllm_jax.study.records import Study, fingerprint
 from crowdllm_jax.study.split import split_study
 
 
@@ -70,33 +70,39 @@ def run_study(
             raise ValueError(f"there is no study '{name}'")
     humans = held_out(study, split_study(study, config.split, 0))
     results = replace(results, notes=(*results.notes, *_notes_on_people(results, humans)))
+    command = f"crowdllm study {name} THIS_FILE{options}"
+    with new_folder(out) as folder:
+        for file, text in _files(results, command, config, study).items():
+            write_whole(folder / file, text.encode())
+        write_whole(folder / "figure.svg", draw(results).encode())
+    return results
+
+
+def _files(results: Results, command: str, config: Config, study: Study) -> dict[str, str]:
+    """Everything but the figure: {file's name: text}."""
     head = (
-        f"# crowdllm study {name} THIS_FILE{options}\n"
+        f"# {command}\n"
         f"# crowdllm-jax {__version__}, jax {importlib.metadata.version('jax')}; "
         f"sha256 of the study: {fingerprint(study)}\n"
         "# Crowds are synthetic.\n"
     )
-    words = [f"{', '.join(c)}: {text}" for c, text in results.meanings.items()]
-    said = [results.title, "", *results.notes, *([""] if results.notes else []), *words]
-    with new_folder(out) as folder:
-        for file, text in (
-            ("config.yaml", head + dump_config(config)),
-            ("table.csv", tidy(results)),
-            ("summary.csv", summarised(results)),
-            ("notes.txt", "\n".join(said).rstrip() + "\n"),
-            ("figure.svg", draw(results)),
-        ):
-            write_whole(folder / file, text.encode())
-    return results
+    meanings = [f"{', '.join(c)}: {text}" for c, text in results.meanings.items()]
+    notes = [results.title, "", *results.notes, *([""] if results.notes else []), *meanings]
+    return {
+        "config.yaml": head + dump_config(config),
+        "table.csv": tidy(results),
+        "summary.csv": summarised(results),
+        "notes.txt": "\n".join(notes).rstrip() + "\n",
+    }
 
 
 def _notes_on_people(results: Results, humans: Humans) -> list[str]:
     """Which measures no crowd has, and why; and that people are weighted."""
-    there = {row.metric for row in results.rows}
+    measured = {row.metric for row in results.rows}
     notes = [
         f"{heading}: not defined ({no_value(humans, metric)})"
         for metric, heading in results.metrics.items()
-        if metric in METRICS and metric not in there
+        if metric in METRICS and metric not in measured
     ]
     if humans.weighted:
         notes.append("people count by survey weight")

@@ -26,9 +26,9 @@ from crowdllm_jax.experiments.results import Results, Row, rows_of
 from crowdllm_jax.model.cvae.fit import TrainConfig
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.reference.fitted import FittedReference
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.evaluate import SCORED_AGENTS
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.evaluate import SCORED_AGENTS
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.score.baselines import baseline_crowds
 from crowdllm_jax.study.records import Study
@@ -68,32 +68,35 @@ def fractions(
     everyone, sizes = _sizes(study, config, shares)
     rows: list[Row] = []
     jobs: list[Job] = []
-    readies: list[tuple[tuple[str, str], int, Prepared]] = []
+    conditions: list[tuple[tuple[str, str], int, Prepared]] = []
     for done, seed in enumerate(range(config.seeds)):
-        whole = prepare(study, config, seed) if whole_reference else None
-        for place, people in enumerate(sizes):
-            progress("prepare", done * len(sizes) + place, config.seeds * len(sizes))
+        everyones = prepare(study, config, seed) if whole_reference else None
+        for number, people in enumerate(sizes):
+            progress("prepare", done * len(sizes) + number, config.seeds * len(sizes))
             condition = (f"{people / everyone:.3g}", f"{people}")
-            ready = _prepare(study, config, people / everyone, seed)
-            if whole is not None:
-                ready = replace(ready, reference=whole.reference)
-            readies.append((condition, seed, ready))
+            prepared = _prepare(study, config, people / everyone, seed)
+            if everyones is not None:
+                prepared = replace(prepared, reference=everyones.reference)
+            conditions.append((condition, seed, prepared))
             train = _as_long(config.train, people / everyone)
             jobs += [
-                Job((name, *condition), ready, model, train, seed) for name, model in models.items()
+                Job((name, *condition), prepared, model, train, seed)
+                for name, model in models.items()
             ]
-        rows += rows_of(("humans", "", ""), seed, ceiling(readies[-1][2], seed))
-    progress("prepare", len(readies), len(readies))
+        rows += rows_of(("humans", "", ""), seed, ceiling(conditions[-1][2], seed))
+    progress("prepare", len(conditions), len(conditions))
     crowds = fit_all(jobs, progress)
     for done, (job, crowd) in enumerate(zip(jobs, crowds, strict=True), 1):
-        rows += rows_of(job.condition, job.seed, measured_crowd(job.ready, crowd, config))
+        rows += rows_of(job.condition, job.seed, measured_crowd(job.prepared, crowd, config))
         progress("score", done, len(jobs))
     agents = min(config.population.agents, SCORED_AGENTS)
-    for condition, seed, ready in readies:
-        found = baseline_crowds(ready.study, ready.split, ready.reference, agents, seed)
+    for condition, seed, prepared in conditions:
+        baselines = baseline_crowds(
+            prepared.study, prepared.split, prepared.reference, agents, seed
+        )
         for name in ("reference_sampled", "task_marginal", "marginal"):
-            if name in found:
-                rows += rows_of((name, *condition), seed, measured(ready, found[name]))
+            if name in baselines:
+                rows += rows_of((name, *condition), seed, measured(prepared, baselines[name]))
     rows.sort(key=lambda row: [*map(_order(models), row.condition), row.seed])
     title = f"Shares of {everyone:,} training people; held-out {config.split.by}"
     results = Results(title, ("crowd", "share", "people"), tuple(rows), METRICS)
@@ -102,8 +105,8 @@ def fractions(
 
 def draw(results: Results) -> str:
     """Measures against the number of people."""
-    places = {c: float(c[2]) for c in results.conditions if c[2]}
-    return figure.lines(results, {"rps": "RPS", "mae": "MAE", "icc": "ICC"}, places, "people asked")
+    people = {c: float(c[2]) for c in results.conditions if c[2]}
+    return figure.lines(results, {"rps": "RPS", "mae": "MAE", "icc": "ICC"}, people, "people asked")
 
 
 def _sizes(study: Study, config: Config, shares: Sequence[float]) -> tuple[int, list[int]]:
@@ -111,8 +114,8 @@ def _sizes(study: Study, config: Config, shares: Sequence[float]) -> tuple[int, 
     for share in shares:
         if not 0 < share <= 1:
             raise CrowdError(f"--fractions: {share:g} is not above 0 and at most 1")
-    whole = msgspec.structs.replace(config.split, fraction=1.0)
-    split = split_study(study, whole, 0)
+    unreduced = msgspec.structs.replace(config.split, fraction=1.0)
+    split = split_study(study, unreduced, 0)
     by_people = split.by == "people"
     everyone = len(np.unique(study.person[split.seen] if by_people else study.person))
     if everyone < FEWEST:
@@ -136,11 +139,11 @@ def _sizes(study: Study, config: Config, shares: Sequence[float]) -> tuple[int, 
 
 
 def _prepare(study: Study, config: Config, share: float, seed: int) -> Prepared:
-    part = msgspec.structs.replace(
+    reduced = msgspec.structs.replace(
         config, split=msgspec.structs.replace(config.split, fraction=share)
     )
     try:
-        return prepare(study, part, seed)
+        return prepare(study, reduced, seed)
     except CrowdError as error:
         hint = ""
         if isinstance(config.reference, FittedReference) and share < 1:
@@ -173,15 +176,18 @@ def _enough(results: Results, name: str) -> str:
     closer: dict[bool, list[str]] = {True: [], False: []}
     for condition in results.conditions:
         if condition[0] == name:
-            own = results.summary(condition, "rps")
-            theirs = results.summary((floor, *condition[1:]), "rps")
-            assert own is not None
-            assert theirs is not None
-            closer[own[0] < theirs[0]].append(condition[2])
-    said = [
+            crowd = results.summary(condition, "rps")
+            people = results.summary((floor, *condition[1:]), "rps")
+            assert crowd is not None
+            assert people is not None
+            closer[crowd[0] < people[0]].append(condition[2])
+    verdicts = [
         f"{word} closer from {', '.join(sizes)}"
         for word, sizes in (("is", closer[True]), ("is not", closer[False]))
         if sizes
     ]
-    which = "answers to each task" if floor == "task_marginal" else "pooled answers"
-    return f"{name}, beside the same people's own {which} (mean RPS): {'; '.join(said)} people"
+    floor_answers = "answers to each task" if floor == "task_marginal" else "pooled answers"
+    return (
+        f"{name}, beside the same people's own {floor_answers} (mean RPS): "
+        f"{'; '.join(verdicts)} people"
+    )

@@ -47,6 +47,7 @@ class Results:
 
     @property
     def seeds(self) -> list[int]:
+        """In ascending order."""
         return sorted({row.seed for row in self.rows})
 
     def by_seed(self, condition: Condition, metric: str) -> dict[int, float]:
@@ -72,8 +73,8 @@ class Results:
 
 def rows_of(condition: Condition, seed: int, measures: dict[str, float]) -> list[Row]:
     """A row for each measure that is a number."""
-    found = ((name, float(value)) for name, value in measures.items())
-    return [Row(condition, seed, name, value) for name, value in found if np.isfinite(value)]
+    values = ((name, float(value)) for name, value in measures.items())
+    return [Row(condition, seed, name, value) for name, value in values if np.isfinite(value)]
 
 
 def paired(
@@ -106,8 +107,8 @@ def summarised(results: Results) -> str:
     lines = []
     for condition in results.conditions:
         for metric in names:
-            if (found := results.summary(condition, metric)) is not None:
-                mean, sd = found
+            if (summary := results.summary(condition, metric)) is not None:
+                mean, sd = summary
                 count = len(results.by_seed(condition, metric))
                 spread = "" if np.isnan(sd) else repr(sd)
                 lines.append([*condition, metric, repr(mean), spread, count])

@@ -14,15 +14,15 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.experiments import figure
 from crowdllm_jax.experiments.fits import Job, ceiling, fit_all, measured_crowd, studied_models
-from crowdllm_jax.experiments.results import Condition, Results, Row, rows_of
+from crowdllm_jax.experiments.results import Results, Row, rows_of
 from crowdllm_jax.model.crowd import ModelConfig
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.fit import TrainConfig
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.reference.fitted import FittedReference, fit_reference
 from crowdllm_jax.reference.marginal import crowd_average
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.coding import task_features
 from crowdllm_jax.study.records import Study
@@ -44,71 +44,83 @@ def sensitivity(study: Study, config: Config, progress: Progress) -> Results:
     models = studied_models(config, study)
     rows: list[Row] = []
     jobs: list[Job] = []
-    same: dict[Condition, Condition] = {}
     notes: list[str] = []
     first = None
     for seed in range(config.seeds):
         progress("prepare", seed, config.seeds)
-        ready = prepare(study, config, seed)
-        first = first or ready
-        rows += rows_of(("humans", "", ""), seed, ceiling(ready, seed))
-        others = _references(ready, notes if seed == 0 else [])
+        prepared = prepare(study, config, seed)
+        first = first or prepared
+        rows += rows_of(("humans", "", ""), seed, ceiling(prepared, seed))
+        references = _references(prepared, notes if seed == 0 else [])
         for name, model in models.items():
-            for rate, factor in RATES.items():
-                jobs.append(
-                    Job(
-                        (name, "learning rate", rate),
-                        ready,
-                        *_faster(model, config.train, factor),
-                        seed,
-                    )
-                )
-            for kind, other in others.items():
-                jobs.append(Job((name, "reference", kind), other, model, config.train, seed))
-            # What is the same fit is fitted once.
-            configured = (name, "reference", f"{ready.reference.kind} (configured)")
-            same[configured] = (name, "learning rate", "x1")
+            jobs += _jobs(name, model, config.train, prepared, references, seed)
     assert first is not None
     weights = max(config.seeds, FEWEST_WEIGHTS)
-    for name, model in models.items():
-        same[name, "seeds", "splits"] = (name, "learning rate", "x1")
-        jobs += [
-            Job((name, "seeds", "weights alone"), first, model, config.train, seed)
-            for seed in range(1, weights)
-        ]
+    jobs += [
+        Job((name, "seeds", "weights alone"), first, model, config.train, seed)
+        for name, model in models.items()
+        for seed in range(1, weights)
+    ]
     progress("prepare", config.seeds, config.seeds)
     crowds = fit_all(jobs, progress)
     for done, (job, crowd) in enumerate(zip(jobs, crowds, strict=True), 1):
-        rows += rows_of(job.condition, job.seed, measured_crowd(job.ready, crowd, config))
+        rows += rows_of(job.condition, job.seed, measured_crowd(job.prepared, crowd, config))
         progress("score", done, len(jobs))
-    for condition, base in same.items():
-        rows += [row._replace(condition=condition) for row in rows if row.condition == base]
-    rows += [
-        row._replace(condition=(row.condition[0], "seeds", "weights alone"))
-        for row in rows
-        if row.condition[1:] == ("learning rate", "x1") and row.seed == 0
-    ]
-    order = ["humans", *models]
-    varied = ["", "seeds", "learning rate", "reference"]
-    values = ["", "splits", "weights alone", *RATES]
-
-    def place(row: Row) -> tuple[int, int, float]:
-        name, what, value = row.condition
-        return (
-            order.index(name),
-            varied.index(what),
-            values.index(value) if value in values else "(configured)" not in value,
-        )
-
-    rows.sort(key=lambda row: row.seed)
-    rows.sort(key=place)
+    rows += _shared(rows, f"{first.reference.kind} (configured)")
     results = Results(
         f"How much the scores move; held-out {config.split.by}",
         ("crowd", "varied", "setting"),
-        tuple(rows),
+        tuple(_sorted(rows, list(models))),
         METRICS,
     )
     return replace(results, notes=(*notes, *(_moves(results, name) for name in models)))
+
+
+def _jobs(
+    name: str,
+    model: ModelConfig,
+    train: TrainConfig,
+    prepared: Prepared,
+    references: dict[str, Prepared],
+    seed: int,
+) -> list[Job]:
+    """A model's learning rates and its other references, with one seed."""
+    rates = [
+        Job((name, "learning rate", rate), prepared, *_faster(model, train, factor), seed)
+        for rate, factor in RATES.items()
+    ]
+    return rates + [
+        Job((name, "reference", kind), other, model, train, seed)
+        for kind, other in references.items()
+    ]
+
+
+def _shared(rows: list[Row], configured: str) -> list[Row]:
+    """The rows of conditions that are the same fit as a learning rate of x1; it is fitted once."""
+    base = [row for row in rows if row.condition[1:] == ("learning rate", "x1")]
+    return [
+        row._replace(condition=(row.condition[0], varied, setting))
+        for varied, setting, shared in (
+            ("reference", configured, base),
+            ("seeds", "splits", base),
+            ("seeds", "weights alone", [row for row in base if row.seed == 0]),
+        )
+        for row in shared
+    ]
+
+
+def _sorted(rows: list[Row], models: list[str]) -> list[Row]:
+    """By crowd, what is varied, its setting (of references the configured one first), and seed."""
+    crowds = ["humans", *models]
+    varied = ["", "seeds", "learning rate", "reference"]
+    settings = ["", "splits", "weights alone", *RATES]
+
+    def position(row: Row) -> tuple[int, int, float, int]:
+        crowd, direction, setting = row.condition
+        within = settings.index(setting) if setting in settings else "(configured)" not in setting
+        return crowds.index(crowd), varied.index(direction), within, row.seed
+
+    return sorted(rows, key=position)
 
 
 def draw(results: Results) -> str:
@@ -130,37 +142,37 @@ def _faster(
     return msgspec.structs.replace(model, learning_rate=factor * model.learning_rate), train
 
 
-def _references(ready: Prepared, notes: list[str]) -> dict[str, Prepared]:
+def _references(prepared: Prepared, notes: list[str]) -> dict[str, Prepared]:
     """The study with other references than the configured one."""
-    found = {}
-    if ready.reference.kind != "marginal":
-        average = crowd_average(ready.study, ready.split)
-        found["marginal"] = replace(ready, reference=average)
-    if ready.reference.kind != "fitted":
-        known = task_features(ready.study.tasks, identity=False)
+    others = {}
+    if prepared.reference.kind != "marginal":
+        average = crowd_average(prepared.study, prepared.split)
+        others["marginal"] = replace(prepared, reference=average)
+    if prepared.reference.kind != "fitted":
+        content = task_features(prepared.study.tasks, identity=False)
         try:
-            if not known.any():
+            if not content.any():
                 raise CrowdError("the study has no task features")
-            fitted = fit_reference(ready.study, ready.split, FittedReference(), known)
-            found["fitted"] = replace(ready, reference=fitted)
+            fitted = fit_reference(prepared.study, prepared.split, FittedReference(), content)
+            others["fitted"] = replace(prepared, reference=fitted)
         except CrowdError as error:
             notes.append(f"no fitted reference: {error}")
-    return found
+    return others
 
 
 def _moves(results: Results, name: str) -> str:
     """How far the mean RPS moves in each direction, in words."""
-    parts = []
-    for what in ("learning rate", "reference"):
+    moves = []
+    for varied in ("learning rate", "reference"):
         means = [
-            found[0]
+            summary[0]
             for c in results.conditions
-            if c[:2] == (name, what) and (found := results.summary(c, "rps"))
+            if c[:2] == (name, varied) and (summary := results.summary(c, "rps"))
         ]
         if len(means) > 1:
-            parts.append(f"{np.ptp(means):.3f} over {what}s")
-    for value in ("splits", "weights alone"):
-        found = results.summary((name, "seeds", value), "rps")
-        if found and not np.isnan(found[1]):
-            parts.append(f"{found[1]:.3f} (standard deviation) over {value}")
-    return f"{name}: RPS moves by " + ", ".join(parts)
+            moves.append(f"{np.ptp(means):.3f} over {varied}s")
+    for setting in ("splits", "weights alone"):
+        summary = results.summary((name, "seeds", setting), "rps")
+        if summary and not np.isnan(summary[1]):
+            moves.append(f"{summary[1]:.3f} (standard deviation) over {setting}")
+    return f"{name}: RPS moves by " + ", ".join(moves)

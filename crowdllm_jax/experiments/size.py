@@ -20,9 +20,9 @@ from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.experiments import figure
 from crowdllm_jax.experiments.fits import Job, drawn, fit_all, studied_models
 from crowdllm_jax.experiments.results import Results, Row, rows_of
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.evaluate import SCORED_AGENTS
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.evaluate import SCORED_AGENTS
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.score.held_out import Humans, held_out
 from crowdllm_jax.study.records import Study
@@ -50,20 +50,20 @@ def size(study: Study, config: Config, progress: Progress) -> Results:
     rows: list[Row] = []
     for seed in range(config.seeds):
         progress("prepare", seed, config.seeds)
-        ready = prepare(study, config, seed)
-        jobs += [Job((n,), ready, model, config.train, seed) for n, model in models.items()]
+        prepared = prepare(study, config, seed)
+        jobs += [Job((n,), prepared, model, config.train, seed) for n, model in models.items()]
     progress("prepare", config.seeds, config.seeds)
     crowds = fit_all(jobs, progress)
     sizes = _sizes(min(config.population.agents, SCORED_AGENTS))
     for done, (job, crowd) in enumerate(zip(jobs, crowds, strict=True), 1):
-        humans = held_out(job.ready.study, job.ready.split)
+        humans = held_out(job.prepared.study, job.prepared.split)
         tasks, truth, variance, count = targets(study, humans)
         values = _shares(humans, drawn(crowd, config, humans.tasks).astype(np.float64))[:, tasks]
         for n in sizes:
-            found = decompose(values, truth, n)
+            parts = decompose(values, truth, n)
             condition = (*job.condition, str(n))
-            rows += rows_of(condition, job.seed, {k: float(v.mean()) for k, v in found.items()})
-            rows += rows_of(condition, job.seed, {"rmse": found["crowd_error"].mean() ** 0.5})
+            rows += rows_of(condition, job.seed, {k: float(v.mean()) for k, v in parts.items()})
+            rows += rows_of(condition, job.seed, {"rmse": parts["crowd_error"].mean() ** 0.5})
         beyond = worth(values.mean(0), truth, variance, count)
         rows += rows_of((*job.condition, str(sizes[-1])), job.seed, beyond)
         if job.condition[0] == next(iter(models)):
@@ -96,14 +96,14 @@ def size(study: Study, config: Config, progress: Progress) -> Results:
 
 def draw(results: Results) -> str:
     """The three parts of the identity against the number of agents."""
-    places = {c: float(c[1]) for c in results.conditions}
+    agents = {c: float(c[1]) for c in results.conditions}
     panels = {
         "crowd_error": "crowd error",
         "individual_error": "= mean individual error",
         "diversity": "− diversity",
     }
     return figure.lines(
-        results, panels, places, "agents (or people) in the crowd", log_y=["crowd_error"]
+        results, panels, agents, "agents (or people) in the crowd", log_y=["crowd_error"]
     )
 
 
@@ -117,12 +117,12 @@ def decompose(values: np.ndarray, truth: np.ndarray, n: int) -> dict[str, np.nda
       third, up to float rounding.
     """
     crowds = min(MOST_CROWDS, len(values) // n)
-    own = values[: crowds * n].reshape(crowds, n, -1)
-    mean = own.mean(1)
+    crowd_values = values[: crowds * n].reshape(crowds, n, -1)
+    mean = crowd_values.mean(1)
     return {
         "crowd_error": ((mean - truth) ** 2).mean(0),
-        "individual_error": ((own - truth) ** 2).mean((0, 1)),
-        "diversity": ((own - mean[:, None]) ** 2).mean((0, 1)),
+        "individual_error": ((crowd_values - truth) ** 2).mean((0, 1)),
+        "diversity": ((crowd_values - mean[:, None]) ** 2).mean((0, 1)),
     }
 
 
@@ -137,11 +137,11 @@ def targets(study: Study, humans: Humans) -> tuple[np.ndarray, np.ndarray, np.nd
     mean_exists = np.array([not isinstance(names[s], Nominal) for s in humans.scale])
     t = len(humans.tasks)
     value = _shares(humans, humans.value, humans.task)
-    own = humans.answer_weight
-    total, squares = np.bincount(humans.task, own, t), np.bincount(humans.task, own**2, t)
+    weight = humans.answer_weight
+    total, squares = np.bincount(humans.task, weight, t), np.bincount(humans.task, weight**2, t)
     count = total**2 / squares
-    mean = np.bincount(humans.task, own * value, t) / total
-    square = np.bincount(humans.task, own * (value - mean[humans.task]) ** 2, t)
+    mean = np.bincount(humans.task, weight * value, t) / total
+    square = np.bincount(humans.task, weight * (value - mean[humans.task]) ** 2, t)
     used = np.flatnonzero(mean_exists & (np.bincount(humans.task, minlength=t) > 1))
     if not len(used):
         raise CrowdError(
@@ -165,8 +165,8 @@ def worth(
     of how many people the means lie as far (left out where the bias cannot be told)."""
     floor = float(np.mean(variance / count))
     bias = float(np.mean((crowd - truth) ** 2)) - floor
-    found = {"bias2": bias, "truth_error": floor}
-    return found | ({"worth_people": float(np.mean(variance)) / bias} if bias > 0 else {})
+    measures = {"bias2": bias, "truth_error": floor}
+    return measures | ({"worth_people": float(np.mean(variance)) / bias} if bias > 0 else {})
 
 
 def _shares(humans: Humans, values: np.ndarray, task: np.ndarray | None = None) -> np.ndarray:
@@ -183,12 +183,12 @@ def _sizes(most: int) -> list[int]:
 
 
 def _worth(results: Results, name: str, most: str) -> str:
-    found = results.summary((name, most), "worth_people")
-    every = results.by_seed((name, most), "bias2")
-    known = results.by_seed((name, most), "worth_people")
-    if found is None or len(known) < len(every):
+    people = results.summary((name, most), "worth_people")
+    biases = results.by_seed((name, most), "bias2")
+    defined = results.by_seed((name, most), "worth_people")
+    if people is None or len(defined) < len(biases):
         return f"{name}: its bias cannot be told from the held-out people's own chance"
     return (
         f"{name}: however many agents, its means are as far from people's as those of about "
-        f"{found[0]:,.0f} people"
+        f"{people[0]:,.0f} people"
     )

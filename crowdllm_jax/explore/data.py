@@ -15,8 +15,8 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population.read import Manifest, open_population, read_manifest, reading
-from crowdllm_jax.run.config import Config, load_config, load_study
-from crowdllm_jax.run.folder import fitted_crowd, run_facts, stored_config
+from crowdllm_jax.runs.config import Config, load_config, load_study
+from crowdllm_jax.runs.folder import fitted_crowd, run_facts, stored_config
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.columns import attribute_columns
@@ -100,13 +100,13 @@ def _study(run: Path, config: Config, data: str | None) -> Study | str:
 
 def held_out_people(study: Study, test: np.ndarray, crowd: Crowd) -> HeldOut:
     """The people and answers of a study that are held out (test: (R,) bool)."""
-    place = {task: i for i, task in enumerate(crowd.task_ids)}
-    tasks = np.array([place[task] for task in study.tasks.ids], np.int32)
-    own = study.participants
-    rows = test & (own.weight[study.person] > 0)
+    index_of = {task: i for i, task in enumerate(crowd.task_ids)}
+    tasks = np.array([index_of[task] for task in study.tasks.ids], np.int32)
+    people = study.participants
+    rows = test & (people.weight[study.person] > 0)
     return HeldOut(
-        recode(crowd.codings, own.profile),
-        own.weight,
+        recode(crowd.codings, people.profile),
+        people.weight,
         study.person[rows],
         tasks[study.task[rows]],
         study.answer[rows],
@@ -122,8 +122,8 @@ def _read_answers(folder: Path, manifest: Manifest, progress: Progress) -> tuple
     for block in population.blocks():
         # More than the manifest says are told of once all are read.
         block = block[: n - done]
-        for column, own in zip(columns, block.T, strict=True):
-            column[done : done + len(block)] = own
+        for column, answers in zip(columns, block.T, strict=True):
+            column[done : done + len(block)] = answers
         done += len(block)
         progress("load answers", done, n)
     return columns
@@ -152,8 +152,9 @@ def _read_profiles(
         for attribute in attributes:
             column = table[called[attribute.name]]
             numeric = attribute.kind == "numeric"
-            own = [column.to_numpy()] if numeric else _levels(path, attribute, column)
-            cells[attribute.name] += own
+            cells[attribute.name] += (
+                [column.to_numpy()] if numeric else _levels(path, attribute, column)
+            )
     if done != manifest.agents:
         raise CrowdError(
             f"{folder}: holds the profiles of {done:,} agents, its manifest says "
@@ -166,11 +167,12 @@ def _read_profiles(
 
 def _levels(path: Path, attribute: Attribute, column: pa.ChunkedArray) -> Iterator[np.ndarray]:
     """The levels of a column of words."""
-    place = {level: i for i, level in enumerate(attribute.levels)}
-    dtype = np.uint8 if len(place) <= 256 else np.uint16
+    level_of = {level: i for i, level in enumerate(attribute.levels)}
+    dtype = np.uint8 if len(level_of) <= 256 else np.uint16
     for chunk in column.chunks:
-        known = np.array([place.get(word, -1) for word in chunk.dictionary.to_pylist()], np.int64)
-        cells = known[np.asarray(chunk.indices)]
+        words = chunk.dictionary.to_pylist()
+        levels = np.array([level_of.get(word, -1) for word in words], np.int64)
+        cells = levels[np.asarray(chunk.indices)]
         if chunk.null_count or np.any(cells < 0):
             raise CrowdError(
                 f"{path}: column '{attribute.name}' holds a level that the crowd does "

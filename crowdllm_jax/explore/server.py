@@ -38,10 +38,12 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """Where the page is."""
         return f"http://{HOST}:{self.server_port}/"
 
     @cached_property
     def page(self) -> bytes:
+        """The page, which asks for everything else."""
         return (files("crowdllm_jax.explore") / "page.html").read_bytes()
 
     @cached_property
@@ -49,8 +51,8 @@ class Server(ThreadingHTTPServer):
         """Content-Security-Policy: the page's own script and style, and this server's numbers."""
         allowed = []
         for tag in ("script", "style"):
-            found = re.findall(rb"<%b>(.*?)</%b>" % (tag.encode(), tag.encode()), self.page, re.S)
-            digests = [base64.b64encode(hashlib.sha256(text).digest()).decode() for text in found]
+            texts = re.findall(rb"<%b>(.*?)</%b>" % (tag.encode(), tag.encode()), self.page, re.S)
+            digests = [base64.b64encode(hashlib.sha256(text).digest()).decode() for text in texts]
             allowed.append(f"{tag}-src " + " ".join(f"'sha256-{digest}'" for digest in digests))
         return (
             f"default-src 'none'; {'; '.join(allowed)}; connect-src 'self'; img-src data:; "
@@ -59,9 +61,11 @@ class Server(ThreadingHTTPServer):
 
     @cached_property
     def study(self) -> bytes:
+        """What there is to choose from, in JSON."""
         return msgspec.json.encode(what_there_is(self.explored))
 
     def handle_error(self, request: object, client_address: object) -> None:
+        """Show what went wrong with a request, unless its browser is gone."""
         # A browser that is closed, or reloads, hangs up.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
@@ -130,13 +134,13 @@ def what_there_is(explored: Explored) -> dict[str, object]:
 
 
 def _attribute(attribute: Attribute) -> dict[str, object]:
-    told: dict[str, object] = {"name": attribute.name, "kind": attribute.kind}
+    shown: dict[str, object] = {"name": attribute.name, "kind": attribute.kind}
     if attribute.kind == "numeric":
-        known = attribute.cells[~np.isnan(attribute.cells)]
-        ends = [float(known.min()), float(known.max())] if len(known) else None
-        return told | {"ends": ends, "missing": len(attribute.cells) - len(known)}
+        numbers = attribute.cells[~np.isnan(attribute.cells)]
+        ends = [float(numbers.min()), float(numbers.max())] if len(numbers) else None
+        return shown | {"ends": ends, "missing": len(attribute.cells) - len(numbers)}
     count = np.bincount(attribute.cells, minlength=len(attribute.levels))
-    return told | {"levels": attribute.levels, "agents": count.tolist()}
+    return shown | {"levels": attribute.levels, "agents": count.tolist()}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -163,16 +167,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, "application/json", self.server.study)
         elif path == "/view":
             try:
-                found = view(self.server.explored, _query(query))
+                picture = view(self.server.explored, _query(query))
             except CrowdError as error:
                 self.send_error(400, str(error))
             else:
-                self._send(200, "application/json", msgspec.json.encode(found))
+                self._send(200, "application/json", msgspec.json.encode(picture))
         else:
             self.send_error(404, "there are /, /study and /view")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with {"error": message}; http.server comes here, too, as with a POST."""
+        del explain  # http.server's second sentence
         code = 405 if code == 501 else code
         text = message or HTTPStatus(code).phrase
         # What else the client sends is not understood, so it is not read.
@@ -201,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, *what: object) -> None:
+    def log_message(self, *_message: object) -> None:
         """Say nothing."""
 
 

@@ -156,16 +156,16 @@ def bars(scale: Scale) -> Bars:
         pairs = pairwise(edges)
         return Bars(tuple(f"{low:g} to {high:g}" for low, high in pairs), None)
     k = scales.size(scale)
-    level = np.arange(k)
+    levels = np.arange(k)
     width = 1 if k <= BARS or isinstance(scale, Nominal) else -(-k // STRETCHES)
     # Nobody's points are a stretch of their own.
-    of_level = (level + (width - 1 if isinstance(scale, Points) else 0)) // width
-    named = [_label(scale, place) for place in range(k)]
+    of_level = (levels + (width - 1 if isinstance(scale, Points) else 0)) // width
+    named = [_label(scale, level) for level in range(k)]
     labels = []
     for bar in range(of_level[-1] + 1):
-        own = np.flatnonzero(of_level == bar)
-        first, last = named[own[0]], named[own[-1]]
-        labels.append(first if len(own) == 1 else f"{first} to {last}")
+        inside = np.flatnonzero(of_level == bar)
+        first, last = named[inside[0]], named[inside[-1]]
+        labels.append(first if len(inside) == 1 else f"{first} to {last}")
     return Bars(tuple(labels), of_level)
 
 
@@ -251,14 +251,14 @@ def view(explored: Explored, query: Query) -> View:
     answers = explored.answers[task] if kept.all() else explored.answers[task][kept]
     shown = bars(scale)
     counts, mean = tally(scale, shown, answers)
-    found = _humans(explored.humans, task, scale, shown, query)
+    humans = _humans(explored.humans, task, scale, shown, query)
     return View(
         query.task,
         len(answers),
         shown.labels,
         CrowdSummary([round(c) for c in counts], mean),
-        None if isinstance(found, str) else found,
-        found if isinstance(found, str) else "",
+        None if isinstance(humans, str) else humans,
+        humans if isinstance(humans, str) else "",
     )
 
 
@@ -268,8 +268,8 @@ def tally(
     """Answers (n,) in each bar, weighted, and their mean in the scale's numbers."""
     size = len(shown.labels)
     if isinstance(scale, Continuous):
-        place = (answers - scale.low) * (size / (scale.high - scale.low))
-        cell = np.clip(place, 0, size - 1).astype(np.uint8)
+        position = (answers - scale.low) * (size / (scale.high - scale.low))
+        cell = np.clip(position, 0, size - 1).astype(np.uint8)
         counts = np.bincount(cell, weight, size)
         mean = np.average(answers.astype(np.float64), weights=weight) if len(answers) else None
         return counts, None if mean is None else float(mean)

@@ -49,13 +49,11 @@ def histograms(study: Study, humans: Humans, answers: np.ndarray) -> str:
     rows = -(-len(shown) // columns)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.9 * columns, 2.35 * rows), layout="constrained")
-        for axes, place in zip(
-            figure.subplots(rows, columns, squeeze=False).flat, range(rows * columns), strict=True
-        ):
-            if place >= len(shown):
+        for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+            if number >= len(shown):
                 axes.set_visible(False)
                 continue
-            task = shown[place]
+            task = shown[number]
             _histogram(axes, study, humans, answers[:, task], int(task), int(count[task]))
         handles = [mpl.patches.Patch(color=HUMAN), mpl.patches.Patch(color=CROWD)]
         figure.legend(
@@ -72,8 +70,8 @@ def _histogram(
     axes: Any, study: Study, humans: Humans, crowd: np.ndarray, task: int, count: int
 ) -> None:
     scale = study.scale_of(humans.tasks[task])
-    own = humans.task == task
-    people, weight = humans.value[own], humans.answer_weight[own]
+    rows = humans.task == task
+    people, weight = humans.value[rows], humans.answer_weight[rows]
     if scales.size(scale):
         levels = scales.values(scale)
         between = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
@@ -119,28 +117,30 @@ def means(study: Study, humans: Humans, answers: np.ndarray) -> str:
         for axes, index in zip(
             figure.subplots(1, len(used), squeeze=False).flat, used, strict=True
         ):
-            here = humans.scale == index
+            on_scale = humans.scale == index
             name = list(study.scales)[index]
             low, high = humans.edges[index]
-            dense = here.sum() > 40
+            dense = on_scale.sum() > 40
             axes.plot([low, high], [low, high], color="#bbbbbb", lw=1, zorder=0)
             axes.scatter(
-                human[here],
-                crowd[here],
+                human[on_scale],
+                crowd[on_scale],
                 s=10 if dense else 22,
                 color=CROWD,
                 alpha=0.5 if dense else 0.9,
                 lw=0,
             )
-            varied = here.sum() > 2 and np.ptp(human[here]) > 0 and np.ptp(crowd[here]) > 0
-            r = f", r = {pearsonr(human[here], crowd[here])[0]:.2f}" if varied else ""
+            varied = (
+                on_scale.sum() > 2 and np.ptp(human[on_scale]) > 0 and np.ptp(crowd[on_scale]) > 0
+            )
+            r = f", r = {pearsonr(human[on_scale], crowd[on_scale])[0]:.2f}" if varied else ""
             axes.set_title(
-                f"{name}: {here.sum()} task(s){r}".replace("$", r"\$"), fontsize=9, loc="left"
+                f"{name}: {on_scale.sum()} task(s){r}".replace("$", r"\$"), fontsize=9, loc="left"
             )
             axes.set_xlabel("mean of held-out humans")
             axes.set_ylabel("mean of crowd")
             if scales.is_ballot(list(study.scales.values())[index]):
-                high = 1.1 * max(human[here].max(), crowd[here].max())
+                high = 1.1 * max(human[on_scale].max(), crowd[on_scale].max())
             pad = 0.03 * (high - low)
             axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
         return svg(figure, "Crowd mean against human mean, one dot per held-out task")
@@ -195,12 +195,14 @@ def coherence(humans: Humans, answers: np.ndarray, items: ItemPairs | None) -> s
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.9 * panels, 3.4), layout="constrained")
         axes = figure.subplots(1, panels, squeeze=False)[0]
-        own = personal(humans, (humans.person, humans.task, humans.value))[2]
+        human_means = personal(humans, (humans.person, humans.task, humans.value))[2]
         rounds = in_peoples_places(humans, answers)
-        crowd = np.concatenate([personal(humans, one)[2] for one in rounds])
-        edges = np.linspace(min(own.min(), crowd.min()), max(own.max(), crowd.max()) + 1e-9, 21)
+        crowd = np.concatenate([personal(humans, answered)[2] for answered in rounds])
+        edges = np.linspace(
+            min(human_means.min(), crowd.min()), max(human_means.max(), crowd.max()) + 1e-9, 21
+        )
         for values, counts, colour, label in (
-            (own, humans.weight, HUMAN, "held-out humans"),
+            (human_means, humans.weight, HUMAN, "held-out humans"),
             (crowd, np.tile(humans.weight, len(rounds)), CROWD, "crowd"),
         ):
             axes[0].hist(
@@ -236,7 +238,7 @@ def coherence(humans: Humans, answers: np.ndarray, items: ItemPairs | None) -> s
 
 def curves(losses: dict[str, Losses]) -> str:
     """Training and validation losses of every model, a panel per loss term."""
-    terms = {own.unit: own.terms for own in losses.values()}
+    terms = {model_losses.unit: model_losses.terms for model_losses in losses.values()}
     panels = [(unit, term) for unit in ("step", "epoch") for term in terms.get(unit, ())]
     colours = dict(zip(losses, (CROWD, "#d55e00", "#009e73"), strict=False))
     drawn: dict[str, Any] = {}
@@ -245,16 +247,16 @@ def curves(losses: dict[str, Losses]) -> str:
         for axes, (unit, term) in zip(
             figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True
         ):
-            for name, own in losses.items():
-                if own.unit != unit:
+            for name, model_losses in losses.items():
+                if model_losses.unit != unit:
                     continue
-                place = own.terms.index(term)
+                column = model_losses.terms.index(term)
                 for part, rows, style in (
-                    ("training", own.train, ":" if own.validation else "-"),
-                    ("validation", own.validation, "-"),
+                    ("training", model_losses.train, ":" if model_losses.validation else "-"),
+                    ("validation", model_losses.validation, "-"),
                 ):
                     values = np.array(
-                        [np.nan if r[place] is None else r[place] for r in rows], float
+                        [np.nan if r[column] is None else r[column] for r in rows], float
                     )
                     if not np.isfinite(values).any():
                         continue
@@ -264,8 +266,8 @@ def curves(losses: dict[str, Losses]) -> str:
                     at = np.arange(1, len(values) + 1)
                     (line,) = axes.plot(at, values, style, color=colours[name])
                     drawn[f"{name}, {part}"] = line
-                if own.validation and own.best:
-                    axes.axvline(own.best, color=colours[name], lw=0.6, alpha=0.6)
+                if model_losses.validation and model_losses.best:
+                    axes.axvline(model_losses.best, color=colours[name], lw=0.6, alpha=0.6)
             axes.set_title(term, fontsize=9, loc="left")
             axes.set_xlabel(unit)
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -276,6 +278,7 @@ def curves(losses: dict[str, Losses]) -> str:
 
 
 def svg(figure: Figure, title: str) -> str:
+    """A figure as SVG text, the same for the same figure."""
     out = io.StringIO()
     with warnings.catch_warnings():
         # Names stay text, which the reader's browser draws, so that our font may lack their signs.

@@ -1,5 +1,7 @@
 """One self-contained HTML page about a run: scoreboard, pictures, provenance."""
 
+from dataclasses import dataclass
+
 import jinja2
 import numpy as np
 
@@ -29,14 +31,14 @@ def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, fl
     """
     board, seeds = [], len({score.seed for score in scores})
     for model in MODELS:
-        own = [score for score in scores if score.model == model and score.value == score.value]
+        defined = [s for s in scores if s.model == model and not np.isnan(s.value)]
         row = {}
         for metric in HEADINGS:
-            found = [score for score in own if score.metric == metric]
-            values = np.array([score.value for score in found])
-            if found and seeds == 1:
-                row[metric] = (found[0].value, found[0].low, found[0].high)
-            elif found:
+            by_seed = [score for score in defined if score.metric == metric]
+            values = np.array([score.value for score in by_seed])
+            if by_seed and seeds == 1:
+                row[metric] = (by_seed[0].value, by_seed[0].low, by_seed[0].high)
+            elif by_seed:
                 mean = float(values.mean())
                 sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
                 row[metric] = (mean, mean - sd, mean + sd)
@@ -47,49 +49,54 @@ def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, fl
 
 def untold(scores: list[Score]) -> dict[str, dict[str, str]]:
     """{model: {metric: what is not defined about it, and why}}."""
-    found: dict[str, dict[str, str]] = {}
+    reasons: dict[str, dict[str, str]] = {}
     seeds = len({score.seed for score in scores})
-    for one in scores:
-        own = [s for s in scores if (s.model, s.metric) == (one.model, one.metric)]
-        missing = [score for score in own if np.isnan(score.value)]
-        if len(missing) == len(own):
-            text = f"not defined ({one.why})"
+    for score in scores:
+        by_seed = [s for s in scores if (s.model, s.metric) == (score.model, score.metric)]
+        missing = [s for s in by_seed if np.isnan(s.value)]
+        if len(missing) == len(by_seed):
+            text = f"not defined ({score.why})"
         elif missing:
             text = f"not defined with {len(missing)} of {seeds} seeds ({missing[0].why})"
-        elif one.why and seeds == 1:
-            text = f"no interval ({one.why})"
+        elif score.why and seeds == 1:
+            text = f"no interval ({score.why})"
         else:
             continue
-        found.setdefault(one.model, {})[one.metric] = text
-    return found
+        reasons.setdefault(score.model, {})[score.metric] = text
+    return reasons
 
 
-def render(
-    study: Study,
-    config: str,
-    scores: list[Score],
-    humans: Humans,
-    answers: np.ndarray,
-    losses: dict[str, Losses],
-    effects: list[AttributeEffect],
-    groups: list[Group],
-    findings: list[Finding],
-    facts: dict[str, str],
-) -> str:
-    """The page.
+@dataclass(frozen=True, kw_only=True)
+class ReportedRun:
+    """What the page is about.
 
-    Args:
+    Attributes:
       config: the whole configuration, as YAML.
       answers: (N, T) the crowd's answers to `humans.tasks`, in the scales' units.
-      losses: per fitted model, its training and validation losses.
+      losses: per fitted model, its training and validation losses, the main model first.
       effects: what profiles do to the answers; empty where the model cannot say.
       groups: gaps between groups of people, and of agents; empty where there are no profiles.
       findings: of the diagnostics.
       facts: versions and fingerprints to show; where they hold `held_out`, `humans` and `answers`
         are of the first of several folds.
     """
-    seeds = sorted({score.seed for score in scores})
-    main, board = next(iter(losses)), scoreboard(scores)
+
+    study: Study
+    config: str
+    scores: list[Score]
+    humans: Humans
+    answers: np.ndarray
+    losses: dict[str, Losses]
+    effects: list[AttributeEffect]
+    groups: list[Group]
+    findings: list[Finding]
+    facts: dict[str, str]
+
+
+def render(run: ReportedRun) -> str:
+    """The page."""
+    study, humans, answers = run.study, run.humans, run.answers
+    main, board = next(iter(run.losses)), scoreboard(run.scores)
     card = scorecard(dict(board), main)
     items = items_of(humans)
     environment = jinja2.Environment(
@@ -104,29 +111,29 @@ def render(
         main=main,
         description=describe(study),
         by=humans.by,
-        folds=facts.get("held_out"),
+        folds=run.facts.get("held_out"),
         held_out=f"{len(humans.tasks):,} tasks and {len(humans.value):,} answers of "
         f"{humans.people:,} people",
         agents=len(answers),
-        seeds=len(seeds),
+        seeds=len({score.seed for score in run.scores}),
         board=[(MODELS[model], model, row) for model, row in board],
         headings={metric: HEADINGS[metric] for metric in BOARD},
         names=HEADINGS,
-        untold=untold(scores),
+        untold=untold(run.scores),
         weights=_weights(humans),
         card=card,
-        words=in_words(card, findings, len(answers)),
+        words=in_words(card, run.findings, len(answers)),
         histograms=figures.histograms(study, humans, answers),
         means=figures.means(study, humans, answers),
-        curves=figures.curves(losses),
-        effects=effects,
-        subgroups=figures.subgroups(groups) if groups else "",
+        curves=figures.curves(run.losses),
+        effects=run.effects,
+        subgroups=figures.subgroups(run.groups) if run.groups else "",
         coherence=figures.coherence(humans, answers, items),
         compared=0 if items is None else int(items.compared.sum()),
-        findings=findings,
+        findings=run.findings,
         ballots=any(scales.is_ballot(scale) for scale in study.scales.values()),
-        config=config,
-        facts=facts,
+        config=run.config,
+        facts=run.facts,
     )
 
 

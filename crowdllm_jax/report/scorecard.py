@@ -69,7 +69,7 @@ def headline(skill: Value | None, findings: list[Finding]) -> str:
 
     `diagnostics.too_few` says when they are.
     """
-    few = next((one for one in findings if one.name == TOO_FEW and one.fires), None)
+    few = next((f for f in findings if f.name == TOO_FEW and f.fires), None)
     if few is not None:
         return f"Too few to tell how close the crowd comes: {few.detail.split(';')[0]}."
     if skill is None or math.isnan(skill[0]):
@@ -90,14 +90,16 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
     by = {line.metric: line for line in card}
     skill = by.get("skill")
     words = [headline(skill.crowd if skill else None, findings)]
-    if any(one.name == TOO_FEW and one.fires for one in findings):
+    if any(finding.name == TOO_FEW and finding.fires for finding in findings):
         # What follows would rest on the same few.
         by = {}
     if (ratio := by.get("variance_ratio")) is not None:
         value, low, high = ratio.crowd
         kind = "less than" if high < 1 else "more than" if low > 1 else "about as much as"
-        said = f"Its answers vary {kind} people's" if low <= high else "Too few to tell the spread"
-        words.append(f"{said} (ratio of variances {value:.2f}).")
+        spread = f"Its answers vary {kind} people's"
+        if not low <= high:
+            spread = "Too few to tell the spread"
+        words.append(f"{spread} (ratio of variances {value:.2f}).")
     icc = by.get("icc")
     if icc is not None and icc.ceiling is not None:
         value, people = icc.crowd[0], icc.ceiling
@@ -120,7 +122,7 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
             f"average; a crowd without any would be off by {gaps.marginal[0]:.1%}"
             + ("." if better else ": of groups, this crowd tells you nothing.")
         )
-    speaking = [one.name for one in findings if one.fires]
+    speaking = [finding.name for finding in findings if finding.fires]
     words.append(
         f"{len(speaking)} of {len(findings)} diagnostics speak: {', '.join(speaking)}."
         if speaking

@@ -11,7 +11,7 @@ from crowdllm_jax.aggregate.budgeting import fund
 from crowdllm_jax.aggregate.decide import read_costs
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.population.read import answers_of
-from crowdllm_jax.run.config import load_study
+from crowdllm_jax.runs.config import load_study
 
 REAL = os.environ.get("CROWDLLM_TEST_DATA")
 

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from crowdllm_jax.backbone.sentence_encoder import Encoder, embed, load_encoder, run_texts
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.run.config import load_study
+from crowdllm_jax.runs.config import load_study
 
 TEXTS = [
     "How offensive is this comment ?",

@@ -63,6 +63,6 @@ def test_what_cannot_be_run_is_told(tmp_path, capsys, sources, more, says):
 
 
 def test_a_missing_torch_is_told(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(bench, "find_spec", lambda name: None)
+    monkeypatch.setattr(bench, "find_spec", lambda _name: None)
     assert run(scripts(tmp_path / "b", population=SCRIPT)) == 2
     assert "pip install 'crowdllm-jax[benchmarks]'" in capsys.readouterr().err.replace("\n", " ")

@@ -18,10 +18,10 @@ from crowdllm_jax.cli.console import ERRORS, PlainConsole
 from crowdllm_jax.cli.display import Log, duration
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.run import steps
-from crowdllm_jax.run.config import dump_config, load_config
+from crowdllm_jax.runs.config import dump_config, load_config
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.workflow import steps
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_changed_data_are_refused(config_file, finished, command, capsys):
     assert "was made from other data" in capsys.readouterr().err
 
 
-def test_a_run_can_be_sampled_without_its_data(config_file, finished, tmp_path, capsys):
+def test_a_run_can_be_sampled_without_its_data(config_file, finished, tmp_path):
     config_file.with_name("responses.csv").unlink()
     assert main(["sample", str(finished), "--agents", "5", "--out", str(tmp_path / "p")]) == 0
 
@@ -362,7 +362,7 @@ def test_an_interruption_that_a_library_swallows_comes_again(config_file, monkey
             time.sleep(0.1)
         outlived.append(True)
 
-    monkeypatch.setattr("crowdllm_jax.cli.commands.COMMANDS", {"study": swallowing})
+    monkeypatch.setattr("crowdllm_jax.cli.commands.study.check", swallowing)
     assert main(["study", "check", str(config_file)]) == 130
     assert not outlived
     err = capsys.readouterr().err

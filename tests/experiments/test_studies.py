@@ -28,9 +28,9 @@ from crowdllm_jax.model.crowd import numbers_of
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.fitted import FittedReference
-from crowdllm_jax.run import prepare as prepare_module
-from crowdllm_jax.run.config import Config, load_config, load_study
-from crowdllm_jax.run.prepare import prepare
+from crowdllm_jax.runs import prepare as prepare_module
+from crowdllm_jax.runs.config import Config, load_config, load_study
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.score.metrics import measure_crowd
@@ -68,8 +68,8 @@ def config_path(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(config_path, tmp_path_factory):
-    """made(study): its folder, made by the command on first use."""
+def folder_of(config_path, tmp_path_factory):
+    """folder_of(study): its folder, made by the command on first use."""
     folder, done = tmp_path_factory.mktemp("studies"), set()
 
     def make(name: str) -> Path:
@@ -92,7 +92,7 @@ def table(folder: Path, file: str = "table.csv") -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def found(folder: Path, seed: int, **keys: str) -> dict[str, float]:
+def measures_of(folder: Path, seed: int, **keys: str) -> dict[str, float]:
     """The measures of one condition with one seed."""
     return {
         row["metric"]: float(row["value"])
@@ -108,10 +108,10 @@ def check(folder: Path, seed: int, config: Config, keys: dict[str, str]) -> None
     humans = held_out(study, prepare(study, config, seed).split)
     answers = sample(crowd, config.population.agents, config.population.seed).answers
     expected = measure_crowd(humans, numbers_of(crowd, answers)[:, humans.tasks])
-    own = found(folder, seed, **keys)
+    measures = measures_of(folder, seed, **keys)
     for metric, value in expected.items():
         # Float rounding in the weights may move one of 50 agents over a cut: 4 points / 50.
-        assert own[metric] == pytest.approx(value, abs=0.08), metric
+        assert measures[metric] == pytest.approx(value, abs=0.08), metric
 
 
 def change(struct, **values):
@@ -119,8 +119,8 @@ def change(struct, **values):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_each_study_is_one_command(made, config_path, capsys, name):
-    out = made(name)
+def test_each_study_is_one_command(folder_of, config_path, capsys, name):
+    out = folder_of(name)
     assert {path.name for path in out.iterdir()} == {
         "config.yaml",
         "table.csv",
@@ -141,36 +141,40 @@ def test_each_study_is_one_command(made, config_path, capsys, name):
     assert len(rows) == len(values)
     for row in rows:
         mean, sd, count = (row.pop(key) for key in ("mean", "sd", "seeds"))
-        own = values[tuple(row.values())]
-        assert float(mean) == pytest.approx(np.mean(own))
-        assert int(count) == len(own)
-        assert sd == "" if len(own) == 1 else float(sd) == pytest.approx(np.std(own, ddof=1))
+        seed_values = values[tuple(row.values())]
+        assert float(mean) == pytest.approx(np.mean(seed_values))
+        assert int(count) == len(seed_values)
+        assert (
+            sd == ""
+            if len(seed_values) == 1
+            else float(sd) == pytest.approx(np.std(seed_values, ddof=1))
+        )
     # What is there is not overwritten, which is told before anything is fitted.
     assert main(["study", name, str(config_path), "--out", str(out)]) == 2
     assert "is there already; nothing was written" in capsys.readouterr().err
 
 
-def test_conditions_are_what_they_say(made, config_path):
+def test_conditions_are_what_they_say(folder_of, config_path):
     """Each against the same crowd made by itself."""
     config = load_config(config_path)
-    check(made("ablate"), 1, config, {"crowd": "cvae"})
+    check(folder_of("ablate"), 1, config, {"crowd": "cvae"})
     constant = change(config, model=change(config.model, constant_reference=True))
-    check(made("ablate"), 1, constant, {"crowd": "vae_only"})
+    check(folder_of("ablate"), 1, constant, {"crowd": "vae_only"})
     half = change(
         config,
         split=change(config.split, fraction=0.5),
         train=change(config.train, epochs=4, patience=20),
     )
-    check(made("fractions"), 0, half, {"crowd": "cvae", "share": "0.5", "people": "15"})
+    check(folder_of("fractions"), 0, half, {"crowd": "cvae", "share": "0.5", "people": "15"})
     fast = change(
         config, train=change(config.train, learning_rate=4e-3, blender_learning_rate=4e-3)
     )
-    check(made("sensitivity"), 0, fast, {"crowd": "cvae", "setting": "x4"})
+    check(folder_of("sensitivity"), 0, fast, {"crowd": "cvae", "setting": "x4"})
 
 
-def test_fractions_of_nearly_nobody_are_told(made, config_path):
+def test_fractions_of_nearly_nobody_are_told(folder_of, config_path):
     """5% of 30 people is 2 by rounding; 1% is nobody."""
-    people = {row["people"] for row in table(made("fractions")) if row["crowd"] == "cvae"}
+    people = {row["people"] for row in table(folder_of("fractions")) if row["crowd"] == "cvae"}
     assert people == {"2", "15", "30"}
     config = load_config(config_path)
     study = load_study(config)
@@ -189,15 +193,15 @@ def test_fractions_of_nearly_nobody_are_told(made, config_path):
         )
 
 
-def test_an_attribute_that_says_much(made):
+def test_an_attribute_that_says_much(folder_of):
     gain = {
-        kind: found(made("attributes"), 0, crowd="cvae", attributes=kind)["gain"]
+        kind: measures_of(folder_of("attributes"), 0, crowd="cvae", attributes=kind)["gain"]
         for kind in ("none", "city only")
     }
     # A third live in city A and answer 3 points higher: variance 2 between cities, .25 within.
     assert gain["none"] == 0
     assert 0.6 < gain["city only"] < 0.95
-    assert "one seed cannot tell" in (made("attributes") / "notes.txt").read_text()
+    assert "one seed cannot tell" in (folder_of("attributes") / "notes.txt").read_text()
 
 
 def rows(condition: tuple[str, ...], metric: str, values: list[float]) -> list[Row]:
@@ -208,8 +212,11 @@ def test_verdicts():
     from crowdllm_jax.experiments.attributes import _verdict
 
     def verdict(gain: list[float], seeds: int = 4) -> str:
-        own = [*rows(("m", "none"), "gain", [0.0] * seeds), *rows(("m", "age"), "gain", gain)]
-        return _verdict(Results("", ("crowd", "attributes"), tuple(own), {}), "m", ["age"])
+        table_rows = [
+            *rows(("m", "none"), "gain", [0.0] * seeds),
+            *rows(("m", "age"), "gain", gain),
+        ]
+        return _verdict(Results("", ("crowd", "attributes"), tuple(table_rows), {}), "m", ["age"])
 
     assert "no attribute beats none" in verdict([0.2, -0.1, 0.1, -0.1])
     assert "better than with no attribute with age (+20.0%" in verdict([0.2, 0.21, 0.19, 0.2])
@@ -220,11 +227,11 @@ def test_a_persons_error_is_that_of_the_mean_answer(config_path):
     """With no profile everybody's forecast is the crowd's mean."""
     config = load_config(config_path)
     study = load_study(config)
-    ready = with_attributes(prepare(study, config, 0), ())
-    crowd, _ = fit.fit_model(ready, config.model, config.train, 0, None, silent, "one")
-    error = person_error(ready, crowd, np.ones(len(study.tasks.ids), bool))
+    prepared = with_attributes(prepare(study, config, 0), ())
+    crowd, _ = fit.fit_model(prepared, config.model, config.train, 0, None, silent, "one")
+    error = person_error(prepared, crowd, np.ones(len(study.tasks.ids), bool))
     mean = numbers_of(crowd, sample(crowd, 20_000, 5).answers).mean(0, dtype=float)
-    test = ready.split.test
+    test = prepared.split.test
     direct = np.mean((study.value[test] - mean[study.task[test]]) ** 2)
     # A forecast is a mean of 8,192 agents: of deviation 4 / 2 / 90 = 0.022 at most, and so many
     # points at most, times twice an error of at most 4, over four tasks: 5 deviations are below .5;
@@ -246,25 +253,25 @@ def test_together_is_as_alone(config_path):
     config = load_config(config_path)
     jobs = []
     for seed in range(2):
-        ready = prepare(load_study(config), config, seed)
-        for name, (other, model) in _variants(ready, {"cvae": config.model}).items():
+        prepared = prepare(load_study(config), config, seed)
+        for name, (other, model) in _variants(prepared, {"cvae": config.model}).items():
             jobs.append(Job((name,), other, model, config.train, seed))
-    assert len({len(job.ready.codings) for job in jobs}) == 2
+    assert len({len(job.prepared.codings) for job in jobs}) == 2
     for job, crowd in zip(jobs, fit_all(jobs, silent), strict=True):
-        one, _ = fit.fit_model(job.ready, job.model, job.train, job.seed, None, silent, "one")
-        assert crowd.codings == job.ready.codings
+        alone, _ = fit.fit_model(job.prepared, job.model, job.train, job.seed, None, silent, "one")
+        assert crowd.codings == job.prepared.codings
         assert crowd.config == job.model
-        for a, b in zip(jax.tree.leaves(crowd.params), jax.tree.leaves(one.params), strict=True):
+        for a, b in zip(jax.tree.leaves(crowd.params), jax.tree.leaves(alone.params), strict=True):
             # As in test_many_runs: float32 rounding over a few steps.
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
 
 
 def test_persistent_ones_stand_in_their_places(config_path, monkeypatch):
     config = load_config(config_path)
-    ready = prepare(load_study(config), config, 0)
-    monkeypatch.setattr(fits, "fit_model", lambda ready, model, train, seed, *more: (seed, None))
+    prepared = prepare(load_study(config), config, 0)
+    monkeypatch.setattr(fits, "fit_model", lambda _prepared, _model, _train, seed, *_: (seed, None))
     models = [PersistentConfig(), config.model, PersistentConfig()]
-    jobs = [Job(("x",), ready, model, config.train, s) for s, model in enumerate(models)]
+    jobs = [Job(("x",), prepared, model, config.train, s) for s, model in enumerate(models)]
     crowds = fit_all(jobs, silent)
     assert crowds[0] == 0
     assert crowds[1].config == config.model
@@ -282,8 +289,8 @@ def test_what_is_taken_away(tiny):
         reference=FittedReference(folds=2),
     )
     study = make_study(tasks=16, embedding=3)
-    ready = prepare(study, config, 0)
-    variants = _variants(ready, studied_models(config, study))
+    prepared = prepare(study, config, 0)
+    variants = _variants(prepared, studied_models(config, study))
     assert set(variants) == {
         "persistent",
         "persistent, no profile",
@@ -319,14 +326,14 @@ def test_crowd_error_is_individual_error_less_diversity(n):
         assert parts["diversity"][task] == pytest.approx(diversity, abs=1e-12)
 
 
-def test_size_adds_up_and_flattens(made):
+def test_size_adds_up_and_flattens(folder_of):
     error = {}
     for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000):
         for crowd in ("cvae", "people"):
-            own = found(made("size"), 0, crowd=crowd, agents=str(n))
-            rest = own["individual_error"] - own["diversity"]
-            assert own["crowd_error"] == pytest.approx(rest, abs=1e-12)
-            error[crowd, n] = own["crowd_error"]
+            measures = measures_of(folder_of("size"), 0, crowd=crowd, agents=str(n))
+            rest = measures["individual_error"] - measures["diversity"]
+            assert measures["crowd_error"] == pytest.approx(rest, abs=1e-12)
+            error[crowd, n] = measures["crowd_error"]
     # Of what a crowd of one has beyond the bias, half goes with the second agent, and the last 500
     # of 1,000 take away a thousandth.
     step = error["cvae", 1] - error["cvae", 2]
@@ -340,11 +347,11 @@ def test_targets_are_the_peoples_means(tiny):
     humans = held_out(study, prepare(study, tiny, 0).split)
     tasks, mean, variance, count = size.targets(study, humans)
     assert len(tasks) == len(study.tasks.ids)
-    for place in range(0, len(tasks), 3):
-        low, high = humans.edges[humans.scale[place]]
-        own = (humans.value[humans.task == place] - low) / (high - low)
-        assert (mean[place], variance[place]) == pytest.approx((own.mean(), own.var(ddof=1)))
-        assert count[place] == len(own)
+    for task in range(0, len(tasks), 3):
+        low, high = humans.edges[humans.scale[task]]
+        shares = (humans.value[humans.task == task] - low) / (high - low)
+        assert (mean[task], variance[task]) == pytest.approx((shares.mean(), shares.var(ddof=1)))
+        assert count[task] == len(shares)
 
 
 def test_a_crowd_is_worth_as_many_people_as_err_alike():
@@ -356,8 +363,8 @@ def test_a_crowd_is_worth_as_many_people_as_err_alike():
     random = np.random.default_rng(0)
     chance, off = random.normal(size=(2, 20_000)) * [[0.1**0.5], [0.2]]
     ones = np.ones(20_000)
-    found = size.worth(off, chance, ones, 10 * ones)
-    assert found["worth_people"] == pytest.approx(25, abs=4.4)
+    measures = size.worth(off, chance, ones, 10 * ones)
+    assert measures["worth_people"] == pytest.approx(25, abs=4.4)
     assert "worth_people" not in size.worth(0 * off, 0 * chance, ones, 10 * ones)
 
 
@@ -371,23 +378,27 @@ def test_nominal_scales_are_left_out_aloud(tiny):
         size.targets(study, humans)
 
 
-def test_sensitivity_has_every_direction(made):
-    own = dict.fromkeys(
+def test_sensitivity_has_every_direction(folder_of):
+    conditions = dict.fromkeys(
         (row["varied"], row["setting"])
-        for row in table(made("sensitivity"))
+        for row in table(folder_of("sensitivity"))
         if row["crowd"] == "cvae"
     )
-    assert list(own) == [
+    assert list(conditions) == [
         ("seeds", "splits"),
         ("seeds", "weights alone"),
         *(("learning rate", rate) for rate in ("x1/4", "x1/2", "x1", "x2", "x4")),
         ("reference", "marginal (configured)"),
     ]
     assert (
-        "no fitted reference: the study has no" in (made("sensitivity") / "notes.txt").read_text()
+        "no fitted reference: the study has no"
+        in (folder_of("sensitivity") / "notes.txt").read_text()
     )
     splits, weights = (
-        {s: found(made("sensitivity"), s, crowd="cvae", setting=v).get("rps") for s in range(3)}
+        {
+            s: measures_of(folder_of("sensitivity"), s, crowd="cvae", setting=v).get("rps")
+            for s in range(3)
+        }
         for v in ("splits", "weights alone")
     )
     assert splits[0] == weights[0]
@@ -404,8 +415,8 @@ def test_paired_differences():
 
 
 def test_tables_as_csv():
-    own = tuple(rows(("a, b",), "rps", [1.0, 2.0]))
-    results = Results("x", ("crowd",), own, {"rps": "RPS"})
+    table_rows = tuple(rows(("a, b",), "rps", [1.0, 2.0]))
+    results = Results("x", ("crowd",), table_rows, {"rps": "RPS"})
     assert tidy(results).splitlines() == [
         "crowd,seed,metric,value",
         '"a, b",0,rps,1.0',

@@ -24,7 +24,7 @@ N, SEED = 3000, 4
 def read(folder, mixed_crowd, mixed_study, layout) -> Explored:
     write_population(mixed_crowd, folder, N, SEED, layout=layout)
     manifest = read_manifest(folder)
-    answers = _read_answers(folder, manifest, lambda *step: None)
+    answers = _read_answers(folder, manifest, lambda *_: None)
     profile = _read_profiles(folder, manifest, mixed_crowd.generator.attributes)
     everybody = np.ones(len(mixed_study.task), bool)
     humans = held_out_people(mixed_study, everybody, mixed_crowd)
@@ -54,40 +54,40 @@ def test_counts_equal_brute_force(explored, mixed_crowd):
         scale = explored.scales[task]
         cities = tuple(level for level in city.levels if random.random() < 0.6)
         low, high = np.sort(random.uniform(15, 85, 2))
-        found = view(
+        picture = view(
             explored,
             Query(
                 task=explored.task_ids[task], levels={"city": cities}, ranges={"age": (low, high)}
             ),
         )
-        own = [
+        counted = [
             float(agents.answers[i, task])
             for i in range(N)
             if city.levels[city.cells[i]] in cities and low <= age.cells[i] <= high
         ]
-        assert found.agents == len(own) == sum(found.crowd.counts)
+        assert picture.agents == len(counted) == sum(picture.crowd.counts)
         if isinstance(scale, Continuous):
             edges = np.linspace(scale.low, scale.high, 21)
-            expected = np.histogram(own, edges)[0].tolist()
-            if own:
-                assert found.crowd.mean == pytest.approx(np.mean(own), abs=1e-4)
+            expected = np.histogram(counted, edges)[0].tolist()
+            if counted:
+                assert picture.crowd.mean == pytest.approx(np.mean(counted), abs=1e-4)
         else:
-            expected = [own.count(level) for level in range(len(found.labels))]
-        assert found.crowd.counts == expected
+            expected = [counted.count(level) for level in range(len(picture.labels))]
+        assert picture.crowd.counts == expected
 
 
 def test_levels_of_an_attribute_add_up_to_the_whole(explored):
     for task in explored.task_ids:
-        whole = view(explored, Query(task=task))
-        parts = [view(explored, Query(task=task, levels={"city": (c,)})) for c in "ABC"]
-        assert np.sum([p.crowd.counts for p in parts], axis=0).tolist() == whole.crowd.counts
-        assert sum(p.humans.people for p in parts if p.humans) <= whole.humans.people
+        everybody = view(explored, Query(task=task))
+        by_city = [view(explored, Query(task=task, levels={"city": (c,)})) for c in "ABC"]
+        assert np.sum([p.crowd.counts for p in by_city], axis=0).tolist() == everybody.crowd.counts
+        assert sum(p.humans.people for p in by_city if p.humans) <= everybody.humans.people
 
 
 def test_few_people_are_not_shown(explored):
-    found = view(explored, Query(task="t00", ranges={"age": (200, None)}))
-    assert (found.agents, found.crowd.mean, found.humans) == (0, None, None)
-    assert "fewer than 5" in found.no_humans
+    picture = view(explored, Query(task="t00", ranges={"age": (200, None)}))
+    assert (picture.agents, picture.crowd.mean, picture.humans) == (0, None, None)
+    assert "fewer than 5" in picture.no_humans
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from crowdllm_jax.explore.data import explore_run
 from crowdllm_jax.explore.server import what_there_is
 from crowdllm_jax.explore.view import Query, view
 from crowdllm_jax.population.write import write_population
-from crowdllm_jax.run.config import load_config, load_study
+from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.study.split import split_study
 
 STEPS = ("--set", "model={kind: persistent, steps: 2}")
@@ -53,15 +53,15 @@ def check_beside_people(explored, config: Path) -> None:
     test = split_study(study, load_config(config).split, 0).test
     (scale,) = study.scales.values()
     for number, task in enumerate(explored.task_ids):
-        found = view(explored, Query(task=task))
-        assert found.labels == tuple(scale.levels)
-        place = study.tasks.ids.index(task)
-        held = study.answer[test & (study.task == place)].astype(int)
-        assert found.humans.counts == np.bincount(held, minlength=5).tolist()
-        assert found.crowd.counts == np.bincount(explored.answers[number], minlength=5).tolist()
+        picture = view(explored, Query(task=task))
+        assert picture.labels == tuple(scale.levels)
+        task_index = study.tasks.ids.index(task)
+        held = study.answer[test & (study.task == task_index)].astype(int)
+        assert picture.humans.counts == np.bincount(held, minlength=5).tolist()
+        assert picture.crowd.counts == np.bincount(explored.answers[number], minlength=5).tolist()
         # The levels have no order, so neither has a mean.
-        assert found.crowd.mean is None
-        assert found.humans.mean is None
+        assert picture.crowd.mean is None
+        assert picture.humans.mean is None
 
 
 def test_a_run_is_shown_beside_its_held_out_people(begun):
@@ -71,23 +71,25 @@ def test_a_run_is_shown_beside_its_held_out_people(begun):
     files = sorted((run / "population").glob("part-*.parquet"))
     rows = [row for file in files for row in pq.read_table(file).to_pylist()]
     for number, task in enumerate(explored.task_ids):
-        own = {row["agent_id"]: row["decision"] for row in rows if row["task_id"] == task}
+        decisions = {row["agent_id"]: row["decision"] for row in rows if row["task_id"] == task}
         # Quoted numbers are written as numbers.
         levels = explored.scales[number].levels
-        assert [int(levels[a]) for a in explored.answers[number]] == [own[i] for i in range(50)]
-    told = what_there_is(explored)
-    assert told["no_humans"] == ""
-    assert {task["mean"] for task in told["tasks"]} == {""}
-    assert all(task["humans"] > 0 and not task["share"] for task in told["tasks"])
+        assert [int(levels[a]) for a in explored.answers[number]] == [
+            decisions[i] for i in range(50)
+        ]
+    choices = what_there_is(explored)
+    assert choices["no_humans"] == ""
+    assert {task["mean"] for task in choices["tasks"]} == {""}
+    assert all(task["humans"] > 0 and not task["share"] for task in choices["tasks"])
 
 
 def test_without_the_data_the_crowd_is_shown_alone(begun, moved):
     with pytest.warns(CrowdWarning, match="no held-out people are shown: .*gone.*--data DIR"):
         explored = explore_run(moved)
-    found = view(explored, Query(task=explored.task_ids[0]))
-    assert sum(found.crowd.counts) == found.agents == 50
-    assert found.humans is None
-    assert "--data DIR" in found.no_humans
+    picture = view(explored, Query(task=explored.task_ids[0]))
+    assert sum(picture.crowd.counts) == picture.agents == 50
+    assert picture.humans is None
+    assert "--data DIR" in picture.no_humans
     check_beside_people(explore_run(moved, data=str(begun[0].parent)), begun[0])
 
 

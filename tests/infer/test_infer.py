@@ -24,8 +24,8 @@ from crowdllm_jax.population import expected
 from crowdllm_jax.population.expected import expected_answers
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
-from crowdllm_jax.run.config import dump_config, load_config, load_study
-from crowdllm_jax.run.folder import crowd_folder, fitted_crowd
+from crowdllm_jax.runs.config import dump_config, load_config, load_study
+from crowdllm_jax.runs.folder import crowd_folder, fitted_crowd
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import split_study

@@ -24,7 +24,7 @@ from crowdllm_jax.model.persistent.effects import divergence
 from crowdllm_jax.model.persistent.fit import fit_marginal, held_out_evidence, sobol
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.record import Reference
-from crowdllm_jax.run import prepare as fitting
+from crowdllm_jax.runs import prepare as fitting
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study import scales

@@ -23,8 +23,8 @@ from crowdllm_jax.model.persistent.regression import Normal, Regression, diverge
 from crowdllm_jax.model.persistent.unanswered import dilution, settled
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.record import Reference, from_levels
-from crowdllm_jax.run import prepare
-from crowdllm_jax.run.config import Config
+from crowdllm_jax.runs import prepare
+from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.records import Study

@@ -18,7 +18,7 @@ from crowdllm_jax.population import sample as population
 from crowdllm_jax.population.sample import check_scales, sample, sample_blocks
 from crowdllm_jax.profiles import generator as profiles
 from crowdllm_jax.profiles.generator import recruit
-from crowdllm_jax.run.prepare import fit
+from crowdllm_jax.runs.prepare import fit
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import encode

@@ -23,13 +23,13 @@ from crowdllm_jax.model.persistent.draw import draw_beliefs
 from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.population import twins
 from crowdllm_jax.population.twins import make_twins
-from crowdllm_jax.run.config import dump_config, load_config, load_study
-from crowdllm_jax.run.folder import crowd_folder, fitted_crowd, main_model, stored_config
-from crowdllm_jax.run.prepare import fit
-from crowdllm_jax.run.twins import _answers_to
+from crowdllm_jax.runs.config import dump_config, load_config, load_study
+from crowdllm_jax.runs.folder import crowd_folder, fitted_crowd, main_model, stored_config
+from crowdllm_jax.runs.prepare import fit
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.scales import Nominal
+from crowdllm_jax.workflow.twins import _answers_to
 
 PEOPLE = 400
 

@@ -33,8 +33,8 @@ from crowdllm_jax.reference.questions import (
     reference_of,
     write_reference,
 )
-from crowdllm_jax.run import prepare
-from crowdllm_jax.run.config import dump_config, load_config, load_study
+from crowdllm_jax.runs import prepare
+from crowdllm_jax.runs.config import dump_config, load_config, load_study
 from crowdllm_jax.runtime import processes as cluster
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.study import scales
@@ -448,8 +448,8 @@ def test_models_and_clients_are_loaded_when_asked_for(ask, model):
     """Reading a configuration, of whatever kind, loads none of the heavy packages."""
     path = ask(kind="backbone", model=str(model))
     code = (
-        "import sys; import crowdllm_jax.run.steps; "
-        "from crowdllm_jax.run.config import load_config; "
+        "import sys; import crowdllm_jax.workflow.steps; "
+        "from crowdllm_jax.runs.config import load_config; "
         f"load_config({str(path)!r}); "
         "print([m for m in ('transformers', 'openai', 'torch') if m in sys.modules])"
     )

@@ -17,12 +17,12 @@ from synthetic import write_config
 
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.model.crowd_file import load_crowd
-from crowdllm_jax.run.config import load_config, load_study
-from crowdllm_jax.run.folder import crowd_folder, open_run
-from crowdllm_jax.run.prepare import Splits
-from crowdllm_jax.run.steps import fit_run
+from crowdllm_jax.runs.config import load_config, load_study
+from crowdllm_jax.runs.folder import crowd_folder, open_run
+from crowdllm_jax.runs.prepare import Splits
 from crowdllm_jax.runtime.checkpoints import flatten
 from crowdllm_jax.runtime.progress import silent
+from crowdllm_jax.workflow.steps import fit_run
 
 AGENTS = 20_001
 """Three blocks, the last with an odd rest."""

@@ -10,8 +10,8 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.fit import TrainConfig
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.run.config import Config
-from crowdllm_jax.run.prepare import fit
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.prepare import fit
 from crowdllm_jax.score.diagnostics import latent_share
 from crowdllm_jax.score.effects import profile_effects
 from crowdllm_jax.study.records import Attribute

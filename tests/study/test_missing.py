@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
-from crowdllm_jax.run.config import load_study
+from crowdllm_jax.runs.config import load_study
 from crowdllm_jax.study.records import Study
 
 SURVEY = """\
@@ -162,7 +162,7 @@ def test_a_list_of_something_that_is_not_there(tmp_path):
 
 
 def test_the_lists_are_kept_with_a_run(tmp_path):
-    from crowdllm_jax.run.config import Config, dump_config, load_config
+    from crowdllm_jax.runs.config import Config, dump_config, load_config
     from crowdllm_jax.study.spec import ResponsesSpec, StudySpec
 
     spec = StudySpec(responses=ResponsesSpec(path="x", missing={"a": (9, "NA")}), scales={})

@@ -14,7 +14,7 @@ import pytest
 from synthetic import write_table
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
-from crowdllm_jax.run.config import load_study
+from crowdllm_jax.runs.config import load_study
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.read import read_study
 from crowdllm_jax.study.records import Study, fingerprint

@@ -18,7 +18,7 @@ from crowdllm_jax.infer.known_profiles import read_profiles
 from crowdllm_jax.profiles.generator import ProfilesConfig
 from crowdllm_jax.profiles.raking import rake
 from crowdllm_jax.reference.column import ColumnReference, from_column
-from crowdllm_jax.run.config import load_study
+from crowdllm_jax.runs.config import load_study
 from crowdllm_jax.study import scale_text as scales
 from crowdllm_jax.study.coding import fit_coding
 from crowdllm_jax.study.read import read_answers, read_study

@@ -40,7 +40,7 @@ def held_out_of(study: Study, splits: Sequence[Split]) -> Humans:
 def pool_folds(study: Study, folds: Sequence[ScoredFold], seed: int) -> list[Score]:
     """The scores of all folds together."""
     everyone = held_out_of(study, [fold.split for fold in folds])
-    pooled = [one for one in score_humans(everyone, seed) if one.metric in POOLED]
+    pooled = [score for score in score_humans(everyone, seed) if score.metric in POOLED]
     costs = {}
     for name in folds[0].costs:
         costs[name] = np.empty(len(study.task))
@@ -48,34 +48,35 @@ def pool_folds(study: Study, folds: Sequence[ScoredFold], seed: int) -> list[Sco
             costs[name][fold.split.test] = fold.costs[name]
     for name, cost in costs.items():
         pooled += score_costs(everyone, cost, costs["marginal"], name, seed)
-    found = {(one.model, one.metric): one for one in pooled}
+    pooled_scores = {(score.model, score.metric): score for score in pooled}
     shares = np.array([fold.split.test.sum() for fold in folds]) / len(study.task)
-    scores = []
+    scores: list[Score] = []
     for first in folds[0].scores:
         key = (first.model, first.metric)
         if first.metric in POOLED:
-            own = [found[key]] if key in found else []
+            scores += [pooled_scores[key]] if key in pooled_scores else []
         else:
-            own = _averaged([_named(fold.scores, *key) for fold in folds], shares)
-        scores += own
+            scores += _averaged([_named(fold.scores, *key) for fold in folds], shares)
     return scores
 
 
 def _named(scores: list[Score], model: str, metric: str) -> Score | None:
-    return next((one for one in scores if (one.model, one.metric) == (model, metric)), None)
+    named = (score for score in scores if (score.model, score.metric) == (model, metric))
+    return next(named, None)
 
 
 def _averaged(scores: list[Score | None], shares: np.ndarray) -> list[Score]:
     """The average of one measure, not defined (or without an interval) where it is not in one
     fold."""
-    own = [one for one in scores if one is not None]
-    if len(own) < len(scores):
+    defined = [score for score in scores if score is not None]
+    if len(defined) < len(scores):
         return []
-    value, low, high = np.array([(one.value, one.low, one.high) for one in own]).T
+    value, low, high = np.array([(score.value, score.low, score.high) for score in defined]).T
     mean = float(shares @ value)
     below, above = (float(np.sqrt((shares**2) @ (end - value) ** 2)) for end in (low, high))
-    first = own[0]
-    whys = [one.why for one in own if np.isnan(one.value)] or [one.why for one in own if one.why]
+    first = defined[0]
+    whys = [score.why for score in defined if np.isnan(score.value)]
+    whys = whys or [score.why for score in defined if score.why]
     return [
         Score(
             first.model,

@@ -16,8 +16,8 @@ from crowdllm_jax.model.crowd import Crowd, ModelConfig
 from crowdllm_jax.model.crowd_file import load_crowd
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.reference.record import Spent
-from crowdllm_jax.run.config import Config, differences, dump_config, load_config, load_study
-from crowdllm_jax.run.prepare import Splits, ask_ahead, check_margins
+from crowdllm_jax.runs.config import Config, differences, dump_config, load_config, load_study
+from crowdllm_jax.runs.prepare import Splits, ask_ahead, check_margins
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import make_folder, write_whole
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
@@ -48,7 +48,7 @@ def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iter
         yield splits
         return
     if not (folder / "config.yaml").exists():
-        splits.ready(0, splits.folds[0])
+        splits.prepared(0, splits.folds[0])
     with open_run(folder, config, study, spent):
         processes.meet("the run's folder")
         yield splits
@@ -129,19 +129,19 @@ def run_facts(folder: Path) -> dict[str, str]:
 def _check_data(folder: Path, config: Config, study: Study, spent: Spent | None) -> None:
     """Note the data a run was made from, or make sure they have not changed."""
     path = folder / "run.json"
-    own = fingerprint(study)
+    sha256 = fingerprint(study)
     if not path.exists():
         packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
         facts = {
             "crowdllm_jax": __version__,
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
-            "study_sha256": own,
-            **({"held_out": told} if (told := told_folds(study, config.split)) else {}),
+            "study_sha256": sha256,
+            **({"held_out": folds} if (folds := told_folds(study, config.split)) else {}),
             **({"reference_spent": str(spent)} if spent is not None else {}),
         }
         write_whole(path, json.dumps(facts, indent=1).encode())
-    if run_facts(folder).get("study_sha256") != own:
+    if run_facts(folder).get("study_sha256") != sha256:
         raise CrowdError(
             f"{folder}: was made from other data (the study has changed since); give "
             "--out another folder"
@@ -194,5 +194,5 @@ def split_crowd(folder: Path, fold: Fold) -> Crowd:
 
 def crowd_folder(folder: Path, seed: int, model: str, fold: Fold = None) -> Path:
     """Where a run keeps a fitted crowd."""
-    part = f"fold-{fold}" if isinstance(fold, int) else ""
-    return folder / f"seed-{seed}" / part / model / "crowd"
+    fold_name = f"fold-{fold}" if isinstance(fold, int) else ""
+    return folder / f"seed-{seed}" / fold_name / model / "crowd"

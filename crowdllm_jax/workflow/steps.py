@@ -32,10 +32,10 @@ from crowdllm_jax.population.count import count
 from crowdllm_jax.population.sample import Agents, sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.population.write_counts import write_counts
-from crowdllm_jax.report.page import render
-from crowdllm_jax.run.config import Config, PopulationConfig, dump_config
-from crowdllm_jax.run.evaluate import SCORED_AGENTS, profile_of, score_all
-from crowdllm_jax.run.folder import (
+from crowdllm_jax.report.page import ReportedRun, render
+from crowdllm_jax.runs.config import Config, PopulationConfig, dump_config
+from crowdllm_jax.runs.evaluate import SCORED_AGENTS, profile_of, score_all
+from crowdllm_jax.runs.folder import (
     crowd_folder,
     fitted_crowd,
     main_model,
@@ -44,8 +44,8 @@ from crowdllm_jax.run.folder import (
     split_crowd,
     start_run,
 )
-from crowdllm_jax.run.folds import ScoredFold, held_out_of, pool_folds
-from crowdllm_jax.run.prepare import Splits
+from crowdllm_jax.runs.folds import ScoredFold, held_out_of, pool_folds
+from crowdllm_jax.runs.prepare import Splits
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import check_new, write_whole
 from crowdllm_jax.runtime.progress import Progress, silent, stage
@@ -105,12 +105,12 @@ def _fit_split(
     processes.meet("what is to be fitted")
     if not missing:
         return
-    ready = splits.ready(seed, fold)
+    prepared = splits.prepared(seed, fold)
     for name in missing:
         target = crowd_folder(folder, seed, name, fold)
         label = f"{name} ({where})" if where else name
         crowd, losses = fit_model(
-            ready, models[name], splits.config.train, seed, target.parent, splits.progress, label
+            prepared, models[name], splits.config.train, seed, target.parent, splits.progress, label
         )
         unfinished = target.with_name(".tmp-crowd")
         if processes.rank() == 0:
@@ -166,9 +166,9 @@ def evaluate_run(folder: Path, splits: Splits) -> list[Score]:
         if path.exists():
             scores += _read_scores(path)
             continue
-        own = _evaluate_seed(folder, splits, seed)
-        write_whole(path, msgspec.json.encode(own))
-        scores += own
+        seed_scores = _evaluate_seed(folder, splits, seed)
+        write_whole(path, msgspec.json.encode(seed_scores))
+        scores += seed_scores
     write_whole(folder / "scores.json", msgspec.json.format(msgspec.json.encode(scores)))
     return scores
 
@@ -182,21 +182,22 @@ def _evaluate_seed(folder: Path, splits: Splits, seed: int) -> list[Score]:
             name: load_crowd(crowd_folder(folder, seed, name, fold))
             for name in models_of(config, study)
         }
-        ready = splits.ready(seed, fold)
-        own, answers = score_all(ready, config, crowds, seed, splits.progress)
-        humans = held_out(study, ready.split)
+        prepared = splits.prepared(seed, fold)
+        fold_scores, answers = score_all(prepared, config, crowds, seed, splits.progress)
+        humans = held_out(study, prepared.split)
         if not folds:
-            first = ready, crowds[main_model(config)], humans, answers["marginal"]
+            first = prepared, crowds[main_model(config)], humans, answers["marginal"]
         costs = {name: answer_rps(humans, values) for name, values in answers.items()}
-        folds.append(ScoredFold(ready.split, own, costs))
+        folds.append(ScoredFold(prepared.split, fold_scores, costs))
     scores = pool_folds(study, folds, seed) if len(folds) > 1 else folds[0].scores
     if seed == 0:
-        ready, crowd, humans, floor = first
-        everyone = held_out_of(study, [one.split for one in folds])
+        prepared, crowd, humans, floor = first
+        everyone = held_out_of(study, [scored.split for scored in folds])
         few = too_few(everyone, scores, main_model(config))
         _, values = _agents_of(crowd, config)
-        found = msgspec.json.encode(diagnose(ready, crowd, humans, values, floor, few))
-        write_whole(folder / "diagnostics.json", msgspec.json.format(found))
+        diagnosed = diagnose(prepared, crowd, humans, values, floor, few)
+        text = msgspec.json.format(msgspec.json.encode(diagnosed))
+        write_whole(folder / "diagnostics.json", text)
     return scores
 
 
@@ -221,21 +222,23 @@ def report_run(folder: Path, splits: Splits) -> Path:
         for name in models_of(config, study)
     }
     # The published model's agents are nobody in particular, so there is no such effect to read off.
-    whole = fitted_crowd(folder)
-    effects = profile_effects(whole) if isinstance(crowd.config, PersistentConfig) else []
+    everybodys = fitted_crowd(folder)
+    effects = profile_effects(everybodys) if isinstance(crowd.config, PersistentConfig) else []
     values = values[:, humans.tasks]
     groups = groups_of(humans, profile_of(study, humans), agents.profile, values)
     page = render(
-        study,
-        dump_config(config),
-        scores,
-        humans,
-        values,
-        losses,
-        effects,
-        groups,
-        findings(folder),
-        run_facts(folder),
+        ReportedRun(
+            study=study,
+            config=dump_config(config),
+            scores=scores,
+            humans=humans,
+            answers=values,
+            losses=losses,
+            effects=effects,
+            groups=groups,
+            findings=findings(folder),
+            facts=run_facts(folder),
+        )
     )
     write_whole(folder / "report.html", page.encode())
     return folder / "report.html"

@@ -42,8 +42,7 @@ from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.population.write_twins import write_twins
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.questions import PromptConfig, prompt_and_questions
-from crowdllm_jax.run.config import load_study
-from crowdllm_jax.run.twins import _answers_to
+from crowdllm_jax.runs.config import load_study
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.read import read_study
 from crowdllm_jax.study.records import Study, Tasks, fingerprint
@@ -59,6 +58,7 @@ from crowdllm_jax.study.scales import (
     Scale,
 )
 from crowdllm_jax.study.spec import ParticipantsSpec, ResponsesSpec, StudySpec, TasksSpec
+from crowdllm_jax.workflow.twins import _answers_to
 
 WORDS = (
     "très bien",
@@ -102,15 +102,15 @@ class Case(NamedTuple):
 
 
 def words(size: int) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.permutations(WORDS).map(lambda some: tuple(some[:size]))
+    return st.permutations(WORDS).map(lambda shuffled: tuple(shuffled[:size]))
 
 
 @st.composite
 def numbered(draw) -> tuple[list[int | float | str], tuple[float, ...]]:
     """Increasing numbers as levels: bare, quoted, padded, or with words after some or all."""
-    whole = draw(st.booleans())
-    some = st.integers(-20, 120) if whole else st.integers(-200, 900).map(lambda i: i / 8)
-    numbers = sorted(draw(st.lists(some, min_size=2, max_size=6, unique=True)))
+    integers = draw(st.booleans())
+    one_number = st.integers(-20, 120) if integers else st.integers(-200, 900).map(lambda i: i / 8)
+    numbers = sorted(draw(st.lists(one_number, min_size=2, max_size=6, unique=True)))
     way = draw(st.sampled_from(["bare", "float", "quoted", "padded", "ends", "all"]))
     match way:
         case "bare":
@@ -227,17 +227,17 @@ def test_an_answer_is_read_as_its_level_by_every_door(new_folder, case, suffix):
     columns = all_answers(case)
     level = columns.pop("level")
     write_table(folder / f"answers.{suffix}", columns)
-    own = spec_of(folder, case.scale, f"answers.{suffix}")
-    study = read_study(own)
+    spec = spec_of(folder, case.scale, f"answers.{suffix}")
+    study = read_study(spec)
     assert study.answer.tolist() == level
     # People whose twins are wanted.
     asked = Tasks(study.tasks.ids, study.tasks.ids, study.tasks.scale, (), None)
-    crowd = SimpleNamespace(scales=own.scales, task_ids=asked.ids, task_scale=asked.scale)
-    twins = _answers_to(crowd, own, folder / f"answers.{suffix}", None)
+    crowd = SimpleNamespace(scales=spec.scales, task_ids=asked.ids, task_scale=asked.scale)
+    twins = _answers_to(crowd, spec, folder / f"answers.{suffix}", None)
     assert twins.answer.tolist() == level
     # An option of the command line.
     for text, wanted in zip(columns["response"], level, strict=True):
-        assert _level(own.scales["s"], of_option(text)) == wanted
+        assert _level(spec.scales["s"], of_option(text)) == wanted
     reads_tables(folder, case, study, columns, suffix)
     reads_models(case, study)
 
@@ -251,14 +251,14 @@ def reads_tables(folder: Path, case: Case, study: Study, columns: dict, suffix: 
 
     def probs(file: str, table: dict[str, list[str]], **keys) -> np.ndarray:
         write_table(folder / file, table)
-        found = from_column(study, ColumnReference(path=file, **keys), str(folder))
-        mean = found.probs @ scales.values(case.scale)
-        np.testing.assert_allclose(found.mean, mean, rtol=1e-9, atol=1e-9)
-        return found.probs
+        reference = from_column(study, ColumnReference(path=file, **keys), str(folder))
+        mean = reference.probs @ scales.values(case.scale)
+        np.testing.assert_allclose(reference.mean, mean, rtol=1e-9, atol=1e-9)
+        return reference.probs
 
     for key in ("answer", "value"):
-        found = probs(f"{key}.{suffix}", columns, **{key: "response"})
-        np.testing.assert_allclose(found, shares, atol=1e-12)
+        read_probs = probs(f"{key}.{suffix}", columns, **{key: "response"})
+        np.testing.assert_allclose(read_probs, shares, atol=1e-12)
     wanted = np.random.default_rng(k).dirichlet(np.ones(k), 4)
     every = [
         [
@@ -275,17 +275,17 @@ def reads_tables(folder: Path, case: Case, study: Study, columns: dict, suffix: 
             for text, level in names
         ]
         table = dict(zip(("task", "a", "p"), map(list, zip(*cells, strict=True)), strict=True))
-        found = probs(f"p{way}.{suffix}", table, answer="a", probability="p")
-        np.testing.assert_allclose(found, wanted, atol=1e-12)
+        read_probs = probs(f"p{way}.{suffix}", table, answer="a", probability="p")
+        np.testing.assert_allclose(read_probs, wanted, atol=1e-12)
         # Columns that are called in another order than the levels'.
         back = names[::-1]
         table = {"task": [f"t{t}" for t in range(4)]} | {
             text: [repr(float(p)) for p in wanted[:, level]] for text, level in back
         }
-        some = tuple(text for text, _ in back)
-        for given_as in (some, dict(zip(some, some, strict=True))):
-            found = probs(f"w{way}.{suffix}", table, probabilities=given_as)
-            np.testing.assert_allclose(found, wanted, atol=1e-12)
+        level_columns = tuple(text for text, _ in back)
+        for given_as in (level_columns, dict(zip(level_columns, level_columns, strict=True))):
+            read_probs = probs(f"w{way}.{suffix}", table, probabilities=given_as)
+            np.testing.assert_allclose(read_probs, wanted, atol=1e-12)
 
 
 def reads_models(case: Case, study: Study) -> None:
@@ -339,13 +339,13 @@ def test_a_vote_is_read_as_its_level_by_every_door(new_folder, case):
     np.testing.assert_array_equal(
         read_study(spec_of(folder, case.scale, "a.csv")).answer, study.answer
     )
-    found = from_column(study, ColumnReference(path="a.csv", answer="response"), str(folder))
+    reference = from_column(study, ColumnReference(path="a.csv", answer="response"), str(folder))
     for task in range(4):
         shares = (
             np.bincount(study.answer[study.task == task].astype(int), minlength=len(case.codes))
             / 12
         )
-        np.testing.assert_allclose(found.probs[task], shares, atol=1e-12)
+        np.testing.assert_allclose(reference.probs[task], shares, atol=1e-12)
 
 
 @given(st.floats(-10, 30), st.integers(0, 3))
@@ -422,8 +422,8 @@ def test_a_population_read_back_is_what_was_drawn(new_folder, some_crowd, cases,
     crowd, folder = crowd_on(some_crowd, cases), new_folder()
     answers = drawn(crowd, 20, seed)
     write_answers(crowd, folder / "p", answers, layout)
-    (found,) = open_population(folder / "p").blocks()
-    np.testing.assert_array_equal(found, answers)
+    (read_back,) = open_population(folder / "p").blocks()
+    np.testing.assert_array_equal(read_back, answers)
     table = pandas.read_parquet(folder / "p" / "part-00000.parquet")
     for task, name in enumerate(crowd.task_ids):
         cells = table[name] if layout == "wide" else table.decision[table.task_id == name]
@@ -457,16 +457,16 @@ def test_counts_and_twins_say_what_the_study_writes(new_folder, some_crowd, case
     table = pandas.read_parquet(folder / "c" / "counts.parquet")
     decisions = decide(folder / "c").to_pylist()
     for task, name in enumerate(crowd.task_ids):
-        case, own = cases[crowd.task_scale[task]], table[table.task_id == name]
-        assert own["count"].tolist() == number[0, task, : size[task]].tolist()
+        case, task_rows = cases[crowd.task_scale[task]], table[table.task_id == name]
+        assert task_rows["count"].tolist() == number[0, task, : size[task]].tolist()
         if case.codes:
-            assert all(same_answer(case, cell, i) for i, cell in enumerate(own.decision))
+            assert all(same_answer(case, cell, i) for i, cell in enumerate(task_rows.decision))
         if case.codes and not scales.is_ballot(case.scale):
             most = int(number[0, task].argmax())
             assert scale_text.parse(crowd.task_scales[task], decisions[task]["decision"]) == most
     answers = np.stack([drawn(crowd, 3, seed), drawn(crowd, 3, seed + 1)])
-    some = np.zeros((2, 2))
-    write_twins(crowd, Twins(("a", "b"), answers, some, some, np.ones(2)), folder / "t", {})
+    nothing = np.zeros((2, 2))
+    write_twins(crowd, Twins(("a", "b"), answers, nothing, nothing, np.ones(2)), folder / "t", {})
     table = pandas.read_parquet(folder / "t" / "twins.parquet")
     expected = answers.reshape(6, -1)
     for task, name in enumerate(crowd.task_ids):
@@ -489,14 +489,14 @@ def test_the_decision_of_a_study_is_an_answer_of_it(new_folder, case):
         "response": [case.codes[t if i > k else (i + t) % k] for i in people for t in range(k)],
     }
     write_table(folder / "a.csv", columns)
-    own = spec_of(folder, case.scale, "a.csv")
-    table = decide(read_study(own))
+    spec = spec_of(folder, case.scale, "a.csv")
+    table = decide(read_study(spec))
     for name in ("d.csv", "d.parquet"):
         write_decisions(table, folder / name)
     as_text = pandas.read_csv(folder / "d.csv", dtype=str, keep_default_na=False)
-    for found in (as_text, pandas.read_parquet(folder / "d.parquet")):
-        read = [scale_text.parse(own.scales["s"], text) for text in found.decision]
-        assert read == [int(name[1:]) for name in found.task_id]
+    for decided in (as_text, pandas.read_parquet(folder / "d.parquet")):
+        read = [scale_text.parse(spec.scales["s"], text) for text in decided.decision]
+        assert read == [int(name[1:]) for name in decided.task_id]
 
 
 # --- The same data ---
@@ -519,14 +519,14 @@ def data(draw) -> Data:
     case = draw(leveled() | ballots())
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n, t, k = len(NAMES), len(PROJECTS), len(case.codes)
-    place = random.random((n, t)).argsort(1)
+    rank = random.random((n, t)).argsort(1)
     match case.scale:
         case Approval():
-            levels = ((random.random((n, t)) < 0.4) | (place == 0)).astype(int)
+            levels = ((random.random((n, t)) < 0.4) | (rank == 0)).astype(int)
         case KApproval(k=size):
-            levels = (place < size).astype(int)
+            levels = (rank < size).astype(int)
         case Ranking(k=size):
-            levels = np.maximum(size - place, 0)
+            levels = np.maximum(size - rank, 0)
         case Points(budget=budget):
             levels = random.multinomial(budget, np.full(t, 1 / t), n)
         case _:
@@ -538,32 +538,32 @@ def data(draw) -> Data:
     return Data(case, levels, tuple(random.choice(TOWNS, n)))
 
 
-def write_data(own: Data, folder: Path, random: np.random.Generator) -> StudySpec:
+def write_data(meant: Data, folder: Path, random: np.random.Generator) -> StudySpec:
     """Write data in one of the ways there are."""
     three, parquet = random.random(2) < 0.5
     suffix = "parquet" if parquet else "csv"
-    of_ballot = scales.is_ballot(own.case.scale)
+    of_ballot = scales.is_ballot(meant.case.scale)
     # Projects of level 0 may be zeros, empty cells or left out, each in its place.
     empty = random.choice(["zeros", "gaps", "cells", "mixed"])
     spell = random.integers(0, 5)
-    numeric = own.case.numbers is not None and random.random() < 0.4
+    numeric = meant.case.numbers is not None and random.random() < 0.4
 
     def look(text: str) -> str:
         return disguised(text, int(random.integers(4)))
 
     rows = []
-    for (person, task), level in np.ndenumerate(own.levels):
+    for (person, task), level in np.ndenumerate(meant.levels):
         way = random.choice(["zeros", "gaps", "cells"]) if empty == "mixed" else empty
         if level < 0 or (of_ballot and level == 0 and way != "zeros"):
             if way == "gaps":
                 continue
             text = None if numeric else random.choice(["", " "])
         elif numeric:
-            text = own.case.numbers[level]
+            text = meant.case.numbers[level]
         else:
-            ways = spellings(own.case, int(level))
+            ways = spellings(meant.case, int(level))
             text = look(ways[(spell if spell < 4 else random.integers(99)) % len(ways)])
-        rows.append((look(NAMES[person]), look(PROJECTS[task]), text, look(own.town[person])))
+        rows.append((look(NAMES[person]), look(PROJECTS[task]), text, look(meant.town[person])))
     order = random.permutation(len(rows))
     columns = dict(
         zip(
@@ -590,27 +590,27 @@ def write_data(own: Data, folder: Path, random: np.random.Generator) -> StudySpe
         names = random.permutation(len(NAMES))
         write(
             f"people.{suffix}",
-            {"who": [look(NAMES[i]) for i in names], "town": [look(own.town[i]) for i in names]},
+            {"who": [look(NAMES[i]) for i in names], "town": [look(meant.town[i]) for i in names]},
         )
         write(f"tasks.{suffix}", {"task": [look(name) for name in random.permutation(PROJECTS)]})
         people = ParticipantsSpec(path=f"people.{suffix}", participant="who", profile=profile)
         tasks = TasksSpec(path=f"tasks.{suffix}")
     write(f"answers.{suffix}", columns)
-    return spec_of(folder, own.case.scale, f"answers.{suffix}", participants=people, tasks=tasks)
+    return spec_of(folder, meant.case.scale, f"answers.{suffix}", participants=people, tasks=tasks)
 
 
 @given(data(), st.integers(0, 2**32 - 1))
-def test_the_same_data_are_the_same_study(new_folder, own, seed):
+def test_the_same_data_are_the_same_study(new_folder, meant, seed):
     random = np.random.default_rng(seed)
-    one, other = (read_study(write_data(own, new_folder(), random)) for _ in range(2))
+    one, other = (read_study(write_data(meant, new_folder(), random)) for _ in range(2))
     assert fingerprint(one) == fingerprint(other)
     # And it is what was meant: people and tasks by their names, levels by their numbers.
-    found = np.full(own.levels.shape, -1)
-    found[
+    levels = np.full(meant.levels.shape, -1)
+    levels[
         [NAMES.index(one.participants.ids[p]) for p in one.person],
         [PROJECTS.index(one.tasks.ids[t]) for t in one.task],
     ] = one.answer
-    np.testing.assert_array_equal(found, own.levels)
+    np.testing.assert_array_equal(levels, meant.levels)
 
 
 TINY = """\
@@ -633,14 +633,14 @@ EXAMPLES = {
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_same_data_give_the_same_scores_to_the_last_digit(tmp_path, name):
     case, random = EXAMPLES[name], np.random.default_rng(0)
-    place = random.random((len(NAMES), len(PROJECTS))).argsort(1)
-    levels = np.maximum(2 - place, 0)
-    own = Data(case, levels, tuple(random.choice(TOWNS, len(NAMES))))
+    rank = random.random((len(NAMES), len(PROJECTS))).argsort(1)
+    levels = np.maximum(2 - rank, 0)
+    meant = Data(case, levels, tuple(random.choice(TOWNS, len(NAMES))))
     scores = []
     for way in range(2):
         folder = tmp_path / str(way)
         folder.mkdir()
-        tree = msgspec.to_builtins(write_data(own, folder, random))
+        tree = msgspec.to_builtins(write_data(meant, folder, random))
         text = msgspec.yaml.encode({"study": tree}).decode() + TINY
         (folder / "config.yaml").write_text(text)
         out = folder / "run"
@@ -664,17 +664,17 @@ def test_names_that_differ_by_case_or_are_used_twice(tmp_path, some_crowd):
     for ids, layout in itertools.product([("q1", "Q1"), ("q", "q.1")], ["long", "wide"]):
         folder = tmp_path / f"{ids[1]}-{layout}"
         write_answers(named(*ids), folder, answers, layout)
-        (found,) = open_population(folder).blocks()
-        np.testing.assert_array_equal(found, answers)
+        (read_back,) = open_population(folder).blocks()
+        np.testing.assert_array_equal(read_back, answers)
     for layout in ("long", "wide"):
         write_answers(named("age", "city"), tmp_path / layout, answers, layout)
-        (found,) = open_population(tmp_path / layout).blocks()
-        np.testing.assert_array_equal(found, answers)
+        (read_back,) = open_population(tmp_path / layout).blocks()
+        np.testing.assert_array_equal(read_back, answers)
         people = pandas.read_parquet(tmp_path / layout / "agents-00000.parquet")
         assert people.columns.tolist() == ["agent_id", "age", "city"]
     write_answers(named("agent_id", "city"), tmp_path / "taken", answers, "long")
-    (found,) = open_population(tmp_path / "taken").blocks()
-    np.testing.assert_array_equal(found, answers)
+    (read_back,) = open_population(tmp_path / "taken").blocks()
+    np.testing.assert_array_equal(read_back, answers)
     with pytest.raises(CrowdError, match=r"'agent_id', the name of the first column .* long one"):
         write_answers(named("agent_id", "city"), tmp_path / "no", answers, "wide")
     assert not (tmp_path / "no").exists()
@@ -713,5 +713,5 @@ def test_negative_levels_and_decimal_commas(tmp_path):
         cells = [cell.replace(",", decimal) for cell in ("-1,5", "-1", "-0,0", "1", "1,50")]
         rows = "".join(f"{i};q;{cell}\n" for i, cell in enumerate(cells))
         (tmp_path / "a.csv").write_text("participant;task;response\n" + rows)
-        own = spec_of(tmp_path, scale, "a.csv", delimiter=";", decimal=decimal)
-        assert read_study(own).answer.tolist() == [0, 1, 2, 3, 4]
+        spec = spec_of(tmp_path, scale, "a.csv", delimiter=";", decimal=decimal)
+        assert read_study(spec).answer.tolist() == [0, 1, 2, 3, 4]

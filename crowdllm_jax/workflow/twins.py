@@ -8,7 +8,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.population.twins import Twins, make_twins
 from crowdllm_jax.population.write_twins import write_twins
-from crowdllm_jax.run.folder import fitted_crowd, stored_config
+from crowdllm_jax.runs.folder import fitted_crowd, stored_config
 from crowdllm_jax.runtime.files import check_new
 from crowdllm_jax.study.read import read_answers
 from crowdllm_jax.study.records import Study, Tasks

@@ -76,7 +76,8 @@ def load_config(
         if not isinstance(tree.get("study"), dict):
             raise CrowdError(f"--data: the study of {path} comes with the package, not from files")
         tree["study"]["folder"] = data
-    return convert(tree, Config, str(path))
+    config: Config = convert(tree, Config, str(path))
+    return config
 
 
 def load_study(

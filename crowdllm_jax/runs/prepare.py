@@ -19,7 +19,7 @@ from crowdllm_jax.profiles.raking import rake
 from crowdllm_jax.reference.make import AskedReference, ask_together, make_reference
 from crowdllm_jax.reference.personas import Personas, make_personas
 from crowdllm_jax.reference.record import Spent
-from crowdllm_jax.run.config import Config
+from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.coding import fit_coding, task_features
 from crowdllm_jax.study.records import Attribute, Study
@@ -34,19 +34,19 @@ class Splits:
     study: Study
     config: Config
     progress: Progress
-    _made: dict[tuple[int, Fold], Prepared] = field(default_factory=dict, repr=False)
+    _prepared: dict[tuple[int, Fold], Prepared] = field(default_factory=dict, repr=False)
 
     @property
     def folds(self) -> tuple[Fold, ...]:
         """The splits of a seed that are scored: a single one, or one for each fold."""
         return folds_in(self.study, self.config)
 
-    def ready(self, seed: int, fold: Fold) -> Prepared:
+    def prepared(self, seed: int, fold: Fold) -> Prepared:
         """What the crowds of a seed's split are fitted to and scored on."""
-        if (seed, fold) not in self._made:
-            made = prepare(self.study, self.config, seed, self.progress, fold)
-            self._made[seed, fold] = made
-        return self._made[seed, fold]
+        if (seed, fold) not in self._prepared:
+            prepared = prepare(self.study, self.config, seed, self.progress, fold)
+            self._prepared[seed, fold] = prepared
+        return self._prepared[seed, fold]
 
 
 def folds_in(study: Study, config: Config) -> tuple[Fold, ...]:
@@ -64,8 +64,8 @@ def prepare(
     split, generator = _split_and_recruit(study, config, seed, fold)
     folder = "." if isinstance(config.study, str) else config.study.folder
     # A head fitted on who a task is cannot say anything of the tasks it leaves out.
-    known = task_features(study.tasks, identity=False)
-    reference = make_reference(study, split, config.reference, folder, known, progress)
+    content = task_features(study.tasks, identity=False)
+    reference = make_reference(study, split, config.reference, folder, content, progress)
     if study.tasks.embedding is None and reference.embedding is not None:
         # A language model's states share a large common part, beside which tasks hardly differ.
         centred = reference.embedding - reference.embedding.mean(0)
@@ -94,19 +94,19 @@ def check_margins(study: Study, config: Config) -> None:
     Raises:
       CrowdError: names the seed and fold, if it is their training people alone who cannot.
     """
-    own = study.participants
-    rake(own.profile, own.weight, config.profiles.margins, nobody="nobody in the study")
+    people = study.participants
+    rake(people.profile, people.weight, config.profiles.margins, nobody="nobody in the study")
     for seed, fold in itertools.product(range(config.seeds), folds_in(study, config)):
         try:
             _split_and_recruit(study, config, seed, fold)
         except CrowdError as error:
             if not config.profiles.margins:
                 raise
-            place = f"seed {seed}" + (f", fold {fold}" if fold is not None else "")
+            split_name = f"seed {seed}" + (f", fold {fold}" if fold is not None else "")
             fewer = f", or run fewer seeds (--seeds {seed})" if seed else ""
             less = "split.test: 0.2 holds out once" if fold is not None else "split.test"
             raise CrowdError(
-                f"{place}: {error}. The study's people reach the margins, those of this "
+                f"{split_name}: {error}. The study's people reach the margins, those of this "
                 f"split's training part do not; one can also hold out fewer ({less}){fewer}"
             ) from error
 
@@ -137,6 +137,7 @@ def persona_questions(study: Study, config: Config) -> list[Question]:
 def personas_of(
     study: Study, config: Config, split: Split, generator: ProfileGenerator
 ) -> Personas | None:
+    """The personas that a language model is asked as; None where it is not, or none is asked."""
     asked = config.reference
     if not isinstance(asked, AskedReference) or asked.personas is None:
         return None
@@ -161,5 +162,5 @@ def fit(
     Raises:
       CrowdError: the study does not suit the configuration, or training diverges.
     """
-    ready = prepare(study, config, seed, progress)
-    return fit_model(ready, config.model, config.train, seed, folder, progress, "crowd")
+    prepared = prepare(study, config, seed, progress)
+    return fit_model(prepared, config.model, config.train, seed, folder, progress, "crowd")

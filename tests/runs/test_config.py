@@ -7,7 +7,7 @@ from synthetic import write_config, write_study
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.run.config import Config, differences, dump_config, load_config, load_study
+from crowdllm_jax.runs.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.study.records import fingerprint
 
 

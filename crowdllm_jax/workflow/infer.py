@@ -10,9 +10,9 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.infer import infer
 from crowdllm_jax.infer.known_profiles import read_profiles
 from crowdllm_jax.infer.question import MEAN, Estimand
-from crowdllm_jax.run.config import load_study
-from crowdllm_jax.run.folder import open_run, split_crowd, stored_config
-from crowdllm_jax.run.prepare import folds_in
+from crowdllm_jax.runs.config import load_study
+from crowdllm_jax.runs.folder import open_run, split_crowd, stored_config
+from crowdllm_jax.runs.prepare import folds_in
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
 from crowdllm_jax.study.split import split_study

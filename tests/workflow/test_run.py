@@ -20,14 +20,15 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.profiles.generator import ProfilesConfig
-from crowdllm_jax.run import evaluate, prepare, steps
-from crowdllm_jax.run.config import load_config, load_study
-from crowdllm_jax.run.folder import models_of
+from crowdllm_jax.runs import evaluate, prepare
+from crowdllm_jax.runs.config import load_config, load_study
+from crowdllm_jax.runs.folder import models_of
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.score.metrics import METRICS
 from crowdllm_jax.study.read import read_study
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import SplitConfig, split_study
+from crowdllm_jax.workflow import steps
 
 REAL = os.environ.get("CROWDLLM_TEST_DATA")
 """Folder of real ratings for development; they do not come with the package."""
@@ -69,7 +70,7 @@ def wait_for(process: subprocess.Popen, path: Path) -> None:
 @pytest.mark.parametrize("moment", ["training", "sampled"])
 def test_a_killed_run_ends_as_an_uninterrupted_one(uninterrupted, tmp_path, moment):
     """Killed twice where a stage has just begun to write, and started again each time."""
-    config, whole = uninterrupted
+    config, finished = uninterrupted
     out = tmp_path / "out"
     process = start(config, out)
     wait_for(process, out / MOMENTS[moment])
@@ -78,8 +79,8 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(uninterrupted, tmp_path, mome
     process.stdout.close()
     assert not (out / "report.html").exists()
     steps.run(load_config(config), out)
-    assert (out / "scores.json").read_bytes() == (whole / "scores.json").read_bytes()
-    assert population_of(out) == population_of(whole)
+    assert (out / "scores.json").read_bytes() == (finished / "scores.json").read_bytes()
+    assert population_of(out) == population_of(finished)
 
 
 def test_ctrl_c_exits_with_130(uninterrupted, tmp_path):
@@ -97,35 +98,35 @@ def test_ctrl_c_exits_with_130(uninterrupted, tmp_path):
 @pytest.mark.parametrize("gone", MOMENTS)
 def test_whatever_is_missing_is_made_again(uninterrupted, tmp_path, gone):
     """A run folder cut back to each moment is completed to the same scores."""
-    config, whole = uninterrupted
+    config, finished = uninterrupted
     out = tmp_path / "out"
-    shutil.copytree(whole, out)
+    shutil.copytree(finished, out)
     for name in ("report.html", "scores.json", MOMENTS[gone]):
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if gone == "sampled":
         shutil.rmtree(out / "population")
     steps.run(load_config(config), out)
-    assert (out / "scores.json").read_bytes() == (whole / "scores.json").read_bytes()
-    assert population_of(out) == population_of(whole)
+    assert (out / "scores.json").read_bytes() == (finished / "scores.json").read_bytes()
+    assert population_of(out) == population_of(finished)
 
 
 def test_a_finished_run_is_left_alone(uninterrupted):
-    config, whole = uninterrupted
-    files = [p for p in whole.rglob("*") if p.is_file() and "seed-0" in p.parts]
+    config, finished = uninterrupted
+    files = [p for p in finished.rglob("*") if p.is_file() and "seed-0" in p.parts]
     before = {path: path.stat().st_mtime_ns for path in files}
-    steps.run(load_config(config), whole)
+    steps.run(load_config(config), finished)
     assert before == {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_a_split_is_prepared_once(tmp_path, monkeypatch):
     """Of 1,682 tasks it took a minute, four times a seed."""
     seeds = []
-    own = prepare.prepare
+    unpatched = prepare.prepare
 
     def counted(study, config, seed, *rest):
         seeds.append(seed)
-        return own(study, config, seed, *rest)
+        return unpatched(study, config, seed, *rest)
 
     monkeypatch.setattr(prepare, "prepare", counted)
     config = load_config(write_config(tmp_path / "input"), ("seeds=2", "models=[]"))
@@ -158,11 +159,11 @@ def test_models_beside_the_main_one_can_be_left_out(tiny, tmp_path):
 
 
 def test_two_runs_are_equal_to_the_last_byte(uninterrupted, tmp_path):
-    config, whole = uninterrupted
+    config, finished = uninterrupted
     steps.run(load_config(config), tmp_path / "again")
     for name in ("scores.json", "config.yaml", "run.json", "report.html"):
-        assert (tmp_path / "again" / name).read_bytes() == (whole / name).read_bytes(), name
-    assert population_of(tmp_path / "again") == population_of(whole)
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
+    assert population_of(tmp_path / "again") == population_of(finished)
 
 
 @pytest.mark.parametrize("by", ["tasks", "people"])
@@ -170,17 +171,17 @@ def test_held_out_answers_never_reach_the_crowd(tiny, by):
     """The crowd, its reference and its baselines are the same whatever the held-out people say."""
     study = make_study(tasks=6, people=20)
     config = msgspec.structs.replace(tiny, split=SplitConfig(by=by, test=0.25, validation=0.2))
-    ready = prepare.prepare(study, config, 0)
+    prepared = prepare.prepare(study, config, 0)
     answer = study.answer.copy()
-    answer[ready.split.test] = 4 - answer[ready.split.test]
+    answer[prepared.split.test] = 4 - answer[prepared.split.test]
     other = dataclasses.replace(study, answer=answer)
-    one, two = (prepare.fit(s, config)[0] for s in (study, other))
-    assert crowd_fingerprint(one) == crowd_fingerprint(two)
+    crowd_of_study, crowd_of_other = (prepare.fit(s, config)[0] for s in (study, other))
+    assert crowd_fingerprint(crowd_of_study) == crowd_fingerprint(crowd_of_other)
     crowds = [
         evaluate.score_all(
             prepare.prepare(s, config, 0), config, {"cvae": crowd}, 0, progress.silent
         )[1]
-        for s, crowd in ((study, one), (other, two))
+        for s, crowd in ((study, crowd_of_study), (other, crowd_of_other))
     ]
     for name in crowds[0]:
         np.testing.assert_array_equal(crowds[0][name], crowds[1][name], err_msg=name)
@@ -191,9 +192,9 @@ def test_every_scale_goes_all_the_way(mixed_study, mixed_crowd, tiny):
     models = {score.model for score in scores}
     assert models >= {"humans", "cvae", "uniform", "marginal", "reference", "task_marginal"}
     for model in models:
-        own = {score.metric for score in scores if score.model == model}
+        metrics = {score.metric for score in scores if score.model == model}
         # One answer each does not tell how accurate people are.
-        assert own >= set(METRICS) - ({"accuracy"} if model == "humans" else set())
+        assert metrics >= set(METRICS) - ({"accuracy"} if model == "humans" else set())
 
 
 def test_the_vae_only_baseline_does_not_see_the_reference(tiny):
@@ -207,11 +208,11 @@ def test_the_vae_only_baseline_does_not_see_the_reference(tiny):
 def test_margins_reach_the_population(tiny):
     study = make_study(people=60)
     profiles = ProfilesConfig(margins={"city": {"A": 0.1, "B": 0.1, "C": 0.8}})
-    ready = prepare.prepare(study, msgspec.structs.replace(tiny, profiles=profiles), 0)
-    city = ready.generator.attributes[1]
-    share = np.bincount(city.cells, ready.generator.weight)
+    prepared = prepare.prepare(study, msgspec.structs.replace(tiny, profiles=profiles), 0)
+    city = prepared.generator.attributes[1]
+    share = np.bincount(city.cells, prepared.generator.weight)
     np.testing.assert_allclose(share, [0.1, 0.1, 0.8], atol=1e-8)
-    assert ready.generator.effective < len(city.cells)
+    assert prepared.generator.effective < len(city.cells)
 
 
 def test_margins_are_checked_for_every_seed_before_anything_is_fitted(tmp_path):
@@ -242,19 +243,19 @@ def test_margins_are_checked_for_every_seed_before_anything_is_fitted(tmp_path):
 
 
 def test_damaged_scores_are_named(uninterrupted, tmp_path):
-    config, whole = uninterrupted
+    config, finished = uninterrupted
     out = tmp_path / "out"
-    shutil.copytree(whole, out)
+    shutil.copytree(finished, out)
     (out / "seed-0" / "scores.json").write_text("[{}]")
     with pytest.raises(CrowdError, match=r"seed-0/scores\.json: cannot be read .*delete it"):
         steps.run(load_config(config), out)
 
 
 def test_damaged_notes_are_named(uninterrupted, tmp_path):
-    config, whole = uninterrupted
+    config, finished = uninterrupted
     for number, text in enumerate(("[]", "{", "{}", '{"study_sha256": 3}')):
         out = tmp_path / str(number)
-        shutil.copytree(whole, out)
+        shutil.copytree(finished, out)
         (out / "run.json").write_text(text)
         with pytest.raises(CrowdError, match=r"run\.json: cannot be read|other data"):
             steps.run(load_config(config), out)

@@ -15,15 +15,16 @@ from crowdllm_jax.infer.predictions import cross_predicted, crowd_that_predicts
 from crowdllm_jax.model import fit
 from crowdllm_jax.model.crowd_file import crowd_fingerprint, load_crowd
 from crowdllm_jax.population.manifest import verify
-from crowdllm_jax.run import prepare, steps
-from crowdllm_jax.run.config import load_config, load_study
-from crowdllm_jax.run.folder import crowd_folder, fitted_crowd, run_facts
-from crowdllm_jax.run.folds import ScoredFold, pool_folds
-from crowdllm_jax.run.infer import infer_run
+from crowdllm_jax.runs import prepare
+from crowdllm_jax.runs.config import load_config, load_study
+from crowdllm_jax.runs.folder import crowd_folder, fitted_crowd, run_facts
+from crowdllm_jax.runs.folds import ScoredFold, pool_folds
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.score.metrics import Score, answer_rps, read_scores
 from crowdllm_jax.study.split import SplitConfig, split_study
+from crowdllm_jax.workflow import steps
+from crowdllm_jax.workflow.infer import infer_run
 
 SMALL = "split={by: people, folds: 3, validation: 0.2}"
 
@@ -42,20 +43,20 @@ def test_a_run_in_folds_holds_a_crowd_for_each_and_one_for_all(finished):
     config, folder = finished
     study = load_study(config)
     crowds = [load_crowd(crowd_folder(folder, 0, "persistent", k)) for k in range(3)]
-    whole = fitted_crowd(folder)
-    people = [len(crowd.generator.weight) for crowd in (*crowds, whole)]
+    everybodys = fitted_crowd(folder)
+    people = [len(crowd.generator.weight) for crowd in (*crowds, everybodys)]
     assert people == [30, 30, 30, 45]
     manifest = json.loads((folder / "population" / "manifest.json").read_text())
-    assert manifest["crowd"] == crowd_fingerprint(whole)
+    assert manifest["crowd"] == crowd_fingerprint(everybodys)
     assert verify(folder) > 4
-    told = "each of 45 people once, in 3 folds; the population is of a crowd fitted to all"
-    assert run_facts(folder)["held_out"] == told
-    assert told in (folder / "report.html").read_text()
+    summary = "each of 45 people once, in 3 folds; the population is of a crowd fitted to all"
+    assert run_facts(folder)["held_out"] == summary
+    assert summary in (folder / "report.html").read_text()
     findings = json.loads((folder / "diagnostics.json").read_text())
     assert findings[0]["detail"].startswith("45 people with 180 answers held out")
     # The ceiling is that of all people, whatever was held out when.
     scores = read_scores((folder / "scores.json").read_bytes())
-    rps = {one.model: one.value for one in scores if one.metric == "rps"}
+    rps = {score.model: score.value for score in scores if score.metric == "rps"}
     assert rps["humans"] == pytest.approx(half_difference(study))
 
 
@@ -77,9 +78,9 @@ def test_the_answers_of_a_fold_do_not_reach_its_crowd(tiny):
     prints = []
     for one in (study, other):
         for fold in (2, 1):
-            ready = prepare.prepare(one, config, 0, progress.silent, fold)
+            prepared = prepare.prepare(one, config, 0, progress.silent, fold)
             crowd, _ = fit.fit_model(
-                ready, config.model, config.train, 0, None, progress.silent, ""
+                prepared, config.model, config.train, 0, None, progress.silent, ""
             )
             prints.append(crowd_fingerprint(crowd))
     assert prints[0] == prints[2]
@@ -97,8 +98,10 @@ def test_scores_are_of_each_answer_under_the_crowd_that_has_not_seen_it(by):
     for k in range(5):
         split = split_study(study, config, 0, k)
         humans = held_out(study, split)
-        own, pooled = (random.integers(1, 6, (30, len(humans.tasks))).astype(float) for _ in "ab")
-        costs = {"cvae": answer_rps(humans, own), "marginal": answer_rps(humans, pooled)}
+        answers, pooled = (
+            random.integers(1, 6, (30, len(humans.tasks))).astype(float) for _ in "ab"
+        )
+        costs = {"cvae": answer_rps(humans, answers), "marginal": answer_rps(humans, pooled)}
         cost[split.test], floor[split.test] = costs["cvae"], costs["marginal"]
         mae.append(random.random())
         shares.append(split.test.mean())
@@ -110,16 +113,16 @@ def test_scores_are_of_each_answer_under_the_crowd_that_has_not_seen_it(by):
         if k:
             scores.append(Score("cvae", by, 0, "icc", 0.1, 0.0, 0.2))
         folds.append(ScoredFold(split, scores, costs))
-    found = {one.metric: one for one in pool_folds(study, folds, 0)}
-    assert found["rps"].value == pytest.approx(cost.mean())
+    by_metric = {score.metric: score for score in pool_folds(study, folds, 0)}
+    assert by_metric["rps"].value == pytest.approx(cost.mean())
     way = floor.mean() - half_difference(study)
-    assert found["skill"].value == pytest.approx((floor.mean() - cost.mean()) / way)
-    assert found["skill"].low < found["skill"].value < found["skill"].high
-    assert found["mae"].value == pytest.approx(np.dot(mae, shares))
+    assert by_metric["skill"].value == pytest.approx((floor.mean() - cost.mean()) / way)
+    assert by_metric["skill"].low < by_metric["skill"].value < by_metric["skill"].high
+    assert by_metric["mae"].value == pytest.approx(np.dot(mae, shares))
     wide = np.sqrt(np.sum(np.square(shares)))
-    assert found["mae"].low == pytest.approx(found["mae"].value - 0.3 * wide)
-    assert found["mae"].high == pytest.approx(found["mae"].value + 0.1 * wide)
-    assert "icc" not in found  # not every fold has it
+    assert by_metric["mae"].low == pytest.approx(by_metric["mae"].value - 0.3 * wide)
+    assert by_metric["mae"].high == pytest.approx(by_metric["mae"].value + 0.1 * wide)
+    assert "icc" not in by_metric  # not every fold has it
 
 
 def test_everyone_is_labelled_for_inference(finished, tmp_path, capsys):
@@ -148,7 +151,7 @@ def test_predictions_are_of_the_crowd_that_has_not_seen_the_answer(by):
         assert everywhere[person, task] == fold
     random = np.random.default_rng(1)
     by_fold, weight = random.normal(size=(3, 12, 5)), random.random(12)
-    found = cross_predicted(by_fold, weight, whose)
+    predicted = cross_predicted(by_fold, weight, whose)
     level = (weight / weight.sum()) @ by_fold  # (3, 5)
     for person in range(12):
         for task in range(5):
@@ -156,7 +159,7 @@ def test_predictions_are_of_the_crowd_that_has_not_seen_the_answer(by):
             expected = by_fold[fold, person, task]
             if by == "people":
                 expected += level[:, task].mean() - level[fold, task]
-            assert found[person, task] == pytest.approx(expected)
+            assert predicted[person, task] == pytest.approx(expected)
 
 
 def test_intervals_of_cross_predictions_cover():
@@ -180,8 +183,10 @@ def test_intervals_of_cross_predictions_cover():
             )
             for people, predicted in ((np.arange(60), ours), (np.arange(60, 260), theirs))
         ]
-        found = estimate(sides[0], y, sides[1], level=0.9)
-        hits.append(found.low[0] < 0 < found.high[0])
-        width.append(found.high[0] - found.low[0] - (found.alone_high[0] - found.alone_low[0]))
+        interval = estimate(sides[0], y, sides[1], level=0.9)
+        hits.append(interval.low[0] < 0 < interval.high[0])
+        width.append(
+            interval.high[0] - interval.low[0] - (interval.alone_high[0] - interval.alone_low[0])
+        )
     assert 0.849 < np.mean(hits) < 0.951
     assert np.mean(width) < 0

@@ -1,1 +1,0 @@
-"""The one way through, in a folder."""

@@ -1,0 +1,1 @@
+"""What a run is: its configuration, its folder, what is prepared for it and how it is scored."""

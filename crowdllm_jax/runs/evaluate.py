@@ -1,0 +1,114 @@
+"""Fitted crowds become scores, beside the noise ceiling and the floors."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from crowdllm_jax.model.crowd import Crowd, numbers_of
+from crowdllm_jax.model.fit import Prepared
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.reference.make import AskedReference, ask_reference
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.prepare import personas_of, prepare
+from crowdllm_jax.runtime.progress import Progress, silent
+from crowdllm_jax.score.baselines import baseline_crowds, persona_crowd
+from crowdllm_jax.score.ceiling import score_humans
+from crowdllm_jax.score.correlations import score_correlations
+from crowdllm_jax.score.groups import score_groups
+from crowdllm_jax.score.held_out import Humans, held_out
+from crowdllm_jax.score.metrics import UNDEFINED, Score, score_crowd, score_of
+from crowdllm_jax.study.records import Attribute, Study
+
+SCORED_AGENTS = 10_000
+"""Agents that stand for a crowd in the scores; more would change the last digit."""
+
+
+def evaluate(
+    study: Study,
+    config: Config,
+    crowds: dict[str, Crowd],
+    seed: int = 0,
+    *,
+    progress: Progress = silent,
+) -> list[Score]:
+    """Score fitted crowds on the held-out responses, beside the noise ceiling and the baselines."""
+    return score_all(prepare(study, config, seed), config, crowds, seed, progress)[0]
+
+
+def profile_of(study: Study, humans: Humans) -> tuple[Attribute, ...]:
+    """The held-out people's profiles."""
+    return tuple(
+        Attribute(a.name, a.kind, a.levels, a.cells[humans.who]) for a in study.participants.profile
+    )
+
+
+def score_all(
+    prepared: Prepared, config: Config, crowds: dict[str, Crowd], seed: int, progress: Progress
+) -> tuple[list[Score], dict[str, np.ndarray]]:
+    """Scores, and the agents' answers they were computed from: (N, held-out tasks) per model."""
+    progress(f"score (seed {seed})", 0, 1)
+    study = prepared.study
+    humans = held_out(study, prepared.split)
+    agents = min(config.population.agents, SCORED_AGENTS)
+    answers: dict[str, np.ndarray] = {}
+    group_measures = {}
+    for name, crowd in crowds.items():
+        drawn = sample(crowd, agents, config.population.seed)
+        answers[name] = numbers_of(crowd, drawn.answers)[:, humans.tasks]
+        group_measures[name] = score_groups(
+            humans, prepared.codings, profile_of(study, humans), drawn.profile, answers[name]
+        )
+    for name, values in _unfitted_crowds(prepared, config, agents, seed, progress).items():
+        answers[name] = values[:, humans.tasks]
+    scores = score_humans(humans, seed)
+    for done, (name, values) in enumerate(answers.items()):
+        scores += score_crowd(humans, values, name, seed, answers["marginal"])
+        progress(f"score (seed {seed})", done + 1, len(answers))
+    errors = score_correlations(humans, answers, seed) or dict.fromkeys(crowds, UNDEFINED)
+    scores += [
+        score_of(humans, name, seed, "correlation_error", error) for name, error in errors.items()
+    ]
+    expected = ("gap_error", "regression_agreement") if study.participants.profile else ()
+    scores += [
+        score_of(humans, name, seed, metric, value)
+        for name, metric, value in _by_model(group_measures, expected)
+    ]
+    return scores, answers
+
+
+def _unfitted_crowds(
+    prepared: Prepared, config: Config, agents: int, seed: int, progress: Progress
+) -> dict[str, np.ndarray]:
+    """(N, T) answers of the crowds that no model makes: the baselines, and a language model that is
+    asked as personas, where that is configured."""
+    study = prepared.study
+    crowds = baseline_crowds(study, prepared.split, prepared.reference, agents, seed)
+    personas = personas_of(study, config, prepared.split, prepared.generator)
+    if personas and isinstance(config.reference, AskedReference):
+        asked = config.reference
+        _, scored = ask_reference(study, asked, personas.questions, progress)
+        probs = personas.probs(scored)
+        crowds["personas"] = persona_crowd(study, personas, probs, asked.prompt, agents, seed)
+    return crowds
+
+
+def _by_model(
+    group_measures: dict[str, dict[str, dict[str, tuple[float, float, float]]]],
+    expected: tuple[str, ...],
+) -> Iterator[tuple[str, str, tuple[float, float, float]]]:
+    """(model, metric, its value and interval) of every crowd's `score_groups`.
+
+    Args:
+      expected: metrics that each crowd has, if only as not defined.
+    """
+    for number, (name, measures) in enumerate(group_measures.items()):
+        for metric, values in measures.items():
+            if "crowd" in values:
+                yield name, metric, values["crowd"]
+            if number == 0:
+                # What the people alone say stands once, whatever crowd they are compared with.
+                yield "humans", metric, values["humans"]
+                yield "marginal", metric, values["none"]
+        for metric in expected:
+            if "crowd" not in measures.get(metric, {}):
+                yield name, metric, UNDEFINED

@@ -1,0 +1,1 @@
+"""The one way through, step by step in the folder of a run."""
