@@ -27,8 +27,9 @@ from flax import nnx
 from table import Table, write
 
 from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.persistent.answers import gather_answers
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.design import Design, gather_answers, make_design
+from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.model.persistent.draw import draw_beliefs, ready_to_draw
 from crowdllm_jax.model.persistent.effects import Persistent
 from crowdllm_jax.model.persistent.fit import fit_marginal, new_persistent
