@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -134,7 +134,7 @@ def load_weights(
     """The decoder's graph and its weights, read from a folder's safetensors or a GGUF file."""
     graph, weights = nnx.split(nnx.eval_shape(partial(Decoder, a, dtype)))
     flat = [(path, leaf, leaf.get_value()) for path, leaf in nnx.to_flat_state(weights)]
-    with GgufTensors(header_of(place), a) if place.is_file() else DecoderTensors(place, a) as files:
+    with _open(place, a) as files:
         sources = {path: files.sources(path) for path, _, _ in flat}
         # All shapes before any memory: what config.json asks for may not be in the files.
         for path, _, array in flat:
@@ -150,6 +150,10 @@ def load_weights(
         filled = [(path, leaf.replace(fill(path, array))) for path, leaf, array in flat]
         files.refuse_leftovers({s for some in sources.values() for s in some} | files.unused())
     return graph, nnx.from_flat_state(filled)
+
+
+def _open(place: Path, a: Architecture) -> "DecoderTensors | GgufTensors":
+    return GgufTensors(header_of(place), a) if place.is_file() else DecoderTensors(place, a)
 
 
 def stack(
@@ -209,7 +213,7 @@ class Tensors:
             self._files[shard] = handle
             self.names |= dict.fromkeys(handle.keys(), shard)
 
-    def __enter__(self) -> "Tensors":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -157,7 +157,7 @@ class _Metadata:
 
     def __init__(self, header: Header) -> None:
         self.path = header.path
-        self.architecture = header.metadata.get("general.architecture")
+        self.architecture = str(header.metadata.get("general.architecture"))
         if self.architecture not in _FAMILIES:
             raise CrowdError(
                 f"{self.path}: `general.architecture` is {self.architecture!r}, which is not "

@@ -4,7 +4,7 @@ They are read by memory map, some rows at a time: the host keeps one tensor of t
 beside what lies on the device.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -91,18 +91,13 @@ class GgufTensors:
     ) -> jax.Array:
         """The tensor on the device(s): each device's part is read and dequantised on its own."""
         self.check(name, shape)
-        info = self.names[name]
-        order = self._row_order(name, shape[0])
+        info, order = self.names[name], self._row_order(name, shape[0])
+        convert = partial(_dequantised, info, dtype=np.dtype(dtype), shift=self._shift(name))
 
-        def read(at: tuple[slice, ...]) -> np.ndarray:
-            rows = order[at[0]] if len(shape) > 1 else order
-            values = _dequantised(info, rows, np.dtype(dtype), self._shift(name))
-            if not np.isfinite(values).all():
-                raise CrowdError(
-                    f"{info.path}: tensor {name} holds numbers that are not finite: the file is "
-                    "damaged; download it again"
-                )
-            return values[:, at[1]] if len(shape) > 1 else values[at]
+        def read(at: Any) -> np.ndarray:
+            if len(shape) == 1:  # a vector is a single row
+                return convert(np.zeros(1, int))[0, order][at]
+            return convert(order[at[0]])[:, at[1]]
 
         return jax.make_array_from_callback(shape, sharding, read)
 
@@ -113,7 +108,7 @@ class GgufTensors:
         a head: within each head of queries and keys the even rows come first, then the odd ones.
         """
         order = np.arange(rows)
-        if self._a.family != "llama" or not name.split(".")[-2] in ("attn_q", "attn_k"):
+        if self._a.family != "llama" or name.split(".")[-2] not in ("attn_q", "attn_k"):
             return order
         return order.reshape(-1, self._a.head_dim // 2, 2).swapaxes(1, 2).reshape(-1)
 
@@ -154,21 +149,24 @@ def _readable(kind: int) -> bool:
 
 
 def _dequantised(info: TensorInfo, rows: np.ndarray, dtype: np.dtype, shift: float) -> np.ndarray:
-    """The rows' numbers (all of them, of a vector) in `dtype`, a few at a time."""
+    """The numbers of some rows plus `shift`, in `dtype`; a few rows at a time are float32.
+
+    Raises CrowdError: some are not finite.
+    """
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import dequantize
 
-    width = info.shape[-1]
-    count = prod(info.shape[:-1])
+    count, width = prod(info.shape[:-1]), info.shape[-1]
     stored = np.memmap(info.path, np.uint8, "r", info.offset, shape=(count, info.bytes // count))
-    if len(info.shape) == 1:
-        picked, rows = rows, np.zeros(1, int)
-    else:
-        picked = slice(None)
     values = np.empty((len(rows), width), dtype)
     step = max(1, _CHUNK // width)
-    with np.errstate(all="ignore"):  # what is not finite is refused by the caller
-        for i in range(0, len(rows), step):
+    for i in range(0, len(rows), step):
+        with np.errstate(all="ignore"):  # what damaged scales give is refused below
             some = dequantize(stored[rows[i : i + step]], GGMLQuantizationType(info.kind))
-            values[i : i + step] = some if not shift else some + np.float32(shift)
-    return values if len(info.shape) > 1 else values[0, picked]
+        if not np.isfinite(some).all():
+            raise CrowdError(
+                f"{info.path}: a tensor holds numbers that are not finite: the file is damaged; "
+                "download it again"
+            )
+        values[i : i + step] = some + np.float32(shift) if shift else some
+    return values
