@@ -38,7 +38,7 @@ _WORDS = {
 }
 _WHOLE_WORDS_FIRST = ("llama3", "llama-v3", "llama-bpe", "tekken")  # before any merge
 _COMPOSED = ("qwen2", "deepseek-r1-qwen")  # text is brought to Unicode's form NFC
-_BEGIN_ALWAYS = ("llama3", "llama-v3", "llama-bpe")  # with a token, unless the file says no
+_BEGIN_ALWAYS = _WHOLE_WORDS_FIRST  # with a token, unless the file says no
 
 
 def tokenizer_of(header: Header) -> Any:
