@@ -91,9 +91,16 @@ def header_of(path: Path) -> Header:
     return _read_header(path, tuple(_stats(parts_of(path))))
 
 
-@lru_cache(maxsize=1)  # a large vocabulary takes a second, and is asked for three times
+# A large vocabulary takes a second to read and some to make a tokenizer of, and both are asked for
+# at each step of a run.
+@lru_cache(maxsize=1)
 def _read_header(path: Path, files: tuple[tuple[Path, int, int], ...]) -> Header:
     return read_header(path)
+
+
+@lru_cache(maxsize=1)
+def _make_tokenizer(path: Path, files: tuple[tuple[Path, int, int], ...]) -> Any:
+    return tokenizer_of(_read_header(path, files))
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -106,7 +113,8 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if folder.is_file():
-        return tokenizer_of(header_of(folder))
+        header_of(folder)  # tells of a missing package
+        return _make_tokenizer(folder, tuple(_stats(parts_of(folder))))
     exact = (folder / "tokenizer.json").exists()
     try:
         kind = PreTrainedTokenizerFast if exact else AutoTokenizer
