@@ -180,3 +180,10 @@ def tokenizer_of(raw: Any, pre: str, chat: str | None = None) -> Change:
             w.add_chat_template(chat)
 
     return write
+
+
+class Forgetful(dict):
+    """A writer's metadata, which may be given anew."""
+
+    def __contains__(self, key: object) -> bool:
+        return False

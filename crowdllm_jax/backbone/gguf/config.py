@@ -91,7 +91,7 @@ def architecture_of(header: Header) -> Architecture:
     if layers > len(header.tensors):  # before anything is as long as a file says
         m.refuse("block_count", layers, f"at most the file's {len(header.tensors)} tensors")
     head = config.setdefault("head_dim", config["hidden_size"] // config["num_attention_heads"])
-    if head % 2 or head > config["hidden_size"]:
+    if head % 2 or not 2 <= head <= config["hidden_size"]:
         m.refuse("attention.key_length", head, "an even number up to the model's width")
     for key in ("attention.value_length", "rope.dimension_count"):
         if key in m and m.count(key) != head:

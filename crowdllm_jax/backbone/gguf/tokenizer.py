@@ -63,6 +63,7 @@ def tokenizer_of(header: Header) -> Any:
         raise
     except Exception as error:  # the tokenizers package raises its own for what does not fit
         v.refuse(f"its tokenizer does not hold together ({str(error)[:200]}); download it again")
+    tokenizer.name_or_path = str(header.path)
     tokenizer.chat_template = v.get("tokenizer.chat_template", str, None)
     return tokenizer
 
