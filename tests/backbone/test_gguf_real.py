@@ -20,10 +20,10 @@ from crowdllm_jax.backbone.weights import load
 
 FOLDER = os.environ.get("CROWDLLM_TEST_GGUF")
 HOW = "CROWDLLM_TEST_GGUF names no folder of GGUF files; tests/backbone/test_gguf_real.py says how"
-WORDS = (
-    "The city asks its people how they would spend the money : on a park , a school or new roads ? "
-    "Answer with a number from 1 to 5 . I strongly disagree because taxes are too high ; 1250 € \n\n"
-).split(" ")
+TEXT = """The city asks its people how they would spend the money : on a park , a school or new
+roads ? Answer with a number from 1 to 5 . I strongly disagree because taxes are too high ; 1250 €
+
+"""
 
 
 @pytest.mark.skipif(not FOLDER, reason=HOW)
@@ -44,7 +44,7 @@ def test_logits_equal_torch_on_dequantised_weights(path):
 
     rng = np.random.default_rng(0)
     for _ in range(20):
-        tokens = ours.tokenizer(" ".join(rng.choice(WORDS, 40)))["input_ids"]
+        tokens = ours.tokenizer(" ".join(rng.choice(TEXT.split(" "), 40)))["input_ids"]
         with torch.no_grad():
             wanted = theirs(torch.tensor([tokens])).logits[0].numpy()
         padded = np.array(tokens + [0] * (-len(tokens) % 64))
