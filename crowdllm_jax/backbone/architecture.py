@@ -126,6 +126,9 @@ def read_architecture(config: Mapping[str, Any], where: str = "config.json") -> 
     for key in ("sliding_window", "attn_logit_softcapping", "final_logit_softcapping"):
         if key in config and config[key] is None:
             c.values.pop(key, None)
+    # transformers leaves this in the config.json of what it has dequantised from a GGUF file.
+    if (c.get("quantization_config") or {}).get("quant_method") == "gguf":
+        del c.values["quantization_config"]
     for key, harmless in _UNSUPPORTED.items():
         if c.get(key) not in harmless:
             _refuse(where, key, c.get(key), "checkpoints without it")
