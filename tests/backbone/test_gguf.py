@@ -22,6 +22,7 @@ from jax.sharding import SingleDeviceSharding
 from crowdllm_jax.backbone import hub
 from crowdllm_jax.backbone.gguf.tensors import GgufTensors
 from crowdllm_jax.backbone.hub import header_of, load_architecture, locate
+from crowdllm_jax.backbone.sentence_encoder import load_encoder
 from crowdllm_jax.backbone.weights import load, load_weights, outline
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 
@@ -176,6 +177,12 @@ def test_a_folder_of_files(tiny, tmp_path):
         gguf_files.convert(tiny, folder / name)
     with pytest.raises(CrowdError, match=r"several models \(b\.gguf, c\.gguf\); name the file"):
         locate(folder)
+
+
+def test_a_sentence_encoder_is_none(tiny, tmp_path):
+    path = gguf_files.convert(tiny, tmp_path / "tiny.gguf")
+    with pytest.raises(CrowdError, match=r"tiny\.gguf: sentence encoders are read from"):
+        load_encoder(path)
 
 
 def test_without_the_package(tiny, tmp_path, monkeypatch):
