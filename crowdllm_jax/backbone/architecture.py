@@ -61,8 +61,9 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 class Rope:
     """Rotary positions: base `theta`, and how the frequencies are stretched for long contexts.
 
-    `kind` is "default", "linear" (all divided by `factor`) or "llama3" (only the slow ones; `low`,
-    `high` and `original` are its low_freq_factor, high_freq_factor and trained context length).
+    `kind` is "default", "linear" (all divided by `factor`), "llama3" (only the slow ones; `low`,
+    `high` and `original` are its low_freq_factor, high_freq_factor and trained context length) or
+    "factors" (each divided by its own of `factors`, as GGUF files say the same).
     """
 
     theta: float
@@ -71,6 +72,7 @@ class Rope:
     low: float = 1.0
     high: float = 4.0
     original: int = 8192
+    factors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,9 @@ def read_architecture(config: Mapping[str, Any], where: str = "config.json") -> 
     for key in ("sliding_window", "attn_logit_softcapping", "final_logit_softcapping"):
         if key in config and config[key] is None:
             c.values.pop(key, None)
+    # transformers leaves this in the config.json of what it has dequantised from a GGUF file.
+    if (c.get("quantization_config") or {}).get("quant_method") == "gguf":
+        del c.values["quantization_config"]
     for key, harmless in _UNSUPPORTED.items():
         if c.get(key) not in harmless:
             _refuse(where, key, c.get(key), "checkpoints without it")
@@ -268,6 +273,8 @@ def inverse_frequencies(rope: Rope, head_dim: int) -> np.ndarray:
     inverse = 1.0 / rope.theta ** (np.arange(0, head_dim, 2) / head_dim)
     if rope.kind == "linear":
         inverse = inverse / rope.factor
+    if rope.kind == "factors":
+        inverse = inverse / np.array(rope.factors)
     if rope.kind == "llama3":
         turns = rope.original * inverse / (2 * np.pi)  # full turns within the trained context
         keep = np.clip((turns - rope.low) / (rope.high - rope.low), 0.0, 1.0)

@@ -131,6 +131,10 @@ def load_encoder(source: str | Path, *, revision: str | None = None) -> Sentence
     asks for a pooling that is not the mean or the first token.
     """
     folder, _ = locate(source, revision)
+    if folder.is_file():
+        raise CrowdError(
+            f"{folder}: sentence encoders are read from Hugging Face folders, not GGUF"
+        )
     where = str(folder / "config.json")
     config = read_json(folder / "config.json")
     shape = read_shape(config, where)

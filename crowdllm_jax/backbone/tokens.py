@@ -117,8 +117,10 @@ def _render(tokenizer: Any, messages: list[dict[str, str]], cue: bool) -> str:
         )
     except Exception as error:  # jinja's errors, and those that templates raise themselves
         hint = '; this model may take no system message, so set prompt.system to ""'
+        where = f"{tokenizer.name_or_path}: " if tokenizer.name_or_path else ""
         raise CrowdError(
-            f"the tokenizer's chat template fails ({error}){hint if len(messages) > 1 else ''}"
+            f"{where}the tokenizer's chat template fails ({error})"
+            f"{hint if len(messages) > 1 else ''}"
         ) from None
 
 

@@ -1,6 +1,6 @@
-"""A Hugging Face folder or hub id -> a decoder's arrays on the device or mesh.
+"""A Hugging Face folder, hub id or GGUF file -> a decoder's arrays on the device or mesh.
 
-Tensors stream from the safetensors files one layer at a time, and of each only the slice that a
+Tensors stream from the files one layer at a time, and of each only the slice that a
 local device holds, so the host never keeps more than one of them. Every tensor of the files is
 either used or known to be of no use here; any other is refused, and so is a missing one.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,17 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from safetensors import SafetensorError, safe_open
 
-from crowdllm_jax.backbone.architecture import Architecture, read_architecture
+from crowdllm_jax.backbone.architecture import Architecture
 from crowdllm_jax.backbone.decoder import PARTITION, Decoder
-from crowdllm_jax.backbone.hub import fingerprint, load_tokenizer, locate, read_json
+from crowdllm_jax.backbone.gguf.tensors import GgufTensors
+from crowdllm_jax.backbone.hub import (
+    fingerprint,
+    header_of,
+    load_architecture,
+    load_tokenizer,
+    locate,
+    read_json,
+)
 from crowdllm_jax.errors import CrowdError
 
 # Our name of a stacked weight -> its name within a layer of the files. The families give the same
@@ -91,7 +99,8 @@ def load(
     """Load a decoder and its tokenizer.
 
     Args:
-        source: a folder with config.json, safetensors and tokenizer files, or a hub id "org/name".
+        source: a folder with config.json, safetensors and tokenizer files, a GGUF file (or a folder
+            that holds one), or a hub id "org/name".
         revision: branch, tag or commit of a hub id.
         dtype: "bfloat16" or "float32"; logits are float32 either way.
         mesh: a mesh with the axes "data" and "model" over which to lay the weights out.
@@ -100,8 +109,8 @@ def load(
         CrowdError: the folder, a file, a key or a tensor is missing, unknown or of a wrong shape.
     """
     o = outline(source, revision=revision, dtype=dtype)
-    folder, _ = locate(source, revision)
-    graph, weights = load_weights(folder, o.architecture, jnp.dtype(dtype), mesh)
+    place, _ = locate(source, revision)
+    graph, weights = load_weights(place, o.architecture, jnp.dtype(dtype), mesh)
     return Backbone(o.name, o.revision, o.architecture, o.tokenizer, graph, weights, mesh)
 
 
@@ -110,57 +119,45 @@ def outline(source: str | Path, *, revision: str | None = None, dtype: str = "bf
     downloaded."""
     if dtype not in ("bfloat16", "float32"):
         raise CrowdError(f"dtype is {dtype!r}; it may be 'bfloat16' or 'float32'")
-    folder, commit = locate(source, revision, weights=False)
-    config = read_json(folder / "config.json")
+    place, commit = locate(source, revision, weights=False)
     return Outline(
-        name=str(source) if commit else folder.resolve().name,
-        revision=f"{commit or fingerprint(folder)}:{dtype}",
-        architecture=read_architecture(config, str(folder / "config.json")),
-        tokenizer=load_tokenizer(folder),
+        name=str(source) if commit else place.resolve().name,
+        revision=f"{commit or fingerprint(place)}:{dtype}",
+        architecture=load_architecture(place),
+        tokenizer=load_tokenizer(place),
     )
 
 
 def load_weights(
-    folder: Path, a: Architecture, dtype: jnp.dtype, mesh: Mesh | None = None
+    place: Path, a: Architecture, dtype: jnp.dtype, mesh: Mesh | None = None
 ) -> tuple[nnx.GraphDef, nnx.State]:
-    """The decoder's graph and its weights, read from `folder`'s safetensors."""
+    """The decoder's graph and its weights, read from a folder's safetensors or a GGUF file."""
     graph, weights = nnx.split(nnx.eval_shape(partial(Decoder, a, dtype)))
-    with Tensors(folder) as files:
-        root = next((r for r in _ROOTS if f"{r}embed_tokens.weight" in files.names), _ROOTS[0])
-        read: set[str] = set()
+    flat = [(path, leaf, leaf.get_value()) for path, leaf in nnx.to_flat_state(weights)]
+    with _open(place, a) as files:
+        sources = {path: files.sources(path) for path, _, _ in flat}
+        # All shapes before any memory: what config.json asks for may not be in the files.
+        for path, _, array in flat:
+            for source in sources[path]:
+                files.check(source, array.shape[1:] if path[0] == "block" else array.shape)
 
-        def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-            name = path[-1]
-            sharding = _sharding(mesh, PARTITION.get(name, PartitionSpec()), leaf.shape)
-            if path[0] != "block":
-                source = _tensor_name(name, root, files)
-                read.add(source)
-                return files.array(source, leaf.shape, leaf.dtype, sharding)
-            table = _POST_NORM_LAYER if a.post_norms else _LAYER
-            sources = [f"{root}layers.{i}.{table[name]}" for i in range(a.layers)]
-            read.update(sources)
-            return stack(files, sources, leaf, sharding)
+        def fill(path: tuple, array: jax.ShapeDtypeStruct) -> jax.Array:
+            sharding = _sharding(mesh, PARTITION.get(path[-1], PartitionSpec()), array.shape)
+            if path[0] == "block":
+                return stack(files, sources[path], array, sharding)
+            return files.array(sources[path][0], array.shape, array.dtype, sharding)
 
-        flat = nnx.to_flat_state(weights)
-        filled = [(p, leaf.replace(fill(p, leaf.get_value()))) for p, leaf in flat]
-        # Some files repeat a tied embedding as the head, and old ones carry rope's constants.
-        known = {n for n in files.names if n.endswith("rotary_emb.inv_freq")}
-        if a.tied:
-            known |= {"lm_head.weight", "language_model.lm_head.weight"}
-        known |= {n for n in files.names if n.startswith(_UNUSED)}
-        files.refuse_leftovers(read | known)
+        filled = [(path, leaf.replace(fill(path, array))) for path, leaf, array in flat]
+        files.refuse_leftovers({s for some in sources.values() for s in some} | files.unused())
     return graph, nnx.from_flat_state(filled)
 
 
-def _tensor_name(name: str, root: str, files: "Tensors") -> str:
-    if name == "head":
-        head = "language_model.lm_head.weight"
-        return head if head in files.names else "lm_head.weight"
-    return root + {"embed": "embed_tokens.weight", "norm": "norm.weight"}[name]
+def _open(place: Path, a: Architecture) -> "DecoderTensors | GgufTensors":
+    return GgufTensors(header_of(place), a) if place.is_file() else DecoderTensors(place, a)
 
 
 def stack(
-    files: "Tensors", sources: list[str], leaf: jax.ShapeDtypeStruct, sharding: Any
+    files: "Tensors | GgufTensors", sources: list[str], leaf: jax.ShapeDtypeStruct, sharding: Any
 ) -> jax.Array:
     """One layer after another into one donated buffer: the host holds a single layer's tensor."""
     inner = sharding
@@ -216,16 +213,14 @@ class Tensors:
             self._files[shard] = handle
             self.names |= dict.fromkeys(handle.keys(), shard)
 
-    def __enter__(self) -> "Tensors":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._files.clear()
 
-    def array(
-        self, name: str, shape: tuple[int, ...], dtype: jnp.dtype, sharding: Any
-    ) -> jax.Array:
-        """The tensor on the device(s): each device's part is read and cast on its own."""
+    def check(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raises CrowdError unless there is such a tensor of a type that can be read."""
         if name not in self.names:
             raise CrowdError(f"{self._folder}: tensor {name} is missing; is the download complete?")
         shard = self.names[name]
@@ -238,6 +233,13 @@ class Tensors:
                 f"{shard}: tensor {name} is stored as {tensor.get_dtype()}; "
                 "only float32, float16 and bfloat16 are read, so use an unquantised checkpoint"
             )
+
+    def array(
+        self, name: str, shape: tuple[int, ...], dtype: jnp.dtype, sharding: Any
+    ) -> jax.Array:
+        """The tensor on the device(s): each device's part is read and cast on its own."""
+        self.check(name, shape)
+        tensor = self._files[self.names[name]].get_slice(name)
         read: Callable[[Any], np.ndarray] = lambda at: tensor[at].astype(dtype)  # noqa: E731
         return jax.make_array_from_callback(shape, sharding, read)
 
@@ -251,3 +253,32 @@ class Tensors:
                 "config.json does not describe these weights, or the family has a part that is "
                 "not supported"
             )
+
+
+class DecoderTensors(Tensors):
+    """The safetensors of a decoder, whose names differ between the families."""
+
+    def __init__(self, folder: Path, a: Architecture) -> None:
+        super().__init__(folder)
+        self._a = a
+        roots = (r for r in _ROOTS if f"{r}embed_tokens.weight" in self.names)
+        self._root = next(roots, _ROOTS[0])
+
+    def sources(self, path: tuple[Any, ...]) -> list[str]:
+        """The tensors that a weight of the decoder is made of: one, or one per layer."""
+        name, root = path[-1], self._root
+        if path[0] == "block":
+            table = _POST_NORM_LAYER if self._a.post_norms else _LAYER
+            return [f"{root}layers.{i}.{table[name]}" for i in range(self._a.layers)]
+        if name == "head":
+            head = "language_model.lm_head.weight"
+            return [head if head in self.names else "lm_head.weight"]
+        return [root + {"embed": "embed_tokens.weight", "norm": "norm.weight"}[name]]
+
+    def unused(self) -> set[str]:
+        """Tensors that may be there and are not weights of the decoder."""
+        # Some files repeat a tied embedding as the head, and old ones carry rope's constants.
+        unused = {n for n in self.names if n.endswith("rotary_emb.inv_freq")}
+        if self._a.tied:
+            unused |= {"lm_head.weight", "language_model.lm_head.weight"}
+        return unused | {n for n in self.names if n.startswith(_UNUSED)}

@@ -53,7 +53,8 @@ class BackboneReference(
     """A causal language model that scores every option of every task.
 
     Attributes:
-      model: a Hugging Face folder (relative to where the command runs) or hub id "org/name".
+      model: a Hugging Face folder or GGUF file (relative to where the command runs), or hub id
+        "org/name".
       revision: branch, tag or commit of a hub id.
       dtype: of the weights; logits are float32 either way.
       personas: how many of the population's first agents answer the held-out tasks as the model

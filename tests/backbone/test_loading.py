@@ -93,6 +93,13 @@ def test_config_is_refused_by_key(folder, change, message):
     assert "config.json" in str(error.value)
 
 
+def test_what_transformers_dequantised_from_gguf_loads(folder):
+    wanted = weights_of(folder)
+    edit_config(folder, quantization_config={"quant_method": "gguf", "gguf_file": "tiny.gguf"})
+    for path, leaf in weights_of(folder).items():
+        np.testing.assert_array_equal(leaf[...], wanted[path][...])
+
+
 def test_damaged_files_are_named(folder):
     (folder / "config.json").write_text("{")
     with pytest.raises(CrowdError, match=r"config\.json: not readable as JSON"):
