@@ -23,7 +23,7 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.persistent.answers import AnswerTable, gather_answers, take
 from crowdllm_jax.model.persistent.decision import Responses, Standing, log_likelihood
-from crowdllm_jax.model.persistent.design import Design, profile_matrix
+from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.draw import (
     Ready,
     Recruited,
@@ -91,21 +91,19 @@ def make_twins(
     study = _used(crowd, study, known)
     fitted = ready_to_draw(crowd.graph, crowd.params, design)
     every = np.ones(len(study.task), bool)
-    people, answers = gather_answers(study, crowd.codings, design, every)
-    row_of = {int(person): row for row, person in enumerate(people)}
-    ids, profile = study.participants.ids, study.participants.profile
-    c = (profile_matrix(crowd.codings, profile, len(ids)) - design.centre).astype(np.float32)
+    _, answers = gather_answers(study, crowd.codings, design, every, everyone=True)
+    ids = study.participants.ids
     base = ndtri(jnp.asarray(sobol(NODES, nnx.merge(fitted.graph, fitted.params).width)))
     drawn, moments = [], []
     for person, name in enumerate(ids):
-        given = _answers_of(answers, row_of.get(person), c[person])
+        given = _answers_of(answers, person)
         standing, weight, *moment = _posterior(
             design.layout, fitted.graph, fitted.params, fitted.tables.responses, given, base
         )
         moments.append(moment)
         key = _key(name)
         node = _resample(np.asarray(weight), draws, np.random.default_rng([seed, key]))
-        drawn.append(_draw_one(design, fitted, c[person], node, standing, seed, key))
+        drawn.append(_draw_one(design, fitted, given.profile[0], node, standing, seed, key))
     mean, sd, effective = (np.stack(column) for column in zip(*moments, strict=True))
     return Twins(ids, np.stack(drawn), mean, sd, effective)
 
@@ -131,17 +129,12 @@ def _key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
 
 
-def _answers_of(answers: AnswerTable, row: int | None, profile: np.ndarray) -> AnswerTable:
-    """One person's answers (none if `row` is None), in a number of rows that is a power of 2 so
-    that few programs are compiled."""
-    rows = np.flatnonzero(answers.person == row) if row is not None else np.zeros(0, int)
-    filled = np.full(1 << max(0, len(rows) - 1).bit_length(), -1)
-    filled[: len(rows)] = rows
-    of_person = take(answers, np.array([row or 0]), filled, np.zeros(len(filled), np.int32))
-    ballots = tuple(
-        (levels, present * np.float32(row is not None)) for levels, present in of_person.ballots
-    )
-    return of_person._replace(ballots=ballots, profile=profile[None])
+def _answers_of(answers: AnswerTable, person: int) -> AnswerTable:
+    """One person's answers, in a number of rows that is a power of 2: few programs are compiled."""
+    first, end = np.searchsorted(answers.person, [person, person + 1])
+    filled = np.full(1 << int(end - first - 1).bit_length(), -1)
+    filled[: end - first] = np.arange(first, end)
+    return take(answers, np.array([person]), filled, np.zeros(len(filled), np.int32))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

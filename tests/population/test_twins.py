@@ -161,12 +161,13 @@ def test_twins_do_not_depend_on_who_else_is_there(share):
 
 
 def test_the_posterior_is_compiled_once(known, truth):
-    """Neither the number of people, nor of answers, nor other weights compile anything anew."""
+    """Neither the number of people, nor other weights compile anything anew, nor other answers in
+    as many rows."""
     _, study = truth
     make_twins(known.crowd, only(study, np.arange(3)), draws=4)
     before = twins._posterior._cache_size()
     other = make_known(known.study, latent=1, loud=0.2).crowd
-    make_twins(other, only(study, np.arange(9)), few_answers(only(study, np.arange(9)), 5), draws=4)
+    make_twins(other, only(study, np.arange(9)), few_answers(only(study, np.arange(9)), 9), draws=4)
     assert before == twins._posterior._cache_size()
 
 
@@ -490,7 +491,7 @@ def test_beliefs_move_to_people_with_many_answers():
     grid = np.column_stack([z.ravel(), log_scale.ravel()])
     standing = Standing(jnp.asarray(grid[:, :1]), jnp.exp(jnp.asarray(grid[:, 1])))
     for person in range(4):
-        given = twins._answers_of(answers, person, answers.profile[person])
+        given = twins._answers_of(answers, person)
         everyone = Standing(standing.z[None], standing.scale[None])
         chance = log_likelihood(known.ready.tables.responses, design.layout, given, everyone)[0]
         weight = special.softmax(np.asarray(chance, float) + prior.ravel())

@@ -37,22 +37,32 @@ class AnswerTable(NamedTuple):
 
 
 def gather_answers(
-    study: Study, codings: tuple[Coding, ...], design: Design, part: np.ndarray
+    study: Study,
+    codings: tuple[Coding, ...],
+    design: Design,
+    part: np.ndarray,
+    *,
+    everyone: bool = False,
 ) -> tuple[np.ndarray, AnswerTable]:
     """The answers of everyone with a response in a part (R,) bool.
 
+    Args:
+      everyone: take in those without any response as well, and make rows of one length, whatever
+        the answers are.
     Returns:
       (B,) the participants, and their answers.
     """
     layout = design.layout
     people, person = np.unique(study.person[part], return_inverse=True)
+    if everyone:
+        people, person = np.arange(len(study.participants.ids)), study.person[part]
     task, answer, value = study.task[part], study.answer[part], study.value[part]
     on_ballot = np.zeros(len(study.tasks.ids), bool)
     for _, tasks in layout.ballots:
         on_ballot[list(tasks)] = True
     single = np.flatnonzero(~on_ballot[task])
     single = single[np.argsort(person[single], kind="stable")]
-    owner, row, column, shape = _rows(person[single], len(people))
+    owner, row, column, shape = _rows(person[single], len(people), everyone)
     asked = task[single]
     continuous = np.array([isinstance(scale, Continuous) for scale in layout.scales])
     is_level = ~continuous[study.tasks.scale[asked]]
@@ -72,7 +82,7 @@ def gather_answers(
         levels[present > 0] = -1
         levels[person[given], np.searchsorted(tasks, task[given])] = answer[given]
         ballots.append((levels, present))
-    everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
+    profiles = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
     return people, AnswerTable(
         in_rows(asked, np.int32),
         in_rows(np.where(is_level, answer[single], 0), np.int32),
@@ -80,18 +90,18 @@ def gather_answers(
         in_rows(np.ones(len(asked)), np.float32),
         owner,
         tuple(ballots),
-        (everyone[people] - design.centre).astype(np.float32),
+        (profiles[people] - design.centre).astype(np.float32),
         study.participants.weight[people].astype(np.float32),
     )
 
 
 def _rows(
-    person: np.ndarray, people: int
+    person: np.ndarray, people: int, full: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
     """Where answers go that are sorted by person: the rows' owners (R,), each answer's row and
     column, and the shape (R, J). Everybody has a row, empty or not."""
     count = np.bincount(person, minlength=people)
-    width = int(count.max(initial=1).clip(1, WIDEST))
+    width = WIDEST if full else int(count.max(initial=1).clip(1, WIDEST))
     rows = np.maximum(1, -(-count // width))
     place = np.arange(len(person)) - np.repeat(np.cumsum(count) - count, count)
     first = np.cumsum(rows) - rows

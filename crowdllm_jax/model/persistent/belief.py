@@ -13,7 +13,7 @@ class Belief(nnx.Module):
     """
 
     def __init__(self, latent: int, injected: int, *, rngs: nnx.Rngs) -> None:
-        spread = jnp.concatenate([jnp.full(latent, -0.5), jnp.full(1, -1.5)])
+        spread = jnp.array([-0.5] * latent + [-1.5], jnp.float32)
         self.log_spread = nnx.Param(spread)
         self.tilt = nnx.Param(jnp.zeros(latent))
         self.mixing = nnx.Linear(injected, 8, rngs=rngs) if injected else None
