@@ -124,6 +124,14 @@ class Encoder(nnx.Module):
         return (y * weight + bias).astype(x.dtype)
 
 
+def is_encoder(source: str | Path, *, revision: str | None = None) -> bool:
+    """Whether a Hugging Face folder or hub id is a sentence encoder."""
+    if Path(source).expanduser().is_file():
+        return False
+    folder, _ = locate(source, revision, weights=False)
+    return read_json(folder / "config.json").get("model_type") in _FAMILIES
+
+
 def load_encoder(source: str | Path, *, revision: str | None = None) -> SentenceEncoder:
     """Load an encoder in float32 from a Hugging Face folder or hub id.
 

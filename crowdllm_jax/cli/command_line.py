@@ -149,10 +149,10 @@ def parser() -> argparse.ArgumentParser:
     )
     embed = command(
         "embed",
-        "write sentence embeddings of the tasks' texts",
-        "Embed every task's text with a sentence encoder of the BERT family and write the table\n"
-        "that `study.tasks.embedding: {path: FILE}` reads. The fitted reference and the crowd\n"
-        "generalise to new tasks through it.",
+        "write embeddings of the tasks' texts",
+        "Embed every task's text with a sentence encoder of the BERT family, or with a language\n"
+        "model's hidden states, and write the table that `study.tasks.embedding: {path: FILE}`\n"
+        "reads. The fitted reference and the crowd generalise to new tasks through it.",
         "crowdllm embed configs/mine.yaml --model sentence-transformers/all-MiniLM-L6-v2",
     )
     embed.add_argument("path", metavar="STUDY", type=Path, help="study file or configuration")
@@ -160,6 +160,12 @@ def parser() -> argparse.ArgumentParser:
         "--model", metavar="MODEL", required=True, help="a Hugging Face folder or hub id"
     )
     embed.add_argument("--revision", metavar="NAME", help="branch, tag or commit of a hub id")
+    embed.add_argument(
+        "--layer",
+        metavar="N",
+        help="of a language model: after how many layers (default: a third of them); several "
+        "(8,10,15), or auto for a few, are written side by side for the study to choose from",
+    )
     embed.add_argument(
         "--data", metavar="DIR", help="folder of the study's tables (replaces study.folder)"
     )

@@ -166,19 +166,28 @@ def _asked(
 
 
 def embed(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
-    from crowdllm_jax.reference.task_embeddings import embed_study
+    from crowdllm_jax.reference.task_embeddings import embed_study, read_layers
     from crowdllm_jax.run.config import load_study
 
     path = arguments.out or Path(f"{arguments.path.stem}-embeddings.parquet")
     _check_parquet(path)
+    layers = read_layers(arguments.layer) if arguments.layer else None
     # The file that is named as the study's embedding may be the one that is to be written.
     with stage(progress, READ):
         study = load_study(arguments.path, arguments.data, embedding=False)
-    width = embed_study(
-        study, arguments.model, path, revision=arguments.revision, progress=progress
+    widths = embed_study(
+        study,
+        arguments.model,
+        path,
+        layers=layers,
+        revision=arguments.revision,
+        progress=progress,
     )
-    texts = len(study.tasks.ids)
-    return Outcome(written={"embeddings": f"{path}: {texts:,} texts, {width:,} numbers each"})
+    texts, width = len(study.tasks.ids), next(iter(widths.values()))
+    told = f"{path}: {texts:,} texts, {width:,} numbers each"
+    if len(widths) > 1:
+        told += f"; to choose from: study.tasks.embedding.column: [{', '.join(widths)}]"
+    return Outcome(written={"embeddings": told})
 
 
 def _check_parquet(path: Path) -> None:
