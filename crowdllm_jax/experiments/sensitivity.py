@@ -24,7 +24,7 @@ from crowdllm_jax.reference.marginal import crowd_average
 from crowdllm_jax.run.config import Config
 from crowdllm_jax.run.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
-from crowdllm_jax.study.coding import task_features
+from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.records import Study
 
 RATES = {"x1/4": 0.25, "x1/2": 0.5, "x1": 1.0, "x2": 2.0, "x4": 4.0}
@@ -137,9 +137,9 @@ def _references(ready: Prepared, notes: list[str]) -> dict[str, Prepared]:
         average = crowd_average(ready.study, ready.split)
         found["marginal"] = replace(ready, reference=average)
     if ready.reference.kind != "fitted":
-        known = task_features(ready.study.tasks, identity=False)
+        known = feature_blocks(ready.study.tasks)
         try:
-            if not known.any():
+            if not known:
                 raise CrowdError("the study has no task features")
             fitted = fit_reference(ready.study, ready.split, FittedReference(), known)
             found["fitted"] = replace(ready, reference=fitted)

@@ -49,7 +49,7 @@ def test_likeness_predicts_what_no_line_does():
     height = 2 + 2 * np.sin(2 * angle)  # no linear function of the embedding predicts it
     study = dataclasses.replace(study, answer=np.round(height)[study.task])
     split = split_study(study, SplitConfig(), seed=0)
-    reference = fit_reference(study, split, FittedReference(), study.tasks.embedding)
+    reference = fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
     held = split.tasks(study, split.test)
     assert np.corrcoef(reference.mean[held], height[held])[0, 1] > 0.9
 
@@ -72,7 +72,7 @@ def predictable():
 def test_new_tasks_are_predicted(predictable):
     split = split_study(predictable, SplitConfig(), seed=0)
     x = predictable.tasks.embedding
-    reference = fit_reference(predictable, split, FittedReference(), x)
+    reference = fit_reference(predictable, split, FittedReference(), {"embedding": x})
     held = split.tasks(predictable, split.test)
     assert np.corrcoef(reference.mean[held], x[held, 0])[0, 1] > 0.95
     assert reference.mean.min() >= 1
@@ -91,7 +91,7 @@ def test_held_out_answers_are_not_looked_at(predictable, by, part):
     turned[held] = 4 - turned[held]
     other = dataclasses.replace(predictable, answer=turned)
     one, two = (
-        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
         for study in (predictable, other)
     )
     np.testing.assert_array_equal(one.mean, two.mean)
@@ -105,7 +105,7 @@ def test_a_validation_task_is_predicted_without_its_own_answers(predictable):
     turned[own] = 0 if turned[own].mean() > 2 else 4
     other = dataclasses.replace(predictable, answer=turned)
     one, two = (
-        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
         for study in (predictable, other)
     )
     # The heads of other folds do see its answers, and the penalty is chosen by all folds' error.
@@ -123,7 +123,7 @@ def test_a_training_task_is_predicted_by_a_head_that_has_not_seen_it(predictable
     # The penalty is chosen from all tasks, so it is fixed here.
     monkey.setattr(fitted, "PENALTIES", np.array([1.0]))
     one, two = (
-        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
         for study in (predictable, other)
     )
     monkey.undo()
@@ -135,4 +135,4 @@ def test_too_few_tasks_are_told():
     study = make_study(tasks=8, embedding=2)
     split = split_study(study, SplitConfig(), seed=0)
     with pytest.raises(CrowdError, match="at least 10 training tasks on scale 'rating', which has"):
-        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})

@@ -10,7 +10,7 @@ from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.coding import Coding, encode, task_features
+from crowdllm_jax.study.coding import Coding, encode, feature_blocks
 from crowdllm_jax.study.records import Attribute, Study
 from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.statistics import unit
@@ -62,10 +62,16 @@ def make_design(
             centred = (certainty - certainty[seen].mean()) / certainty[seen].std()
             columns.append(mean * centred)
             group.append(number)
-    components = _components(task_features(study.tasks, identity=False), seen, config.components)
-    columns += list(components.T)
-    group += [3] * components.shape[1]
-    loading = components[:, :8] if components.shape[1] > WIDE // 4 else components
+    # Each source of features is shrunk by itself, so that a wide one does not drown the others.
+    sources = [
+        _components(x, seen, config.components) for x in feature_blocks(study.tasks).values()
+    ]
+    for number, own_components in enumerate(sources):
+        columns += list(own_components.T)
+        group += [3 + number] * own_components.shape[1]
+    wide = sum(x.shape[1] for x in sources) > WIDE // 4
+    parts = [x[:, : 8 // len(sources)] if wide else x for x in sources]
+    loading = np.concatenate([np.zeros((t, 0)), *parts], axis=1)
     own = np.zeros(loading.shape[1], int)
     if mean.any():
         loading = np.concatenate([mean[:, None], loading], axis=1)
