@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from synthetic import EVERY_SCALE, RATING, make_study
+from synthetic import RATING, make_study
 
 from crowdllm_jax.reference.record import Gain, Reference, from_levels
 from crowdllm_jax.score.feature_gain import feature_gain
 from crowdllm_jax.score.reference_signal import reference_signal
+from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import SplitConfig, split_study
 
 
@@ -25,7 +26,9 @@ def case(seed=0, kind=RATING):
     return dataclasses.replace(study, **kept), dataclasses.replace(split, **part), probs
 
 
-@pytest.mark.parametrize("kind", [RATING, EVERY_SCALE["party"]], ids=["ordinal", "nominal"])
+@pytest.mark.parametrize(
+    "kind", [RATING, Nominal(levels=("A", "B", "C"))], ids=["ordinal", "nominal"]
+)
 def test_real_people_are_a_reference_with_signal(kind):
     study, split, probs = case(kind=kind)
     found = reference_signal(study, split, from_levels(study, "column", probs))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from synthetic import EVERY_SCALE, make_study, rows_of, write_study, write_table
 
 from crowdllm_jax.aggregate.decide import read_costs
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.known_profiles import read_profiles
 from crowdllm_jax.profiles.generator import ProfilesConfig
 from crowdllm_jax.profiles.raking import rake
