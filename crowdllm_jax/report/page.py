@@ -7,7 +7,7 @@ from crowdllm_jax.model.cvae.fit import Losses
 from crowdllm_jax.profiles.raking import kish
 from crowdllm_jax.report import figures
 from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
-from crowdllm_jax.report.scorecard import in_words, scorecard
+from crowdllm_jax.report.scorecard import cost_of_trust, in_words, scorecard
 from crowdllm_jax.score.correlations import items_of
 from crowdllm_jax.score.effects import AttributeEffect
 from crowdllm_jax.score.finding import Finding
@@ -90,7 +90,7 @@ def render(
     """
     seeds = sorted({score.seed for score in scores})
     main, board = next(iter(losses)), scoreboard(scores)
-    card = scorecard(dict(board), main)
+    card, cost = scorecard(dict(board), main), cost_of_trust(dict(board), findings)
     items = items_of(humans)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("crowdllm_jax.report", "."),
@@ -115,7 +115,7 @@ def render(
         untold=untold(scores),
         weights=_weights(humans),
         card=card,
-        words=in_words(card, findings, len(answers)),
+        words=[*in_words(card, findings, len(answers)), *([cost] if cost else [])],
         histograms=figures.histograms(study, humans, answers),
         means=figures.means(study, humans, answers),
         curves=figures.curves(losses),
