@@ -96,8 +96,8 @@ def cost_of_trust(board: dict[str, dict[str, Value]], findings: list[Finding]) -
         return None
     gap = trusting[0] - without[0]
     return (
-        "The reference says nothing of these tasks that could be told. The published model takes it "
-        f"as it is: its RPS is {trusting[0]:.3f} with it and {without[0]:.3f} without "
+        "The reference says nothing of these tasks that could be told. The published model takes "
+        f"it as it is: its RPS is {trusting[0]:.3f} with it and {without[0]:.3f} without "
         f"({gap:+.3f})."
     )
 

@@ -33,8 +33,8 @@ def test_real_people_are_a_reference_with_signal(kind):
     study, split, probs = case(kind=kind)
     found = reference_signal(study, split, from_levels(study, "column", probs))
     assert not found.fires
-    # Shares of 20 people vary by .01 (variance) by chance and by .015 from task to task, so that two
-    # such samples correlate at .6; means are told better.
+    # Shares of 20 people vary by .01 (variance) by chance and by .015 from task to task, so that
+    # two such samples correlate at .6; means are told better.
     assert found.value > (0.9 if kind is RATING else 0.5)
 
 
