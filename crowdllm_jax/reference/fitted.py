@@ -287,7 +287,13 @@ def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, new: np.ndarray) ->
     w = weight / weight.mean()
     x_mean, y_mean = np.average(x, 0, w), np.average(y, 0, w)
     root = np.sqrt(w)[:, None]
-    u, s, vt = np.linalg.svd(root * (x - x_mean), full_matrices=False)
-    uy = u.T @ (root * (y - y_mean))
-    shrink = s / (s**2 + PENALTIES[:, None])
-    return y_mean + (new - x_mean) @ vt.T @ (shrink[:, :, None] * uy)
+    rows, y = root * (x - x_mean), root * (y - y_mean)
+    # The smaller of the two squares: among features, or among tasks.
+    if rows.shape[0] < rows.shape[1]:
+        values, vectors = np.linalg.eigh(rows @ rows.T)
+        known, ours = (new - x_mean) @ rows.T @ vectors, vectors.T @ y
+    else:
+        values, vectors = np.linalg.eigh(rows.T @ rows)
+        known, ours = (new - x_mean) @ vectors, vectors.T @ (rows.T @ y)
+    shrink = 1 / (values.clip(0) + PENALTIES[:, None])
+    return y_mean + known @ (shrink[:, :, None] * ours)
