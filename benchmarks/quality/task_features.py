@@ -14,21 +14,36 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
-from ratings import AGENTS, answers_of, fit, measured
-from table import Table
+from ratings import answers_of, fit, measured
+from table import Row, Table
 
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.run.config import load_config, load_study
 from crowdllm_jax.run.prepare import prepare
-from crowdllm_jax.score.baselines import baseline_crowds
 from crowdllm_jax.study.spec import EmbeddingSpec
 from crowdllm_jax.study.statistics import task_means
 
 
-def row(ready: Prepared, values: np.ndarray) -> dict[str, float]:
+def people_of(ready: Prepared) -> tuple[np.ndarray, np.ndarray]:
+    """The held-out tasks, and what people say of each on average."""
     tasks = ready.split.tasks(ready.study, ready.split.test)
-    people = task_means(ready.study, ready.split.test)[0][tasks]
+    return tasks, task_means(ready.study, ready.split.test)[0][tasks]
+
+
+def of_reference(ready: Prepared) -> Row:
+    """The reference's own forecast: exact, not sampled."""
+    study, split, forecast = ready.study, ready.split, ready.reference
+    tasks, people = people_of(ready)
+    assert forecast.probs is not None
+    below = forecast.probs.cumsum(1)[study.task[split.test], :-1]
+    answered = study.answer[split.test][:, None] <= np.arange(below.shape[1])
+    rps = float(((below - answered) ** 2).sum(1).mean())
+    return {"rps": rps, "r": float(np.corrcoef(forecast.mean[tasks], people)[0, 1])}
+
+
+def of_crowd(ready: Prepared, values: np.ndarray) -> Row:
+    tasks, people = people_of(ready)
     r = float(np.corrcoef(values.mean(0)[tasks], people)[0, 1])
     return {"rps": measured(ready, values)["rps"], "r": r}
 
@@ -55,11 +70,10 @@ def main() -> None:
         study = load_study(own)
         for seed in range(args.seeds):
             ready = prepare(study, own, seed)
-            crowds = baseline_crowds(ready.study, ready.split, ready.reference, AGENTS, seed)
-            table.add(f"ridge, {name}", row(ready, crowds["reference_sampled"]))
+            table.add(f"ridge, {name}", of_reference(ready))
             if args.persistent:
                 crowd = fit(ready, PersistentConfig(), own, seed)
-                table.add(f"persistent, {name}", row(ready, answers_of(crowd)))
+                table.add(f"persistent, {name}", of_crowd(ready, answers_of(crowd)))
             print(name, seed, [b.name for b in ready.study.tasks.blocks], flush=True)
     for kind in ("ridge", "persistent") if args.persistent else ("ridge",):
         gaps = table.values(f"{kind}, MiniLM + layer", "rps") - table.values(
