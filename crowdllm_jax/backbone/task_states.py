@@ -2,8 +2,9 @@
 text's own tokens.
 
 Layers in the middle say more of what a text is about than the last ones do, which turn to the next
-word. So a pass ends at the deepest layer that is asked for. A text stands where a user's message
-begins, because a decoder's first tokens carry large states that say nothing of it.
+word. So a pass ends at the deepest layer that is asked for. A text stands in a user's message,
+because a decoder's first tokens carry large states that say nothing of it, and behind the question
+that is asked about it, if there is one: then its states are about what is asked.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,12 +28,14 @@ def task_states(
     texts: Sequence[str],
     layers: Sequence[int],
     *,
+    before: str = "",
     batch: int = 32,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
     """Mean hidden states (L, T, D) float32 of T texts after each of L ascending numbers of layers.
 
     Args:
+      before: stands in front of every text, such as the question that is asked about it.
       batch: rows of a forward pass, which has one fixed shape per bucket of lengths.
       progress: called with (done, all) after every batch.
     Raises:
@@ -42,7 +45,7 @@ def task_states(
     a, most = backbone.architecture, max(layers)
     if min(layers) < 1 or most > a.layers:
         raise CrowdError(f"layer {most} of {backbone.name}: it has layers 1 to {a.layers}")
-    encoded = list(encode_texts(backbone.tokenizer, texts))
+    encoded = list(encode_texts(backbone.tokenizer, texts, before))
     for text, (tokens, _) in zip(texts, encoded, strict=True):
         if len(tokens) > a.context:
             raise CrowdError(

@@ -73,22 +73,23 @@ def encode(tokenizer: Any, prompt: Prompt, questions: Sequence[Question]) -> Ite
 
 
 def encode_texts(
-    tokenizer: Any, texts: Sequence[str]
+    tokenizer: Any, texts: Sequence[str], before: str = ""
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, int]]]:
-    """Each text as the beginning of a user's message: all tokens up to its end, and the span of
-    them that is the text itself. Raises CrowdError as `encode` does."""
+    """Each text as the beginning of a user's message, or what follows `before` in it: all tokens up
+    to its end, and the span of them that is the text itself. Raises CrowdError as `encode` does."""
     frame = _frame(tokenizer, Prompt(user="{task}"))
+    ahead = frame.before + before
     special = _special(tokenizer)
     shift = len(frame.start)
     for begin in range(0, len(texts), _CHUNK):
         chunk = [text.strip() for text in texts[begin : begin + _CHUNK]]
         for text in chunk:
             _refuse_special(text, (), special)
-        whole = _tokens(tokenizer, [frame.before + text for text in chunk], offsets=True)
+        whole = _tokens(tokenizer, [ahead + text for text in chunk], offsets=True)
         for text, tokens, offsets in zip(
             chunk, whole["input_ids"], whole["offset_mapping"], strict=True
         ):
-            first, last = _own_tokens(offsets, len(frame.before), text)
+            first, last = _own_tokens(offsets, len(ahead), text)
             yield frame.start + tuple(tokens), (first + shift, last + shift)
 
 

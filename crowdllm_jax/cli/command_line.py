@@ -167,6 +167,13 @@ def parser() -> argparse.ArgumentParser:
         "(8,10,15), or auto for a few, are written side by side for the study to choose from",
     )
     embed.add_argument(
+        "--before",
+        metavar="TEXT",
+        default="",
+        help="of a language model: what stands in front of every text, such as the question that "
+        "people answer about it",
+    )
+    embed.add_argument(
         "--data", metavar="DIR", help="folder of the study's tables (replaces study.folder)"
     )
     embed.add_argument(

@@ -180,6 +180,7 @@ def embed(arguments: argparse.Namespace, progress: "Progress") -> Outcome:
         arguments.model,
         path,
         layers=layers,
+        before=f"{arguments.before.strip()}\n\n" if arguments.before.strip() else "",
         revision=arguments.revision,
         progress=progress,
     )

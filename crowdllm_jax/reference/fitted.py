@@ -106,8 +106,9 @@ def _forecasts(
     heads = {name: _cross_fit(x, target, count, folds) for name, x in sources.items()}
     if len(sources) == 1:
         return {"all": _proper(*heads.values())}
-    together = _cross_fit(_side_by_side(sources), target, count, folds)
-    found: dict[Case, np.ndarray] = {"all": _stack([together, *heads.values()], target, count)}
+    x = _side_by_side(sources)
+    together = [_cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
+    found: dict[Case, np.ndarray] = {"all": _stack([*together, *heads.values()], target, count)}
     for name, head in heads.items():
         found["only", name] = head
         rest = [other for source, other in heads.items() if source != name]

@@ -33,6 +33,7 @@ def embed_study(
     path: Path,
     *,
     layers: Layers = None,
+    before: str = "",
     revision: str | None = None,
     batch: int = 32,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
@@ -41,6 +42,7 @@ def embed_study(
 
     Args:
       model: a sentence encoder of the BERT family or a decoder: a Hugging Face folder or hub id.
+      before: stands in front of every text that a decoder reads, such as what is asked about it.
       path: the Parquet file; its columns are task and embedding (a list of float32), or layer_1
         and so on in place of the latter where there are several layers.
     Returns:
@@ -55,8 +57,9 @@ def embed_study(
         progress("embedding texts", done, total)
 
     if sentence_encoder.is_encoder(model, revision=revision):
-        if layers is not None:
-            raise CrowdError(f"--layer is for decoders; {model} is a sentence encoder")
+        if layers is not None or before:
+            key = "--before" if before else "--layer"
+            raise CrowdError(f"{key} is for decoders; {model} is a sentence encoder")
         encoder = sentence_encoder.load_encoder(model, revision=revision)
         rows = sentence_encoder.embed(encoder, study.tasks.text, batch=batch, progress=report)
         columns = {"embedding": rows}
@@ -65,13 +68,21 @@ def embed_study(
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
         decoder = weights.load(model, revision=revision, dtype=dtype)
         own = layers_of(decoder.architecture.layers, layers)
-        states = task_states(decoder, study.tasks.text, own, batch=batch, progress=report)
+        states = task_states(
+            decoder, study.tasks.text, own, before=before, batch=batch, progress=report
+        )
         # States share a large common part, beside which tasks hardly differ.
         states -= states.mean(1, keepdims=True)
         names = [f"layer_{n}" for n in own] if len(own) > 1 else ["embedding"]
         columns = dict(zip(names, states, strict=True))
         layers = own
-    _write(study, columns, path, {"model": model, "revision": revision, "layers": layers})
+    about: dict[str, object] = {
+        "model": model,
+        "revision": revision,
+        "layers": layers,
+        "before": before,
+    }
+    _write(study, columns, path, about)
     return {name: rows.shape[1] for name, rows in columns.items()}
 
 

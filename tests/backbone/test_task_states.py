@@ -31,11 +31,12 @@ def pair(request, tmp_path_factory):
         yield model, load(folder, dtype="float32")
 
 
-def test_states_after_any_layer_equal_torch(pair):
+@pytest.mark.parametrize("before", ["", "Options : agree\n\n"])
+def test_states_after_any_layer_equal_torch(pair, before):
     model, backbone = pair
     layers = tuple(range(1, backbone.architecture.layers + 1))
-    found = task_states(backbone, TEXTS, layers, batch=2)
-    for i, (tokens, (begin, end)) in enumerate(encode_texts(backbone.tokenizer, TEXTS)):
+    found = task_states(backbone, TEXTS, layers, before=before, batch=2)
+    for i, (tokens, (begin, end)) in enumerate(encode_texts(backbone.tokenizer, TEXTS, before)):
         text = backbone.tokenizer.decode(tokens[begin:end]).strip()
         assert text.replace(" ", "") == TEXTS[i].replace(" ", "")  # the span is the text's own
         with torch.no_grad():
