@@ -1,6 +1,7 @@
 """Task features of a language model beside a sentence encoder's, on texts nobody has rated yet.
 
     crowdllm embed configs/offensiveness.yaml --data FOLDER --model MODEL --layer auto \\
+        --before "How offensive is this comment, from 1 (not at all) to 5 (very)?" \\
         --out layers.parquet
     python benchmarks/quality/task_features.py FOLDER layers.parquet [--seeds 5] [--persistent]
 
