@@ -12,6 +12,7 @@ The layers' weights are stacked and scanned: one layer is compiled whatever the 
 keep the (out, in) orientation of the files, so that loading is a copy.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -153,6 +154,25 @@ class Decoder(nnx.Module):
         """Final hidden states (B, S, D), after the last norm."""
         return self._run(token_BxS, position_BxS, segment_BxS, prefix)[0]
 
+    def states(
+        self,
+        token_BxS: jax.Array,
+        position_BxS: jax.Array,
+        segment_BxS: jax.Array,
+        after: tuple[int, ...],
+    ) -> tuple[jax.Array, ...]:
+        """Hidden states (B, S, D) after each of some numbers of layers, in ascending order; those
+        after all layers are normed. Layers beyond the last number are not computed."""
+        x_BxSxD, layer, per_layer = self._layers(token_BxS, position_BxS, segment_BxS, None)
+        states, begin = [], 0
+        for end in after:
+            part = jax.tree.map(lambda weight, b=begin, e=end: weight[b:e], per_layer)
+            x_BxSxD, _ = jax.lax.scan(layer, x_BxSxD, part)
+            whole = end == self.a.layers
+            states.append(_rms(x_BxSxD, self.norm[...], self.a) if whole else x_BxSxD)
+            begin = end
+        return tuple(states)
+
     def prefix(self, token_P: jax.Array, used: jax.Array) -> tuple[jax.Array, Prefix]:
         """Hidden states (P, D) and the shareable keys and values of a padded prefix."""
         position_P = jnp.arange(token_P.shape[0])
@@ -175,6 +195,19 @@ class Decoder(nnx.Module):
         prefix: Prefix | None,
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """Hidden states, and all layers' keys and values (which XLA drops where unused)."""
+        x_BxSxD, layer, per_layer = self._layers(token_BxS, position_BxS, segment_BxS, prefix)
+        x_BxSxD, made = jax.lax.scan(layer, x_BxSxD, per_layer)
+        return _rms(x_BxSxD, self.norm[...], self.a), made
+
+    def _layers(
+        self,
+        token_BxS: jax.Array,
+        position_BxS: jax.Array,
+        segment_BxS: jax.Array,
+        prefix: Prefix | None,
+    ) -> tuple[jax.Array, Callable, tuple]:
+        """The embedded tokens, and what `lax.scan` takes to run the layers on them: the function of
+        one layer, and everything that differs from layer to layer, stacked."""
         a = self.a
         # Gemma rounds its embedding scale to the weights' type; so do we.
         x_BxSxD = self.embed[...][token_BxS]
@@ -204,8 +237,7 @@ class Decoder(nnx.Module):
         window_L = jnp.array([w or _FULL for w in a.windows])
         frequency_L = jnp.stack([jnp.array(inverse_frequencies(r, a.head_dim)) for r in a.ropes])
         kv = None if prefix is None else (prefix.k, prefix.v)
-        x_BxSxD, made = jax.lax.scan(layer, x_BxSxD, (stacked, window_L, frequency_L, kv))
-        return _rms(x_BxSxD, self.norm[...], a), made
+        return x_BxSxD, layer, (stacked, window_L, frequency_L, kv)
 
 
 ACTIVATE = {

@@ -124,6 +124,12 @@ class Encoder(nnx.Module):
         return (y * weight[None, None] + bias[None, None]).astype(x.dtype)
 
 
+def is_encoder(source: str | Path, *, revision: str | None = None) -> bool:
+    """Whether a Hugging Face folder or hub id is a sentence encoder; a GGUF file is none."""
+    place, _ = locate(source, revision, weights=False)
+    return place.is_dir() and read_json(place / "config.json").get("model_type") in _FAMILIES
+
+
 def load_encoder(source: str | Path, *, revision: str | None = None) -> SentenceEncoder:
     """Load an encoder in float32 from a Hugging Face folder or hub id.
 

@@ -51,35 +51,66 @@ def encode(tokenizer: Any, prompt: Prompt, questions: Sequence[Question]) -> Ite
     merges with the end of the prompt, or when two options cannot be told apart.
     """
     frame = _frame(tokenizer, prompt)
-    special = {str(t.content) for t in tokenizer.added_tokens_decoder.values() if t.special}
+    special = _special(tokenizer)
     for begin in range(0, len(questions), _CHUNK):
         chunk = questions[begin : begin + _CHUNK]
         messages = [prompt.message(q) for q in chunk]
         for question in chunk:
-            _refuse_special(question, special)
+            _refuse_special(question.text, (question.persona, *question.options), special)
         texts = [frame.before + message + frame.after for message, _ in messages]
         whole = _tokens(tokenizer, texts, offsets=True)
         options = _option_tokens(tokenizer, frame, chunk, texts, whole["input_ids"])
         for i, question in enumerate(chunk):
             begins = len(frame.before) + messages[i][1]
-            ends = begins + len(question.text.strip())
-            own = [
-                j
-                for j, (left, right) in enumerate(whole["offset_mapping"][i])
-                if left < ends and right > begins and right > left
-            ]
-            if not own:
-                raise CrowdError(
-                    f"question {shorten(question.text)!r}: this model's tokenizer drops the whole "
-                    "text; give the task a text it can read"
-                )
+            first, last = _own_tokens(whole["offset_mapping"][i], begins, question.text)
             shift = len(frame.start)
             yield Encoded(
                 text=texts[i],
                 prompt=frame.start + tuple(whole["input_ids"][i]),
-                task=(own[0] + shift, own[-1] + 1 + shift),
+                task=(first + shift, last + shift),
                 options=options[i],
             )
+
+
+def encode_texts(
+    tokenizer: Any, texts: Sequence[str], before: str = ""
+) -> Iterator[tuple[tuple[int, ...], tuple[int, int]]]:
+    """Each text as the beginning of a user's message, or what follows `before` in it: all tokens up
+    to its end, and the span of them that is the text itself. Raises CrowdError as `encode` does."""
+    frame = _frame(tokenizer, Prompt(user="{task}"))
+    ahead = frame.before + before
+    special = _special(tokenizer)
+    shift = len(frame.start)
+    for begin in range(0, len(texts), _CHUNK):
+        chunk = [text.strip() for text in texts[begin : begin + _CHUNK]]
+        for text in chunk:
+            _refuse_special(text, (), special)
+        whole = _tokens(tokenizer, [ahead + text for text in chunk], offsets=True)
+        for text, tokens, offsets in zip(
+            chunk, whole["input_ids"], whole["offset_mapping"], strict=True
+        ):
+            first, last = _own_tokens(offsets, len(ahead), text)
+            yield frame.start + tuple(tokens), (first + shift, last + shift)
+
+
+def _own_tokens(offsets: Sequence[tuple[int, int]], begins: int, text: str) -> tuple[int, int]:
+    """The span of the tokens that are a text's own, which begins so many characters in."""
+    ends = begins + len(text.strip())
+    own = [
+        j
+        for j, (left, right) in enumerate(offsets)
+        if left < ends and right > begins and right > left
+    ]
+    if not own:
+        raise CrowdError(
+            f"question {shorten(text)!r}: this model's tokenizer drops the whole text; give the "
+            "task a text it can read"
+        )
+    return own[0], own[-1] + 1
+
+
+def _special(tokenizer: Any) -> set[str]:
+    return {str(t.content) for t in tokenizer.added_tokens_decoder.values() if t.special}
 
 
 def _frame(tokenizer: Any, prompt: Prompt) -> _Frame:
@@ -196,11 +227,11 @@ def _nested(options: Sequence[tuple[int, ...]]) -> bool:
     return any(long[: len(short)] == short for short, long in permutations(options, 2))
 
 
-def _refuse_special(question: Question, special: set[str]) -> None:
-    for part in (question.text, question.persona, *question.options):
+def _refuse_special(text: str, parts: Sequence[str], special: set[str]) -> None:
+    for part in (text, *parts):
         found = next((s for s in special if s in part), None)
         if found is not None:
             raise CrowdError(
-                f"question {shorten(question.text)!r}: {shorten(part)!r} contains {found!r}, which "
-                "this model reads as a control token; remove or rewrite it"
+                f"question {shorten(text)!r}: {shorten(part)!r} contains {found!r}, which this "
+                "model reads as a control token; remove or rewrite it"
             )

@@ -24,7 +24,7 @@ from crowdllm_jax.reference.marginal import crowd_average
 from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
-from crowdllm_jax.study.coding import task_features
+from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.records import Study
 
 RATES = {"x1/4": 0.25, "x1/2": 0.5, "x1": 1.0, "x2": 2.0, "x4": 4.0}
@@ -149,11 +149,11 @@ def _references(prepared: Prepared, notes: list[str]) -> dict[str, Prepared]:
         average = crowd_average(prepared.study, prepared.split)
         others["marginal"] = replace(prepared, reference=average)
     if prepared.reference.kind != "fitted":
-        content = task_features(prepared.study.tasks, identity=False)
+        sources = feature_blocks(prepared.study.tasks)
         try:
-            if not content.any():
+            if not sources:
                 raise CrowdError("the study has no task features")
-            fitted = fit_reference(prepared.study, prepared.split, FittedReference(), content)
+            fitted = fit_reference(prepared.study, prepared.split, FittedReference(), sources)
             others["fitted"] = replace(prepared, reference=fitted)
         except CrowdError as error:
             notes.append(f"no fitted reference: {error}")

@@ -12,6 +12,7 @@ from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.questions import (
     CACHE,
+    Orders,
     Positive,
     PromptConfig,
     existing_cache,
@@ -57,6 +58,7 @@ class BackboneReference(
         "org/name".
       revision: branch, tag or commit of a hub id.
       dtype: of the weights; logits are float32 either way.
+      orders: 2 also asks every task with its options the other way round, and averages the two.
       personas: how many of the population's first agents answer the held-out tasks as the model
         sees them, for the baseline that asks a language model as everybody; None for no such
         baseline.
@@ -69,6 +71,7 @@ class BackboneReference(
     revision: str | None = None
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     prompt: PromptConfig = PromptConfig()
+    orders: Orders = 1
     personas: Positive | None = None
     batch: Positive = 32
     mesh: MeshConfig = MeshConfig()
@@ -89,7 +92,7 @@ def ask_backbone(
     Raises:
       CrowdError: there is no such model, it is not supported, or a task does not fit it.
     """
-    prompt, questions = prompt_and_questions(study, config.prompt)
+    prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
     report = stage_of(config.model, progress)
     reference = reference_of(study, "backbone", _ask(config, prompt, questions, report))
     report = stage_of(f"{config.model} as personas", progress)
@@ -100,7 +103,7 @@ def ask_share(
     study: Study, config: BackboneReference, personas: Sequence[Question], progress: Progress
 ) -> None:
     """Score this process's share of what the cache does not hold, for all to find there."""
-    prompt, questions = prompt_and_questions(study, config.prompt)
+    prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
     for every in (questions, personas):
         # By text: the personas of a task stay together, for they share its computation.
         own = [q for q in every if crc32(q.text.encode()) % processes.size() == processes.rank()]
@@ -196,7 +199,7 @@ def show_backbone(
     from crowdllm_jax.backbone.hub import load_tokenizer, locate
     from crowdllm_jax.backbone.tokens import encode
 
-    prompt, questions = prompt_and_questions(study, config.prompt)
+    prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
     some = [*questions[:count], *personas[:count]]
     tokenizer = load_tokenizer(locate(config.model, config.revision, weights=False)[0])
     return shown(study, some, [e.text for e in encode(tokenizer, prompt, some)])
@@ -206,7 +209,7 @@ def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Qu
     """How much there is to score."""
     from crowdllm_jax.backbone import scoring, weights
 
-    prompt, questions = prompt_and_questions(study, config.prompt)
+    prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
     model = weights.outline(config.model, revision=config.revision, dtype=config.dtype)
     cache = existing_cache(config.cache)
     distinct: set[str] = set()

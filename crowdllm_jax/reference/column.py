@@ -1,5 +1,6 @@
 """Reference decisions that some model gave elsewhere, read from a table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,7 @@ class ColumnReference(
         beyond the levels of a task whose scale is shorter than the longest.
       probability: column with the probability of the row's `answer`: a row per task and level.
       mass: column with the probability the model gave to the listed options at all.
+      order: column with how far answers in one order of the options and in the other are apart.
       embedding: column (Parquet) with a list of numbers: task features for a study without any.
       where: keep only the rows in which these columns hold these texts.
     """
@@ -49,6 +51,7 @@ class ColumnReference(
     probs: str | None = None
     probability: str | None = None
     mass: str | None = None
+    order: str | None = None
     embedding: str | None = None
     where: dict[str, str | int | float] = {}
 
@@ -84,6 +87,9 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
         np.add.at(total, task[keep], vectors[keep])
         return total / count[:, None]
 
+    if config.order:
+        rest = from_column(study, msgspec.structs.replace(config, order=None), folder)
+        return replace(rest, order=average(config.order))
     mass = average(config.mass) if config.mass else None
     embedding = None
     if config.embedding:
@@ -120,7 +126,7 @@ def _read_rows(
     study: Study, config: ColumnReference, path: Path, shares: tuple[str, ...]
 ) -> tuple[dict[str, Column], np.ndarray, np.ndarray, np.ndarray]:
     """The table, (R,) each row's task, (R,) bool the rows that count, and (T,) each task's rows."""
-    one = (config.answer, config.value, config.probability, config.mass)
+    one = (config.answer, config.value, config.probability, config.mass, config.order)
     named = [*(name for name in one if name), *shares]
     table = read_table(path, list(dict.fromkeys([config.task, *named, *config.where])))
     keep = _kept(table, config.where, path)

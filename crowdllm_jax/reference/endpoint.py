@@ -14,6 +14,7 @@ from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.backbone.remedy import of_failure
 from crowdllm_jax.reference.questions import (
     CACHE,
+    Orders,
     Positive,
     PromptConfig,
     existing_cache,
@@ -29,6 +30,8 @@ from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.records import Study
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+OWN = ("prompt", "orders", "personas", "cache")
+"""Keys that do not concern the server."""
 
 
 class EndpointReference(
@@ -43,7 +46,7 @@ class EndpointReference(
 
     Attributes:
       key_variable: the environment variable that holds the key; the key itself is stored nowhere.
-      personas: see `backbone.BackboneReference`; their profiles are sent to the server.
+      orders, personas: see `backbone.BackboneReference`; personas' profiles are sent to the server.
       budget, max_calls: bounds of one command, in USD and in calls.
       cache: SQLite file of answers, relative to where the command runs.
     """
@@ -64,6 +67,7 @@ class EndpointReference(
     budget: NotNegative | None = None
     max_calls: Positive | None = None
     prompt: PromptConfig = PromptConfig()
+    orders: Orders = 1
     personas: Positive | None = None
     cache: str = CACHE
 
@@ -78,7 +82,7 @@ def ask_endpoint(
     Raises:
       CrowdError: the server refuses, the budget is too small, or a task is left without an answer.
     """
-    prompt, tasks = prompt_and_questions(study, config.prompt)
+    prompt, tasks = prompt_and_questions(study, config.prompt, config.orders)
     questions = [*tasks, *personas]
     # Settings that do not go together are told before a cache is made.
     endpoint = _endpoint(config)
@@ -103,7 +107,7 @@ def ask_endpoint(
     remedy = _remedy(asked, questions, endpoint, prompt)
     kept = f"; the other answers are in {config.cache}, so the same command asks only the rest"
     kept = kept if np.isfinite(asked.scored.mean).any() else ""
-    refuse_gaps(study, asked.scored, why, f"{remedy}{kept} (this took {spent})")
+    refuse_gaps(study, asked.scored, len(tasks), why, f"{remedy}{kept} (this took {spent})")
     reference = reference_of(study, "endpoint", _part(asked.scored, slice(len(tasks))))
     return replace(reference, spent=spent), _part(asked.scored, slice(len(tasks), None))
 
@@ -116,14 +120,14 @@ def show_endpoint(
     study: Study, config: EndpointReference, personas: Sequence[Question], count: int
 ) -> str:
     """The first messages as they are sent."""
-    prompt, questions = prompt_and_questions(study, config.prompt)
+    prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
     some = [*questions[:count], *personas[:count]]
     return shown(study, some, [rendered(prompt, q) for q in some])
 
 
 def plan_endpoint(study: Study, config: EndpointReference, personas: Sequence[Question]) -> str:
     """What it would take at most, retries aside; calls nobody."""
-    prompt, tasks = prompt_and_questions(study, config.prompt)
+    prompt, tasks = prompt_and_questions(study, config.prompt, config.orders)
     questions = [*tasks, *personas]
     plans = estimates(_endpoint(config), questions, prompt, cache=existing_cache(config.cache))
     most = max(plans.values(), key=lambda plan: plan.calls)
@@ -145,7 +149,7 @@ def plan_endpoint(study: Study, config: EndpointReference, personas: Sequence[Qu
 
 def _endpoint(config: EndpointReference) -> Endpoint:
     fields = msgspec.structs.asdict(config)
-    return Endpoint(**{k: v for k, v in fields.items() if k not in ("prompt", "personas", "cache")})
+    return Endpoint(**{k: v for k, v in fields.items() if k not in OWN})
 
 
 def _priced(config: EndpointReference) -> bool:

@@ -7,54 +7,73 @@ training task's reference is as wrong as a held-out task's, and the model that r
 far to trust it.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
+from scipy.optimize import nnls
 from scipy.spatial.distance import cdist
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.reference.column import ColumnReference
+from crowdllm_jax.reference.record import Gain, Reference
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.coding import feature_blocks
+from crowdllm_jax.study.records import Block, Study
+from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import Split
-from crowdllm_jax.study.statistics import ends, level_shares, task_means
+from crowdllm_jax.study.statistics import ends, level_shares, task_means, unit
 
 PENALTIES = np.logspace(-2, 4, 25)
 RATES = (0.0, 2.0)
 """Tried in turn: 0, the features as they are; 2, the likeness of two tasks falls at that rate with
 their squared distance, whose median counts as 1."""
+SPREAD = 5.0
+"""Root mean square length of a source's features beside others: that of usual embeddings, so that
+`PENALTIES` suit both."""
 LANDMARKS = 1500
 """Training tasks to which likeness is measured, at most; up to so many, kernel ridge is exact."""
+
+
+Case = Literal["all"] | tuple[Literal["only", "without"], str]
 
 
 class FittedReference(
     msgspec.Struct, frozen=True, tag_field="kind", tag="fitted", forbid_unknown_fields=True
 ):
-    """Attributes: folds: parts the training tasks are cut into for cross-fitting."""
+    """Attributes:
+    folds: parts the training tasks are cut into for cross-fitting.
+    answers: a language model's answers, as a further source beside the task features.
+    """
 
     folds: Annotated[int, msgspec.Meta(ge=2, le=50)] = 5
+    answers: ColumnReference | None = None
 
 
-def fit_reference(study: Study, split: Split, config: FittedReference, x: np.ndarray) -> Reference:
-    """Cross-fit one ridge head per scale on the training responses alone.
+def fit_reference(
+    study: Study, split: Split, config: FittedReference, sources: Mapping[str, np.ndarray]
+) -> Reference:
+    """Cross-fit ridge heads per scale on the training responses alone.
 
     Args:
-      x: (T, F) task features.
+      sources: (T, F) task features, by where they come from. Of several, each has a head of its
+        own and all have one together; these are averaged (stacked).
     Raises:
       CrowdError: there are no task features, or too few training tasks on a scale.
     """
-    if not x.any():
+    if not any(x.any() for x in sources.values()):
         raise CrowdError(
             "reference.kind: fitted needs task features; give the study an embedding "
             "or task attributes, or use kind: marginal"
         )
-    t = len(study.tasks.ids)
-    mean, _, count = task_means(study, split.of_reference)
     longest = max(scales.size(scale) for scale in study.scales.values())
-    probs = np.zeros((t, longest))
-    average = np.empty(t)
-    for index, (name, scale) in enumerate(study.scales.items()):
+    t = len(study.tasks.ids)
+    count = task_means(study, split.of_reference)[2]
+    forecasts: dict[Case, np.ndarray] = {}
+    for index, name in enumerate(study.scales):
         here = study.tasks.scale == index
         seen = here & (count > 0)
         if seen.sum() < 2 * config.folds:
@@ -63,28 +82,171 @@ def fit_reference(study: Study, split: Split, config: FittedReference, x: np.nda
                 f"tasks on scale '{name}', which has {seen.sum()}; use kind: "
                 "marginal, or fewer folds"
             )
-        target = mean[:, None]
-        k = scales.size(scale)
-        if k:
-            shares = level_shares(study, split.of_reference, index)
-            target = np.concatenate([target, shares], axis=1)
-        guess = _cross_fit(x[here], target[here], count[here], config.folds)
-        average[here] = np.clip(guess[:, 0], 0, 1)
-        if k:
-            share = np.clip(guess[:, 1:], 1e-6, None)
-            probs[here, :k] = share / share.sum(1, keepdims=True)
+        target, answers = _target(study, split, index)[here], count[here]
+        own = {source: x[here] for source, x in sources.items()}
+        for case, forecast in _forecasts(own, target, answers, config.folds).items():
+            forecasts.setdefault(case, np.zeros((t, 1 + longest)))
+            forecasts[case][here, : target.shape[1]] = forecast
     low, width = ends(study)
+    whole = forecasts["all"]
     known = all(scales.size(scale) for scale in study.scales.values())
-    return Reference("fitted", low + width * average, probs if known else None)
+    reference = Reference("fitted", low + width * whole[:, 0], whole[:, 1:] if known else None)
+    if len(sources) == 1:
+        return reference
+    fit = {case: forecast_fit(study, split, forecast) for case, forecast in forecasts.items()}
+    gains = tuple(Gain(name, fit["only", name], fit["without", name]) for name in sources)
+    return replace(reference, fitted=fit["all"], gains=gains)
 
 
-def _cross_fit(x: np.ndarray, y: np.ndarray, count: np.ndarray, folds: int) -> np.ndarray:
+def _forecasts(
+    sources: Mapping[str, np.ndarray], target: np.ndarray, count: np.ndarray, folds: int
+) -> dict[Case, np.ndarray]:
+    """Forecasts of one scale's tasks from all sources, and from each of several alone and left
+    out."""
+    heads = {name: _cross_fit(x, target, count, folds) for name, x in sources.items()}
+    if len(sources) == 1:
+        return {"all": _proper(*heads.values())}
+    x = _side_by_side(sources)
+    together = [_cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
+    found: dict[Case, np.ndarray] = {"all": _stack([*together, *heads.values()], target, count)}
+    for name, head in heads.items():
+        found["only", name] = head
+        rest = [other for source, other in heads.items() if source != name]
+        found["without", name] = _stack(rest, target, count)
+    return {case: _proper(forecast) for case, forecast in found.items()}
+
+
+def choose_blocks(study: Study, split: Split) -> Study:
+    """The study with one embedding of each table's alternatives: the one from which a ridge head
+    predicts left-out training tasks best (by squared error, summed over scales)."""
+    tables: dict[int, list[Block]] = {}
+    for block in study.tasks.blocks:
+        tables.setdefault(block.table, []).append(block)
+    if all(len(own) == 1 for own in tables.values()):
+        return study
+    blocks = feature_blocks(study.tasks)
+
+    def error(block: Block) -> float:
+        return _left_out_error(study, split, blocks[block.name])
+
+    chosen = [min(own, key=error) if len(own) > 1 else own[0] for own in tables.values()]
+    assert study.tasks.embedding is not None
+    embedding = np.concatenate([study.tasks.embedding[:, b.begin : b.end] for b in chosen], axis=1)
+    edges = pairwise(np.cumsum([0, *(b.end - b.begin for b in chosen)]).tolist())
+    kept = tuple(
+        replace(block, begin=begin, end=end)
+        for block, (begin, end) in zip(chosen, edges, strict=True)
+    )
+    return replace(study, tasks=replace(study.tasks, embedding=embedding, blocks=kept))
+
+
+def answer_features(study: Study, answers: Reference) -> np.ndarray:
+    """(T, 1 + K) a language model's answers as task features: where its mean lies on the scale, and
+    the centred log-probabilities of the levels."""
+    t = len(study.tasks.ids)
+    parts = [unit(study, answers.mean, np.arange(t))[:, None]]
+    if answers.probs is not None:
+        beyond = np.array([scales.size(s) for s in study.scales.values()])[study.tasks.scale]
+        real = np.arange(answers.probs.shape[1]) < beyond[:, None]
+        log = np.log(answers.probs.clip(1e-2))
+        mean = (log * real).sum(1, keepdims=True) / real.sum(1, keepdims=True)
+        parts.append(np.where(real, log - mean, 0.0) / np.log(100))
+    return np.concatenate(parts, axis=1)
+
+
+def forecast_fit(study: Study, split: Split, forecast: np.ndarray) -> tuple[float, float]:
+    """RPS (Brier score on nominal scales; NaN on continuous ones) and correlation of forecasts
+    (T, 1 + K), a mean in [0, 1] and level shares, with the training answers."""
+    mean, _, count = task_means(study, split.of_reference)
+    loss = np.zeros(len(mean))
+    centred, people = forecast[:, 0].copy(), mean.copy()
+    for index, scale in enumerate(study.scales.values()):
+        here = np.flatnonzero((study.tasks.scale == index) & (count > 0))
+        k = scales.size(scale)
+        p, shares = forecast[here, 1 : 1 + k], _target(study, split, index)[here, 1:]
+        if isinstance(scale, Nominal):
+            loss[here] = (p**2 - 2 * p * shares + shares).sum(1)
+        elif k:
+            step = np.diff(scales.values(scale))
+            below, gave = p.cumsum(1)[:, :-1], shares.cumsum(1)[:, :-1]
+            loss[here] = (below**2 - 2 * below * gave + gave) @ step
+        else:
+            loss[here] = np.nan
+        for numbers in (centred, people):
+            numbers[here] -= np.average(numbers[here], weights=count[here])
+    seen = count > 0
+    w, x, y = count[seen], centred[seen], people[seen]
+    r = (w * x) @ y / np.sqrt(max((w @ x**2) * (w @ y**2), 1e-300))
+    return float(np.average(loss[seen], weights=w)), float(r)
+
+
+def _target(study: Study, split: Split, index: int) -> np.ndarray:
+    """(T, 1 + K) the training answers' mean in [0, 1] and level shares on one scale."""
+    mean = task_means(study, split.of_reference)[0][:, None]
+    if not scales.size(tuple(study.scales.values())[index]):
+        return mean
+    return np.concatenate([mean, level_shares(study, split.of_reference, index)], axis=1)
+
+
+def _proper(guess: np.ndarray) -> np.ndarray:
+    """Forecasts whose mean lies in [0, 1] and whose shares are positive and sum to 1."""
+    share = np.clip(guess[:, 1:], 1e-6, None)
+    share = share / share.sum(1, keepdims=True)
+    return np.concatenate([np.clip(guess[:, :1], 0, 1), share], axis=1)
+
+
+def _side_by_side(sources: Mapping[str, np.ndarray]) -> np.ndarray:
+    """All features, each source as far spread as any other, so that none drowns the rest."""
+    parts = []
+    for x in sources.values():
+        centred = x - x.mean(0)
+        size = np.sqrt((centred**2).sum(1).mean())
+        parts.append(centred * (SPREAD / size if size > 0 else 0.0))
+    return np.concatenate(parts, axis=1)
+
+
+def _stack(heads: list[np.ndarray], y: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """The average of several heads' predictions (T, Y) that errs least on the training tasks, none
+    of which the head that predicts it has seen (stacking: Wolpert 1992; with weights that are
+    positive and sum to 1: Breiman 1996)."""
+    if len(heads) == 1:
+        return heads[0]
+    seen = count > 0
+    root = np.sqrt(count[seen])[:, None]
+    gap = np.stack([(root * (head - y)[seen]).ravel() for head in heads], axis=1)
+    # As weights sum to 1, the error is that of the gaps' average: least squares with a heavy row.
+    heavy = 1e3 * np.sqrt((gap**2).sum(0).max())
+    system = np.concatenate([gap, np.full((1, len(heads)), heavy)])
+    weight, _ = nnls(system, np.append(np.zeros(len(gap)), heavy))
+    return np.tensordot(weight / weight.sum(), np.stack(heads), axes=1)
+
+
+def _left_out_error(study: Study, split: Split, x: np.ndarray) -> float:
+    count = task_means(study, split.of_reference)[2]
+    error = 0.0
+    for index in range(len(study.scales)):
+        here = (study.tasks.scale == index) & (count > 0)
+        if here.sum() < 10:
+            continue
+        target = _target(study, split, index)[here]
+        guess = _cross_fit(x[here], target, count[here], 5, rates=(0.0,))
+        error += float((((guess - target) ** 2).sum(1) * count[here]).sum())
+    return error
+
+
+def _cross_fit(
+    x: np.ndarray,
+    y: np.ndarray,
+    count: np.ndarray,
+    folds: int,
+    rates: tuple[float, ...] = RATES,
+) -> np.ndarray:
     """Predict every row of y; a row with answers by a head that has not seen it."""
     seen = np.flatnonzero(count > 0)
     # A fixed cut: neighbours in the study's order go to different folds.
     fold = np.arange(len(seen)) % folds
     least, guess = np.inf, np.empty_like(y)
-    for rate in RATES:
+    for rate in rates:
         held = np.empty((len(PENALTIES), len(seen), y.shape[1]))
         for f in range(folds):
             rest, out = seen[fold != f], seen[fold == f]
@@ -126,7 +288,13 @@ def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, new: np.ndarray) ->
     w = weight / weight.mean()
     x_mean, y_mean = np.average(x, 0, w), np.average(y, 0, w)
     root = np.sqrt(w)[:, None]
-    u, s, vt = np.linalg.svd(root * (x - x_mean), full_matrices=False)
-    uy = u.T @ (root * (y - y_mean))
-    shrink = s / (s**2 + PENALTIES[:, None])
-    return y_mean + (new - x_mean) @ vt.T @ (shrink[:, :, None] * uy)
+    rows, y = root * (x - x_mean), root * (y - y_mean)
+    # The smaller of the two squares: among features, or among tasks.
+    if rows.shape[0] < rows.shape[1]:
+        values, vectors = np.linalg.eigh(rows @ rows.T)
+        known, ours = (new - x_mean) @ rows.T @ vectors, vectors.T @ y
+    else:
+        values, vectors = np.linalg.eigh(rows.T @ rows)
+        known, ours = (new - x_mean) @ vectors, vectors.T @ (rows.T @ y)
+    shrink = 1 / (values.clip(0) + PENALTIES[:, None])
+    return y_mean + known @ (shrink[:, :, None] * ours)

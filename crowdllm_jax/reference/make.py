@@ -29,11 +29,12 @@ from crowdllm_jax.reference.endpoint import (
     plan_endpoint,
     show_endpoint,
 )
-from crowdllm_jax.reference.fitted import FittedReference, fit_reference
+from crowdllm_jax.reference.fitted import FittedReference, answer_features, fit_reference
 from crowdllm_jax.reference.marginal import MarginalReference, crowd_average
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.progress import Progress
+from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.split import Split
 
@@ -59,26 +60,35 @@ def make_reference(
     split: Split,
     config: ReferenceConfig,
     folder: str,
-    x: np.ndarray,
     progress: Progress,
 ) -> Reference:
     """Get a reference decision for every task of a study.
 
     Args:
       folder: what the path of a table in `config` is relative to.
-      x: (T, F) task features.
     """
     match config:
         case ColumnReference():
             return from_column(study, config, folder)
         case FittedReference():
-            return fit_reference(study, split, config, x)
+            return fit_reference(study, split, config, _sources(study, config, folder))
         case MarginalReference():
             return crowd_average(study, split)
         case BackboneReference() | EndpointReference():
             return ask_reference(study, config, (), progress)[0]
         case _:
             assert_never(config)
+
+
+def _sources(study: Study, config: FittedReference, folder: str) -> dict[str, np.ndarray]:
+    """What a fitted reference is fitted to: (T, F) by source."""
+    sources = feature_blocks(study.tasks)
+    if config.answers is not None:
+        answers = from_column(study, config.answers, folder)
+        sources["answers"] = answer_features(study, answers)
+        if answers.embedding is not None:
+            sources["answers' embedding"] = answers.embedding - answers.embedding.mean(0)
+    return sources
 
 
 def ask_reference(

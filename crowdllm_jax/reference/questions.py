@@ -13,8 +13,9 @@ options. Two kinds of scale have no such list:
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -40,6 +41,9 @@ CACHE = "reference-cache.sqlite"
 """Where answers are kept by default: in the folder the command runs in, so that runs share it."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+Orders = Literal[1, 2]
+"""In how many orders the options are listed: as they stand, or also the other way round."""
 
 
 class PromptConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,14 +71,22 @@ class PromptConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ballot_options: tuple[str, str] = ("No", "Yes")
 
 
-def prompt_and_questions(study: Study, config: PromptConfig) -> tuple[Prompt, list[Question]]:
-    """The template, and one question per task in the study's order.
+def prompt_and_questions(
+    study: Study, config: PromptConfig, orders: Orders = 1
+) -> tuple[Prompt, list[Question]]:
+    """The template, and one question per task in the study's order; with two orders, once more all
+    of them, with the options the other way round.
 
     Raises:
       CrowdError: a placeholder is unknown, missing or repeated, the study has no texts, or a text
         or label cannot be asked.
     """
-    return _prompt(config), _questions(study, config)
+    questions = _questions(study, config)
+    turned = [
+        replace(q, options=q.options[::-1], values=q.values[::-1], codes=q.codes[::-1])
+        for q in (questions if orders == 2 else ())
+    ]
+    return _prompt(config), questions + turned
 
 
 def _prompt(config: PromptConfig) -> Prompt:
@@ -129,7 +141,32 @@ def _codes(scale: Scale) -> tuple[str, ...]:
 
 
 def reference_of(study: Study, kind: str, scored: Scored) -> Reference:
-    """A model's answers, one per task, as the reference of a study."""
+    """A model's answers, one per task and order of the options, as the reference of a study."""
+    order = None
+    if len(scored.mean) > len(study.tasks.ids):
+        scored, order = _both_orders(study, scored)
+    reference = _as_reference(study, kind, scored)
+    return replace(reference, order=order)
+
+
+def _both_orders(study: Study, scored: Scored) -> tuple[Scored, np.ndarray]:
+    """The average of both orders' answers, and (T,) how far these are apart (total variation)."""
+    t = len(study.tasks.ids)
+    probs, turned = scored.probs[:t], np.zeros_like(scored.probs[t:])
+    for index, scale in enumerate(study.scales.values()):
+        here = np.flatnonzero(study.tasks.scale == index)
+        k = 2 if scales.is_ballot(scale) else scales.size(scale) or POINTS
+        turned[here, :k] = scored.probs[t + here, :k][:, ::-1]
+    both = Scored(
+        (probs + turned) / 2,
+        (scored.mass[:t] + scored.mass[t:]) / 2,
+        (scored.mean[:t] + scored.mean[t:]) / 2,
+        None if scored.embedding is None else scored.embedding[:t],
+    )
+    return both, np.abs(probs - turned).sum(1).astype(np.float64) / 2
+
+
+def _as_reference(study: Study, kind: str, scored: Scored) -> Reference:
     mass, embedding = scored.mass.astype(np.float64), scored.embedding
     if any(isinstance(scale, Continuous) for scale in study.scales.values()):
         # The points offered are no levels, so only the mean is known.
@@ -146,14 +183,16 @@ def reference_of(study: Study, kind: str, scored: Scored) -> Reference:
     return from_levels(study, kind, probs, mass, embedding)
 
 
-def refuse_gaps(study: Study, scored: Scored, why: Callable[[int], str], remedy: str) -> None:
+def refuse_gaps(
+    study: Study, scored: Scored, asked: int, why: Callable[[int], str], remedy: str
+) -> None:
     """Raise CrowdError if a question has no answer; `why` tells the reason of one (by its place).
-    The study's tasks come first, personas' questions after them."""
+    The first `asked` are the study's tasks (in each order), those after them are personas'."""
     gaps = np.flatnonzero(np.isnan(scored.mean))
     if len(gaps):
         first, tasks = int(gaps[0]), study.tasks.ids
         what = "task(s)" if len(scored.mean) == len(tasks) else "question(s)"
-        name = f"'{tasks[first]}'" if first < len(tasks) else "a persona's"
+        name = f"'{tasks[first % len(tasks)]}'" if first < asked else "a persona's"
         raise CrowdError(
             f"reference: no usable answer to {len(gaps)} of {len(scored.mean)} {what}, the first "
             f"{name} ({why(first)}); {remedy}"
@@ -205,8 +244,9 @@ def write_reference(study: Study, reference: Reference, source: msgspec.Struct, 
         "task": pa.array(study.tasks.ids, pa.string()),
         "mean": pa.array(mean, pa.float64(), from_pandas=True),
     }
-    if reference.mass is not None:
-        columns["mass"] = pa.array(reference.mass, pa.float64())
+    for name, numbers in (("mass", reference.mass), ("order", reference.order)):
+        if numbers is not None:
+            columns[name] = pa.array(numbers, pa.float64())
     for name, rows in (("probs", reference.probs), ("embedding", reference.embedding)):
         if rows is not None:
             columns[name] = vectors(rows)

@@ -35,6 +35,17 @@ class Spent:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """What one source of task features brings to a forecast, all cross-validated over the training
+    tasks: ranked probability score (NaN on continuous scales) and correlation with people's
+    averages, of a forecast from it alone, and of one from all the others."""
+
+    source: str
+    alone: tuple[float, float]
+    without: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Reference:
     """Reference decisions for T tasks.
 
@@ -45,7 +56,11 @@ class Reference:
         where only the mean is known.
       mass: (T,) probability the model gave to the listed options at all; None where unknown.
       embedding: (T, D) float32, what the model made of each task's text; None where there is none.
+      order: (T,) total variation between the answers in one order of the options and in the other;
+        None where they were asked in one.
       spent: what asking took this time; None where no server is asked.
+      fitted: RPS and correlation of a fitted reference of several sources, as in `Gain`; and gains,
+        what each of these brings.
     """
 
     kind: str
@@ -53,7 +68,10 @@ class Reference:
     probs: np.ndarray | None = None
     mass: np.ndarray | None = None
     embedding: np.ndarray | None = None
+    order: np.ndarray | None = None
     spent: Spent | None = None
+    fitted: tuple[float, float] | None = None
+    gains: tuple[Gain, ...] = ()
 
 
 def from_levels(

@@ -9,7 +9,7 @@ from crowdllm_jax.model.cvae.fit import Losses
 from crowdllm_jax.profiles.raking import kish
 from crowdllm_jax.report import figures
 from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
-from crowdllm_jax.report.scorecard import in_words, scorecard
+from crowdllm_jax.report.scorecard import cost_of_trust, in_words, scorecard
 from crowdllm_jax.score.correlations import items_of
 from crowdllm_jax.score.effects import AttributeEffect
 from crowdllm_jax.score.finding import Finding
@@ -97,7 +97,7 @@ def render(run: ReportedRun) -> str:
     """The page."""
     study, humans, answers = run.study, run.humans, run.answers
     main, board = next(iter(run.losses)), scoreboard(run.scores)
-    card = scorecard(dict(board), main)
+    card, cost = scorecard(dict(board), main), cost_of_trust(dict(board), run.findings)
     items = items_of(humans)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("crowdllm_jax.report", "."),
@@ -122,7 +122,7 @@ def render(run: ReportedRun) -> str:
         untold=untold(run.scores),
         weights=_weights(humans),
         card=card,
-        words=in_words(card, run.findings, len(answers)),
+        words=[*in_words(card, run.findings, len(answers)), *([cost] if cost else [])],
         histograms=figures.histograms(study, humans, answers),
         means=figures.means(study, humans, answers),
         curves=figures.curves(run.losses),

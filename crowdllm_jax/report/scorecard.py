@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from crowdllm_jax.report.headings import HEADINGS
 from crowdllm_jax.score.diagnostics import TOO_FEW
 from crowdllm_jax.score.finding import Finding
+from crowdllm_jax.score.reference_signal import NAME as NO_SIGNAL
 
 Value = tuple[float, float, float]
 """A value with the ends of its interval."""
@@ -82,6 +83,22 @@ def headline(skill: Value | None, findings: list[Finding]) -> str:
     return (
         f"The crowd goes {value:.0%} of the way ({surely}) from a "
         "crowd that answers every task alike to the people's own distributions."
+    )
+
+
+def cost_of_trust(board: dict[str, dict[str, Value]], findings: list[Finding]) -> str | None:
+    """What the published model pays for its trust in a reference without signal, in words; None
+    where there is no such reference or the model was not fitted with and without it."""
+    if not any(one.name == NO_SIGNAL and one.fires for one in findings):
+        return None
+    trusting, without = (board.get(name, {}).get("rps") for name in ("cvae", "vae_only"))
+    if trusting is None or without is None:
+        return None
+    gap = trusting[0] - without[0]
+    return (
+        "The reference says nothing of these tasks that could be told. The published model takes "
+        f"it as it is: its RPS is {trusting[0]:.3f} with it and {without[0]:.3f} without "
+        f"({gap:+.3f})."
     )
 
 

@@ -16,6 +16,7 @@ from crowdllm_jax.model.fit import Prepared, fit_model
 from crowdllm_jax.population.sample import check_scales
 from crowdllm_jax.profiles.generator import ProfileGenerator, fit_profiles
 from crowdllm_jax.profiles.raking import rake
+from crowdllm_jax.reference.fitted import choose_blocks
 from crowdllm_jax.reference.make import AskedReference, ask_together, make_reference
 from crowdllm_jax.reference.personas import Personas, make_personas
 from crowdllm_jax.reference.record import Spent
@@ -63,9 +64,8 @@ def prepare(
         check_scales(study.tasks.ids, study.scales, study.tasks.scale)
     split, generator = _split_and_recruit(study, config, seed, fold)
     folder = "." if isinstance(config.study, str) else config.study.folder
-    # A head fitted on who a task is cannot say anything of the tasks it leaves out.
-    content = task_features(study.tasks, identity=False)
-    reference = make_reference(study, split, config.reference, folder, content, progress)
+    study = choose_blocks(study, split)
+    reference = make_reference(study, split, config.reference, folder, progress)
     if study.tasks.embedding is None and reference.embedding is not None:
         # A language model's states share a large common part, beside which tasks hardly differ.
         centred = reference.embedding - reference.embedding.mean(0)

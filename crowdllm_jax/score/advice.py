@@ -31,6 +31,15 @@ def advice(finding: str, model: ModelConfig, prepared: Prepared) -> str:
                 "look at the prompts (`crowdllm reference --show 2`): do they list the options and "
                 "ask for one of them? Or take a model that follows instructions"
             )
+        case "reference without signal":
+            trusts = "" if isinstance(model, PersistentConfig) else ", which this model trusts"
+            return (
+                f"do without it (reference.kind: marginal){trusts}, take a larger model or another "
+                "prompt, or let its hidden states speak (`crowdllm embed --model`, then "
+                "reference.kind: fitted)"
+            )
+        case "sources that bring nothing":
+            return "leave them out of study.tasks (or of reference.answers)"
         case "attributes without a signal":
             return (
                 "leave them out of participants.profile, or keep them knowing that the crowd's "

@@ -24,6 +24,7 @@ from crowdllm_jax.profiles.generator import distinct
 from crowdllm_jax.score.advice import advice
 from crowdllm_jax.score.bootstrap import Measures, bootstrap, enough
 from crowdllm_jax.score.drift import drift, sessions
+from crowdllm_jax.score.feature_gain import feature_gain
 from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.metrics import Score, answer_rps
@@ -34,6 +35,7 @@ from crowdllm_jax.score.persons import (
     intra_class,
     personal,
 )
+from crowdllm_jax.score.reference_signal import reference_signal
 from crowdllm_jax.score.undefined import no_interval, no_value
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.records import Attribute
@@ -79,6 +81,8 @@ def diagnose(
         few,
         *compared,
         option_mass(prepared.reference.mass),
+        reference_signal(prepared.study, prepared.split, prepared.reference),
+        feature_gain(prepared.reference),
         silent_attributes(prepared),
         drift(sessions(prepared), values),
     ]

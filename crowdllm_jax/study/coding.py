@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.study.records import Attribute, AttributeKind, Tasks
+from crowdllm_jax.study.records import Attribute, AttributeKind, Block, Tasks
 
 
 @dataclass(frozen=True)
@@ -119,16 +119,27 @@ def task_features(tasks: Tasks, *, identity: bool) -> np.ndarray:
       any feature it is one column of zeros, F = 1.
     """
     t = len(tasks.ids)
-    parts = []
-    if tasks.embedding is not None:
-        parts.append(tasks.embedding)
-    if tasks.attributes:
-        everyone = np.arange(t)
-        parts.append(
-            encode(tuple(fit_coding(a, everyone) for a in tasks.attributes), tasks.attributes)
-        )
+    parts = list(feature_blocks(tasks).values())
     if identity:
         parts.append(np.eye(t, dtype=np.float32))
-    x = np.concatenate(parts or [np.zeros((t, 1))], axis=1)
+    return np.concatenate(parts or [np.zeros((t, 1), np.float32)], axis=1)
+
+
+def feature_blocks(tasks: Tasks) -> dict[str, np.ndarray]:
+    """What each source says of the tasks, (T, F) float32 in [-1, 1] as in `task_features`: each
+    embedding, under its name, and all attributes together."""
+    blocks = {}
+    if tasks.embedding is not None:
+        whole = Block("embedding", 0, 0, tasks.embedding.shape[1])
+        for block in tasks.blocks or (whole,):
+            blocks[block.name] = tasks.embedding[:, block.begin : block.end]
+    if tasks.attributes:
+        everyone = np.arange(len(tasks.ids))
+        codings = tuple(fit_coding(a, everyone) for a in tasks.attributes)
+        blocks["task attributes"] = encode(codings, tasks.attributes)
+    return {name: _to_peak(x) for name, x in blocks.items()}
+
+
+def _to_peak(x: np.ndarray) -> np.ndarray:
     peak = np.abs(x).max(axis=0, initial=0.0)
     return (x / np.where(peak > 0, peak, 1.0)).astype(np.float32)

@@ -5,7 +5,7 @@ import numpy as np
 from crowdllm_jax.runtime.names import as_shown, look_alikes
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.columns import attribute_columns
-from crowdllm_jax.study.records import Attribute, Study, unanswered
+from crowdllm_jax.study.records import Attribute, Block, Study, unanswered
 
 
 def describe(study: Study) -> str:
@@ -17,7 +17,10 @@ def describe(study: Study) -> str:
     for attribute in study.tasks.attributes:
         lines.append(f"task has      {_attribute(attribute)}")
     if study.tasks.embedding is not None:
-        lines.append(f"task has      an embedding of {study.tasks.embedding.shape[1]} numbers")
+        whole = Block("", 0, 0, study.tasks.embedding.shape[1])
+        for block in study.tasks.blocks or (whole,):
+            told = f" ({block.name})" if block.name else ""
+            lines.append(f"task has      an embedding of {block.end - block.begin} numbers{told}")
     lines += [f"look alike    {told}" for told in _look_alikes(study)]
     return "\n".join(lines)
 

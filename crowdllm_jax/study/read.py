@@ -15,6 +15,7 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.runtime.names import as_shown, did_you_mean
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.ballots import complete_ballots
+from crowdllm_jax.study.embeddings import read_embeddings
 from crowdllm_jax.study.ids import Entities, attribute_of, code_of_each, entities_of, places
 from crowdllm_jax.study.missing import (
     Role,
@@ -32,7 +33,6 @@ from crowdllm_jax.study.tables import (
     as_names,
     find,
     read_table,
-    read_vectors,
     rows,
 )
 from crowdllm_jax.study.wide import one_row_per_answer
@@ -215,22 +215,11 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tas
         attribute_of(name, kind, table[name], entities, "task")
         for name, kind in t.attributes.items()
     )
-    embedding = _embedding(t.embedding, Path(spec.folder), ids) if t.embedding else None
-    return Tasks(ids, text, scale, attributes, embedding)
-
-
-def _embedding(spec: EmbeddingSpec, folder: Path, ids: tuple[str, ...]) -> np.ndarray:
-    file = find(folder, spec.path, "study.tasks.embedding.path")
-    key, vectors = read_vectors(file, spec.task, spec.column)
-    entities = entities_of(key, own_table=True)
-    row_of = dict(zip(entities.ids, np.argsort(entities.of_row), strict=True))
-    absent = [name for name in ids if name not in row_of]
-    if absent:
-        raise CrowdError(
-            f"{key.where}: task '{absent[0]}' and {len(absent) - 1} more have no "
-            "embedding; every task needs one"
-        )
-    return vectors[[row_of[name] for name in ids]]
+    tables = t.embedding or ()
+    tables = (tables,) if isinstance(tables, EmbeddingSpec) else tables
+    if not tables:
+        return Tasks(ids, text, scale, attributes, None)
+    return Tasks(ids, text, scale, attributes, *read_embeddings(tables, Path(spec.folder), ids))
 
 
 def _participants(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Participants:

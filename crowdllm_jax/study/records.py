@@ -42,13 +42,29 @@ class Participants:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Columns of the tasks' embedding, from `begin` and before `end`, that come from one source.
+
+    Attributes:
+      name: for reports. table: which of the study's tables they come from; blocks of one table are
+        alternatives, of which one is chosen for each split.
+    """
+
+    name: str
+    table: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Tasks:
     """T tasks.
 
     Attributes:
       text: what a person is asked; the id where the study has no text.
       scale: (T,) index into `Study.scales`.
-      embedding: (T, F) float32 or None.
+      embedding: (T, F) float32, all sources' side by side, or None.
+      blocks: what comes from which source; empty where there is one.
     """
 
     ids: tuple[str, ...]
@@ -56,6 +72,7 @@ class Tasks:
     scale: np.ndarray
     attributes: tuple[Attribute, ...]
     embedding: np.ndarray | None
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +136,8 @@ def fingerprint(study: Study) -> str:
     add(study.scales, study.tasks.ids, study.tasks.text, study.participants.ids)
     add(study.tasks.scale, study.participants.weight, study.person, study.task, study.answer)
     add(study.tasks.embedding)
+    if len(study.tasks.blocks) > 1:
+        add(study.tasks.blocks)
     for attribute in (*study.tasks.attributes, *study.participants.profile):
         add(attribute.name, attribute.kind, attribute.levels, attribute.cells)
     return digest.hexdigest()

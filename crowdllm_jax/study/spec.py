@@ -41,11 +41,17 @@ def attribute_spec(kind: AttributeKind, levels: tuple[str, ...]) -> AttributeSpe
 
 
 class EmbeddingSpec(_Spec, frozen=True, kw_only=True):
-    """A Parquet table with one vector (a list column) per task."""
+    """A Parquet table with one vector (a list column) per task.
+
+    Attributes:
+      column: several are alternatives (layers of a model), of which the one is taken that predicts
+        the training tasks' answers best. name: for reports; that of the file by default.
+    """
 
     path: str
     task: str = "task"
-    column: str = "embedding"
+    column: str | tuple[str, ...] = "embedding"
+    name: str | None = None
 
 
 class ResponsesSpec(_Spec, frozen=True, kw_only=True):
@@ -70,7 +76,7 @@ class TasksSpec(_Spec, frozen=True, kw_only=True):
     text: str | None = None
     scale: str | None = None
     attributes: dict[str, AttributeSpec] = {}
-    embedding: EmbeddingSpec | None = None
+    embedding: EmbeddingSpec | tuple[EmbeddingSpec, ...] | None = None
     missing: Missing = ()
 
 

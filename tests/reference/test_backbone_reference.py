@@ -18,6 +18,7 @@ from synthetic import EVERY_SCALE, make_study
 from crowdllm_jax.backbone import scoring
 from crowdllm_jax.backbone import weights as checkpoint
 from crowdllm_jax.backbone.answers import Scored
+from crowdllm_jax.backbone.questions import Question
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd_file import load_crowd
@@ -274,6 +275,48 @@ def test_a_study_with_an_embedding_keeps_it(ask, model, tmp_path):
     assert own.shape == (4, 2 + 4)
     bare = load_config(ask(kind="marginal"))
     np.testing.assert_array_equal(own, prepare.prepare(study, bare, 0).x)
+
+
+def test_both_orders_are_asked_and_averaged(ask, model, tmp_path):
+    path = ask(kind="backbone", model=str(model), dtype="float32", orders=2)
+    config = load_config(path)
+    study = load_study(config)
+    reference, _ = ask_reference(study, config.reference, (), progress.silent)
+    prompt, questions = prompt_and_questions(study, config.reference.prompt)
+    turned = [
+        Question(q.text, q.options[::-1], q.values[::-1], codes=q.codes[::-1]) for q in questions
+    ]
+    loaded = checkpoint.load(model, dtype="float32")
+    one, two = (scoring.score(loaded, every, prompt) for every in (questions, turned))
+    np.testing.assert_allclose(reference.probs, (one.probs + two.probs[:, ::-1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(reference.mean, (one.mean + two.mean) / 2, atol=1e-5)
+    apart = np.abs(one.probs - two.probs[:, ::-1]).sum(1) / 2
+    np.testing.assert_allclose(reference.order, apart, atol=1e-6)
+    assert apart.min() > 1e-3  # the order of the options does move this model
+    np.testing.assert_allclose(reference.embedding, one.embedding, atol=1e-5)
+    write_reference(study, reference, config.reference, tmp_path / "ref.parquet")
+    kept = ColumnReference(path="ref.parquet", probs="probs", order="order")
+    np.testing.assert_array_equal(from_column(study, kept, str(tmp_path)).order, reference.order)
+
+
+def test_both_orders_on_every_scale():
+    """Answers that do not mind the order are left as they are, whatever the scale."""
+    study = make_study(EVERY_SCALE, tasks=3)
+    said = answers(study)
+    turned = np.zeros_like(said.probs)
+    for t, question in enumerate(prompt_and_questions(study, PromptConfig())[1]):
+        k = len(question.options)
+        turned[t, :k] = said.probs[t, :k][::-1]
+    both = Scored(
+        np.concatenate([said.probs, turned]),
+        np.tile(said.mass, 2),
+        np.tile(said.mean, 2),
+        np.tile(said.embedding, (2, 1)),
+    )
+    reference, plain = (reference_of(study, "backbone", one) for one in (both, said))
+    np.testing.assert_allclose(reference.mean, plain.mean, rtol=1e-6)
+    np.testing.assert_allclose(reference.order, 0, atol=1e-7)
+    np.testing.assert_array_equal(reference.embedding, plain.embedding)
 
 
 # --- endpoint ----------------------------------------------------------------------------------

@@ -8,7 +8,10 @@ from synthetic import RATING, make_study
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference import fitted
-from crowdllm_jax.reference.fitted import FittedReference, fit_reference
+from crowdllm_jax.reference.fitted import FittedReference, answer_features, fit_reference
+from crowdllm_jax.reference.record import from_levels
+from crowdllm_jax.study.coding import feature_blocks
+from crowdllm_jax.study.records import Block
 from crowdllm_jax.study.split import SplitConfig, split_study
 
 
@@ -49,7 +52,7 @@ def test_likeness_predicts_what_no_line_does():
     height = 2 + 2 * np.sin(2 * angle)  # no linear function of the embedding predicts it
     study = dataclasses.replace(study, answer=np.round(height)[study.task])
     split = split_study(study, SplitConfig(), seed=0)
-    reference = fit_reference(study, split, FittedReference(), study.tasks.embedding)
+    reference = fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
     held = split.tasks(study, split.test)
     assert np.corrcoef(reference.mean[held], height[held])[0, 1] > 0.9
 
@@ -72,7 +75,7 @@ def predictable():
 def test_new_tasks_are_predicted(predictable):
     split = split_study(predictable, SplitConfig(), seed=0)
     x = predictable.tasks.embedding
-    reference = fit_reference(predictable, split, FittedReference(), x)
+    reference = fit_reference(predictable, split, FittedReference(), {"embedding": x})
     held = split.tasks(predictable, split.test)
     assert np.corrcoef(reference.mean[held], x[held, 0])[0, 1] > 0.95
     assert reference.mean.min() >= 1
@@ -91,7 +94,7 @@ def test_held_out_answers_are_not_looked_at(predictable, by, part):
     turned[held] = 4 - turned[held]
     other = dataclasses.replace(predictable, answer=turned)
     one, two = (
-        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
         for study in (predictable, other)
     )
     np.testing.assert_array_equal(one.mean, two.mean)
@@ -105,7 +108,7 @@ def test_a_validation_task_is_predicted_without_its_own_answers(predictable):
     turned[own] = 0 if turned[own].mean() > 2 else 4
     other = dataclasses.replace(predictable, answer=turned)
     one, two = (
-        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
         for study in (predictable, other)
     )
     # The heads of other folds do see its answers, and the penalty is chosen by all folds' error.
@@ -123,7 +126,7 @@ def test_a_training_task_is_predicted_by_a_head_that_has_not_seen_it(predictable
     # The penalty is chosen from all tasks, so it is fixed here.
     monkey.setattr(fitted, "PENALTIES", np.array([1.0]))
     one, two = (
-        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
         for study in (predictable, other)
     )
     monkey.undo()
@@ -135,4 +138,93 @@ def test_too_few_tasks_are_told():
     study = make_study(tasks=8, embedding=2)
     split = split_study(study, SplitConfig(), seed=0)
     with pytest.raises(CrowdError, match="at least 10 training tasks on scale 'rating', which has"):
-        fit_reference(study, split, FittedReference(), study.tasks.embedding)
+        fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
+
+
+def with_sources(study, **sources):
+    """The study with several embeddings, each from a table of its own."""
+    edges = np.cumsum([0, *(x.shape[1] for x in sources.values())]).tolist()
+    blocks = tuple(
+        Block(name, table, edges[table], edges[table + 1]) for table, name in enumerate(sources)
+    )
+    x = np.concatenate(list(sources.values()), axis=1).astype(np.float32)
+    return dataclasses.replace(
+        study, tasks=dataclasses.replace(study.tasks, embedding=x, blocks=blocks)
+    )
+
+
+@pytest.fixture(scope="module")
+def two_sources():
+    """120 tasks whose answers are the sum of what two sources say, beside a source of noise; one
+    source is a thousand times as large as the other."""
+    random = np.random.default_rng(5)
+    one, two, noise = (random.normal(size=(120, 3)) for _ in range(3))
+    height = 1 / (1 + np.exp(-one[:, 0] - two[:, 0]))
+    study = make_study({"rating": RATING}, tasks=120, people=40)
+    answer = random.binomial(4, height[study.task]).astype(float)
+    study = dataclasses.replace(study, answer=answer)
+    return with_sources(study, small=one, large=1000 * two, noise=noise), height
+
+
+def test_several_sources_are_stacked_and_each_is_named(two_sources):
+    study, height = two_sources
+    split = split_study(study, SplitConfig(), seed=0)
+    reference = fit_reference(study, split, FittedReference(), feature_blocks(study.tasks))
+    held = split.tasks(study, split.test)
+    assert np.corrcoef(reference.mean[held], height[held])[0, 1] > 0.95
+    gain = {g.source: g for g in reference.gains}
+    assert list(gain) == ["small", "large", "noise"]
+    rps, r = reference.fitted
+    for name in ("small", "large"):
+        # Each says half of it: alone r is sqrt(.5), of which 96 tasks tell within .1 or so.
+        assert 0.5 < gain[name].alone[1] < 0.85
+        assert gain[name].without[0] > 1.05 * rps
+    assert abs(gain["noise"].alone[1]) < 0.3  # 1 / sqrt(96) is .1
+    assert rps <= min(g.alone[0] for g in reference.gains)
+    assert r > 0.95
+
+
+def test_the_stack_is_never_worse_than_its_best_part_on_what_it_is_fitted_to():
+    random = np.random.default_rng(6)
+    y = random.normal(size=(200, 2))
+    heads = [y + random.normal(size=y.shape), y + 2 * random.normal(size=y.shape), 0 * y]
+    count = random.integers(0, 5, 200).astype(float)
+
+    def error(head):
+        return float((((head - y) ** 2).sum(1) * count).sum())
+
+    stacked = fitted._stack(heads, y, count)
+    assert error(stacked) < min(map(error, heads))
+    # Weights that are positive and sum to 1 are found again.
+    mixed = fitted._stack([heads[0], heads[1]], 0.3 * heads[0] + 0.7 * heads[1], count)
+    np.testing.assert_allclose(mixed, 0.3 * heads[0] + 0.7 * heads[1], atol=1e-6)
+
+
+def test_one_of_a_tables_alternatives_is_chosen_on_training_tasks(two_sources):
+    study, height = two_sources
+    x = np.concatenate([study.tasks.embedding, height[:, None]], axis=1).astype(np.float32)
+    blocks = (Block("e", 0, 0, 3), Block("l/1", 1, 6, 9), Block("l/2", 1, 9, 10))
+    tasks = dataclasses.replace(study.tasks, embedding=x, blocks=blocks)
+    study = dataclasses.replace(study, tasks=tasks)
+    split = split_study(study, SplitConfig(), seed=0)
+    chosen = fitted.choose_blocks(study, split)
+    assert chosen.tasks.blocks == (Block("e", 0, 0, 3), Block("l/2", 1, 3, 4))
+    np.testing.assert_array_equal(chosen.tasks.embedding, x[:, [0, 1, 2, 9]])
+    # What the held-out people say changes nothing.
+    turned = np.where(split.test, 4 - study.answer, study.answer)
+    other = dataclasses.replace(study, answer=turned)
+    assert fitted.choose_blocks(other, split).tasks.blocks == chosen.tasks.blocks
+
+
+def test_a_models_answers_are_a_source(two_sources):
+    study, height = two_sources
+    split = split_study(study, SplitConfig(), seed=0)
+    # It reads the scale the wrong way round, which a head of its own puts right.
+    probs = np.full((120, 5), 0.05)
+    probs[np.arange(120), 4 - np.round(4 * height).astype(int)] = 0.8
+    answers = from_levels(study, "column", probs)
+    sources = feature_blocks(study.tasks) | {"answers": answer_features(study, answers)}
+    reference = fit_reference(study, split, FittedReference(), sources)
+    held = split.tasks(study, split.test)
+    assert np.corrcoef(reference.mean[held], height[held])[0, 1] > 0.95
+    assert reference.gains[-1].alone[1] > 0.9

@@ -266,6 +266,8 @@ NAMES = (
     "interchangeable agents",
     "collapsed latent",
     "reference off the options",
+    "reference without signal",
+    "sources that bring nothing",
     "attributes without a signal",
     "drift",
 )

@@ -12,7 +12,7 @@ from sklearn.calibration import calibration_curve
 from synthetic import make_study
 from test_metrics import crowd_of, everything, values_of
 
-from crowdllm_jax.report.scorecard import Line, headline, in_words, scorecard
+from crowdllm_jax.report.scorecard import Line, cost_of_trust, headline, in_words, scorecard
 from crowdllm_jax.score.ceiling import score_humans
 from crowdllm_jax.score.correlations import (
     correlations,
@@ -272,3 +272,13 @@ def test_the_headline_says_when_people_are_too_few():
     assert words[0] == said
     assert not any("1533%" in word or "vary" in word for word in words)
     assert any("vary less than" in word for word in in_words([line, ratio], [], 100))
+
+
+def test_the_cost_of_trusting_a_useless_reference_is_told():
+    board = {"cvae": {"rps": (0.575, 0.5, 0.6)}, "vae_only": {"rps": (0.56, 0.5, 0.6)}}
+    useless = [Finding("reference without signal", "", 0.01, True, "")]
+    told = cost_of_trust(board, useless)
+    assert told is not None
+    assert "0.575 with it and 0.560 without (+0.015)" in told
+    assert cost_of_trust(board, [Finding("reference without signal", "", 0.5, False, "")]) is None
+    assert cost_of_trust({"cvae": board["cvae"]}, useless) is None

@@ -330,9 +330,13 @@ def test_a_fitted_reference_counts_answers_by_their_effective_number():
         ),
     )
     double = np.ones(len(twice.task), bool)
-    one = fit_reference(big, split, FittedReference(), big.tasks.embedding)
+    features = {"embedding": big.tasks.embedding}
+    one = fit_reference(big, split, FittedReference(), features)
     two = fit_reference(
-        twice, Split("tasks", double, ~double, ~double), FittedReference(), big.tasks.embedding
+        twice,
+        Split("tasks", double, ~double, ~double),
+        FittedReference(),
+        {"embedding": big.tasks.embedding},
     )
     np.testing.assert_allclose(one.mean, two.mean, rtol=1e-6)
 

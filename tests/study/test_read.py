@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from synthetic import EVERY_SCALE, make_study, rows_of, write_study, write_table
 
 from crowdllm_jax.aggregate.decide import read_costs
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.known_profiles import read_profiles
 from crowdllm_jax.profiles.generator import ProfilesConfig
 from crowdllm_jax.profiles.raking import rake
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.runs.config import load_study
 from crowdllm_jax.study import scale_text as scales
-from crowdllm_jax.study.coding import fit_coding
+from crowdllm_jax.study.coding import feature_blocks, fit_coding
 from crowdllm_jax.study.read import read_answers, read_study
 from crowdllm_jax.study.records import Study, fingerprint
 from crowdllm_jax.study.scales import Continuous, Ordinal
@@ -426,3 +427,27 @@ def test_profiles_are_read_with_the_codes_of_missing_answers(tmp_path):
     codings = tuple(fit_coding(a, everyone) for a in study.participants.profile)
     profiles = read_profiles(tmp_path / "few.csv", SimpleNamespace(codings=codings), own)
     np.testing.assert_array_equal(profiles.attributes[0].cells, [30.5, np.nan])
+
+
+def test_several_embeddings_stand_side_by_side(tmp_path, long):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ids = ["t02", "t00", "t03", "t01"]
+    one = [[2.0, 0.0], [0.0, 0.0], [3.0, 0.0], [1.0, 0.0]]
+    pq.write_table(pa.table({"task": ids, "embedding": one}), tmp_path / "e.parquet")
+    layers = {"layer_1": [[20.0], [0.0], [30.0], [10.0]], "layer_2": one}
+    pq.write_table(pa.table({"task": ids, **layers}), tmp_path / "llm.parquet")
+    many = EmbeddingSpec(path="llm.parquet", column=("layer_1", "layer_2"))
+    own = TasksSpec(embedding=(EmbeddingSpec(path="e.parquet"), many))
+    tasks = read_study(spec(tmp_path, tasks=own)).tasks
+    assert tasks.embedding[:, [0, 2, 3]].tolist() == [[i, 10 * i, i] for i in range(4)]
+    assert [(b.name, b.table, b.begin, b.end) for b in tasks.blocks] == [
+        ("e", 0, 0, 2),
+        ("llm/layer_1", 1, 2, 3),
+        ("llm/layer_2", 1, 3, 5),
+    ]
+    assert [x.shape for x in feature_blocks(tasks).values()] == [(4, 2), (4, 1), (4, 2)]
+    twice = TasksSpec(embedding=(EmbeddingSpec(path="e.parquet"),) * 2)
+    with pytest.raises(CrowdError, match="two embeddings are called 'e'; give each a name"):
+        read_study(spec(tmp_path, tasks=twice))

@@ -121,10 +121,10 @@ def add_embed(commands: Commands) -> None:
         commands,
         "embed",
         embed,
-        "write sentence embeddings of the tasks' texts",
-        "Embed every task's text with a sentence encoder of the BERT family and write the table\n"
-        "that `study.tasks.embedding: {path: FILE}` reads. The fitted reference and the crowd\n"
-        "generalise to new tasks through it.",
+        "write embeddings of the tasks' texts",
+        "Embed every task's text with a sentence encoder of the BERT family, or with a language\n"
+        "model's hidden states, and write the table that `study.tasks.embedding: {path: FILE}`\n"
+        "reads. The fitted reference and the crowd generalise to new tasks through it.",
         "crowdllm embed configs/mine.yaml --model sentence-transformers/all-MiniLM-L6-v2",
     )
     command.add_argument("path", metavar="STUDY", type=Path, help="study file or configuration")
@@ -132,6 +132,19 @@ def add_embed(commands: Commands) -> None:
         "--model", metavar="MODEL", required=True, help="a Hugging Face folder or hub id"
     )
     command.add_argument("--revision", metavar="NAME", help="branch, tag or commit of a hub id")
+    command.add_argument(
+        "--layer",
+        metavar="N",
+        help="of a language model: after how many layers (default: a third of them); several "
+        "(8,10,15), or auto for a few, are written side by side for the study to choose from",
+    )
+    command.add_argument(
+        "--before",
+        metavar="TEXT",
+        default="",
+        help="of a language model: what stands in front of every text, such as the question that "
+        "people answer about it",
+    )
     add_data(command)
     command.add_argument(
         "--out",
@@ -143,19 +156,29 @@ def add_embed(commands: Commands) -> None:
 
 def embed(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Write the embeddings of a study's tasks."""
-    from crowdllm_jax.reference.task_embeddings import embed_study
+    from crowdllm_jax.reference.task_embeddings import embed_study, read_layers
     from crowdllm_jax.runs.config import load_study
 
     path = arguments.out or Path(f"{arguments.path.stem}-embeddings.parquet")
     _check_parquet(path)
+    layers = read_layers(arguments.layer) if arguments.layer else None
     # The file that is named as the study's embedding may be the one that is to be written.
     with stage(progress, READ):
         study = load_study(arguments.path, arguments.data, embedding=False)
-    width = embed_study(
-        study, arguments.model, path, revision=arguments.revision, progress=progress
+    widths = embed_study(
+        study,
+        arguments.model,
+        path,
+        layers=layers,
+        before=f"{arguments.before.strip()}\n\n" if arguments.before.strip() else "",
+        revision=arguments.revision,
+        progress=progress,
     )
-    texts = len(study.tasks.ids)
-    return Outcome(written={"embeddings": f"{path}: {texts:,} texts, {width:,} numbers each"})
+    texts, width = len(study.tasks.ids), next(iter(widths.values()))
+    told = f"{path}: {texts:,} texts, {width:,} numbers each"
+    if len(widths) > 1:
+        told += f"; to choose from: study.tasks.embedding.column: [{', '.join(widths)}]"
+    return Outcome(written={"embeddings": told})
 
 
 def _check_parquet(path: Path) -> None:

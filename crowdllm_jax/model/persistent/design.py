@@ -10,7 +10,7 @@ from crowdllm_jax.model.persistent.layout import Layout, layout_of
 from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.coding import Coding, encode, task_features
+from crowdllm_jax.study.coding import Coding, encode, feature_blocks
 from crowdllm_jax.study.records import Attribute, Study
 from crowdllm_jax.study.statistics import unit
 
@@ -61,11 +61,16 @@ def make_design(
             centred = (certainty - certainty[seen].mean()) / certainty[seen].std()
             columns.append(mean * centred)
             group.append(number)
-    components = _components(task_features(study.tasks, identity=False), seen, config.components)
-    columns += list(components.T)
-    group += [3] * components.shape[1]
-    most = MOST_LOADING if components.shape[1] > FEW_COLUMNS else FEW_COLUMNS
-    loading = components[:, :most]
+    # Each source of features is shrunk by itself, so that a wide one does not drown the others.
+    sources = [
+        _components(x, seen, config.components) for x in feature_blocks(study.tasks).values()
+    ]
+    for number, components in enumerate(sources):
+        columns += list(components.T)
+        group += [3 + number] * components.shape[1]
+    if sum(x.shape[1] for x in sources) > FEW_COLUMNS:
+        sources = [x[:, : MOST_LOADING // len(sources)] for x in sources]
+    loading = np.concatenate([np.zeros((t, 0)), *sources], axis=1)
     loading_group = np.zeros(loading.shape[1], int)
     if mean.any():
         loading = np.concatenate([mean[:, None], loading], axis=1)
