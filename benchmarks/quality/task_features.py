@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
-from crowdllm_jax.runs.config import load_config, load_study
-from crowdllm_jax.runs.prepare import prepare
 from ratings import answers_of, fit, measured
 from table import Row, Table
 
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.runs.config import load_config, load_study
+from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.study.spec import EmbeddingSpec
 from crowdllm_jax.study.statistics import task_means
 

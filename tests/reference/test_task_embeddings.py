@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from crowdllm_jax.runs.config import load_config, load_study
-from crowdllm_jax.runs.prepare import prepare
 
 from crowdllm_jax.backbone.task_states import task_states
 from crowdllm_jax.backbone.weights import load
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.task_embeddings import layers_of, read_layers
+from crowdllm_jax.runs.config import load_config, load_study
+from crowdllm_jax.runs.prepare import prepare
 
 
 def test_layers_of_a_decoder_become_a_studys_features(ask, model, tmp_path, capsys):
