@@ -60,7 +60,6 @@ def numbers_of(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
     """(N, T) float32 numbers that answers (levels, or values if continuous) stand for."""
     numbers = answers.astype(np.float32)
     for index, scale in enumerate(crowd.scales.values()):
-        if scales.size(scale):
-            tasks = np.flatnonzero(crowd.task_scale == index)
-            numbers[:, tasks] = scales.values(scale)[answers[:, tasks].astype(np.int64)]
+        tasks = np.flatnonzero(crowd.task_scale == index)
+        numbers[:, tasks] = scales.numbers(scale, answers[:, tasks])
     return numbers

@@ -22,8 +22,8 @@ from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import make_folder, write_whole
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
 from crowdllm_jax.runtime.version import __version__
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study, fingerprint
-from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import Fold, told_folds
 
 
@@ -164,7 +164,7 @@ def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
     cvae = config.published
     if isinstance(config.model, PersistentConfig):
         used = [tuple(study.scales.values())[i] for i in np.unique(study.tasks.scale)]
-        if any(isinstance(scale, Nominal) for scale in used):
+        if not all(map(scales.is_ordered, used)):
             return models
     else:
         cvae = config.model

@@ -55,7 +55,7 @@ def baseline_crowds(
             block = _Block(study, split, reference, index, scale, tasks)
             level = _answer(name, block, agents, random)
             # Levels become values; a continuous answer is its value already.
-            answers[:, tasks] = scales.values(scale)[level] if scales.size(scale) else level
+            answers[:, tasks] = scales.numbers(scale, level)
         crowds[name] = answers
     return crowds
 
