@@ -28,6 +28,10 @@ class CvaeInputs(NamedTuple):
     reference: np.ndarray
 
 
+Inputs = Design | CvaeInputs
+"""What a model reads of the tasks; a tuple of arrays is kept and restored as it is."""
+
+
 @dataclass(frozen=True)
 class Crowd:
     """A fitted model with the tasks it answers and the people it recruits from.
@@ -45,7 +49,7 @@ class Crowd:
     task_ids: tuple[str, ...]
     scales: dict[str, Scale]
     task_scale: np.ndarray
-    inputs: CvaeInputs | Design
+    inputs: Inputs
     codings: tuple[Coding, ...]
     generator: ProfileGenerator
 
@@ -54,6 +58,11 @@ class Crowd:
         """The scale of each task."""
         in_order = tuple(self.scales.values())
         return tuple(in_order[index] for index in self.task_scale)
+
+
+def kind(model: ModelConfig) -> str:
+    """The model's name in a configuration, in a run's folder and in its scores."""
+    return str(model.__struct_config__.tag)
 
 
 def numbers_of(crowd: Crowd, answers: np.ndarray) -> np.ndarray:

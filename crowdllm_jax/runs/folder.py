@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd, ModelConfig
+from crowdllm_jax.model.crowd import Crowd, ModelConfig, kind
 from crowdllm_jax.model.crowd_file import load_crowd
-from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.runs.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.runs.prepare import Splits, ask_ahead, check_margins
@@ -150,24 +150,24 @@ def _check_data(folder: Path, config: Config, study: Study, spent: Spent | None)
 
 def main_model(config: Config) -> str:
     """The name of the model whose population is written."""
-    return "persistent" if isinstance(config.model, PersistentConfig) else "cvae"
+    return kind(config.model)
 
 
 def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
     """The models a run fits, the configured one first.
 
-    Beside the persistent model stands the published one, and beside that the same without a
-    reference (VAE-only); `config.models` leaves them out. The published model cannot answer on
-    nominal scales, so a study that has one is fitted without it.
+    Beside another model stands the published one, and beside that the same without a reference
+    (VAE-only); `config.models` leaves them out. The published model cannot answer on nominal
+    scales, so a study that has one is fitted without it.
     """
     models: dict[str, ModelConfig] = {main_model(config): config.model}
     cvae = config.published
-    if isinstance(config.model, PersistentConfig):
+    if isinstance(config.model, CvaeConfig):
+        cvae = config.model
+    else:
         used = [tuple(study.scales.values())[i] for i in np.unique(study.tasks.scale)]
         if not all(map(scales.is_ordered, used)):
             return models
-    else:
-        cvae = config.model
     if "cvae" in config.models:
         models["cvae"] = cvae
     if "vae_only" in config.models and not cvae.constant_reference:
