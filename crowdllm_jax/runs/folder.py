@@ -1,6 +1,5 @@
 """A run's folder: begun, locked, checked, and what stands where in it."""
 
-import fcntl
 import importlib.metadata
 import json
 import platform
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from filelock import FileLock, Timeout
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, kind
@@ -77,14 +77,12 @@ def open_run(
     else:
         stored_config(folder)
     try:
-        lock = (folder / ".lock").open("w")
+        held = FileLock(folder / ".lock", timeout=0).acquire()
+    except Timeout as error:
+        raise CrowdError(f"{folder}: another crowdllm process is using it") from error
     except OSError as error:
         raise CrowdError(f"{folder}: cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CrowdError(f"{folder}: another crowdllm process is using it") from error
+    with held:
         path = folder / "config.yaml"
         if config is not None and not path.exists():
             write_whole(path, dump_config(config).encode())
