@@ -145,12 +145,15 @@ def drawers(crowd: Crowd) -> list[Drawer]:
     A block is drawn by one device through the same program wherever it is, so that the answers do
     not depend on how many devices there are.
     """
+    return [_drawer(crowd, device) for device in jax.local_devices()]
+
+
+def _drawer(crowd: Crowd, device: jax.Device) -> Drawer:
     match crowd.config:
         case PersistentConfig():
-            make = _persistent
-        case CvaeConfig(semi_implicit=semi_implicit):
-            make = _semi_implicit if semi_implicit else _folded
-    return [make(crowd, device) for device in jax.local_devices()]
+            return _persistent(crowd, device)
+        case CvaeConfig() as cvae:
+            return (_semi_implicit if cvae.semi_implicit else _folded)(crowd, device)
 
 
 T = TypeVar("T")
