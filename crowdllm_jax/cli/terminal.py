@@ -44,7 +44,8 @@ def scoreboard_of(scores: list[Score]) -> Table:
     for metric in BOARD:
         table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
     board, missing = scoreboard(scores), untold(scores)
-    main = "persistent" if any(model == "persistent" for model, _ in board) else "cvae"
+    # The configured model stands first, after people.
+    main = next((model for model, _ in board if model != "humans"), "")
     for model, row in board:
         cells = []
         for metric in BOARD:

@@ -18,6 +18,7 @@ from crowdllm_jax.experiments.results import Results, Row, rows_of
 from crowdllm_jax.model.crowd import ModelConfig
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.fit import Prepared
+from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.reference.marginal import crowd_average
 from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runs.evaluate import SCORED_AGENTS
@@ -118,6 +119,7 @@ def _variants(
         if isinstance(model, CvaeConfig):
             constant = msgspec.structs.replace(model, constant_reference=True)
             variants["vae_only"] = (prepared, constant)
+        if not isinstance(model, PersistentConfig):
             continue
         narrow = msgspec.structs.replace(model, latent=1, injected=0)
         if narrow != model:

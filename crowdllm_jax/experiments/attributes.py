@@ -27,8 +27,8 @@ from crowdllm_jax.population.expected import expected_answers
 from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute, Study
-from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.statistics import unit
 
 NONE, ALL = "none", "all"
@@ -108,8 +108,7 @@ def draw(results: Results) -> str:
 
 def _answerable(study: Study) -> np.ndarray:
     """(T,) tasks whose mean answer means something."""
-    per_scale = [not isinstance(scale, Nominal) for scale in study.scales.values()]
-    usable: np.ndarray = np.array(per_scale)[study.tasks.scale]
+    usable: np.ndarray = scales.which(scales.is_ordered, study.scales.values())[study.tasks.scale]
     if not usable.any():
         raise CrowdError(
             "study attributes: every task has a nominal scale, whose answers have no "

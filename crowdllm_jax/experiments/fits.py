@@ -12,7 +12,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdWarning
 from crowdllm_jax.experiments.results import Condition
-from crowdllm_jax.model.crowd import Crowd, ModelConfig, numbers_of
+from crowdllm_jax.model.crowd import Crowd, ModelConfig, kind, numbers_of
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.epoch import Program
 from crowdllm_jax.model.cvae.fit import Run, TrainConfig, fit_many, shapes
@@ -82,7 +82,7 @@ def fit_all(jobs: Sequence[Job], progress: Progress) -> list[Crowd]:
     alone = [index for index in range(len(jobs)) if index not in crowds]
     for done, index in enumerate(alone):
         job = jobs[index]
-        stage = f"fit {len(alone)} persistent"
+        stage = f"fit {len(alone)} {kind(job.model)}"
 
         def on_step(
             _name: str, step: int, total: int, stage: str = stage, done: int = done

@@ -25,8 +25,8 @@ from crowdllm_jax.runs.evaluate import SCORED_AGENTS
 from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.score.held_out import Humans, held_out
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Nominal
 
 MOST_CROWDS = 200
 """Crowds of one size over which the errors are averaged."""
@@ -133,8 +133,7 @@ def targets(study: Study, humans: Humans) -> tuple[np.ndarray, np.ndarray, np.nd
       (T',) their places in `humans.tasks`; mean and unbiased variance of the answers by survey
       weight, and (Kish's effective) number of them.
     """
-    names = list(study.scales.values())
-    mean_exists = np.array([not isinstance(names[s], Nominal) for s in humans.scale])
+    mean_exists = scales.which(scales.is_ordered, study.scales.values())[humans.scale]
     t = len(humans.tasks)
     value = _shares(humans, humans.value, humans.task)
     weight = humans.answer_weight

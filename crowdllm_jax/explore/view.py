@@ -157,7 +157,7 @@ def bars(scale: Scale) -> Bars:
         return Bars(tuple(f"{low:g} to {high:g}" for low, high in pairs), None)
     k = scales.size(scale)
     levels = np.arange(k)
-    width = 1 if k <= BARS or isinstance(scale, Nominal) else -(-k // STRETCHES)
+    width = 1 if k <= BARS or not scales.is_ordered(scale) else -(-k // STRETCHES)
     # Nobody's points are a stretch of their own.
     of_level = (levels + (width - 1 if isinstance(scale, Points) else 0)) // width
     named = [_label(scale, level) for level in range(k)]
@@ -295,7 +295,7 @@ def _humans(
         return f"{people} of this profile answered; fewer than {FEWEST} are not shown"
     weight = humans.weight[humans.person[rows]]
     answers = humans.answer[rows]
-    if not isinstance(scale, Continuous):
+    if not scales.is_continuous(scale):
         answers = answers.astype(np.int64)
     counts, _ = tally(scale, shown, answers)
     weighted, mean = tally(scale, shown, answers, weight)
@@ -314,7 +314,7 @@ def _interval(
     n, ends = kish(weight), scales.values(scale)
     if scales.size(scale) == 2:
         return interval(scale, mean, 0.0, n)
-    value = answers if isinstance(scale, Continuous) else ends[answers]
+    value = scales.numbers(scale, answers)
     if np.ptp(value) == 0 or n < 2:
         return None, None
     variance = np.average((value - mean) ** 2, weights=weight) * n / (n - 1)

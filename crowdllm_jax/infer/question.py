@@ -8,7 +8,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Nominal, Scale
+from crowdllm_jax.study.scales import Scale
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def choose_tasks(
         )
         odd = f"has no level '{question.level}' ({shown})"
     else:
-        suits = np.array([not isinstance(study.scale_of(task), Nominal) for task in chosen])
+        suits = scales.which(scales.is_ordered, map(study.scale_of, chosen))
         odd = "has a nominal scale, whose answers have no mean; ask for --share LEVEL"
     if not suits.all() and (tasks is not None or not suits.any()):
         raise CrowdError(f"task '{study.tasks.ids[chosen[np.argmin(suits)]]}' {odd}")

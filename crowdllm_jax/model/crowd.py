@@ -28,6 +28,10 @@ class CvaeInputs(NamedTuple):
     reference: np.ndarray
 
 
+Inputs = Design | CvaeInputs
+"""What a model reads of the tasks; a tuple of arrays is kept and restored as it is."""
+
+
 @dataclass(frozen=True)
 class Crowd:
     """A fitted model with the tasks it answers and the people it recruits from.
@@ -45,7 +49,7 @@ class Crowd:
     task_ids: tuple[str, ...]
     scales: dict[str, Scale]
     task_scale: np.ndarray
-    inputs: CvaeInputs | Design
+    inputs: Inputs
     codings: tuple[Coding, ...]
     generator: ProfileGenerator
 
@@ -56,11 +60,15 @@ class Crowd:
         return tuple(in_order[index] for index in self.task_scale)
 
 
+def kind(model: ModelConfig) -> str:
+    """The model's name in a configuration, in a run's folder and in its scores."""
+    return str(model.__struct_config__.tag)
+
+
 def numbers_of(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
     """(N, T) float32 numbers that answers (levels, or values if continuous) stand for."""
     numbers = answers.astype(np.float32)
     for index, scale in enumerate(crowd.scales.values()):
-        if scales.size(scale):
-            tasks = np.flatnonzero(crowd.task_scale == index)
-            numbers[:, tasks] = scales.values(scale)[answers[:, tasks].astype(np.int64)]
+        tasks = np.flatnonzero(crowd.task_scale == index)
+        numbers[:, tasks] = scales.numbers(scale, answers[:, tasks])
     return numbers

@@ -10,7 +10,8 @@ import numpy as np
 from flax import nnx
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs, Inputs, ModelConfig
+from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import Cvae
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design
@@ -163,25 +164,24 @@ def load_crowd(folder: Path) -> Crowd:
     )
 
 
-def _network(
-    meta: _Meta, arrays: dict[str, np.ndarray]
-) -> tuple[nnx.GraphDef, nnx.State, CvaeInputs | Design]:
+def _network(meta: _Meta, arrays: dict[str, np.ndarray]) -> tuple[nnx.GraphDef, nnx.State, Inputs]:
     """The network's structure, the shapes of its weights, and its inputs."""
-    config = meta.config
-    if isinstance(config, PersistentConfig):
-        # A crowd of an earlier version answers all tasks alike, known or not.
-        everything = np.ones(len(meta.task_ids), np.float32)
-        fields = {"tasks.known": everything} | arrays
-        design = Design(
-            layout_of(meta.scales, arrays["task_scale"]),
-            TaskColumns(*(fields[f"tasks.{name}"] for name in TaskColumns._fields)),
-            {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
-            arrays["centre"],
-        )
-        return *nnx.split(
-            nnx.eval_shape(lambda: new_persistent(design, config, 0)), nnx.Param
-        ), design
-    columns = sum(len(coding.columns) for coding in meta.codings)
-    inputs = CvaeInputs(arrays["x"], arrays["reference"])
-    shapes = nnx.eval_shape(lambda: Cvae(inputs.x.shape[1], columns, config, rngs=nnx.Rngs(0)))
-    return *nnx.split(shapes, nnx.Param), inputs
+    match meta.config:
+        case PersistentConfig() as persistent:
+            # A crowd of an earlier version answers all tasks alike, known or not.
+            everything = np.ones(len(meta.task_ids), np.float32)
+            fields = {"tasks.known": everything} | arrays
+            design = Design(
+                layout_of(meta.scales, arrays["task_scale"]),
+                TaskColumns(*(fields[f"tasks.{name}"] for name in TaskColumns._fields)),
+                {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
+                arrays["centre"],
+            )
+            shapes = nnx.eval_shape(lambda: new_persistent(design, persistent, 0))
+            return *nnx.split(shapes, nnx.Param), design
+        case CvaeConfig() as cvae:
+            columns = sum(len(coding.columns) for coding in meta.codings)
+            inputs = CvaeInputs(arrays["x"], arrays["reference"])
+            features = inputs.x.shape[1]
+            made = nnx.eval_shape(lambda: Cvae(features, columns, cvae, rngs=nnx.Rngs(0)))
+            return *nnx.split(made, nnx.Param), inputs

@@ -8,14 +8,14 @@ import numpy as np
 from flax import nnx
 
 from crowdllm_jax.model.caution import warn_of_new_tasks
-from crowdllm_jax.model.crowd import Crowd, CvaeInputs, ModelConfig
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs, Inputs, ModelConfig
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.epoch import TERMS
 from crowdllm_jax.model.cvae.fit import Data, Fitted, Losses, Run, TrainConfig
 from crowdllm_jax.model.cvae.fit import fit as train_model
 from crowdllm_jax.model.persistent.answers import gather_answers
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.design import Design, make_design
+from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.fit import fit_marginal
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.reference.record import Reference
@@ -49,51 +49,71 @@ def fit_model(
     name: str,
 ) -> tuple[Crowd, Losses]:
     """Fit one model; see `fit`."""
-    study = ready.study
     kept = Checkpoints(folder / "checkpoint") if folder is not None else nullcontext()
     with kept as checkpoints:
-        if isinstance(model, PersistentConfig):
-            # Nothing is chosen by validation here, so its responses serve the fit.
-            part = ready.split.seen
-            known = ready.split.by == "people"
-            progress(f"fit {name}", 0, model.steps)
-            design = make_design(study, ready.reference, ready.codings, part, model, known=known)
-            _, answers = gather_answers(study, ready.codings, design, part)
-            graph, params, steps = fit_marginal(
-                design,
-                answers,
-                model,
-                seed,
-                checkpoints=checkpoints,
-                on_step=lambda step, loss: progress(
-                    f"fit {name} (loss {loss:.3f})", step, model.steps
-                ),
-            )
-            losses = Losses(
-                "step", ("negative bound per person",), len(steps), steps[:, None].tolist(), []
-            )
-        else:
-            progress(f"fit {name}", 0, train.epochs)
-            run = cvae_run(ready, model, train, seed)
+        match model:
+            case PersistentConfig():
+                return _fit_persistent(ready, model, seed, checkpoints, progress, name)
+            case CvaeConfig():
+                return _fit_published(ready, model, train, seed, checkpoints, progress, name)
 
-            def on_epoch(epoch: int, losses: np.ndarray) -> None:
-                held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
-                progress(f"fit {name} (loss {held:.3f})", epoch, train.epochs)
 
-            fitted = train_model(*run, checkpoints=checkpoints, on_epoch=on_epoch)
-            # It may have stopped before the last epoch.
-            progress(f"fit {name}", train.epochs, train.epochs)
-            losses = Losses(
-                "epoch",
-                TERMS,
-                fitted.best_epoch,
-                fitted.history[:, 0].tolist(),
-                fitted.history[:, 1].tolist(),
-            )
-            return cvae_crowd(ready, run, fitted), losses
+def _fit_persistent(
+    ready: Prepared,
+    model: PersistentConfig,
+    seed: int,
+    checkpoints: Checkpoints | None,
+    progress: Progress,
+    name: str,
+) -> tuple[Crowd, Losses]:
+    study = ready.study
+    # Nothing is chosen by validation here, so its responses serve the fit.
+    part = ready.split.seen
+    known = ready.split.by == "people"
+    progress(f"fit {name}", 0, model.steps)
+    design = make_design(study, ready.reference, ready.codings, part, model, known=known)
+    _, answers = gather_answers(study, ready.codings, design, part)
+    graph, params, steps = fit_marginal(
+        design,
+        answers,
+        model,
+        seed,
+        checkpoints=checkpoints,
+        on_step=lambda step, loss: progress(f"fit {name} (loss {loss:.3f})", step, model.steps),
+    )
+    losses = Losses("step", ("negative bound per person",), len(steps), steps[:, None].tolist(), [])
     crowd = _crowd(ready, model, graph, params, design)
     warn_of_new_tasks(study, crowd, ready.reference.kind)
     return crowd, losses
+
+
+def _fit_published(
+    ready: Prepared,
+    model: CvaeConfig,
+    train: TrainConfig,
+    seed: int,
+    checkpoints: Checkpoints | None,
+    progress: Progress,
+    name: str,
+) -> tuple[Crowd, Losses]:
+    progress(f"fit {name}", 0, train.epochs)
+    run = cvae_run(ready, model, train, seed)
+
+    def on_epoch(epoch: int, losses: np.ndarray) -> None:
+        held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
+        progress(f"fit {name} (loss {held:.3f})", epoch, train.epochs)
+
+    fitted = train_model(*run, checkpoints=checkpoints, on_epoch=on_epoch)
+    # It may have stopped before the last epoch.
+    progress(f"fit {name}", train.epochs, train.epochs)
+    losses = Losses(
+        "epoch",
+        TERMS,
+        fitted.best_epoch,
+        fitted.history[:, 0].tolist(),
+        fitted.history[:, 1].tolist(),
+    )
+    return cvae_crowd(ready, run, fitted), losses
 
 
 def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) -> Run:
@@ -133,7 +153,7 @@ def _crowd(
     model: ModelConfig,
     graph: nnx.GraphDef,
     params: nnx.State,
-    inputs: CvaeInputs | Design,
+    inputs: Inputs,
 ) -> Crowd:
     study = ready.study
     return Crowd(

@@ -11,7 +11,7 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.scales import Continuous, Scale
+from crowdllm_jax.study.scales import Scale
 
 
 def score_cuts(scale: Scale) -> np.ndarray:
@@ -43,7 +43,7 @@ def nearest_level(scale: Scale, score: jax.Array) -> jax.Array:
 
 def level_dtype(task_scales: tuple[Scale, ...]) -> np.dtype:
     """The smallest type that holds answers on all these scales."""
-    if any(isinstance(scale, Continuous) for scale in task_scales):
+    if any(map(scales.is_continuous, task_scales)):
         return np.dtype(np.float32)
     most = max(scales.size(scale) for scale in task_scales)
     return np.dtype(np.int8 if most <= 127 else np.int16)

@@ -15,6 +15,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.draw import (
     Table,
     cut_table,
@@ -144,11 +145,15 @@ def drawers(crowd: Crowd) -> list[Drawer]:
     A block is drawn by one device through the same program wherever it is, so that the answers do
     not depend on how many devices there are.
     """
-    if isinstance(crowd.config, PersistentConfig):
-        make = _persistent
-    else:
-        make = _semi_implicit if crowd.config.semi_implicit else _folded
-    return [make(crowd, device) for device in jax.local_devices()]
+    return [_drawer(crowd, device) for device in jax.local_devices()]
+
+
+def _drawer(crowd: Crowd, device: jax.Device) -> Drawer:
+    match crowd.config:
+        case PersistentConfig():
+            return _persistent(crowd, device)
+        case CvaeConfig() as cvae:
+            return (_semi_implicit if cvae.semi_implicit else _folded)(crowd, device)
 
 
 T = TypeVar("T")

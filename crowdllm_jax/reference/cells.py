@@ -14,7 +14,7 @@ from crowdllm_jax.reference.record import written_ends
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Nominal, Ranking, Scale
+from crowdllm_jax.study.scales import Ranking, Scale
 from crowdllm_jax.study.tables import Column, rows
 
 
@@ -31,7 +31,7 @@ def read_cells(
     for index, (name, scale) in enumerate(study.scales.items()):
         rows_here = np.flatnonzero(keep)
         rows_here = rows_here[study.tasks.scale[task[rows_here]] == index]
-        if isinstance(scale, Nominal) and not strict:
+        if not strict and not scales.is_ordered(scale):
             # A table of means has none here: it says nothing of the levels.
             empty = rows_here[column.codes[rows_here] < 0]
             number[empty] = (scales.size(scale) - 1) / 2
@@ -77,7 +77,7 @@ def _answer_reader(scale: Scale) -> Meaning:
 
 def _mean_reader(scale: Scale, texts: Iterable[str], where: str) -> Meaning:
     """Also reads means, in the numbers the study writes."""
-    if isinstance(scale, Nominal):
+    if not scales.is_ordered(scale):
         return _answer_reader(scale)
     numbers = [numerals.number(text) for text in texts]
     if isinstance(scale, Ranking) and all(n is not None and n.is_integer() for n in numbers):
@@ -105,7 +105,7 @@ def _mean_reader(scale: Scale, texts: Iterable[str], where: str) -> Meaning:
 
 def _no_mean(scale: Scale) -> str:
     """Why a cell is no mean answer either, and what to do."""
-    if isinstance(scale, Nominal):
+    if not scales.is_ordered(scale):
         return ", whose answers have no mean; give levels, or `probabilities`"
     low, high = sorted(written_ends(scale))
     hint = (

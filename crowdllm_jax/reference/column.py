@@ -13,7 +13,6 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.runtime.names import tidy_fields
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.tables import Column, find, read_table, read_vectors, rows
 
 
@@ -115,8 +114,8 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
         return _from_probabilities(study, str(path), probs, mass, embedding)
     mean = np.bincount(task[keep], number[keep], t) / count
     # The number of a nominal level says nothing: there even one answer is a distribution.
-    nominal = any(isinstance(scale, Nominal) for scale in study.scales.values())
-    if np.any(level[keep] < 0) or (count.max() == 1 and not nominal):
+    ordered = all(map(scales.is_ordered, study.scales.values()))
+    if np.any(level[keep] < 0) or (count.max() == 1 and ordered):
         return Reference("column", mean, None, mass, embedding)
     np.add.at(probs, (task[keep], level[keep]), 1.0)
     return from_levels(study, "column", probs / count[:, None], mass, embedding)

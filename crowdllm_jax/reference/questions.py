@@ -31,7 +31,7 @@ from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Scale
+from crowdllm_jax.study.scales import Binary, Continuous, Scale
 from crowdllm_jax.study.statistics import ends
 
 POINTS = 11
@@ -168,7 +168,7 @@ def _both_orders(study: Study, scored: Scored) -> tuple[Scored, np.ndarray]:
 
 def _as_reference(study: Study, kind: str, scored: Scored) -> Reference:
     mass, embedding = scored.mass.astype(np.float64), scored.embedding
-    if any(isinstance(scale, Continuous) for scale in study.scales.values()):
+    if any(map(scales.is_continuous, study.scales.values())):
         # The points offered are no levels, so only the mean is known.
         low, width = ends(study)
         mean = np.clip(scored.mean.astype(np.float64), low, low + width)
@@ -236,7 +236,7 @@ def write_reference(study: Study, reference: Reference, source: msgspec.Struct, 
     mean = reference.mean.copy()
     for index, scale in enumerate(study.scales.values()):
         here, (low, high) = study.tasks.scale == index, written_ends(scale)
-        if isinstance(scale, Nominal):
+        if not scales.is_ordered(scale):
             mean[here] = np.nan
         elif isinstance(scale, Binary):
             mean[here] = low + mean[here] * (high - low)

@@ -1,6 +1,5 @@
 """A run's folder: begun, locked, checked, and what stands where in it."""
 
-import fcntl
 import importlib.metadata
 import json
 import platform
@@ -10,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from filelock import FileLock, Timeout
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd, ModelConfig
+from crowdllm_jax.model.crowd import Crowd, ModelConfig, kind
 from crowdllm_jax.model.crowd_file import load_crowd
-from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.runs.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.runs.prepare import Splits, ask_ahead, check_margins
@@ -22,8 +22,8 @@ from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import make_folder, write_whole
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
 from crowdllm_jax.runtime.version import __version__
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study, fingerprint
-from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import Fold, told_folds
 
 
@@ -77,14 +77,12 @@ def open_run(
     else:
         stored_config(folder)
     try:
-        lock = (folder / ".lock").open("w")
+        held = FileLock(folder / ".lock", timeout=0).acquire()
+    except Timeout as error:
+        raise CrowdError(f"{folder}: another crowdllm process is using it") from error
     except OSError as error:
         raise CrowdError(f"{folder}: cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CrowdError(f"{folder}: another crowdllm process is using it") from error
+    with held:
         path = folder / "config.yaml"
         if config is not None and not path.exists():
             write_whole(path, dump_config(config).encode())
@@ -150,24 +148,24 @@ def _check_data(folder: Path, config: Config, study: Study, spent: Spent | None)
 
 def main_model(config: Config) -> str:
     """The name of the model whose population is written."""
-    return "persistent" if isinstance(config.model, PersistentConfig) else "cvae"
+    return kind(config.model)
 
 
 def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
     """The models a run fits, the configured one first.
 
-    Beside the persistent model stands the published one, and beside that the same without a
-    reference (VAE-only); `config.models` leaves them out. The published model cannot answer on
-    nominal scales, so a study that has one is fitted without it.
+    Beside another model stands the published one, and beside that the same without a reference
+    (VAE-only); `config.models` leaves them out. The published model cannot answer on nominal
+    scales, so a study that has one is fitted without it.
     """
     models: dict[str, ModelConfig] = {main_model(config): config.model}
     cvae = config.published
-    if isinstance(config.model, PersistentConfig):
-        used = [tuple(study.scales.values())[i] for i in np.unique(study.tasks.scale)]
-        if any(isinstance(scale, Nominal) for scale in used):
-            return models
-    else:
+    if isinstance(config.model, CvaeConfig):
         cvae = config.model
+    else:
+        used = [tuple(study.scales.values())[i] for i in np.unique(study.tasks.scale)]
+        if not all(map(scales.is_ordered, used)):
+            return models
     if "cvae" in config.models:
         models["cvae"] = cvae
     if "vae_only" in config.models and not cvae.constant_reference:

@@ -18,10 +18,10 @@ from crowdllm_jax.profiles.generator import ProfileGenerator, fit_profiles
 from crowdllm_jax.profiles.raking import rake
 from crowdllm_jax.reference.fitted import choose_blocks
 from crowdllm_jax.reference.make import AskedReference, ask_together, make_reference
-from crowdllm_jax.reference.personas import Personas, make_personas
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime.progress import Progress, silent
+from crowdllm_jax.score.personas import Personas, make_personas
 from crowdllm_jax.study.coding import fit_coding, task_features
 from crowdllm_jax.study.records import Attribute, Study
 from crowdllm_jax.study.split import Fold, Split, folds_of, split_study

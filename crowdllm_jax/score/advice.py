@@ -45,9 +45,11 @@ def advice(finding: str, model: ModelConfig, prepared: Prepared) -> str:
                 "leave them out of participants.profile, or keep them knowing that the crowd's "
                 "groups will not differ along them; more people would tell smaller differences"
             )
-    if isinstance(model, PersistentConfig):
-        return _of_persistent(finding, model)
-    return _of_published(finding, model)
+    match model:
+        case PersistentConfig():
+            return _of_persistent(finding, model)
+        case CvaeConfig():
+            return _of_published(finding, model)
 
 
 def _of_persistent(finding: str, model: PersistentConfig) -> str:

@@ -12,9 +12,9 @@ from scipy.stats import norm
 
 from crowdllm_jax.model.response import score_cuts
 from crowdllm_jax.model.scales.kinds import fill_ballots
-from crowdllm_jax.reference.personas import Personas
 from crowdllm_jax.reference.questions import PromptConfig, offered
 from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.score.personas import Personas
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study, alike
 from crowdllm_jax.study.scales import Approval, Continuous, Joint, Points, Scale
@@ -55,7 +55,7 @@ def baseline_crowds(
             block = _Block(study, split, reference, index, scale, tasks)
             level = _answer(name, block, agents, random)
             # Levels become values; a continuous answer is its value already.
-            answers[:, tasks] = scales.values(scale)[level] if scales.size(scale) else level
+            answers[:, tasks] = scales.numbers(scale, level)
         crowds[name] = answers
     return crowds
 

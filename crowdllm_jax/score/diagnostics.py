@@ -306,10 +306,9 @@ def latent_share(crowd: Crowd) -> float | None:
         z, _ = model.belief(ndtri(jnp.asarray(sobol(4096, model.belief.width))))
         moved = np.var(np.asarray(z @ drawable.items.loading[ordered].T), axis=0)
         return float((moved / (moved + np.pi**2 / 3)).mean())
-    assert isinstance(crowd.config, CvaeConfig)
-    assert isinstance(crowd.inputs, CvaeInputs)
-    if crowd.config.semi_implicit:
+    if not isinstance(crowd.config, CvaeConfig) or crowd.config.semi_implicit:
         return None
+    assert isinstance(crowd.inputs, CvaeInputs)
     rows = crowd.generator.attributes
     people = len(rows[0].cells) if rows else 1
     first, _ = distinct(rows, people)

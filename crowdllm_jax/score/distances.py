@@ -53,5 +53,6 @@ def calibration_error(forecast: np.ndarray, rate: np.ndarray, times: np.ndarray)
 def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """(T,) Jensen-Shannon distance to base 2 of the rows of two (T, K) tables."""
     middle = (p + q) / 2
+    # scipy's jensenshannon is NaN where rounding makes the divergence of alike rows less than 0.
     divergence = rel_entr(p, middle).sum(1) + rel_entr(q, middle).sum(1)
     return np.asarray(np.sqrt((divergence / 2 / np.log(2)).clip(0)))

@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.score.finding import Finding
-from crowdllm_jax.study.scales import Nominal
+from crowdllm_jax.study import scales
 
 SESSION, FEWEST = 16, 30
 """Answers that make a session long enough to drift in, and people who must have given so many."""
@@ -31,7 +31,7 @@ class Sessions:
 def sessions(prepared: Prepared) -> Sessions:
     """The sessions of the people held out (of all people, where tasks are held out)."""
     study, split = prepared.study, prepared.split
-    ordered = np.array([not isinstance(scale, Nominal) for scale in study.scales.values()])
+    ordered = scales.which(scales.is_ordered, study.scales.values())
     counts = ordered[study.tasks.scale[study.task]]
     if split.by == "people":
         counts &= split.test

@@ -19,7 +19,7 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
 from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.persistent.fit import sobol
-from crowdllm_jax.study.scales import Nominal
+from crowdllm_jax.study import scales
 
 WIDTH = 1.96  # posterior standard deviations to either end of a 95% interval
 
@@ -84,7 +84,7 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
     effects = []
     for index, (name, scale) in enumerate(crowd.scales.items()):
         on_scale = crowd.task_scale == index
-        if isinstance(scale, Nominal) or not on_scale.any():
+        if not scales.is_ordered(scale) or not on_scale.any():
             continue
         loading = design.tasks.loading[on_scale].mean(0)
         effect = mean["profile"] + mean["interaction"] @ loading

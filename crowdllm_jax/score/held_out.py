@@ -8,7 +8,6 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import bins, cells_of
 from crowdllm_jax.study.records import Study, alike
-from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import Split
 
 
@@ -91,7 +90,7 @@ def held_out(study: Study, split: Split) -> Humans:
     for index, levels in enumerate(support):
         on_scale = scale_of[task] == index
         cell[on_scale] = cells_of(value[on_scale], levels)
-    nominal = np.array([isinstance(scale, Nominal) for scale in study.scales.values()])
+    nominal = ~scales.which(scales.is_ordered, study.scales.values())
     return Humans(
         split.by,
         who,

@@ -5,13 +5,13 @@ table responses.csv and a config.yaml beside it) in one way.
 """
 
 import csv
-import fcntl
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 from synthetic import write_table
 
 from crowdllm_jax.cli.main import main
@@ -674,8 +674,7 @@ def test_a_run_folder_that_cannot_be_made(place, config_file, capsys):
 def test_a_run_folder_in_use(config_file, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
-    with (out / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(out / ".lock"):
         refused(["run", str(config_file), "--out", str(out)], ("another crowdllm process",), capsys)
     assert tree(out) == {".lock": b""}
 

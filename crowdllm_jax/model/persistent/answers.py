@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import Coding
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.statistics import unit
 
 WIDEST = 8
@@ -64,7 +64,7 @@ def gather_answers(
     single = single[np.argsort(person[single], kind="stable")]
     owner, row, column, shape = _rows(person[single], len(people), everyone)
     asked = task[single]
-    continuous = np.array([isinstance(scale, Continuous) for scale in layout.scales])
+    continuous = scales.which(scales.is_continuous, layout.scales)
     is_level = ~continuous[study.tasks.scale[asked]]
 
     def in_rows(values: np.ndarray, dtype: type) -> np.ndarray:
