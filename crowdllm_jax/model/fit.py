@@ -55,7 +55,7 @@ def fit_model(
         if isinstance(model, PersistentConfig):
             # Nothing is chosen by validation here, so its responses serve the fit.
             part = ready.split.seen
-            known = ready.split.by == "people"
+            known = ready.split.by != "tasks"
             progress(f"fit {name}", 0, model.steps)
             design = make_design(study, ready.reference, ready.codings, part, model, known=known)
             _, answers = gather_answers(study, ready.codings, design, part)

@@ -91,7 +91,8 @@ def predict_answers(
 
 
 def _questions(task: np.ndarray, posterior: Posterior) -> AnswerTable:
-    """One person's row of questions (to task 0 where it is filled up), as long as a power of 2 so that few programs are compiled."""
+    """One person's row of questions, filled up to a power of 2 so that few programs are
+    compiled."""
     row = np.zeros((1, 1 << max(0, len(task) - 1).bit_length()), np.int32)
     row[0, : len(task)] = task
     blank = np.zeros(row.shape, np.float32)

@@ -158,9 +158,12 @@ def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
 
     Beside the persistent model stands the published one, and beside that the same without a
     reference (VAE-only); `config.models` leaves them out. The published model cannot answer on
-    nominal scales, so a study that has one is fitted without it.
+    nominal scales, so a study that has one is fitted without it; nor has it twins to be scored
+    where answers are held out.
     """
     models: dict[str, ModelConfig] = {main_model(config): config.model}
+    if config.split.by == "answers":
+        return models
     cvae = config.published
     if isinstance(config.model, PersistentConfig):
         used = [tuple(study.scales.values())[i] for i in np.unique(study.tasks.scale)]

@@ -66,7 +66,7 @@ def score_predictions(
                 seed,
                 metric,
                 (point[metric], low[metric], high[metric]),
-                _why(humans, name, floor, metric, point[metric]),
+                _why(humans, metric, point[metric]),
             )
             for metric in ANSWER_METRICS
             if (name, metric) != (floor, "gain")
@@ -165,7 +165,7 @@ def _correlations(
     return r
 
 
-def _why(humans: Humans, name: str, floor: str, metric: str, value: float) -> str:
+def _why(humans: Humans, metric: str, value: float) -> str:
     """Why a measure is not defined; empty where it is."""
     if np.isfinite(value):
         return ""
@@ -173,10 +173,8 @@ def _why(humans: Humans, name: str, floor: str, metric: str, value: float) -> st
         return "no held-out task has levels"
     if humans.nominal[humans.scale[humans.task]].all():
         return "the levels have no order"
-    if metric == "r_tasks" and name != floor:
+    if metric == "r_tasks":
         return (
             f"it expects the same of everybody, or no task has {FEWEST_ANSWERS} held-out answers"
         )
-    if metric == "r_tasks":
-        return f"no task has {FEWEST_ANSWERS} held-out answers"
     return "the answers, or what is expected of them, do not vary"
