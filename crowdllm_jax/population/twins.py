@@ -124,6 +124,9 @@ def posteriors(
     study = _used(crowd, study, known)
     every = np.ones(len(study.task), bool)
     answered, answers = gather_answers(study, crowd.codings, design, every)
+    if not len(answered):
+        # Nobody's answers are known: one blank row, which belongs to none of them.
+        answers = jax.tree.map(lambda part: np.zeros((1, *part.shape[1:]), part.dtype), answers)
     row_of = {int(person): row for row, person in enumerate(answered)}
     profile, count = study.participants.profile, len(study.participants.ids)
     c = (profile_matrix(crowd.codings, profile, count) - design.centre).astype(np.float32)

@@ -124,28 +124,36 @@ def _measure(
     mean, value = by_answer["mean"][ordered], by_answer["value"][ordered]
     task = humans.task[ordered]
     often = np.bincount(task, minlength=len(humans.tasks)) >= FEWEST_ANSWERS
-    averaged = ("rps", "log_loss", "accuracy", "coverage", "claimed")
+    names = ("rps", "log_loss", "accuracy", "coverage", "claimed")
+    averaged = {name: _average_of(by_answer[name]) for name in names}
+    square, of_floor = _average_of((mean - value) ** 2), _average_of(floor_rps)
 
     def measure(weight: np.ndarray) -> Measures:
-        measures = {name: _average(by_answer[name], weight) for name in averaged}
+        measures = {name: average(weight) for name, average in averaged.items()}
         w = weight[ordered]
         within = _correlations(mean, value, task, w, len(humans.tasks))[often]
         defined = within[np.isfinite(within)]
         together = _correlations(mean, value, np.zeros_like(task), w, 1)
         return measures | {
-            "rmse": float(np.sqrt(_average((mean - value) ** 2, w))),
+            "rmse": float(np.sqrt(square(w))),
             "r": float(together[0]),
             "r_tasks": float(defined.mean()) if len(defined) else np.nan,
-            "gain": 1 - measures["rps"] / _average(floor_rps, weight),
+            "gain": 1 - measures["rps"] / of_floor(weight),
         }
 
     return measure
 
 
-def _average(values: np.ndarray, weight: np.ndarray) -> float:
+def _average_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
+    """The average of the defined ones among some numbers (R,), from their weights."""
     defined = np.isfinite(values)
-    total = weight[defined].sum()
-    return float(values[defined] @ weight[defined] / total) if total > 0 else np.nan
+    filled = np.where(defined, values, 0.0)
+
+    def average(weight: np.ndarray) -> float:
+        total = (weight * defined).sum()
+        return float((filled * weight).sum() / total) if total > 0 else np.nan
+
+    return average
 
 
 def _correlations(
@@ -174,7 +182,5 @@ def _why(humans: Humans, metric: str, value: float) -> str:
     if humans.nominal[humans.scale[humans.task]].all():
         return "the levels have no order"
     if metric == "r_tasks":
-        return (
-            f"it expects the same of everybody, or no task has {FEWEST_ANSWERS} held-out answers"
-        )
+        return f"it expects the same of everybody, or no task has {FEWEST_ANSWERS} held-out answers"
     return "the answers, or what is expected of them, do not vary"

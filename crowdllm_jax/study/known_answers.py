@@ -48,7 +48,8 @@ def _by_person(study: Study, seed: int) -> Iterator[tuple[np.ndarray, np.random.
     of that person's own."""
     rows = np.flatnonzero(may_be_held(study))
     rows = rows[np.lexsort((study.task[rows], study.person[rows]))]
-    people, first = np.unique(study.person[rows], return_index=True)
-    for person, own in zip(people, np.split(rows, first[1:]), strict=True):
+    people, first, count = np.unique(study.person[rows], return_index=True, return_counts=True)
+    for person, start, length in zip(people, first, count, strict=True):
+        own = rows[start : start + length]
         digest = hashlib.blake2b(study.participants.ids[person].encode(), digest_size=8).digest()
         yield own, np.random.default_rng([seed, 4, int.from_bytes(digest)])
