@@ -34,7 +34,7 @@ def some_chances(humans, seed=0) -> np.ndarray:
 
 
 def test_every_answer_is_measured_as_its_definition_says():
-    study, _, humans = setting(ALONE, tasks=3, people=40)
+    _, _, humans = setting(ALONE, tasks=3, people=40)
     chance = some_chances(humans)
     found = per_answer(humans, chance)
     scales = list(ALONE.values())
@@ -66,7 +66,7 @@ def test_every_answer_is_measured_as_its_definition_says():
 
 
 def test_averages_and_correlations_are_numpys():
-    study, _, humans = setting(tasks=6, people=60)
+    _, _, humans = setting(tasks=6, people=60)
     chance, other = some_chances(humans), some_chances(humans, 1)
     scores = {
         (s.model, s.metric): s
