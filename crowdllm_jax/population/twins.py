@@ -168,6 +168,7 @@ def _used(crowd: Crowd, study: Study, known: np.ndarray | None) -> Study:
         person=study.person[order],
         task=study.task[order],
         answer=study.answer[order],
+        row=None,
     )
 
 

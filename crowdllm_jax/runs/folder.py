@@ -129,7 +129,7 @@ def run_facts(folder: Path) -> dict[str, str]:
 def _check_data(folder: Path, config: Config, study: Study, spent: Spent | None) -> None:
     """Note the data a run was made from, or make sure they have not changed."""
     path = folder / "run.json"
-    sha256 = fingerprint(study)
+    sha256 = fingerprint(study, ordered=config.split.first is not None)
     if not path.exists():
         packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
         facts = {

@@ -1,8 +1,8 @@
 """Which of a person's answers are known, and which are held out from that person's twin.
 
 What is held out of a person depends on the seed, the person's id and the tasks that the person
-answered: not on other people, nor on the order of a table's rows. A ballot whose tasks limit each
-other stays whole and known, and everybody keeps at least one answer.
+answered: not on other people, nor on the order of a table's rows (unless that is asked for). A
+ballot whose tasks limit each other stays whole and known, and everybody keeps at least one answer.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
 
@@ -35,6 +36,24 @@ def hold_out_fold(study: Study, folds: int, fold: int, seed: int) -> np.ndarray:
             # Begun anywhere, so that short cuts do not fill the first folds alone.
             place = np.arange(len(rows)) + random.integers(folds)
             held[random.permutation(rows)[place % folds == fold]] = True
+    return held
+
+
+def hold_out_later(study: Study, first: int) -> np.ndarray:
+    """(R,) bool, the answers held out so that everybody's first ones in the table are known.
+
+    Raises:
+      CrowdError: the study came without a table.
+    """
+    if study.row is None:
+        raise CrowdError(
+            "split.first: the study comes without a table, so its answers have no order"
+        )
+    rows = np.flatnonzero(may_be_held(study))
+    rows = rows[np.lexsort((study.row[rows], study.person[rows]))]
+    _, start, count = np.unique(study.person[rows], return_index=True, return_counts=True)
+    held = np.zeros(len(study.task), bool)
+    held[rows] = np.arange(len(rows)) - np.repeat(start, count) >= first
     return held
 
 

@@ -7,7 +7,12 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.study.known_answers import hold_out_fold, hold_out_share, may_be_held
+from crowdllm_jax.study.known_answers import (
+    hold_out_fold,
+    hold_out_later,
+    hold_out_share,
+    may_be_held,
+)
 from crowdllm_jax.study.records import Study
 
 Fold = int | Literal["all"] | None
@@ -33,6 +38,8 @@ class SplitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         person's are cut.
       known: by answers, the share of each person's that the fit and the twin may see; 0.8 unless
         there are folds.
+      first: instead of a share, how many of each person's answers, in the order of the responses'
+        table, are known.
       validation: share held out for early stopping; 0 trains for all epochs. None by answers.
       fraction: share of the remaining participants whose answers are used at all.
     """
@@ -40,6 +47,7 @@ class SplitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     by: Literal["tasks", "people", "answers"] = "tasks"
     test: float | None = None
     known: float | None = None
+    first: Annotated[int, msgspec.Meta(ge=1)] | None = None
     folds: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
     validation: float = 0.1
     fraction: float = 1.0
@@ -114,10 +122,11 @@ def folds_of(study: Study, config: SplitConfig) -> int:
 
 def _folds_of_answers(study: Study, config: SplitConfig) -> int:
     folds = config.folds or 1
-    if folds > 1 and config.known is not None:
+    once = "known" if config.known is not None else "first" if config.first is not None else None
+    if folds > 1 and once is not None:
         raise CrowdError(
-            f"split: known: {config.known} holds out the rest once, folds: {folds}"
-            " every answer in turn; give one of the two"
+            f"split: {once} holds out the rest once, folds: {folds} every answer in turn; give one "
+            "of the two"
         )
     most = int(np.bincount(study.person[may_be_held(study)], minlength=1).max())
     if folds > max(most, 1):
@@ -138,9 +147,10 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
     """
     if config.by == "answers":
         return _split_answers(study, config, seed, fold)
-    if config.known is not None:
+    if config.known is not None or config.first is not None:
+        name = "known" if config.first is None else "first"
         raise CrowdError(
-            f"split.known: is a share of answers; with by: {config.by} give split.test"
+            f"split.{name}: is about a person's answers; with by: {config.by} give split.test"
         )
     share = TEST if config.test is None else config.test
     for name, held_out in (("test", share), ("validation", config.validation)):
@@ -191,11 +201,15 @@ def _split_answers(study: Study, config: SplitConfig, seed: int, fold: Fold) -> 
         raise CrowdError("split.test: with by: answers give split.known, the share not held out")
     if config.fraction != 1:
         raise CrowdError("split.fraction: is of people; with by: answers give split.known alone")
+    if config.known is not None and config.first is not None:
+        raise CrowdError("split: known and first both say which answers are known; give one")
     if not 0 < known < 1:
         raise CrowdError(f"split.known: {known} is not a share between 0 and 1")
     folds = 1 if fold is None else folds_of(study, config)
     if fold == "all":
         test = np.zeros(len(study.task), bool)
+    elif fold is None and config.first is not None:
+        test = hold_out_later(study, config.first)
     elif fold is None:
         test = hold_out_share(study, known, seed)
     else:
@@ -203,7 +217,7 @@ def _split_answers(study: Study, config: SplitConfig, seed: int, fold: Fold) -> 
     if fold != "all" and not test.any():
         raise CrowdError(
             "split.by: answers holds out nothing: nobody gives several answers to tasks that are "
-            "answered one at a time (or split.known is too high)"
+            "answered one at a time (or split.known, or first, is too high)"
         )
     return Split("answers", ~test, np.zeros_like(test), test, folds)
 

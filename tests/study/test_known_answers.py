@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import EVERY_SCALE, make_study
+from synthetic import EVERY_SCALE, make_study, rows_of, write_study, write_table
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runs.config import load_study
+from crowdllm_jax.study.records import fingerprint
 from crowdllm_jax.study.split import SplitConfig, folds_of, split_study, told_folds
 
 STUDY = make_study(tasks=30, people=200, share=0.4)
@@ -92,17 +94,47 @@ def test_ballots_stay_whole_and_known():
         split_study(make_study({"pick": EVERY_SCALE["pick"]}), SplitConfig(by="answers"), 0)
 
 
+def test_the_first_answers_of_a_table_are_known(tmp_path):
+    """Rows shuffled: each person's first three in the file are known, wherever the study sorts
+    them."""
+    columns = rows_of(make_study(tasks=8, people=12, share=0.7))
+    random = np.random.default_rng(2)
+    order = random.permutation(len(columns["task"]))
+    columns = {name: [cells[i] for i in order] for name, cells in columns.items()}
+    columns["response"][4] = ""  # no answer, so it is not among the first
+    write_study(tmp_path)
+    write_table(tmp_path / "responses.csv", columns)
+    study = load_study(tmp_path / "study.yaml")
+    split = split_study(study, SplitConfig(by="answers", first=3), 0)
+    given = {}
+    for who, what, said in zip(
+        *(columns[n] for n in ("participant", "task", "response")), strict=True
+    ):
+        if said:
+            given.setdefault(who, []).append(what)
+    expected = {(who, what) for who, all_of in given.items() for what in all_of[3:]}
+    assert cells(study, split.test) == expected
+    turned = dataclasses.replace(study, row=-study.row)
+    assert fingerprint(turned) == fingerprint(study)
+    assert fingerprint(turned, ordered=True) != fingerprint(study, ordered=True)
+    with pytest.raises(CrowdError, match="without a table"):
+        split_study(STUDY, SplitConfig(by="answers", first=3), 0)
+
+
 def test_settings_that_mean_nothing_are_refused():
     for config, says in (
         (SplitConfig(by="answers", test=0.2), "give split.known"),
         (SplitConfig(by="answers", fraction=0.5), "split.fraction: is of people"),
         (SplitConfig(by="answers", known=0.0), "not a share between"),
         (SplitConfig(by="answers", known=1.0), "not a share between"),
-        (SplitConfig(by="people", known=0.8), "give split.test"),
+        (SplitConfig(by="people", known=0.8), "split.known: .* give split.test"),
+        (SplitConfig(by="tasks", first=3), "split.first: .* give split.test"),
+        (SplitConfig(by="answers", first=3, known=0.5), "give one"),
     ):
         with pytest.raises(CrowdError, match=says):
             split_study(STUDY, config, 0)
-    with pytest.raises(CrowdError, match="give one of the two"):
-        folds_of(STUDY, SplitConfig(by="answers", known=0.8, folds=3))
+    for once in ({"known": 0.8}, {"first": 2}):
+        with pytest.raises(CrowdError, match="give one of the two"):
+            folds_of(STUDY, SplitConfig(by="answers", folds=3, **once))
     with pytest.raises(CrowdError, match="answers anybody gives"):
         folds_of(STUDY, SplitConfig(by="answers", folds=31))
