@@ -29,26 +29,20 @@ def score_answers(
     Args:
       fitted: splits of one study, and the crowd that was fitted to each.
     """
-    chances: dict[str, np.ndarray] = {}
-    splits = []
+    chances: dict[str, list[np.ndarray]] = {"twin": [], "task_person": [], "task_marginal": []}
+    splits, held = [], []
     for prepared, crowd in fitted:
         study, known = prepared.study, prepared.split.seen
-        humans = held_out(study, prepared.split)
         rows = np.flatnonzero(prepared.split.test & (study.weight > 0))
-        predicted = predict_answers(
-            crowd, study, known, study.person[rows], study.task[rows], progress
-        )
-        floors = answer_floors(study, known, humans)
-        for name, chance in (
-            ("twin", predicted.chance),
-            ("task_person", floors.task_person),
-            ("task_marginal", floors.task),
-        ):
-            if name not in chances:
-                chances[name] = np.zeros((len(study.task), chance.shape[1]), np.float32)
-            chances[name][rows, : chance.shape[1]] = chance
+        person, task = study.person[rows], study.task[rows]
+        chances["twin"].append(predict_answers(crowd, study, known, person, task, progress).chance)
+        floors = answer_floors(study, known, held_out(study, prepared.split))
+        chances["task_person"].append(floors.task_person)
+        chances["task_marginal"].append(floors.task)
         splits.append(prepared.split)
+        held.append(rows)
     humans = held_out_of(study, splits)
-    everything = np.any([split.test for split in splits], axis=0) & (study.weight > 0)
-    held = {name: chance[everything] for name, chance in chances.items()}
-    return score_predictions(humans, held, "task_person", seed)
+    # No answer is held out twice; `humans` has them in the order of the study.
+    order = np.argsort(np.concatenate(held))
+    in_order = {name: np.concatenate(parts)[order] for name, parts in chances.items()}
+    return score_predictions(humans, in_order, "task_person", seed)
