@@ -62,6 +62,11 @@ def test_what_is_held_out_of_a_person_depends_on_nobody_else(config, fold):
         )
         found = cells(study, split_study(study, config, 1, fold).test)
         assert found == whole & cells(STUDY, rows)
+    # A study without the other people numbers those it has anew.
+    ids = tuple(STUDY.participants.ids[::3])
+    fewer = dataclasses.replace(STUDY.participants, ids=ids)
+    study = dataclasses.replace(study, participants=fewer, person=study.person // 3)
+    assert cells(study, split_study(study, config, 1, fold).test) == found
 
 
 def test_folds_hold_out_every_answer_once():
