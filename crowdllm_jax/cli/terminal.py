@@ -8,7 +8,7 @@ from rich.table import Table
 
 from crowdllm_jax.cli.bench import Record
 from crowdllm_jax.experiments.results import Results
-from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
+from crowdllm_jax.report.headings import HEADINGS, MODELS, board_of
 from crowdllm_jax.report.page import scoreboard, untold
 from crowdllm_jax.score.metrics import Score
 
@@ -41,14 +41,15 @@ def scoreboard_of(scores: list[Score]) -> Table:
     spread = f"mean of {seeds} seeds, ± one standard deviation" if seeds > 1 else "one seed"
     table = Table(title=f"Held-out {scores[0].split} ({spread})", title_justify="left")
     table.add_column("crowd", no_wrap=True)
-    for metric in BOARD:
+    columns = board_of(scores[0].split)
+    for metric in columns:
         table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
     board, missing = scoreboard(scores), untold(scores)
     # The configured model stands first, after people.
     main = next((model for model, _ in board if model != "humans"), "")
     for model, row in board:
         cells = []
-        for metric in BOARD:
+        for metric in columns:
             if metric not in row:
                 cells.append("n/d" if metric in missing.get(model, {}) else "–")
                 continue
@@ -57,16 +58,16 @@ def scoreboard_of(scores: list[Score]) -> Table:
                 f"{value:.3f}" + (f"±{high - value:.3f}" if seeds > 1 and high == high else "")
             )
         table.add_row(MODELS[model], *cells, style="bold" if model == main else None)
-    if why := _not_defined(missing):
+    if why := _not_defined(missing, columns):
         table.caption, table.caption_justify = "n/d: not defined.\n" + "\n".join(why), "left"
     return table
 
 
-def _not_defined(missing: dict[str, dict[str, str]]) -> list[str]:
+def _not_defined(missing: dict[str, dict[str, str]], columns: tuple[str, ...]) -> list[str]:
     """A line for each measure of the board that has no value for some crowd."""
     lines = {}
     for reasons in missing.values():
-        for metric in BOARD:
+        for metric in columns:
             if (why := reasons.get(metric, "")).startswith("not defined"):
                 lines[HEADINGS[metric], why] = f"{HEADINGS[metric]}: {why}"
     return list(lines.values())

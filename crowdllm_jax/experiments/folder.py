@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.experiments import ablate, attributes, fractions, sensitivity, size
 from crowdllm_jax.experiments.results import Results, summarised, tidy
 from crowdllm_jax.runs.config import Config, dump_config, load_study
@@ -46,6 +47,11 @@ def run_study(
       CrowdError: the folder holds something, or the study or configuration does not suit.
     """
     check_new(out)
+    if config.split.by == "answers":
+        raise CrowdError(
+            "split.by: answers scores twins, in a run; experiments compare crowds on held-out "
+            "tasks or people (split.by: people)"
+        )
     study = load_study(config)
     check_margins(study, config)
     ask_ahead(study, config, progress)

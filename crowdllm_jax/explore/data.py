@@ -88,7 +88,8 @@ def _study(run: Path, config: Config, data: str | None) -> Study | str:
         if data is not None:
             config = load_config(run / "config.yaml", data=data)
         study = load_study(config)
-        if run_facts(run).get("study_sha256") != fingerprint(study):
+        sha256 = fingerprint(study, ordered=config.split.first is not None)
+        if run_facts(run).get("study_sha256") != sha256:
             where = "--data" if data is not None else str(run)
             raise CrowdError(f"{where}: the study's data are not those the run was made from")
     except CrowdError as error:

@@ -69,7 +69,7 @@ def _fit_persistent(
     study = ready.study
     # Nothing is chosen by validation here, so its responses serve the fit.
     part = ready.split.seen
-    known = ready.split.by == "people"
+    known = ready.split.by != "tasks"
     progress(f"fit {name}", 0, model.steps)
     design = make_design(study, ready.reference, ready.codings, part, model, known=known)
     _, answers = gather_answers(study, ready.codings, design, part)

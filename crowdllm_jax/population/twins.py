@@ -9,8 +9,10 @@ else: each person is computed alone, in one of a few shapes, and has random draw
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,36 +78,75 @@ def make_twins(
     Raises:
       CrowdError: the crowd is not persistent, or knows other tasks, scales or profile attributes.
     """
+    design = design_for_twins(crowd, study)
+    if not 1 <= draws <= MOST_DRAWS:
+        raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
+    if not 0 <= seed < 2**63:
+        raise CrowdError(f"seed: {seed} is not from 0 to 2**63 - 1")
+    fitted = ready_to_draw(crowd.graph, crowd.params, design)
+    drawn, moments = [], []
+    everyone = np.arange(len(study.participants.ids))
+    for person, posterior in zip(
+        everyone, posteriors(crowd, fitted, study, known, everyone), strict=True
+    ):
+        moments.append((posterior.mean, posterior.sd, posterior.effective))
+        key = _key(study.participants.ids[person])
+        node = _resample(np.asarray(posterior.weight), draws, np.random.default_rng([seed, key]))
+        profile, standing = posterior.profile, posterior.standing
+        drawn.append(_draw_one(design, fitted, profile, node, standing, seed, key))
+    mean, sd, effective = (np.stack(column) for column in zip(*moments, strict=True))
+    return Twins(study.participants.ids, np.stack(drawn), mean, sd, effective)
+
+
+class Posterior(NamedTuple):
+    """One person's belief, given the person's known answers.
+
+    Attributes:
+      profile: (C,) centred. standing: M beliefs, weight: (M,) of each.
+      mean, sd: (L + 1,) of the beliefs and the log of the personal scale. effective: () number of
+        the weighted beliefs.
+    """
+
+    profile: np.ndarray
+    standing: Standing
+    weight: jax.Array
+    mean: jax.Array
+    sd: jax.Array
+    effective: jax.Array
+
+
+def posteriors(
+    crowd: Crowd, fitted: Ready, study: Study, known: np.ndarray | None, people: np.ndarray
+) -> Iterator[Posterior]:
+    """The beliefs of some people (H,) of a study, one after the other, given the known responses
+    (R,) bool."""
+    design = design_for_twins(crowd, study)
+    study = _used(crowd, study, known)
+    every = np.ones(len(study.task), bool)
+    _, answers = gather_answers(study, crowd.codings, design, every, everyone=True)
+    base = ndtri(jnp.asarray(sobol(NODES, nnx.merge(fitted.graph, fitted.params).width)))
+    for person in people:
+        given = _answers_of(answers, int(person))
+        weighed = _posterior(
+            design.layout, fitted.graph, fitted.params, fitted.tables.responses, given, base
+        )
+        yield Posterior(given.profile[0], *weighed)
+
+
+def design_for_twins(crowd: Crowd, study: Study) -> Design:
+    """What a crowd knows of a study's tasks.
+
+    Raises:
+      CrowdError: the crowd is not persistent, or knows other tasks or scales.
+    """
     if not isinstance(crowd.inputs, Design):
         raise CrowdError(
             "twins need the persistent model (model.kind: persistent): agents of the "
             "published model are nobody in particular"
         )
-    design = crowd.inputs
     if study.tasks.ids != crowd.task_ids or dict(study.scales) != crowd.scales:
         raise CrowdError("the answers are about other tasks or scales than the crowd was fitted on")
-    if not 1 <= draws <= MOST_DRAWS:
-        raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
-    if not 0 <= seed < 2**63:
-        raise CrowdError(f"seed: {seed} is not from 0 to 2**63 - 1")
-    study = _used(crowd, study, known)
-    fitted = ready_to_draw(crowd.graph, crowd.params, design)
-    every = np.ones(len(study.task), bool)
-    _, answers = gather_answers(study, crowd.codings, design, every, everyone=True)
-    ids = study.participants.ids
-    base = ndtri(jnp.asarray(sobol(NODES, nnx.merge(fitted.graph, fitted.params).width)))
-    drawn, moments = [], []
-    for person, name in enumerate(ids):
-        given = _answers_of(answers, person)
-        standing, weight, *moment = _posterior(
-            design.layout, fitted.graph, fitted.params, fitted.tables.responses, given, base
-        )
-        moments.append(moment)
-        key = _key(name)
-        node = _resample(np.asarray(weight), draws, np.random.default_rng([seed, key]))
-        drawn.append(_draw_one(design, fitted, given.profile[0], node, standing, seed, key))
-    mean, sd, effective = (np.stack(column) for column in zip(*moments, strict=True))
-    return Twins(ids, np.stack(drawn), mean, sd, effective)
+    return crowd.inputs
 
 
 def _used(crowd: Crowd, study: Study, known: np.ndarray | None) -> Study:
@@ -121,6 +162,7 @@ def _used(crowd: Crowd, study: Study, known: np.ndarray | None) -> Study:
         person=study.person[order],
         task=study.task[order],
         answer=study.answer[order],
+        row=None,
     )
 
 

@@ -13,8 +13,8 @@ from crowdllm_jax.study.statistics import ends, level_shares, task_means
 class MarginalReference(
     msgspec.Struct, frozen=True, tag_field="kind", tag="marginal", forbid_unknown_fields=True
 ):
-    """The training people's average answer: per task when people are held out, and one constant
-    per scale when tasks are (a new task has no answers yet)."""
+    """The training people's average answer: per task when people or answers are held out, and one
+    constant per scale when tasks are (a new task has no answers yet)."""
 
 
 def crowd_average(study: Study, split: Split) -> Reference:
@@ -34,7 +34,7 @@ def crowd_average(study: Study, split: Split) -> Reference:
         given = answers[here].sum()
         # A scale nobody answered in training: its middle is as good as any guess.
         overall = total[here].sum() / given if given else 0.5
-        weight = count[here] / (count[here] + 1) if split.by == "people" else np.zeros(here.sum())
+        weight = count[here] / (count[here] + 1) if split.by != "tasks" else np.zeros(here.sum())
         average[here] = weight * np.nan_to_num(mean[here]) + (1 - weight) * overall
         if k := scales.size(scale):
             shares = level_shares(study, split.of_reference, index)[here]

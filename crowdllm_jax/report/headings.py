@@ -2,6 +2,7 @@
 
 MODELS = {
     "humans": "Humans (noise ceiling)",
+    "twin": "Twin (persistent)",
     "persistent": "CrowdLLM (persistent)",
     "cvae": "CrowdLLM as published (cvae)",
     "vae_only": "VAE only (no reference)",
@@ -9,6 +10,7 @@ MODELS = {
     "reference_sampled": "Reference, sampled",
     "reference_noise": "Reference + fitted noise",
     "personas": "LLM asked per persona",
+    "task_person": "Task + person bias",
     "task_marginal": "Training answers per task",
     "marginal": "Training answers, pooled",
     "uniform": "Uniform",
@@ -35,6 +37,12 @@ HEADINGS = {
     "correlation_error": "Correlation error",
     "gap_error": "Subgroup gap error",
     "regression_agreement": "Regression agreement",
+    "log_loss": "Log loss",
+    "r": "r",
+    "r_tasks": "r within tasks",
+    "coverage": "In 90% set",
+    "claimed": "Claimed",
+    "gain": "Gain",
 }
 """Every measure, as people call it, in the scorecard's order."""
 
@@ -52,3 +60,21 @@ BOARD = (
     "icc",
 )
 """The measures that every crowd is shown with."""
+
+ANSWER_BOARD = (
+    "rps",
+    "log_loss",
+    "accuracy",
+    "rmse",
+    "r",
+    "r_tasks",
+    "coverage",
+    "claimed",
+    "gain",
+)
+"""The measures of predicted answers, where answers are held out."""
+
+
+def board_of(split: str) -> tuple[str, ...]:
+    """The measures to show of what was held out."""
+    return ANSWER_BOARD if split == "answers" else BOARD

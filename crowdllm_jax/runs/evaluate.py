@@ -9,6 +9,7 @@ from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.make import AskedReference, ask_reference
 from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.held_out_answers import score_answers
 from crowdllm_jax.runs.prepare import personas_of, prepare
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.score.baselines import baseline_crowds, persona_crowd
@@ -31,7 +32,13 @@ def evaluate(
     *,
     progress: Progress = silent,
 ) -> list[Score]:
-    """Score fitted crowds on the held-out responses, beside the noise ceiling and the baselines."""
+    """Score fitted crowds on the held-out responses, beside the noise ceiling and the baselines.
+
+    Where answers are held out, the twins of the (persistent) model are scored beside their floors.
+    """
+    if config.split.by == "answers":
+        (crowd,) = crowds.values()
+        return score_answers([(prepare(study, config, seed), crowd)], seed, progress)
     return score_all(prepare(study, config, seed), config, crowds, seed, progress)[0]
 
 

@@ -127,7 +127,7 @@ def run_facts(folder: Path) -> dict[str, str]:
 def _check_data(folder: Path, config: Config, study: Study, spent: Spent | None) -> None:
     """Note the data a run was made from, or make sure they have not changed."""
     path = folder / "run.json"
-    sha256 = fingerprint(study)
+    sha256 = fingerprint(study, ordered=config.split.first is not None)
     if not path.exists():
         packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
         facts = {
@@ -156,9 +156,12 @@ def models_of(config: Config, study: Study) -> dict[str, ModelConfig]:
 
     Beside another model stands the published one, and beside that the same without a reference
     (VAE-only); `config.models` leaves them out. The published model cannot answer on nominal
-    scales, so a study that has one is fitted without it.
+    scales, so a study that has one is fitted without it; nor has it twins to be scored where
+    answers are held out.
     """
     models: dict[str, ModelConfig] = {main_model(config): config.model}
+    if config.split.by == "answers":
+        return models
     cvae = config.published
     if isinstance(config.model, CvaeConfig):
         cvae = config.model

@@ -61,6 +61,11 @@ def prepare(
 ) -> Prepared:
     """Split the study, get its references, and fit the profile generator on training people."""
     if isinstance(config.model, CvaeConfig):
+        if config.split.by == "answers":
+            raise CrowdError(
+                "split.by: answers needs model.kind: persistent; agents of the published model "
+                "(cvae) are nobody in particular, whatever answers are known"
+            )
         check_scales(study.tasks.ids, study.scales, study.tasks.scale)
     split, generator = _split_and_recruit(study, config, seed, fold)
     folder = "." if isinstance(config.study, str) else config.study.folder
@@ -71,7 +76,7 @@ def prepare(
         centred = reference.embedding - reference.embedding.mean(0)
         tasks = dataclasses.replace(study.tasks, embedding=centred)
         study = dataclasses.replace(study, tasks=tasks)
-    features = task_features(study.tasks, identity=config.split.by == "people")
+    features = task_features(study.tasks, identity=config.split.by != "tasks")
     people = split.people(study, split.seen)
     codings = tuple(fit_coding(attribute, people) for attribute in study.participants.profile)
     return Prepared(study, split, features, reference, codings, generator)
@@ -137,9 +142,10 @@ def persona_questions(study: Study, config: Config) -> list[Question]:
 def personas_of(
     study: Study, config: Config, split: Split, generator: ProfileGenerator
 ) -> Personas | None:
-    """The personas that a language model is asked as; None where it is not, or none is asked."""
+    """The personas that a language model is asked as; None where it is not, or none is asked, or
+    answers are held out, of which agents that are nobody in particular say nothing."""
     asked = config.reference
-    if not isinstance(asked, AskedReference) or asked.personas is None:
+    if not isinstance(asked, AskedReference) or asked.personas is None or split.by == "answers":
         return None
     seed = config.population.seed
     return make_personas(study, split, generator, asked.prompt, asked.personas, seed)

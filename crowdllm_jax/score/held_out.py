@@ -17,7 +17,7 @@ class Humans:
 
     Attributes:
       weight: (H,) the people's survey weights, above 0 and 1 on average.
-      by: "tasks" or "people".
+      by: "tasks", "people" or "answers".
       who: (H,) the people, as indices into the study.
       tasks: (T,) the tasks they answer, as indices into the study.
       person, task: (R,) index among the held-out people, and among `tasks`.

@@ -58,7 +58,7 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True):
     """One measure of one crowd: its value and a 95% bootstrap interval.
 
     Attributes:
-      model: whose crowd. split: what was held out, "tasks" or "people".
+      model: whose crowd. split: what was held out, "tasks", "people" or "answers".
       value: NaN where the measure is not defined. low, high: NaN where it has no interval. In JSON
         a NaN is null.
       why: it has no value, or no interval; empty where it has both.

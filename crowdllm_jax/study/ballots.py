@@ -30,32 +30,35 @@ def complete_ballots(study: Study, where: str) -> Study:
       CrowdError: a ballot breaks the rule of its scale, or there would be too many answers.
     """
     person, task, answer = [study.person], [study.task], [study.answer]
+    row = [study.row if study.row is not None else np.full(len(study.task), -1)]
     for index, name in enumerate(study.scales):
         if not scales.is_ballot(study.scales[name]):
             continue
         projects = np.flatnonzero(study.tasks.scale == index)
         on_scale = study.tasks.scale[study.task] == index
-        voters, row = np.unique(study.person[on_scale], return_inverse=True)
+        voters, voter = np.unique(study.person[on_scale], return_inverse=True)
         if len(voters) * len(projects) > MOST:
             raise CrowdError(
                 f"{where}: {len(voters):,} ballots of {len(projects):,} tasks on '{name}' are "
                 f"{len(voters) * len(projects):,} answers; {MOST:,} are taken at most"
             )
         ballots = np.full((len(voters), len(projects)), -1, np.int64)
-        ballots[row, np.searchsorted(projects, study.task[on_scale])] = study.answer[on_scale]
+        ballots[voter, np.searchsorted(projects, study.task[on_scale])] = study.answer[on_scale]
         left_out = np.nonzero(ballots < 0)
         ballots[left_out] = 0
         _check(study, name, voters, ballots, where)
         person.append(voters[left_out[0]])
         task.append(projects[left_out[1]])
         answer.append(np.zeros(len(left_out[0])))
-    people, tasks, answers = map(np.concatenate, (person, task, answer))
+        row.append(np.full(len(left_out[0]), -1))
+    people, tasks, answers, rows = map(np.concatenate, (person, task, answer, row))
     order = np.lexsort((tasks, people))
     return replace(
         study,
         person=people[order].astype(np.int32),
         task=tasks[order].astype(np.int32),
         answer=answers[order],
+        row=None if study.row is None else rows[order],
         left_out=study.left_out + len(order) - len(study.task),
     )
 

@@ -95,6 +95,7 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         person=person[present],
         task=task[present],
         answer=answer[present],
+        row=np.flatnonzero(present),
     )
     completed = complete_ballots(study, answers[spec.responses.response].where)
     t = len(study_tasks.ids)

@@ -87,6 +87,8 @@ class Study:
         are whole: whoever answers one task of a ballot answers all (`ballots.complete_ballots`).
       missing: responses left empty in the data (they are simply absent above).
       left_out: projects that voters left out of their ballots (above they are level 0).
+      row: (R,) where each answer stood in its table, -1 of projects left out; None where the study
+        came without a table. Nothing but `split.first` depends on it.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Study:
     answer: np.ndarray
     missing: int = 0
     left_out: int = 0
+    row: np.ndarray | None = None
 
     def scale_of(self, task: int) -> Scale:
         """The scale on which a task is answered."""
@@ -124,8 +127,9 @@ def alike(weight: np.ndarray) -> np.ndarray:
     return weight / weight.mean() if np.ptp(weight) else np.ones(len(weight))
 
 
-def fingerprint(study: Study) -> str:
-    """A hash of all that the study holds: the same data give the same text, in any row order."""
+def fingerprint(study: Study, *, ordered: bool = False) -> str:
+    """A hash of all that the study holds: the same data give the same text, in any row order
+    unless that is to count (`ordered`)."""
     digest = hashlib.sha256()
 
     def add(*parts: object) -> None:
@@ -140,6 +144,8 @@ def fingerprint(study: Study) -> str:
         add(study.tasks.blocks)
     for attribute in (*study.tasks.attributes, *study.participants.profile):
         add(attribute.name, attribute.kind, attribute.levels, attribute.cells)
+    if ordered:
+        add(study.row)
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Hold out tasks or people, so that a crowd is judged on what it has not seen."""
+"""Hold out tasks, people or answers, so that a crowd is judged on what it has not seen."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -7,13 +7,19 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.known_answers import (
+    hold_out_fold,
+    hold_out_later,
+    hold_out_share,
+    may_be_held,
+)
 from crowdllm_jax.study.records import Study
 
 Fold = int | Literal["all"] | None
 """Which split of a seed: one by `test` (None), the one that holds out the k-th fold, or one that
 tests nobody ("all")."""
 
-FOLDS, TEST = 5, 0.2
+FOLDS, TEST, KNOWN = 5, 0.2, 0.8
 
 SMALL, MOST_ANSWERS = 150, 20_000
 """A fifth of fewer tasks (people) than this is fewer than 30, on which no interval stands firm; a
@@ -24,16 +30,24 @@ class SplitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What is held out.
 
     Attributes:
-      by: tasks (can the crowd answer new tasks?) or people (does it look like people not asked?).
+      by: tasks (can the crowd answer new tasks?), people (does it look like people not asked?) or
+        answers (what else would a person say of whom some answers are known?).
       test: share of the tasks or people held out for the scores, once; 0.2 unless there are folds.
       folds: cut the tasks or people in so many parts and hold out each in turn, so that all are
-        held out once; 0 or 1 is a single split. None leaves it to `folds_of`.
-      validation: share held out for early stopping; 0 trains for all epochs.
+        held out once; 0 or 1 is a single split. None leaves it to `folds_of`. By answers, each
+        person's are cut.
+      known: by answers, the share of each person's that the fit and the twin may see; 0.8 unless
+        there are folds.
+      first: instead of a share, how many of each person's answers, in the order of the responses'
+        table, are known.
+      validation: share held out for early stopping; 0 trains for all epochs. None by answers.
       fraction: share of the remaining participants whose answers are used at all.
     """
 
-    by: Literal["tasks", "people"] = "tasks"
+    by: Literal["tasks", "people", "answers"] = "tasks"
     test: float | None = None
+    known: float | None = None
+    first: Annotated[int, msgspec.Meta(ge=1)] | None = None
     folds: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
     validation: float = 0.1
     fraction: float = 1.0
@@ -44,7 +58,7 @@ class Split:
     """Which responses serve what; the three (R,) masks do not overlap.
 
     Attributes:
-      by: "tasks" or "people".
+      by: "tasks", "people" or "answers".
       train, validation, test: (R,) bool over the study's responses.
       folds: of how many folds the test part is one; 1 of a single split.
     """
@@ -88,6 +102,8 @@ def folds_of(study: Study, config: SplitConfig) -> int:
     Raises:
       CrowdError: there are fewer tasks (people) than folds, or a test share beside them.
     """
+    if config.by == "answers":
+        return _folds_of_answers(study, config)
     units = len(np.unique(study.task if config.by == "tasks" else study.person))
     if config.folds is None:
         small = units < SMALL and len(study.task) <= MOST_ANSWERS
@@ -104,6 +120,20 @@ def folds_of(study: Study, config: SplitConfig) -> int:
     return max(config.folds, 1)
 
 
+def _folds_of_answers(study: Study, config: SplitConfig) -> int:
+    folds = config.folds or 1
+    once = "known" if config.known is not None else "first" if config.first is not None else None
+    if folds > 1 and once is not None:
+        raise CrowdError(
+            f"split: {once} holds out the rest once, folds: {folds} every answer in turn; give one "
+            "of the two"
+        )
+    most = int(np.bincount(study.person[may_be_held(study)], minlength=1).max())
+    if folds > max(most, 1):
+        raise CrowdError(f"split.folds: {folds} are more than the {most} answers anybody gives")
+    return folds
+
+
 def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None) -> Split:
     """Draw a split; the same study, configuration, seed and fold give the same one.
 
@@ -115,6 +145,13 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
     Raises:
       CrowdError: a share is out of range, or a part would be empty.
     """
+    if config.by == "answers":
+        return _split_answers(study, config, seed, fold)
+    if config.known is not None or config.first is not None:
+        name = "known" if config.first is None else "first"
+        raise CrowdError(
+            f"split.{name}: is about a person's answers; with by: {config.by} give split.test"
+        )
     share = TEST if config.test is None else config.test
     for name, held_out in (("test", share), ("validation", config.validation)):
         if not 0 <= held_out < 1 or (name == "test" and held_out == 0):
@@ -157,11 +194,44 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
     return Split(config.by, train, validation, test, folds)
 
 
+def _split_answers(study: Study, config: SplitConfig, seed: int, fold: Fold) -> Split:
+    """Everybody's known answers train; nothing is chosen by validation."""
+    known = KNOWN if config.known is None else config.known
+    if config.test is not None:
+        raise CrowdError("split.test: with by: answers give split.known, the share not held out")
+    if config.fraction != 1:
+        raise CrowdError("split.fraction: is of people; with by: answers give split.known alone")
+    if config.known is not None and config.first is not None:
+        raise CrowdError("split: known and first both say which answers are known; give one")
+    if not 0 < known < 1:
+        raise CrowdError(f"split.known: {known} is not a share between 0 and 1")
+    folds = 1 if fold is None else folds_of(study, config)
+    if fold == "all":
+        test = np.zeros(len(study.task), bool)
+    elif fold is None and config.first is not None:
+        test = hold_out_later(study, config.first)
+    elif fold is None:
+        test = hold_out_share(study, known, seed)
+    else:
+        test = hold_out_fold(study, folds, fold, seed)
+    if fold != "all" and not test.any():
+        raise CrowdError(
+            "split.by: answers holds out nothing: nobody gives several answers to tasks that are "
+            "answered one at a time (or split.known, or first, is too high)"
+        )
+    return Split("answers", ~test, np.zeros_like(test), test, folds)
+
+
 def told_folds(study: Study, config: SplitConfig) -> str | None:
     """What a user should know of a run in folds; None of a single split."""
     folds = folds_of(study, config)
     if folds == 1:
         return None
+    if config.by == "answers":
+        return (
+            f"each of {may_be_held(study).sum():,} answers once (but nobody's only one), in "
+            f"{folds} folds; the population is of a crowd fitted to all"
+        )
     units = len(np.unique(study.task if config.by == "tasks" else study.person))
     why = "" if config.folds is not None else " as they are few (`test: 0.2` holds out once)"
     return (

@@ -37,6 +37,11 @@ def infer_run(
     if weight is not None and profiles is None:
         raise CrowdError("--weight: names a column of --profiles FILE; give that, too")
     config = stored_config(folder)
+    if config.split.by == "answers":
+        raise CrowdError(
+            f"{folder}: was fitted to some answers of everybody (split.by: answers); estimates "
+            "take a run that holds out people or tasks"
+        )
     with stage(progress, READ):
         study = load_study(config)
     folds = folds_in(study, config)

@@ -12,7 +12,8 @@ it stopped:
     population/       Parquet parts and a manifest
     scores.json       a list of {model, split, seed, metric, value, low, high}; null and {why} for
                       what is not defined
-    diagnostics.json  a list of {name, measure, value, fires, threshold, advice, detail}
+    diagnostics.json  a list of {name, measure, value, fires, threshold, advice, detail}; none
+                      where answers are held out
     report.html       all of it to look at
 """
 
@@ -32,6 +33,7 @@ from crowdllm_jax.population.count import count
 from crowdllm_jax.population.sample import Agents, sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.population.write_counts import write_counts
+from crowdllm_jax.report.answers_page import AnswersReport, render_answers
 from crowdllm_jax.report.page import ReportedRun, render
 from crowdllm_jax.runs.config import Config, PopulationConfig, dump_config
 from crowdllm_jax.runs.evaluate import SCORED_AGENTS, profile_of, score_all
@@ -45,6 +47,7 @@ from crowdllm_jax.runs.folder import (
     start_run,
 )
 from crowdllm_jax.runs.folds import ScoredFold, held_out_of, pool_folds
+from crowdllm_jax.runs.held_out_answers import score_answers
 from crowdllm_jax.runs.prepare import Splits
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import check_new, write_whole
@@ -176,6 +179,8 @@ def evaluate_run(folder: Path, splits: Splits) -> list[Score]:
 def _evaluate_seed(folder: Path, splits: Splits, seed: int) -> list[Score]:
     """Score a seed's crowds; of the first seed, write the diagnostics (of its first split)."""
     config, study = splits.config, splits.study
+    if config.split.by == "answers":
+        return _evaluate_answers(folder, splits, seed)
     folds: list[ScoredFold] = []
     for fold in splits.folds:
         crowds = {
@@ -201,6 +206,16 @@ def _evaluate_seed(folder: Path, splits: Splits, seed: int) -> list[Score]:
     return scores
 
 
+def _evaluate_answers(folder: Path, splits: Splits, seed: int) -> list[Score]:
+    """Score the twins of a seed's crowds on the answers that these have not seen."""
+    main = main_model(splits.config)
+    fitted = (
+        (splits.prepared(seed, fold), load_crowd(crowd_folder(folder, seed, main, fold)))
+        for fold in splits.folds
+    )
+    return score_answers(fitted, seed, splits.progress)
+
+
 def report_run(folder: Path, splits: Splits) -> Path:
     """Write report.html from what the folder holds; returns its path.
 
@@ -212,15 +227,22 @@ def report_run(folder: Path, splits: Splits) -> Path:
         raise CrowdError(f"{folder}: has no scores yet; run `crowdllm evaluate` first")
     scores = _read_scores(path)
     first = splits.folds[0]
-    crowd = split_crowd(folder, first)
-    humans = held_out(study, split_study(study, config.split, 0, first))
-    agents, values = _agents_of(crowd, config)
     losses = {
         name: msgspec.json.decode(
             (crowd_folder(folder, 0, name, first).parent / "losses.json").read_bytes(), type=Losses
         )
         for name in models_of(config, study)
     }
+    if config.split.by == "answers":
+        held = [split_study(study, config.split, 0, fold) for fold in splits.folds]
+        humans = held_out_of(study, held)
+        text, facts = dump_config(config), run_facts(folder)
+        page = render_answers(AnswersReport(study, text, scores, humans, losses, facts))
+        write_whole(folder / "report.html", page.encode())
+        return folder / "report.html"
+    crowd = split_crowd(folder, first)
+    humans = held_out(study, split_study(study, config.split, 0, first))
+    agents, values = _agents_of(crowd, config)
     # The published model's agents are nobody in particular, so there is no such effect to read off.
     everybodys = fitted_crowd(folder)
     effects = profile_effects(everybodys) if isinstance(crowd.config, PersistentConfig) else []

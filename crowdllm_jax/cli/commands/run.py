@@ -86,7 +86,9 @@ def run(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     facts = run_facts(folder)
     headings = {"reference_spent": "asked", "held_out": "held out"}
     written |= {heading: facts[fact] for fact, heading in headings.items() if fact in facts}
-    if scores:
+    if scores and config.split.by == "answers":
+        written |= _answers_in_short(scores)
+    elif scores:
         written |= _in_short(scores, steps.findings(folder), main_model(config))
     # Of several processes only the first has scores, and speaks.
     return Outcome(table=scoreboard_of(scores) if scores else None, written=written)
@@ -133,7 +135,10 @@ def evaluate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     folder = arguments.run
     with _splits_of(folder, progress) as splits:
         scores = steps.evaluate_run(folder, splits)
-        short = _in_short(scores, steps.findings(folder), main_model(splits.config))
+        if splits.config.split.by == "answers":
+            short = _answers_in_short(scores)
+        else:
+            short = _in_short(scores, steps.findings(folder), main_model(splits.config))
     written = {"scores": folder / "scores.json", **short}
     return Outcome(table=scoreboard_of(scores), written=written)
 
@@ -181,3 +186,11 @@ def _in_short(scores: "list[Score]", findings: "list[Finding]", main: str) -> di
 
     skill = dict(scoreboard(scores))[main].get("skill")
     return {"diagnostics": summary(findings), "in short": headline(skill, findings)}
+
+
+def _answers_in_short(scores: "list[Score]") -> dict[str, str]:
+    """What twins gain, and what is not told where answers are held out."""
+    from crowdllm_jax.report.answers_page import headline
+    from crowdllm_jax.runs.held_out_answers import LEFT_OUT
+
+    return {"left out": LEFT_OUT, "in short": headline(scores)}

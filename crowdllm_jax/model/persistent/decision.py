@@ -63,15 +63,7 @@ def log_likelihood(
     items, task_scale = responses.items, np.array(layout.task_scale)
     by_profile = items.location[None] + answers.profile @ items.profile
     owner = answers.person
-    z, scale = standing.z[owner], standing.scale[owner]
-    by_belief = _along(items.loading[answers.task][:, :, None], z[:, None])
-    at = Standpoint(
-        location=by_profile[owner[:, None], answers.task][..., None] + by_belief,
-        scale=scale[:, None],
-        utility=_utility(responses, layout, answers, z) if layout.tasks_of(nominal) else None,
-        cuts=logistic_cuts(items.base, layout, task_scale),
-        log_residual=responses.log_residual,
-    )
+    at = standpoint(responses, layout, answers, standing)
     kind_of = np.zeros(len(task_scale), np.int32)
     for index, (_, tasks) in enumerate(layout.single):
         kind_of[list(tasks)] = index
@@ -99,6 +91,24 @@ def log_likelihood(
         )
         total += log_chance * present[:, None]
     return total
+
+
+def standpoint(
+    responses: Responses, layout: Layout, answers: AnswerTable, standing: Standing
+) -> Standpoint:
+    """Where people stand on the tasks that they answer one at a time, row by row: (R, J, M)."""
+    items = responses.items
+    by_profile = items.location[None] + answers.profile @ items.profile
+    owner = answers.person
+    z, scale = standing.z[owner], standing.scale[owner]
+    by_belief = _along(items.loading[answers.task][:, :, None], z[:, None])
+    return Standpoint(
+        location=by_profile[owner[:, None], answers.task][..., None] + by_belief,
+        scale=scale[:, None],
+        utility=_utility(responses, layout, answers, z) if layout.tasks_of(nominal) else None,
+        cuts=logistic_cuts(items.base, layout, np.array(layout.task_scale)),
+        log_residual=responses.log_residual,
+    )
 
 
 def _along(loading: jax.Array, z: jax.Array) -> jax.Array:
