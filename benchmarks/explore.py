@@ -54,7 +54,7 @@ def load(agents: int) -> tuple[Explored, float]:
         write_population(crowd, folder, agents, 0, layout="wide")
         began = time.perf_counter()
         manifest = read_manifest(folder)
-        answers = _read_answers(folder, manifest, lambda *step: None)
+        answers = _read_answers(folder, manifest, lambda *_: None)
         profile = _read_profiles(folder, manifest, crowd.generator.attributes)
         took = time.perf_counter() - began
     own = tuple(
