@@ -106,6 +106,7 @@ class Architecture:
 
     @property
     def layers(self) -> int:
+        """How many there are."""
         return len(self.windows)
 
 

@@ -51,11 +51,13 @@ class Key:
     parameters: str  # a JSON object
 
     def columns(self) -> tuple[str, ...]:
+        """As a row of the cache."""
         options = json.dumps(self.options, ensure_ascii=False)
         return (self.model, self.revision, self.prompt, self.task, options, self.parameters)
 
     @property
     def digest(self) -> str:
+        """What stands for the key in the cache."""
         return hashlib.sha256(json.dumps(self.columns()).encode()).hexdigest()
 
 
@@ -123,6 +125,7 @@ class Cache:
             )
 
     def close(self) -> None:
+        """Let go of the file."""
         self._db.close()
 
     def __enter__(self) -> "Cache":

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from crowdllm_jax.backbone.answers import Answer, Scored, assemble, warn_low_mass
 from crowdllm_jax.backbone.cache import Cache, Key
@@ -300,7 +301,7 @@ def _run(
     gate: Gate,
 ) -> Generator[tuple[Key, tuple[Answer | None, list[Note]]], None, None]:
     """`work` on every key, as they finish; never more than `concurrency` begun."""
-    running: dict[Future, Key] = {}
+    running: dict[Future[Any], Key] = {}
     source = iter(keys)
     with ThreadPoolExecutor(concurrency) as pool:
         try:

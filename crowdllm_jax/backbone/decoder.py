@@ -13,7 +13,7 @@ keep the (out, in) orientation of the files, so that loading is a copy.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ class Block(nnx.Module):
     """All L layers' weights, stacked; called on one layer's slice of them."""
 
     def __init__(self, a: Architecture, dtype: jnp.dtype) -> None:
-        def weight(*shape: int) -> nnx.Param:
+        def weight(*shape: int) -> nnx.Param[Any]:
             return nnx.Param(jnp.zeros((a.layers, *shape), dtype))
 
         queries, keys = a.heads * a.head_dim, a.kv_heads * a.head_dim
@@ -205,7 +205,7 @@ class Decoder(nnx.Module):
         position_BxS: jax.Array,
         segment_BxS: jax.Array,
         prefix: Prefix | None,
-    ) -> tuple[jax.Array, Callable, tuple]:
+    ) -> tuple[jax.Array, Callable[..., Any], tuple[Any, ...]]:
         """The embedded tokens, and what `lax.scan` takes to run the layers on them: the function of
         one layer, and everything that differs from layer to layer, stacked."""
         a = self.a
@@ -225,7 +225,7 @@ class Decoder(nnx.Module):
             shared = (place_P < prefix.used)[None, None]
             shared_back = position_BxS[:, :, None] - place_P[None, None]
 
-        def layer(x: jax.Array, per_layer: tuple) -> tuple[jax.Array, tuple]:
+        def layer(x: jax.Array, per_layer: tuple[Any, ...]) -> tuple[jax.Array, tuple[Any, ...]]:
             weights, window, frequency, shared_kv = per_layer
             angle = position_BxS[..., None].astype(jnp.float32) * frequency[None, None]
             turn = (jnp.cos(angle)[:, :, None], jnp.sin(angle)[:, :, None])

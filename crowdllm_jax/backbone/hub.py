@@ -94,7 +94,7 @@ def header_of(path: Path) -> Header:
 # A large vocabulary takes a second to read and some to make a tokenizer of, and both are asked for
 # at each step of a run.
 @lru_cache(maxsize=1)
-def _read_header(path: Path, files: tuple[tuple[Path, int, int], ...]) -> Header:
+def _read_header(path: Path, _files: tuple[tuple[Path, int, int], ...]) -> Header:
     return read_header(path)
 
 

@@ -9,7 +9,7 @@ task share the task, and plain tasks share the instructions in front of them.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -233,7 +233,7 @@ def _pack(
 
 @partial(jax.jit, static_argnums=0)
 def run_prefix(
-    graph: nnx.GraphDef, weights: nnx.State, token_P: jax.Array, used: jax.Array
+    graph: nnx.GraphDef[Any], weights: nnx.State[Any, Any], token_P: jax.Array, used: jax.Array
 ) -> tuple[jax.Array, Prefix]:
     """A padded prefix's hidden states (P, D) and its shareable keys and values."""
     return nnx.merge(graph, weights).prefix(token_P, used)
@@ -241,8 +241,8 @@ def run_prefix(
 
 @partial(jax.jit, static_argnums=0)
 def run_rows(
-    graph: nnx.GraphDef,
-    weights: nnx.State,
+    graph: nnx.GraphDef[Any],
+    weights: nnx.State[Any, Any],
     rows: TokenRows,
     prefix: tuple[jax.Array, Prefix] | None,
 ) -> tuple[jax.Array, jax.Array]:

@@ -67,8 +67,8 @@ class SentenceEncoder:
 
     shape: EncoderShape
     tokenizer: Any
-    graph: nnx.GraphDef
-    weights: nnx.State
+    graph: nnx.GraphDef[Any]
+    weights: nnx.State[Any, Any]
     length: int
     first_token: bool
     normalise: bool
@@ -78,7 +78,7 @@ class Encoder(nnx.Module):
     """The bidirectional transformer. A linear layer or norm `x` is the pair x, x_bias."""
 
     def __init__(self, s: EncoderShape, dtype: jnp.dtype = jnp.float32) -> None:
-        def zeros(*shape: int) -> nnx.Param:
+        def zeros(*shape: int) -> nnx.Param[Any]:
             return nnx.Param(jnp.zeros(shape, dtype))
 
         self.s = s
@@ -186,8 +186,8 @@ def embed(
 
 @partial(jax.jit, static_argnums=(0, 4))
 def run_texts(
-    graph: nnx.GraphDef,
-    weights: nnx.State,
+    graph: nnx.GraphDef[Any],
+    weights: nnx.State[Any, Any],
     token_BxS: jax.Array,
     real_BxS: jax.Array,
     first_token: bool,
@@ -232,7 +232,7 @@ def read_shape(config: dict[str, Any], where: str) -> EncoderShape:
         raise CrowdError(f"{where}: {missing} is missing; is the download complete?") from None
 
 
-def _load_weights(folder: Path, s: EncoderShape) -> tuple[nnx.GraphDef, nnx.State]:
+def _load_weights(folder: Path, s: EncoderShape) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
     graph, weights = nnx.split(nnx.eval_shape(partial(Encoder, s)))
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     with Tensors(folder) as files:

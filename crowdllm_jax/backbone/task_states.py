@@ -9,6 +9,7 @@ that is asked about it, if there is one: then its states are about what is asked
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ def task_states(
     *,
     before: str = "",
     batch: int = 32,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> np.ndarray:
     """Mean hidden states (L, T, D) float32 of T texts after each of L ascending numbers of layers.
 
@@ -78,8 +79,8 @@ def task_states(
 
 @partial(jax.jit, static_argnums=(0, 5))
 def run_states(
-    graph: nnx.GraphDef,
-    weights: nnx.State,
+    graph: nnx.GraphDef[Any],
+    weights: nnx.State[Any, Any],
     token_BxS: jax.Array,
     segment_BxS: jax.Array,
     share_BxS: jax.Array,

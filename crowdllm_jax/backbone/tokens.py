@@ -196,7 +196,7 @@ def _option_tokens(
             for p, q in zip(prompts, questions, strict=True)
         ]
 
-    plain = encode_with(lambda i: "")
+    plain = encode_with(lambda _: "")
     # "1" also begins "10": without an end its probability would contain the other's.
     nested = [_nested(options) for options in plain]
     if not any(nested):

@@ -100,6 +100,7 @@ class Gate:
         self.stop(str(fault))
 
     def sleep(self, seconds: float) -> None:
+        """Wait, unless the calls are to end."""
         if seconds > 0:
             self._wake.wait(seconds)
 

@@ -84,8 +84,8 @@ class Backbone(Outline):
     """A loaded decoder: `graph` and `weights` are what `nnx.split` gives. `mesh` is None on a
     single device."""
 
-    graph: nnx.GraphDef
-    weights: nnx.State
+    graph: nnx.GraphDef[Any]
+    weights: nnx.State[Any, Any]
     mesh: Mesh | None = None
 
 
@@ -130,7 +130,7 @@ def outline(source: str | Path, *, revision: str | None = None, dtype: str = "bf
 
 def load_weights(
     place: Path, a: Architecture, dtype: jnp.dtype, mesh: Mesh | None = None
-) -> tuple[nnx.GraphDef, nnx.State]:
+) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
     """The decoder's graph and its weights, read from a folder's safetensors or a GGUF file."""
     graph, weights = nnx.split(nnx.eval_shape(partial(Decoder, a, dtype)))
     flat = [(path, leaf, leaf.get_value()) for path, leaf in nnx.to_flat_state(weights)]
@@ -141,7 +141,7 @@ def load_weights(
             for source in sources[path]:
                 files.check(source, array.shape[1:] if path[0] == "block" else array.shape)
 
-        def fill(path: tuple, array: jax.ShapeDtypeStruct) -> jax.Array:
+        def fill(path: tuple[Any, ...], array: jax.ShapeDtypeStruct) -> jax.Array:
             sharding = _sharding(mesh, PARTITION.get(path[-1], PartitionSpec()), array.shape)
             if path[0] == "block":
                 return stack(files, sources[path], array, sharding)

@@ -5,7 +5,7 @@ training participants' profiles (without ids), from which agents are recruited.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from flax import nnx
@@ -44,8 +44,8 @@ class Crowd:
     """
 
     config: ModelConfig
-    graph: nnx.GraphDef
-    params: nnx.State
+    graph: nnx.GraphDef[Any]
+    params: nnx.State[Any, Any]
     task_ids: tuple[str, ...]
     scales: dict[str, Scale]
     task_scale: np.ndarray

@@ -164,7 +164,9 @@ def load_crowd(folder: Path) -> Crowd:
     )
 
 
-def _network(meta: _Meta, arrays: dict[str, np.ndarray]) -> tuple[nnx.GraphDef, nnx.State, Inputs]:
+def _network(
+    meta: _Meta, arrays: dict[str, np.ndarray]
+) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any], Inputs]:
     """The network's structure, the shapes of its weights, and its inputs."""
     match meta.config:
         case PersistentConfig() as persistent:

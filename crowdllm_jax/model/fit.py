@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -151,8 +152,8 @@ def cvae_crowd(ready: Prepared, run: Run, fitted: Fitted) -> Crowd:
 def _crowd(
     ready: Prepared,
     model: ModelConfig,
-    graph: nnx.GraphDef,
-    params: nnx.State,
+    graph: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     inputs: Inputs,
 ) -> Crowd:
     study = ready.study

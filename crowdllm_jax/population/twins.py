@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -182,8 +182,8 @@ def _answers_of(answers: AnswerTable, person: int) -> AnswerTable:
 @partial(jax.jit, static_argnums=(0, 1))
 def _posterior(
     layout: Layout,
-    graph: nnx.GraphDef,
-    params: nnx.State,
+    graph: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
     responses: Responses,
     answers: AnswerTable,
     base: jax.Array,

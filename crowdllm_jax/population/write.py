@@ -184,8 +184,7 @@ def tasks_without_answers(crowd: Crowd) -> list[str]:
     """Tasks that no training person answered, of a model that tells them from the others."""
     if not isinstance(crowd.inputs, Design):
         return []
-    answered = crowd.inputs.tasks.known
-    return [task for task, known in zip(crowd.task_ids, answered, strict=True) if not known]
+    return [crowd.task_ids[task] for task in np.flatnonzero(crowd.inputs.tasks.known == 0)]
 
 
 def _adopt(folder: Path, plan: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ after a layer about a third of the way up, or after several, from which each spl
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from crowdllm_jax.backbone import sentence_encoder, weights
 from crowdllm_jax.backbone.task_states import task_states
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.files import vectors, write_parquet
+from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study.records import Study
 
@@ -36,7 +36,7 @@ def embed_study(
     before: str = "",
     revision: str | None = None,
     batch: int = 32,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Progress = silent,
 ) -> dict[str, int]:
     """Embed the text of every task and write them, one row per task.
 

@@ -56,6 +56,7 @@ class ScoreLayout:
 
 
 def score_layout_of(crowd: Crowd) -> ScoreLayout:
+    """Which tasks of a crowd are drawn in which way."""
     levels, scores, members = [], [], {name: [] for name in crowd.scales}  # type: ignore[var-annotated]
     names = list(crowd.scales)
     for task, scale in enumerate(crowd.task_scales):
@@ -85,10 +86,10 @@ Table = tuple[jax.Array, jax.Array, jax.Array]
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def make_table(
-    graph: nnx.GraphDef,
+    graph: nnx.GraphDef[Any],
     config: CvaeConfig,
     layout: ScoreLayout,
-    params: nnx.State,
+    params: nnx.State[Any, Any],
     x: jax.Array,
     c: jax.Array,
     reference: jax.Array,
@@ -155,11 +156,11 @@ def _in_task_order(layout: ScoreLayout, parts: list[jax.Array]) -> jax.Array:
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def draw_plain(
-    graph: nnx.GraphDef,
+    graph: nnx.GraphDef[Any],
     config: CvaeConfig,
     layout: ScoreLayout,
     task_scales: tuple[Scale, ...],
-    params: nnx.State,
+    params: nnx.State[Any, Any],
     x: jax.Array,
     reference: jax.Array,
     seed: Pair,

@@ -11,7 +11,7 @@ faster than `vmap` and wastes nothing on shorter runs (docs/training.md).
 """
 
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -81,9 +81,9 @@ class TrainState(NamedTuple):
       history: (epochs, 2, 4) training and validation loss by TERMS; NaN where not run.
     """
 
-    params: nnx.State
+    params: nnx.State[Any, Any]
     opt_state: optax.OptState
-    best_params: nnx.State
+    best_params: nnx.State[Any, Any]
     best_loss: jax.Array
     best_epoch: jax.Array
     epoch: jax.Array
@@ -102,7 +102,7 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Adam with one learning rate for the belief generator and one for the blender."""
 
-    def descend(path: tuple, update: jax.Array) -> jax.Array:
+    def descend(path: tuple[Any, ...], update: jax.Array) -> jax.Array:
         blender = "blender" in jax.tree_util.keystr(path)
         return -(blender_learning_rate if blender else learning_rate) * update
 
@@ -113,7 +113,8 @@ def make_optimizer(
 
 
 @cache
-def graph_of(program: Program) -> nnx.GraphDef:
+def graph_of(program: Program) -> nnx.GraphDef[Any]:
+    """The network that a program trains."""
     return nnx.split(nnx.eval_shape(lambda: _new(program, jax.random.key(0))), nnx.Param)[0]
 
 
@@ -177,7 +178,7 @@ def _one(
     done = ended(state, run)
 
     def loss(
-        params: nnx.State,
+        params: nnx.State[Any, Any],
         rows: ResponseRows,
         order: jax.Array,
         size: int,

@@ -6,7 +6,7 @@ what happens on the device; here is what surrounds it.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,8 +92,8 @@ class Losses(msgspec.Struct, frozen=True):
 class Fitted(NamedTuple):
     """Fitted weights (the best epoch's), that epoch, and the losses of every epoch run."""
 
-    graph: nnx.GraphDef
-    params: nnx.State
+    graph: nnx.GraphDef[Any]
+    params: nnx.State[Any, Any]
     best_epoch: int
     history: np.ndarray
 

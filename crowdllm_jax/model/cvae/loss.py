@@ -27,6 +27,7 @@ class LossNumbers(NamedTuple):
 
 
 def loss_numbers(config: CvaeConfig) -> LossNumbers:
+    """The numbers of a configuration that the loss depends on."""
     weights = config.loss
     return LossNumbers(
         config.noise_scale,

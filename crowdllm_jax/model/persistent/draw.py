@@ -5,7 +5,7 @@ L-term product, one random draw and K - 1 comparisons.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,8 +46,8 @@ class Tables(NamedTuple):
 class Ready(NamedTuple):
     """A fitted model ready to draw; graph, params: the network of beliefs."""
 
-    graph: nnx.GraphDef
-    params: nnx.State
+    graph: nnx.GraphDef[Any]
+    params: nnx.State[Any, Any]
     tables: Tables
 
     @property
@@ -56,7 +56,7 @@ class Ready(NamedTuple):
         return self.tables.responses.items
 
 
-def ready_to_draw(graph: nnx.GraphDef, params: nnx.State, design: Design) -> Ready:
+def ready_to_draw(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Design) -> Ready:
     """Work out, once per model, everything that does not depend on the agent."""
     model: Persistent = nnx.merge(graph, params)
     effects = mean_effects(model)
@@ -109,7 +109,9 @@ def draw_agents(layout: Layout, ready: Ready, agents: Recruited) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=0)
-def draw_beliefs(graph: nnx.GraphDef, params: nnx.State, seed: Pair, ids: Pair) -> Standing:
+def draw_beliefs(
+    graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], seed: Pair, ids: Pair
+) -> Standing:
     """One belief per agent: z (N, L) and the personal scale (N,)."""
     belief = nnx.merge(graph, params)
     return Standing(*belief(normal(words(seed, ids, Stream.LATENT, belief.width))))

@@ -8,7 +8,7 @@ Newton step a visit is enough to follow it.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ CHUNK = 50
 
 
 class _State(NamedTuple):
-    params: nnx.State
+    params: nnx.State[Any, Any]
     opt_state: optax.OptState
     modes: jax.Array
     step: jax.Array
@@ -55,7 +55,7 @@ class _State(NamedTuple):
 class _Static(NamedTuple):
     """What a compiled step is specialised to; hashable."""
 
-    graph: nnx.GraphDef
+    graph: nnx.GraphDef[Any]
     layout: Layout
     config: PersistentConfig
     groups: tuple[tuple[str, tuple[int, ...], bytes], ...]
@@ -76,7 +76,7 @@ def fit_marginal(
     *,
     checkpoints: Checkpoints | None = None,
     on_step: Callable[[int, float], None] | None = None,
-) -> tuple[nnx.GraphDef, nnx.State, np.ndarray]:
+) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any], np.ndarray]:
     """Maximise the bound by Adam, a few people at a time.
 
     Args:
@@ -175,7 +175,10 @@ def _steps(
         return jax.lax.with_sharding_constraint(column, rows)
 
     def loss(
-        params: nnx.State, some: AnswerTable, bell: posterior.Bell, keys: tuple[jax.Array, ...]
+        params: nnx.State[Any, Any],
+        some: AnswerTable,
+        bell: posterior.Bell,
+        keys: tuple[jax.Array, ...],
     ) -> jax.Array:
         model = nnx.merge(static.graph, params)
         log_chance = _log_chance(model, draw_effects(model, keys[0]), tasks, static.layout, some)
@@ -215,7 +218,11 @@ def _log_chance(
 
 
 def held_out_evidence(
-    graph: nnx.GraphDef, params: nnx.State, design: Design, answers: AnswerTable, nodes: int = 256
+    graph: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
+    design: Design,
+    answers: AnswerTable,
+    nodes: int = 256,
 ) -> np.ndarray:
     """(B,) log marginal likelihood at the effects' posterior mean, to compare models by."""
     model = nnx.merge(graph, params)

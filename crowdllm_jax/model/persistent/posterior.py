@@ -78,9 +78,11 @@ def points(bell: Bell, base: jax.Array) -> tuple[jax.Array, jax.Array]:
     count = base.shape[1]
     few = round(POPULATION * count)
     sd = WIDER / jnp.sqrt(bell.precision)
-    around = bell.mode[:, None] + _times(bell.axes[:, None], sd[:, None] * base[:, few:])
+    axes, along = bell.axes[:, None], bell.axes.swapaxes(1, 2)[:, None]
+    # There and back along the axes: where two are alike, rounding may turn them, but not this.
+    around = bell.mode[:, None] + _times(axes, sd[:, None] * _times(along, base[:, few:]))
     u = jnp.concatenate([base[:, :few], around], axis=1)
-    away = _times(bell.axes.swapaxes(1, 2)[:, None], u - bell.mode[:, None]) / sd[:, None]
+    away = _times(along, u - bell.mode[:, None]) / sd[:, None]
     of_population = -0.5 * (u**2).sum(2)
     of_bell = -0.5 * (away**2).sum(2) - jnp.log(sd).sum(1)[:, None]
     share = few / count

@@ -6,7 +6,7 @@ nothing is said of it, an unanswered task gets the answers of the known tasks po
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,10 @@ class _Told(NamedTuple):
 
 @partial(jax.jit, static_argnums=0)
 def _told_apart(
-    graph: nnx.GraphDef, params: nnx.State, groups: dict[str, np.ndarray], tasks: TaskColumns
+    graph: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
+    groups: dict[str, np.ndarray],
+    tasks: TaskColumns,
 ) -> dict[str, _Told]:
     model: Persistent = nnx.merge(graph, params)
     found = {}
@@ -64,7 +67,9 @@ def _told_apart(
     return found
 
 
-def settled(graph: nnx.GraphDef, params: nnx.State, design: Design) -> nnx.State:
+def settled(
+    graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Design
+) -> nnx.State[Any, Any]:
     """A fit's parameters, told apart: what columns say of tasks, what known tasks have of their
     own, and how far the others may be from what is said (as the deviation of their effects)."""
     params = jax.tree.map(jnp.asarray, params)
@@ -112,7 +117,7 @@ def _softmax(logit: np.ndarray) -> np.ndarray:
     return rate / rate.sum(1, keepdims=True)
 
 
-def explained(graph: nnx.GraphDef, params: nnx.State, design: Design) -> np.ndarray:
+def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Design) -> np.ndarray:
     """(S,) share of the differences between a scale's known tasks that columns explain: of their
     locations or, where that is more, of their levels; 0 without columns, NaN without known tasks.
     """
