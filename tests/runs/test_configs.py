@@ -34,7 +34,8 @@ def test_the_language_model_is_asked_as_voters():
     assert questions[0].options == questions[6].options[::-1]
     people = introductions(study.participants.profile, config.reference.prompt)
     assert people[0] == "Answer as a voter of 36 years would, whose education is: high school.\n\n"
-    assert prompt.system and "- " not in prompt.option
+    assert prompt.system
+    assert "- " not in prompt.option
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
