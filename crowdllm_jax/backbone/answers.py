@@ -73,7 +73,7 @@ def warn_low_mass(questions: Sequence[Question], scored: Scored) -> None:
             f"{low.size} of {len(questions)} questions: the options hold less than "
             f"{LOW_MASS:.0%} of the model's probability (lowest {scored.mass[worst]:.2g}, "
             f"{shorten(questions[worst].text)!r}); the model would rather say something else, "
-            "so review the template",
+            "so change the prompt or the model",
             CrowdWarning,
             stacklevel=3,
         )

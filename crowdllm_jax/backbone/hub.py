@@ -31,7 +31,8 @@ def locate(
         _refuse_other_file(place)
         return place, None
     if place.suffix in _FILES_OF_MODELS:
-        raise CrowdError(f"{source}: no such file")
+        here = "" if place.is_absolute() else f" in {Path.cwd()}, where the command runs"
+        raise CrowdError(f"{source}: no such file{here}")
     if len(Path(source).parts) != 2 or str(source).startswith((".", "/", "~")):
         raise CrowdError(f"{source}: no such folder, and not a hub id of the form org/name")
     from huggingface_hub import snapshot_download

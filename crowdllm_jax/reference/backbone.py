@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from zlib import crc32
 
@@ -94,9 +95,9 @@ def ask_backbone(
     """
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
     report = stage_of(config.model, progress)
-    reference = reference_of(study, "backbone", _ask(config, prompt, questions, report))
+    reference = reference_of(study, "backbone", _ask(config, prompt, questions, report, progress))
     report = stage_of(f"{config.model} as personas", progress)
-    return reference, _ask(config, prompt, personas, report)
+    return reference, _ask(config, prompt, personas, report, progress)
 
 
 def ask_share(
@@ -107,7 +108,7 @@ def ask_share(
     for every in (questions, personas):
         # By text: the personas of a task stay together, for they share its computation.
         own = [q for q in every if crc32(q.text.encode()) % processes.size() == processes.rank()]
-        _ask(config, prompt, own, stage_of(config.model, progress))
+        _ask(config, prompt, own, stage_of(config.model, progress), progress)
 
 
 def _ask(
@@ -115,6 +116,7 @@ def _ask(
     prompt: Prompt,
     questions: Sequence[Question],
     report: Callable[[int, int], None],
+    progress: Progress,
 ) -> Scored:
     from crowdllm_jax.backbone import scoring, weights
 
@@ -130,9 +132,13 @@ def _ask(
         for part, encoded, keys in chain([first], parts):
             found = cache.get(keys)
             if None in found:
-                backbone = backbone or weights.load(
-                    config.model, revision=config.revision, dtype=config.dtype, mesh=mesh
-                )
+                if backbone is None:  # large weights take minutes, and a hub's are fetched first
+                    stage = f"load {Path(config.model).name}"
+                    progress(stage, 0, 1)
+                    backbone = weights.load(
+                        config.model, revision=config.revision, dtype=config.dtype, mesh=mesh
+                    )
+                    progress(stage, 1, 1)
 
                 def part_of(done: int, total: int, before: int = len(answers)) -> None:
                     report(before + done * len(part) // total, len(questions))  # noqa: B023
