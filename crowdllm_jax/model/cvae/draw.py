@@ -167,7 +167,10 @@ def draw_plain(
     ids: Pair,
     c: jax.Array,
 ) -> jax.Array:
-    """(N, T) answers through the network itself, a fresh belief for every decision."""
+    """(N, T) answers through the network itself, a fresh belief for every decision.
+
+    Ten arguments: what is static, what is a weight and what differs by block stay apart for jit.
+    """
     model: Cvae = nnx.merge(graph, params)
     n, t = len(c), layout.tasks
     width = config.latent + 1 + (config.injected if config.semi_implicit else 0)

@@ -172,7 +172,10 @@ def _new(program: Program, key: jax.Array) -> Cvae:
 def _one(
     program: Program, state: TrainState, tables: Tables, run: RunInputs
 ) -> tuple[TrainState, EpochInfo]:
-    """One pass over a run's training responses, then the loss on its validation responses."""
+    """One pass over a run's training responses, then the loss on its validation responses.
+
+    Long because its inner functions share what is laid out here once per program.
+    """
     graph = graph_of(program)
     optimizer = make_optimizer(run.learning_rate, run.blender_learning_rate)
     done = ended(state, run)

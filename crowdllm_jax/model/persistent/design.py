@@ -68,16 +68,7 @@ def make_design(
     for number, components in enumerate(sources):
         columns += list(components.T)
         group += [3 + number] * components.shape[1]
-    if sum(x.shape[1] for x in sources) > FEW_COLUMNS:
-        sources = [x[:, : MOST_LOADING // len(sources)] for x in sources]
-    loading = np.concatenate([np.zeros((t, 0)), *sources], axis=1)
-    loading_group = np.zeros(loading.shape[1], int)
-    if mean.any():
-        loading = np.concatenate([mean[:, None], loading], axis=1)
-        loading_group = np.append(1, loading_group)
-    if loading.shape[1] == 0:
-        loading, loading_group = np.zeros((t, 1)), np.zeros(1, int)
-    loading_group = np.unique(loading_group, return_inverse=True)[1]
+    loading, loading_group = _loading_columns(mean, sources)
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
         shares.astype(np.float32),
@@ -94,6 +85,20 @@ def make_design(
     if known:
         groups |= _groups_of_tasks(attribute, t, config.latent)
     return Design(layout, tasks, groups, centre)
+
+
+def _loading_columns(mean: np.ndarray, sources: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What beliefs and profiles load on (T, Q), the reference's mean first, and (Q,) groups."""
+    if sum(x.shape[1] for x in sources) > FEW_COLUMNS:
+        sources = [x[:, : MOST_LOADING // len(sources)] for x in sources]
+    loading = np.concatenate([np.zeros((len(mean), 0)), *sources], axis=1)
+    group = np.zeros(loading.shape[1], int)
+    if mean.any():
+        loading = np.concatenate([mean[:, None], loading], axis=1)
+        group = np.append(1, group)
+    if loading.shape[1] == 0:
+        loading, group = np.zeros((len(mean), 1)), np.zeros(1, int)
+    return loading, np.unique(group, return_inverse=True)[1]
 
 
 def _reference_columns(

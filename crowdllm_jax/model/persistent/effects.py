@@ -13,8 +13,8 @@ Everything that could fit noise (the trust in the reference, task, profile and i
 loadings) is an *effect*: a normal posterior per coefficient under a normal prior whose deviation,
 one per group, is learned with the rest (variational empirical Bayes). A group without signal
 shrinks to zero by itself, which is what 1% of the data calls for. The belief is integrated out of
-the likelihood by quasi Monte Carlo, so that its spread is estimated and not a by-product of an
-approximation.
+the likelihood where each person is (`posterior`), so that its spread is estimated and not a
+by-product of an approximation.
 """
 
 from typing import NamedTuple
