@@ -15,11 +15,11 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 from scipy.optimize import nnls
-from scipy.spatial.distance import cdist
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.column import ColumnReference
 from crowdllm_jax.reference.record import Gain, Reference
+from crowdllm_jax.reference.ridge import RATES, cross_fit
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.records import Block, Study
@@ -27,16 +27,9 @@ from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import Split
 from crowdllm_jax.study.statistics import ends, level_shares, task_means, unit
 
-PENALTIES = np.logspace(-2, 4, 25)
-RATES = (0.0, 2.0)
-"""Tried in turn: 0, the features as they are; 2, the likeness of two tasks falls at that rate with
-their squared distance, whose median counts as 1."""
 SPREAD = 5.0
 """Root mean square length of a source's features beside others: that of usual embeddings, so that
-`PENALTIES` suit both."""
-LANDMARKS = 1500
-"""Training tasks to which likeness is measured, at most; up to so many, kernel ridge is exact."""
-
+`ridge.PENALTIES` suit both."""
 
 Case = Literal["all"] | tuple[Literal["only", "without"], str]
 
@@ -103,11 +96,11 @@ def _forecasts(
 ) -> dict[Case, np.ndarray]:
     """Forecasts of one scale's tasks from all sources, and from each of several alone and left
     out."""
-    heads = {name: _cross_fit(x, target, count, folds) for name, x in sources.items()}
+    heads = {name: cross_fit(x, target, count, folds) for name, x in sources.items()}
     if len(sources) == 1:
         return {"all": _proper(*heads.values())}
     x = _side_by_side(sources)
-    together = [_cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
+    together = [cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
     found: dict[Case, np.ndarray] = {"all": _stack([*together, *heads.values()], target, count)}
     for name, head in heads.items():
         found["only", name] = head
@@ -229,72 +222,6 @@ def _left_out_error(study: Study, split: Split, x: np.ndarray) -> float:
         if here.sum() < 10:
             continue
         target = _target(study, split, index)[here]
-        guess = _cross_fit(x[here], target, count[here], 5, rates=(0.0,))
+        guess = cross_fit(x[here], target, count[here], 5, rates=(0.0,))
         error += float((((guess - target) ** 2).sum(1) * count[here]).sum())
     return error
-
-
-def _cross_fit(
-    x: np.ndarray,
-    y: np.ndarray,
-    count: np.ndarray,
-    folds: int,
-    rates: tuple[float, ...] = RATES,
-) -> np.ndarray:
-    """Predict every row of y; a row with answers by a head that has not seen it."""
-    seen = np.flatnonzero(count > 0)
-    # A fixed cut: neighbours in the study's order go to different folds.
-    fold = np.arange(len(seen)) % folds
-    least, guess = np.inf, np.empty_like(y)
-    for rate in rates:
-        held = np.empty((len(PENALTIES), len(seen), y.shape[1]))
-        for f in range(folds):
-            rest, out = seen[fold != f], seen[fold == f]
-            z = _features(x, rest, rate)
-            held[:, fold == f] = _ridge(z[rest], y[rest], count[rest], z[out])
-        error = ((held - y[seen]) ** 2 * count[seen][:, None]).sum((1, 2))
-        best = int(np.argmin(error))
-        if error[best] < least:
-            least = error[best]
-            guess[seen] = held[best]
-            new = count == 0
-            z = _features(x, seen, rate)
-            guess[new] = _ridge(z[seen], y[seen], count[seen], z[new])[best]
-    return guess
-
-
-def _features(x: np.ndarray, train: np.ndarray, rate: float) -> np.ndarray:
-    """(T, F') features on which ridge regression is kernel ridge with a Gaussian kernel.
-
-    The Nystroem map (Williams & Seeger 2001) of likeness to landmarks among the training tasks.
-    """
-    if not rate:
-        return x
-    every = train[:: -(-len(train) // LANDMARKS)]
-    square = cdist(x, x[every], "sqeuclidean")
-    typical = np.median(square[train])
-    likeness = np.exp(-rate * square / (typical if typical > 0 else 1.0))
-    values, vectors = np.linalg.eigh(likeness[every])
-    kept = values > 1e-8 * values[-1]
-    return likeness @ (vectors[:, kept] / np.sqrt(values[kept]))
-
-
-def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Weighted ridge regression with an unpenalised intercept, for all PENALTIES at once.
-
-    Returns:
-      (len(PENALTIES), len(new), Y) predictions.
-    """
-    w = weight / weight.mean()
-    x_mean, y_mean = np.average(x, 0, w), np.average(y, 0, w)
-    root = np.sqrt(w)[:, None]
-    rows, y = root * (x - x_mean), root * (y - y_mean)
-    # The smaller of the two squares: among features, or among tasks.
-    if rows.shape[0] < rows.shape[1]:
-        values, vectors = np.linalg.eigh(rows @ rows.T)
-        known, ours = (new - x_mean) @ rows.T @ vectors, vectors.T @ y
-    else:
-        values, vectors = np.linalg.eigh(rows.T @ rows)
-        known, ours = (new - x_mean) @ vectors, vectors.T @ (rows.T @ y)
-    shrink = 1 / (values.clip(0) + PENALTIES[:, None])
-    return y_mean + known @ (shrink[:, :, None] * ours)

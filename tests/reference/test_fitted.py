@@ -7,7 +7,7 @@ import pytest
 from synthetic import RATING, make_study
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.reference import fitted
+from crowdllm_jax.reference import fitted, ridge
 from crowdllm_jax.reference.fitted import FittedReference, answer_features, fit_reference
 from crowdllm_jax.reference.record import from_levels
 from crowdllm_jax.study.coding import feature_blocks
@@ -20,9 +20,9 @@ def test_ridge_equals_its_normal_equations():
     x, y, new = random.normal(size=(20, 4)), random.normal(size=(20, 2)), random.normal(size=(5, 4))
     weight = random.uniform(0.5, 3, 20)
     w = np.diag(weight / weight.mean())
-    found = fitted._ridge(x, y, weight, new)
+    found = ridge.ridge(x, y, weight, new)
     one = np.column_stack([np.ones(20), x])
-    for penalty, own in zip(fitted.PENALTIES, found, strict=True):
+    for penalty, own in zip(ridge.PENALTIES, found, strict=True):
         shrink = penalty * np.diag([0, 1, 1, 1, 1])  # the intercept is free
         beta = np.linalg.solve(one.T @ w @ one + shrink, one.T @ w @ y)
         np.testing.assert_allclose(own, np.column_stack([np.ones(5), new]) @ beta, atol=1e-8)
@@ -34,10 +34,10 @@ def test_likeness_gives_kernel_ridge():
     weight = random.uniform(0.5, 3, 20)
     apart = ((x[:, None] - x[None, :20]) ** 2).sum(2)
     kernel = np.exp(-2 * apart / np.median(apart[:20]))
-    z = fitted._features(x, np.arange(20), 2.0)
-    found = fitted._ridge(z[:20], y, weight, z[20:])
+    z = ridge.kernel_features(x, np.arange(20), 2.0)
+    found = ridge.ridge(z[:20], y, weight, z[20:])
     one = np.ones((20, 1))
-    for penalty, own in zip(fitted.PENALTIES, found, strict=True):
+    for penalty, own in zip(ridge.PENALTIES, found, strict=True):
         # The dual problem with a free intercept: (K + penalty W^-1) a + b = y, sum a = 0.
         noisy = kernel[:20] + penalty * np.diag(weight.mean() / weight)
         system = np.block([[noisy, one], [one.T, np.zeros((1, 1))]])
@@ -59,8 +59,8 @@ def test_likeness_predicts_what_no_line_does():
 
 def test_many_tasks_are_compared_with_landmarks(monkeypatch):
     x = np.random.default_rng(0).normal(size=(50, 2))
-    monkeypatch.setattr(fitted, "LANDMARKS", 15)
-    assert fitted._features(x, np.arange(40), 2.0).shape == (50, 14)  # every third of the 40
+    monkeypatch.setattr(ridge, "LANDMARKS", 15)
+    assert ridge.kernel_features(x, np.arange(40), 2.0).shape == (50, 14)  # every third of the 40
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_training_task_is_predicted_by_a_head_that_has_not_seen_it(predictable
     other = dataclasses.replace(predictable, answer=turned)
     monkey = pytest.MonkeyPatch()
     # The penalty is chosen from all tasks, so it is fixed here.
-    monkey.setattr(fitted, "PENALTIES", np.array([1.0]))
+    monkey.setattr(ridge, "PENALTIES", np.array([1.0]))
     one, two = (
         fit_reference(study, split, FittedReference(), {"embedding": study.tasks.embedding})
         for study in (predictable, other)
