@@ -47,7 +47,7 @@ def centred(known) -> np.ndarray:
     return (encode(known.codings, people.profile) - known.design.centre).astype(np.float32)
 
 
-def evidence_of(known, answers=None, nodes: int = 1024) -> np.ndarray:
+def evidence_of(known, answers=None, nodes: int = 4096) -> np.ndarray:
     answers = answers_of(known) if answers is None else answers
     return held_out_evidence(*nnx.split(known.model, nnx.Param), known.design, answers, nodes)
 
@@ -100,7 +100,7 @@ def test_the_marginal_likelihood_is_an_integral():
                     else norm.logpdf(unit, 0.5 + location, sd)
                 )
         exact[person] = logsumexp(log)
-    # 1,024 points around each mode, and float32 sums over nine answers.
+    # 4,096 points around each mode, and float32 sums over nine answers.
     np.testing.assert_allclose(evidence_of(known), exact, atol=3e-3)
 
 
