@@ -19,7 +19,8 @@ class PersistentConfig(
 
     Attributes:
       latent: numbers in a belief, besides the personal scale. The first moves all tasks of a scale
-        alike; the others load on task features and shrink to nothing where the data has none.
+        alike; the others load on task features and on single known tasks, under priors that are
+        learned, so that a dimension for which the answers do not speak shrinks to nothing.
       injected: numbers of noise fed through the small network that makes the belief's
         distribution semi-implicit (Yin & Zhou 2018); 0 leaves it normal.
       components: principal components of the task features that effects may use.
@@ -30,7 +31,7 @@ class PersistentConfig(
         fit's rounding errors, and nothing else, depend on it.
     """
 
-    latent: Positive = 2
+    latent: Positive = 8
     injected: Annotated[int, msgspec.Meta(ge=0, le=8)] = 2
     components: Positive = 64
     nodes: Annotated[int, msgspec.Meta(ge=16)] = 16
