@@ -90,7 +90,7 @@ class Cache:
     def get(self, keys: Sequence[Key]) -> list[Answer | None]:
         """The stored answer of each key, None where there is none."""
         digests = [key.digest for key in keys]
-        found: dict[str, Answer] = {}
+        answers: dict[str, Answer] = {}
         for begin in range(0, len(digests), _LOOKUP):
             part = digests[begin : begin + _LOOKUP]
             marks = ",".join("?" * len(part))
@@ -100,8 +100,8 @@ class Cache:
             )
             for key, probs, mass, method, blob in rows:
                 embedding = None if blob is None else np.frombuffer(blob, "<f4")
-                found[key] = Answer(tuple(json.loads(probs)), mass, method, embedding)
-        return [found.get(digest) for digest in digests]
+                answers[key] = Answer(tuple(json.loads(probs)), mass, method, embedding)
+        return [answers.get(digest) for digest in digests]
 
     def put(self, answers: Iterable[tuple[Key, Answer]]) -> None:
         """Store answers in one transaction: all or, if the process dies, none. The first answer

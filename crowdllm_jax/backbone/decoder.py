@@ -79,13 +79,13 @@ class Block(nnx.Module):
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """One layer; also returns the keys and values it made."""
         a = self.a
-        mixed, made = self._attend(self._norm("attn_norm", x_BxSxD), turn, masks, prefix)
+        mixed, cached = self._attend(self._norm("attn_norm", x_BxSxD), turn, masks, prefix)
         x_BxSxD += self._norm("attn_post_norm", mixed) if a.post_norms else mixed
         h_BxSxD = self._norm("mlp_norm", x_BxSxD)
         gate = ACTIVATE[a.activation](self._linear("gate", h_BxSxD))
         mixed = self._linear("down", gate * self._linear("up", h_BxSxD))
         x_BxSxD += self._norm("mlp_post_norm", mixed) if a.post_norms else mixed
-        return x_BxSxD, made
+        return x_BxSxD, cached
 
     def _attend(
         self,
@@ -168,8 +168,8 @@ class Decoder(nnx.Module):
         for end in after:
             part = jax.tree.map(lambda weight, b=begin, e=end: weight[b:e], per_layer)
             x_BxSxD, _ = jax.lax.scan(layer, x_BxSxD, part)
-            whole = end == self.a.layers
-            states.append(_rms(x_BxSxD, self.norm[...], self.a) if whole else x_BxSxD)
+            last = end == self.a.layers
+            states.append(_rms(x_BxSxD, self.norm[...], self.a) if last else x_BxSxD)
             begin = end
         return tuple(states)
 
@@ -196,8 +196,8 @@ class Decoder(nnx.Module):
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """Hidden states, and all layers' keys and values (which XLA drops where unused)."""
         x_BxSxD, layer, per_layer = self._layers(token_BxS, position_BxS, segment_BxS, prefix)
-        x_BxSxD, made = jax.lax.scan(layer, x_BxSxD, per_layer)
-        return _rms(x_BxSxD, self.norm[...], self.a), made
+        x_BxSxD, cached = jax.lax.scan(layer, x_BxSxD, per_layer)
+        return _rms(x_BxSxD, self.norm[...], self.a), cached
 
     def _layers(
         self,

@@ -122,10 +122,10 @@ class Server:
         """The same from log-probabilities; and the share of the answer that the server's list
         leaves open, and its likeliest tokens."""
         fields = {"logprobs": True, "top_logprobs": TOP, "max_tokens": 1, "temperature": 1.0}
-        found = self._call(question, key, fields, lambda a: first_token(a, question))
-        if found is None:
+        scored = self._call(question, key, fields, lambda a: first_token(a, question))
+        if scored is None:
             raise NoLogprobsError("the server gives no log-probabilities")
-        probs, hidden, likely = found
+        probs, hidden, likely = scored
         mass = math.fsum(probs)
         if mass == 0:
             detail = f"among the likely first tokens is no option: {likely}"

@@ -31,14 +31,14 @@ def locate(
         _refuse_other_file(place)
         return place, None
     if place.suffix in _FILES_OF_MODELS:
-        here = "" if place.is_absolute() else f" in {Path.cwd()}, where the command runs"
-        raise CrowdError(f"{source}: no such file{here}")
+        where = "" if place.is_absolute() else f" in {Path.cwd()}, where the command runs"
+        raise CrowdError(f"{source}: no such file{where}")
     if len(Path(source).parts) != 2 or str(source).startswith((".", "/", "~")):
         raise CrowdError(f"{source}: no such folder, and not a hub id of the form org/name")
     from huggingface_hub import snapshot_download
 
     try:
-        found = snapshot_download(
+        fetched = snapshot_download(
             str(source),
             revision=revision,
             allow_patterns=[p for p in _FILES if weights or p != _WEIGHTS],
@@ -49,7 +49,7 @@ def locate(
         raise CrowdError(
             f"{source}: no such folder here, and the hub does not give it ({reason})"
         ) from None
-    return Path(found), Path(found).name
+    return Path(fetched), Path(fetched).name
 
 
 def _only_gguf(folder: Path) -> Path | None:

@@ -59,15 +59,20 @@ def task_states(
         part = order[begin : begin + batch]
         longest = -(-len(encoded[part[-1]][0]) // _BUCKET) * _BUCKET
         token = np.zeros((batch, longest), np.int32)
-        segment, own = np.full((batch, longest), -1, np.int32), np.zeros((batch, longest))
+        segment, counted = np.full((batch, longest), -1, np.int32), np.zeros((batch, longest))
         for row, i in enumerate(part):
             tokens, (first, last) = encoded[i]
             token[row, : len(tokens)], segment[row, : len(tokens)] = tokens, 0
-            own[row, first:last] = 1 / (last - first)
-        found = run_states(
-            backbone.graph, backbone.weights, token, segment, own.astype(np.float32), tuple(layers)
+            counted[row, first:last] = 1 / (last - first)
+        states_of_batch = run_states(
+            backbone.graph,
+            backbone.weights,
+            token,
+            segment,
+            counted.astype(np.float32),
+            tuple(layers),
         )
-        states[:, part] = np.asarray(found)[:, : len(part)]
+        states[:, part] = np.asarray(states_of_batch)[:, : len(part)]
         progress(begin + len(part), len(texts))
     bad = np.flatnonzero(~np.isfinite(states).all((0, 2)))
     if len(bad):

@@ -229,9 +229,9 @@ def _nested(options: Sequence[tuple[int, ...]]) -> bool:
 
 def _refuse_special(text: str, parts: Sequence[str], special: set[str]) -> None:
     for part in (text, *parts):
-        found = next((s for s in special if s in part), None)
-        if found is not None:
+        control = next((s for s in special if s in part), None)
+        if control is not None:
             raise CrowdError(
-                f"question {shorten(text)!r}: {shorten(part)!r} contains {found!r}, which this "
+                f"question {shorten(text)!r}: {shorten(part)!r} contains {control!r}, which this "
                 "model reads as a control token; remove or rewrite it"
             )

@@ -24,11 +24,11 @@ def warn_of_new_tasks(study: Study, crowd: Crowd, reference: str) -> None:
     new = design.tasks.known == 0
     nobody = unanswered(study)
     for index, name in enumerate(crowd.scales):
-        here = design.tasks.scale == index
-        if not (here & new).any():
+        on_scale = design.tasks.scale == index
+        if not (on_scale & new).any():
             continue
-        known = int((here & ~new).sum())
-        without = [study.tasks.ids[t] for t in nobody if here[t]]
+        known = int((on_scale & ~new).sum())
+        without = [study.tasks.ids[t] for t in nobody if on_scale[t]]
         silent = known == 0 or share[index] < LITTLE
         if not known:
             how = "no task of the scale has answers to learn from: what agents answer is a guess"

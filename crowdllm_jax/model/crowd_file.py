@@ -185,5 +185,5 @@ def _network(
             columns = sum(len(coding.columns) for coding in meta.codings)
             inputs = CvaeInputs(arrays["x"], arrays["reference"])
             features = inputs.x.shape[1]
-            made = nnx.eval_shape(lambda: Cvae(features, columns, cvae, rngs=nnx.Rngs(0)))
-            return *nnx.split(made, nnx.Param), inputs
+            template = nnx.eval_shape(lambda: Cvae(features, columns, cvae, rngs=nnx.Rngs(0)))
+            return *nnx.split(template, nnx.Param), inputs

@@ -41,7 +41,7 @@ class Prepared:
 
 
 def fit_model(
-    ready: Prepared,
+    prepared: Prepared,
     model: ModelConfig,
     train: TrainConfig,
     seed: int,
@@ -54,26 +54,26 @@ def fit_model(
     with kept as checkpoints:
         match model:
             case PersistentConfig():
-                return _fit_persistent(ready, model, seed, checkpoints, progress, name)
+                return _fit_persistent(prepared, model, seed, checkpoints, progress, name)
             case CvaeConfig():
-                return _fit_published(ready, model, train, seed, checkpoints, progress, name)
+                return _fit_published(prepared, model, train, seed, checkpoints, progress, name)
 
 
 def _fit_persistent(
-    ready: Prepared,
+    prepared: Prepared,
     model: PersistentConfig,
     seed: int,
     checkpoints: Checkpoints | None,
     progress: Progress,
     name: str,
 ) -> tuple[Crowd, Losses]:
-    study = ready.study
+    study = prepared.study
     # Nothing is chosen by validation here, so its responses serve the fit.
-    part = ready.split.seen
-    known = ready.split.by != "tasks"
+    part = prepared.split.seen
+    known = prepared.split.by != "tasks"
     progress(f"fit {name}", 0, model.steps)
-    design = make_design(study, ready.reference, ready.codings, part, model, known=known)
-    _, answers = gather_answers(study, ready.codings, design, part)
+    design = make_design(study, prepared.reference, prepared.codings, part, model, known=known)
+    _, answers = gather_answers(study, prepared.codings, design, part)
     graph, params, steps = fit_marginal(
         design,
         answers,
@@ -83,13 +83,13 @@ def _fit_persistent(
         on_step=lambda step, loss: progress(f"fit {name} (loss {loss:.3f})", step, model.steps),
     )
     losses = Losses("step", ("negative bound per person",), len(steps), steps[:, None].tolist(), [])
-    crowd = _crowd(ready, model, graph, params, design)
-    warn_of_new_tasks(study, crowd, ready.reference.kind)
+    crowd = _crowd(prepared, model, graph, params, design)
+    warn_of_new_tasks(study, crowd, prepared.reference.kind)
     return crowd, losses
 
 
 def _fit_published(
-    ready: Prepared,
+    prepared: Prepared,
     model: CvaeConfig,
     train: TrainConfig,
     seed: int,
@@ -98,7 +98,7 @@ def _fit_published(
     name: str,
 ) -> tuple[Crowd, Losses]:
     progress(f"fit {name}", 0, train.epochs)
-    run = cvae_run(ready, model, train, seed)
+    run = cvae_run(prepared, model, train, seed)
 
     def on_epoch(epoch: int, losses: np.ndarray) -> None:
         held = losses[1, 0] if np.isfinite(losses[1, 0]) else losses[0, 0]
@@ -114,24 +114,24 @@ def _fit_published(
         fitted.history[:, 0].tolist(),
         fitted.history[:, 1].tolist(),
     )
-    return cvae_crowd(ready, run, fitted), losses
+    return cvae_crowd(prepared, run, fitted), losses
 
 
-def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) -> Run:
+def cvae_run(prepared: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) -> Run:
     """A training of the published model, ready for `cvae.fit.fit_many`."""
-    study = ready.study
+    study = prepared.study
     everything = np.arange(len(study.tasks.ids))
-    reference = unit(study, ready.reference.mean, everything).astype(np.float32)
+    reference = unit(study, prepared.reference.mean, everything).astype(np.float32)
     if model.constant_reference:
         reference = np.full_like(reference, 0.5)
     profile = study.participants.profile
-    c = encode(ready.codings, profile) if profile else np.zeros((len(study.participants.ids), 0))
+    c = encode(prepared.codings, profile) if profile else np.zeros((len(study.participants.ids), 0))
     answer = unit(study, study.value, study.task).astype(np.float32)
 
     def part(mask: np.ndarray) -> Data:
         mask = mask & (study.weight > 0)
         return Data(
-            x=ready.x,
+            x=prepared.x,
             c=c.astype(np.float32),
             reference=reference,
             person=study.person[mask],
@@ -140,23 +140,23 @@ def cvae_run(ready: Prepared, model: CvaeConfig, train: TrainConfig, seed: int) 
             weight=study.weight[mask],
         )
 
-    return Run(part(ready.split.train), part(ready.split.validation), model, train, seed)
+    return Run(part(prepared.split.train), part(prepared.split.validation), model, train, seed)
 
 
-def cvae_crowd(ready: Prepared, run: Run, fitted: Fitted) -> Crowd:
+def cvae_crowd(prepared: Prepared, run: Run, fitted: Fitted) -> Crowd:
     """The crowd of a training that `cvae_run` made ready."""
     inputs = CvaeInputs(run.train.x, run.train.reference)
-    return _crowd(ready, run.model, fitted.graph, fitted.params, inputs)
+    return _crowd(prepared, run.model, fitted.graph, fitted.params, inputs)
 
 
 def _crowd(
-    ready: Prepared,
+    prepared: Prepared,
     model: ModelConfig,
     graph: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
     inputs: Inputs,
 ) -> Crowd:
-    study = ready.study
+    study = prepared.study
     return Crowd(
         model,
         graph,
@@ -165,6 +165,6 @@ def _crowd(
         study.scales,
         study.tasks.scale,
         inputs,
-        ready.codings,
-        ready.generator,
+        prepared.codings,
+        prepared.generator,
     )

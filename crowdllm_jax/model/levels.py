@@ -103,8 +103,10 @@ def count_words(drawn: jax.Array, counted: jax.Array, levels: int) -> jax.Array:
         difference = words ^ (ones * jnp.uint32(level))
         # Levels are below 128: taking 1 away clears the top bit of a byte of 0, and of no other.
         equal = (~((difference | tops) - ones) & tops) >> 7
-        found = jnp.where(counted, equal, 0).sum(1, dtype=jnp.uint32)
-        lanes = [((found >> (8 * lane)) & 0xFF).sum(0, dtype=jnp.uint32) for lane in range(LANES)]
+        byte_counts = jnp.where(counted, equal, 0).sum(1, dtype=jnp.uint32)
+        lanes = [
+            ((byte_counts >> (8 * lane)) & 0xFF).sum(0, dtype=jnp.uint32) for lane in range(LANES)
+        ]
         return jnp.stack(lanes, axis=1).reshape(-1).astype(jnp.int32)
 
     return jnp.stack([count(level) for level in range(levels)], axis=1)

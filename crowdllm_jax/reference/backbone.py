@@ -107,8 +107,8 @@ def ask_share(
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
     for every in (questions, personas):
         # By text: the personas of a task stay together, for they share its computation.
-        own = [q for q in every if crc32(q.text.encode()) % processes.size() == processes.rank()]
-        _ask(config, prompt, own, stage_of(config.model, progress), progress)
+        share = [q for q in every if crc32(q.text.encode()) % processes.size() == processes.rank()]
+        _ask(config, prompt, share, stage_of(config.model, progress), progress)
 
 
 def _ask(
@@ -130,8 +130,8 @@ def _ask(
     answers: list[Answer | None] = []
     with open_cache(config.cache) as cache:
         for part, encoded, keys in chain([first], parts):
-            found = cache.get(keys)
-            if None in found:
+            kept = cache.get(keys)
+            if None in kept:
                 if backbone is None:  # large weights take minutes, and a hub's are fetched first
                     stage = f"load {Path(config.model).name}"
                     progress(stage, 0, 1)
@@ -143,7 +143,7 @@ def _ask(
                 def part_of(done: int, total: int, before: int = len(answers)) -> None:
                     report(before + done * len(part) // total, len(questions))  # noqa: B023
 
-                found = list(
+                kept = list(
                     scoring.find(
                         backbone,
                         part,
@@ -154,7 +154,7 @@ def _ask(
                         progress=part_of,
                     )
                 )
-            answers += found
+            answers += kept
     scored = assemble(questions, answers)
     warn_low_mass(questions, scored)
     return scored

@@ -46,16 +46,16 @@ def read_cells(
             _answer_reader(scale) if strict else _mean_reader(scale, texts.values(), column.where)
         )
         meaning = {code: read(text) for code, text in texts.items()}
-        odd = [code for code, found in meaning.items() if found is None]
+        odd = [code for code, meant in meaning.items() if meant is None]
         if odd:
             raise CrowdError(
                 f"{column.where}: '{texts[odd[0]]}' ({rows(rows_here[own == odd[0]])}) is no answer"
                 f" on scale '{name}' ({scale_text.describe(scale)})"
                 f"{'' if strict else _no_mean(scale)}"
             )
-        for code, found in meaning.items():
-            if found is not None:
-                number[rows_here[own == code]], level[rows_here[own == code]] = found
+        for code, meant in meaning.items():
+            if meant is not None:
+                number[rows_here[own == code]], level[rows_here[own == code]] = meant
     return number, level
 
 
@@ -132,7 +132,7 @@ def by_level(
     out = np.zeros((len(given), max(scales.size(scale) for scale in study.scales.values())))
     for index, scale in used:
         own = [None if place is None else int(place) for place in found[index]]
-        here = study.tasks.scale == index
+        on_scale = study.tasks.scale == index
         if sorted(p for p in own if p is not None) != list(range(scales.size(scale))):
             raise CrowdError(
                 f"{path}: reference.probabilities {', '.join(map(str, names))}: some but not all "
@@ -141,9 +141,9 @@ def by_level(
             )
         for column, place in enumerate(own):
             if place is not None:
-                out[here, place] = given[here, column]
-            elif np.any(given[here, column]):
-                task = study.tasks.ids[int((here & (given[:, column] != 0)).argmax())]
+                out[on_scale, place] = given[on_scale, column]
+            elif np.any(given[on_scale, column]):
+                task = study.tasks.ids[int((on_scale & (given[:, column] != 0)).argmax())]
                 raise CrowdError(
                     f"{path}: gives '{names[column]}' a probability for task '{task}', whose scale"
                     f" ({scale_text.describe(scale)}) has no such level"

@@ -67,23 +67,23 @@ def fit_reference(
     count = task_means(study, split.of_reference)[2]
     forecasts: dict[Case, np.ndarray] = {}
     for index, name in enumerate(study.scales):
-        here = study.tasks.scale == index
-        seen = here & (count > 0)
+        on_scale = study.tasks.scale == index
+        seen = on_scale & (count > 0)
         if seen.sum() < 2 * config.folds:
             raise CrowdError(
                 f"reference.kind: fitted needs at least {2 * config.folds} training "
                 f"tasks on scale '{name}', which has {seen.sum()}; use kind: "
                 "marginal, or fewer folds"
             )
-        target, answers = _target(study, split, index)[here], count[here]
-        own = {source: x[here] for source, x in sources.items()}
-        for case, forecast in _forecasts(own, target, answers, config.folds).items():
+        target, answers = _target(study, split, index)[on_scale], count[on_scale]
+        on_scale_x = {source: x[on_scale] for source, x in sources.items()}
+        for case, forecast in _forecasts(on_scale_x, target, answers, config.folds).items():
             forecasts.setdefault(case, np.zeros((t, 1 + longest)))
-            forecasts[case][here, : target.shape[1]] = forecast
+            forecasts[case][on_scale, : target.shape[1]] = forecast
     low, width = ends(study)
-    whole = forecasts["all"]
+    stacked = forecasts["all"]
     known = all(scales.size(scale) for scale in study.scales.values())
-    reference = Reference("fitted", low + width * whole[:, 0], whole[:, 1:] if known else None)
+    reference = Reference("fitted", low + width * stacked[:, 0], stacked[:, 1:] if known else None)
     if len(sources) == 1:
         return reference
     fit = {case: forecast_fit(study, split, forecast) for case, forecast in forecasts.items()}
@@ -101,12 +101,12 @@ def _forecasts(
         return {"all": _proper(*heads.values())}
     x = _side_by_side(sources)
     together = [cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
-    found: dict[Case, np.ndarray] = {"all": _stack([*together, *heads.values()], target, count)}
+    forecasts: dict[Case, np.ndarray] = {"all": _stack([*together, *heads.values()], target, count)}
     for name, head in heads.items():
-        found["only", name] = head
+        forecasts["only", name] = head
         rest = [other for source, other in heads.items() if source != name]
-        found["without", name] = _stack(rest, target, count)
-    return {case: _proper(forecast) for case, forecast in found.items()}
+        forecasts["without", name] = _stack(rest, target, count)
+    return {case: _proper(forecast) for case, forecast in forecasts.items()}
 
 
 def choose_blocks(study: Study, split: Split) -> Study:
@@ -115,14 +115,17 @@ def choose_blocks(study: Study, split: Split) -> Study:
     tables: dict[int, list[Block]] = {}
     for block in study.tasks.blocks:
         tables.setdefault(block.table, []).append(block)
-    if all(len(own) == 1 for own in tables.values()):
+    if all(len(alternatives) == 1 for alternatives in tables.values()):
         return study
     blocks = feature_blocks(study.tasks)
 
     def error(block: Block) -> float:
         return _left_out_error(study, split, blocks[block.name])
 
-    chosen = [min(own, key=error) if len(own) > 1 else own[0] for own in tables.values()]
+    chosen = [
+        min(alternatives, key=error) if len(alternatives) > 1 else alternatives[0]
+        for alternatives in tables.values()
+    ]
     assert study.tasks.embedding is not None
     embedding = np.concatenate([study.tasks.embedding[:, b.begin : b.end] for b in chosen], axis=1)
     edges = pairwise(np.cumsum([0, *(b.end - b.begin for b in chosen)]).tolist())
@@ -154,19 +157,19 @@ def forecast_fit(study: Study, split: Split, forecast: np.ndarray) -> tuple[floa
     loss = np.zeros(len(mean))
     centred, people = forecast[:, 0].copy(), mean.copy()
     for index, scale in enumerate(study.scales.values()):
-        here = np.flatnonzero((study.tasks.scale == index) & (count > 0))
+        rows = np.flatnonzero((study.tasks.scale == index) & (count > 0))
         k = scales.size(scale)
-        p, shares = forecast[here, 1 : 1 + k], _target(study, split, index)[here, 1:]
+        p, shares = forecast[rows, 1 : 1 + k], _target(study, split, index)[rows, 1:]
         if isinstance(scale, Nominal):
-            loss[here] = (p**2 - 2 * p * shares + shares).sum(1)
+            loss[rows] = (p**2 - 2 * p * shares + shares).sum(1)
         elif k:
             step = np.diff(scales.values(scale))
             below, gave = p.cumsum(1)[:, :-1], shares.cumsum(1)[:, :-1]
-            loss[here] = (below**2 - 2 * below * gave + gave) @ step
+            loss[rows] = (below**2 - 2 * below * gave + gave) @ step
         else:
-            loss[here] = np.nan
+            loss[rows] = np.nan
         for numbers in (centred, people):
-            numbers[here] -= np.average(numbers[here], weights=count[here])
+            numbers[rows] -= np.average(numbers[rows], weights=count[rows])
     seen = count > 0
     w, x, y = count[seen], centred[seen], people[seen]
     r = (w * x) @ y / np.sqrt(max((w @ x**2) * (w @ y**2), 1e-300))
@@ -218,10 +221,10 @@ def _left_out_error(study: Study, split: Split, x: np.ndarray) -> float:
     count = task_means(study, split.of_reference)[2]
     error = 0.0
     for index in range(len(study.scales)):
-        here = (study.tasks.scale == index) & (count > 0)
-        if here.sum() < 10:
+        rows = (study.tasks.scale == index) & (count > 0)
+        if rows.sum() < 10:
             continue
-        target = _target(study, split, index)[here]
-        guess = cross_fit(x[here], target, count[here], 5, rates=(0.0,))
-        error += float((((guess - target) ** 2).sum(1) * count[here]).sum())
+        target = _target(study, split, index)[rows]
+        guess = cross_fit(x[rows], target, count[rows], 5, rates=(0.0,))
+        error += float((((guess - target) ** 2).sum(1) * count[rows]).sum())
     return error

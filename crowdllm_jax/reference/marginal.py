@@ -30,18 +30,22 @@ def crowd_average(study: Study, split: Split) -> Reference:
     probs = np.zeros((t, longest))
     average = np.empty(t)
     for index, scale in enumerate(study.scales.values()):
-        here = study.tasks.scale == index
-        given = answers[here].sum()
+        on_scale = study.tasks.scale == index
+        given = answers[on_scale].sum()
         # A scale nobody answered in training: its middle is as good as any guess.
-        overall = total[here].sum() / given if given else 0.5
-        weight = count[here] / (count[here] + 1) if split.by != "tasks" else np.zeros(here.sum())
-        average[here] = weight * np.nan_to_num(mean[here]) + (1 - weight) * overall
+        overall = total[on_scale].sum() / given if given else 0.5
+        weight = (
+            count[on_scale] / (count[on_scale] + 1)
+            if split.by != "tasks"
+            else np.zeros(on_scale.sum())
+        )
+        average[on_scale] = weight * np.nan_to_num(mean[on_scale]) + (1 - weight) * overall
         if k := scales.size(scale):
-            shares = level_shares(study, split.of_reference, index)[here]
-            seen = answers[here] > 0
-            pooled = (shares[seen] * answers[here][seen, None]).sum(0)
+            shares = level_shares(study, split.of_reference, index)[on_scale]
+            seen = answers[on_scale] > 0
+            pooled = (shares[seen] * answers[on_scale][seen, None]).sum(0)
             pooled = pooled / pooled.sum() if given else np.full(k, 1 / k)
-            probs[here, :k] = (
+            probs[on_scale, :k] = (
                 weight[:, None] * np.nan_to_num(shares) + (1 - weight)[:, None] * pooled
             )
     low, width = ends(study)

@@ -154,9 +154,9 @@ def _both_orders(study: Study, scored: Scored) -> tuple[Scored, np.ndarray]:
     t = len(study.tasks.ids)
     probs, turned = scored.probs[:t], np.zeros_like(scored.probs[t:])
     for index, scale in enumerate(study.scales.values()):
-        here = np.flatnonzero(study.tasks.scale == index)
+        rows = np.flatnonzero(study.tasks.scale == index)
         k = 2 if scales.is_ballot(scale) else scales.size(scale) or POINTS
-        turned[here, :k] = scored.probs[t + here, :k][:, ::-1]
+        turned[rows, :k] = scored.probs[t + rows, :k][:, ::-1]
     both = Scored(
         (probs + turned) / 2,
         (scored.mass[:t] + scored.mass[t:]) / 2,
@@ -175,11 +175,11 @@ def _as_reference(study: Study, kind: str, scored: Scored) -> Reference:
         return Reference(kind, mean, None, mass, embedding)
     probs = np.zeros((len(scored.probs), max(map(scales.size, study.scales.values()))))
     for index, scale in enumerate(study.scales.values()):
-        here, k = study.tasks.scale == index, scales.size(scale)
+        on_scale, k = study.tasks.scale == index, scales.size(scale)
         if scales.is_ballot(scale):
-            probs[np.ix_(here, [0, k - 1])] = scored.probs[here, :2]
+            probs[np.ix_(on_scale, [0, k - 1])] = scored.probs[on_scale, :2]
         else:
-            probs[here, :k] = scored.probs[here, :k]
+            probs[on_scale, :k] = scored.probs[on_scale, :k]
     return from_levels(study, kind, probs, mass, embedding)
 
 
@@ -235,11 +235,11 @@ def write_reference(study: Study, reference: Reference, source: msgspec.Struct, 
     """
     mean = reference.mean.copy()
     for index, scale in enumerate(study.scales.values()):
-        here, (low, high) = study.tasks.scale == index, written_ends(scale)
+        on_scale, (low, high) = study.tasks.scale == index, written_ends(scale)
         if not scales.is_ordered(scale):
-            mean[here] = np.nan
+            mean[on_scale] = np.nan
         elif isinstance(scale, Binary):
-            mean[here] = low + mean[here] * (high - low)
+            mean[on_scale] = low + mean[on_scale] * (high - low)
     columns: dict[str, pa.Array] = {
         "task": pa.array(study.tasks.ids, pa.string()),
         "mean": pa.array(mean, pa.float64(), from_pandas=True),

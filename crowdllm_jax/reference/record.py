@@ -85,8 +85,8 @@ def from_levels(
     scales alone."""
     mean = np.empty(len(probs))
     for index, scale in enumerate(study.scales.values()):
-        here = study.tasks.scale == index
-        mean[here] = probs[here, : scales.size(scale)] @ scales.values(scale)
+        on_scale = study.tasks.scale == index
+        mean[on_scale] = probs[on_scale, : scales.size(scale)] @ scales.values(scale)
     return Reference(kind, mean, probs, mass, embedding)
 
 
@@ -98,7 +98,7 @@ def written_ends(scale: Scale) -> tuple[float, float]:
     """
     low, *_, high = scales.values(scale).tolist()
     if isinstance(scale, Binary):
-        own = numbers_of(scale.levels, ordered=False)
-        if own[0] is not None and own[1] is not None:
-            return own[0], own[1]
+        numbers = numbers_of(scale.levels, ordered=False)
+        if numbers[0] is not None and numbers[1] is not None:
+            return numbers[0], numbers[1]
     return low, high

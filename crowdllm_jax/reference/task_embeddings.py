@@ -67,15 +67,15 @@ def embed_study(
         # Where a processor has no bfloat16 of its own, it is no faster.
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
         decoder = weights.load(model, revision=revision, dtype=dtype)
-        own = layers_of(decoder.architecture.layers, layers)
+        chosen = layers_of(decoder.architecture.layers, layers)
         states = task_states(
-            decoder, study.tasks.text, own, before=before, batch=batch, progress=report
+            decoder, study.tasks.text, chosen, before=before, batch=batch, progress=report
         )
         # States share a large common part, beside which tasks hardly differ.
         states -= states.mean(1, keepdims=True)
-        names = [f"layer_{n}" for n in own] if len(own) > 1 else ["embedding"]
+        names = [f"layer_{n}" for n in chosen] if len(chosen) > 1 else ["embedding"]
         columns = dict(zip(names, states, strict=True))
-        layers = own
+        layers = chosen
     about: dict[str, object] = {
         "model": model,
         "revision": revision,
@@ -98,12 +98,12 @@ def read_layers(text: str) -> Layers:
     if text == "auto":
         return "auto"
     try:
-        found = tuple(int(part) for part in text.split(","))
+        numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
-        found = (0,)
-    if min(found) < 1:
+        numbers = (0,)
+    if min(numbers) < 1:
         raise CrowdError(f"--layer {text}: give a number from 1, several (8,10,15), or auto")
-    return found
+    return numbers
 
 
 def _write(

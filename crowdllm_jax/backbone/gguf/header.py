@@ -85,8 +85,8 @@ def read_header(path: Path) -> Header:
     first: Header | None = None
     parts = parts_of(path)
     for number, part in enumerate(parts):
-        found = _read_part(part)
-        said = (found.metadata.get("split.no", 0), found.metadata.get("split.count") or 1)
+        header = _read_part(part)
+        said = (header.metadata.get("split.no", 0), header.metadata.get("split.count") or 1)
         if said != (number, len(parts)):
             raise CrowdError(
                 f"{part}: by what it holds it is part {_plain(said[0], 1)} of {_plain(said[1])}, "
@@ -94,12 +94,12 @@ def read_header(path: Path) -> Header:
                 "published by"
             )
         if first is None:
-            first = found
+            first = header
             continue
-        twice = first.tensors.keys() & found.tensors.keys()
+        twice = first.tensors.keys() & header.tensors.keys()
         if twice:
             raise CrowdError(f"{part}: tensor {min(twice)} is in an earlier part too")
-        first.tensors.update(found.tensors)
+        first.tensors.update(header.tensors)
     assert first is not None
     return first
 
@@ -138,9 +138,9 @@ def _place(
     r: "_Reader", listed: list[tuple[str, tuple[int, tuple[int, ...], int]]], begin: int
 ) -> dict[str, TensorInfo]:
     """The tensors, none of which may overlap another or reach beyond the file's end."""
-    found: dict[str, TensorInfo] = {}
+    placed: dict[str, TensorInfo] = {}
     for name, (kind, shape, offset) in listed:
-        if name in found:
+        if name in placed:
             r.refuse(f"it has the tensor {name[:80]!r} twice")
         size = _bytes_of(r, name, kind, shape)
         if begin + offset + size > r.size:
@@ -148,13 +148,13 @@ def _place(
                 f"{r.path}: tensor {name[:80]!r} reaches to byte {begin + offset + size:,} of a "
                 f"file of {r.size:,}: the file is cut short or damaged; download it again"
             )
-        found[name] = TensorInfo(r.path, kind, shape, begin + offset, size)
+        placed[name] = TensorInfo(r.path, kind, shape, begin + offset, size)
     end, before = 0, ""
-    for name, info in sorted(found.items(), key=lambda item: item[1].offset):
+    for name, info in sorted(placed.items(), key=lambda item: item[1].offset):
         if info.offset < end:
             r.refuse(f"its tensors {before[:80]!r} and {name[:80]!r} overlap")
         end, before = info.offset + info.bytes, name
-    return found
+    return placed
 
 
 def _bytes_of(r: "_Reader", name: str, kind: int, shape: tuple[int, ...]) -> int:

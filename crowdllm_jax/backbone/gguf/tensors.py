@@ -162,11 +162,11 @@ def _dequantised(info: TensorInfo, rows: np.ndarray, dtype: np.dtype, shift: flo
     step = max(1, _CHUNK // width)
     for i in range(0, len(rows), step):
         with np.errstate(all="ignore"):  # what damaged scales give is refused below
-            some = dequantize(stored[rows[i : i + step]], GGMLQuantizationType(info.kind))
-        if not np.isfinite(some).all():
+            numbers = dequantize(stored[rows[i : i + step]], GGMLQuantizationType(info.kind))
+        if not np.isfinite(numbers).all():
             raise CrowdError(
                 f"{info.path}: a tensor holds numbers that are not finite: the file is damaged; "
                 "download it again"
             )
-        values[i : i + step] = some + np.float32(shift) if shift else some
+        values[i : i + step] = numbers + np.float32(shift) if shift else numbers
     return values

@@ -114,13 +114,13 @@ class _Vocabulary:
             "unk_token": "unknown",
             "pad_token": "padding",
         }
-        found = {}
+        tokens = {}
         for role, key in keys.items():
             number = self.get(f"tokenizer.ggml.{key}_token_id", int, None)
             # As llama.cpp does, a number without a token counts as none.
             if number is not None and 0 <= number < len(self.tokens):
-                found[role] = self.tokens[number]
-        return found
+                tokens[role] = self.tokens[number]
+        return tokens
 
     def flag(self, name: str, default: bool) -> bool:
         return bool(self.get(f"tokenizer.ggml.{name}", bool, default))

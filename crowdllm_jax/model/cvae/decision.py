@@ -50,9 +50,9 @@ class DecisionDraw(NamedTuple):
 
 def draw_noise(key: jax.Array, batch: int, config: CvaeConfig) -> Noise:
     """The first rows are the same in every batch size (JAX's threefry counts its draws)."""
-    own, mixing = jax.random.split(key)
+    others, mixing = jax.random.split(key)
     # One call for both: every call is a threefry and an inverse error function to compile.
-    normal = jax.random.normal(own, (batch, config.latent + 1))
+    normal = jax.random.normal(others, (batch, config.latent + 1))
     shape = (batch, 1 + config.auxiliary, config.injected)
     injected = jax.random.normal(mixing, shape).swapaxes(0, 1) if config.semi_implicit else None
     return Noise(normal[:, :-1], normal[:, -1], injected)
@@ -102,8 +102,8 @@ def score_moments(
     mean_vector = belief.mean.kernel[...] @ to_z
     mean_constant = belief.mean(jnp.zeros(config.hidden)) @ to_z + constant
 
-    def one_profile(own: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
-        h = nnx.elu(by_task + own[None])
+    def one_profile(by_profile: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h = nnx.elu(by_task + by_profile[None])
         variance = jnp.exp(belief.log_variance(h)) @ to_z**2
         mean = reference + h @ mean_vector + mean_constant + bias
         return mean, jnp.sqrt(config.noise_scale**2 * variance + config.diversity**2)

@@ -76,8 +76,8 @@ def cut_table(crowd: Crowd, layout: ScoreLayout) -> np.ndarray:
     per_task = [score_cuts(of_scale[task]) for task in layout.levels]
     most = max((len(cut) for cut in per_task), default=0)
     table = np.full((most, len(per_task)), np.inf, np.float32)
-    for place, cut in enumerate(per_task):
-        table[: len(cut), place] = cut
+    for column, cut in enumerate(per_task):
+        table[: len(cut), column] = cut
     return table
 
 
@@ -137,12 +137,12 @@ def _answer_scores(layout: ScoreLayout, score: jax.Array) -> jax.Array:
     """(N, scores) answers where the score itself is needed."""
     answers = jnp.zeros(score.shape, layout.dtype)
     for scale, places in layout.groups:
-        own = score[:, np.array(places)]
+        group_score = score[:, np.array(places)]
         if isinstance(scale, Continuous):
-            answer = scale.low + (scale.high - scale.low) * jnp.clip(own, 0, 1)
+            answer = scale.low + (scale.high - scale.low) * jnp.clip(group_score, 0, 1)
         else:
             assert isinstance(scale, Joint)
-            answer = fill_ballots(scale, own)
+            answer = fill_ballots(scale, group_score)
         answers = answers.at[:, np.array(places)].set(answer.astype(layout.dtype))
     return answers
 

@@ -189,16 +189,16 @@ def _one(
         key: jax.Array,
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """Of batch `number`, its terms, and their weight; the last batch is filled up with 0s."""
-        place = number * size + jnp.arange(size)
-        some = order[place]
-        task, person = rows.task[some], rows.person[some]
-        weight = jnp.where(place < rows.length, rows.weight[some], 0.0)
+        position = number * size + jnp.arange(size)
+        chosen = order[position]
+        task, person = rows.task[chosen], rows.person[chosen]
+        weight = jnp.where(position < rows.length, rows.weight[chosen], 0.0)
         total, terms = cvae_loss(
             nnx.merge(graph, params),
             tables.x[task],
             tables.c[person],
-            rows.reference[some],
-            rows.answer[some],
+            rows.reference[chosen],
+            rows.answer[chosen],
             weight,
             draw_noise(jax.random.fold_in(key, number), size, program.model),
             run.loss,

@@ -114,17 +114,17 @@ def _reference_columns(
     logit = np.log(share) - np.log1p(-share)
     entropy = np.zeros(t) if reference.probs is not None else None
     for index, scale in enumerate(layout.scales):
-        here = study.tasks.scale == index
-        if not (here & seen).any():
+        on_scale = study.tasks.scale == index
+        if not (on_scale & seen).any():
             continue
-        mean[here] = logit[here] - logit[here & seen].mean()
+        mean[on_scale] = logit[on_scale] - logit[on_scale & seen].mean()
         if reference.probs is not None and entropy is not None and (k := scales.size(scale)):
-            own = reference.probs[here, :k].clip(1e-2)
-            log = np.log(own / own.sum(1, keepdims=True))
-            centred = log - log[seen[here]].mean(0)
+            shares_on_scale = reference.probs[on_scale, :k].clip(1e-2)
+            log = np.log(shares_on_scale / shares_on_scale.sum(1, keepdims=True))
+            centred = log - log[seen[on_scale]].mean(0)
             # What all levels of a task share moves none of them.
-            shares[here, :k] = _within(centred - centred.mean(1, keepdims=True), seen[here])
-            entropy[here] = -(np.exp(log) * log).sum(1) / np.log(k)
+            shares[on_scale, :k] = _within(centred - centred.mean(1, keepdims=True), seen[on_scale])
+            entropy[on_scale] = -(np.exp(log) * log).sum(1) / np.log(k)
     spread = mean[seen].std()
     return _within(mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
 

@@ -210,7 +210,7 @@ def regressions(
     # A reference that is not trusted is not trusted either where it is sure of itself.
     told = deviation["task_features"]
     deviation["task_features"] = told.at[1:3].multiply(told[0])
-    prior = {name: own[groups[name]].ravel() for name, own in deviation.items()}
+    prior = {name: of_group[groups[name]].ravel() for name, of_group in deviation.items()}
     known = jnp.asarray(tasks.known)
     of_scale = jax.nn.one_hot(tasks.scale, len(prior["trust"]))
     shares = jnp.asarray(tasks.reference)[:, :, None] * of_scale[:, None]

@@ -120,8 +120,8 @@ def fit_marginal(
     plan = batches(owner, len(answers.weight), config.people, config.steps, seed)
     while (step := int(state.step)) < config.steps:
         count = min(CHUNK, config.steps - step)
-        some = Batches(*(column[step : step + count] for column in plan))
-        state = _steps(static, state, tasks, people, some, points, key)
+        chunk = Batches(*(column[step : step + count] for column in plan))
+        state = _steps(static, state, tasks, people, chunk, points, key)
         loss = float(np.mean(state.losses[step : step + count]))
         if not np.isfinite(loss):
             raise CrowdError(
@@ -139,13 +139,13 @@ def _mesh(devices: int) -> Mesh | None:
     """The devices that share a fit; None where this process does it on one of its own."""
     if devices == 1:
         return None
-    there = jax.devices()
-    if devices > len(there) or (processes.size() > 1 and devices < len(there)):
+    available = jax.devices()
+    if devices > len(available) or (processes.size() > 1 and devices < len(available)):
         raise CrowdError(
-            f"model.devices: {devices}, but there are {len(there)}; several processes "
+            f"model.devices: {devices}, but there are {len(available)}; several processes "
             "share a fit by all their devices or not at all (1)"
         )
-    return Mesh(np.array(there[:devices]), ("people",), axis_types=(AxisType.Auto,))
+    return Mesh(np.array(available[:devices]), ("people",), axis_types=(AxisType.Auto,))
 
 
 def _optimizer(config: PersistentConfig) -> optax.GradientTransformation:
@@ -176,24 +176,28 @@ def _steps(
 
     def loss(
         params: nnx.State[Any, Any],
-        some: AnswerTable,
+        batch_answers: AnswerTable,
         bell: posterior.Bell,
         keys: tuple[jax.Array, ...],
     ) -> jax.Array:
         model = nnx.merge(static.graph, params)
-        log_chance = _log_chance(model, draw_effects(model, keys[0]), tasks, static.layout, some)
+        log_chance = _log_chance(
+            model, draw_effects(model, keys[0]), tasks, static.layout, batch_answers
+        )
         base = shifted(points, keys[1], size)
         likely = posterior.evidence(log_chance, bell, base)
         price = divergence(model, groups, tasks) * (size / people)
-        return (price - (some.weight * likely).sum()) / size
+        return (price - (batch_answers.weight * likely).sum()) / size
 
     def step(state: _State, batch: Batches) -> tuple[_State, None]:
         keys = tuple(jax.random.split(jax.random.fold_in(key, state.step)))
-        some = jax.tree.map(shared, take(answers, *batch))
+        batch_answers = jax.tree.map(shared, take(answers, *batch))
         model = nnx.merge(static.graph, state.params)
-        log_chance = _log_chance(model, draw_effects(model, keys[0]), tasks, static.layout, some)
+        log_chance = _log_chance(
+            model, draw_effects(model, keys[0]), tasks, static.layout, batch_answers
+        )
         bell = posterior.find(log_chance, state.modes[batch.people], 1)
-        value, gradient = jax.value_and_grad(loss)(state.params, some, bell, keys)
+        value, gradient = jax.value_and_grad(loss)(state.params, batch_answers, bell, keys)
         updates, opt_state = _optimizer(config).update(gradient, state.opt_state, state.params)
         return _State(
             optax.apply_updates(state.params, updates),

@@ -54,12 +54,12 @@ def find(log_chance: LogChance, start: jax.Array, steps: int) -> Bell:
     basis = jnp.eye(start.shape[1])
 
     def step(bell: Bell, _: None) -> tuple[Bell, None]:
-        here, along = jax.linearize(slope, bell.mode)
+        gradient, along = jax.linearize(slope, bell.mode)
         columns = jax.vmap(lambda one: along(jnp.broadcast_to(one[None], start.shape)))(basis)
         curvature = -columns.transpose(1, 2, 0)
         precision, axes = jnp.linalg.eigh((curvature + curvature.swapaxes(1, 2)) / 2)
         precision = jnp.maximum(precision, 1.0)
-        move = _times(axes, _times(axes.swapaxes(1, 2), here) / precision)
+        move = _times(axes, _times(axes.swapaxes(1, 2), gradient) / precision)
         length = jnp.sqrt((move**2).sum(1, keepdims=True))
         return Bell(bell.mode + move / jnp.maximum(1.0, length / LONGEST), axes, precision), None
 

@@ -37,35 +37,39 @@ class Normal(NamedTuple):
     sd: jax.Array
 
 
-def divergence_around(own: Regression, coefficient: Normal, deviation: Normal) -> jax.Array:
+def divergence_around(regression: Regression, coefficient: Normal, deviation: Normal) -> jax.Array:
     """KL of theta's posterior, for independent coefficients (D,) and deviations (M,), from its
     prior."""
-    p, root = _standardised(own)
-    w = own.known * (own.x @ coefficient.mean + deviation.mean) / own.apart
+    p, root = _standardised(regression)
+    w = regression.known * (regression.x @ coefficient.mean + deviation.mean) / regression.apart
     b = cho_solve((root, True), p.T @ w)
     square = ((w - p @ b) ** 2).sum() + (b**2).sum()
-    spread = own.known * deviation.sd / own.apart
+    spread = regression.known * deviation.sd / regression.apart
     inverse = cho_solve((root, True), jnp.eye(len(root)))
     # Products of columns, small beside the tasks: solving for every task takes many times as long.
     weighted = spread[:, None] * p
     trace = (spread**2).sum() - (inverse * (weighted.T @ weighted)).sum()
-    trace += ((coefficient.sd / own.prior) ** 2 * (1 - jnp.diagonal(inverse))).sum()
-    _, wide = _standardised(own._replace(prior=coefficient.sd, apart=deviation.sd))
-    entropy = (own.known * jnp.log(deviation.sd / own.apart)).sum() + _half_log_det(wide)
-    return 0.5 * (square + trace - own.known.sum()) - entropy + _half_log_det(root)
+    trace += ((coefficient.sd / regression.prior) ** 2 * (1 - jnp.diagonal(inverse))).sum()
+    _, wide = _standardised(regression._replace(prior=coefficient.sd, apart=deviation.sd))
+    entropy = (regression.known * jnp.log(deviation.sd / regression.apart)).sum() + _half_log_det(
+        wide
+    )
+    return 0.5 * (square + trace - regression.known.sum()) - entropy + _half_log_det(root)
 
 
-def regress(own: Regression, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+def regress(regression: Regression, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Posterior mean (D,) of the coefficients given theta (M,), and covariance (D, D)."""
-    p, root = _standardised(own)
-    mean = own.prior * cho_solve((root, True), p.T @ (own.known * theta / own.apart))
+    p, root = _standardised(regression)
+    mean = regression.prior * cho_solve(
+        (root, True), p.T @ (regression.known * theta / regression.apart)
+    )
     inverse = cho_solve((root, True), jnp.eye(len(root)))
-    return mean, own.prior[:, None] * inverse * own.prior[None]
+    return mean, regression.prior[:, None] * inverse * regression.prior[None]
 
 
-def _standardised(own: Regression) -> tuple[jax.Array, jax.Array]:
+def _standardised(regression: Regression) -> tuple[jax.Array, jax.Array]:
     """Columns (M, D) in units of both deviations, and the Cholesky root of 1 + their products."""
-    p = (own.known / own.apart)[:, None] * own.x * own.prior[None]
+    p = (regression.known / regression.apart)[:, None] * regression.x * regression.prior[None]
     return p, jnp.linalg.cholesky(jnp.eye(p.shape[1]) + p.T @ p)
 
 

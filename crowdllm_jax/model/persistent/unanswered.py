@@ -53,18 +53,18 @@ def _told_apart(
     tasks: TaskColumns,
 ) -> dict[str, _Told]:
     model: Persistent = nnx.merge(graph, params)
-    found = {}
+    told = {}
     for name, around in regressions(model, groups, tasks).items():
         theta = around.x @ posterior(model, COLUMNS[name]).mean + posterior(model, name).mean
         mean, covariance = regress(around, theta)
         said = ((around.x @ covariance) * around.x).sum(1)
-        found[name] = _Told(
+        told[name] = _Told(
             mean,
             jnp.sqrt(jnp.diagonal(covariance)),
             around.known * (theta - around.x @ mean),
             jnp.sqrt(around.apart**2 + said),
         )
-    return found
+    return told
 
 
 def settled(
@@ -77,13 +77,13 @@ def settled(
     model: Persistent = nnx.merge(graph, params)
     effects, new = model.effects, np.asarray(design.tasks.known) == 0
     spread = {}
-    for name, found in told.items():
+    for name, effect in told.items():
         mean, log_sd = effects.mean[name], effects.log_sd[name]
-        spread[name] = np.asarray(found.spread).reshape(mean[...].shape)
-        mean[...] = found.own.reshape(mean[...].shape)
+        spread[name] = np.asarray(effect.spread).reshape(mean[...].shape)
+        mean[...] = effect.own.reshape(mean[...].shape)
         log_sd[...] = log_sd[...].at[new].set(np.log(spread[name][new]))
-        effects.mean[COLUMNS[name]][...] = found.mean
-        effects.log_sd[COLUMNS[name]][...] = jnp.log(found.sd)
+        effects.mean[COLUMNS[name]][...] = effect.mean
+        effects.log_sd[COLUMNS[name]][...] = jnp.log(effect.sd)
     if new.any():
         level = effects.mean["task_level"]
         level[...] = level[...].at[new].set(_averaged(model, design, spread, new))
@@ -127,11 +127,13 @@ def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Des
         said = np.asarray(around.x @ posterior(model, COLUMNS[name]).mean)
         per_task = len(said) // len(design.tasks.scale)
         for index in range(share.shape[1]):
-            here = (design.tasks.scale == index) & (design.tasks.known > 0)
-            if here.any():
-                variance = said.reshape(-1, per_task)[here].var(0).sum()
-                own = float((np.asarray(around.apart).reshape(-1, per_task)[here][0] ** 2).sum())
-                share[row, index] = variance / (variance + own)
+            known_on_scale = (design.tasks.scale == index) & (design.tasks.known > 0)
+            if known_on_scale.any():
+                variance = said.reshape(-1, per_task)[known_on_scale].var(0).sum()
+                residual = float(
+                    (np.asarray(around.apart).reshape(-1, per_task)[known_on_scale][0] ** 2).sum()
+                )
+                share[row, index] = variance / (variance + residual)
     return share.max(0)
 
 
@@ -141,17 +143,17 @@ def dilution(spread: np.ndarray) -> np.ndarray:
 
 
 def spread_out(
-    model: Persistent, made: Items, layout: Layout, scale: np.ndarray, known: np.ndarray
+    model: Persistent, items: Items, layout: Layout, scale: np.ndarray, known: np.ndarray
 ) -> tuple[Items, jnp.ndarray]:
     """Items with unanswered tasks spread out, and (T,) log deviations of continuous answers."""
     residual = model.log_residual[...][scale]
     if known.all():
-        return made, residual
+        return items, residual
     spread = np.where(known > 0, 0.0, np.exp(np.asarray(model.effects.log_sd["task"][...])))
     wider = dilution(spread)
     wider[list(layout.tasks_of(continuous))] = 1.0
-    return made._replace(
-        location=made.location / wider,
-        loading=made.loading / wider[:, None],
-        profile=made.profile / wider[None],
+    return items._replace(
+        location=items.location / wider,
+        loading=items.loading / wider[:, None],
+        profile=items.profile / wider[None],
     ), 0.5 * jnp.log(jnp.exp(2 * residual) + spread**2)
