@@ -81,18 +81,16 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
         return np.bincount(task[keep], _numbers(table[name], keep)[keep], t) / count
 
     def average_lists(name: str) -> np.ndarray:
-        vectors = read_vectors(path, config.task, name)[1]
-        total = np.zeros((t, vectors.shape[1]))
-        np.add.at(total, task[keep], vectors[keep])
+        rows = read_vectors(path, config.task, name)[1]
+        total = np.zeros((t, rows.shape[1]))
+        np.add.at(total, task[keep], rows[keep])
         return total / count[:, None]
 
     if config.order:
         rest = from_column(study, msgspec.structs.replace(config, order=None), folder)
         return replace(rest, order=average(config.order))
     mass = average(config.mass) if config.mass else None
-    embedding = None
-    if config.embedding:
-        embedding = average_lists(config.embedding).astype(np.float32)
+    embedding = average_lists(config.embedding).astype(np.float32) if config.embedding else None
     if shares:
         probs = np.stack([average(name) for name in shares], axis=1)
         probs = by_level(study, str(path), tuple(many), probs, known=isinstance(many, dict))

@@ -100,9 +100,7 @@ def fit_marginal(
         mesh := _mesh(config.devices),
     )
     everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    opt_state = _optimizer(config).init(params)
-    modes = jnp.zeros((len(answers.weight), dimensions(config)))
-    state = _State(params, opt_state, modes, jnp.int32(0), jnp.zeros(config.steps))
+    state = _begin(params, config, len(answers.weight))
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
     # By way of the host: JAX's weakly typed constants would compile the first chunk for themselves.
@@ -116,8 +114,7 @@ def fit_marginal(
         ),
         everywhere,
     )
-    owner = np.asarray(answers.person)
-    plan = batches(owner, len(answers.weight), config.people, config.steps, seed)
+    plan = batches(answers.person, len(answers.weight), config.people, config.steps, seed)
     while (step := int(state.step)) < config.steps:
         count = min(CHUNK, config.steps - step)
         chunk = Batches(*(column[step : step + count] for column in plan))
@@ -133,6 +130,13 @@ def fit_marginal(
             on_step(step + count, loss)
     params = jax.device_get(settled(graph, state.params, design))
     return graph, params, np.asarray(state.losses)
+
+
+def _begin(params: nnx.State[Any, Any], config: PersistentConfig, people: int) -> _State:
+    """The state before the first step: everybody's belief is in the population's middle."""
+    opt_state = _optimizer(config).init(params)
+    modes = jnp.zeros((people, dimensions(config)))
+    return _State(params, opt_state, modes, jnp.int32(0), jnp.zeros(config.steps))
 
 
 def _mesh(devices: int) -> Mesh | None:
