@@ -3,12 +3,11 @@
 import math
 from dataclasses import dataclass
 
-import jinja2
-
 from crowdllm_jax.model.cvae.fit import Losses
 from crowdllm_jax.report import figures
-from crowdllm_jax.report.headings import ANSWER_BOARD, HEADINGS, MODELS
-from crowdllm_jax.report.page import scoreboard, untold
+from crowdllm_jax.report.headings import HEADINGS, MODELS
+from crowdllm_jax.report.page import scoreboard, template, untold
+from crowdllm_jax.score.answers import ANSWER_METRICS
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.metrics import Score
 from crowdllm_jax.study.describe import describe
@@ -36,14 +35,7 @@ class AnswersReport:
 def render_answers(run: AnswersReport) -> str:
     """The page."""
     humans = run.humans
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("crowdllm_jax.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("answers_page.html").render(
+    return template("answers_page.html").render(
         study=run.study.name,
         description=describe(run.study),
         held_out=f"{len(humans.value):,} answers of {humans.people:,} people to "
@@ -52,7 +44,7 @@ def render_answers(run: AnswersReport) -> str:
         seeds=len({score.seed for score in run.scores}),
         short=headline(run.scores),
         board=[(MODELS[model], model, row) for model, row in scoreboard(run.scores)],
-        headings={metric: HEADINGS[metric] for metric in ANSWER_BOARD},
+        headings={metric: HEADINGS[metric] for metric in ANSWER_METRICS},
         untold=untold(run.scores),
         weighted=humans.weighted,
         curves=figures.curves(run.losses),

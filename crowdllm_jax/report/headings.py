@@ -1,5 +1,7 @@
 """What crowds and measures are called on the page and in the terminal."""
 
+from crowdllm_jax.score.answers import ANSWER_METRICS
+
 MODELS = {
     "humans": "Humans (noise ceiling)",
     "twin": "Twin (persistent)",
@@ -61,20 +63,7 @@ BOARD = (
 )
 """The measures that every crowd is shown with."""
 
-ANSWER_BOARD = (
-    "rps",
-    "log_loss",
-    "accuracy",
-    "rmse",
-    "r",
-    "r_tasks",
-    "coverage",
-    "claimed",
-    "gain",
-)
-"""The measures of predicted answers, where answers are held out."""
-
 
 def board_of(split: str) -> tuple[str, ...]:
     """The measures to show of what was held out."""
-    return ANSWER_BOARD if split == "answers" else BOARD
+    return ANSWER_METRICS if split == "answers" else BOARD

@@ -99,14 +99,7 @@ def render(run: ReportedRun) -> str:
     main, board = next(iter(run.losses)), scoreboard(run.scores)
     card, cost = scorecard(dict(board), main), cost_of_trust(dict(board), run.findings)
     items = items_of(humans)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("crowdllm_jax.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("page.html").render(
+    return template("page.html").render(
         study=study.name,
         main=main,
         description=describe(study),
@@ -135,6 +128,18 @@ def render(run: ReportedRun) -> str:
         config=run.config,
         facts=run.facts,
     )
+
+
+def template(name: str) -> jinja2.Template:
+    """One of this folder's pages; whatever the data hold is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("crowdllm_jax.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(name)
 
 
 def _weights(humans: Humans) -> str:
