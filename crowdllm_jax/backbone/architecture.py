@@ -117,23 +117,7 @@ def read_architecture(config: Mapping[str, Any], where: str = "config.json") -> 
     `rope_scaling` (before). Of a multimodal Gemma 3 only the text part is read.
     Raises CrowdError naming `where`, the key and what is supported.
     """
-    if config.get("model_type") == "gemma3":
-        config = {"model_type": "gemma3_text"} | dict(config.get("text_config") or {})
-    family = str(config.get("model_type"))
-    if family not in _DEFAULTS:
-        _refuse(where, "model_type", family, ", ".join(_DEFAULTS))
-    c = _Reader(_DEFAULTS[family] | {k: v for k, v in config.items() if v is not None}, where)
-    # An explicit null is a value where it switches something off.
-    for key in ("sliding_window", "attn_logit_softcapping", "final_logit_softcapping"):
-        if key in config and config[key] is None:
-            c.values.pop(key, None)
-    # transformers leaves this in the config.json of what it has dequantised from a GGUF file.
-    if (c.get("quantization_config") or {}).get("quant_method") == "gguf":
-        del c.values["quantization_config"]
-    for key, harmless in _UNSUPPORTED.items():
-        if c.get(key) not in harmless:
-            _refuse(where, key, c.get(key), "checkpoints without it")
-
+    family, c = _supported(config, where)
     gemma = family.startswith("gemma")
     if family == "gemma3_text" and c.get("attn_logit_softcapping") is not None:
         _refuse(where, "attn_logit_softcapping", c.get("attn_logit_softcapping"), "null")
@@ -172,6 +156,27 @@ def read_architecture(config: Mapping[str, Any], where: str = "config.json") -> 
         attn_softcap=c.get("attn_logit_softcapping") if family == "gemma2" else None,
         final_softcap=c.get("final_logit_softcapping") if gemma else None,
     )
+
+
+def _supported(config: Mapping[str, Any], where: str) -> tuple[str, "_Reader"]:
+    """The family and its keys, none of which asks for what is not computed."""
+    if config.get("model_type") == "gemma3":
+        config = {"model_type": "gemma3_text"} | dict(config.get("text_config") or {})
+    family = str(config.get("model_type"))
+    if family not in _DEFAULTS:
+        _refuse(where, "model_type", family, ", ".join(_DEFAULTS))
+    c = _Reader(_DEFAULTS[family] | {k: v for k, v in config.items() if v is not None}, where)
+    # An explicit null is a value where it switches something off.
+    for key in ("sliding_window", "attn_logit_softcapping", "final_logit_softcapping"):
+        if key in config and config[key] is None:
+            c.values.pop(key, None)
+    # transformers leaves this in the config.json of what it has dequantised from a GGUF file.
+    if (c.get("quantization_config") or {}).get("quant_method") == "gguf":
+        del c.values["quantization_config"]
+    for key, harmless in _UNSUPPORTED.items():
+        if c.get(key) not in harmless:
+            _refuse(where, key, c.get(key), "checkpoints without it")
+    return family, c
 
 
 class _Reader:

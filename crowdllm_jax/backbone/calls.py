@@ -97,17 +97,17 @@ def estimates(
     known = _known(keys, cache)
     missing = keys - known.keys()
     method = _certain(endpoint, questions, known)
-    found = {}
+    by_question = {}
     for name in ("logprobs", "sample") if method == "auto" else (method,):
         calls, tokens, outputs = _plan(endpoint, missing, name)
         if method == "auto" and name == "sample" and missing:  # one question is asked both ways
             calls, outputs = calls + 1, outputs + 1
             tokens += max(map(input_tokens, missing))
         cost = (tokens * endpoint.price_in + outputs * endpoint.price_out) / 1e6
-        found[name] = CostEstimate(
+        by_question[name] = CostEstimate(
             len(keys), len(keys) - len(missing), calls, tokens, outputs, cost
         )
-    return found
+    return by_question
 
 
 def _plan(endpoint: Endpoint, missing: Collection[Key], method: str) -> tuple[int, int, int]:
@@ -319,5 +319,5 @@ def _run(
 def _known(keys: Collection[Key], cache: Cache | None) -> dict[Key, Answer]:
     if cache is None:
         return {}
-    found = zip(keys, cache.get(list(keys)), strict=True)
-    return {key: answer for key, answer in found if answer is not None}
+    pairs = zip(keys, cache.get(list(keys)), strict=True)
+    return {key: answer for key, answer in pairs if answer is not None}

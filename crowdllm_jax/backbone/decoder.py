@@ -109,8 +109,8 @@ class Block(nnx.Module):
             s = _cap(s, a.attn_softcap)
             return jnp.where(mask_BxSxT[:, None, None], s, _MASKED)
 
-        own, shared = masks
-        s = scores("bsgrh,btgh->bgrst", k, own)
+        own_mask, shared = masks
+        s = scores("bsgrh,btgh->bgrst", k, own_mask)
         if prefix is None or shared is None:
             p = jax.nn.softmax(s, axis=-1).astype(v.dtype)
             mixed = jnp.einsum("bgrst,btgh->bsgrh", p, v)

@@ -238,7 +238,7 @@ def input_tokens(key: Key) -> int:
 def output_tokens(endpoint: Endpoint, most: int) -> int:
     """The tokens of an answer at most: `most`, or what `extra` puts in its place."""
     for name in ("max_completion_tokens", "max_tokens"):
-        own = endpoint.extra.get(name)
-        if isinstance(own, int):
-            return own
+        configured = endpoint.extra.get(name)
+        if isinstance(configured, int):
+            return configured
     return most

@@ -89,11 +89,11 @@ _MESSAGES = ("message", "detail", "msg")
 def _message(error: Any) -> str:
     """The provider's own message and, behind a general one, what its source said."""
     if isinstance(error, dict):
-        own = next((error[name] for name in _MESSAGES if error.get(name)), None)
+        message = next((error[name] for name in _MESSAGES if error.get(name)), None)
         metadata = error.get("metadata")
         raw = metadata.get("raw") if isinstance(metadata, dict) else None
-        if own is not None:
-            return _message(own) + (f" ({_message(raw)})" if raw else "")
+        if message is not None:
+            return _message(message) + (f" ({_message(raw)})" if raw else "")
     text = error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)
     return " ".join(text.split())
 
@@ -102,9 +102,9 @@ def _status(error: Any) -> int | None:
     if not isinstance(error, dict):
         return None
     for name in ("code", "status", "status_code"):
-        found = str(error.get(name))
-        if found.isdigit() and 400 <= int(found) < 600:
-            return int(found)
+        status = str(error.get(name))
+        if status.isdigit() and 400 <= int(status) < 600:
+            return int(status)
     return 400 if _INVALID.search(_words(error)) else None
 
 

@@ -93,13 +93,13 @@ def _spoken(text: str) -> str:
 
 def chosen(said: Said, question: Question, prompt: Prompt = DEFAULT) -> int | None:
     """`parse` of what was said; None also where it was cut off and may have meant a longer one."""
-    found = parse(said.text, question, prompt)
-    if found is not None and said.finish == "length":
-        mine = question.options[found]
+    option = parse(said.text, question, prompt)
+    if option is not None and said.finish == "length":
+        mine = question.options[option]
         begun = (mine, said.spoken)
         if any(other != mine and other.startswith(begun) for other in question.options):
             return None
-    return found
+    return option
 
 
 def parse(text: str, question: Question, prompt: Prompt = DEFAULT) -> int | None:
@@ -110,16 +110,16 @@ def parse(text: str, question: Question, prompt: Prompt = DEFAULT) -> int | None
     another option's code, it is the label, for labels are what the model was shown. It may follow
     or precede other words ("My answer: 4") if these name no other.
     """
-    whole = _option(text, question, prompt)
-    if whole is not None:
-        return whole
+    of_all = _option(text, question, prompt)
+    if of_all is not None:
+        return of_all
     text = _spoken(text)
     hits = set()
     longest = max(map(len, (*question.options, *question.codes))) + _AROUND
     for part, rest in _parts(text, longest):
-        found = _option(part, question, prompt)
-        if found is not None and not _named(rest, question, found):
-            hits.add(found)
+        option = _option(part, question, prompt)
+        if option is not None and not _named(rest, question, option):
+            hits.add(option)
     if len(text) <= 2 * longest:
         hits |= set(_twice(text, question, prompt))
     return hits.pop() if len(hits) == 1 else None
@@ -178,8 +178,8 @@ def _parts(text: str, longest: int) -> Iterator[tuple[str, str]]:
 
 def _named(text: str, question: Question, but: int) -> bool:
     """Whether `text` names an option other than one."""
-    own = {question.options[but], *question.codes[but : but + 1]}
-    others = {*question.options, *question.codes} - own
+    names = {question.options[but], *question.codes[but : but + 1]}
+    others = {*question.options, *question.codes} - names
     return any(
         re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) for name in others
     )

@@ -67,8 +67,8 @@ def score(
             context, or the model's output is not finite.
     """
     encoded, keys = keys_of(backbone, questions, prompt)
-    found = find(backbone, questions, encoded, keys, batch=batch, cache=cache, progress=progress)
-    scored = assemble(questions, found)
+    answers = find(backbone, questions, encoded, keys, batch=batch, cache=cache, progress=progress)
+    scored = assemble(questions, answers)
     warn_low_mass(questions, scored)
     return scored
 
@@ -87,10 +87,10 @@ def find(
     known: dict[Key, Answer] = {}
     distinct = len(set(keys))
 
-    def look_up(some: Sequence[Key]) -> None:
+    def look_up(wanted: Sequence[Key]) -> None:
         if cache is not None:
-            found = zip(some, cache.get(some), strict=True)
-            known.update((k, a) for k, a in found if a is not None)
+            pairs = zip(wanted, cache.get(wanted), strict=True)
+            known.update((k, a) for k, a in pairs if a is not None)
 
     def report() -> None:
         if progress is not None:
@@ -279,17 +279,18 @@ def _answers(
     logp, states = map(np.asarray, run_rows(backbone.graph, backbone.weights, rows, prefix))
     answers = []
     for b, e in enumerate(encoded):
-        own = logp[b, : len(e.options)].astype(np.float64)
-        if not (np.isfinite(own).all() and np.isfinite(states[b]).all()):
+        log_options = logp[b, : len(e.options)].astype(np.float64)
+        if not (np.isfinite(log_options).all() and np.isfinite(states[b]).all()):
             raise CrowdError(
                 f"{backbone.name}: the model's output is not finite for the prompt "
                 f"{shorten(e.text)!r}; load it with dtype float32"
             )
-        likely = np.exp(own - own.max())  # kept apart from the mass, which may underflow
+        # Kept apart from the mass, which may underflow.
+        likely = np.exp(log_options - log_options.max())
         answers.append(
             Answer(
                 probs=tuple(likely / likely.sum()),
-                mass=float(min(np.exp(own).sum(), 1.0)),
+                mass=float(min(np.exp(log_options).sum(), 1.0)),
                 embedding=(states[b] / (e.task[1] - e.task[0])).astype(np.float32),
             )
         )

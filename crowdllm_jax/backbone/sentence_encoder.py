@@ -243,9 +243,9 @@ def _load_weights(folder: Path, s: EncoderShape) -> tuple[nnx.GraphDef[Any], nnx
         def find(name: str, bias: bool) -> str:
             """The tensor's name; the oldest files call a norm's weight gamma, its bias beta."""
             plain, old = (".bias", ".beta") if bias else (".weight", ".gamma")
-            found = name + (old if name + old in files.names else plain)
-            used.add(found)
-            return found
+            full_name = name + (old if name + old in files.names else plain)
+            used.add(full_name)
+            return full_name
 
         def fill(name: str, leaf: jax.ShapeDtypeStruct) -> jax.Array:
             bias = name.endswith("_bias")

@@ -94,6 +94,6 @@ def run_states(
     """(L, B, D) float32 sums of the hidden states after some numbers of layers, each position
     counted by its share."""
     place_BxS = jnp.broadcast_to(jnp.arange(token_BxS.shape[1]), token_BxS.shape)
-    found = nnx.merge(graph, weights).states(token_BxS, place_BxS, segment_BxS, layers)
+    states = nnx.merge(graph, weights).states(token_BxS, place_BxS, segment_BxS, layers)
     mean = partial(jnp.einsum, "bs,bsd->bd", precision="highest")
-    return jnp.stack([mean(share_BxS, x.astype(jnp.float32)) for x in found])
+    return jnp.stack([mean(share_BxS, x.astype(jnp.float32)) for x in states])

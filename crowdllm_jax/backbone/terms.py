@@ -33,14 +33,14 @@ class Terms:
 
     def put(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Request fields as this server takes them."""
-        own = dict(fields)
-        if "top_logprobs" in own:
-            own["top_logprobs"] = self.top
-        if self.renamed and "max_tokens" in own:
-            own["max_completion_tokens"] = own.pop("max_tokens")
-        if self.plain and own.get("temperature") == 1.0:
-            del own["temperature"]
-        return own
+        merged = dict(fields)
+        if "top_logprobs" in merged:
+            merged["top_logprobs"] = self.top
+        if self.renamed and "max_tokens" in merged:
+            merged["max_completion_tokens"] = merged.pop("max_tokens")
+        if self.plain and merged.get("temperature") == 1.0:
+            del merged["temperature"]
+        return merged
 
     def __str__(self) -> str:
         """What differs from the usual, for people; nothing if nothing does."""

@@ -58,15 +58,15 @@ def encode(tokenizer: Any, prompt: Prompt, questions: Sequence[Question]) -> Ite
         for question in chunk:
             _refuse_special(question.text, (question.persona, *question.options), special)
         texts = [frame.before + message + frame.after for message, _ in messages]
-        whole = _tokens(tokenizer, texts, offsets=True)
-        options = _option_tokens(tokenizer, frame, chunk, texts, whole["input_ids"])
+        prompts = _tokens(tokenizer, texts, offsets=True)
+        options = _option_tokens(tokenizer, frame, chunk, texts, prompts["input_ids"])
         for i, question in enumerate(chunk):
             begins = len(frame.before) + messages[i][1]
-            first, last = _own_tokens(whole["offset_mapping"][i], begins, question.text)
+            first, last = _own_tokens(prompts["offset_mapping"][i], begins, question.text)
             shift = len(frame.start)
             yield Encoded(
                 text=texts[i],
-                prompt=frame.start + tuple(whole["input_ids"][i]),
+                prompt=frame.start + tuple(prompts["input_ids"][i]),
                 task=(first + shift, last + shift),
                 options=options[i],
             )
@@ -85,9 +85,9 @@ def encode_texts(
         chunk = [text.strip() for text in texts[begin : begin + _CHUNK]]
         for text in chunk:
             _refuse_special(text, (), special)
-        whole = _tokens(tokenizer, [ahead + text for text in chunk], offsets=True)
+        with_question = _tokens(tokenizer, [ahead + text for text in chunk], offsets=True)
         for text, tokens, offsets in zip(
-            chunk, whole["input_ids"], whole["offset_mapping"], strict=True
+            chunk, with_question["input_ids"], with_question["offset_mapping"], strict=True
         ):
             first, last = _own_tokens(offsets, len(ahead), text)
             yield frame.start + tuple(tokens), (first + shift, last + shift)
@@ -96,17 +96,17 @@ def encode_texts(
 def _own_tokens(offsets: Sequence[tuple[int, int]], begins: int, text: str) -> tuple[int, int]:
     """The span of the tokens that are a text's own, which begins so many characters in."""
     ends = begins + len(text.strip())
-    own = [
+    inside = [
         j
         for j, (left, right) in enumerate(offsets)
         if left < ends and right > begins and right > left
     ]
-    if not own:
+    if not inside:
         raise CrowdError(
             f"question {shorten(text)!r}: this model's tokenizer drops the whole text; give the "
             "task a text it can read"
         )
-    return own[0], own[-1] + 1
+    return inside[0], inside[-1] + 1
 
 
 def _special(tokenizer: Any) -> set[str]:

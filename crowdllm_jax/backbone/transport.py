@@ -157,8 +157,8 @@ def call(
         try:
             answer, after = _fetch(client, body, timeout)
             used = usage(answer)
-            if (found := inside(answer, after)) is not None:
-                raise _RefusedError(found)
+            if (value := inside(answer, after)) is not None:
+                raise _RefusedError(value)
             return read(answer)
         except _RefusedError as error:
             last, reason = error.fault, str(error)

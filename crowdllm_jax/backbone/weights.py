@@ -148,7 +148,7 @@ def load_weights(
             return files.array(sources[path][0], array.shape, array.dtype, sharding)
 
         filled = [(path, leaf.replace(fill(path, array))) for path, leaf, array in flat]
-        files.refuse_leftovers({s for some in sources.values() for s in some} | files.unused())
+        files.refuse_leftovers({s for used in sources.values() for s in used} | files.unused())
     return graph, nnx.from_flat_state(filled)
 
 

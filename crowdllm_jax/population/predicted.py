@@ -79,14 +79,14 @@ def predict_answers(
         for number in np.unique(kind[rows]):
             asked = rows[kind[rows] == number]
             table = _questions(task[asked], posterior)
-            own = _chances(layout, int(number), responses, table, *posterior[1:3])
-            chance[asked, : own.shape[1]] = np.asarray(own)[: len(asked)]
+            levels = _chances(layout, int(number), responses, table, *posterior[1:3])
+            chance[asked, : levels.shape[1]] = np.asarray(levels)[: len(asked)]
     progress("twins", len(people), len(people))
     mean = np.full(len(task), np.nan)
     for index, scale in enumerate(layout.scales):
         if not isinstance(scale, Nominal):
-            here = study.tasks.scale[task] == index
-            mean[here] = chance[here, : len(support[index])] @ support[index]
+            on_scale = study.tasks.scale[task] == index
+            mean[on_scale] = chance[on_scale, : len(support[index])] @ support[index]
     return Predictions(chance, mean)
 
 

@@ -206,9 +206,9 @@ def show_backbone(
     from crowdllm_jax.backbone.tokens import encode
 
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
-    some = [*questions[:count], *personas[:count]]
+    first_few = [*questions[:count], *personas[:count]]
     tokenizer = load_tokenizer(locate(config.model, config.revision, weights=False)[0])
-    return shown(study, some, [e.text for e in encode(tokenizer, prompt, some)])
+    return shown(study, first_few, [e.text for e in encode(tokenizer, prompt, first_few)])
 
 
 def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Question]) -> str:

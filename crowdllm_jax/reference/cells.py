@@ -36,26 +36,24 @@ def read_cells(
             empty = rows_here[column.codes[rows_here] < 0]
             number[empty] = (scales.size(scale) - 1) / 2
             rows_here = np.setdiff1d(rows_here, empty)
-        own = column.codes[rows_here]
-        if np.any(own < 0):
+        codes = column.codes[rows_here]
+        if np.any(codes < 0):
             raise CrowdError(
-                f"{column.where}: {rows(rows_here[own < 0])} is empty; every row needs an answer"
+                f"{column.where}: {rows(rows_here[codes < 0])} is empty; every row needs an answer"
             )
-        texts = {int(code): column.distinct[code] for code in np.unique(own)}
-        read = (
-            _answer_reader(scale) if strict else _mean_reader(scale, texts.values(), column.where)
-        )
+        texts = {int(code): column.distinct[code] for code in np.unique(codes)}
+        read = _parseder(scale) if strict else _mean_reader(scale, texts.values(), column.where)
         meaning = {code: read(text) for code, text in texts.items()}
         odd = [code for code, meant in meaning.items() if meant is None]
         if odd:
             raise CrowdError(
-                f"{column.where}: '{texts[odd[0]]}' ({rows(rows_here[own == odd[0]])}) is no answer"
-                f" on scale '{name}' ({scale_text.describe(scale)})"
+                f"{column.where}: '{texts[odd[0]]}' ({rows(rows_here[codes == odd[0]])}) is no "
+                f"answer on scale '{name}' ({scale_text.describe(scale)})"
                 f"{'' if strict else _no_mean(scale)}"
             )
         for code, meant in meaning.items():
             if meant is not None:
-                number[rows_here[own == code]], level[rows_here[own == code]] = meant
+                number[rows_here[codes == code]], level[rows_here[codes == code]] = meant
     return number, level
 
 
@@ -63,14 +61,14 @@ Meaning = Callable[[str], tuple[float, int] | None]
 """From a cell's text to the number it counts as, and its level (-1 where it has none)."""
 
 
-def _answer_reader(scale: Scale) -> Meaning:
+def _parseder(scale: Scale) -> Meaning:
     read, value = scale_text.reader(scale), scales.values(scale)
 
     def meaning(text: str) -> tuple[float, int] | None:
-        found = read(text)
-        if found is None:
+        parsed = read(text)
+        if parsed is None:
             return None
-        return (float(value[int(found)]), int(found)) if scales.size(scale) else (found, -1)
+        return (float(value[int(parsed)]), int(parsed)) if scales.size(scale) else (parsed, -1)
 
     return meaning
 
@@ -78,7 +76,7 @@ def _answer_reader(scale: Scale) -> Meaning:
 def _mean_reader(scale: Scale, texts: Iterable[str], where: str) -> Meaning:
     """Also reads means, in the numbers the study writes."""
     if not scales.is_ordered(scale):
-        return _answer_reader(scale)
+        return _parseder(scale)
     numbers = [numerals.number(text) for text in texts]
     if isinstance(scale, Ranking) and all(n is not None and n.is_integer() for n in numbers):
         raise CrowdError(
@@ -87,14 +85,14 @@ def _mean_reader(scale: Scale, texts: Iterable[str], where: str) -> Meaning:
             "give Borda points as `probabilities`"
         )
     # A column of a ranking that is not whole holds mean Borda points throughout.
-    answer = _answer_reader(scale) if not isinstance(scale, Ranking) else lambda _: None
+    answer = _parseder(scale) if not isinstance(scale, Ranking) else lambda _: None
     value, (low, high) = scales.values(scale), written_ends(scale)
 
     def meaning(text: str) -> tuple[float, int] | None:
-        found = answer(text)
+        parsed = answer(text)
         number = numerals.number(text)
-        if found is not None or number is None or not min(low, high) <= number <= max(low, high):
-            return found
+        if parsed is not None or number is None or not min(low, high) <= number <= max(low, high):
+            return parsed
         if (low, high) != (value[0], value[-1]):
             number = value[0] + (number - low) / (high - low) * (value[-1] - value[0])
         same = np.flatnonzero(value == number)

@@ -146,7 +146,7 @@ def _kept(table: dict[str, Column], where: dict[str, str | int | float], path: P
     keep = np.ones(len(next(iter(table.values())).codes), bool)
     for name, text in where.items():
         column = table[name]
-        same = [i for i, found in enumerate(column.distinct) if _same(found, text)]
+        same = [i for i, written in enumerate(column.distinct) if _same(written, text)]
         keep &= np.isin(column.codes, same)
     if not keep.any():
         raise CrowdError(f"{path}: no row left under reference.where {where}")
@@ -185,9 +185,9 @@ def _from_probabilities(
     )
 
 
-def _same(found: str, wanted: str | int | float) -> bool:
-    number = numerals.number(found)
-    return found == str(wanted) or (number is not None and number == wanted)
+def _same(written: str, wanted: str | int | float) -> bool:
+    number = numerals.number(written)
+    return written == str(wanted) or (number is not None and number == wanted)
 
 
 def _numbers(column: Column, keep: np.ndarray) -> np.ndarray:
@@ -195,8 +195,8 @@ def _numbers(column: Column, keep: np.ndarray) -> np.ndarray:
     for i, text in enumerate(column.distinct):
         number = numerals.number(text)
         numbers[i] = np.nan if number is None else number
-    found = numbers[column.codes]
-    bad = np.flatnonzero(keep & np.isnan(found))
+    values = numbers[column.codes]
+    bad = np.flatnonzero(keep & np.isnan(values))
     if len(bad):
         raise CrowdError(f"{column.where}: {rows(bad)} holds no finite number")
-    return found
+    return values

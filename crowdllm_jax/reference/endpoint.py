@@ -99,8 +99,8 @@ def ask_endpoint(
 
     def why(place: int) -> str:
         # Equal questions are asked once, for the first of them.
-        found = reason.get(first[questions[place]])
-        return f"{found.kind}: {found.detail}" if found else "no reason is known"
+        reason_of = reason.get(first[questions[place]])
+        return f"{reason_of.kind}: {reason_of.detail}" if reason_of else "no reason is known"
 
     read, written, cost = asked.used
     spent = Spent(asked.calls, read, written, cost if _priced(config) else None, asked.how)
@@ -121,8 +121,8 @@ def show_endpoint(
 ) -> str:
     """The first messages as they are sent."""
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
-    some = [*questions[:count], *personas[:count]]
-    return shown(study, some, [rendered(prompt, q) for q in some])
+    first_few = [*questions[:count], *personas[:count]]
+    return shown(study, first_few, [rendered(prompt, q) for q in first_few])
 
 
 def plan_endpoint(study: Study, config: EndpointReference, personas: Sequence[Question]) -> str:

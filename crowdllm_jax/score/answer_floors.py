@@ -43,16 +43,20 @@ def answer_floors(study: Study, known: np.ndarray, humans: Humans) -> Floors:
     by_task = np.zeros((len(task), max(map(len, supports))))
     scale_of = study.tasks.scale[task]
     for index in np.unique(scale_of):
-        here, support = scale_of == index, supports[index]
-        by_task[here, : len(support)] = _task_shares(study, known, index, support)[task[here]]
+        on_scale, support = scale_of == index, supports[index]
+        by_task[on_scale, : len(support)] = _task_shares(study, known, index, support)[
+            task[on_scale]
+        ]
     expected = _expected(study, known, humans.who[humans.person], task)
     tilted = by_task.copy()
     for index in np.unique(scale_of):
         if not isinstance(in_order[index], Nominal):
-            here, support = scale_of == index, supports[index]
+            on_scale, support = scale_of == index, supports[index]
             low, high = humans.edges[index]
-            tilted[here, : len(support)] = _tilted(
-                by_task[here, : len(support)], (support - low) / (high - low), expected[here]
+            tilted[on_scale, : len(support)] = _tilted(
+                by_task[on_scale, : len(support)],
+                (support - low) / (high - low),
+                expected[on_scale],
             )
     return Floors(by_task, tilted)
 
@@ -116,9 +120,11 @@ def _crossed_biases(
         spent = sum((n / (n + a)).sum() for n, a in zip(count, strength, strict=True))
         residual = (error**2).sum() / max(len(y) - spent, 1.0) + 1e-12
         for this in (0, 1):
-            some = count[this] > 0
-            own = effect[this][some] ** 2 + residual / (count[this][some] + strength[this])
-            strength[this] = float(np.clip(residual / max(own.mean(), 1e-12), 1e-2, 1e6))
+            answered = count[this] > 0
+            squares = effect[this][answered] ** 2 + residual / (
+                count[this][answered] + strength[this]
+            )
+            strength[this] = float(np.clip(residual / max(squares.mean(), 1e-12), 1e-2, 1e6))
     return effect
 
 

@@ -70,8 +70,8 @@ def make_personas(
 def _tasks(study: Study, split: Split) -> np.ndarray:
     """The held-out tasks, and the others on the ballot of one of them: it is cast as a whole."""
     held_out = np.unique(study.task[split.test])
-    whole = [i for i, scale in enumerate(study.scales.values()) if isinstance(scale, Joint)]
-    cast = np.intersect1d(whole, study.tasks.scale[held_out])
+    joint = [i for i, scale in enumerate(study.scales.values()) if isinstance(scale, Joint)]
+    cast = np.intersect1d(joint, study.tasks.scale[held_out])
     return np.union1d(held_out, np.flatnonzero(np.isin(study.tasks.scale, cast)))
 
 
@@ -96,13 +96,13 @@ def introductions(profile: Sequence[Attribute], prompt: PromptConfig) -> list[st
     count = len(profile[0].cells)
     texts = []
     for n in range(count):
-        own = {name: values[n] for name, values in written.items()}
+        cells = {name: values[n] for name, values in written.items()}
         lines = [
             _fill(prompt.attribute, {"name": name, "value": value})
-            for name, value in own.items()
+            for name, value in cells.items()
             if value is not None
         ]
-        known = {name: "unknown" if value is None else value for name, value in own.items()}
+        known = {name: "unknown" if value is None else value for name, value in cells.items()}
         texts.append(_fill(prompt.persona, known | {"profile": "; ".join(lines) or "unknown"}))
     return texts
 

@@ -74,22 +74,22 @@ def _centred(
     weights (n,)."""
     mean, _, count = task_means(study, split.of_reference)
     t = len(study.tasks.ids)
-    own = unit(study, reference.mean, np.arange(t))
+    share = unit(study, reference.mean, np.arange(t))
     wide = max(1, *(scales.size(s) if isinstance(s, Nominal) else 1 for s in study.scales.values()))
     said, given = np.zeros((t, wide)), np.zeros((t, wide))
     for index, scale in enumerate(study.scales.values()):
-        here = (study.tasks.scale == index) & (count > 0)
-        if not here.any():
+        on_scale = (study.tasks.scale == index) & (count > 0)
+        if not on_scale.any():
             continue
         if isinstance(scale, Nominal) and reference.probs is not None:
             k = scales.size(scale)
             shares = level_shares(study, split.of_reference, index)
-            parts = [(said, reference.probs[here, :k]), (given, shares[here])]
+            parts = [(said, reference.probs[on_scale, :k]), (given, shares[on_scale])]
         else:
             k = 1
-            parts = [(said, own[here, None]), (given, mean[here, None])]
+            parts = [(said, share[on_scale, None]), (given, mean[on_scale, None])]
         for out, values in parts:
-            out[here, :k] = values - np.average(values, 0, weights=count[here])
+            out[on_scale, :k] = values - np.average(values, 0, weights=count[on_scale])
     seen = count > 0
     return said[seen], given[seen], count[seen]
 

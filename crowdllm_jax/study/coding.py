@@ -130,8 +130,8 @@ def feature_blocks(tasks: Tasks) -> dict[str, np.ndarray]:
     embedding, under its name, and all attributes together."""
     blocks = {}
     if tasks.embedding is not None:
-        whole = Block("embedding", 0, 0, tasks.embedding.shape[1])
-        for block in tasks.blocks or (whole,):
+        only_block = Block("embedding", 0, 0, tasks.embedding.shape[1])
+        for block in tasks.blocks or (only_block,):
             blocks[block.name] = tasks.embedding[:, block.begin : block.end]
     if tasks.attributes:
         everyone = np.arange(len(tasks.ids))

@@ -17,8 +17,8 @@ def describe(study: Study) -> str:
     for attribute in study.tasks.attributes:
         lines.append(f"task has      {_attribute(attribute)}")
     if study.tasks.embedding is not None:
-        whole = Block("", 0, 0, study.tasks.embedding.shape[1])
-        for block in study.tasks.blocks or (whole,):
+        only_block = Block("", 0, 0, study.tasks.embedding.shape[1])
+        for block in study.tasks.blocks or (only_block,):
             told = f" ({block.name})" if block.name else ""
             lines.append(f"task has      an embedding of {block.end - block.begin} numbers{told}")
     lines += [f"look alike    {told}" for told in _look_alikes(study)]

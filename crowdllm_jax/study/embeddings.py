@@ -27,24 +27,24 @@ def read_embeddings(
         if not columns:
             raise CrowdError(f"study.tasks.embedding ({spec.path}): name a column at least")
         for column in columns:
-            own = _read(spec, column, folder, ids)
+            vectors = _read(spec, column, folder, ids)
             name = spec.name or Path(spec.path).stem
             name = name if len(columns) == 1 else f"{name}/{column}"
             if name in {block.name for block in blocks}:
                 raise CrowdError(
                     f"study.tasks.embedding: two embeddings are called '{name}'; give each a name"
                 )
-            blocks.append(Block(name, number, begin, begin + own.shape[1]))
-            parts.append(own)
-            begin += own.shape[1]
+            blocks.append(Block(name, number, begin, begin + vectors.shape[1]))
+            parts.append(vectors)
+            begin += vectors.shape[1]
     return np.concatenate(parts, axis=1), tuple(blocks)
 
 
 def _read(spec: EmbeddingSpec, column: str, folder: Path, ids: tuple[str, ...]) -> np.ndarray:
     file = find(folder, spec.path, "study.tasks.embedding.path")
     key, vectors = read_vectors(file, spec.task, column)
-    own = entities_of(key, own_table=True)
-    row_of = dict(zip(own.ids, np.argsort(own.of_row), strict=True))
+    entities = entities_of(key, own_table=True)
+    row_of = dict(zip(entities.ids, np.argsort(entities.of_row), strict=True))
     absent = [name for name in ids if name not in row_of]
     if absent:
         raise CrowdError(

@@ -69,6 +69,6 @@ def _by_person(study: Study, seed: int) -> Iterator[tuple[np.ndarray, np.random.
     rows = rows[np.lexsort((study.task[rows], study.person[rows]))]
     people, first, count = np.unique(study.person[rows], return_index=True, return_counts=True)
     for person, start, length in zip(people, first, count, strict=True):
-        own = rows[start : start + length]
+        of_person = rows[start : start + length]
         digest = hashlib.blake2b(study.participants.ids[person].encode(), digest_size=8).digest()
-        yield own, np.random.default_rng([seed, 4, int.from_bytes(digest)])
+        yield of_person, np.random.default_rng([seed, 4, int.from_bytes(digest)])

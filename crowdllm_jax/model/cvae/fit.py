@@ -185,11 +185,11 @@ def begin(runs: Sequence[Run]) -> tuple[Program, Mesh, TrainState, Tables, RunIn
     program = _program(runs)
     tables, inputs = _inputs([*runs, *[idle] * (-len(runs) % len(devices))])
     mesh = Mesh(np.array(devices), ("runs",), axis_types=(AxisType.Auto,))
-    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("runs",), ()))
+    split, replicated = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("runs",), ()))
     inputs = jax.device_put(inputs, split)
     # Every device makes the weights of its own runs: copying them took longer.
     state = jax.device_put(start(program, inputs.key), split)
-    return program, mesh, state, jax.device_put(tables, whole), inputs
+    return program, mesh, state, jax.device_put(tables, replicated), inputs
 
 
 def _kept(state: TrainState, runs: Sequence[Run]) -> TrainState:

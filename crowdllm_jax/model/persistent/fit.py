@@ -88,18 +88,16 @@ def fit_marginal(
     Raises:
       CrowdError: the loss is not finite.
     """
-    layout = design.layout
     model = new_persistent(design, config, seed)
-    model.level[...] = jnp.asarray(_starting_levels(layout, design.tasks.scale, answers))
+    model.level[...] = jnp.asarray(_starting_levels(design.layout, design.tasks.scale, answers))
     graph, params = nnx.split(model, nnx.Param)
     static = _Static(
         graph,
-        layout,
+        design.layout,
         config,
         tuple((n, g.shape, g.tobytes()) for n, g in sorted(design.groups.items())),
         mesh := _mesh(config.devices),
     )
-    everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     state = _begin(params, config, len(answers.weight))
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
@@ -112,7 +110,7 @@ def fit_marginal(
             design.tasks,
             answers,
         ),
-        everywhere,
+        None if mesh is None else NamedSharding(mesh, PartitionSpec()),
     )
     plan = batches(answers.person, len(answers.weight), config.people, config.steps, seed)
     while (step := int(state.step)) < config.steps:
