@@ -35,7 +35,14 @@ def workplace(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if "```python" in text])
+WITH_CODE = [name for name, text in PAGES.items() if "```python" in text]
+
+
+def test_what_pages_show_is_looked_for():
+    assert SAYS.keys() <= set(WITH_CODE)
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
 def test_the_code_of_a_page_runs_as_it_stands(page, workplace, monkeypatch, capsys):
     """Its Python and the commands marked as sh, from the first to the last, in one namespace."""
     monkeypatch.chdir(workplace)

@@ -43,9 +43,9 @@ def task_states(
       CrowdError: the model has fewer layers, a text is longer than its context or holds one of its
         control tokens, or the states are not finite.
     """
-    a, most = backbone.architecture, max(layers)
-    if min(layers) < 1 or most > a.layers:
-        raise CrowdError(f"layer {most} of {backbone.name}: it has layers 1 to {a.layers}")
+    a = backbone.architecture
+    if wrong := [layer for layer in layers if not 1 <= layer <= a.layers]:
+        raise CrowdError(f"layer {wrong[0]} of {backbone.name}: it has layers 1 to {a.layers}")
     encoded = list(encode_texts(backbone.tokenizer, texts, before))
     for text, (tokens, _) in zip(texts, encoded, strict=True):
         if len(tokens) > a.context:

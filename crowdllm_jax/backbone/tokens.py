@@ -84,7 +84,7 @@ def encode_texts(
     for begin in range(0, len(texts), _CHUNK):
         chunk = [text.strip() for text in texts[begin : begin + _CHUNK]]
         for text in chunk:
-            _refuse_special(text, (), special)
+            _refuse_special(text, (before,), special)
         with_question = _tokens(tokenizer, [ahead + text for text in chunk], offsets=True)
         for text, tokens, offsets in zip(
             chunk, with_question["input_ids"], with_question["offset_mapping"], strict=True

@@ -113,7 +113,7 @@ def measured_crowd(prepared: Prepared, crowd: Crowd, config: Config) -> dict[str
 
 
 def ceiling(prepared: Prepared, seed: int) -> dict[str, float]:
-    """What the people's own distributions would score; see `metrics.score_humans`."""
+    """What the people's own distributions would score; see `ceiling.score_humans`."""
     scores = score_humans(held_out(prepared.study, prepared.split), seed)
     return {score.metric: score.value for score in scores if np.isfinite(score.value)}
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.estimate import EstimationRows
 from crowdllm_jax.infer.known_profiles import KnownProfiles
 from crowdllm_jax.model.crowd import Crowd
@@ -80,6 +81,11 @@ def crowd_that_predicts(study: Study, held: np.ndarray, tasks: np.ndarray, n: in
     # Where people are held out all of a person's answers are in one fold, else all of a task's.
     if k > 1 and ((by_task > 0).sum(0) <= 1).all():
         return np.where(by_task.any(0), by_task.argmax(0), -1)[None, tasks]
+    if k > 1 and ((by_person > 0).sum(0) > 1).any():
+        raise CrowdError(
+            "crowds that were each fitted to some answers of everybody have seen these people: "
+            "infer with crowds of split.by: people or tasks"
+        )
     if n == 0:
         return np.full((1, 1), -1)
     return np.where(by_person.any(0), by_person.argmax(0), -1)[:, None]

@@ -8,7 +8,6 @@ A person's twins depend on the crowd, the seed, the person's id, profile and ans
 else: each person is computed alone, in one of a few shapes, and has random draws keyed by their id.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,7 +35,7 @@ from crowdllm_jax.model.persistent.draw import (
 from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.model.persistent.posterior import SETTLED, find, points
-from crowdllm_jax.runtime.randomness import seed_halves, split_ids, threefry
+from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids, threefry
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study
 
@@ -90,7 +89,7 @@ def make_twins(
         everyone, posteriors(crowd, fitted, study, known, everyone), strict=True
     ):
         moments.append((posterior.mean, posterior.sd, posterior.effective))
-        key = _key(study.participants.ids[person])
+        key = key_of(study.participants.ids[person])
         node = _resample(np.asarray(posterior.weight), draws, np.random.default_rng([seed, key]))
         profile, standing = posterior.profile, posterior.standing
         drawn.append(_draw_one(design, fitted, profile, node, standing, seed, key))
@@ -166,11 +165,6 @@ def _used(crowd: Crowd, study: Study, known: np.ndarray | None) -> Study:
     )
 
 
-def _key(name: str) -> int:
-    """64 bits that stand for a person's id in every table and every process."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
-
-
 def _answers_of(answers: AnswerTable, person: int) -> AnswerTable:
     """One person's answers, in a number of rows that is a power of 2: few programs are compiled."""
     first, end = np.searchsorted(answers.person, [person, person + 1])
@@ -208,7 +202,9 @@ def _posterior(
 def _resample(weight: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
     """(draws,) beliefs, each as often as its weight says, to within one (systematic resampling)."""
     at = (np.arange(draws) + random.random()) / draws
-    return np.minimum(np.searchsorted(np.cumsum(weight, dtype=np.float64), at), NODES - 1)
+    node = np.minimum(np.searchsorted(np.cumsum(weight, dtype=np.float64), at), NODES - 1)
+    # In no order: the first few draws of a person are draws of that person too.
+    return random.permutation(node)
 
 
 _own_seed = jax.jit(threefry)

@@ -72,27 +72,42 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
             "reference.probability: is that of the row's answer; name its column under `answer`"
         )
     path = find(folder, config.path, "reference.path")
-    many = config.probabilities
-    shares = tuple(many.values()) if isinstance(many, dict) else many
-    table, task, keep, count = _read_rows(study, config, path, shares)
-    t = len(count)
+    rows = _read_rows(study, config, path, _share_columns(config))
+    reference = _as_reference(study, config, path, rows)
+    if not config.order:
+        return reference
+    return replace(reference, order=_average(config.order, rows))
 
-    def average(name: str) -> np.ndarray:
-        return np.bincount(task[keep], _numbers(table[name], keep)[keep], t) / count
+
+Rows = tuple[dict[str, Column], np.ndarray, np.ndarray, np.ndarray]
+"""A table's columns, the task of each row, which rows are kept (R,), and rows per task (T,)."""
+
+
+def _average(name: str, rows: Rows) -> np.ndarray:
+    """(T,) averages of a column of numbers."""
+    table, task, keep, count = rows
+    return np.bincount(task[keep], _numbers(table[name], keep)[keep], len(count)) / count
+
+
+def _share_columns(config: ColumnReference) -> tuple[str, ...]:
+    many = config.probabilities
+    return tuple(many.values()) if isinstance(many, dict) else many
+
+
+def _as_reference(study: Study, config: ColumnReference, path: Path, rows: Rows) -> Reference:
+    table, task, keep, count = rows
+    t, shares, many = len(count), _share_columns(config), config.probabilities
 
     def average_lists(name: str) -> np.ndarray:
-        rows = read_vectors(path, config.task, name)[1]
-        total = np.zeros((t, rows.shape[1]))
-        np.add.at(total, task[keep], rows[keep])
+        vectors = read_vectors(path, config.task, name)[1]
+        total = np.zeros((t, vectors.shape[1]))
+        np.add.at(total, task[keep], vectors[keep])
         return total / count[:, None]
 
-    if config.order:
-        rest = from_column(study, msgspec.structs.replace(config, order=None), folder)
-        return replace(rest, order=average(config.order))
-    mass = average(config.mass) if config.mass else None
+    mass = _average(config.mass, rows) if config.mass else None
     embedding = average_lists(config.embedding).astype(np.float32) if config.embedding else None
     if shares:
-        probs = np.stack([average(name) for name in shares], axis=1)
+        probs = np.stack([_average(name, rows) for name in shares], axis=1)
         probs = by_level(study, str(path), tuple(many), probs, known=isinstance(many, dict))
         return _from_probabilities(study, str(path), probs, mass, embedding)
     if config.probs:

@@ -97,15 +97,20 @@ def _forecasts(
     """Forecasts of one scale's tasks from all sources, and from each of several alone and left
     out."""
     heads = {name: cross_fit(x, target, count, folds) for name, x in sources.items()}
-    if len(sources) == 1:
-        return {"all": _proper(*heads.values())}
-    x = _side_by_side(sources)
-    together = [cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
-    forecasts: dict[Case, np.ndarray] = {"all": _stack([*together, *heads.values()], target, count)}
-    for name, head in heads.items():
-        forecasts["only", name] = head
-        rest = [other for source, other in heads.items() if source != name]
-        forecasts["without", name] = _stack(rest, target, count)
+
+    def stacked(names: list[str]) -> np.ndarray:
+        """From some sources: one head of each and, of several, two of all together."""
+        parts = [heads[name] for name in names]
+        if len(names) > 1:
+            x = _side_by_side({name: sources[name] for name in names})
+            parts += [cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
+        return _stack(parts, target, count)
+
+    forecasts: dict[Case, np.ndarray] = {"all": stacked(list(sources))}
+    for name in sources if len(sources) > 1 else ():
+        forecasts["only", name] = heads[name]
+        # Built as the whole is, or the heads of all together would make any source look useful.
+        forecasts["without", name] = stacked([other for other in sources if other != name])
     return {case: _proper(forecast) for case, forecast in forecasts.items()}
 
 

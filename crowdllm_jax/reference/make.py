@@ -34,7 +34,7 @@ from crowdllm_jax.reference.marginal import MarginalReference, crowd_average
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.progress import Progress
-from crowdllm_jax.study.coding import feature_blocks
+from crowdllm_jax.study.coding import feature_blocks, to_peak
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.split import Split
 
@@ -87,7 +87,8 @@ def _sources(study: Study, config: FittedReference, folder: str) -> dict[str, np
         answers = from_column(study, config.answers, folder)
         sources["answers"] = answer_features(study, answers)
         if answers.embedding is not None:
-            sources["answers' embedding"] = answers.embedding - answers.embedding.mean(0)
+            centred = answers.embedding - answers.embedding.mean(0)
+            sources["answers' embedding"] = to_peak(centred)
     return sources
 
 

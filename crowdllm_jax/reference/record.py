@@ -36,9 +36,10 @@ class Spent:
 
 @dataclass(frozen=True)
 class Gain:
-    """What one source of task features brings to a forecast, all cross-validated over the training
-    tasks: ranked probability score (NaN on continuous scales) and correlation with people's
-    averages, of a forecast from it alone, and of one from all the others."""
+    """What one source of task features brings to a forecast of left-out training tasks: ranked
+    probability score (NaN on continuous scales) and correlation with people's averages, of a
+    forecast from it alone, and of one from all the others. Heads have not seen the tasks; the
+    weights of several heads are of all training tasks."""
 
     source: str
     alone: tuple[float, float]

@@ -38,9 +38,9 @@ def cross_fit(
         if error[best] < least:
             least = error[best]
             guess[seen] = held[best]
-            new = count == 0
-            z = kernel_features(x, seen, rate)
-            guess[new] = ridge(z[seen], y[seen], count[seen], z[new])[best]
+            if (new := count == 0).any():
+                z = kernel_features(x, seen, rate)
+                guess[new] = ridge(z[seen], y[seen], count[seen], z[new])[best]
     return guess
 
 

@@ -56,6 +56,13 @@ def render_answers(run: AnswersReport) -> str:
 def headline(scores: list[Score]) -> str:
     """What knowing a person's answers brings, in one sentence."""
     value, low, high = dict(scoreboard(scores))["twin"]["gain"]
+    seeds = len({score.seed for score in scores})
+    if seeds > 1:
+        return (
+            f"The RPS of twins' held-out answers is {abs(value):.1%} "
+            f"{'lower' if value > 0 else 'higher'} (± {high - value:.1%}, one standard deviation "
+            f"over {seeds} seeds) than by the bias of the task and of the person."
+        )
     if math.isnan(low) or low <= 0 <= high:
         sure = "too few to tell how surely" if math.isnan(low) else f"{low:+.1%} to {high:+.1%}"
         return (

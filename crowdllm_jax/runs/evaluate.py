@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.population.sample import sample
@@ -37,7 +38,9 @@ def evaluate(
     Where answers are held out, the twins of the (persistent) model are scored beside their floors.
     """
     if config.split.by == "answers":
-        (crowd,) = crowds.values()
+        if len(crowds) != 1:
+            raise CrowdError(f"split.by: answers scores the twins of one crowd, not {len(crowds)}")
+        crowd = next(iter(crowds.values()))
         return score_answers([(prepare(study, config, seed), crowd)], seed, progress)
     return score_all(prepare(study, config, seed), config, crowds, seed, progress)[0]
 

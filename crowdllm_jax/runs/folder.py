@@ -17,7 +17,7 @@ from crowdllm_jax.model.crowd_file import load_crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.runs.config import Config, differences, dump_config, load_config, load_study
-from crowdllm_jax.runs.prepare import Splits, ask_ahead, check_margins
+from crowdllm_jax.runs.prepare import Splits, ask_ahead, check_margins, check_model
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import make_folder, write_whole
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
@@ -32,6 +32,7 @@ def start_run(folder: Path, config: Config, progress: Progress = silent) -> Iter
     """Begin or continue a run; what does not fit together is told before the folder is made."""
     with stage(progress, READ):
         study = load_study(config)
+    check_model(study, config)
     check_margins(study, config)
     spent = ask_ahead(study, config, progress)
     splits = Splits(study, config, progress)

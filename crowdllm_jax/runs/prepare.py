@@ -60,13 +60,7 @@ def prepare(
     study: Study, config: Config, seed: int, progress: Progress = silent, fold: Fold = None
 ) -> Prepared:
     """Split the study, get its references, and fit the profile generator on training people."""
-    if isinstance(config.model, CvaeConfig):
-        if config.split.by == "answers":
-            raise CrowdError(
-                "split.by: answers needs model.kind: persistent; agents of the published model "
-                "(cvae) are nobody in particular, whatever answers are known"
-            )
-        check_scales(study.tasks.ids, study.scales, study.tasks.scale)
+    check_model(study, config)
     split, generator = _split_and_recruit(study, config, seed, fold)
     folder = "." if isinstance(config.study, str) else config.study.folder
     study = choose_blocks(study, split)
@@ -91,6 +85,21 @@ def _split_and_recruit(
     profile = study.participants.profile
     rows = tuple(Attribute(a.name, a.kind, a.levels, a.cells[people]) for a in profile)
     return split, fit_profiles(rows, study.participants.weight[people], config.profiles)
+
+
+def check_model(study: Study, config: Config) -> None:
+    """Make sure that the configured model can answer this study, and be scored on its split.
+
+    Raises:
+      CrowdError: it is the published model, and cannot.
+    """
+    if isinstance(config.model, CvaeConfig):
+        if config.split.by == "answers":
+            raise CrowdError(
+                "split.by: answers needs model.kind: persistent; agents of the published model "
+                "(cvae) are nobody in particular, whatever answers are known"
+            )
+        check_scales(study.tasks.ids, study.scales, study.tasks.scale)
 
 
 def check_margins(study: Study, config: Config) -> None:

@@ -9,6 +9,7 @@ what consumes the words; JAX's primitive is a loop that is not fused and ran 4 t
 on a CPU. `tests/runtime/test_randomness.py` holds it against the primitive.
 """
 
+import hashlib
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -93,3 +94,8 @@ def normal(word: jax.Array) -> jax.Array:
     """A standard normal number from each 32-bit word."""
     quantile: jax.Array = jnp.float32(2**0.5) * jax.lax.erf_inv(2 * uniform(word) - 1)
     return quantile
+
+
+def key_of(name: str) -> int:
+    """64 bits that stand for a name, such as a person's id, in every table and every process."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())

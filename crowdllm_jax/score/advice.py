@@ -39,7 +39,7 @@ def advice(finding: str, model: ModelConfig, prepared: Prepared) -> str:
                 "reference.kind: fitted)"
             )
         case "sources that bring nothing":
-            return "leave them out of study.tasks (or of reference.answers)"
+            return "leave one out of study.tasks (or of reference.answers), then look again"
         case "attributes without a signal":
             return (
                 "leave them out of participants.profile, or keep them knowing that the crowd's "

@@ -16,7 +16,7 @@ import numpy as np
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.study.bins import bins, cells_of
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Nominal
+from crowdllm_jax.study.scales import Nominal, is_ordered, which
 from crowdllm_jax.study.statistics import unit
 
 STRENGTHS = 2.0 ** np.arange(-3, 11)
@@ -81,8 +81,12 @@ def _task_shares(study: Study, known: np.ndarray, index: int, support: np.ndarra
 
 
 def _expected(study: Study, known: np.ndarray, person: np.ndarray, task: np.ndarray) -> np.ndarray:
-    """(A,) expected answers, as shares of the range, of some people to some tasks."""
+    """(A,) expected answers, as shares of the range, of some people to some tasks; of nominal
+    scales, whose levels are no numbers, none."""
     scale_of, scales = study.tasks.scale, len(study.scales)
+    known = known & which(is_ordered, study.scales.values())[scale_of[study.task]]
+    if not known.any():
+        return np.full(len(task), 0.5)
     owner, of = study.person[known], study.task[known]
     y = unit(study, study.value[known], of)
     middle = np.bincount(scale_of[of], y, scales) / np.bincount(

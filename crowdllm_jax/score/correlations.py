@@ -78,7 +78,7 @@ def score_correlations(
       crowds: (N, T) answers to `humans.tasks` of each.
     Returns:
       (value, low, high) by name; empty where too few people answered the same tasks. The humans'
-      is half the difference of two halves of the people (see `metrics.score_humans`).
+      is half the difference of two halves of the people (see `ceiling.score_humans`).
     """
     items = items_of(humans)
     if items is None:

@@ -35,11 +35,11 @@ def reference_signal(study: Study, split: Split, reference: Reference) -> Findin
 
     if reference.kind == "marginal":
         return untold("the reference is the training people's own average")
-    said, given, weight = _centred(study, split, reference)
+    said, given, weight, numbers = _centred(study, split, reference)
     if len(weight) < FEWEST:
         return untold(f"cannot be told (only {len(weight)} training tasks have answers)")
-    spread = np.sqrt(np.average((said**2).mean(1), weights=weight))
-    people = np.sqrt(np.average((given**2).mean(1), weights=weight))
+    spread = np.sqrt(np.average((said**2).sum(1) / numbers, weights=weight))
+    people = np.sqrt(np.average((given**2).sum(1) / numbers, weights=weight))
     if people <= LIVELY:
         return untold("cannot be told (all training tasks are answered alike)")
     about = [f"it varies by {spread:.3f} of the scale, people's averages by {people:.3f}"]
@@ -54,7 +54,7 @@ def reference_signal(study: Study, split: Split, reference: Reference) -> Findin
     every = weight * np.concatenate([np.ones((1, tasks)), draws])  # the tasks, then resampled ones
     r, *resampled = _correlation(said, given, every)
     low, high = np.quantile(resampled, [0.025, 0.975])
-    error, plain = _left_out(said, given)
+    error, plain = _left_out(said, given, weight)
     skill, *skills = 1 - (every @ error) / (every @ plain)
     worst, best = np.quantile(skills, [0.025, 0.975])
     about.insert(0, f"r {r:.2f} ({low:.2f} to {high:.2f})")
@@ -69,20 +69,21 @@ def reference_signal(study: Study, split: Split, reference: Reference) -> Findin
 
 def _centred(
     study: Study, split: Split, reference: Reference
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the reference said and people gave (n, Y), less its scale's average, and the tasks'
-    weights (n,)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What the reference said and people gave (n, Y), less its scale's average, the tasks' weights
+    (n,), and how many of the Y numbers each task has (n,)."""
     mean, _, count = task_means(study, split.of_reference)
     t = len(study.tasks.ids)
     share = unit(study, reference.mean, np.arange(t))
     wide = max(1, *(scales.size(s) if isinstance(s, Nominal) else 1 for s in study.scales.values()))
-    said, given = np.zeros((t, wide)), np.zeros((t, wide))
+    said, given, numbers = np.zeros((t, wide)), np.zeros((t, wide)), np.ones(t)
     for index, scale in enumerate(study.scales.values()):
         on_scale = (study.tasks.scale == index) & (count > 0)
         if not on_scale.any():
             continue
         if isinstance(scale, Nominal) and reference.probs is not None:
             k = scales.size(scale)
+            numbers[on_scale] = k
             shares = level_shares(study, split.of_reference, index)
             parts = [(said, reference.probs[on_scale, :k]), (given, shares[on_scale])]
         else:
@@ -91,7 +92,7 @@ def _centred(
         for out, values in parts:
             out[on_scale, :k] = values - np.average(values, 0, weights=count[on_scale])
     seen = count > 0
-    return said[seen], given[seen], count[seen]
+    return said[seen], given[seen], count[seen], numbers[seen]
 
 
 def _correlation(said: np.ndarray, given: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -104,15 +105,18 @@ def _correlation(said: np.ndarray, given: np.ndarray, weight: np.ndarray) -> np.
     return xy / np.sqrt((xx * yy).clip(1e-300))
 
 
-def _left_out(said: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _left_out(
+    said: np.ndarray, given: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(n,) squared errors of lines through the reference, and of averages, on tasks left out."""
     fold = np.arange(len(said)) % FOLDS
     error, plain = np.zeros(len(said)), np.zeros(len(said))
     for f in range(FOLDS):
         rest, out = fold != f, fold == f
-        centre, level = said[rest].mean(0), given[rest].mean(0)
+        w = weight[rest][:, None]
+        centre, level = ((w * y[rest]).sum(0) / w.sum() for y in (said, given))
         x = said[rest] - centre
-        slope = (x * (given[rest] - level)).sum() / max((x**2).sum(), 1e-300)
+        slope = (w * x * (given[rest] - level)).sum() / max((w * x**2).sum(), 1e-300)
         error[out] = ((given[out] - level - slope * (said[out] - centre)) ** 2).sum(1)
         plain[out] = ((given[out] - level) ** 2).sum(1)
     return error, plain

@@ -137,9 +137,10 @@ def feature_blocks(tasks: Tasks) -> dict[str, np.ndarray]:
         everyone = np.arange(len(tasks.ids))
         codings = tuple(fit_coding(a, everyone) for a in tasks.attributes)
         blocks["task attributes"] = encode(codings, tasks.attributes)
-    return {name: _to_peak(x) for name, x in blocks.items()}
+    return {name: to_peak(x) for name, x in blocks.items()}
 
 
-def _to_peak(x: np.ndarray) -> np.ndarray:
+def to_peak(x: np.ndarray) -> np.ndarray:
+    """Columns (T, F) as shares of the largest size in each."""
     peak = np.abs(x).max(axis=0, initial=0.0)
     return (x / np.where(peak > 0, peak, 1.0)).astype(np.float32)

@@ -5,12 +5,12 @@ answered: not on other people, nor on the order of a table's rows (unless that i
 ballot whose tasks limit each other stays whole and known, and everybody keeps at least one answer.
 """
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.randomness import key_of
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
 
@@ -50,7 +50,9 @@ def hold_out_later(study: Study, first: int) -> np.ndarray:
             "split.first: the study comes without a table, so its answers have no order"
         )
     rows = np.flatnonzero(may_be_held(study))
-    rows = rows[np.lexsort((study.row[rows], study.person[rows]))]
+    # What was left out of a ballot stands in no row: it comes last, as the voter's last word.
+    order = np.where(study.row < 0, np.iinfo(study.row.dtype).max, study.row)
+    rows = rows[np.lexsort((order[rows], study.person[rows]))]
     _, start, count = np.unique(study.person[rows], return_index=True, return_counts=True)
     held = np.zeros(len(study.task), bool)
     held[rows] = np.arange(len(rows)) - np.repeat(start, count) >= first
@@ -70,5 +72,5 @@ def _by_person(study: Study, seed: int) -> Iterator[tuple[np.ndarray, np.random.
     people, first, count = np.unique(study.person[rows], return_index=True, return_counts=True)
     for person, start, length in zip(people, first, count, strict=True):
         of_person = rows[start : start + length]
-        digest = hashlib.blake2b(study.participants.ids[person].encode(), digest_size=8).digest()
-        yield of_person, np.random.default_rng([seed, 4, int.from_bytes(digest)])
+        key = key_of(study.participants.ids[person])
+        yield of_person, np.random.default_rng([seed, 4, key])

@@ -196,6 +196,8 @@ def test_without_the_package(tiny, tmp_path, monkeypatch):
     ("change", "message"),
     [
         (lambda w: w.add_uint32("llama.expert_count", 8), "`llama.expert_count` is 8"),
+        (lambda w: w.add_array("llama.expert_count", [0, 8]), "not the same in all layers"),
+        (lambda w: w.add_array("llama.rope.scaling.type", [1, 2]), "it may be: a name"),
         (lambda w: w.add_rope_dimension_count(4), "`llama.rope.dimension_count` is 4"),
         (lambda w: w.add_block_count(2**31), "`llama.block_count` is 2147483648"),
         (lambda w: w.add_key_length(2**31), "`llama.attention.key_length` is 2147483648"),

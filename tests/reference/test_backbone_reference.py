@@ -162,7 +162,7 @@ def test_the_persistent_model_reads_the_embedding(ask, model):
     without = msgspec.structs.replace(config, reference=MarginalReference())
     bare, _ = prepare.fit(study, without)
     more, fewer = (one.inputs.tasks.loading.shape[1] for one in (crowd, bare))
-    assert more > fewer
+    assert more > fewer == 1
 
 
 def test_another_prompt_is_asked_anew(ask, model, scored):

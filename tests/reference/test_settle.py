@@ -17,7 +17,7 @@ from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 PROMPT = Prompt(user="{task}\n{options}")
-quiet = pytest.mark.filterwarnings("ignore::crowdllm_jax.errors.CrowdWarning")
+quiet = pytest.mark.filterwarnings("ignore:.*the options hold less than")
 N = 30
 
 

@@ -15,7 +15,6 @@ from crowdllm_jax.runs import prepare
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.evaluate import evaluate
 from crowdllm_jax.score.metrics import read_scores
-from crowdllm_jax.study.split import SplitConfig
 from crowdllm_jax.workflow.infer import infer_run
 
 
@@ -103,12 +102,14 @@ def test_folds_predict_every_answer(config, tmp_path):
     assert "1,280 answers of 80 people" in (out / "report.html").read_text()
 
 
-def test_what_has_no_twins_is_refused(config, finished, tmp_path):
+def test_what_has_no_twins_is_refused(config, finished, tmp_path, capsys):
     load = load_config(config, ("split={by: answers}",))
     with pytest.raises(CrowdError, match="needs model"):
         prepare.prepare(load_study(load), load, 0)
     with pytest.raises(CrowdError, match="fitted to some answers of everybody"):
         infer_run(finished)
     study = ["study", "size", str(config), "--out", str(tmp_path / "s"), "--quiet"]
-    assert main([*study, "--set", "split={by: answers}"]) == 2
-    assert load.split == SplitConfig(by="answers")
+    persistent = "model={kind: persistent, steps: 2}"
+    assert main([*study, "--set", "split={by: answers}", "--set", persistent]) == 2
+    assert "experiments compare crowds" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()

@@ -143,3 +143,22 @@ def test_settings_that_mean_nothing_are_refused():
             folds_of(STUDY, SplitConfig(by="answers", folds=3, **once))
     with pytest.raises(CrowdError, match="answers anybody gives"):
         folds_of(STUDY, SplitConfig(by="answers", folds=31))
+
+
+def test_what_is_left_out_of_a_ballot_is_no_first_answer(tmp_path):
+    """Two approvals of four projects stand in the table: with `first: 1`, one of them is known."""
+    (tmp_path / "votes.csv").write_text(
+        "voter,project,vote\n" + "".join(f"v{n},p{p},1\n" for n in range(6) for p in (3, 1))
+    )
+    (tmp_path / "study.yaml").write_text(
+        f"name: votes\nfolder: {tmp_path}\n"
+        "responses: {path: votes.csv, participant: voter, task: project, "
+        "response: vote}\ntasks: {path: projects.csv, task: project}\n"
+        "scales: {approve: {kind: approval}}\n"
+    )
+    (tmp_path / "projects.csv").write_text("project\np0\np1\np2\np3\n")
+    study = load_study(tmp_path / "study.yaml")
+    split = split_study(study, SplitConfig(by="answers", first=1), seed=0)
+    told = ~split.test
+    assert [study.tasks.ids[t] for t in study.task[told]] == ["p3"] * 6
+    assert (study.answer[told] == 1).all()

@@ -129,6 +129,8 @@ def _query_scalar(m: "_Metadata", family: str, config: dict[str, Any]) -> float:
 
 def _rope_scaling(m: "_Metadata") -> dict[str, Any] | None:
     kind = m.values.get("rope.scaling.type", "linear" if "rope.scale_linear" in m else "none")
+    if not isinstance(kind, str):
+        m.refuse("rope.scaling.type", kind, "a name")
     if kind == "none":
         return None
     old = "rope.scale_linear" if "rope.scale_linear" in m else "rope.scaling.factor"
@@ -170,7 +172,7 @@ class _Metadata:
             if key.startswith(begin)
         }
         for key, harmless in _UNSUPPORTED.items():
-            if key in self.values and self.values[key] not in harmless:
+            if key in self.values and self._same(key) not in harmless:
                 self.refuse(key, self.values[key], f"{harmless[-1]!r}")
 
     def __contains__(self, key: str) -> bool:

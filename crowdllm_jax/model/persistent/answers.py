@@ -125,12 +125,15 @@ class Batches(NamedTuple):
 def batches(owner: np.ndarray, people: int, size: int, steps: int, seed: int) -> Batches:
     """Everybody once in every round, a few people at a time, in an order drawn anew.
 
+    Steps are of one size, so that where it does not divide the people up to one a step sits out a
+    round, at random.
+
     Args:
-      owner: (R,) whose rows there are, in order. size: people per step.
+      owner: (R,) whose rows there are, in order. size: people per step, at most.
     """
-    size = min(size, people)
+    per_round = -(-people // size)
+    size = people // per_round
     random = np.random.default_rng([seed, 3])
-    per_round = people // size
     rounds = [random.permutation(people) for _ in range(-(-steps // per_round))]
     chosen = np.concatenate([one[: per_round * size] for one in rounds]).reshape(-1, size)[:steps]
     first = np.searchsorted(owner, np.arange(people))

@@ -58,10 +58,9 @@ def log_likelihood(
 ) -> jax.Array:
     """(B, M) log probability of all of a person's answers under each of that person's beliefs.
 
-    Costs an evaluation per answer and belief, whatever the number of tasks.
+    Costs an evaluation per answer and belief, and a product of profiles with all tasks.
     """
     items, task_scale = responses.items, np.array(layout.task_scale)
-    by_profile = items.location[None] + answers.profile @ items.profile
     owner = answers.person
     at = standpoint(responses, layout, answers, standing)
     kind_of = np.zeros(len(task_scale), np.int32)
@@ -78,7 +77,7 @@ def log_likelihood(
     )
     for (index, tasks), (levels, present) in zip(layout.ballots, answers.ballots, strict=True):
         shared = np.array(tasks)
-        location = by_profile[:, None, shared] + _along(
+        location = _by_profile(items, answers)[:, None, shared] + _along(
             items.loading[shared][None, None], standing.z[:, :, None]
         )
         ballot = layout.scales[index]
@@ -97,18 +96,21 @@ def standpoint(
     responses: Responses, layout: Layout, answers: AnswerTable, standing: Standing
 ) -> Standpoint:
     """Where people stand on the tasks that they answer one at a time, row by row: (R, J, M)."""
-    items = responses.items
-    by_profile = items.location[None] + answers.profile @ items.profile
-    owner = answers.person
+    items, owner = responses.items, answers.person
     z, scale = standing.z[owner], standing.scale[owner]
     by_belief = _along(items.loading[answers.task][:, :, None], z[:, None])
     return Standpoint(
-        location=by_profile[owner[:, None], answers.task][..., None] + by_belief,
+        location=_by_profile(items, answers)[owner[:, None], answers.task][..., None] + by_belief,
         scale=scale[:, None],
         utility=_utility(responses, layout, answers, z) if layout.tasks_of(nominal) else None,
         cuts=logistic_cuts(items.base, layout, np.array(layout.task_scale)),
         log_residual=responses.log_residual,
     )
+
+
+def _by_profile(items: Items, answers: AnswerTable) -> jax.Array:
+    """(B, T) where people of these profiles stand on average."""
+    return items.location[None] + answers.profile @ items.profile
 
 
 def _along(loading: jax.Array, z: jax.Array) -> jax.Array:

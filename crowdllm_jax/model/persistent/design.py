@@ -1,4 +1,4 @@
-"""What the persistent model reads of a study: task columns, effect groups, people's answers."""
+"""What the persistent model reads of a study's tasks: columns and groups of effects."""
 
 from typing import NamedTuple
 
@@ -90,7 +90,7 @@ def make_design(
 def _loading_columns(mean: np.ndarray, sources: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """What beliefs and profiles load on (T, Q), the reference's mean first, and (Q,) groups."""
     if sum(x.shape[1] for x in sources) > FEW_COLUMNS:
-        sources = [x[:, : MOST_LOADING // len(sources)] for x in sources]
+        sources = [x[:, : max(1, MOST_LOADING // len(sources))] for x in sources]
     loading = np.concatenate([np.zeros((len(mean), 0)), *sources], axis=1)
     group = np.zeros(loading.shape[1], int)
     if mean.any():

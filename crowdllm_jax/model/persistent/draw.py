@@ -145,7 +145,8 @@ def draw_answers(
     )
     for kind, tasks in layout.single:
         if kind is not ordered:
-            at = _standpoint(layout, responses, agents, standing, np.array(tasks))
+            levels_too = kind is nominal
+            at = _standpoint(layout, responses, agents, standing, np.array(tasks), levels_too)
             answers = kind.draw(at, next(stretches), tuple(map(layout.scale_of, tasks)))
             drawn.append(answers.astype(dtype))
             order += tasks
@@ -193,12 +194,17 @@ def _locations(
 
 
 def _standpoint(
-    layout: Layout, responses: Responses, agents: Recruited, standing: Standing, tasks: np.ndarray
+    layout: Layout,
+    responses: Responses,
+    agents: Recruited,
+    standing: Standing,
+    tasks: np.ndarray,
+    levels_too: bool,
 ) -> Standpoint:
-    """Where agents stand on J tasks of one kind."""
+    """Where agents stand on J tasks of one kind, and on each of their levels."""
     scale_of, effects = np.array(layout.task_scale)[tasks], responses.effects
     utility = None
-    if layout.tasks_of(nominal) == tuple(tasks.tolist()):
+    if levels_too:
         by_level = (
             responses.items.base[tasks][None]
             + jnp.einsum("nl,jkl->njk", standing.z, effects["level_loading"][scale_of])
@@ -212,7 +218,7 @@ def _standpoint(
         _locations(responses, agents, standing, tasks),
         standing.scale[:, None],
         utility,
-        logistic_cuts(responses.items.base, layout, np.array(layout.task_scale))[tasks],
+        None,
         responses.log_residual[tasks],
     )
 

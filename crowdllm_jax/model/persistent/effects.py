@@ -5,9 +5,9 @@ every task. Task t moves agent n by
 
     location(n, t) = task part + profile part + loadings(t) . z(n)
 
-which each scale turns into an answer through its own response head (`decision.py`). With L = 1 and
-constant loadings this is the ordinal mixed model with a personal location and scale; further
-dimensions load on the tasks' features as in multidimensional item-response theory.
+which the kind of scale turns into an answer (`model/scales`). With L = 1 and constant loadings this
+is the ordinal mixed model with a personal location and scale; further dimensions load on the tasks'
+features as in multidimensional item-response theory, and on single known tasks.
 
 Everything that could fit noise (the trust in the reference, task, profile and interaction effects,
 loadings) is an *effect*: a normal posterior per coefficient under a normal prior whose deviation,

@@ -4,8 +4,9 @@ A belief is made of W standard normal numbers u (see `belief`). Their posterior 
 steps to its mode, and represented by points around it: most from the normal with the curvature
 there (Tierney & Kadane 1986), some from the population, all weighed by what the posterior is over
 the mixture they come from (importance sampling with a defensive mixture, Hesterberg 1995). So the
-average of the weights is the probability of the answers without bias, however many answers there
-are: few leave the belief where the population's is, and hundreds leave next to nothing of it.
+average of the weights is the probability of the answers without bias (its logarithm is low by half
+the weights' relative variance over their number), however many answers there are: few leave the
+belief where the population's is, and hundreds leave next to nothing of it.
 """
 
 from collections.abc import Callable

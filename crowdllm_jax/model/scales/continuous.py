@@ -17,7 +17,7 @@ MIDDLE = 0.5
 
 
 def log_prob(given: Given, at: Standpoint) -> jax.Array:
-    """(B, J, M) log density of values."""
+    """(R, J, M) log density of values."""
     sd = jnp.exp(at.log_residual[given.task])[..., None] * at.scale
     return log_clipped_normal(given.value[..., None], MIDDLE + at.location, sd)
 

@@ -15,7 +15,7 @@ would have no gradient."""
 
 
 def log_prob(given: Given, at: Standpoint) -> jax.Array:
-    """(B, J, M) log probability of levels; those that a scale lacks have utility ABSENT."""
+    """(R, J, M) log probability of levels; those that a scale lacks have utility ABSENT."""
     assert at.utility is not None
     log_shares = jax.nn.log_softmax(at.utility / at.scale[..., None], axis=-1)
     return jnp.take_along_axis(log_shares, given.level[..., None, None], axis=-1)[..., 0]

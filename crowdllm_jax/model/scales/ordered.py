@@ -16,7 +16,8 @@ from crowdllm_jax.runtime.randomness import Pair
 
 
 def log_prob(given: Given, at: Standpoint) -> jax.Array:
-    """(B, J, M) log probability of levels."""
+    """(R, J, M) log probability of levels."""
+    assert at.cuts is not None
     low, high = at.cuts[given.task, given.level], at.cuts[given.task, given.level + 1]
     return log_logistic_between(
         (low[..., None] - at.location) / at.scale, (high[..., None] - at.location) / at.scale
