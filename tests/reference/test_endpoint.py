@@ -31,7 +31,7 @@ def tasks(n, options=("1", "2", "3")):
 
 
 def endpoint(server, **changes):
-    plain = {"method": "sample", "samples": 4, "timeout": 0.5, "retries": 1, "concurrency": 3}
+    plain = {"method": "sample", "samples": 4, "timeout": 30, "retries": 1, "concurrency": 3}
     return Endpoint("fake", server.url, **{**plain, **changes})
 
 
@@ -174,9 +174,9 @@ def cut(handler):
 
 BAD = {
     "hang": (hang, "imed? ?out"),
-    "drip": (drip, "no whole answer within 0.5 s"),
+    "drip": (drip, "no whole answer within 1.5 s"),
     "huge": (huge, "longer than 1048576 bytes"),
-    "an endless error": (lambda h: drip(h, 500), "no whole answer within 0.5 s"),
+    "an endless error": (lambda h: drip(h, 500), "no whole answer within 1.5 s"),
     "a huge error": (lambda h: huge(h, 500), "longer than 1048576 bytes"),
     "cut": (cut, "Error"),
     "truncated JSON": (b'{"choices": [{"mess', "unusable answer"),
@@ -201,8 +201,9 @@ def test_a_bad_answer_is_tried_again_then_told(serve, name):
         return text("2")
 
     began = time.monotonic()
-    asked = ask(endpoint(serve(behave), samples=1), tasks(3), PROMPT)
-    assert time.monotonic() - began < 8  # 2 tries of 0.5 s and the waits between
+    # Long enough for the good answers of a busy machine, shorter than what hangs and drips.
+    asked = ask(endpoint(serve(behave), samples=1, timeout=1.5), tasks(3), PROMPT)
+    assert time.monotonic() - began < 60  # tries of 1.5 s and the waits between: never without end
     np.testing.assert_array_equal(asked.scored.mean[[0, 2]], [2, 2])
     assert np.isnan(asked.scored.mean[1])
     [problem] = asked.problems

@@ -17,7 +17,9 @@ from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 
 PROMPT = Prompt(user="{task}\n{options}")
-quiet = pytest.mark.filterwarnings("ignore:.*the options hold less than")
+quiet = pytest.mark.filterwarnings(
+    "ignore:.*(each prompt is asked|the options hold less than|options beyond the listed)"
+)
 N = 30
 
 
@@ -27,7 +29,7 @@ def tasks(n=N, options=("1", "2", "3", "4", "5"), **more):
 
 
 def endpoint(server, **changes):
-    plain = {"samples": 20, "timeout": 2, "retries": 0, "concurrency": 4}
+    plain = {"samples": 20, "timeout": 30, "retries": 0, "concurrency": 4}
     return Endpoint("fake", server.url, **{**plain, **changes})
 
 
