@@ -93,12 +93,12 @@ def convert(tree: dict[str, Any], kind: type, where: str) -> Any:
         hint = ""
         if "unknown field" in message:
             wrong = message.split("`")[1]
-            names = _field_names(kind)
-            close = difflib.get_close_matches(wrong, sorted(names), 1)
+            places = _places(kind)
+            close = difflib.get_close_matches(wrong, sorted(places), 1)
             key = f"{key}.{wrong}".lstrip(".")
             message = "there is no such key"
-            if wrong in names:
-                hint = "; it belongs to another section, or to another kind of this one"
+            if wrong in places:
+                hint = f"; it belongs to {' or '.join(places[wrong][:2])}"
             elif close:
                 hint = f"; did you mean '{close[0]}'?"
         elif choices := _choices(kind, _path(key, message)):
@@ -133,17 +133,23 @@ def _choices(kind: Any, path: list[str]) -> list[str]:
     return sorted(str(word) for values in words for word in values)
 
 
-def _field_names(kind: Any) -> set[str]:
-    """All keys of a struct and of the structs below it."""
-    names: set[str] = set()
-    waiting, seen = _parts(msgspec.inspect.type_info(kind)), set()
+def _places(kind: Any) -> dict[str, list[str]]:
+    """Where each key of a struct and of the structs below it stands, with the kind that has it, the
+    least deep first."""
+    places: dict[str, list[str]] = {}
+    waiting = [("", info) for info in _parts(msgspec.inspect.type_info(kind))]
+    seen = set()
     while waiting:
-        info = waiting.pop()
-        if isinstance(info, msgspec.inspect.StructType) and info.cls not in seen:
-            seen.add(info.cls)
-            names |= {field.encode_name for field in info.fields}
-            waiting += [inner for field in info.fields for inner in _parts(field.type)]
-    return names
+        above, info = waiting.pop(0)
+        if isinstance(info, msgspec.inspect.StructType) and (above, info.cls) not in seen:
+            seen.add((above, info.cls))
+            of_kind = f" of {info.tag_field}: {info.tag}" if info.tag else ""
+            for field in info.fields:
+                place = f"{above}{field.encode_name}"
+                places.setdefault(field.encode_name, []).append(f"'{place}'{of_kind}")
+                if above.count(".") < 3:  # a record may hold its own kind
+                    waiting += [(f"{place}.", inner) for inner in _parts(field.type)]
+    return places
 
 
 def _parts(info: Any) -> list[Any]:

@@ -327,10 +327,8 @@ def _compare(
     return {
         "mae": float(np.average(np.abs(gap), weights=drawn)),
         "rmse": float(np.sqrt(np.average(gap**2, weights=drawn))),
-        **{
-            name: float(np.average(by_task[name], weights=drawn))
-            for name in ("cs", "avg_wd", "nwd", "js", "ks")
-        },
+        # As every measure of a task; rps, averaged over answers, follows.
+        **{name: float(np.average(by_task[name], weights=drawn)) for name in DISTANCES},
         "accuracy": float(hits / answers) if answers else float("nan"),
         "ece": calibration_error(*map(np.concatenate, (forecast, rate, times))),
         "rps": float(np.average(by_task["rps"], weights=size)),

@@ -102,8 +102,10 @@ def test_overrides_of_an_absent_section_change_the_default_kind(tmp_path):
     for texts in (("model.kind=cvae", "model.latent=3"), ("model.latent=3", "model.kind=cvae")):
         assert load(tmp_path, "study: anes96", *texts).model == CvaeConfig(latent=3)
     # Not "did you mean 'path'?"
-    with pytest.raises(CrowdError, match=r"reference\.path: there is no such key; it belongs to"):
+    with pytest.raises(CrowdError, match=r"belongs to 'reference\.path' of kind: column"):
         load(tmp_path, "study: anes96", "reference.path=a.csv")
+    with pytest.raises(CrowdError, match=r"train\.steps: .* belongs to 'model\.steps'"):
+        load(tmp_path, "study: anes96", "train.steps=3")
 
 
 def test_a_dumped_configuration_reads_back(tmp_path, config_file):
