@@ -186,55 +186,55 @@ def turns(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, list
     return seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--agents", type=int, default=10**9)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write the records here")
-    args = parser.parse_args()
-    device = jax.devices()[0].device_kind
-    records = []
+class Notes:
+    """What is printed, line by line, and kept as records."""
 
-    def note(job: str, variant: str, metric: str, value: float, unit: str) -> None:
-        print(f"{job:12} {variant:26} {metric:26} {value:12.4g} {unit}", flush=True)
-        records.append(
+    def __init__(self, job: str, records: list[dict[str, object]]) -> None:
+        self.job, self.records = job, records
+
+    def note(self, variant: str, metric: str, value: float, unit: str) -> None:
+        print(f"{self.job:12} {variant:26} {metric:26} {value:12.4g} {unit}", flush=True)
+        self.records.append(
             {
-                "benchmark": f"aggregate {job}",
+                "benchmark": f"aggregate {self.job}",
                 "variant": variant,
                 "metric": metric,
                 "value": value,
                 "unit": unit,
-                "device": device,
+                "device": jax.devices()[0].device_kind,
             }
         )
 
-    def compare(
-        job: str, seconds: dict[str, list[float]], amount: dict[str, float], what: str, unit: str
-    ) -> None:
+    def compare(self, seconds: dict[str, list[float]], amount: dict[str, float], what: str) -> None:
+        """How much of `what` each way does in a second, and its time as a multiple of ours."""
         for name, times in seconds.items():
-            note(job, name, what, amount[name] / statistics.median(times), unit)
+            self.note(name, what, amount[name] / statistics.median(times), "1/s")
             ratio = statistics.median(
                 (b / amount[name]) / (a / amount["ours"])
                 for a, b in zip(seconds["ours"], times, strict=True)
             )
-            note(job, name, "time relative to ours", ratio, "x")
+            self.note(name, "time relative to ours", ratio, "x")
 
-    # Counts without agents.
+
+def compare_counts(notes: Notes, agents: int, repeats: int) -> None:
+    """Counts without agents."""
     crowd = published(1000)
     began = time.perf_counter()
     few = count(crowd, 10**6, 0)
-    note("counts", "ours, first call", "time", time.perf_counter() - began, "s")
+    notes.note("ours, first call", "time", time.perf_counter() - began, "s")
     block = sample.BLOCK * BLOCKS
     share, other = few.counts[0] / 10**6, drawn(crowd, "host")() / block
     if np.abs(share - other).max() > 6 * np.sqrt(0.25 / block + 0.25 / 10**6):
         raise SystemExit("counts: the two ways disagree")
-    ways = {"ours": lambda: count(crowd, args.agents, 1), "drawn, numpy": drawn(crowd, "host")}
-    seconds = turns(ways, args.repeats)
-    note("counts", "ours", "time", statistics.median(seconds["ours"]), "s")
-    decisions = {"ours": args.agents * 1000.0, "drawn, numpy": block * 1000.0}
-    compare("counts", seconds, decisions, "decisions", "1/s")
+    ways = {"ours": lambda: count(crowd, agents, 1), "drawn, numpy": drawn(crowd, "host")}
+    seconds = turns(ways, repeats)
+    notes.note("ours", "time", statistics.median(seconds["ours"]), "s")
+    decisions = {"ours": agents * 1000.0, "drawn, numpy": block * 1000.0}
+    notes.compare(seconds, decisions, "decisions")
 
-    # Drawn, and counted on the device.
+
+def compare_reduction(notes: Notes, repeats: int) -> None:
+    """Drawn, and counted on the device."""
     crowd = persistent(300)
     ways = {
         "ours": drawn(crowd, "device"),
@@ -243,11 +243,13 @@ def main() -> None:
     }
     if np.any(ways["ours"]() != ways["drawn, numpy"]()):
         raise SystemExit("reduction: the two ways disagree")
-    amount = dict.fromkeys(ways, block * 300.0)
-    compare("reduction", turns(ways, args.repeats), amount, "decisions", "1/s")
+    amount = dict.fromkeys(ways, sample.BLOCK * BLOCKS * 300.0)
+    notes.compare(turns(ways, repeats), amount, "decisions")
 
-    # Dawid-Skene.
-    answers = np.ascontiguousarray(sample.sample(crowd, 20_000, 0).answers)
+
+def compare_dawid_skene(notes: Notes, repeats: int) -> None:
+    """Steps of expectation and maximisation."""
+    answers = np.ascontiguousarray(sample.sample(persistent(300), 20_000, 0).answers)
     votes = dawid_skene.count_votes([answers], 300, LEVELS, len(answers))
     belief = (votes / votes.sum(1, keepdims=True)).astype(np.float32)
     steps = {"ours": our_step, "numpy, same products": numpy_step, "numpy, textbook": textbook_step}
@@ -269,9 +271,21 @@ def main() -> None:
         # Negative tolerance: all rounds are taken. It begins with one more estimate of the errors.
         ways["crowd-kit, 500 agents"] = lambda: DawidSkene(n_iter=rounds, tol=-np.inf).fit(frame)
         amount["crowd-kit, 500 agents"] = rounds * 500 * 300.0
-    seconds = turns(ways, args.repeats)
-    note("dawid-skene", "ours", "steps", 1 / statistics.median(seconds["ours"]), "1/s")
-    compare("dawid-skene", seconds, amount, "answers", "1/s")
+    seconds = turns(ways, repeats)
+    notes.note("ours", "steps", 1 / statistics.median(seconds["ours"]), "1/s")
+    notes.compare(seconds, amount, "answers")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--agents", type=int, default=10**9)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the records here")
+    args = parser.parse_args()
+    records: list[dict[str, object]] = []
+    compare_counts(Notes("counts", records), args.agents, args.repeats)
+    compare_reduction(Notes("reduction", records), args.repeats)
+    compare_dawid_skene(Notes("dawid-skene", records), args.repeats)
     if args.json:
         args.json.write_text(json.dumps(records, indent=1) + "\n")
 

@@ -42,6 +42,7 @@ class TorchCvae(torch.nn.Module):
         score = reference + bias + self.config.training_diversity * decision
         return mean, log_variance, sd, z, decoded, score
 
+    # One argument for each array of a batch and of its noise, in the order of our own loss.
     def loss(self, x, c, reference, answer, weight, latent, decision, injected):
         mean, log_variance, sd, z, decoded, score = self(
             x, c, reference, latent, decision, injected
