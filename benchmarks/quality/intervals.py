@@ -12,8 +12,10 @@ and the coefficient of g in a regression on g alone. The crowd is
     fitted     a regression on x and g, fitted to answers of the N people whose profiles are used
     memoriser  it expects what the one of these N people answers who is most alike in x
 
-and two rows are of another design: people chosen by x with weights that make up for it; and six
-tasks together of which each person answers about half, with habits of their own.
+and some rows are of another design: people chosen by x with weights that make up for it; six tasks
+together of which each person answers about half, with habits of their own; and `twins`, the mean of
+one of these tasks: a regression on what else a person answers, in five folds, each fitted to the
+answers of the others.
 
 `agents as people` is what the table is a warning of: the mean of 10,000 agents with the N people's
 profiles, in an interval as if they were 10,000 people. `answers as people` takes one person's
@@ -210,6 +212,43 @@ def clustered_study(random: np.random.Generator, everyone: int, truth: float) ->
     return found | {"naive": naive["covers"]}
 
 
+FOLDS = 5
+
+
+def twins_study(random: np.random.Generator, everyone: int, truth: float) -> dict[str, float]:
+    """The mean of a task that a third of the people answered, whose other answers are known."""
+    habit = random.normal(size=everyone) + HABIT * random.normal(size=everyone)
+    asked = random.random((everyone, len(TASKS))) < 0.6
+    answers = ratings(random, (habit[:, None] + TASKS).ravel()).reshape(asked.shape)
+    labelled = random.random(everyone) < 1 / 3
+    others = asked[:, 1:]
+    apart = answers[:, 1:] - (answers[:, 1:] * others).sum(0) / others.sum(0)
+    # Drawn towards nothing, the more the fewer they are.
+    known = (apart * others).sum(1) / (others.sum(1) + 1.0)
+    design, fold = np.stack([np.ones(everyone), known], 1), random.integers(0, FOLDS, everyone)
+    by_fold = []
+    for number in range(FOLDS):
+        seen = labelled & (fold != number)
+        beta = np.linalg.lstsq(design[seen], answers[seen, 0], rcond=None)[0]
+        by_fold.append(design @ beta)
+    predicted = np.stack(by_fold)
+    unseen = np.where(labelled, predicted[fold, np.arange(everyone)], predicted.mean(0))
+
+    def rows(people: np.ndarray) -> EstimationRows:
+        count = len(people)
+        ones = np.ones(count)
+        return EstimationRows(people, np.zeros(count, int), ones, ones[:, None], unseen[people])
+
+    whose = np.flatnonzero(labelled)
+    return scored(rows(whose), answers[whose, 0], rows(np.flatnonzero(~labelled)), truth)
+
+
+def twins_truth() -> float:
+    node, weight = np.polynomial.hermite_e.hermegauss(200)
+    where = node * np.sqrt(1 + HABIT**2) + TASKS[0]
+    return float(weight @ expected(where, "mean") / weight.sum())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=2000)
@@ -232,7 +271,7 @@ def main() -> None:
                 random = np.random.default_rng([seed, n])
                 table.add(name, one_study(random, kind, estimand, n, profiles, truth[estimand]))
         if estimand == "mean":
-            whole = clustered_truth()
+            whole, one = clustered_truth(), twins_truth()
             for seed in range(args.studies):
                 random = np.random.default_rng([seed, 1])
                 table.add(
@@ -240,6 +279,8 @@ def main() -> None:
                     weighted_study(random, 100, 300, truth["mean"]),
                 )
                 table.add("perfect, six tasks, 80 people", clustered_study(random, 80, whole))
+                for size in (150, 300, 900):
+                    table.add(f"twins, n {size // 3}, N {size}", twins_study(random, size, one))
         tables.append(table)
         print(averages(table))
     write(tables, args.json)

@@ -2,7 +2,8 @@
 
 The labelled people are those whose answers the crowd was not fitted on (`split.test`; with folds
 everybody, each predicted by the crowd of the fold that holds them out); the unlabelled ones are
-everybody else in the study, or in a table of profiles that the user gives.
+everybody else in the study, or in a table of profiles that the user gives. The crowd predicts from
+people's profiles, or, as twins, from their other answers too.
 `estimate` says what is assumed of them.
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.infer.by_answers import may_stand_for, predict_by_answers
 from crowdllm_jax.infer.estimate import Estimate, EstimationRows, estimate
 from crowdllm_jax.infer.known_profiles import KnownProfiles, regressors
 from crowdllm_jax.infer.predictions import PredictedPeople, crowd_that_predicts, predict
@@ -39,8 +41,9 @@ class _Evidence:
       labelled: (R,) bool, the study's responses that no crowd that predicts them was fitted on.
       tasks: (T,) that are asked of. level: (T,) whose share is asked for; None asks for the mean.
       terms: (k,) what the columns are called.
-      people: those of the study. others: unlabelled people; None takes those of the study who give
-        no labelled answer to the task at hand.
+      people: those of the study. others: unlabelled people; None takes those of the study for whom
+        the crowd may stand.
+      stands: (N, T) bool, for whose answer to which of the tasks.
     """
 
     study: Study
@@ -51,6 +54,7 @@ class _Evidence:
     terms: tuple[str, ...]
     people: PredictedPeople
     others: PredictedPeople | None
+    stands: np.ndarray
 
 
 def infer(
@@ -61,6 +65,7 @@ def infer(
     tasks: tuple[str, ...] | None = None,
     others: KnownProfiles | None = None,
     *,
+    twins: bool = False,
     per_profile: int | None = None,
     progress: Progress = silent,
 ) -> pa.Table:
@@ -72,6 +77,8 @@ def infer(
       tasks: ids; None takes all that suit the question, and warns of those with too few people.
       others: unlabelled people; None takes those of the study who give no labelled answer to the
         task at hand.
+      twins: predict people's answers from their profile and their other answers, with a persistent
+        crowd; False, from their profile alone.
       per_profile: agents of each profile that make a prediction (see `expected_answers`).
     Returns:
       a row per task (and coefficient): task_id, (term,) estimate, low, high, humans_alone,
@@ -83,6 +90,11 @@ def infer(
         raise CrowdError(
             f"--level {question.confidence:g}: give a share between 0 and 1, such as 0.95"
         )
+    if twins and others is not None:
+        raise CrowdError(
+            "--twins predicts from people's other answers, and the people of --profiles have given "
+            "none: leave out one of the two"
+        )
     crowds = crowds if isinstance(crowds, tuple) else (crowds,)
     held = np.atleast_2d(held)
     labelled = np.asarray(held.any(axis=0))
@@ -92,22 +104,27 @@ def infer(
     in_study = KnownProfiles(recode(crowds[0].codings, participants.profile), participants.weight)
     terms = regressors(in_study.attributes, question.attributes, n)[1]
 
-    def predicted(people: KnownProfiles, crowd_of: np.ndarray, first: int) -> PredictedPeople:
-        columns = _columns(people, question.attributes, len(chosen))
+    def predicted(known: KnownProfiles, size: int, first: int) -> PredictedPeople:
+        columns = _columns(known, question.attributes, len(chosen))
         complete = np.isfinite(columns).all(1)
-        usable = complete & (people.weight > 0)
-        expected = predict(
-            crowds, people, crowd_of, chosen, level, per_profile=per_profile, progress=progress
-        )
+        usable = complete & (known.weight > 0)
+        if twins:
+            expected = predict_by_answers(crowds, study, held, chosen, level, progress)
+        else:
+            of = crowd_that_predicts(study, held, chosen, size)
+            expected = predict(
+                crowds, known, of, chosen, level, per_profile=per_profile, progress=progress
+            )
         if not complete.all():
             _warn_incomplete(complete, question.attributes, stacklevel=4)
-        return PredictedPeople(first, people.weight, columns, expected, usable)
+        return PredictedPeople(first, known.weight, columns, expected, usable)
 
-    people = predicted(in_study, crowd_that_predicts(study, held, chosen, n), 0)
-    unlabelled = None
-    if others is not None:
-        unlabelled = predicted(others, crowd_that_predicts(study, held, chosen, 0), n)
-    evidence = _Evidence(study, labelled, question, chosen, level, terms, people, unlabelled)
+    people = predicted(in_study, n, 0)
+    unlabelled = None if others is None else predicted(others, 0, n)
+    stands = may_stand_for(study, held)[:, chosen]
+    evidence = _Evidence(
+        study, labelled, question, chosen, level, terms, people, unlabelled, stands
+    )
     return _table(_estimates(evidence, strict=tasks is not None), terms)
 
 
@@ -143,7 +160,7 @@ def _task_rows(
     unlabelled = people if evidence.others is None else evidence.others
     usable = unlabelled.usable.copy()
     if evidence.others is None:
-        usable[study.person[on_task]] = False
+        usable &= evidence.stands[:, column]
     if not usable.any():
         raise CrowdError(
             "everybody in the study answered, so there is nobody whose answer "

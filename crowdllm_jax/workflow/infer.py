@@ -24,6 +24,8 @@ def infer_run(
     tasks: tuple[str, ...] | None = None,
     profiles: Path | None = None,
     weight: str | None = None,
+    *,
+    twins: bool = False,
     progress: Progress = silent,
 ) -> pa.Table:
     """Estimate by a run's first split and crowd; see `infer`.
@@ -33,14 +35,15 @@ def infer_run(
         `named`).
       profiles: CSV or Parquet table with the study's profile columns, one row per real person; they
         take the place of the study's people without an answer. weight: its column of weights.
+      twins: predict from people's other answers, too.
     """
     if weight is not None and profiles is None:
         raise CrowdError("--weight: names a column of --profiles FILE; give that, too")
     config = stored_config(folder)
-    if config.split.by == "answers":
+    if config.split.by == "answers" and not twins:
         raise CrowdError(
-            f"{folder}: was fitted to some answers of everybody (split.by: answers); estimates "
-            "take a run that holds out people or tasks"
+            f"{folder}: was fitted to some answers of everybody (split.by: answers); predict from "
+            "these with --twins, or take a run that holds out people or tasks"
         )
     with stage(progress, READ):
         study = load_study(config)
@@ -53,4 +56,4 @@ def infer_run(
         crowds = tuple(split_crowd(folder, fold) for fold in folds)
     others = None if profiles is None else read_profiles(profiles, crowds[0], config.study, weight)
     held = np.stack([split_study(study, config.split, 0, fold).test for fold in folds])
-    return infer(crowds, study, held, question, tasks, others, progress=progress)
+    return infer(crowds, study, held, question, tasks, others, twins=twins, progress=progress)

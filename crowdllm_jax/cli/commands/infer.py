@@ -45,6 +45,12 @@ def add_infer(commands: Commands) -> None:
         "--weight", metavar="COLUMN", type=tidy_name, help="survey weights in FILE"
     )
     command.add_argument(
+        "--twins",
+        action="store_true",
+        help="predict people's answers from their other answers, too, not from the profile alone "
+        "(persistent model)",
+    )
+    command.add_argument(
         "--level",
         metavar="C",
         type=float,
@@ -99,7 +105,8 @@ def infer(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         None if arguments.tasks is None else tuple(arguments.tasks),
         arguments.profiles,
         arguments.weight,
-        progress,
+        twins=arguments.twins,
+        progress=progress,
     )
     return tabled(table, f"{title}, {100 * arguments.level:g}% intervals", arguments.out)
 
