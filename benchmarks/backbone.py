@@ -23,8 +23,9 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -198,7 +199,40 @@ def check_equal(backbone: Backbone, model: torch.nn.Module, job: str, dtype: str
             raise SystemExit(f"{job}: {rival.__name__} differs from ours by {gap:.2g}")
 
 
-def main() -> None:
+Job = tuple[dict[str, Callable[[], object]], int, int]
+"""The ways to do a job, how many questions it has, and how many tokens."""
+
+
+def make_job(backbone: Backbone, model: Any, job: str, rows: int, batch: int) -> Job:
+    questions = make_questions(job, rows)
+    encoded = list(encode(backbone.tokenizer, PROMPT, questions))
+    tokens = sum(len(e.prompt) + sum(len(o) - 1 for o in e.options) for e in encoded)
+    ways = {
+        "ours": lambda: ours(backbone, questions, batch),
+        "torch, common": lambda: torch_common(model, encoded, batch),
+        "torch, careful": lambda: torch_careful(model, encoded, batch),
+    }
+    return ways, len(questions), tokens
+
+
+def take_turns(
+    ways: dict[str, Callable[[], object]], ceiling: Callable[[], float], repeats: int
+) -> tuple[dict[str, list[float]], float]:
+    """Seconds of each way, and the median rate of a matrix product measured between them."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    rates = []
+    for work in ways.values():
+        work()  # compiles
+    for _ in range(repeats):
+        for name, work in ways.items():
+            began = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - began)
+        rates.append(ceiling())
+    return seconds, statistics.median(rates)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="llama-75m")
     parser.add_argument("--dtype", choices=TOLERANCE, default="float32")
@@ -207,7 +241,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="torch.compile the rival")
     parser.add_argument("--json", type=Path, help="write the records here")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
     warnings.simplefilter("ignore", CrowdWarning)  # random weights like no option
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -227,75 +265,47 @@ def main() -> None:
         f"{args.shape} ({weights / 1e6:.0f}M weights), {args.dtype}; ours on {device}, "
         f"torch {torch.__version__} on {rival_device}{' compiled' * args.compile}"
     )
+    records: list[dict[str, object]] = []
+
+    def note(job: str, variant: str, values: dict[str, tuple[float, str]]) -> None:
+        for metric, (value, unit) in values.items():
+            records.append(
+                {
+                    "benchmark": f"backbone {args.shape} {args.dtype} {job}",
+                    "variant": variant,
+                    "metric": metric,
+                    "value": value,
+                    "unit": unit,
+                    "device": device if variant == "ours" else rival_device,
+                }
+            )
 
     ceiling = matmul(args.dtype)
-    records = []
     for job in ("plain", "options", "personas"):
         check_equal(backbone, model, job, args.dtype)
-        questions = make_questions(job, args.rows)
-        encoded = list(encode(backbone.tokenizer, PROMPT, questions))
-        tokens = sum(len(e.prompt) + sum(len(o) - 1 for o in e.options) for e in encoded)
-        ways = {
-            "ours": lambda q=questions: ours(backbone, q, args.batch),
-            "torch, common": lambda e=encoded: torch_common(model, e, args.batch),
-            "torch, careful": lambda e=encoded: torch_careful(model, e, args.batch),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        rates = []
-        for work in ways.values():
-            work()  # compiles
-        for _ in range(args.repeats):
-            for name, work in ways.items():
-                began = time.perf_counter()
-                work()
-                seconds[name].append(time.perf_counter() - began)
-            rates.append(ceiling())
+        ways, questions, tokens = make_job(backbone, model, job, args.rows, args.batch)
+        seconds, rate = take_turns(ways, ceiling, args.repeats)
         median = {name: statistics.median(times) for name, times in seconds.items()}
-        rate = statistics.median(rates)
         for name, value in median.items():
-            ratio = statistics.median(
-                b / a for a, b in zip(seconds["ours"], seconds[name], strict=True)
-            )
-            print(
-                f"{job:9} {name:15} {len(questions) / value:9.2f} prompts/s   "
-                f"ours is {ratio:5.2f}x",
-                flush=True,
-            )
-            for metric, number, unit in (
-                ("prompts", len(questions) / value, "1/s"),
-                ("time relative to ours", ratio, "x"),
-            ):
-                records.append(
-                    {
-                        "benchmark": f"backbone {args.shape} {args.dtype} {job}",
-                        "variant": name,
-                        "metric": metric,
-                        "value": number,
-                        "unit": unit,
-                        "device": device if name == "ours" else rival_device,
-                    }
-                )
+            pairs = zip(seconds["ours"], seconds[name], strict=True)
+            ratio, speed = statistics.median(b / a for a, b in pairs), questions / value
+            print(f"{job:9} {name:15} {speed:9.2f} prompts/s   ours is {ratio:5.2f}x", flush=True)
+            note(job, name, {"prompts": (speed, "1/s"), "time relative to ours": (ratio, "x")})
         if job == "plain":
             share = 2 * inner * tokens / median["ours"] / rate
             print(
                 f"{job:9} ours: {tokens / median['ours']:.0f} tokens/s, {share:.0%} of the "
                 f"measured matmul ceiling of {rate / 1e9:.0f} GFLOP/s"
             )
-            for metric, number, unit in (
-                ("tokens", tokens / median["ours"], "1/s"),
-                ("share of the matmul ceiling", share, "1"),
-                ("matmul ceiling", rate, "FLOP/s"),
-            ):
-                records.append(
-                    {
-                        "benchmark": f"backbone {args.shape} {args.dtype} {job}",
-                        "variant": "ours",
-                        "metric": metric,
-                        "value": number,
-                        "unit": unit,
-                        "device": device,
-                    }
-                )
+            note(
+                job,
+                "ours",
+                {
+                    "tokens": (tokens / median["ours"], "1/s"),
+                    "share of the matmul ceiling": (share, "1"),
+                    "matmul ceiling": (rate, "FLOP/s"),
+                },
+            )
     if args.json:
         args.json.write_text(json.dumps(records, indent=1) + "\n")
 

@@ -159,6 +159,20 @@ def timed(work: Callable[[], int]) -> Callable[[], float]:
     return job
 
 
+CEILINGS = {
+    "random words": "words/s",
+    "jax.random.bits": "words/s",
+    "memory bandwidth": "B/s",
+    "matrix product": "FLOP/s",
+}
+"""What no sampler can beat here, and its units."""
+WORDS = {
+    "random words": "random-word ceiling",
+    "jax.random.bits": "words of jax.random.bits",
+}
+"""The ceilings that a decision's share of a word is held against, as the records call them."""
+
+
 def compare(args: argparse.Namespace, records: Records) -> dict[str, float]:
     cvae = make_crowd(CvaeConfig(), tasks=args.tasks, profiles=args.profiles)
     persistent = make_crowd(PersistentConfig(), tasks=args.tasks, profiles=args.profiles)
@@ -187,26 +201,26 @@ def compare(args: argparse.Namespace, records: Records) -> dict[str, float]:
         "matrix product": ceilings.matmul(),
         **{n: timed(rival(s, agents, args.profiles)) for n, (s, agents) in samplers.items()},
     }
-    rates = take_turns(jobs, args.repeats)
+    return tell_speeds(take_turns(jobs, args.repeats), records)
+
+
+def tell_speeds(rates: dict[str, list[float]], records: Records) -> dict[str, float]:
+    """Print and note the median rate of every sampler beside the published one and the ceilings."""
     median = {name: statistics.median(found) for name, found in rates.items()}
 
     def ratio(name: str, other: str, factor: float = 1.0) -> float:
         pairs = zip(rates[name], rates[other], strict=True)
         return statistics.median(factor * a / b for a, b in pairs)
 
-    ceilings_of = {
-        "random words": "random-word ceiling",
-        "jax.random.bits": "words of jax.random.bits",
-    }
     print(
         f"{'':32}{'decisions/s':>12} {'x published':>12} "
-        + " ".join(f"{'of ' + name:>18}" for name in ceilings_of)
+        + " ".join(f"{'of ' + name:>18}" for name in WORDS)
     )
-    for name in jobs:
-        if name in ("random words", "jax.random.bits", "memory bandwidth", "matrix product"):
+    for name in rates:
+        if name in CEILINGS:
             continue
         times = ratio(name, "torch, published")
-        shares = {ceiling: ratio(name, ceiling, 0.5) for ceiling in ceilings_of}
+        shares = {ceiling: ratio(name, ceiling, 0.5) for ceiling in WORDS}
         print(
             f"{name:32}{median[name]:12.3g} {times:12,.1f} "
             + " ".join(f"{share:18.1%}" for share in shares.values())
@@ -214,14 +228,9 @@ def compare(args: argparse.Namespace, records: Records) -> dict[str, float]:
         records.add("speed", name, "decisions", median[name], "1/s")
         records.add("speed", name, "relative to torch, published", times, "x")
         for ceiling, share in shares.items():
-            records.add("speed", name, f"share of the {ceilings_of[ceiling]}", share, "1")
+            records.add("speed", name, f"share of the {WORDS[ceiling]}", share, "1")
     print()
-    for name, unit in (
-        ("random words", "words/s"),
-        ("jax.random.bits", "words/s"),
-        ("memory bandwidth", "B/s"),
-        ("matrix product", "FLOP/s"),
-    ):
+    for name, unit in CEILINGS.items():
         print(f"{name:32}{median[name]:12.3g} {unit}")
         records.add("ceiling", name, name, median[name], unit)
     return median
