@@ -232,6 +232,13 @@ def take_turns(
     return seconds, statistics.median(rates)
 
 
+def count_weights(model: Any) -> tuple[int, int]:
+    """All weights, and those without the embeddings on both ends."""
+    embedding = model.get_input_embeddings().weight.numel()
+    weights = sum(p.numel() for p in model.parameters())
+    return weights, weights - embedding * (1 if model.config.tie_word_embeddings else 2)
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="llama-75m")
@@ -256,9 +263,7 @@ def main() -> None:
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     if args.compile:
         model = torch.compile(model, dynamic=True)
-    embedding = model.get_input_embeddings().weight.numel()
-    weights = sum(p.numel() for p in model.parameters())
-    inner = weights - embedding * (1 if model.config.tie_word_embeddings else 2)
+    weights, inner = count_weights(model)
     device = jax.devices()[0].device_kind
     rival_device = next(model.parameters()).device.type
     print(
