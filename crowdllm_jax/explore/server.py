@@ -24,7 +24,8 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.explore.view import Explored, HeldOut, Query, meaning_of_mean, view
+from crowdllm_jax.explore.view import Explored, HeldOut, Query, view
+from crowdllm_jax.report.bars import meaning_of_mean
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.records import Attribute
 

@@ -6,7 +6,6 @@ get an interval: more agents do not make anything about people better known.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -15,27 +14,14 @@ from scipy.special import stdtrit
 from crowdllm_jax.aggregate.summary import interval
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.profiles.raking import kish
+from crowdllm_jax.report.bars import Bars, bars, tally
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute
-from crowdllm_jax.study.scales import (
-    Approval,
-    Binary,
-    Continuous,
-    KApproval,
-    Nominal,
-    Points,
-    Ranking,
-    Scale,
-)
+from crowdllm_jax.study.scales import Scale
 
 FEWEST = 5
 """Held-out people below whom nothing of them is shown: a share of three people says nothing, and
 says much about these three."""
-
-BARS = 30
-"""Levels of an ordered scale that get a bar each; of more, about STRETCHES stretches of levels."""
-
-STRETCHES = 20
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,72 +122,6 @@ def select(profile: tuple[Attribute, ...], n: int, query: Query) -> np.ndarray:
     return kept
 
 
-@dataclass(frozen=True)
-class Bars:
-    """The bars of a scale's picture.
-
-    Attributes:
-      of_level: (K,) which bar a level is in; None where the scale is continuous and the bars are
-        stretches of equal width.
-    """
-
-    labels: tuple[str, ...]
-    of_level: np.ndarray | None
-
-
-def bars(scale: Scale) -> Bars:
-    """What bars a scale's answers are shown in, and what stands beside each."""
-    if isinstance(scale, Continuous):
-        edges = np.linspace(scale.low, scale.high, STRETCHES + 1)
-        pairs = pairwise(edges)
-        return Bars(tuple(f"{low:g} to {high:g}" for low, high in pairs), None)
-    k = scales.size(scale)
-    levels = np.arange(k)
-    width = 1 if k <= BARS or not scales.is_ordered(scale) else -(-k // STRETCHES)
-    # Nobody's points are a stretch of their own.
-    of_level = (levels + (width - 1 if isinstance(scale, Points) else 0)) // width
-    named = [_label(scale, level) for level in range(k)]
-    labels = []
-    for bar in range(of_level[-1] + 1):
-        inside = np.flatnonzero(of_level == bar)
-        first, last = named[inside[0]], named[inside[-1]]
-        labels.append(first if len(inside) == 1 else f"{first} to {last}")
-    return Bars(tuple(labels), of_level)
-
-
-def _label(scale: Scale, level: int) -> str:
-    match scale:
-        case Approval() | KApproval():
-            return ("not approved", "approved")[level]
-        case Ranking():
-            return f"ranked {scales.written(scale)[level]}" if level else "not ranked"
-        case Points():
-            return f"{level}"
-        case Nominal() | Binary():
-            return scales.labels(scale)[level]
-        case _:
-            # A mean can only be read where the numbers it is made of are shown.
-            label, value = scales.labels(scale)[level], f"{scales.values(scale)[level]:g}"
-            return label if label == value else f"{label} ({value})"
-
-
-def meaning_of_mean(scale: Scale) -> str:
-    """What the mean of a scale's answers is; empty where it has none."""
-    match scale:
-        case Nominal():
-            return ""
-        case Binary():
-            return f"share who answer “{scales.labels(scale)[1]}”"
-        case Approval() | KApproval():
-            return "share who approve"
-        case Ranking(k=k):
-            return f"mean Borda points ({k} for the best, 0 if not ranked)"
-        case Points(budget=budget):
-            return f"mean points of {budget}"
-        case _:
-            return "mean answer"
-
-
 class CrowdSummary(msgspec.Struct, frozen=True):
     """The selected agents' answers: how many in each bar, and their mean."""
 
@@ -260,24 +180,6 @@ def view(explored: Explored, query: Query) -> View:
         None if isinstance(humans, str) else humans,
         humans if isinstance(humans, str) else "",
     )
-
-
-def tally(
-    scale: Scale, shown: Bars, answers: np.ndarray, weight: np.ndarray | None = None
-) -> tuple[np.ndarray, float | None]:
-    """Answers (n,) in each bar, weighted, and their mean in the scale's numbers."""
-    size = len(shown.labels)
-    if isinstance(scale, Continuous):
-        position = (answers - scale.low) * (size / (scale.high - scale.low))
-        cell = np.clip(position, 0, size - 1).astype(np.uint8)
-        counts = np.bincount(cell, weight, size)
-        mean = np.average(answers.astype(np.float64), weights=weight) if len(answers) else None
-        return counts, None if mean is None else float(mean)
-    assert shown.of_level is not None
-    levels = np.bincount(answers, weight, scales.size(scale))
-    total = levels.sum()
-    mean = levels @ scales.values(scale) / total if total and meaning_of_mean(scale) else None
-    return np.bincount(shown.of_level, levels, size), None if mean is None else float(mean)
 
 
 def _humans(
