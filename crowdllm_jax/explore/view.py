@@ -6,6 +6,7 @@ get an interval: more agents do not make anything about people better known.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from crowdllm_jax.aggregate.summary import interval
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.profiles.raking import kish
 from crowdllm_jax.report.bars import Bars, bars, tally
+from crowdllm_jax.report.shares import wilson
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.scales import Scale
@@ -30,11 +32,16 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Attributes:
       levels: {attribute: levels that are kept}; an attribute that is not named keeps all.
       ranges: {numeric attribute: (lowest, highest) that are kept}; who lacks the number is not.
+      people: who stands beside the agents, "held-out" or "all".
+      by: attribute whose groups are compared. across: question that the task is crossed with.
     """
 
     task: str
     levels: dict[str, tuple[str, ...]] = {}
     ranges: dict[str, tuple[float | None, float | None]] = {}
+    people: Literal["held-out", "all"] = "held-out"
+    by: str = ""
+    across: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ class Explored:
       texts: what the tasks ask; their ids where that is not known.
       scales: the scale of each of T tasks.
       profile: attributes of N cells. answers: for each task (N,) levels (or values).
-      humans: the held-out people, or why there are none.
+      humans: the held-out people, or why there are none. everyone: all people, where there are
+        others than these.
     """
 
     name: str
@@ -75,6 +83,7 @@ class Explored:
     profile: tuple[Attribute, ...]
     answers: tuple[np.ndarray, ...]
     humans: HeldOut | str
+    everyone: HeldOut | None = None
 
     @property
     def bytes(self) -> int:
@@ -133,13 +142,16 @@ class PeopleSummary(msgspec.Struct, frozen=True):
     """The selected people's answers.
 
     Attributes:
-      counts: people in each bar. shares: by survey weight. low, high: 95% interval of the mean;
-        None where these people do not say how sure to be.
+      counts: people in each bar. shares: by survey weight; share_low, share_high: ends of their
+        95% intervals (Wilson's). low, high: 95% interval of the mean; None where these people do
+        not say how sure to be.
     """
 
     people: int
     counts: list[int]
     shares: list[float]
+    share_low: list[float]
+    share_high: list[float]
     mean: float | None
     low: float | None
     high: float | None
@@ -162,35 +174,63 @@ def view(explored: Explored, query: Query) -> View:
     Raises:
       CrowdError: there is no such task, attribute or level.
     """
-    if query.task not in explored.task_ids:
-        raise CrowdError(f"no task '{query.task}' in this population")
-    task = explored.task_ids.index(query.task)
+    task = task_of(explored, query.task)
     scale = explored.scales[task]
     kept = select(explored.profile, explored.agents, query)
     # Where all are kept, nothing needs to be copied.
     answers = explored.answers[task] if kept.all() else explored.answers[task][kept]
     shown = bars(scale)
-    counts, mean = tally(scale, shown, answers)
-    humans = _humans(explored.humans, task, scale, shown, query)
+    humans = people_of(explored, query)
+    if isinstance(humans, HeldOut):
+        humans = people_summary(humans, task, scale, query)
     return View(
         query.task,
         len(answers),
         shown.labels,
-        CrowdSummary([round(c) for c in counts], mean),
+        crowd_summary(scale, shown, answers),
         None if isinstance(humans, str) else humans,
         humans if isinstance(humans, str) else "",
     )
 
 
-def _humans(
-    humans: HeldOut | str, task: int, scale: Scale, shown: Bars, query: Query
+def task_of(explored: Explored, task: str) -> int:
+    """The index of a question.
+
+    Raises:
+      CrowdError: there is no such question.
+    """
+    if task not in explored.task_ids:
+        raise CrowdError(f"no question '{task}' in this population")
+    return explored.task_ids.index(task)
+
+
+def people_of(explored: Explored, query: Query) -> HeldOut | str:
+    """The people whom a query is about, or why there are none."""
+    if query.people == "all" and explored.everyone is not None:
+        return explored.everyone
+    return explored.humans
+
+
+def crowd_summary(scale: Scale, shown: Bars, answers: np.ndarray) -> CrowdSummary:
+    """Agents' answers (n,) to a question."""
+    counts, mean = tally(scale, shown, answers)
+    return CrowdSummary([round(c) for c in counts], mean)
+
+
+def people_summary(
+    humans: HeldOut, task: int, scale: Scale, query: Query, group: np.ndarray | None = None
 ) -> PeopleSummary | str:
-    if isinstance(humans, str):
-        return humans
-    rows = np.flatnonzero(humans.task == task)
+    """People's answers to a question, or why they are not shown.
+
+    Args:
+      group: (P,) whom of them it is about; None: all whom the query keeps.
+    """
+    rows, shown = np.flatnonzero(humans.task == task), bars(scale)
     if not len(rows):
-        return "no answers to this task are held out: the crowd was fitted on those there are"
+        return "no answers to this question are held out: the crowd was fitted on those there are"
     kept = select(humans.profile, len(humans.weight), query)
+    if group is not None:
+        kept &= group
     rows = rows[kept[humans.person[rows]]]
     if len(rows) < FEWEST:
         people = f"{len(rows)} {humans.called} {'person' if len(rows) == 1 else 'people'}"
@@ -203,7 +243,17 @@ def _humans(
     weighted, mean = tally(scale, shown, answers, weight)
     low, high = (None, None) if mean is None else _interval(scale, answers, weight, mean)
     shares = weighted / weight.sum()
-    return PeopleSummary(len(rows), [round(c) for c in counts], shares.tolist(), mean, low, high)
+    share_low, share_high = wilson(shares, kish(weight))
+    return PeopleSummary(
+        len(rows),
+        [round(c) for c in counts],
+        shares.tolist(),
+        share_low.tolist(),
+        share_high.tolist(),
+        mean,
+        low,
+        high,
+    )
 
 
 def _interval(

@@ -75,7 +75,7 @@ def questions_of(study: Study, humans: Humans, answers: np.ndarray) -> list[Ques
         human = tally(scale, shown[index], people, weight)[0] / weight.sum()
         agents = tally(scale, shown[index], crowd)[0] / len(crowd)
         n = kish(weight)
-        low, high = _wilson(human, n)
+        low, high = wilson(human, n)
         questions.append(
             Question(
                 task,
@@ -96,7 +96,8 @@ def questions_of(study: Study, humans: Humans, answers: np.ndarray) -> list[Ques
     return questions
 
 
-def _wilson(share: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
+def wilson(share: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the 95% intervals of shares (B,) of n people."""
     # Imported here: statsmodels takes a third of a second to load.
     from statsmodels.stats.proportion import proportion_confint
 

@@ -114,7 +114,7 @@ def ask(server, path, host=None, method="GET"):
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ({"task": "nope"}, "no task 'nope'"),
+        ({"task": "nope"}, "no question 'nope'"),
         ({"task": "t00", "levels": {"x": []}}, "no attribute 'x'"),
         ({"task": "t00", "levels": {"city": ["Z"]}}, "no level 'Z'"),
         ({"task": "t00", "levels": {"age": ["1"]}}, "takes a range"),
@@ -161,7 +161,7 @@ def test_the_page_in_a_browser(server, explored):
         page.on("console", lambda message: told.append(message.text))
         page.on("pageerror", lambda error: told.append(str(error)))
         page.goto(server.url)
-        page.get_by_text("The last change took").wait_for()
+        page.locator("#picture svg").wait_for()
         page.locator("input[type=checkbox]").first.focus()
         page.keyboard.press("Space")
         page.focus("#search")
