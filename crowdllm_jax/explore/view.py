@@ -180,9 +180,8 @@ def view(explored: Explored, query: Query) -> View:
     # Where all are kept, nothing needs to be copied.
     answers = explored.answers[task] if kept.all() else explored.answers[task][kept]
     shown = bars(scale)
-    humans = people_of(explored, query)
-    if isinstance(humans, HeldOut):
-        humans = people_summary(humans, task, scale, query)
+    beside = people_of(explored, query)
+    humans = beside if isinstance(beside, str) else people_summary(beside, task, scale, query)
     return View(
         query.task,
         len(answers),

@@ -9,8 +9,11 @@ from scipy.stats import binomtest
 from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax.report.charts import groups_chart, leading, percent, said, way_of
+from crowdllm_jax.report.glossary import ANSWERS, MEASURES
+from crowdllm_jax.report.headings import HEADINGS
 from crowdllm_jax.report.scorecard import headline
 from crowdllm_jax.report.shares import axis_end, closest_first, questions_of, typical
+from crowdllm_jax.score.answers import ANSWER_METRICS
 from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.groups import Group
 
@@ -111,3 +114,9 @@ def test_places_in_charts():
     assert 0 < ends[0] < ends[1] < ends[2] < 100
     chart = groups_chart([Group("age", "old", 12, 0.03, np.nan, np.nan, np.nan)])
     assert (chart.end, chart.rows[0].human) == (4, 3)
+
+
+def test_every_measure_is_explained():
+    """Of single answers other measures are shown than of a crowd (`headings`)."""
+    assert MEASURES.keys() | ANSWERS.keys() == HEADINGS.keys()
+    assert ANSWERS.keys() == set(ANSWER_METRICS)
