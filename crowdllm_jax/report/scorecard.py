@@ -85,8 +85,8 @@ def headline(skill: Value | None, findings: list[Finding]) -> str:
     if told and high >= 1:
         return (
             "The crowd comes as close to the people as another sample of people would, as far as "
-            f"these can tell: {value:.0%} of the way ({surely}) from knowing nothing about the "
-            "questions."
+            f"these people can tell: {value:.0%} of the way ({surely}) from knowing nothing about "
+            "the questions."
         )
     if told and high < 0:
         return (
@@ -96,8 +96,8 @@ def headline(skill: Value | None, findings: list[Finding]) -> str:
     if told and low <= 0:
         return (
             "The crowd comes no closer to the people than knowing nothing about the questions, as "
-            f"far as these can tell: {value:.0%} of the way ({surely}) from there to another "
-            "sample of people."
+            f"far as these people can tell: {value:.0%} of the way ({surely}) from there to "
+            "another sample of people."
         )
     return (
         f"The crowd goes {value:.0%} of the way ({surely}) from knowing nothing about the "
@@ -167,6 +167,6 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
     )
     words.append(
         f"{agents:,} agents were compared. More of them make smoother pictures, not better "
-        "knowledge: for estimates about people use `crowdllm infer`."
+        "knowledge: for estimates about people use the command crowdllm infer."
     )
     return words
