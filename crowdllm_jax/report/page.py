@@ -222,12 +222,15 @@ def _questions(study: Study, questions: list[Question], few: bool) -> dict[str, 
         note = f"{len(some)} of {number:,} questions" if len(some) < number else ""
         picked = [("", ", ".join(filter(None, (note, how))).capitalize(), drawn(some))]
     else:
+        beyond = [question for question in ranked[: -PICKED - 1 : -1] if question.excess > 0]
         picked = [
             ("Where the crowd comes closest", "", drawn(ranked[:PICKED])),
             (
                 "Where it is furthest off",
-                "The furthest first. Of many questions some lie far off by chance.",
-                drawn(ranked[: -PICKED - 1 : -1]),
+                "The furthest first. Of many questions some lie far off by chance."
+                if beyond
+                else "Nowhere further than by chance.",
+                drawn(beyond),
             ),
         ]
     first_of = {question.scale: question for question in reversed(questions)}
