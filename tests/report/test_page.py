@@ -14,9 +14,11 @@ import pytest
 from reported import AGREE, reported
 from synthetic import EVERY_SCALE, make_study
 
+from crowdllm_jax.report.answers_page import AnswersReport, render_answers
 from crowdllm_jax.report.charts import said
 from crowdllm_jax.report.page import ReportedRun, render
 from crowdllm_jax.report.shares import closest_first, questions_of
+from crowdllm_jax.score.metrics import Score
 
 EVIL = (
     "<script>alert(1)</script>",
@@ -44,9 +46,9 @@ def browser() -> Iterator[Any]:
 class Shown:
     """A report in a browser that has no network; what it complains of is in `told`."""
 
-    def __init__(self, browser: Any, folder: Path, run: ReportedRun, **options: Any):
+    def __init__(self, browser: Any, folder: Path, run: ReportedRun | str, **options: Any):
         path = folder / "report.html"
-        path.write_text(render(run), encoding="utf-8")
+        path.write_text(run if isinstance(run, str) else render(run), encoding="utf-8")
         self.told: list[str] = []
         options = {"viewport": {"width": 1280, "height": 900}} | options
         self.page = browser.new_context(**options).new_page()
@@ -110,6 +112,27 @@ def test_no_violation_and_no_sideways_scrolling(browser, tmp_path, of_many_scale
     shown = Shown(browser, tmp_path, of_many_scales, viewport=size, color_scheme=scheme)
     assert shown.violations() == []
     assert shown.page.evaluate("document.documentElement.scrollWidth") == width
+    assert shown.told == []
+
+
+def test_the_page_about_twins_leads_with_a_sentence_and_a_chart(browser, tmp_path):
+    run = reported()
+    scores = [
+        Score(model, "answers", 0, metric, value, value - 0.02, value + 0.02)
+        for model, rps in (("twin", 0.46), ("task_person", 0.5), ("task_marginal", 0.6))
+        for metric, value in (("rps", rps), ("gain", 1 - rps / 0.5))
+    ]
+    page = render_answers(
+        AnswersReport(run.study, run.config, scores, run.humans, run.losses, run.facts)
+    )
+    size = {"width": 390, "height": 844}
+    shown = Shown(browser, tmp_path, page, viewport=size)
+    message = shown.page.locator(".message").inner_text()
+    assert message.startswith("The error of twins' predictions is 8.0% lower (between 6.0% and")
+    bars = [bar.bounding_box()["width"] for bar in shown.page.locator(".errors rect").all()]
+    assert [bar / bars[0] for bar in bars] == pytest.approx([1, 0.5 / 0.46, 0.6 / 0.46], abs=0.01)
+    assert shown.violations() == []
+    assert shown.page.evaluate("document.documentElement.scrollWidth") == 390
     assert shown.told == []
 
 
