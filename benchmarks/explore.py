@@ -87,7 +87,7 @@ def main() -> None:
         chrome = driver.chromium.launch(executable_path=browser, args=flags)
         page = chrome.new_page(viewport={"width": 1400, "height": 900})
         page.goto(server.url)
-        page.get_by_text("The last change took").wait_for()
+        page.locator("#picture svg").wait_for()
         boxes = page.locator("input[type=checkbox]").count()
         for change in range(CHANGES):
             kind = ("filter", "task")[change % 2]

@@ -61,15 +61,17 @@ def explore_run(
     if isinstance(study, str):
         warnings.warn(f"no held-out people are shown: {study}", CrowdWarning, stacklevel=2)
         name, texts, humans = run.absolute().name, dict(zip(ids, ids, strict=True)), None
+        everyone = None
     else:
         name, texts = study.name, dict(zip(study.tasks.ids, study.tasks.text, strict=True))
         test = split_study(study, config.split, 0).test
+        everybody = held_out_people(study, np.ones_like(test), crowd)
+        everyone = replace(everybody, called="surveyed")
         if folds_of(study, config.split) == 1:
             humans = held_out_people(study, test, crowd)
         else:
             # The population's crowd was fitted to everybody, and so everybody stands beside it.
-            everybody = held_out_people(study, np.ones_like(test), crowd)
-            humans = replace(everybody, called="surveyed")
+            humans, everyone = everyone, None
     return Explored(
         name,
         ids,
@@ -79,6 +81,7 @@ def explore_run(
         profile,
         answers,
         str(study) if humans is None else humans,
+        everyone,
     )
 
 

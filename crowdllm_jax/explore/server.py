@@ -1,10 +1,11 @@
 """Serve the page to this machine alone.
 
-Three addresses: `/` the page, `/study` what there is to choose from, `/view?q=QUERY` one picture's
-numbers (QUERY is a `view.Query` in JSON). Nothing else is there, and nothing is read from disk once
-the server runs. A page of another site that a browser has open must not get at the numbers: only
-requests for this very host and port are answered (a name that a stranger points at 127.0.0.1 is
-another host), and no answer says that other origins may read it.
+Four addresses: `/` the page, `/study` what there is to choose from, `/view?q=QUERY` one picture's
+numbers, `/compare?q=QUERY` what stands side by side (QUERY is a `view.Query` in JSON). Nothing else
+is there, and nothing is read from disk once the server runs. A page of another site that a browser
+has open must not get at the numbers: only requests for this very host and port are answered (a name
+that a stranger points at 127.0.0.1 is another host), and no answer says that other origins may read
+it.
 """
 
 import base64
@@ -24,7 +25,9 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.explore.view import Explored, HeldOut, Query, meaning_of_mean, view
+from crowdllm_jax.explore.compare import compare
+from crowdllm_jax.explore.view import Explored, HeldOut, Query, view
+from crowdllm_jax.report.bars import meaning_of_mean
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.records import Attribute
 
@@ -128,6 +131,7 @@ def what_there_is(explored: Explored) -> dict[str, object]:
                 explored.task_ids, explored.texts, explored.scales, held, strict=True
             )
         ],
+        "everyone": explored.everyone is not None,
         "called": humans.called if isinstance(humans, HeldOut) else "held-out",
         "no_humans": humans if isinstance(humans, str) else "",
     }
@@ -165,15 +169,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, "text/html; charset=utf-8", self.server.page)
         elif path == "/study":
             self._send(200, "application/json", self.server.study)
-        elif path == "/view":
+        elif path in ("/view", "/compare"):
             try:
-                picture = view(self.server.explored, _query(query))
+                counted = view if path == "/view" else compare
+                picture = counted(self.server.explored, _query(query))
             except CrowdError as error:
                 self.send_error(400, str(error))
             else:
                 self._send(200, "application/json", msgspec.json.encode(picture))
         else:
-            self.send_error(404, "there are /, /study and /view")
+            self.send_error(404, "there are /, /study, /view and /compare")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with {"error": message}; http.server comes here, too, as with a POST."""
@@ -218,4 +223,4 @@ def _query(text: str) -> Query:
             raise ValueError("its one field is q")
         return msgspec.json.decode(fields["q"][0], type=Query)
     except (ValueError, msgspec.MsgspecError) as error:
-        raise CrowdError(f"/view: cannot be understood: {error}") from error
+        raise CrowdError(f"the question to the server cannot be understood: {error}") from error

@@ -6,7 +6,7 @@ get an interval: more agents do not make anything about people better known.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -15,27 +15,15 @@ from scipy.special import stdtrit
 from crowdllm_jax.aggregate.summary import interval
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.profiles.raking import kish
+from crowdllm_jax.report.bars import Bars, bars, tally
+from crowdllm_jax.report.shares import wilson
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute
-from crowdllm_jax.study.scales import (
-    Approval,
-    Binary,
-    Continuous,
-    KApproval,
-    Nominal,
-    Points,
-    Ranking,
-    Scale,
-)
+from crowdllm_jax.study.scales import Scale
 
 FEWEST = 5
 """Held-out people below whom nothing of them is shown: a share of three people says nothing, and
 says much about these three."""
-
-BARS = 30
-"""Levels of an ordered scale that get a bar each; of more, about STRETCHES stretches of levels."""
-
-STRETCHES = 20
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,11 +32,16 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Attributes:
       levels: {attribute: levels that are kept}; an attribute that is not named keeps all.
       ranges: {numeric attribute: (lowest, highest) that are kept}; who lacks the number is not.
+      people: who stands beside the agents, "held-out" or "all".
+      by: attribute whose groups are compared. across: question that the task is crossed with.
     """
 
     task: str
     levels: dict[str, tuple[str, ...]] = {}
     ranges: dict[str, tuple[float | None, float | None]] = {}
+    people: Literal["held-out", "all"] = "held-out"
+    by: str = ""
+    across: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,8 @@ class Explored:
       texts: what the tasks ask; their ids where that is not known.
       scales: the scale of each of T tasks.
       profile: attributes of N cells. answers: for each task (N,) levels (or values).
-      humans: the held-out people, or why there are none.
+      humans: the held-out people, or why there are none. everyone: all people, where there are
+        others than these.
     """
 
     name: str
@@ -89,6 +83,7 @@ class Explored:
     profile: tuple[Attribute, ...]
     answers: tuple[np.ndarray, ...]
     humans: HeldOut | str
+    everyone: HeldOut | None = None
 
     @property
     def bytes(self) -> int:
@@ -136,72 +131,6 @@ def select(profile: tuple[Attribute, ...], n: int, query: Query) -> np.ndarray:
     return kept
 
 
-@dataclass(frozen=True)
-class Bars:
-    """The bars of a scale's picture.
-
-    Attributes:
-      of_level: (K,) which bar a level is in; None where the scale is continuous and the bars are
-        stretches of equal width.
-    """
-
-    labels: tuple[str, ...]
-    of_level: np.ndarray | None
-
-
-def bars(scale: Scale) -> Bars:
-    """What bars a scale's answers are shown in, and what stands beside each."""
-    if isinstance(scale, Continuous):
-        edges = np.linspace(scale.low, scale.high, STRETCHES + 1)
-        pairs = pairwise(edges)
-        return Bars(tuple(f"{low:g} to {high:g}" for low, high in pairs), None)
-    k = scales.size(scale)
-    levels = np.arange(k)
-    width = 1 if k <= BARS or not scales.is_ordered(scale) else -(-k // STRETCHES)
-    # Nobody's points are a stretch of their own.
-    of_level = (levels + (width - 1 if isinstance(scale, Points) else 0)) // width
-    named = [_label(scale, level) for level in range(k)]
-    labels = []
-    for bar in range(of_level[-1] + 1):
-        inside = np.flatnonzero(of_level == bar)
-        first, last = named[inside[0]], named[inside[-1]]
-        labels.append(first if len(inside) == 1 else f"{first} to {last}")
-    return Bars(tuple(labels), of_level)
-
-
-def _label(scale: Scale, level: int) -> str:
-    match scale:
-        case Approval() | KApproval():
-            return ("not approved", "approved")[level]
-        case Ranking():
-            return f"ranked {scales.written(scale)[level]}" if level else "not ranked"
-        case Points():
-            return f"{level}"
-        case Nominal() | Binary():
-            return scales.labels(scale)[level]
-        case _:
-            # A mean can only be read where the numbers it is made of are shown.
-            label, value = scales.labels(scale)[level], f"{scales.values(scale)[level]:g}"
-            return label if label == value else f"{label} ({value})"
-
-
-def meaning_of_mean(scale: Scale) -> str:
-    """What the mean of a scale's answers is; empty where it has none."""
-    match scale:
-        case Nominal():
-            return ""
-        case Binary():
-            return f"share who answer “{scales.labels(scale)[1]}”"
-        case Approval() | KApproval():
-            return "share who approve"
-        case Ranking(k=k):
-            return f"mean Borda points ({k} for the best, 0 if not ranked)"
-        case Points(budget=budget):
-            return f"mean points of {budget}"
-        case _:
-            return "mean answer"
-
-
 class CrowdSummary(msgspec.Struct, frozen=True):
     """The selected agents' answers: how many in each bar, and their mean."""
 
@@ -213,13 +142,16 @@ class PeopleSummary(msgspec.Struct, frozen=True):
     """The selected people's answers.
 
     Attributes:
-      counts: people in each bar. shares: by survey weight. low, high: 95% interval of the mean;
-        None where these people do not say how sure to be.
+      counts: people in each bar. shares: by survey weight; share_low, share_high: ends of their
+        95% intervals (Wilson's). low, high: 95% interval of the mean; None where these people do
+        not say how sure to be.
     """
 
     people: int
     counts: list[int]
     shares: list[float]
+    share_low: list[float]
+    share_high: list[float]
     mean: float | None
     low: float | None
     high: float | None
@@ -242,53 +174,62 @@ def view(explored: Explored, query: Query) -> View:
     Raises:
       CrowdError: there is no such task, attribute or level.
     """
-    if query.task not in explored.task_ids:
-        raise CrowdError(f"no task '{query.task}' in this population")
-    task = explored.task_ids.index(query.task)
+    task = task_of(explored, query.task)
     scale = explored.scales[task]
     kept = select(explored.profile, explored.agents, query)
     # Where all are kept, nothing needs to be copied.
     answers = explored.answers[task] if kept.all() else explored.answers[task][kept]
     shown = bars(scale)
-    counts, mean = tally(scale, shown, answers)
-    humans = _humans(explored.humans, task, scale, shown, query)
+    beside = people_of(explored, query)
+    humans = beside if isinstance(beside, str) else people_summary(beside, task, scale, query)
     return View(
         query.task,
         len(answers),
         shown.labels,
-        CrowdSummary([round(c) for c in counts], mean),
+        crowd_summary(scale, shown, answers),
         None if isinstance(humans, str) else humans,
         humans if isinstance(humans, str) else "",
     )
 
 
-def tally(
-    scale: Scale, shown: Bars, answers: np.ndarray, weight: np.ndarray | None = None
-) -> tuple[np.ndarray, float | None]:
-    """Answers (n,) in each bar, weighted, and their mean in the scale's numbers."""
-    size = len(shown.labels)
-    if isinstance(scale, Continuous):
-        position = (answers - scale.low) * (size / (scale.high - scale.low))
-        cell = np.clip(position, 0, size - 1).astype(np.uint8)
-        counts = np.bincount(cell, weight, size)
-        mean = np.average(answers.astype(np.float64), weights=weight) if len(answers) else None
-        return counts, None if mean is None else float(mean)
-    assert shown.of_level is not None
-    levels = np.bincount(answers, weight, scales.size(scale))
-    total = levels.sum()
-    mean = levels @ scales.values(scale) / total if total and meaning_of_mean(scale) else None
-    return np.bincount(shown.of_level, levels, size), None if mean is None else float(mean)
+def task_of(explored: Explored, task: str) -> int:
+    """The index of a question.
+
+    Raises:
+      CrowdError: there is no such question.
+    """
+    if task not in explored.task_ids:
+        raise CrowdError(f"no question '{task}' in this population")
+    return explored.task_ids.index(task)
 
 
-def _humans(
-    humans: HeldOut | str, task: int, scale: Scale, shown: Bars, query: Query
+def people_of(explored: Explored, query: Query) -> HeldOut | str:
+    """The people whom a query is about, or why there are none."""
+    if query.people == "all" and explored.everyone is not None:
+        return explored.everyone
+    return explored.humans
+
+
+def crowd_summary(scale: Scale, shown: Bars, answers: np.ndarray) -> CrowdSummary:
+    """Agents' answers (n,) to a question."""
+    counts, mean = tally(scale, shown, answers)
+    return CrowdSummary([round(c) for c in counts], mean)
+
+
+def people_summary(
+    humans: HeldOut, task: int, scale: Scale, query: Query, group: np.ndarray | None = None
 ) -> PeopleSummary | str:
-    if isinstance(humans, str):
-        return humans
-    rows = np.flatnonzero(humans.task == task)
+    """People's answers to a question, or why they are not shown.
+
+    Args:
+      group: (P,) whom of them it is about; None: all whom the query keeps.
+    """
+    rows, shown = np.flatnonzero(humans.task == task), bars(scale)
     if not len(rows):
-        return "no answers to this task are held out: the crowd was fitted on those there are"
+        return "no answers to this question are held out: the crowd was fitted on those there are"
     kept = select(humans.profile, len(humans.weight), query)
+    if group is not None:
+        kept &= group
     rows = rows[kept[humans.person[rows]]]
     if len(rows) < FEWEST:
         people = f"{len(rows)} {humans.called} {'person' if len(rows) == 1 else 'people'}"
@@ -301,7 +242,17 @@ def _humans(
     weighted, mean = tally(scale, shown, answers, weight)
     low, high = (None, None) if mean is None else _interval(scale, answers, weight, mean)
     shares = weighted / weight.sum()
-    return PeopleSummary(len(rows), [round(c) for c in counts], shares.tolist(), mean, low, high)
+    share_low, share_high = wilson(shares, kish(weight))
+    return PeopleSummary(
+        len(rows),
+        [round(c) for c in counts],
+        shares.tolist(),
+        share_low.tolist(),
+        share_high.tolist(),
+        mean,
+        low,
+        high,
+    )
 
 
 def _interval(

@@ -2,102 +2,37 @@
 
 import io
 import re
-import textwrap
 import warnings
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from scipy.stats import pearsonr
 
 from crowdllm_jax.model.cvae.fit import Losses
 from crowdllm_jax.score.correlations import ItemPairs, correlations, crowd_correlations
-from crowdllm_jax.score.groups import Group
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.persons import in_peoples_places, personal
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
 
-HUMAN, CROWD = "#4d4d4d", "#0072b2"
-SHOWN = 12
-MOST_GROUPS = 30
+HUMAN, CROWD, LINE = "#4d4d4d", "#0072b2", "#bbbbbb"
+MOST_DOTS = 2000
+FEWEST = 10
+"""Questions that a correlation of means takes."""
+
+THEMED = {HUMAN: "human-line", CROWD: "crowd", LINE: "line", "#000000": "soft"}
+"""The page's name of each colour that changes with its ground."""
+
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.fonttype": "none",
-    "svg.hashsalt": "crowdllm",
     "font.family": "sans-serif",
 }
-
-
-def histograms(study: Study, humans: Humans, answers: np.ndarray) -> str:
-    """Human and crowd answers side by side, for up to 12 held-out tasks.
-
-    All tasks if there are few; else those at equal steps of the human mean, among the tasks that
-    most people answered.
-    """
-    count = np.bincount(humans.task, minlength=len(humans.tasks))
-    human_mean = _human_means(humans)
-    shown = np.arange(len(humans.tasks))
-    if len(shown) > SHOWN:
-        most = np.flatnonzero(count >= np.quantile(count, 0.5))
-        ranked = most[np.argsort(human_mean[most], kind="stable")]
-        shown = ranked[np.linspace(0, len(ranked) - 1, SHOWN).round().astype(int)]
-    columns = min(4, len(shown))
-    rows = -(-len(shown) // columns)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * columns, 2.35 * rows), layout="constrained")
-        for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-            if number >= len(shown):
-                axes.set_visible(False)
-                continue
-            task = shown[number]
-            _histogram(axes, study, humans, answers[:, task], int(task), int(count[task]))
-        handles = [mpl.patches.Patch(color=HUMAN), mpl.patches.Patch(color=CROWD)]
-        figure.legend(
-            handles,
-            ["held-out humans", "crowd"],
-            loc="outside upper center",
-            ncols=2,
-            frameon=False,
-        )
-        return svg(figure, "Share of each answer, held-out humans and crowd, per task")
-
-
-def _histogram(
-    axes: Any, study: Study, humans: Humans, crowd: np.ndarray, task: int, count: int
-) -> None:
-    scale = study.scale_of(humans.tasks[task])
-    rows = humans.task == task
-    people, weight = humans.value[rows], humans.answer_weight[rows]
-    if scales.size(scale):
-        levels = scales.values(scale)
-        between = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
-        at = np.arange(len(levels))
-        labels = [str(level) for level in scales.written(scale)]
-    else:
-        low, high = scales.values(scale)
-        between = np.linspace(low, high, 11)
-        at = np.arange(10)
-        labels = [f"{edge:g}" for edge in between[:-1]]
-    alike = np.ones(len(crowd))
-    for values, counts, shift, colour in (
-        (people, weight, -0.2, HUMAN),
-        (crowd, alike, 0.2, CROWD),
-    ):
-        share = np.histogram(values, between, weights=counts)[0] / counts.sum()
-        axes.bar(at + shift, share, 0.4, color=colour)
-    step = -(-len(at) // 11)
-    axes.set_xticks(
-        at[::step], [textwrap.shorten(label, 9, placeholder="…") for label in labels[::step]]
-    )
-    text = study.tasks.text[humans.tasks[task]]
-    title = "\n".join(textwrap.wrap(text, 38, max_lines=2, placeholder=" …"))
-    # Text of a study is not markup: a lone $ would start a formula.
-    axes.set_title(title.replace("$", r"\$"), fontsize=8, loc="left")
-    axes.set_ylabel(f"share (n = {count})", fontsize=8)
 
 
 def _human_means(humans: Humans) -> np.ndarray:
@@ -107,133 +42,94 @@ def _human_means(humans: Humans) -> np.ndarray:
     return total / np.bincount(humans.task, weight, t)
 
 
-def means(study: Study, humans: Humans, answers: np.ndarray) -> str:
-    """Crowd mean against human mean of every held-out task, one panel per scale."""
+def means(study: Study, humans: Humans, answers: np.ndarray) -> list[tuple[str, str]]:
+    """Crowd mean against human mean of every held-out question: (title, SVG) for each scale."""
     human = _human_means(humans)
     crowd = answers.mean(0)
-    used = [i for i in range(len(study.scales)) if np.any(humans.scale == i)]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.2 * len(used), 3.7), layout="constrained")
-        for axes, index in zip(
-            figure.subplots(1, len(used), squeeze=False).flat, used, strict=True
-        ):
-            on_scale = humans.scale == index
-            name = list(study.scales)[index]
-            low, high = humans.edges[index]
-            dense = on_scale.sum() > 40
-            axes.plot([low, high], [low, high], color="#bbbbbb", lw=1, zorder=0)
-            axes.scatter(
-                human[on_scale],
-                crowd[on_scale],
-                s=10 if dense else 22,
-                color=CROWD,
-                alpha=0.5 if dense else 0.9,
-                lw=0,
-            )
-            varied = (
-                on_scale.sum() > 2 and np.ptp(human[on_scale]) > 0 and np.ptp(crowd[on_scale]) > 0
-            )
-            r = f", r = {pearsonr(human[on_scale], crowd[on_scale])[0]:.2f}" if varied else ""
-            axes.set_title(
-                f"{name}: {on_scale.sum()} task(s){r}".replace("$", r"\$"), fontsize=9, loc="left"
-            )
-            axes.set_xlabel("mean of held-out humans")
+    pictures = []
+    for index, (name, scale) in enumerate(study.scales.items()):
+        on_scale = humans.scale == index
+        if not on_scale.any() or not scales.is_ordered(scale):
+            continue
+        low, high = humans.edges[index]
+        varied = (
+            on_scale.sum() >= FEWEST and np.ptp(human[on_scale]) > 0 and np.ptp(crowd[on_scale]) > 0
+        )
+        r = f", r = {pearsonr(human[on_scale], crowd[on_scale])[0]:.2f}" if varied else ""
+        if scales.is_ballot(scale):
+            high = 1.1 * max(human[on_scale].max(), crowd[on_scale].max())
+        pad = 0.03 * (high - low)
+        ends = (low - pad, high + pad)
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=(3.1, 3.1), layout="constrained")
+            axes = figure.subplots()
+            _dots(axes, human[on_scale], crowd[on_scale], (low, high))
+            axes.set_xlabel("mean of people held out")
             axes.set_ylabel("mean of crowd")
-            if scales.is_ballot(list(study.scales.values())[index]):
-                high = 1.1 * max(human[on_scale].max(), crowd[on_scale].max())
-            pad = 0.03 * (high - low)
-            axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
-        return svg(figure, "Crowd mean against human mean, one dot per held-out task")
+            axes.set(xlim=ends, ylim=ends, aspect="equal")
+            title = f"{name}: {on_scale.sum():,} question{'s' if on_scale.sum() > 1 else ''}{r}"
+            pictures.append((title, svg(figure, f"Crowd mean against human mean, {title}")))
+    return pictures
 
 
-def subgroups(groups: list[Group]) -> str:
-    """Every group's mean deviation: people with a 95% interval, and the crowd; the largest groups
-    if there are many."""
-    largest = sorted(groups, key=lambda group: -group.people)[:MOST_GROUPS]
-    shown = [group for group in groups if group in largest]
-    at = np.arange(len(shown))[::-1]
+def _dots(axes: Any, x: np.ndarray, y: np.ndarray, ends: tuple[float, float]) -> None:
+    """A dot for each pair, and the line on which both are alike."""
+    dense = len(x) > 40
+    axes.plot(ends, ends, color=LINE, lw=1, zorder=0)
+    axes.scatter(
+        x,
+        y,
+        s=10 if dense else 22,
+        color=CROWD,
+        alpha=0.5 if dense else 0.9,
+        lw=0,
+        # As shapes, so many would weigh more than the rest of the page.
+        rasterized=len(x) > MOST_DOTS,
+    )
+
+
+def coherence(
+    humans: Humans, answers: np.ndarray, items: ItemPairs | None
+) -> list[tuple[str, str]]:
+    """How far people (agents) differ in their mean answers, and whether answers to two questions
+    correlate as people's do: (title, SVG) of each, the second only where that can be told."""
+    pictures = [("One person's (agent's) mean answer", _persons(humans, answers))]
+    if items is not None:
+        people = correlations(items.value, items.known, humans.weight)[items.compared]
+        theirs = crowd_correlations(items, answers)[items.compared]
+        low, high = min(people.min(), theirs.min(), 0), max(people.max(), theirs.max(), 0)
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=(3.6, 3.2), layout="constrained")
+            axes = figure.subplots()
+            _dots(axes, people, theirs, (low, high))
+            axes.set_xlabel("people held out")
+            axes.set_ylabel("crowd")
+            axes.set_aspect("equal", "datalim")
+            title = "Correlation of two questions"
+            pictures.append((title, svg(figure, "Do an agent's answers hang together?")))
+    return pictures
+
+
+def _persons(humans: Humans, answers: np.ndarray) -> str:
+    human_means = personal(humans, (humans.person, humans.task, humans.value))[2]
+    rounds = in_peoples_places(humans, answers)
+    crowd = np.concatenate([personal(humans, answered)[2] for answered in rounds])
+    edges = np.linspace(
+        min(human_means.min(), crowd.min()), max(human_means.max(), crowd.max()) + 1e-9, 21
+    )
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.5, 0.9 + 0.24 * len(shown)), layout="constrained")
-        axes = figure.subplots()
-        axes.axvline(0, color="#bbbbbb", lw=1, zorder=0)
-        human = np.array([100 * group.human for group in shown])
-        half = np.array([100 * (group.high - group.human) for group in shown])
-        axes.errorbar(
-            human,
-            at + 0.13,
-            xerr=half,
-            fmt="o",
-            ms=4,
-            color=HUMAN,
-            lw=1,
-            label="held-out humans, 95% interval",
-        )
-        axes.plot(
-            [100 * group.crowd for group in shown],
-            at - 0.13,
-            "D",
-            ms=4.5,
-            color=CROWD,
-            label="crowd",
-        )
-        names = [
-            textwrap.shorten(f"{group.attribute}: {group.level}", 46, placeholder=" …")
-            + f"  (n = {group.people})"
-            for group in shown
-        ]
-        axes.set_yticks(at, [name.replace("$", r"\$") for name in names])
-        axes.set_ylim(-0.7, len(shown) - 0.3)
-        axes.set_xlabel("above or below what others answer to the same tasks, % of the scale")
-        figure.legend(loc="outside upper center", ncols=2, frameon=False)
-        return svg(figure, "Mean deviation of every group, held-out humans and crowd")
-
-
-def coherence(humans: Humans, answers: np.ndarray, items: ItemPairs | None) -> str:
-    """How far people (agents) differ in their mean answers, and whether answers to two tasks
-    correlate as people's do."""
-    panels = 1 if items is None else 2
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.9 * panels, 3.4), layout="constrained")
-        axes = figure.subplots(1, panels, squeeze=False)[0]
-        human_means = personal(humans, (humans.person, humans.task, humans.value))[2]
-        rounds = in_peoples_places(humans, answers)
-        crowd = np.concatenate([personal(humans, answered)[2] for answered in rounds])
-        edges = np.linspace(
-            min(human_means.min(), crowd.min()), max(human_means.max(), crowd.max()) + 1e-9, 21
-        )
-        for values, counts, colour, label in (
-            (human_means, humans.weight, HUMAN, "held-out humans"),
-            (crowd, np.tile(humans.weight, len(rounds)), CROWD, "crowd"),
+        figure = Figure(figsize=(3.6, 3.2), layout="constrained")
+        axes: Any = figure.subplots()
+        for values, counts, colour in (
+            (human_means, humans.weight, HUMAN),
+            (crowd, np.tile(humans.weight, len(rounds)), CROWD),
         ):
-            axes[0].hist(
-                values,
-                edges,
-                weights=counts / counts.sum(),
-                histtype="step",
-                lw=1.6,
-                color=colour,
-                label=label,
-            )
-        axes[0].set_title("One person's (agent's) mean answer", fontsize=9, loc="left")
-        axes[0].set_xlabel("mean answer" + ("" if len(humans.support) == 1 else ", share of scale"))
-        axes[0].set_ylabel("share of people (agents)")
-        if items is not None:
-            people = correlations(items.value, items.known, humans.weight)[items.compared]
-            theirs = crowd_correlations(items, answers)[items.compared]
-            low, high = min(people.min(), theirs.min(), 0), max(people.max(), theirs.max(), 0)
-            axes[1].plot([low, high], [low, high], color="#bbbbbb", lw=1, zorder=0)
-            dense = len(people) > 200
-            axes[1].scatter(
-                people, theirs, s=6 if dense else 20, color=CROWD, lw=0, alpha=0.3 if dense else 0.9
-            )
-            axes[1].set_title("Correlation of two tasks", fontsize=9, loc="left")
-            axes[1].set_xlabel("held-out humans")
-            axes[1].set_ylabel("crowd")
-            axes[1].set_aspect("equal", "datalim")
-        figure.legend(
-            *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False
-        )
-        return svg(figure, "Do agents differ as people do, and do their answers hang together?")
+            weights = counts / counts.sum()
+            axes.hist(values, edges, weights=weights, histtype="step", lw=1.8, color=colour)
+        axes.set_xlabel("mean answer" + ("" if len(humans.support) == 1 else ", share of scale"))
+        axes.set_ylabel("share of people (agents)")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+        return svg(figure, "Do agents differ from each other as people do?")
 
 
 def curves(losses: dict[str, Losses]) -> str:
@@ -278,14 +174,22 @@ def curves(losses: dict[str, Losses]) -> str:
 
 
 def svg(figure: Figure, title: str) -> str:
-    """A figure as SVG text, the same for the same figure."""
+    """A figure as SVG text, the same for the same figure; in the page's colours, which change with
+    its ground."""
     out = io.StringIO()
-    with warnings.catch_warnings():
+    # Names inside a picture are made from the salt: two pictures on one page share none.
+    with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": title}):
         # Names stay text, which the reader's browser draws, so that our font may lack their signs.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
+        metadata = {"Date": None, "Title": title}
+        figure.savefig(out, format="svg", metadata=metadata, transparent=True, dpi=160)
     text = out.getvalue()
-    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    # Nothing refers to what is called figure_1, axes_1, ...
+    text = re.sub(r' id="[a-zA-Z0-9]+_[0-9_]+"', "", text)
+    for colour, name in THEMED.items():
+        text = text.replace(colour, f"var(--{name}, {colour})")
+    text = re.sub(r'<text style="', '<text style="fill: var(--ink, #1a1a1a); ', text)
     # As wide as drawn, or as the page where that is narrower.
     size = f'style="width: 100%; max-width: {figure.get_figwidth():g}in" role="img"'
     return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, text, count=1)

@@ -1,6 +1,11 @@
-"""One self-contained HTML page about a run: scoreboard, pictures, provenance."""
+"""One self-contained HTML page about a run: what it comes to, pictures, scores, provenance."""
 
+import base64
+import hashlib
+import itertools
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -8,9 +13,29 @@ import numpy as np
 from crowdllm_jax.model.cvae.fit import Losses
 from crowdllm_jax.profiles.raking import kish
 from crowdllm_jax.report import figures
+from crowdllm_jax.report.charts import (
+    Chart,
+    chart_of,
+    groups_chart,
+    leading,
+    percent,
+    said,
+    table_of,
+    way_of,
+)
+from crowdllm_jax.report.glossary import MEASURES, TERMS
 from crowdllm_jax.report.headings import BOARD, HEADINGS, MODELS
 from crowdllm_jax.report.scorecard import cost_of_trust, in_words, scorecard
+from crowdllm_jax.report.shares import (
+    FEWEST,
+    Question,
+    axis_end,
+    closest_first,
+    questions_of,
+    typical,
+)
 from crowdllm_jax.score.correlations import items_of
+from crowdllm_jax.score.diagnostics import TOO_FEW
 from crowdllm_jax.score.effects import AttributeEffect
 from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.groups import Group
@@ -20,8 +45,15 @@ from crowdllm_jax.study import scales
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.records import Study
 
+SHOWN, PICKED = 12, 4
+"""Questions whose charts are all shown if there are no more; of more, so many of the closest and of
+the furthest."""
 
-def scoreboard(scores: list[Score]) -> list[tuple[str, dict[str, tuple[float, float, float]]]]:
+
+Board = list[tuple[str, dict[str, tuple[float, float, float]]]]
+
+
+def scoreboard(scores: list[Score]) -> Board:
     """Scores by model, in a fixed order.
 
     Returns:
@@ -93,41 +125,128 @@ class ReportedRun:
     facts: dict[str, str]
 
 
+SECTIONS = {
+    "message": "How near it comes",
+    "short": "In short",
+    "questions": "Question by question",
+    "persons": "Persons",
+    "groups": "Groups",
+    "scorecard": "Scorecard",
+    "warnings": "Warnings",
+    "about": "How this was made",
+}
+"""Parts of the page by their address in it."""
+
+
 def render(run: ReportedRun) -> str:
     """The page."""
     study, humans, answers = run.study, run.humans, run.answers
     main, board = next(iter(run.losses)), scoreboard(run.scores)
     card, cost = scorecard(dict(board), main), cost_of_trust(dict(board), run.findings)
     items = items_of(humans)
+    few = any(finding.name == TOO_FEW and finding.fires for finding in run.findings)
+    skill = dict(board)[main].get("skill")
+    with_groups = bool(run.groups or run.effects)
     return template("page.html").render(
-        study=study.name,
+        **everywhere(run.study, run.scores, run.config, run.facts, run.losses),
+        sections=[(id, name) for id, name in SECTIONS.items() if id != "groups" or with_groups],
         main=main,
-        description=describe(study),
         by=humans.by,
-        folds=run.facts.get("held_out"),
-        held_out=f"{len(humans.tasks):,} tasks and {len(humans.value):,} answers of "
-        f"{humans.people:,} people",
+        held_out=_held_out(humans),
         agents=len(answers),
-        seeds=len({score.seed for score in run.scores}),
         board=[(MODELS[model], model, row) for model, row in board],
         headings={metric: HEADINGS[metric] for metric in BOARD},
         names=HEADINGS,
+        measures=MEASURES,
+        explained={metric: HEADINGS[metric] for metric in MEASURES},
         untold=untold(run.scores),
         weights=_weights(humans),
         card=card,
+        few=few,
+        way=None if few or skill is None else way_of(skill),
         words=[*in_words(card, run.findings, len(answers)), *([cost] if cost else [])],
-        histograms=figures.histograms(study, humans, answers),
+        **_questions(study, questions_of(study, humans, answers), few),
         means=figures.means(study, humans, answers),
-        curves=figures.curves(run.losses),
         effects=run.effects,
-        subgroups=figures.subgroups(run.groups) if run.groups else "",
+        group_chart=groups_chart(run.groups) if run.groups else None,
         coherence=figures.coherence(humans, answers, items),
         compared=0 if items is None else int(items.compared.sum()),
         findings=run.findings,
         ballots=any(scales.is_ballot(scale) for scale in study.scales.values()),
-        config=run.config,
-        facts=run.facts,
     )
+
+
+def everywhere(
+    study: Study,
+    scores: list[Score],
+    config: str,
+    facts: dict[str, str],
+    losses: dict[str, Losses],
+) -> dict[str, Any]:
+    """What every page shows: the study, where its numbers come from, and what makes it move."""
+    script = files("crowdllm_jax.report").joinpath("script.html").read_text(encoding="utf-8")
+    body = script[script.index(">") + 1 : script.rindex("</script>")]
+    digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+    return {
+        "study": study.name,
+        "description": describe(study),
+        "folds": facts.get("held_out"),
+        "seeds": len({score.seed for score in scores}),
+        "config": config,
+        "facts": facts,
+        "curves": figures.curves(losses),
+        "terms": TERMS,
+        "script": script,
+        # Nothing is loaded, and no other script runs, whatever the data hold.
+        "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data:",
+        "fresh": itertools.count(1).__next__,
+        "percent": percent,
+        "said": said,
+    }
+
+
+def _questions(study: Study, questions: list[Question], few: bool) -> dict[str, Any]:
+    """The charts of questions that are shown at first, and what finds the others."""
+    middle = typical(questions)
+    ranked = closest_first(questions)
+    number = len(questions)
+
+    def drawn(some: list[Question]) -> list[tuple[Question, Chart]]:
+        return [(question, chart_of(question)) for question in some]
+
+    if few or number <= SHOWN or len(ranked) < 2 * PICKED:
+        # Few people rank questions by luck.
+        some = questions[:SHOWN] if few else (ranked or questions)[:SHOWN]
+        how = "" if few or not ranked else "closest first"
+        note = f"{len(some)} of {number:,} questions" if len(some) < number else ""
+        picked = [("", ", ".join(filter(None, (note, how))).capitalize(), drawn(some))]
+    else:
+        beyond = [question for question in ranked[: -PICKED - 1 : -1] if question.excess > 0]
+        picked = [
+            ("Where the crowd comes closest", "", drawn(ranked[:PICKED])),
+            (
+                "Where it is furthest off",
+                "The furthest first. Of many questions some lie far off by chance."
+                if beyond
+                else "Nowhere further than by chance.",
+                drawn(beyond),
+            ),
+        ]
+    first_of = {question.scale: question for question in reversed(questions)}
+    lead = leading(study, questions, middle)
+    return {
+        "lead": lead,
+        "ballot": lead.title != middle.text,
+        "top": axis_end(questions),
+        "shares": questions,
+        "distance": float(np.mean([question.distance for question in questions])),
+        "chance": float(np.mean([question.chance for question in questions])),
+        "picked": picked,
+        "fewest": FEWEST,
+        "templates": [(scale, chart_of(first_of[scale])) for scale in sorted(first_of)],
+        "table": table_of(questions),
+    }
 
 
 def template(name: str) -> jinja2.Template:
@@ -140,6 +259,15 @@ def template(name: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template(name)
+
+
+def _held_out(humans: Humans) -> str:
+    """What was held out, in words."""
+    answers, people = f"{len(humans.value):,} answers", f"{humans.people:,} people"
+    questions = f"{len(humans.tasks):,} questions"
+    if humans.by == "tasks":
+        return f"{questions}, with {answers} of {people}"
+    return f"{people}, with {answers} to {questions}"
 
 
 def _weights(humans: Humans) -> str:

@@ -66,7 +66,8 @@ def _way(best: str, crowd: float, ceiling: float, floor: float) -> float | None:
 
 
 def headline(skill: Value | None, findings: list[Finding]) -> str:
-    """How close the crowd comes, in one sentence; or that these people are too few to tell.
+    """How near the crowd comes to the people, next to what knowing nothing and another sample of
+    people would give, in one sentence; or that these people are too few to tell.
 
     `diagnostics.too_few` says when they are.
     """
@@ -75,14 +76,32 @@ def headline(skill: Value | None, findings: list[Finding]) -> str:
         return f"Too few to tell how close the crowd comes: {few.detail.split(';')[0]}."
     if skill is None or math.isnan(skill[0]):
         return (
-            "How close the crowd comes cannot be said: a crowd that answers every task alike is as "
-            "close to these people as their own distributions."
+            "How close the crowd comes cannot be said: a crowd that answers every question alike "
+            "is as close to these people as another sample of people would be."
         )
     value, low, high = skill
-    surely = f"between {low:.0%} and {high:.0%}" if low <= high else "too few to tell how surely"
+    told = low <= high
+    surely = f"between {low:.0%} and {high:.0%}" if told else "too few to tell how surely"
+    if told and high >= 1:
+        return (
+            "The crowd comes as close to the people as another sample of people would, as far as "
+            f"these people can tell: {value:.0%} of the way ({surely}) from knowing nothing about "
+            "the questions."
+        )
+    if told and high < 0:
+        return (
+            "The crowd is further from the people than knowing nothing about the questions: where "
+            f"that is 0% and another sample of people 100%, it stands at {value:.0%} ({surely})."
+        )
+    if told and low <= 0:
+        return (
+            "The crowd comes no closer to the people than knowing nothing about the questions, as "
+            f"far as these people can tell: {value:.0%} of the way ({surely}) from there to "
+            "another sample of people."
+        )
     return (
-        f"The crowd goes {value:.0%} of the way ({surely}) from a "
-        "crowd that answers every task alike to the people's own distributions."
+        f"The crowd goes {value:.0%} of the way ({surely}) from knowing nothing about the "
+        "questions to another sample of people."
     )
 
 
@@ -96,8 +115,8 @@ def cost_of_trust(board: dict[str, dict[str, Value]], findings: list[Finding]) -
         return None
     gap = trusting[0] - without[0]
     return (
-        "The reference says nothing of these tasks that could be told. The published model takes "
-        f"it as it is: its RPS is {trusting[0]:.3f} with it and {without[0]:.3f} without "
+        "The reference says nothing of these questions that could be told. The published model "
+        f"takes it as it is: its RPS is {trusting[0]:.3f} with it and {without[0]:.3f} without "
         f"({gap:+.3f})."
     )
 
@@ -121,15 +140,15 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
     if icc is not None and icc.ceiling is not None:
         value, people = icc.crowd[0], icc.ceiling
         if not people[1] <= people[2]:
-            kind = "Too few people to tell whether agents stay themselves across tasks"
+            kind = "Too few people to tell whether agents stay themselves across questions"
         elif people[2] < 0.01:
             kind = "People's answers hardly show who gave them"
         elif value < people[1]:
-            kind = "Agents are less themselves across tasks than people are"
+            kind = "Agents are less themselves across questions than people are"
         elif value > people[2]:
-            kind = "Agents are more themselves across tasks than people are"
+            kind = "Agents are more themselves across questions than people are"
         else:
-            kind = "Agents stay themselves across tasks as people do"
+            kind = "Agents stay themselves across questions as people do"
         words.append(f"{kind} (intra-class correlation {value:.2f}, people {people[0]:.2f}).")
     gaps = by.get("gap_error")
     if gaps is not None and gaps.marginal is not None:
@@ -141,12 +160,13 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
         )
     speaking = [finding.name for finding in findings if finding.fires]
     words.append(
-        f"{len(speaking)} of {len(findings)} diagnostics speak: {', '.join(speaking)}."
+        f"{len(speaking)} of {len(findings)} checks of what can go wrong warn: "
+        f"{', '.join(speaking)}."
         if speaking
-        else f"None of {len(findings)} diagnostics speaks."
+        else f"None of {len(findings)} checks of what can go wrong warns."
     )
     words.append(
         f"{agents:,} agents were compared. More of them make smoother pictures, not better "
-        "knowledge: for estimates about people use `crowdllm infer`."
+        "knowledge: for estimates about people use the command crowdllm infer."
     )
     return words

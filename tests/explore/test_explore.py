@@ -1,15 +1,21 @@
 """The explorer: what it counts, what it answers to, and the page in a browser."""
 
+import dataclasses
 import http.client
 import json
 import os
 import shutil
 import threading
+from importlib.resources import files
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.explore.compare import compare
 from crowdllm_jax.explore.data import _read_answers, _read_profiles, held_out_people
 from crowdllm_jax.explore.server import make_server
 from crowdllm_jax.explore.view import Explored, Query, view
@@ -90,6 +96,76 @@ def test_few_people_are_not_shown(explored):
     assert "fewer than 5" in picture.no_humans
 
 
+def test_people_have_intervals_of_their_shares(explored):
+    people = view(explored, Query(task="t00")).humans
+    for count, low, high in zip(people.counts, people.share_low, people.share_high, strict=True):
+        ends = binomtest(count, people.people).proportion_ci(method="wilson")
+        assert (low, high) == pytest.approx(tuple(ends))
+
+
+def test_groups_are_what_a_filter_keeps(explored):
+    levels = {"city": ("A", "C")}
+    told = compare(explored, Query(task="t01", by="city", ranges={"age": (30, None)}))
+    assert [group.name for group in told.groups] == ["A", "B", "C"]
+    for group in told.groups:
+        alone = view(
+            explored,
+            Query(task="t01", levels={"city": (group.name,)}, ranges={"age": (30, None)}),
+        )
+        assert (group.agents, group.crowd, group.humans) == (
+            alone.agents,
+            alone.crowd,
+            alone.humans,
+        )
+    thirds = compare(explored, Query(task="t01", by="age", levels=levels)).groups
+    whole = view(explored, Query(task="t01", levels=levels))
+    (age,) = (a for a in explored.profile if a.name == "age")
+    (city,) = (a for a in explored.profile if a.name == "city")
+    known = int((~np.isnan(age.cells) & (city.cells != 1)).sum())
+    assert sum(group.agents for group in thirds) == known <= whole.agents
+    # Agents are drawn from 24 people, some of one age.
+    assert all(0.2 < group.agents / known < 0.5 for group in thirds)
+    assert sum(g.humans.people for g in thirds if g.humans) <= whole.humans.people
+
+
+def test_crossed_questions_equal_brute_force(explored, mixed_study):
+    told = compare(explored, Query(task="t01", across="t03", levels={"city": ("B",)})).cross
+    (city,) = (a for a in explored.profile if a.name == "city")
+    kept = city.cells == city.levels.index("B")
+    pairs = list(zip(explored.answers[1][kept], explored.answers[3][kept], strict=True))
+    for i, row in enumerate(told.agents):
+        assert row == [pairs.count((i, j)) for j in range(5)]
+    of_city = next(a for a in mixed_study.participants.profile if a.name == "city")
+    people = np.flatnonzero(of_city.cells == of_city.levels.index("B"))
+    answer = np.full((len(mixed_study.participants.ids), len(mixed_study.tasks.ids)), -1)
+    answer[mixed_study.person, mixed_study.task] = mixed_study.answer
+    given = [tuple(answer[person, [1, 3]]) for person in people]
+    assert told.people == len(given) >= 5
+    expected = [[given.count((i, j)) / len(given) for j in range(5)] for i in range(5)]
+    np.testing.assert_allclose(told.shares, expected)
+    few = Query(task="t01", across="t03", ranges={"age": (200, None)})
+    assert compare(explored, few).cross.shares is None
+
+
+def test_all_people_or_those_held_out(explored):
+    some = dataclasses.replace(explored.humans, called="held-out")
+    first = some.person < 8
+    held = dataclasses.replace(
+        some, person=some.person[first], task=some.task[first], answer=some.answer[first]
+    )
+    both = dataclasses.replace(explored, humans=held, everyone=some)
+    assert view(both, Query(task="t00")).humans.people == 8
+    everyone = view(both, Query(task="t00", people="all")).humans
+    assert everyone == view(explored, Query(task="t00")).humans
+
+
+def test_what_cannot_be_compared_is_told(explored):
+    with pytest.raises(CrowdError, match="no attribute 'x' to compare"):
+        compare(explored, Query(task="t00", by="x"))
+    with pytest.raises(CrowdError, match="no question 'nope'"):
+        compare(explored, Query(task="t00", across="nope"))
+
+
 @pytest.fixture(scope="module")
 def server(explored):
     server = make_server(0)
@@ -114,7 +190,7 @@ def ask(server, path, host=None, method="GET"):
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ({"task": "nope"}, "no task 'nope'"),
+        ({"task": "nope"}, "no question 'nope'"),
         ({"task": "t00", "levels": {"x": []}}, "no attribute 'x'"),
         ({"task": "t00", "levels": {"city": ["Z"]}}, "no level 'Z'"),
         ({"task": "t00", "levels": {"age": ["1"]}}, "takes a range"),
@@ -161,7 +237,7 @@ def test_the_page_in_a_browser(server, explored):
         page.on("console", lambda message: told.append(message.text))
         page.on("pageerror", lambda error: told.append(str(error)))
         page.goto(server.url)
-        page.get_by_text("The last change took").wait_for()
+        page.locator("#picture svg").wait_for()
         page.locator("input[type=checkbox]").first.focus()
         page.keyboard.press("Space")
         page.focus("#search")
@@ -182,5 +258,26 @@ def test_the_page_in_a_browser(server, explored):
         assert shown() == expected.crowd.counts
         page.reload()
         assert shown() == expected.crowd.counts
+        page.select_option("#by", "city")
+        page.select_option("#across", "t03")
+        page.locator("#cross table").wait_for()
+        groups = page.locator("#groups table")
+        assert "B" in groups.locator("thead th").nth(2).inner_text()
+        with page.expect_download() as awaited:
+            page.locator("#groups").get_by_text("Download CSV").click()
+        heads = Path(awaited.value.path()).read_text("utf-8-sig").splitlines()[0]
+        assert heads.startswith("answer,")
+        assert "(people)" in heads
+        with page.expect_download() as awaited:
+            page.locator("#save").get_by_text("Download PNG").click()
+        assert Path(awaited.value.path()).read_bytes().startswith(b"\x89PNG")
         assert told == []
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found = page.evaluate("axe.run()")["violations"]
+            assert [one["id"] for one in found] == []
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
         chrome.close()

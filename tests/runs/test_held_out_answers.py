@@ -65,7 +65,7 @@ def test_the_report_and_the_command_tell_it(finished, capsys):
     page = (finished / "report.html").read_text()
     assert "Twin (persistent)" in page
     assert "lower (between" in page
-    assert "answers of 80 people to 16 tasks" in page
+    assert "answers of 80 people to 16 questions" in page
     assert not (finished / "diagnostics.json").exists()
     assert main(["evaluate", str(finished), "--quiet"]) == 0
     told = capsys.readouterr().out
