@@ -25,7 +25,7 @@ from synthetic import make_study
 
 from crowdllm_jax.model.persistent.decision import Standing
 from crowdllm_jax.model.scales.continuous import log_clipped_normal
-from crowdllm_jax.model.scales.kinds import log_ballot
+from crowdllm_jax.model.scales.kinds import fill_ballots, log_ballot
 from crowdllm_jax.model.scales.ordered import log_logistic_between
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import (
@@ -165,6 +165,38 @@ def test_gradients_of_ballots_are_finite_at_the_extremes(scale):
             value, slope = slope_of(jnp.asarray(utility, jnp.float32), log_concentration)
             assert np.isfinite(value), (utility, log_concentration)
             assert all(np.isfinite(s).all() for s in slope), (utility, log_concentration)
+
+
+def test_second_derivatives_are_finite_at_the_extremes():
+    """The search for a person's belief takes them."""
+    between = jax.jit(jax.hessian(log_logistic_between, (0, 1)))
+    for pair in itertools.combinations([-1e4, -1e3, -50.0, 0.0, 50.0, 1e3, 1e4], 2):
+        assert np.isfinite(jax.tree.leaves(between(*pair))).all(), pair
+    normal = jax.jit(jax.hessian(log_clipped_normal, (1, 2)))
+    for value, mean, sd in itertools.product([0.0, 0.3, 1.0], [-40.0, 0.5, 40.0], [0.05, 20.0]):
+        assert np.isfinite(jax.tree.leaves(normal(value, mean, sd))).all(), (value, mean, sd)
+
+
+@pytest.mark.parametrize("scale", [*BALLOTS.values(), KApproval(k=1), KApproval(k=9)], ids=str)
+def test_second_derivatives_of_ballots_are_finite_at_the_extremes(scale):
+    """Likewise; and where float32 tells them, against differences of the first ones."""
+    tasks, random = 10, np.random.default_rng(0)
+    score = jnp.asarray(random.normal(size=(1, tasks)), jnp.float32)
+    levels = fill_ballots(scale, score).astype(jnp.int32)
+
+    def chance(utility):
+        return log_ballot(scale, utility[None, None], levels, jnp.float32(0.5))[0, 0]
+
+    bend = jax.jit(jax.hessian(chance))
+    for loud in (0.5, 10.0, 40.0, 100.0):
+        utility = jnp.asarray(loud * random.normal(size=tasks), jnp.float32)
+        assert np.isfinite(bend(utility)).all()
+    utility = jnp.asarray(random.normal(size=tasks), jnp.float32)
+    step, slope = 0.02, jax.jit(jax.grad(chance))
+    for task in range(tasks):
+        away = step * jnp.eye(tasks)[task]
+        difference = (slope(utility + away) - slope(utility - away)) / (2 * step)
+        np.testing.assert_allclose(bend(utility)[task], difference, atol=2e-3)
 
 
 def order_chance(utility: np.ndarray, order: tuple[int, ...]) -> float:
