@@ -14,7 +14,7 @@ def from_election(election: Election) -> Draft:
     reasons = list(election.notes)
     voters = [voter for voter, (_, given) in election.voters.items() if given]
     if len(voters) < len(election.voters):
-        reasons.append(f"{len(election.voters) - len(voters):,} empty ballots are left out.")
+        reasons.append(f"Left out, empty ballots: {len(election.voters) - len(voters):,}.")
     person_of = {voter: i for i, voter in enumerate(voters)}
     task_of = {project: i for i, project in enumerate(election.projects)}
     index: dict[str, int] = {}

@@ -177,7 +177,7 @@ def _numbers(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | str
     codes = set() if "none" in choices.missing else _missing_codes(name, numbers)
     dropped = frozenset(text for text, value in by_text.items() if value in codes)
     numbers = [value for value in numbers if value not in codes]
-    why = f"numbers; {shown(sorted(dropped))} taken for no answer" if dropped else "numbers"
+    why = "numbers"
     if len(numbers) < 2:
         return "everybody gives one answer"
     low, high = numbers[0], numbers[-1]

@@ -13,7 +13,7 @@ from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.scales_of import ScaleNames
-from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, unique
+from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, told_silent, unique
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.scales import Continuous, Scale
 from crowdllm_jax.study.spec import AttributeSpec
@@ -39,6 +39,8 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
     by_use = {field.use: field for field in sheet.fields}
     if {"person", "task", "response"} <= by_use.keys():
         return Keys(by_use["person"], by_use["task"], by_use["response"])
+    if (plain := _by_name(sheet, choices)) is not None:
+        return plain
     if "person" in by_use and choices.person is None and choices.task is None:
         return None
     response = sheet.field(choices.response, "--response") if choices.response else None
@@ -54,6 +56,20 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
     if not candidates:
         return None
     return Keys(person, one_of("the ids of tasks", "--task", candidates), response)
+
+
+def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
+    """The keys of a table whose columns are called participant, task and response, or the like."""
+    if choices != Choices() or len(sheet.fields) > 12:
+        return None
+    kinds = (names.is_person, names.is_task, names.is_response)
+    found = [[f for f in sheet.fields if is_so(f.name)] for is_so in kinds]
+    if [len(own) for own in found] != [1, 1, 1] or any(f.use for own in found for f in own):
+        return None
+    ((person,), (task,), (response,)) = found
+    pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
+    repeat = _repeats(person) or _repeats(task)
+    return Keys(person, task, response) if repeat and len(np.unique(pairs)) == len(pairs) else None
 
 
 def _person(sheet: Sheet, choices: Choices) -> Field | None:
@@ -299,7 +315,17 @@ def _scaled(
         if gone:
             code[(group == place) & np.isin(code, gone)] = -1
     reasons += [f"{what}: {shown(which, 8)}." for what, which in told.items()]
+    reasons += told_silent(
+        (name, response.labels, found.dropped & _given(response, group == place))
+        for place, (name, found) in enumerate(zip(called, guesses, strict=True))
+        if isinstance(found, Guess)
+    )
     return Scaled(group, tuple(scale_names), code, book.by_name)
+
+
+def _given(response: Field, rows: np.ndarray) -> frozenset[str]:
+    codes = np.unique(response.column.codes[rows])
+    return frozenset(response.column.distinct[code] for code in codes if code >= 0)
 
 
 def _tasks(

@@ -57,6 +57,12 @@ _PROFILE = _words(
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
     "stadtteil tenure seniority"
 )
+_OF_PEOPLE = _words(
+    "of respondent respondents r s the in years your his her participant group level highest "
+    "completed attained year born recoded categories category des der befragten in jahren du de "
+    "del encuestado what is and"
+)
+"""What may stand beside the name of a profile's attribute in a label, and nothing else."""
 _ATTITUDE = _words(
     "satisfaction satisfied trust rating like score importance important support agree opinion "
     "view attitude feel think zufriedenheit vertrauen"
@@ -129,9 +135,9 @@ def is_profile(name: str, text: str) -> bool:
     """Whether a column describes people, by its name or by a question that asks for it."""
     words = tokens(name)
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
-    label = tokens(text) if 0 < len(text.split()) <= 4 else frozenset()
-    asks = bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
-    return short or asks or bool(label & _PROFILE and not label & _ATTITUDE)
+    label = _plain(text) if text else frozenset()
+    named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
+    return short or named or bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
 
 
 def is_age(name: str) -> bool:

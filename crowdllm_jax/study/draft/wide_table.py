@@ -1,7 +1,7 @@
 """A table with a row per person and a column per question as a study."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -48,11 +48,12 @@ def from_wide(sheet: Sheet, choices: Choices) -> Draft:
     if attributes:
         reasons.append(f"Profile: {shown(attributes, 12)}.")
     scales, tasks = _tasks(guesses, choices, reasons)
+    reasons += told_silent((f.name, f.labels, found.dropped) for f, found in guesses)
     person, task, answer, answers = _answers(guesses)
     ids = people_ids(sheet, people)
     keep = np.unique(person)
     if len(keep) < sheet.rows:
-        reasons.append(f"{sheet.rows - len(keep):,} people who answer no question are left out.")
+        reasons.append(f"Left out, people who answer nothing: {sheet.rows - len(keep):,}.")
     weights = None if weight is None else cells_of(weight, keep)
     return Draft(
         sheet.what,
@@ -79,6 +80,8 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
     else:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
         named = [f for f in named if f.name not in choices.questions + choices.profile]
+        # A few ids that stand twice are a mistake; many are no ids (PID may be a party).
+        named = [f for f in named if len(f.column.distinct) * 2 > sheet.rows]
         whole = [f for f in named if unique(f)]
         if not whole and named:
             _refuse_twice(named[0])
@@ -259,6 +262,26 @@ def _tasks(
         reasons.append(f"Scale {name} ({why}): {shown(asked, 8)}.")
     reversed_ids(tasks, choices, reasons)
     return book.by_name, tuple(tasks)
+
+
+def told_silent(
+    questions: Iterable[tuple[str, tuple[tuple[str, str], ...], frozenset[str]]],
+) -> list[str]:
+    """A sentence on what is taken for no answer.
+
+    Args:
+      questions: the name of each, its labels, and its texts that are no answer.
+    """
+    asked: dict[str, list[str]] = defaultdict(list)
+    for name, labels, dropped in questions:
+        label_of = dict(labels)
+        for text in sorted(dropped):
+            told = f"{text} ({label_of[text]})" if label_of.get(text, text) != text else text
+            asked[told].append(name)
+    if not asked:
+        return []
+    each = [f"{text} in {shown(names, 4)}" for text, names in list(asked.items())[:8]]
+    return [f"Taken for no answer: {'; '.join(each)}{'; ...' if len(asked) > 8 else ''}."]
 
 
 def reversed_ids(tasks: Sequence[Task], choices: Choices, reasons: list[str]) -> None:

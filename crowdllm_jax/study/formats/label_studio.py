@@ -34,7 +34,8 @@ def read_label_studio(path: Path) -> Sheet:
     if any("annotations" in task or "completions" in task for task in tasks):
         answers = [answer for task in tasks for answer in _annotated(task, left)]
     elif any("annotator" in task for task in tasks):
-        answers = [answer for task in tasks for answer in _flat(task)]
+        data = _data(tasks)
+        answers = [answer for task in tasks for answer in _flat(task, data)]
     else:
         raise CrowdError(
             f"{path}: is JSON, but not as Label Studio exports it (its tasks have no annotations); "
@@ -76,18 +77,36 @@ def _annotated(task: dict[str, Any], left: Counter[str]) -> Iterator[Answer]:
             yield Answer(str(person), identity, _text(given), text, str(result.get("from_name")))
 
 
-def _flat(task: dict[str, Any]) -> Iterator[Answer]:
-    """A row of JSON-MIN, in which names of the data and of controls stand side by side: what is one
-    short text or number is taken for a control."""
-    texts = {k: v for k, v in task.items() if k not in _OWN}
-    for name, value in texts.items():
+def _data(tasks: list[dict[str, Any]]) -> set[str]:
+    """The names that hold what a task shows, in JSON-MIN where they stand beside controls: what is
+    the same for all annotators of a task, in all tasks; and long texts."""
+    values: dict[str, dict[str, set[str]]] = {}
+    for task in tasks:
+        for name in task.keys() - _OWN:
+            seen = values.setdefault(name, {}).setdefault(str(task.get("id")), set())
+            seen.add(repr(task[name]))
+    several = len(tasks) > len({str(task.get("id")) for task in tasks})
+    return {
+        name
+        for name, by_task in values.items()
+        if (several and len(by_task) > 1 and all(len(seen) == 1 for seen in by_task.values()))
+        or any(len(text) > 200 for seen in by_task.values() for text in seen)
+    }
+
+
+def _flat(task: dict[str, Any], data: set[str]) -> Iterator[Answer]:
+    text = _shown({name: task[name] for name in task.keys() & data})
+    for name, value in task.items():
+        if name in _OWN or name in data:
+            continue
         value = value.get("choices") if isinstance(value, dict) else value
         if isinstance(value, list) and value and isinstance(value[0], dict):
             value = value[0].get("rating", value[0].get("number"))
-        if isinstance(value, int | float) or (isinstance(value, str) and len(value) <= 40):
-            yield Answer(
-                str(task["annotator"]), str(task.get("id", "")), _text(value), _shown(texts), name
-            )
+        if isinstance(value, list) and value:
+            value = ";".join(map(str, value))
+        if isinstance(value, int | float | str):
+            person, identity = str(task["annotator"]), str(task.get("id", ""))
+            yield Answer(person, identity, _text(value), text, name)
 
 
 def _text(value: Any) -> str:

@@ -28,7 +28,8 @@ def read_labelled(path: Path, program: str) -> Sheet:
       CrowdError: it is damaged or too large, or pyreadstat is not installed.
     """
     pyreadstat = needed("pyreadstat", f"{program} files")
-    head = path.open("rb").read(4)
+    with path.open("rb") as file:
+        head = file.read(4)
     suffix = {"SPSS": ".sav" if head.startswith(b"$FL") else ".por", "Stata": ".dta"}[program]
     reader = getattr(pyreadstat, _READERS[program][suffix])
     options: dict[str, Any] = {"apply_value_formats": False, "output_format": "dict"}

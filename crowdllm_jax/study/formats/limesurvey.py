@@ -47,7 +47,7 @@ def read_limesurvey(rows: Rows) -> Sheet:
     if submitted is not None and any(row[submitted] for row in body):
         done = [row for row in body if row[submitted] not in ("", "NULL")]
         if len(done) < len(body):
-            notes.append(f"{len(body) - len(done)} responses were not submitted; they are kept.")
+            notes.append(f"Not submitted, but kept: {len(body) - len(done)} responses.")
     fields = []
     for place, name in enumerate(names):
         cells = [row[place] for row in body]

@@ -32,7 +32,7 @@ def read_mturk(rows: Rows) -> Sheet:
     kept = [r for r in records if r.get("AssignmentStatus") not in ("Rejected",)]
     notes = list(rows.notes)
     if len(kept) < len(records):
-        notes.append(f"{len(records) - len(kept)} rejected assignments are left out.")
+        notes.append(f"Left out, rejected assignments: {len(records) - len(kept)}.")
     if not kept:
         raise CrowdError(f"{rows.path}: holds no assignments")
     answers = [answer for record in kept for answer in _answers(record)]

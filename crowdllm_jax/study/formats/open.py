@@ -42,7 +42,8 @@ def read_file(
       CrowdError: it is damaged, holds nothing, or is of a kind that is not read.
     """
     check_file(path)
-    head = path.open("rb").read(300)
+    with path.open("rb") as file:
+        head = file.read(300)
     if is_parquet(path):
         return read_parquet(path)
     if program := _program(path, head):

@@ -72,7 +72,7 @@ def _order(path: Path, number: int, line: str, names: dict[str, str]) -> tuple[i
     count, colon, text = line.partition(":")
     order = [
         [a.strip() for a in (tied if single is None else single).split(",") if a.strip()]
-        for tied, single in ((m[1], m[2]) for m in _GROUP.finditer(text))
+        for tied, single in ((m[1], m[2]) for m in _GROUP.finditer("".join(text.split())))
     ]
     seen = list(itertools.chain(*order))
     if not colon or not count.strip().isdecimal() or any(a not in names for a in seen):

@@ -35,7 +35,7 @@ def read_prolific(rows: Rows) -> Sheet:
         place = lower.index("status")
         kept = [row for row in body if row[place].upper() not in _GONE]
         if len(kept) < len(body):
-            notes.append(f"{len(body) - len(kept)} returned or rejected submissions are left out.")
+            notes.append(f"Left out, returned or rejected submissions: {len(body) - len(kept)}.")
         body = kept
     sheet = table_of(Rows(rows.path, [header, *body], tuple(notes)), "Prolific's table of people")
     fields = []

@@ -55,7 +55,7 @@ def read_qualtrics(rows: Rows) -> Sheet:
             row for row in body if row[place] not in ("Survey Preview", "Survey Test", "1", "2")
         ]
         if len(real) < len(body):
-            notes.append(f"{len(body) - len(real)} previews or tests of the survey are left out.")
+            notes.append(f"Left out, previews and tests of the survey: {len(body) - len(real)}.")
         body = real
     check_size(rows.path, len(body), len(names))
     person = "responseid" if "responseid" in lower else None
