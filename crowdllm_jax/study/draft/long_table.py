@@ -242,9 +242,15 @@ def _scales(
     by_use = {field.use: field for field in sheet.fields}
     cut = by_use.get("group")
     if cut is None:
-        pooled = guess(answered(response, 1), choices)
+        many = len(task.column.distinct) > MOST_SCALES
+        try:
+            pooled = guess(answered(response, 1), choices)
+        except CrowdError:
+            if many:
+                raise
+            pooled = "tasks may have answers of their own"
         one = np.zeros(len(task.column.codes), np.int32)
-        if len(task.column.distinct) > MOST_SCALES or _of_one_kind(task, response, pooled):
+        if many or _of_one_kind(task, response, pooled):
             return _scaled(response, one, ("all tasks",), [pooled], reasons)
         cut = task
     order = np.argsort(cut.column.codes, kind="stable")
@@ -259,7 +265,7 @@ def _scales(
 def _of_one_kind(task: Field, response: Field, pooled: Guess | str) -> bool:
     """Whether tasks that many people answered use at least half of the answers that there are."""
     if isinstance(pooled, str):
-        return len(task.column.distinct) < 2
+        return False
     texts = [i for i, text in enumerate(response.column.distinct) if text not in pooled.dropped]
     if isinstance(pooled.scale, Continuous):
         spans = _spans(task, response)

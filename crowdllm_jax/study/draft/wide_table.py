@@ -119,7 +119,7 @@ def _refuse_twice(field: Field) -> None:
 def people_ids(sheet: Sheet, people: Field | None) -> list[str]:
     """The id of each row's person."""
     if people is None:
-        return [f"row {row + 2}" for row in range(sheet.rows)]
+        return [str(row + 2) for row in range(sheet.rows)]
     return cells_of(people, np.arange(sheet.rows))
 
 

@@ -285,5 +285,5 @@ def test_prolific_tells_who_people_are(tmp_path):
 
 def test_a_questionnaire_alone_asks_for_the_answers(tmp_path):
     qsf(tmp_path / "s.qsf")
-    with pytest.raises(CrowdError, match="--questionnaire s.qsf"):
+    with pytest.raises(CrowdError, match=r"--questionnaire s\.qsf"):
         draft_of_file(tmp_path / "s.qsf")
