@@ -5,6 +5,7 @@ import argparse
 from crowdllm_jax.cli.commands.aggregate import add_aggregate
 from crowdllm_jax.cli.commands.bench import add_bench
 from crowdllm_jax.cli.commands.explore import add_explore
+from crowdllm_jax.cli.commands.export import add_export
 from crowdllm_jax.cli.commands.infer import add_infer
 from crowdllm_jax.cli.commands.init import add_init
 from crowdllm_jax.cli.commands.population import add_sample, add_twin, add_verify
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
         add_reference,
         add_embed,
         add_sample,
+        add_export,
         add_aggregate,
         add_twin,
         add_infer,

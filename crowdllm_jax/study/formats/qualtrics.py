@@ -39,6 +39,7 @@ def is_qualtrics(rows: Rows) -> bool:
 def read_qualtrics(rows: Rows) -> Sheet:
     """Read an export; previews, and answers that were not finished, are kept out or told."""
     header, *body = rows.rows
+    check_size(rows.path, len(body), len(header))
     ids = next(
         (n for n, row in enumerate(body[:2]) if sum('"ImportId"' in c for c in row) > len(row) / 2),
         None,
