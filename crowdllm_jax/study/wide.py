@@ -76,7 +76,8 @@ def one_row_per_answer(
     return (
         f"one row per answer{headings} is needed, with columns for participant, task and response "
         "(study.responses says what they are called); if each question has a column of its own, "
-        f"`crowdllm init {path.name}` makes a study of it, or melt the table: pandas.{reader}('{path.name}'{options}).melt(id_vars={kept}, "
+        f"`crowdllm init {path.name}` makes a study of it, or melt the table: "
+        f"pandas.{reader}('{path.name}'{options}).melt(id_vars={kept}, "
         f"var_name='task', value_name='response').to_csv('{path.stem}-long.csv', index=False), and "
         "leave out columns that are no questions by value_vars=[...]"
     )

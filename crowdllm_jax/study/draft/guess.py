@@ -10,7 +10,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study import scale_text
 from crowdllm_jax.study.draft.draft import Choices, shown
-from crowdllm_jax.study.draft.words import folded, in_order, is_no_answer, seems_ordered
+from crowdllm_jax.study.draft.words import degrees_in, folded, in_order, is_no_answer, seems_ordered
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
 
 MOST_LEVELS = 21
@@ -113,7 +113,7 @@ def _labelled(question: Answered, texts: tuple[str, ...], choices: Choices) -> G
     if codes is None:
         return None
     labels = tuple(known.get(code, code) for code in codes)
-    ordered = question.ordered or strange or in_order(labels) or seems_ordered(labels)
+    ordered = question.ordered or strange or in_order(labels) or _ordered_codes(codes, labels)
     if len(codes) > 2 and ordered:
         return _ordered(codes, labels, by_file=question.ordered is True)
     if len(codes) > MOST_NAMES:
@@ -123,6 +123,15 @@ def _labelled(question: Answered, texts: tuple[str, ...], choices: Choices) -> G
         two = Binary(levels=levels, labels=named)
         return Guess(two, _NONE, "two answers, by the file's labels")
     return Guess(Nominal(levels=levels, labels=named), _NONE, "choices without an order")
+
+
+def _ordered_codes(codes: tuple[str, ...], labels: tuple[str, ...]) -> bool:
+    """Whether labels tell that the codes' order is theirs: some stand for themselves between two
+    ends that have names, or several speak of degrees."""
+    if not all(map(_numeric, codes)):
+        return False
+    plain = sum(code == label for code, label in zip(codes, labels, strict=True))
+    return plain > 0 or seems_ordered(labels) or degrees_in(labels) > 1
 
 
 def _codes(known: dict[str, str], strange: list[str]) -> tuple[str, ...] | None:

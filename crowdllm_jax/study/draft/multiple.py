@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
     if field.labels or len(texts) < 3 or in_order(texts) is not None:
         return None
     for sign in _SIGNS:
-        parts = [_parts(text, sign) for text in texts]
+        parts = _whole([_parts(text, sign) for text in texts], sign)
         several = sum(len(own) > 1 for own in parts)
         often = Counter(part for own in parts for part in own)
         alone = {own[0] for own in parts if len(own) == 1}
@@ -44,9 +45,29 @@ def _parts(text: str, sign: str) -> list[str]:
     return list(dict.fromkeys(part for part in map(tidy_name, text.split(sign)) if part))
 
 
+def _whole(parts: list[list[str]], sign: str) -> list[list[str]]:
+    """Options that hold the sign themselves (`Car, shared`) put together again: two parts of which
+    each never stands without the other beside it."""
+    while True:
+        often = Counter(part for own in parts for part in own)
+        beside = Counter(pair for own in parts for pair in pairwise(own))
+        apart = next((p for p, n in beside.items() if n == often[p[0]] == often[p[1]] > 1), None)
+        if apart is None:
+            return parts
+        parts = [_put_together(own, apart, sign) for own in parts]
+
+
+def _put_together(own: list[str], pair: tuple[str, str], sign: str) -> list[str]:
+    if pair[0] not in own:
+        return own
+    place = own.index(pair[0])
+    return [*own[:place], f"{pair[0]}{sign}{pair[1]}", *own[place + 2 :]]
+
+
 def split(field: Field, sign: str, options: list[str]) -> list[Field]:
     """One question per option: whether it was chosen, of those who chose any."""
-    held = [set(_parts(text, sign)) for text in field.column.distinct]
+    parts = [_parts(text, sign) for text in field.column.distinct]
+    held = [set(own) for own in _whole(parts, sign)]
     silent = [is_no_answer(text) for text in field.column.distinct]
     fields = []
     for option in options:

@@ -59,8 +59,8 @@ _PROFILE = _words(
 )
 _OF_PEOPLE = _words(
     "of respondent respondents r s the in years your his her participant group level highest "
-    "completed attained year born recoded categories category des der befragten in jahren du de "
-    "del encuestado what is and"
+    "calculated derived recode summary full time completed attained year born recoded "
+    "categories category des der befragten in jahren du de del encuestado what is and"
 )
 """What may stand beside the name of a profile's attribute in a label, and nothing else."""
 _ATTITUDE = _words(

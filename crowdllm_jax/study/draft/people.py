@@ -106,7 +106,7 @@ def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]
     cells = ["" if cell in gone else cell for cell in cells]
     known = {cell for cell in cells if cell}
     if field.labels and any(cell in label_of for cell in known):
-        silent = {c for c in known if is_no_answer(label_of.get(c, ""))}
+        silent = {c for c in known if c in label_of and is_no_answer(label_of[c])}
         numeric = {
             c for c in known - silent if c not in label_of and numerals.number(c) is not None
         }

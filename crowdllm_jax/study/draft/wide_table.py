@@ -20,6 +20,7 @@ from crowdllm_jax.study.scales import Binary, Ordinal, Scale
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_ANSWERS = 20_000_000
+FEW_ANSWERS = 50
 
 
 def from_wide(sheet: Sheet, choices: Choices) -> Draft:
@@ -227,9 +228,18 @@ def _widened(guesses: list[tuple[Field, Guess]]) -> list[tuple[Field, Guess]]:
     common = [scale for scale, often in Counter(known).items() if often > 1]
     result = []
     for field, found in guesses:
-        wider = _wider(found.scale, common) if not field.labels else None
+        beside = common
+        if np.sum(field.column.codes >= 0) >= FEW_ANSWERS:
+            # An answer that so many people did not give may be none of this question's.
+            grid = [g.scale for f, g in guesses if field.grid and f.grid == field.grid]
+            beside = [scale for scale in common if scale in grid or not _of_numbers(scale)]
+        wider = _wider(found.scale, beside) if not field.labels else None
         result.append((field, found if wider is None else replace(found, scale=wider)))
     return result
+
+
+def _of_numbers(scale: Ordinal) -> bool:
+    return all(numerals.number(str(level)) is not None for level in scale.levels)
 
 
 def _wider(scale: object, common: Sequence[Ordinal]) -> Ordinal | None:
@@ -238,9 +248,10 @@ def _wider(scale: object, common: Sequence[Ordinal]) -> Ordinal | None:
     own = set(scale.levels)
     for other in sorted(common, key=lambda o: len(o.levels)):
         levels = set(other.levels)
-        numbers = all(numerals.number(str(level)) is not None for level in levels)
         near = len(own) > 2 and len(levels) - len(own) <= 2
-        if own < levels and (near or (not numbers and in_order(map(str, levels)) is not None)):
+        if own < levels and (
+            near or (not _of_numbers(other) and in_order(map(str, levels)) is not None)
+        ):
             return other
     return None
 

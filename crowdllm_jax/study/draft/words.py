@@ -190,7 +190,8 @@ NO_ANSWER = {
         "refusal|refuse|prefer not to say|prefer not to answer|i don't know|i prefer not to say|i "
         "prefer not to answer|rather not say|not applicable|does not apply|n/a|na|nan|null|none "
         "given|no opinion|no response|can't choose|cannot choose|can't say|skip|skipped|missing|"
-        "not asked|inapplicable|not ascertained|inap|iap|unknown|system missing|not available|no "
+        "not asked|inapplicable|not ascertained|inap|iap|nap|dk na|cannot say|unknown|"
+        "system missing|not available|no "
         "data|item nonresponse|nonresponse|weiß nicht|weiss nicht|keine angabe|keine angaben|k.a.|"
         "verweigert|antwort verweigert|weiß ich nicht|kann ich nicht beurteilen|keine antwort|"
         "nicht zutreffend|möchte ich nicht sagen|weiß nicht/keine angabe|trifft nicht auf mich zu|"
@@ -236,8 +237,15 @@ def seems_ordered(texts: Sequence[str]) -> bool:
     """Whether some of the texts have a degree or a rank, so that they are likely to be ordered."""
     words = [folded(text) for text in texts]
     several = len(words) > 2
-    listed = max(sum(word in ranks for word in words) for ranks in _LISTS)
+    # Yes and no stand among answers that have no order, too.
+    long = [ranks for ranks in _LISTS if len(set(ranks.values())) > 3]
+    listed = max(sum(word in ranks for word in words) for ranks in long)
     return several and (2 * listed > len(words) or 2 * sum(map(_graded, words)) >= len(words))
+
+
+def degrees_in(texts: Iterable[str]) -> int:
+    """How many of the texts speak of a degree: very, somewhat, extremely."""
+    return sum(_graded(folded(text)) for text in texts)
 
 
 def _sorted(texts: tuple[str, ...], numbers: Sequence[float]) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ from crowdllm_jax.study.read import read_study
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.spec import ParticipantsSpec, ResponsesSpec, StudySpec, TasksSpec
 
+FEW_PEOPLE = 10
+"""Of fewer people than that, and than there are tasks, none can be spared: tasks are held out."""
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -155,7 +158,8 @@ def _yaml(draft: Draft, spec: StudySpec, out: Path) -> str:
     yaml.width = 100
     yaml.allow_unicode = True
     yaml.representer.sort_base_mapping_type_on_output = False
-    yaml.dump({"study": tree, "split": {"by": "people"}, "population": {"agents": 10_000}}, text)
+    split = {"by": "people" if len(draft.people) >= min(FEW_PEOPLE, len(draft.tasks)) else "tasks"}
+    yaml.dump({"study": tree, "split": split, "population": {"agents": 10_000}}, text)
     told = "\n".join(f"# - {_one_line(reason)}" for reason in draft.reasons)
     return (
         f"# Made from {draft.what} by `crowdllm init`; why it is so:\n{told}\n#\n"

@@ -66,7 +66,7 @@ def read_qualtrics(rows: Rows) -> Sheet:
         item = re.fullmatch(r"(.+?)_(\d+)(_TEXT)?", name)
         use: Use | None = "person" if lower[place] == person else None
         own = lower[place] in _OWN or re.search(
-            r"_(First|Last|Page) (Click|Submit)$|_Click Count$", name
+            r"_(First|Last|Page) (Click|Submit)$|_Click Count$|_DO(_\d+)?$", name
         )
         why = "Qualtrics' own" if own else "typed text" if name.endswith("_TEXT") else ""
         fields.append(
