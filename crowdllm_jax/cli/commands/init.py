@@ -98,7 +98,7 @@ def init(arguments: argparse.Namespace, progress: Progress) -> Outcome:
             people=arguments.people,
             questionnaire=arguments.questionnaire,
         )
-        study, files = write_study(draft, out, force=arguments.force)
+        study, files = write_study(draft, out, force=arguments.force, source=arguments.file)
     reasons = "\n".join(f"- {reason}" for reason in draft.reasons)
     text = f"{arguments.file} is {draft.what}.\n{reasons}\n\n{describe(study)}\n"
     written: dict[str, Path | str] = {"study": files[0]}

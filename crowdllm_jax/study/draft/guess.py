@@ -9,6 +9,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study import scale_text
+from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, shown
 from crowdllm_jax.study.draft.words import degrees_in, folded, in_order, is_no_answer, seems_ordered
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
@@ -251,7 +252,7 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     if _dates(texts):
         return "it holds dates or times"
     answers = sum(question.often)
-    order = in_order(texts) if len(texts) <= MOST_LEVELS else None
+    order = (in_order(texts) or ordered_bands(texts)) if len(texts) <= MOST_LEVELS else None
     if len(texts) == 2:
         if answers < 4 and order is None:
             return "it holds texts"

@@ -9,6 +9,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, shown
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
@@ -151,33 +152,6 @@ def _levels(
         return "categorical", cells
     cells = ["" if cell and cell not in order else cell for cell in cells]
     return OrdinalAttribute(levels=order), cells
-
-
-_BAND = re.compile(
-    r"(?i)\D{0,3}(?P<low>\d[\d.,]*)\s*(k|\D{1,3}|to|bis|\D?a)\s*\D{0,3}\d[\d.,]*\D*|"
-    r"(?P<under>under|below|less than|up to|unter|bis|moins de|menos de|<)\s*\D{0,3}\d[\d.,]*\D*|"
-    r"(over|above|more than|über|plus de|más de|>)\s*\D{0,3}(?P<over>\d[\d.,]*)\D*|"
-    r"\D{0,3}(?P<open>\d[\d.,]*)\D{0,3}\s*(\+|or (more|older|over|above)|and (over|older|above|"
-    r"more)|und (älter|mehr)|et plus|y más).*"
-)
-
-
-def ordered_bands(levels: Sequence[str]) -> tuple[str, ...] | None:
-    """Bands of numbers (`under 18`, `18-24`, `65+`) from the lowest; None if they are none."""
-    begins = []
-    for level in levels:
-        band = _BAND.fullmatch(level)
-        if band is None:
-            return None
-        digits = band["low"] or band["over"] or band["open"]
-        begins.append(
-            -1.0
-            if band["under"]
-            else float(re.sub(r"[.,](?=\d{3})|[.,]$", "", digits).replace(",", "."))
-        )
-    if len(set(begins)) < len(begins) or len(begins) < 2:
-        return None
-    return tuple(level for _, level in sorted(zip(begins, levels, strict=True)))
 
 
 def joined(sheet: Sheet, people: Sheet, person: Field) -> Sheet:

@@ -118,11 +118,13 @@ def _named(table: pa.Table) -> Any:
     return zip(table.column_names, table.columns, strict=True)
 
 
-def write_study(draft: Draft, out: Path, *, force: bool) -> tuple[Study, list[Path]]:
+def write_study(
+    draft: Draft, out: Path, *, force: bool, source: Path | None = None
+) -> tuple[Study, list[Path]]:
     """Write a study file with its tables beside it, once all of it is known to be right.
 
     Args:
-      force: replace files that are there.
+      force: replace files that are there. source: the user's own file, which never is.
     Returns:
       the study as it reads, and the files, the study file first.
     Raises:
@@ -130,6 +132,8 @@ def write_study(draft: Draft, out: Path, *, force: bool) -> tuple[Study, list[Pa
     """
     tables = tables_of(draft, out.stem)
     paths = [out, *(out.parent / file for file in tables.tables)]
+    if source is not None and source.resolve() in [path.resolve() for path in paths]:
+        raise CrowdError(f"{source}: would be replaced by the study's; give --out another name")
     if not force and (there := [path for path in paths if path.exists()]):
         raise CrowdError(
             f"{there[0]}: is there already; nothing was written. Give --out another file, or "

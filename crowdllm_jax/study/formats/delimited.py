@@ -20,7 +20,7 @@ from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.csv_file import Dialect, check_encoding, layout_of
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size
 from crowdllm_jax.study.tables import Column, read_table
-from crowdllm_jax.study.wide import heading_rows, keep_one_heading
+from crowdllm_jax.study.wide import heading_rows
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?")
@@ -170,7 +170,11 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
         layout = layout_of(path, dialect)
     check_size(path, 1, len(layout.names))
     if extra := heading_rows(layout):
-        raise CrowdError(f"{path}: {keep_one_heading(path, extra)}")
+        below = "row 2 holds" if extra == 1 else f"rows 2 to {extra + 1} hold"
+        raise CrowdError(
+            f"{path}: {below} headings, too, and not as a survey program exports them; keep one "
+            "row of headings"
+        )
     names = [name for name in map(tidy_name, layout.names) if name]
     if twice := [name for name, often in Counter(names).items() if often > 1]:
         raise CrowdError(f"{path}: column '{twice[0]}' stands there twice; rename one")

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from crowdllm_jax.errors import CrowdError, first_line
+from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.formats.delimited import Rows, even
 from crowdllm_jax.study.formats.extra import needed
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, column_of, unique_names
@@ -110,8 +111,13 @@ def table_of(rows: Rows, what: str) -> Sheet:
     header, *body = rows.rows or [[]]
     check_size(rows.path, len(body), len(header))
     names = unique_names(header)
+    plain = [tidy_name(name) for name in header]
+    twice = sorted({name for name in plain if name and plain.count(name) > 1})
+    notes = (
+        (f"Columns of one name are told apart by numbers: {', '.join(twice)}.",) if twice else ()
+    )
     fields = tuple(
         Field(name, column_of(rows.path, name, (row[place] for row in body)))
         for place, name in enumerate(names)
     )
-    return Sheet(rows.path, what, len(body), fields, rows.notes)
+    return Sheet(rows.path, what, len(body), fields, (*rows.notes, *notes))

@@ -37,7 +37,7 @@ def read_labelled(path: Path, program: str) -> Sheet:
         options["user_missing"] = True
     try:
         _, meta = reader(str(path), metadataonly=True)
-        check_size(path, 1, len(meta.column_names))
+        check_size(path, max(meta.number_rows or 1, 1), len(meta.column_names))
         data, meta = reader(str(path), **options)
     except CrowdError:
         raise

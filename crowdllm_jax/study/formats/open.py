@@ -16,7 +16,7 @@ from crowdllm_jax.study.formats import (
     qualtrics,
     surveymonkey,
 )
-from crowdllm_jax.study.formats.delimited import Rows, read_delimited, read_rows
+from crowdllm_jax.study.formats.delimited import MAX_BYTES, Rows, read_delimited, read_rows
 from crowdllm_jax.study.formats.pabulib import Election
 from crowdllm_jax.study.formats.parquet import read_parquet
 from crowdllm_jax.study.formats.sheet import Sheet, check_file
@@ -50,12 +50,18 @@ def read_file(
         return labelled.read_labelled(path, program)
     if excel.is_excel(path):
         return _table(excel.excel_rows(path, sheet), None)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise CrowdError(f"{path}: is a study or configuration already: crowdllm run {path}")
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_json = start[:1] in (b"{", b"[")
+    is_election = pabulib.is_pabulib(path) or preflib.is_preflib(path)
+    if (is_json or is_election) and path.stat().st_size > MAX_BYTES:
+        raise CrowdError(f"{path}: is larger than {MAX_BYTES:,} bytes")
     if pabulib.is_pabulib(path):
         return pabulib.read_pabulib(path)
     if preflib.is_preflib(path):
         return preflib.read_preflib(path)
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start[:1] in (b"{", b"["):
+    if is_json:
         if b"SurveyEntry" in head or path.suffix.lower() == ".qsf":
             raise CrowdError(
                 f"{path}: is a survey of Qualtrics, its questions without answers; which file "

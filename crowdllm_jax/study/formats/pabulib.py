@@ -13,7 +13,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.formats.delimited import dialect_of
 from crowdllm_jax.study.scales import Approval, KApproval, Ordinal, Points, Ranking, Scale
 
-MAX_ANSWERS = 20_000_000
+MAX_ANSWERS = 5_000_000
 
 
 @dataclass(frozen=True)
