@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
@@ -218,3 +220,29 @@ def test_names_that_yaml_or_our_tables_would_take_for_others(tmp_path):
     assert fingerprint(again) == fingerprint(made)
     assert again.scale_of(again.tasks.ids.index("x")) == Binary(levels=('a "b", c', "~: #"))
     assert {a.name for a in again.participants.profile} == {"text_", "task_"}
+
+
+CELLS = ["yes", "no", "very good", "bad", "1", "99", "-1", "1.5", "a;b", "b;c", "18-24", "=x", "",
+         "NA", "don't know", "agree", "disagree", "😀", "1,000", "2024-01-02", "never", "1e400",
+         "nan", "x" * 300, "1 - low"]  # fmt: skip
+NAMES = ["id", "user", "age", "weight", "q1", "item", "rating", "task", "text", "Q [a]", "agent_id",
+         "participant", "scale", "x_r", "response"]  # fmt: skip
+
+
+@given(data=st.data())
+def test_any_table_is_a_study_or_one_message(data):
+    names = data.draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True))
+    rows = data.draw(st.integers(1, 30))
+    table = {}
+    for name in names:
+        pool = data.draw(st.lists(st.sampled_from(CELLS), min_size=1, max_size=5))
+        table[name] = [pool[(7 * i + len(name)) % len(pool)] or None for i in range(rows)]
+    if "id" in table and data.draw(st.booleans()):
+        table["id"] = [f"p{i}" for i in range(rows)]
+    try:
+        made = study(pd.DataFrame(table))
+    except CrowdError as error:
+        message = str(error)
+        assert message
+    else:
+        assert len(made.task) > 0
