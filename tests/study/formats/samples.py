@@ -90,7 +90,7 @@ def labelled_frame() -> tuple[pd.DataFrame, dict, dict, dict]:
     frame["drink"] = frame["drink"].map({"tea": 1.0, "coffee": 2.0, "water": 3.0})
     frame = frame.astype({"recommend": float, "age": float})
     labels: dict = {
-        f"q{i}": {**{k + 1: w for k, w in enumerate(AGREE)}, 9: "Refused"} for i in (1, 2, 3)
+        f"q{i}": {**{k + 1: w for k, w in enumerate(AGREE)}, 9: "Broken off"} for i in (1, 2, 3)
     }
     labels |= {"gender": {1: "Female", 2: "Male"}, "drink": {1: "Tea", 2: "Coffee", 3: "Water"}}
     texts = {
