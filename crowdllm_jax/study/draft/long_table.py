@@ -41,8 +41,6 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
         return Keys(by_use["person"], by_use["task"], by_use["response"])
     if (plain := _by_name(sheet, choices)) is not None:
         return plain
-    if "person" in by_use and choices.person is None and choices.task is None:
-        return None
     response = sheet.field(choices.response, "--response") if choices.response else None
     person = _person(sheet, choices)
     if person is None or not _repeats(person):
@@ -76,6 +74,8 @@ def _person(sheet: Sheet, choices: Choices) -> Field | None:
     """The column of people's ids, that come back in several rows."""
     if choices.person is not None:
         return sheet.field(choices.person, "--id")
+    if told := [f for f in sheet.fields if f.use == "person"]:
+        return told[0]
     known = (choices.task, choices.response)
     found = [f for f in sheet.fields if names.is_person(f.name) and f.name not in known]
     found = [f for f in found if _repeats(f)]

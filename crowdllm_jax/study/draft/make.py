@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.ballots import from_election
 from crowdllm_jax.study.draft.draft import Choices, Draft
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
@@ -15,7 +16,7 @@ from crowdllm_jax.study.formats.frame import read_frame
 from crowdllm_jax.study.formats.open import read_file
 from crowdllm_jax.study.formats.pabulib import Election
 from crowdllm_jax.study.formats.qualtrics import read_questionnaire, with_questionnaire
-from crowdllm_jax.study.formats.sheet import Sheet
+from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.records import Study
 
 
@@ -69,12 +70,17 @@ def _with_people(sheet: Sheet, path: Path, choices: Choices) -> Sheet:
     keys = {key for field in people.fields for key in field.column.distinct}
     if choices.person is not None:
         return joined(sheet, people, sheet.field(choices.person, "--id"))
-    shared = [
-        (len(keys & set(field.column.distinct)), -place) for place, field in enumerate(sheet.fields)
-    ]
-    most, place = max(shared)
-    field = sheet.fields[-place]
-    if most * 2 < len(field.column.distinct):
+
+    def fit(field: Field) -> tuple[bool, bool, float]:
+        own = field.column.distinct
+        held = len(keys.intersection(own)) / max(len(own), 1)
+        named = field.use == "person" or names.is_person(field.name)
+        return held >= 0.5, named, held
+
+    # Half of a column's texts may be ids of other people; more than one column may hold ids.
+    place = max(range(len(sheet.fields)), key=lambda i: fit(sheet.fields[i]))
+    field = sheet.fields[place]
+    if not fit(field)[0]:
         raise CrowdError(
             f"--people: which column of {sheet.path} holds the ids of the people in {path}? Say it "
             "with --id COLUMN"
@@ -84,7 +90,7 @@ def _with_people(sheet: Sheet, path: Path, choices: Choices) -> Sheet:
         for f in sheet.fields
     )
     sheet = replace(sheet, fields=fields)
-    return joined(sheet, people, fields[-place])
+    return joined(sheet, people, fields[place])
 
 
 def study(

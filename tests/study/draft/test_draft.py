@@ -246,3 +246,17 @@ def test_any_table_is_a_study_or_one_message(data):
         assert message
     else:
         assert len(made.task) > 0
+
+
+def test_people_of_a_long_table_are_joined_by_their_own_ids(tmp_path):
+    """Tasks are numbered like people: the ids of both occur in the table of people."""
+    rows = [(p, t, 1 + (p * t + p) % 5) for p in range(10) for t in range(4)]
+    answers = pd.DataFrame(rows, columns=["participant", "task", "response"])
+    answers.to_csv(tmp_path / "a.csv", index=False)
+    people = pd.DataFrame({"participant": range(10), "age": range(20, 30)})
+    people.to_csv(tmp_path / "p.csv", index=False)
+    draft = draft_of_file(tmp_path / "a.csv", people=tmp_path / "p.csv")
+    kind, ages = draft.profile["age"]
+    assert kind == "numeric"
+    assert dict(zip(draft.people, ages, strict=True)) == {str(i): str(20 + i) for i in range(10)}
+    assert len(draft.tasks) == 4
