@@ -55,7 +55,7 @@ _PROFILE = _words(
     "erwerb employed empstat profesión ocupación race ethnicity ethnic religion marital "
     "familienstand married children kids household hhsize language sprache cohort generation "
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
-    "stadtteil tenure seniority"
+    "stadtteil tenure seniority town stadt ville ciudad"
 )
 _OF_PEOPLE = _words(
     "of respondent respondents r s the in years your his her participant group level highest "

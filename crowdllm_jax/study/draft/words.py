@@ -54,7 +54,7 @@ _LISTS = tuple(
             "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
             "little bit< some/somewhat/a moderate amount/moderately < quite a bit/quite a lot/a "
             "good deal/much/a lot< very much/a great deal/extremely",
-            "very low < low < medium/moderate/average < high < very high",
+            "very low < low < medium/mid/middle/moderate/average < high < very high",
             "much worse < worse < somewhat worse < slightly worse/a little worse< about the same/"
             "the same/same/no change/unchanged< slightly better/a little better < somewhat "
             "better < better < much better",
