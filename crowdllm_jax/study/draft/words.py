@@ -50,7 +50,7 @@ _LISTS = tuple(
             "a week/several times a week/more than once a week < daily/every day/once a day/"
             "about once a day< several times a day/multiple times a day/more than once a day",
             "terrible/awful < very poor/very bad < poor/bad < fair/average/ok/okay/acceptable/so "
-            "so< good < very good < excellent/outstanding < exceptional",
+            "so< good < very good/great < excellent/outstanding < exceptional",
             "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
             "little bit< some/somewhat/a moderate amount/moderately < quite a bit/quite a lot/a "
             "good deal/much/a lot< very much/a great deal/extremely",
