@@ -8,7 +8,10 @@ from crowdllm_jax.runtime.version import __version__ as __version__
 if TYPE_CHECKING:
     from crowdllm_jax.aggregate.decide import decide as decide
     from crowdllm_jax.errors import CrowdError as CrowdError
+    from crowdllm_jax.model.crowd_file import load_crowd as load_crowd
+    from crowdllm_jax.model.crowd_file import save_crowd as save_crowd
     from crowdllm_jax.population.count import count as count
+    from crowdllm_jax.population.export import export_population as export_population
     from crowdllm_jax.population.sample import sample as sample
     from crowdllm_jax.population.twins import make_twins as make_twins
     from crowdllm_jax.population.write import write_population as write_population
@@ -24,21 +27,31 @@ _PUBLIC = {
     "count": "population.count",
     "decide": "aggregate.decide",
     "evaluate": "runs.evaluate",
+    "export_population": "population.export",
     "fit": "runs.prepare",
     "load_config": "runs.config",
+    "load_crowd": "model.crowd_file",
     "load_study": "runs.config",
     "make_twins": "population.twins",
     "profile_effects": "score.effects",
     "run": "workflow.steps",
     "sample": "population.sample",
+    "save_crowd": "model.crowd_file",
     "write_population": "population.write",
 }
 
-__all__ = [*sorted(_PUBLIC), "__version__"]
+# `study` is a package that can be called: `crowdllm_jax.study(frame)`.
+__all__ = [*sorted(_PUBLIC), "__version__", "study"]
 
 
 def __getattr__(name: str) -> object:
     # Loaded on first use, so that `crowdllm --help` and `import crowdllm_jax` do not wait for JAX.
+    if name == "study":
+        return importlib.import_module(f"{__name__}.study")
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -112,7 +112,13 @@ def add_processes(command: argparse.ArgumentParser) -> None:
 
 
 def add_table_out(command: argparse.ArgumentParser) -> None:
-    """Take a file for the table that is printed."""
+    """Take a file for the table that is printed, and --json."""
     command.add_argument(
         "--out", metavar="FILE", type=Path, help="table to write, .csv or .parquet, not there yet"
     )
+    add_json(command, "the table: a list with an object per row")
+
+
+def add_json(command: argparse.ArgumentParser, what: str) -> None:
+    """Take --json."""
+    command.add_argument("--json", action="store_true", help=f"print {what}, as JSON alone")

@@ -5,7 +5,9 @@ import argparse
 from crowdllm_jax.cli.commands.aggregate import add_aggregate
 from crowdllm_jax.cli.commands.bench import add_bench
 from crowdllm_jax.cli.commands.explore import add_explore
+from crowdllm_jax.cli.commands.export import add_export
 from crowdllm_jax.cli.commands.infer import add_infer
+from crowdllm_jax.cli.commands.init import add_init
 from crowdllm_jax.cli.commands.population import add_sample, add_twin, add_verify
 from crowdllm_jax.cli.commands.reference import add_embed, add_reference
 from crowdllm_jax.cli.commands.run import add_evaluate, add_fit, add_report, add_run
@@ -14,6 +16,7 @@ from crowdllm_jax.runtime.version import __version__
 
 EPILOG = """\
 examples:
+  crowdllm init answers.csv                        what a file of answers means, for `run`
   crowdllm run configs/anes96.yaml                 everything, into runs/anes96
   crowdllm study check my_study.yaml               what a study holds, before anything is trained
   crowdllm study fractions configs/anes96.yaml     how few people are enough
@@ -36,11 +39,13 @@ def parser() -> argparse.ArgumentParser:
     commands = crowdllm.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # The help lists them in this order.
     for add in (
+        add_init,
         add_run,
         add_fit,
         add_reference,
         add_embed,
         add_sample,
+        add_export,
         add_aggregate,
         add_twin,
         add_infer,

@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 hush()
             from crowdllm_jax.cli.command_line import parser
 
-            parser().parse_args(argv, arguments)
+            given = sys.argv[1:] if argv is None else argv
+            parser().parse_args(given or ["--help"], arguments)
             _run(arguments)
             if _stopped:
                 raise KeyboardInterrupt

@@ -53,6 +53,10 @@ class Crowd:
     codings: tuple[Coding, ...]
     generator: ProfileGenerator
 
+    def __repr__(self) -> str:
+        known = ", ".join(coding.name for coding in self.codings) or "nothing"
+        return f"Crowd({kind(self.config)}, {len(self.task_ids):,} tasks; profile: {known})"
+
     @property
     def task_scales(self) -> tuple[Scale, ...]:
         """The scale of each task."""

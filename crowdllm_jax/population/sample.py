@@ -6,12 +6,13 @@ agent, of `model/persistent/draw.py`.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import jax
 import numpy as np
+import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
@@ -34,6 +35,7 @@ from crowdllm_jax.model.persistent.draw import (
     ready_profiles,
     ready_to_draw,
 )
+from crowdllm_jax.population.frames import SHOWN, agents_table, html_of
 from crowdllm_jax.profiles.generator import distinct, profiles_of, recruit, recruit_rows
 from crowdllm_jax.runtime.prefetch import ahead, cores
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
@@ -41,6 +43,10 @@ from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.scales import Scale
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
 
 BLOCK = 8192
 """Agents drawn at once; the last block is filled up, so that one compiled program serves all."""
@@ -56,11 +62,43 @@ class Agents:
     Attributes:
       ids: (N,) int64. profile: attributes with N cells.
       answers: (N, T) levels of discrete tasks (values of continuous ones), smallest type that fits.
+      tasks: id and scale of each task; empty of blocks, which whoever draws them knows.
     """
 
     ids: np.ndarray
     profile: tuple[Attribute, ...]
     answers: np.ndarray
+    tasks: tuple[tuple[str, Scale], ...] = ()
+
+    def to_arrow(self) -> pa.Table:
+        """A row per agent: agent_id, the profile, and a column per task with the answers as the
+        study writes them (numbers, codes or words)."""
+        return agents_table(self.ids, self.profile, self.tasks, self.answers)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The same as a data frame of pandas."""
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> "polars.DataFrame":
+        """The same as a data frame of polars.
+
+        Raises:
+          CrowdError: polars is not installed.
+        """
+        try:
+            import polars
+        except ImportError as error:
+            raise CrowdError("to_polars: polars is not installed: pip install polars") from error
+        return polars.from_arrow(self.to_arrow())
+
+    def __repr__(self) -> str:
+        n, t = self.answers.shape
+        known = ", ".join(attribute.name for attribute in self.profile) or "nothing"
+        return f"Agents({n:,} agents, {t:,} tasks; profile: {known})"
+
+    def _repr_html_(self) -> str:
+        shown = replace(self, answers=self.answers[:, :SHOWN], tasks=self.tasks[:SHOWN])
+        return html_of(shown.to_arrow(), repr(self))
 
 
 def sample(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Agents:
@@ -74,6 +112,7 @@ def sample(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Agents:
         np.concatenate([b.ids for b in blocks]),
         profile,
         np.concatenate([b.answers for b in blocks]),
+        tuple(zip(crowd.task_ids, crowd.task_scales, strict=True)),
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from crowdllm_jax.runtime.names import as_shown, look_alikes
-from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study import reverse, scale_text, scales
 from crowdllm_jax.study.columns import attribute_columns
 from crowdllm_jax.study.records import Attribute, Block, Study, unanswered
 
@@ -14,6 +14,13 @@ def describe(study: Study) -> str:
     for index in range(len(study.scales)):
         lines += _scale(study, index)
     lines += _people(study)
+    if mirrored := [i for i, t in enumerate(study.tasks.text) if t.endswith(reverse.TOLD)]:
+        names = ", ".join(as_shown(study.tasks.ids[i]) for i in mirrored[:8])
+        more = ", ..." if len(mirrored) > 8 else ""
+        lines.append(
+            f"mirrored      {len(mirrored):,} reverse-keyed tasks: {names}{more}; the lowest "
+            "answer in the table is read as the highest"
+        )
     for attribute in study.tasks.attributes:
         lines.append(f"task has      {_attribute(attribute)}")
     if study.tasks.embedding is not None:

@@ -117,9 +117,11 @@ def _by_pandas(path: Path, kind: tuple[str, str]) -> str:
     what, reader = kind
     told = "save it there as 'CSV UTF-8', or " if "read_excel" in reader else ""
     out = path.with_suffix(".csv").name
+    known = kind in (_SPSS, _STATA_FILE, _EXCEL) or what == "JSON"
+    init = f"; or let `crowdllm init {path.name}` make a study of it" if known else ""
     return (
         f"{what}; {told}write it as CSV, such as {reader.format(path.name)}.to_csv('{out}', "
-        "index=False)"
+        f"index=False){init}"
     )
 
 

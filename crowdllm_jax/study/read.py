@@ -13,7 +13,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.runtime.names import as_shown, did_you_mean
-from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study import reverse, scale_text, scales
 from crowdllm_jax.study.ballots import complete_ballots
 from crowdllm_jax.study.embeddings import read_embeddings
 from crowdllm_jax.study.ids import Entities, attribute_of, code_of_each, entities_of, places
@@ -57,7 +57,9 @@ def read_answers(spec: StudySpec, tasks: Tasks) -> Study:
     Raises:
       CrowdError: see `read_study`; and an answer to another task.
     """
-    return _read(msgspec.structs.replace(spec, tasks=TasksSpec()), tasks)
+    # The tasks' columns are not read, but who is mirrored stands in the study file itself.
+    own = TasksSpec(reverse=spec.tasks.reverse)
+    return _read(msgspec.structs.replace(spec, tasks=own), tasks)
 
 
 def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
@@ -86,6 +88,11 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         asked, person = np.unique(person, return_inverse=True)
         participants = _some(participants, asked)
     answer, present = _answers(spec, answers[spec.responses.response], study_tasks.scale[task])
+    several = tuple(spec.scales.values())
+    mirrored = reverse.mirrored_tasks(
+        spec.tasks.reverse, study_tasks.ids, several, study_tasks.scale
+    )
+    answer = reverse.mirror(answer, mirrored[task], several, study_tasks.scale[task])
     _refuse_repeats(answers[spec.responses.response].where, person, task, person_of, task_of)
     study = Study(
         name=spec.name,
@@ -198,6 +205,10 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tas
                 f"{table[t.text].where}: task '{ids[int(np.argmax(code < 0))]}' has no text"
             )
         text = tuple(table[t.text].distinct[c] for c in code)
+    text = tuple(
+        told + reverse.TOLD if name in t.reverse else told
+        for name, told in zip(ids, text, strict=True)
+    )
     names = list(spec.scales)
     if t.scale:
         column = table[t.scale]

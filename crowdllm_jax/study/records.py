@@ -102,6 +102,14 @@ class Study:
     left_out: int = 0
     row: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        n, t = len(self.participants.ids), len(self.tasks.ids)
+        scales_of = ", ".join(self.scales)
+        return (
+            f"Study({self.name!r}: {n:,} participants, {t:,} tasks, {len(self.task):,} responses; "
+            f"scales: {scales_of})"
+        )
+
     def scale_of(self, task: int) -> Scale:
         """The scale on which a task is answered."""
         return tuple(self.scales.values())[int(self.tasks.scale[task])]

@@ -69,12 +69,17 @@ class ResponsesSpec(_Spec, frozen=True, kw_only=True):
 
 
 class TasksSpec(_Spec, frozen=True, kw_only=True):
-    """Task columns; read from the responses table unless `path` names a table of tasks."""
+    """Task columns; read from the responses table unless `path` names a table of tasks.
+
+    Attributes:
+      reverse: ids of reverse-keyed tasks: their answers are mirrored as they are read (`reverse`).
+    """
 
     path: str | None = None
     task: str | None = None
     text: str | None = None
     scale: str | None = None
+    reverse: tuple[str, ...] = ()
     attributes: dict[str, AttributeSpec] = {}
     embedding: EmbeddingSpec | tuple[EmbeddingSpec, ...] | None = None
     missing: Missing = ()

@@ -194,7 +194,7 @@ def read_table(
         raise CrowdError(f"{path}: has a header but no rows")
 
     def read(name: str) -> Column:
-        column = replace(_column(path, name, table.column(name)), decimal=decimal)
+        column = replace(text_column(path, name, table.column(name)), decimal=decimal)
         return _retold(column, tidy_text if name in prose else tidy_name)
 
     return {name: read(name) for name in columns}
@@ -221,7 +221,7 @@ def read_vectors(path: Path, key: str, column: str) -> tuple[Column, np.ndarray]
     bad = np.flatnonzero(~np.isfinite(vectors).all(1))
     if len(bad):
         raise CrowdError(f"{where}: {rows(bad)} holds a number that is not finite")
-    return as_names(_column(path, key, table.column(key))), vectors
+    return as_names(text_column(path, key, table.column(key))), vectors
 
 
 def find(folder: str | Path, path: str, key: str) -> Path:
@@ -339,7 +339,12 @@ def _delimiter_hint(layout: Layout, wanted: list[str], dialect: Dialect) -> str:
     return f"{is_so}: set study.delimiter: {shown_as}{decimals}"
 
 
-def _column(path: Path, name: str, cells: pa.ChunkedArray) -> Column:
+def text_column(path: Path, name: str, cells: pa.ChunkedArray) -> Column:
+    """Arrow's cells as texts.
+
+    Raises:
+      CrowdError: they are neither texts nor numbers.
+    """
     where = f"{path}: column '{name}'"
     kind = cells.type
     if pa.types.is_dictionary(kind):

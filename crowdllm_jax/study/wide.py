@@ -40,7 +40,8 @@ def keep_one_heading(path: Path, extra: int) -> str:
     skipped = list(range(1, extra + 1))
     held = "row 2 holds" if extra == 1 else f"rows 2 to {extra + 1} hold"
     return (
-        f"{held} headings, too; keep one row of headings, such as by pandas.read_csv('{path.name}'"
+        f"{held} headings, too; `crowdllm init {path.name}` reads what survey programs export, or "
+        f"keep one row of headings, such as by pandas.read_csv('{path.name}'"
         f", skiprows={skipped}).to_csv('{path.stem}-data.csv', index=False)"
     )
 
@@ -75,7 +76,8 @@ def one_row_per_answer(
     return (
         f"one row per answer{headings} is needed, with columns for participant, task and response "
         "(study.responses says what they are called); if each question has a column of its own, "
-        f"melt the table: pandas.{reader}('{path.name}'{options}).melt(id_vars={kept}, "
+        f"`crowdllm init {path.name}` makes a study of it, or melt the table: "
+        f"pandas.{reader}('{path.name}'{options}).melt(id_vars={kept}, "
         f"var_name='task', value_name='response').to_csv('{path.stem}-long.csv', index=False), and "
         "leave out columns that are no questions by value_vars=[...]"
     )

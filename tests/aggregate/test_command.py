@@ -1,5 +1,6 @@
 """`crowdllm aggregate` as a user meets it."""
 
+import json
 import os
 
 import pyarrow.csv
@@ -41,6 +42,15 @@ def test_people_of_a_study_decide(votes, tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
     assert main(["aggregate", str(votes), "--out", str(tmp_path / "new" / "t.parquet")]) == 0
     assert pq.read_table(tmp_path / "new" / "t.parquet").num_rows == 4
+
+
+def test_a_table_as_json(votes, tmp_path, capsys):
+    out = tmp_path / "table.parquet"
+    assert main(["aggregate", str(votes), "--json", "--quiet", "--out", str(out)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    written = pq.read_table(out).to_pylist()
+    for row, other in zip(rows, written, strict=True):
+        assert row == {k: None if v != v else v for k, v in other.items()}
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,7 @@ def test_an_interruption_is_no_error(
 @pytest.mark.parametrize(
     "argv",
     [
+        [],
         ["--help"],
         ["--version"],
         ["run", "--help"],

@@ -686,7 +686,7 @@ def test_a_folder_that_is_no_run(command, tmp_path, capsys):
     assert tree(tmp_path) == {}
 
 
-@pytest.mark.parametrize("argv", [[], ["study"], ["fly"], ["run"]])
+@pytest.mark.parametrize("argv", [["study"], ["fly"], ["run"]])
 def test_incomplete_commands(argv, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(argv)

@@ -97,4 +97,4 @@ def aggregate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         worth=arguments.worth,
         progress=progress,
     )
-    return tabled(table, rule, arguments.out)
+    return tabled(table, rule, arguments.out, as_json=arguments.json)

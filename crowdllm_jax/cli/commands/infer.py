@@ -108,7 +108,8 @@ def infer(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         twins=arguments.twins,
         progress=progress,
     )
-    return tabled(table, f"{title}, {100 * arguments.level:g}% intervals", arguments.out)
+    title = f"{title}, {100 * arguments.level:g}% intervals"
+    return tabled(table, title, arguments.out, as_json=arguments.json)
 
 
 def _estimand(arguments: argparse.Namespace) -> "tuple[str, Estimand]":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from crowdllm_jax.cli.arguments import (
     Commands,
     add_config,
+    add_json,
     add_processes,
     add_quiet_command,
     add_run_folder,
@@ -124,6 +125,7 @@ def add_evaluate(commands: Commands) -> None:
         "crowdllm evaluate runs/anes96",
     )
     add_run_folder(command)
+    add_json(command, "what is written to scores.json")
 
 
 def evaluate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
@@ -139,6 +141,8 @@ def evaluate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
             short = _answers_in_short(scores)
         else:
             short = _in_short(scores, steps.findings(folder), main_model(splits.config))
+    if arguments.json:
+        return Outcome((folder / "scores.json").read_text("utf-8"))
     written = {"scores": folder / "scores.json", **short}
     return Outcome(table=scoreboard_of(scores), written=written)
 

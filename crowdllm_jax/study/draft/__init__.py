@@ -1,0 +1,1 @@
+"""Guess what a table means, and write the study that says it."""

@@ -1,0 +1,40 @@
+"""Bands of numbers in order: ages, incomes, how many times."""
+
+import re
+from collections.abc import Sequence
+
+from crowdllm_jax.study.draft.words import folded
+
+_NONE = ("none", "never", "0", "keine", "nie", "aucun", "jamais", "ninguno", "nunca", "no income")
+_NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{3})+(?!\d)|\d+(?:[.,]\d+)?")
+_BETWEEN = re.compile(r"\D{0,8}?(?:[-–—]|\bto\b|\bbis\b|\band\b|\bund\b|\ba\b|\bà\b)\D{0,4}", re.I)
+_UNDER = re.compile(r"(?i)\b(under|below|less|up to|unter|bis|moins|menos|younger|jünger)\b|<")
+_OVER = re.compile(r"(?i)\b(over|above|more|older|über|mehr|älter|plus|más)\b|[+>]")
+
+
+def ordered_bands(levels: Sequence[str]) -> tuple[str, ...] | None:
+    """Bands (`none`, `under 18`, `18-24`, `65+`) from the lowest; None if texts are no such."""
+    begins = [_begin(level) for level in levels]
+    known = [begin for begin in begins if begin is not None]
+    if len(known) < len(levels) or len(set(known)) < len(known) or len(known) < 2:
+        return None
+    return tuple(level for _, level in sorted(zip(known, levels, strict=True)))
+
+
+def _begin(level: str) -> float | None:
+    """The number that a band begins with; below 0 where it has no lower end."""
+    if folded(level) in _NONE:
+        return -2.0
+    numbers = [*_NUMBER.finditer(level)]
+    if len(numbers) == 2 and _BETWEEN.fullmatch(level[numbers[0].end() : numbers[1].start()]):
+        return _value(numbers[0][0])
+    if len(numbers) != 1:
+        return None
+    if _OVER.search(level):
+        return _value(numbers[0][0])
+    return -1.0 if _UNDER.search(level) else None
+
+
+def _value(digits: str) -> float:
+    """A number, in which points and commas before three digits set thousands apart."""
+    return float(re.sub(r"[.,](?=\d{3}(?:\D|$))", "", digits).replace(",", "."))

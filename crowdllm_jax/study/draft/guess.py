@@ -1,0 +1,287 @@
+"""Guess the scale of a question from its answers, from their labels, and from those beside it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.numerals import number
+from crowdllm_jax.study import scale_text
+from crowdllm_jax.study.draft.bands import ordered_bands
+from crowdllm_jax.study.draft.draft import Choices, shown
+from crowdllm_jax.study.draft.words import degrees_in, folded, in_order, is_no_answer, seems_ordered
+from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
+
+MOST_LEVELS = 21
+MOST_NAMES = 20
+_CODES = {77.0, 88.0, 97.0, 98.0, 99.0, 777.0, 888.0, 997.0, 998.0, 999.0, 9999.0}
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A question's scale; `dropped` are its texts that are no answer, `why` a sentence's end."""
+
+    scale: Scale
+    dropped: frozenset[str]
+    why: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What is known of the answers to a question.
+
+    Attributes:
+      name: of the question. texts: the different answers, often: how often each is given.
+      labels, missing, ordered: see `formats.sheet.Field`.
+      alike: how many questions are answered in the same texts.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    often: tuple[int, ...]
+    labels: tuple[tuple[str, str], ...] = ()
+    missing: frozenset[str] = frozenset()
+    ordered: bool | None = None
+    alike: int = 1
+
+
+def guess(question: Answered, choices: Choices) -> Guess | str:
+    """The scale of a question, or why it is none.
+
+    Raises:
+      CrowdError: its answers have an order that their words do not tell; how to say it.
+    """
+    label_of = dict(question.labels)
+    listed = {number(code) for code in choices.missing} - {None}
+    dropped = {
+        text
+        for text in question.texts
+        if text in question.missing
+        or text in choices.missing
+        or number(text) in listed
+        or is_no_answer(label_of.get(text, text))
+    }
+    texts = tuple(text for text in question.texts if text not in dropped)
+    if not texts:
+        return "nobody answers it"
+    if question.labels:
+        result = _labelled(question, texts, choices)
+        if result is not None:
+            return _checked(question, result, dropped)
+    if all(map(_numeric, texts)):
+        result = _numbers(question.name, texts, choices)
+    else:
+        result = _words(question, texts, choices)
+    return _checked(question, result, dropped)
+
+
+def _checked(question: Answered, result: Guess | str, dropped: set[str]) -> Guess | str:
+    if isinstance(result, str):
+        return result
+    try:
+        scale_text.check(result.scale, question.name)
+    except CrowdError:
+        if not isinstance(result.scale, Ordinal | Nominal | Binary) or not result.scale.labels:
+            raise
+        kind = type(result.scale)
+        result = Guess(kind(levels=result.scale.levels), result.dropped, result.why)
+    return Guess(result.scale, result.dropped | dropped, result.why)
+
+
+def _numeric(text: str) -> bool:
+    return number(text) is not None
+
+
+def _level(code: str) -> int | float | str:
+    """A code as a study file writes it."""
+    value = number(code)
+    if value is None or code not in (str(int(value)), str(value)):
+        return code
+    return int(value) if value.is_integer() else value
+
+
+def _labelled(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str | None:
+    """A scale by the labels of codes; None where labels say nothing of the answers."""
+    known = {
+        code: label
+        for code, label in question.labels
+        if code not in question.missing and code not in choices.missing and not is_no_answer(label)
+    }
+    strange = [text for text in texts if text not in known]
+    codes = _codes(known, strange)
+    if codes is None:
+        return None
+    labels = tuple(known.get(code, code) for code in codes)
+    ordered = question.ordered or strange or in_order(labels) or _ordered_codes(codes, labels)
+    if len(codes) > 2 and ordered:
+        return _ordered(codes, labels, by_file=question.ordered is True)
+    if len(codes) > MOST_NAMES:
+        return f"it has {len(codes)} answers without an order"
+    levels, named = tuple(map(_level, codes)), _named(codes, labels)
+    if len(codes) == 2:
+        two = Binary(levels=levels, labels=named)
+        return Guess(two, _NONE, "two answers, by the file's labels")
+    return Guess(Nominal(levels=levels, labels=named), _NONE, "choices without an order")
+
+
+def _ordered_codes(codes: tuple[str, ...], labels: tuple[str, ...]) -> bool:
+    """Whether labels tell that the codes' order is theirs: some stand for themselves between two
+    ends that have names, or several speak of degrees."""
+    if not all(map(_numeric, codes)):
+        return False
+    plain = sum(code == label for code, label in zip(codes, labels, strict=True))
+    return plain > 0 or seems_ordered(labels) or degrees_in(labels) > 1
+
+
+def _codes(known: dict[str, str], strange: list[str]) -> tuple[str, ...] | None:
+    """The codes of a scale of which some have a label (`known`) and some that are given have none;
+    None where these cannot be codes of one scale."""
+    if not strange:
+        return tuple(known) if len(known) > 1 else None
+    if not known or not all(map(_numeric, [*strange, *known])):
+        return None
+    numbers = [float(code) for code in known]
+    inside = len(known) > 1 and all(min(numbers) <= float(t) <= max(numbers) for t in strange)
+    if inside and all(n.is_integer() for n in numbers) and np.ptp(numbers) < MOST_LEVELS:
+        # Numbers of which the ends (and perhaps the middle) have a label.
+        return tuple(str(i) for i in range(int(min(numbers)), int(max(numbers)) + 1))
+    few = len(strange) < len(known) and len(strange) + len(known) <= MOST_LEVELS
+    return tuple(sorted({*strange, *known}, key=float)) if few else None
+
+
+def _ordered(codes: tuple[str, ...], labels: tuple[str, ...], *, by_file: bool) -> Guess:
+    """An ordinal scale in the order of its codes, of the file, or of its words."""
+    if all(map(_numeric, codes)):
+        order = sorted(range(len(codes)), key=lambda i: float(codes[i]))
+        why = "ordered by the codes of the file's labels"
+    elif by_file:
+        order, why = [*range(len(codes))], "ordered by the file"
+    else:
+        words = in_order(labels)
+        if words is None:
+            return Guess(
+                Nominal(levels=tuple(map(_level, codes)), labels=_named(codes, labels)),
+                _NONE,
+                "choices whose order is not known",
+            )
+        order, why = [labels.index(word) for word in words], "ordered by their words"
+    codes, labels = tuple(codes[i] for i in order), tuple(labels[i] for i in order)
+    return Guess(
+        Ordinal(levels=tuple(map(_level, codes)), labels=_named(codes, labels)), _NONE, why
+    )
+
+
+def _named(codes: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Labels, if they say more than the codes."""
+    return () if labels == codes else labels
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+def _numbers(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | str:
+    by_text = {text: float(text) for text in texts}
+    numbers = sorted(set(by_text.values()))
+    codes = set() if "none" in choices.missing else _missing_codes(name, numbers)
+    dropped = frozenset(text for text, value in by_text.items() if value in codes)
+    numbers = [value for value in numbers if value not in codes]
+    why = "numbers"
+    if len(numbers) < 2:
+        return "everybody gives one answer"
+    low, high = numbers[0], numbers[-1]
+    step = next((s for s in (1.0, 0.5) if all((n / s).is_integer() for n in numbers)), None)
+    if step and (high - low) / step < MOST_LEVELS:
+        count = round((high - low) / step) + 1
+        levels = tuple(_level(f"{low + i * step:g}") for i in range(count))
+        if len(numbers) == 2 and high - low > step:
+            levels = tuple(_level(f"{n:g}") for n in numbers)
+        if len(levels) == 2:
+            return Guess(Binary(levels=levels), dropped, why)
+        return Guess(Ordinal(levels=levels), dropped, why)
+    if len(numbers) <= 7 and len(texts) >= 3:
+        return Guess(Ordinal(levels=tuple(_level(f"{n:.15g}") for n in numbers)), dropped, why)
+    if low >= 0 and 50 < high <= 100:
+        low, high = 0.0, 100.0
+    return Guess(Continuous(low=low, high=high), dropped, why)
+
+
+def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
+    """Numbers far from all others that surveys use where there is no answer.
+
+    Raises:
+      CrowdError: one may be either.
+    """
+    usual = [n for n in numbers if 0 <= n < 77]
+    whole = all(float(n).is_integer() for n in numbers)
+    if not whole or len(usual) < 2 or max(usual) - min(usual) >= MOST_LEVELS:
+        return set()
+    far = {
+        n for n in numbers if n in _CODES or n in (-1, -2, -3, -7, -8, -9, -77, -88, -98, -99, -999)
+    }
+    if set(numbers) - far != set(usual):
+        return set()
+    negative = {n for n in far if n < 0}
+    if (
+        negative
+        and min(usual) == 0
+        and negative == set(range(-len(negative), 0))
+        and (len(negative) * 2 >= len(usual))
+    ):
+        return far - negative  # -2, -1, 0, 1, 2
+    last = max(usual)
+    others = [n for n in usual if n < last]
+    if last in (8.0, 9.0) and len(others) > 1 and last - max(others) >= 3:
+        raise CrowdError(
+            f"{name}: is {last:g} an answer, or the code of none (the others are "
+            f"{min(others):g} to {max(others):g})? Say --missing {last:g}, or --missing none"
+        )
+    return far
+
+
+def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:
+    given = next((order for order in choices.orders if _within(texts, order)), None)
+    if given is not None:
+        by_fold = {folded(text): text for text in texts}
+        levels = tuple(by_fold.get(folded(word), word) for word in given)
+        kind = Binary if len(levels) == 2 else Ordinal
+        return Guess(kind(levels=levels), _NONE, "in the order that was given")
+    if len(texts) < 2:
+        return "everybody gives one answer"
+    if _dates(texts):
+        return "it holds dates or times"
+    answers = sum(question.often)
+    order = (in_order(texts) or ordered_bands(texts)) if len(texts) <= MOST_LEVELS else None
+    if len(texts) == 2:
+        if answers < 4 and order is None:
+            return "it holds texts"
+        return Guess(Binary(levels=order or tuple(sorted(texts))), _NONE, "two answers")
+    if order:
+        return Guess(Ordinal(levels=order), _NONE, "ordered by their words")
+    long = sum(map(len, texts)) / len(texts) > 80
+    if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
+        return f"it holds {len(texts):,} different texts"
+    free = any(_within(texts, names) for names in choices.unordered)
+    if not free and (seems_ordered(texts) or (question.alike >= 3 and len(texts) <= 11)):
+        words = ",".join(texts)
+        raise CrowdError(
+            f"'{question.name}': in which order are its answers, from the lowest to the highest: "
+            f'{shown(texts, 11)}? Say it with --order "{words}" (in the right order); or, if they '
+            f'have none, --no-order "{words}"'
+        )
+    return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+
+
+def _within(texts: Sequence[str], order: Sequence[str]) -> bool:
+    words = {folded(word) for word in order}
+    return all(folded(text) in words for text in texts)
+
+
+_DATE = re.compile(
+    r"\d{4}-\d\d?-\d\d?.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}.*|\d{1,2}:\d\d(:\d\d)?( [AP]M)?"
+)
+
+
+def _dates(texts: Sequence[str]) -> bool:
+    return all(_DATE.fullmatch(text) for text in texts)

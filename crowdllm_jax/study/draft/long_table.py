@@ -1,0 +1,387 @@
+"""A table with a row per answer as a study."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime import numerals
+from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
+from crowdllm_jax.study.draft.guess import Guess, guess
+from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
+from crowdllm_jax.study.draft.scales_of import ScaleNames
+from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, told_silent, unique
+from crowdllm_jax.study.formats.sheet import Field, Sheet
+from crowdllm_jax.study.scales import Continuous, Scale
+from crowdllm_jax.study.spec import AttributeSpec
+
+MOST_TASK_LEVELS = 20
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The columns that make a table one of answers."""
+
+    person: Field
+    task: Field
+    response: Field | None
+
+
+def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
+    """The columns of people and tasks where a row is an answer; None where a row is a person.
+
+    Raises:
+      CrowdError: rows are answers, but it is not clear to what.
+    """
+    by_use = {field.use: field for field in sheet.fields}
+    if {"person", "task", "response"} <= by_use.keys():
+        return Keys(by_use["person"], by_use["task"], by_use["response"])
+    if (plain := _by_name(sheet, choices)) is not None:
+        return plain
+    response = sheet.field(choices.response, "--response") if choices.response else None
+    person = _person(sheet, choices)
+    if person is None or not _repeats(person):
+        return None
+    if choices.task is not None:
+        return Keys(person, sheet.field(choices.task, "--task"), response)
+    pairs = [f for f in sheet.fields if f not in (person, response) and _keyed(person, f)]
+    named = [f for f in pairs if names.is_task(f.name)]
+    answered = response or any(names.is_response(f.name) for f in sheet.fields)
+    candidates = _shortest_of_equals(named or (pairs if answered else []))
+    if not candidates:
+        return None
+    return Keys(person, one_of("the ids of tasks", "--task", candidates), response)
+
+
+def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
+    """The keys of a table whose columns are called participant, task and response, or the like."""
+    if choices != Choices() or len(sheet.fields) > 12:
+        return None
+    kinds = (names.is_person, names.is_task, names.is_response)
+    found = [[f for f in sheet.fields if is_so(f.name)] for is_so in kinds]
+    if [len(own) for own in found] != [1, 1, 1] or any(f.use for own in found for f in own):
+        return None
+    ((person,), (task,), (response,)) = found
+    pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
+    repeat = _repeats(person) or _repeats(task)
+    return Keys(person, task, response) if repeat and len(np.unique(pairs)) == len(pairs) else None
+
+
+def _person(sheet: Sheet, choices: Choices) -> Field | None:
+    """The column of people's ids, that come back in several rows."""
+    if choices.person is not None:
+        return sheet.field(choices.person, "--id")
+    if told := [f for f in sheet.fields if f.use == "person"]:
+        return told[0]
+    known = (choices.task, choices.response)
+    found = [f for f in sheet.fields if names.is_person(f.name) and f.name not in known]
+    found = [f for f in found if _repeats(f)]
+    if not found and choices.task is not None:
+        raise CrowdError("which column holds the ids of people? Say it with --id COLUMN")
+    return one_of("the ids of people", "--id", found) if found else None
+
+
+def _repeats(field: Field) -> bool:
+    """Whether most ids stand in several rows."""
+    return len(field.column.distinct) * 1.5 <= len(field.column.codes)
+
+
+def _keyed(person: Field, task: Field) -> bool:
+    """Whether a column tells the rows of a person apart, and comes back with other people."""
+    if np.any(task.column.codes < 0) or len(task.column.distinct) < 2 or unique(task):
+        return False
+    pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
+    return len(np.unique(pairs)) == len(pairs)
+
+
+def _same(one: Field, other: Field) -> bool:
+    """Whether two columns cut the rows alike: an id and what it stands for."""
+    pairs = (
+        one.column.codes.astype(np.int64) * (len(other.column.distinct) + 1) + other.column.codes
+    )
+    return len(one.column.distinct) == len(other.column.distinct) == len(np.unique(pairs))
+
+
+def _shortest_of_equals(fields: list[Field]) -> list[Field]:
+    """Of columns that cut the rows alike, the one with the shortest texts."""
+    kept: list[Field] = []
+    for field in sorted(fields, key=lambda f: sum(map(len, f.column.distinct))):
+        if not any(_same(field, other) for other in kept):
+            kept.append(field)
+    return kept
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The scales of a table of answers.
+
+    Attributes:
+      group: (R,) of each row, index into `names`.
+      names: each group's scale, None where it has none.
+      code: (R,) each row's answer among the texts of its column, -1 where there is none.
+    """
+
+    group: np.ndarray
+    names: tuple[str | None, ...]
+    code: np.ndarray
+    by_name: dict[str, Scale]
+
+
+def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
+    """Make a study of a long table.
+
+    Raises:
+      CrowdError: what has to be said before, or somebody answers a task twice.
+    """
+    reasons = list(sheet.notes)
+    person, task = keys.person, keys.task
+    weight = weight_of(sheet, choices)
+    others = [f for f in sheet.fields if f not in (person, task, keys.response, weight)]
+    others = [f for f in others if f.use != "group" and f.column.distinct]
+    of_person = [f for f in others if _told_by(person, f)]
+    of_task = [f for f in others if f not in of_person and _told_by(task, f)]
+    free = [f for f in others if f not in (*of_person, *of_task)]
+    response = keys.response or _response(sheet, free, choices)
+    reasons.append(
+        f"A row is an answer: {person.name} says whose, {task.name} to what, {response.name} which."
+    )
+    _check_rows(person, task)
+    scaled = _scales(sheet, task, response, choices, reasons)
+    rows = np.flatnonzero(scaled.code >= 0)
+    if not len(rows):
+        raise CrowdError(f"{response.cells.where}: holds no answer on a scale; {reasons[-1]}")
+    people, persons = np.unique(person.column.codes[rows], return_inverse=True)
+    kept = [f for f in of_person if f.name not in choices.out and not names.is_own(f.name)]
+    profile = profile_of(kept, _first_rows(person, people), reasons)
+    if profile:
+        reasons.append(f"Profile: {shown(profile, 12)}.")
+    if weight is not None:
+        reasons.append(f"Weights: {weight.name}.")
+    left = [f.name for f in (*free, *of_person) if f is not response and f not in kept]
+    if left:
+        reasons.append(f"Left out: {shown(left, 10)}.")
+    asked, tasks = np.unique(task.column.codes[rows], return_inverse=True)
+    kept = [f for f in of_task if f.name not in choices.out and not names.is_own(f.name)]
+    records, attributes = _tasks(asked, task, kept, scaled, choices, reasons)
+    reversed_ids(records, choices, reasons)
+    return Draft(
+        sheet.what,
+        tuple(person.column.distinct[i] for i in people),
+        profile,
+        None if weight is None else cells_of(weight, _first_rows(person, people)),
+        records,
+        persons,
+        tasks,
+        scaled.code[rows],
+        response.column.distinct,
+        scaled.by_name,
+        attributes,
+        tuple(reasons),
+    )
+
+
+def _told_by(key: Field, field: Field) -> bool:
+    """Whether a column says one thing of each id."""
+    pairs = (
+        key.column.codes.astype(np.int64) * (len(field.column.distinct) + 1) + field.column.codes
+    )
+    return len(np.unique(pairs)) == len(np.unique(key.column.codes))
+
+
+def _first_rows(key: Field, codes: np.ndarray) -> np.ndarray:
+    """The first row of each id."""
+    present, first = np.unique(key.column.codes, return_index=True)
+    rows: np.ndarray = first[np.searchsorted(present, codes)]
+    return rows
+
+
+def _response(sheet: Sheet, free: Sequence[Field], choices: Choices) -> Field:
+    """The column of answers: by its name, or as the only one that holds answers on a scale."""
+    candidates = [f for f in free if not names.is_own(f.name) and f.name not in choices.out]
+    named = [f for f in candidates if names.is_response(f.name)]
+    if len(named) == 1:
+        return named[0]
+    scaled = [f for f in named or candidates if isinstance(guess(answered(f, 1), choices), Guess)]
+    if not scaled:
+        raise CrowdError(
+            f"{sheet.path}: which column holds the answers? Say it with --response COLUMN (it has: "
+            f"{shown((f.name for f in sheet.fields), 12)})"
+        )
+    return one_of("the answers", "--response", scaled)
+
+
+def _check_rows(person: Field, task: Field) -> None:
+    """Raise CrowdError if a row lacks an id, or somebody answers a task twice."""
+    for field in (person, task):
+        if np.any(field.column.codes < 0):
+            raise CrowdError(field.column.no_id())
+    pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
+    order = np.argsort(pairs, kind="stable")
+    same = np.flatnonzero(np.diff(pairs[order]) == 0)
+    if len(same):
+        first, second = sorted(order[same[0] : same[0] + 2])
+        raise CrowdError(
+            f"{person.cells.where}: '{person.column.distinct[person.column.codes[first]]}' answers "
+            f"'{task.column.distinct[task.column.codes[first]]}' twice (rows {first + 2} and "
+            f"{second + 2}, {len(same):,} such pairs); keep one, or name other columns with --id "
+            "and --task"
+        )
+
+
+MOST_SCALES = 1_000
+"""Tasks whose answers are looked at one by one."""
+
+
+def _scales(
+    sheet: Sheet, task: Field, response: Field, choices: Choices, reasons: list[str]
+) -> Scaled:
+    """One scale for all answers, if they are of one kind; else one for each group or task."""
+    by_use = {field.use: field for field in sheet.fields}
+    cut = by_use.get("group")
+    if cut is None:
+        many = len(task.column.distinct) > MOST_SCALES
+        try:
+            pooled = guess(answered(response, 1), choices)
+        except CrowdError:
+            if many:
+                raise
+            pooled = "tasks may have answers of their own"
+        one = np.zeros(len(task.column.codes), np.int32)
+        if many or _of_one_kind(task, response, pooled):
+            return _scaled(response, one, ("all tasks",), [pooled], reasons)
+        cut = task
+    order = np.argsort(cut.column.codes, kind="stable")
+    ends = np.searchsorted(cut.column.codes[order], np.arange(len(cut.column.distinct) + 1))
+    guesses = [
+        guess(answered(response, 1, order[ends[i] : ends[i + 1]]), choices)
+        for i in range(len(cut.column.distinct))
+    ]
+    return _scaled(response, cut.column.codes, cut.column.distinct, guesses, reasons)
+
+
+def _of_one_kind(task: Field, response: Field, pooled: Guess | str) -> bool:
+    """Whether tasks that many people answered use at least half of the answers that there are."""
+    if isinstance(pooled, str):
+        return False
+    texts = [i for i, text in enumerate(response.column.distinct) if text not in pooled.dropped]
+    if isinstance(pooled.scale, Continuous):
+        spans = _spans(task, response)
+        return len(spans) < 2 or float(np.min(spans)) * 4 >= float(np.max(spans))
+    asked = response.column.codes >= 0
+    pairs = np.unique(
+        task.column.codes[asked].astype(np.int64) * len(response.column.distinct)
+        + response.column.codes[asked]
+    )
+    given = np.bincount(task.column.codes[asked], minlength=len(task.column.distinct))
+    used = np.bincount(pairs // len(response.column.distinct), minlength=len(given))
+    many = given >= max(10, 4 * len(texts))
+    # One task in ten may be answered by all alike.
+    return not many.any() or float(np.mean(2 * used[many] >= len(texts))) >= 0.9
+
+
+def _spans(task: Field, response: Field) -> np.ndarray:
+    """The range of the numbers that each task was answered with, of those with ten and more."""
+    numbers = np.array([numerals.number(t) or np.nan for t in response.column.distinct] + [np.nan])
+    value = numbers[response.column.codes]
+    known = np.flatnonzero(~np.isnan(value))
+    size = len(task.column.distinct)
+    low, high = np.full(size, np.inf), np.full(size, -np.inf)
+    np.minimum.at(low, task.column.codes[known], value[known])
+    np.maximum.at(high, task.column.codes[known], value[known])
+    given = np.bincount(task.column.codes[known], minlength=size)
+    span: np.ndarray = (high - low)[given >= 10]
+    return span
+
+
+def _scaled(
+    response: Field,
+    group: np.ndarray,
+    called: Sequence[str],
+    guesses: Sequence[Guess | str],
+    reasons: list[str],
+) -> Scaled:
+    """Answers with the scales that were guessed; `reasons` gets a sentence on each scale."""
+    book = ScaleNames()
+    scale_names: list[str | None] = []
+    code = response.column.codes.copy()
+    told: dict[str, list[str]] = defaultdict(list)
+    for place, found in enumerate(guesses):
+        if isinstance(found, str):
+            scale_names.append(None)
+            told[f"Left out, since {found}"].append(called[place])
+            code[group == place] = -1
+            continue
+        name = book.name(found.scale)
+        scale_names.append(name)
+        told[f"Scale {name} ({found.why})"].append(called[place])
+        gone = [i for i, text in enumerate(response.column.distinct) if text in found.dropped]
+        if gone:
+            code[(group == place) & np.isin(code, gone)] = -1
+    reasons += [f"{what}: {shown(which, 8)}." for what, which in told.items()]
+    reasons += told_silent(
+        (name, response.labels, found.dropped & _given(response, group == place))
+        for place, (name, found) in enumerate(zip(called, guesses, strict=True))
+        if isinstance(found, Guess)
+    )
+    return Scaled(group, tuple(scale_names), code, book.by_name)
+
+
+def _given(response: Field, rows: np.ndarray) -> frozenset[str]:
+    codes = np.unique(response.column.codes[rows])
+    return frozenset(response.column.distinct[code] for code in codes if code >= 0)
+
+
+def _tasks(
+    asked: np.ndarray,
+    task: Field,
+    told: Sequence[Field],
+    scaled: Scaled,
+    choices: Choices,
+    reasons: list[str],
+) -> tuple[tuple[Task, ...], dict[str, AttributeSpec]]:
+    """The tasks with their texts and attributes."""
+    first = _first_rows(task, asked)
+    text = next((f for f in told if f.use == "text"), None) or _longest(task, told)
+    if text is not None:
+        reasons.append(f"Texts of tasks: {text.name}.")
+    attributes: dict[str, AttributeSpec] = {}
+    cells: dict[str, list[str]] = {}
+    for field in told:
+        numeric = all(numerals.number(t) is not None for t in field.column.distinct)
+        few = 1 < len(field.column.distinct) <= MOST_TASK_LEVELS
+        if field is not text and len(field.column.distinct) > 1 and (few or numeric):
+            attributes[field.name] = "categorical" if few else "numeric"
+            cells[field.name] = cells_of(field, first)
+    if attributes:
+        reasons.append(f"Attributes of tasks: {shown(attributes, 10)}.")
+    left = [f.name for f in told if f is not text and f.name not in attributes]
+    if left:
+        reasons.append(f"Left out, since it tells little of tasks: {shown(left, 10)}.")
+    texts = cells_of(text, first) if text is not None else [""] * len(asked)
+    ids = [task.column.distinct[i] for i in asked]
+    records = [
+        Task(
+            name,
+            texts[i] or name,
+            scaled.names[scaled.group[first[i]]] or "",
+            name in choices.reverse,
+            {attribute: cells[attribute][i] for attribute in attributes},
+        )
+        for i, name in enumerate(ids)
+    ]
+    return tuple(records), attributes
+
+
+def _longest(task: Field, told: Sequence[Field]) -> Field | None:
+    """The column with the longest texts, if these are longer than the ids."""
+
+    def length(field: Field) -> float:
+        return sum(map(len, field.column.distinct)) / max(len(field.column.distinct), 1)
+
+    best = max(told, key=length, default=None)
+    if best is None or length(best) <= max(length(task), 8):
+        return None
+    return best if any(" " in text for text in best.column.distinct) else None

@@ -1,0 +1,130 @@
+"""From a file, or a data frame, to a draft of a study."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.ballots import from_election
+from crowdllm_jax.study.draft.draft import Choices, Draft
+from crowdllm_jax.study.draft.long_table import from_long, keys_of
+from crowdllm_jax.study.draft.people import joined
+from crowdllm_jax.study.draft.wide_table import from_wide
+from crowdllm_jax.study.draft.write import study_of_draft
+from crowdllm_jax.study.formats.frame import read_frame
+from crowdllm_jax.study.formats.open import read_file
+from crowdllm_jax.study.formats.pabulib import Election
+from crowdllm_jax.study.formats.qualtrics import read_questionnaire, with_questionnaire
+from crowdllm_jax.study.formats.sheet import Field, Sheet
+from crowdllm_jax.study.records import Study
+
+
+def draft_of_file(
+    path: Path,
+    choices: Choices = Choices(),  # noqa: B008
+    *,
+    encoding: str | None = None,
+    sheet: str | None = None,
+    people: Path | None = None,
+    questionnaire: Path | None = None,
+) -> Draft:
+    """Make a study of a file.
+
+    Args:
+      encoding: of a CSV that does not say so itself. sheet: of a workbook.
+      people: a table of people, joined by their ids. questionnaire: a .qsf of Qualtrics.
+    Raises:
+      CrowdError: the file cannot be read, or what has to be said before.
+    """
+    table = read_file(path, encoding, sheet)
+    if isinstance(table, Election):
+        return from_election(table)
+    if questionnaire is not None:
+        table = with_questionnaire(table, read_questionnaire(questionnaire))
+    if people is not None:
+        table = _with_people(table, people, choices)
+    return draft_of_sheet(table, choices)
+
+
+def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
+    """Make a study of a table: of rows that are answers, or that are people.
+
+    Raises:
+      CrowdError: what has to be said before.
+    """
+    uses = {field.use for field in sheet.fields}
+    if uses <= {"person", "profile", "out"}:
+        raise CrowdError(
+            f"{sheet.path}: is {sheet.what}, without answers; which file holds the answers? "
+            f"crowdllm init ANSWERS.csv --people {sheet.path.name}"
+        )
+    keys = keys_of(sheet, choices)
+    return from_wide(sheet, choices) if keys is None else from_long(sheet, keys, choices)
+
+
+def _with_people(sheet: Sheet, path: Path, choices: Choices) -> Sheet:
+    people = read_file(path)
+    if isinstance(people, Election):
+        raise CrowdError(f"--people: {path} is {people.what}, no table of people")
+    keys = {key for field in people.fields for key in field.column.distinct}
+    if choices.person is not None:
+        return joined(sheet, people, sheet.field(choices.person, "--id"))
+
+    def fit(field: Field) -> tuple[bool, bool, float]:
+        own = field.column.distinct
+        held = len(keys.intersection(own)) / max(len(own), 1)
+        named = field.use == "person" or names.is_person(field.name)
+        return held >= 0.5, named, held
+
+    # Half of a column's texts may be ids of other people; more than one column may hold ids.
+    place = max(range(len(sheet.fields)), key=lambda i: fit(sheet.fields[i]))
+    field = sheet.fields[place]
+    if not fit(field)[0]:
+        raise CrowdError(
+            f"--people: which column of {sheet.path} holds the ids of the people in {path}? Say it "
+            "with --id COLUMN"
+        )
+    fields = tuple(
+        replace(f, use="person" if f is field else None if f.use == "person" else f.use)
+        for f in sheet.fields
+    )
+    sheet = replace(sheet, fields=fields)
+    return joined(sheet, people, fields[place])
+
+
+def study(
+    frame: Any,
+    *,
+    name: str = "study",
+    id: str | None = None,
+    task: str | None = None,
+    response: str | None = None,
+    weight: str | None = None,
+    choices: Choices = Choices(),  # noqa: B008
+) -> Study:
+    """A study of a data frame of pandas or polars, or of a file: long or wide.
+
+    What its columns are for is guessed as by `crowdllm init`, as far as it is not said here.
+
+    Args:
+      frame: a data frame, an Arrow table, or the path of a file.
+      id, task, response, weight: names of columns. choices: what else may be said.
+    Raises:
+      CrowdError: it cannot be told what a column is for; what to say.
+
+    Example:
+      >>> study(pandas.DataFrame({"id": [1, 2], "q1": ["no", "yes"], "q2": ["yes", "no"]}))
+    """
+    choices = replace(
+        choices,
+        person=id or choices.person,
+        task=task or choices.task,
+        response=response or choices.response,
+        weight=weight or choices.weight,
+    )
+    if isinstance(frame, str | Path):
+        draft = draft_of_file(Path(frame), choices)
+    else:
+        draft = draft_of_sheet(read_frame(frame), choices)
+    return study_of_draft(draft, name)

@@ -1,0 +1,150 @@
+"""What columns are for by what they are called, in the languages of many survey programs."""
+
+import re
+
+from crowdllm_jax.study.draft.words import folded
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(folded(word) for word in text.split())
+
+
+_ID = _words("id ids no nr number num nummer code key uid uuid guid")
+_PERSON = _words(
+    "participant participants respondent user worker annotator rater subject subj voter person "
+    "judge reviewer customer coder evaluator labeler labeller teilnehmer teilnehmerin nutzer "
+    "befragter befragte vp vpn vpnr caseid case pid respid respnr lfdn lfd idno member student "
+    "patient employee panelist prolific interview serial userid workerid participantid "
+    "respondentid subjectid participante encuestado usuario participante répondant utilisateur "
+    "sujet rispondente utente deelnemer respondente uczestnik"
+)
+_RECORD = _words("response submission record entry session form")
+"""With an id, what one person has sent."""
+_TASK = _words(
+    "task item items question instance movie film product project stimulus sentence comment tweet "
+    "doc document image photo example sample hit trial story post statement article book song "
+    "video restaurant recipe joke frage aufgabe textid itemid taskid questionid movieid productid "
+    "projectid instanceid vignette scenario prompt case_text text variable aspect"
+)
+_RESPONSE = _words(
+    "response responses answer answers rating ratings stars score scores label value vote "
+    "decision choice judgment judgement grade annotation antwort bewertung wertung note réponse "
+    "respuesta calificación risposta voto resposta antwoord odpowiedź"
+)
+_WEIGHT = _words(
+    "weight weights wgt wt wts gewicht gewichtung poids peso pesos ponderación ponderazione "
+    "weging waga wtssall wtssps wtssnr dweight pspwght pweight anweight finalwt nwgt weightvar "
+    "surveyweight"
+)
+_BODY = _words("kg lb lbs pounds body birth height bmi körper")
+_OWN = _words(
+    "timestamp zeitstempel startdate enddate date datetime time duration ip ipaddress latitude "
+    "longitude email mail phone telefon url comment comments notes remarks kommentar bemerkung "
+    "horodateur tijdstempel username firstname lastname vorname nachname created updated "
+    "completed started submitted submitdate browser device useragent consent recaptcha "
+    "completioncode zeit datum seed rt"
+)
+_PROFILE = _words(
+    "age agegroup agecat alter edad âge idade leeftijd wiek eta età birthyear yob geburtsjahr "
+    "yearofbirth gender sex geschlecht sexo genre sexe sesso geslacht płeć genero gênero género "
+    "genere region state country land bundesland province city county ort wohnort pays país paese "
+    "nationality urban urbanicity residence région région región regione provincia provincie "
+    "education educ edu bildung schulabschluss degree schooling educación éducation diplôme "
+    "istruzione escolaridade opleiding wykształcenie bildungsabschluss income einkommen ingresos "
+    "revenu reddito renda inkomen dochód hhincome occupation job employment beruf profession "
+    "erwerb employed empstat profesión ocupación race ethnicity ethnic religion marital "
+    "familienstand married children kids household hhsize language sprache cohort generation "
+    "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
+    "stadtteil tenure seniority town stadt ville ciudad"
+)
+_OF_PEOPLE = _words(
+    "of respondent respondents r s the in years your his her participant group level highest "
+    "calculated derived recode summary full time completed attained year born recoded "
+    "categories category des der befragten in jahren du de del encuestado what is and"
+)
+"""What may stand beside the name of a profile's attribute in a label, and nothing else."""
+_ATTITUDE = _words(
+    "satisfaction satisfied trust rating like score importance important support agree opinion "
+    "view attitude feel think zufriedenheit vertrauen"
+)
+_ASKED = re.compile(
+    r"\b(how old|wie alt|what is your (age|gender|sex|race|ethnicity|highest|current|marital|"
+    r"annual|household|occupation|religion)|your (age|gender|sex|highest level)|highest (level|"
+    r"degree|education)|which (state|region|country|city) do you|where do you live|ihr (alter|"
+    r"geschlecht)|welches geschlecht|hochster (schul|bildungs)\w*|in welchem (bundesland|land|"
+    r"jahr)|quel (age|est votre (age|sexe|genre))|cual es su (edad|sexo|genero)|que edad|year of "
+    r"birth|year were you born|with which gender|which gender|gender identity|are you (male|"
+    r"female|married|employed))\b"
+)
+
+
+def tokens(name: str) -> frozenset[str]:
+    """The words of a column's name: `AgeGroup`, `age_group` and `D1. Age group` alike."""
+    apart = re.sub(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])", " ", name)
+    return frozenset(re.sub(r"(?<=[a-z])(?=\d)|_", " ", folded(apart)).split()) | {folded(name)}
+
+
+def _plain(name: str) -> frozenset[str]:
+    """The words without the name as a whole, numbers left out."""
+    own = tokens(name)
+    parts = own - {folded(name)} or own
+    return frozenset(word for word in parts if not word.isdecimal()) or own
+
+
+def is_person(name: str) -> bool:
+    """Whether a name is that of people's ids."""
+    words = _plain(name)
+    record = bool(words & _ID) and words <= _ID | _RECORD
+    return folded(name) in _PERSON or words <= _PERSON | _ID or record
+
+
+def is_task(name: str) -> bool:
+    """Whether a name is that of tasks' ids (or texts)."""
+    words = _plain(name)
+    return bool(words & _TASK) and words <= _TASK | _ID | {"name", "title"}
+
+
+def is_response(name: str) -> bool:
+    """Whether a name is that of answers."""
+    return bool(tokens(name) & _RESPONSE)
+
+
+def is_weight(name: str, text: str) -> bool:
+    """Whether a name (or text) is that of survey weights, not of how heavy somebody is."""
+    words = tokens(name) | (tokens(text) if len(text.split()) < 6 else frozenset())
+    return bool(words & _WEIGHT) and not words & _BODY
+
+
+_BESIDE = _OWN | _words(
+    "in seconds at secs ms s address sec first last page click submit start end completion taken"
+)
+_OWN_NAMES = ("marca temporal", "carimbo de data hora", "informazioni cronologiche")
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of what a program notes beside the answers."""
+    words = _plain(name)
+    return (
+        folded(name) in _OWN
+        or folded(name) in _OWN_NAMES
+        or bool(words & _OWN and words <= _BESIDE)
+    )
+
+
+def is_profile(name: str, text: str) -> bool:
+    """Whether a column describes people, by its name or by a question that asks for it."""
+    words = tokens(name)
+    short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
+    label = _plain(text) if text else frozenset()
+    named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
+    return short or named or bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
+
+
+def is_age(name: str) -> bool:
+    """Whether a column holds ages."""
+    return bool(tokens(name) & _words("age alter edad âge idade leeftijd wiek età"))
+
+
+def seems_reversed(name: str) -> bool:
+    """Whether a name ends as those of reverse-keyed items do."""
+    return bool(re.search(r"(?i)[_. (\[](r|rev|reversed|recoded|rec|inv)[)\]]?$|\d(r|rev)$", name))

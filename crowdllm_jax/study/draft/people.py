@@ -1,0 +1,192 @@
+"""What a table says of people: their ids, profiles and weights."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime import numerals
+from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.bands import ordered_bands
+from crowdllm_jax.study.draft.draft import Choices, shown
+from crowdllm_jax.study.draft.words import in_order, is_no_answer
+from crowdllm_jax.study.formats.sheet import Field, Sheet
+from crowdllm_jax.study.spec import AttributeSpec, OrdinalAttribute
+
+MOST_LEVELS = 40
+Profile = dict[str, tuple[AttributeSpec, list[str]]]
+
+
+def one_of(what: str, flag: str, candidates: Sequence[Field]) -> Field:
+    """The only candidate.
+
+    Raises:
+      CrowdError: there are several; which flag says the right one.
+    """
+    if len(candidates) > 1:
+        found = shown((field.name for field in candidates), 8)
+        raise CrowdError(
+            f"which column holds {what}: {found}? Say it with {flag} '{candidates[0].name}' (or "
+            "another)"
+        )
+    return candidates[0]
+
+
+def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
+    """The column of survey weights, if there is one.
+
+    Raises:
+      CrowdError: there are several, or it may be how heavy people are.
+    """
+    if choices.weight == "none":
+        return None
+    if choices.weight is not None:
+        return sheet.field(choices.weight, "--weight")
+    found = [
+        field
+        for field in sheet.fields
+        if field.use is None and names.is_weight(field.name, field.text) and _weighs(field)
+    ]
+    if not found:
+        return None
+    if len(found) > 1:
+        listed = shown((field.name for field in found), 8)
+        raise CrowdError(
+            f"which column holds people's weights: {listed}? Say it with --weight "
+            f"'{found[0].name}' (or another), or --weight none"
+        )
+    field = found[0]
+    numbers = [numerals.number(text) or 0.0 for text in field.column.distinct]
+    mean = float(np.mean(numbers))
+    bare = re.fullmatch(r"(?i)(weight|gewicht|poids|peso)", field.name)
+    if bare and 30 < mean < 250 and max(numbers) < 400:
+        raise CrowdError(
+            f"is '{field.name}' a survey weight (how many people somebody stands for), or how "
+            f"heavy people are (its average is {mean:.0f})? Say --weight '{field.name}', or "
+            "--weight none"
+        )
+    return field
+
+
+def _weighs(field: Field) -> bool:
+    """Whether cells are numbers of 0 or more, not all alike, in every row."""
+    numbers = [numerals.number(text) for text in field.column.distinct]
+    known = [number for number in numbers if number is not None]
+    return (
+        len(known) == len(numbers) > 1 and min(known) >= 0 and bool(np.all(field.column.codes >= 0))
+    )
+
+
+def cells_of(field: Field, first_rows: np.ndarray) -> list[str]:
+    """The texts of some rows; "" where there is none."""
+    texts = (*field.column.distinct, "")
+    return [texts[code] for code in field.column.codes[first_rows]]
+
+
+def profile_of(fields: Sequence[Field], first_rows: np.ndarray, reasons: list[str]) -> Profile:
+    """Columns that describe people as a profile; `reasons` gets a sentence on each left out.
+
+    Args:
+      first_rows: (N,) a row of each person.
+    """
+    profile: Profile = {}
+    for field in fields:
+        found = _attribute(field, cells_of(field, first_rows))
+        if isinstance(found, str):
+            reasons.append(f"Left out: {field.name}, since {found}.")
+        else:
+            profile[field.name] = found
+    return profile
+
+
+def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]] | str:
+    label_of = dict(field.labels)
+    gone = {c for c in set(cells) if c in field.missing}
+    cells = ["" if cell in gone else cell for cell in cells]
+    known = {cell for cell in cells if cell}
+    if field.labels and any(cell in label_of for cell in known):
+        silent = {c for c in known if c in label_of and is_no_answer(label_of[c])}
+        numeric = {
+            c for c in known - silent if c not in label_of and numerals.number(c) is not None
+        }
+        if len(numeric) <= len(known) / 2:
+            cells = [label_of.get(cell, cell) for cell in cells]
+            return _levels(cells, _file_order(field, set(cells)))
+        cells = ["" if cell in silent else cell for cell in cells]
+    numbers = {
+        cell: numerals.number(cell) for cell in set(cells) if cell and not is_no_answer(cell)
+    }
+    if numbers and all(n is not None for n in numbers.values()):
+        values = sorted({n for n in numbers.values() if n is not None})
+        if len(values) > 10 or (names.is_age(field.name) and len(values) > 1):
+            odd = {v for v in values if v in (-1, -8, -9, -77, -88, -99, -999, 888, 998, 999, 9999)}
+            inside = [v for v in values if v not in odd]
+            odd = {v for v in odd if inside and (v < 0 <= inside[0] or v > 2 * inside[-1])}
+            keep = {c for c, n in numbers.items() if n not in odd}
+            return "numeric", [cell if cell in keep else "" for cell in cells]
+    return _levels(cells, None)
+
+
+def _file_order(field: Field, present: set[str]) -> tuple[str, ...] | None:
+    """The levels in the file's order, where it says that they have one."""
+    levels = tuple(dict.fromkeys(label for _, label in field.labels if label in present))
+    spoken = tuple(level for level in levels if not is_no_answer(level))
+    if (field.ordered or ordered_bands(spoken) or in_order(spoken)) and len(spoken) > 2:
+        return spoken if present - {""} <= set(levels) else None
+    return None
+
+
+def _levels(
+    cells: list[str], order: tuple[str, ...] | None
+) -> tuple[AttributeSpec, list[str]] | str:
+    present = {cell for cell in cells if cell}
+    if len(present) < 2:
+        return "it is the same for everybody"
+    if len(present) > MOST_LEVELS:
+        return f"it has {len(present):,} different texts"
+    spoken = tuple(sorted(level for level in present if not is_no_answer(level)))
+    order = order or (ordered_bands(spoken) or in_order(spoken) if len(spoken) > 2 else None)
+    if order is None:
+        return "categorical", cells
+    cells = ["" if cell and cell not in order else cell for cell in cells]
+    return OrdinalAttribute(levels=order), cells
+
+
+def joined(sheet: Sheet, people: Sheet, person: Field) -> Sheet:
+    """A sheet of answers with the columns of a table of people, joined by their ids.
+
+    Raises:
+      CrowdError: no id of one stands in the other.
+    """
+    keys = [f for f in people.fields if f.use == "person"]
+    keys = keys or [f for f in people.fields if names.is_person(f.name)]
+    wanted = set(person.column.distinct)
+    keys = sorted(keys, key=lambda f: -len(wanted & set(f.column.distinct)))
+    if not keys or not wanted & set(keys[0].column.distinct):
+        raise CrowdError(
+            f"{people.path}: holds none of the people of {sheet.path} (column '{person.name}'); "
+            "name the column of their ids with --id"
+        )
+    key = keys[0]
+    row_of: dict[str, int] = {}
+    for row, code in enumerate(key.column.codes):
+        if code >= 0 and row_of.setdefault(key.column.distinct[code], row) != row:
+            raise CrowdError(f"{key.cells.where}: '{key.column.distinct[code]}' stands there twice")
+    rows = np.array([row_of.get(text, -1) for text in person.column.distinct] + [-1])
+    of_row = rows[person.column.codes]
+    taken = {field.name for field in sheet.fields}
+    fields = []
+    for field in people.fields:
+        if field is key or field.use == "out":
+            continue
+        codes = np.where(of_row >= 0, field.cells.codes[of_row], -1).astype(np.int32)
+        name = field.name if field.name not in taken else f"{field.name}_people"
+        use = field.use or (None if names.is_weight(field.name, field.text) else "profile")
+        fields.append(replace(field, name=name, cells=replace(field.cells, codes=codes), use=use))
+    known = sum(text in row_of for text in wanted)
+    note = f"{people.path.name} tells the profile of {known:,} of {len(wanted):,} people."
+    return replace(
+        sheet, fields=(*sheet.fields, *fields), notes=(*sheet.notes, *people.notes, note)
+    )

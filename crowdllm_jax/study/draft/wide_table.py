@@ -1,0 +1,334 @@
+"""A table with a row per person and a column per question as a study."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime import numerals
+from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
+from crowdllm_jax.study.draft.guess import Answered, Guess, guess
+from crowdllm_jax.study.draft.multiple import options_of, split
+from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
+from crowdllm_jax.study.draft.scales_of import ScaleNames
+from crowdllm_jax.study.draft.words import in_order, is_no_answer
+from crowdllm_jax.study.formats.sheet import Field, Sheet
+from crowdllm_jax.study.scales import Binary, Ordinal, Scale
+from crowdllm_jax.study.tables import rows as named_rows
+
+MOST_ANSWERS = 20_000_000
+FEW_ANSWERS = 50
+
+
+def from_wide(sheet: Sheet, choices: Choices) -> Draft:
+    """Make a study of a wide table.
+
+    Raises:
+      CrowdError: what has to be said before; or there is no question in it.
+    """
+    reasons = list(sheet.notes)
+    people = _people(sheet, choices, reasons)
+    weight = weight_of(sheet, choices)
+    profile, questions = _parted(sheet, choices, people, weight, reasons)
+    if not questions:
+        raise CrowdError(
+            f"{sheet.path}: no column looks like a question; name those that are with --questions "
+            f"'A,B' (it has: {shown((f.name for f in sheet.fields), 12)})"
+        )
+    guesses = _guesses(questions, choices, reasons)
+    if not guesses:
+        raise CrowdError(f"{sheet.path}: no question has answers on a scale; {reasons[-1]}")
+    if sheet.rows * len(guesses) > MOST_ANSWERS:
+        raise CrowdError(f"{sheet.path}: more than {MOST_ANSWERS:,} answers; keep fewer questions")
+    if weight is not None:
+        reasons.append(f"Weights: {weight.name}.")
+    attributes = profile_of(profile, np.arange(sheet.rows), reasons)
+    if attributes:
+        reasons.append(f"Profile: {shown(attributes, 12)}.")
+    scales, tasks = _tasks(guesses, choices, reasons)
+    reasons += told_silent((f.name, f.labels, found.dropped) for f, found in guesses)
+    person, task, answer, answers = _answers(guesses)
+    ids = people_ids(sheet, people)
+    keep = np.unique(person)
+    if len(keep) < sheet.rows:
+        reasons.append(f"Left out, people who answer nothing: {sheet.rows - len(keep):,}.")
+    weights = None if weight is None else cells_of(weight, keep)
+    return Draft(
+        sheet.what,
+        tuple(ids[row] for row in keep),
+        {name: (kind, [cells[row] for row in keep]) for name, (kind, cells) in attributes.items()},
+        weights,
+        tasks,
+        np.searchsorted(keep, person),
+        task,
+        answer,
+        answers,
+        scales,
+        {},
+        tuple(reasons),
+    )
+
+
+def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
+    """The column of ids; None where people are numbered by their rows."""
+    if choices.person is not None:
+        field = sheet.field(choices.person, "--id")
+    elif known := [f for f in sheet.fields if f.use == "person"]:
+        field = known[0]
+    else:
+        named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
+        named = [f for f in named if f.name not in choices.questions + choices.profile]
+        # A few ids that stand twice are a mistake; many are no ids (PID may be a party).
+        named = [f for f in named if len(f.column.distinct) * 2 > sheet.rows]
+        whole = [f for f in named if unique(f)]
+        if not whole and named:
+            _refuse_twice(named[0])
+        if not whole:
+            reasons.append("No column holds ids; people are numbered by their rows.")
+            return None
+        field = one_of("the ids of people", "--id", whole)
+    _refuse_twice(field)
+    reasons.append(f"People: one per row, with ids of column {field.name}.")
+    return field
+
+
+def unique(field: Field) -> bool:
+    """Whether every row has another text."""
+    return len(field.column.distinct) == len(field.column.codes)
+
+
+def _refuse_twice(field: Field) -> None:
+    codes = field.column.codes
+    if np.any(codes < 0):
+        raise CrowdError(
+            f"{field.cells.where}: no id in {named_rows(np.flatnonzero(codes < 0))}; give every "
+            "row one, or name another column with --id"
+        )
+    if not unique(field):
+        twice = int(np.argmax(np.bincount(codes) > 1))
+        raise CrowdError(
+            f"{field.cells.where}: '{field.column.distinct[twice]}' stands in "
+            f"{field.column.rows_of(twice)}; keep one row per person, or name another column with "
+            "--id (or, if rows are answers, the columns of tasks and answers with --task and "
+            "--response)"
+        )
+
+
+def people_ids(sheet: Sheet, people: Field | None) -> list[str]:
+    """The id of each row's person."""
+    if people is None:
+        return [str(row + 2) for row in range(sheet.rows)]
+    return cells_of(people, np.arange(sheet.rows))
+
+
+def _parted(
+    sheet: Sheet,
+    choices: Choices,
+    people: Field | None,
+    weight: Field | None,
+    reasons: list[str],
+) -> tuple[list[Field], list[Field]]:
+    """The columns that describe people, and those that are questions."""
+    for flag in ("profile", "questions", "out"):
+        for name in getattr(choices, flag):
+            sheet.field(name, {"out": "--leave-out"}.get(flag, f"--{flag}"))
+    profile, questions = [], []
+    left: dict[str, list[str]] = defaultdict(list)
+    for field in sheet.fields:
+        if field is people or field is weight:
+            continue
+        use, why = _use(field, choices)
+        if use == "profile":
+            profile.append(field)
+        elif use == "question":
+            found = options_of(field)
+            if found is None:
+                questions.append(field)
+                continue
+            reasons.append(
+                f"Column {field.name} holds several answers per cell; each of its {len(found[1])} "
+                "options is a question of its own: chosen or not."
+            )
+            questions += split(field, *found)
+        else:
+            left[why].append(field.name)
+    reasons += [f"Left out, {why}: {shown(out, 10)}." for why, out in left.items()]
+    return profile, questions
+
+
+def _use(field: Field, choices: Choices) -> tuple[str, str]:
+    """What a column is for, or why it is left out."""
+    if field.name in choices.profile:
+        return "profile", ""
+    if field.name in choices.questions:
+        return "question", ""
+    if field.name in choices.out:
+        return "out", "as you said"
+    if not field.column.distinct:
+        return "out", "since it is empty"
+    if field.use in ("profile", "question"):
+        return field.use, ""
+    if field.use == "out":
+        return "out", f"since it is {field.why}" if field.why else "as the file says"
+    if choices.questions:
+        named = names.is_profile(field.name, field.text) and not choices.profile
+        return ("profile", "") if named else ("out", "since it is not among --questions")
+    if names.is_own(field.name) or names.is_weight(field.name, field.text):
+        return "out", "since it is no answer"
+    if names.is_person(field.name) and len(field.column.distinct) * 2 > len(field.column.codes):
+        return "out", "since it holds ids"
+    if names.is_profile(field.name, field.text) and not choices.profile:
+        return "profile", ""
+    return "question", ""
+
+
+def _guesses(
+    fields: Sequence[Field], choices: Choices, reasons: list[str]
+) -> list[tuple[Field, Guess]]:
+    """The scale of each question; `reasons` gets a sentence on each that has none."""
+    words = Counter(frozenset(_spoken(field)) for field in fields)
+    guesses = []
+    left: dict[str, list[str]] = defaultdict(list)
+    for field in fields:
+        result = guess(answered(field, words[frozenset(_spoken(field))]), choices)
+        if isinstance(result, str):
+            left[result].append(field.name)
+        else:
+            guesses.append((field, result))
+    reasons += [f"Left out, since {why}: {shown(out, 10)}." for why, out in left.items()]
+    return _widened(guesses)
+
+
+def _spoken(field: Field) -> list[str]:
+    return [text for text in field.column.distinct if not is_no_answer(text)]
+
+
+def answered(field: Field, alike: int, rows: np.ndarray | None = None) -> Answered:
+    """What is known of the answers in a column, or in some of its rows."""
+    codes = field.column.codes if rows is None else field.column.codes[rows]
+    often = np.bincount(codes[codes >= 0], minlength=len(field.column.distinct))
+    used = np.flatnonzero(often)
+    return Answered(
+        field.name,
+        tuple(field.column.distinct[i] for i in used),
+        tuple(int(often[i]) for i in used),
+        field.labels,
+        field.missing,
+        field.ordered,
+        alike,
+    )
+
+
+def _widened(guesses: list[tuple[Field, Guess]]) -> list[tuple[Field, Guess]]:
+    """Questions of which nobody gave one of the answers share the scale of those beside them."""
+    known = [g.scale for _, g in guesses if isinstance(g.scale, Ordinal) and not g.scale.labels]
+    common = [scale for scale, often in Counter(known).items() if often > 1]
+    result = []
+    for field, found in guesses:
+        beside = common
+        if np.sum(field.column.codes >= 0) >= FEW_ANSWERS:
+            # An answer that so many people did not give may be none of this question's.
+            grid = [g.scale for f, g in guesses if field.grid and f.grid == field.grid]
+            beside = [scale for scale in common if scale in grid or not _of_numbers(scale)]
+        wider = _wider(found.scale, beside) if not field.labels else None
+        result.append((field, found if wider is None else replace(found, scale=wider)))
+    return result
+
+
+def _of_numbers(scale: Ordinal) -> bool:
+    return all(numerals.number(str(level)) is not None for level in scale.levels)
+
+
+def _wider(scale: object, common: Sequence[Ordinal]) -> Ordinal | None:
+    if not isinstance(scale, Ordinal | Binary) or scale.labels:
+        return None
+    own = set(scale.levels)
+    for other in sorted(common, key=lambda o: len(o.levels)):
+        levels = set(other.levels)
+        near = len(own) > 2 and len(levels) - len(own) <= 2
+        if own < levels and (
+            near or (not _of_numbers(other) and in_order(map(str, levels)) is not None)
+        ):
+            return other
+    return None
+
+
+def _tasks(
+    guesses: list[tuple[Field, Guess]], choices: Choices, reasons: list[str]
+) -> tuple[dict[str, Scale], tuple[Task, ...]]:
+    """The questions, and their scales by name."""
+    book = ScaleNames()
+    tasks: list[Task] = []
+    whys: dict[str, tuple[str, list[str]]] = {}
+    for field, found in guesses:
+        name = book.name(found.scale)
+        whys.setdefault(name, (found.why, []))[1].append(field.name)
+        tasks.append(
+            Task(field.name, field.text or field.name, name, field.name in choices.reverse)
+        )
+    for name, (why, asked) in whys.items():
+        reasons.append(f"Scale {name} ({why}): {shown(asked, 8)}.")
+    reversed_ids(tasks, choices, reasons)
+    return book.by_name, tuple(tasks)
+
+
+def told_silent(
+    questions: Iterable[tuple[str, tuple[tuple[str, str], ...], frozenset[str]]],
+) -> list[str]:
+    """A sentence on what is taken for no answer.
+
+    Args:
+      questions: the name of each, its labels, and its texts that are no answer.
+    """
+    asked: dict[str, list[str]] = defaultdict(list)
+    for name, labels, dropped in questions:
+        label_of = dict(labels)
+        for text in sorted(dropped):
+            told = f"{text} ({label_of[text]})" if label_of.get(text, text) != text else text
+            asked[told].append(name)
+    if not asked:
+        return []
+    each = [f"{text} in {shown(names, 4)}" for text, names in list(asked.items())[:8]]
+    return [f"Taken for no answer: {'; '.join(each)}{'; ...' if len(asked) > 8 else ''}."]
+
+
+def reversed_ids(tasks: Sequence[Task], choices: Choices, reasons: list[str]) -> None:
+    """Say which questions are mirrored, or look as if they should be.
+
+    Raises:
+      CrowdError: one that is to be mirrored is no question.
+    """
+    ids = [task.id for task in tasks]
+    for name in choices.reverse:
+        if name not in ids:
+            raise CrowdError(f"--reverse: '{name}' is no question; there are: {shown(ids, 12)}")
+    if choices.reverse:
+        reasons.append(f"Mirrored, as you said: {shown(choices.reverse, 12)}.")
+    like = [name for name in ids if names.seems_reversed(name) and name not in choices.reverse]
+    if like:
+        reasons.append(
+            f"By their names, {shown(like)} may be reverse-keyed; they are taken as they are. "
+            "--reverse mirrors those that you name."
+        )
+
+
+def _answers(
+    guesses: list[tuple[Field, Guess]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Who answered what, and how; see `Draft`."""
+    index: dict[str, int] = {}
+    persons, tasks, answers = [], [], []
+    for place, (field, found) in enumerate(guesses):
+        code = [
+            -1 if text in found.dropped else index.setdefault(text, len(index))
+            for text in field.column.distinct
+        ]
+        own = np.array([*code, -1], np.int32)[field.column.codes]
+        rows = np.flatnonzero(own >= 0)
+        persons.append(rows)
+        tasks.append(np.full(len(rows), place, np.int32))
+        answers.append(own[rows])
+    return np.concatenate(persons), np.concatenate(tasks), np.concatenate(answers), tuple(index)

@@ -1,0 +1,210 @@
+"""CSV in any encoding and with any sign between cells (RFC 4180, https://www.rfc-editor.org/rfc/rfc4180).
+
+How a file is written is found out by its bytes and first rows, and said. Tables that other programs
+for surveys export as CSV have modules of their own, which read the rows from here.
+"""
+
+import codecs
+import csv
+import io
+import itertools
+import re
+import sys
+import warnings
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.study.csv_file import Dialect, check_encoding, layout_of
+from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size
+from crowdllm_jax.study.tables import Column, read_table
+from crowdllm_jax.study.wide import heading_rows
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+_HEAD = 1 << 17
+MAX_BYTES = 300_000_000
+"""Of a file whose rows are read one by one."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The cells of a file's first sheet, row by row; `notes` say how it is written."""
+
+    path: Path
+    rows: list[list[str]]
+    notes: tuple[str, ...] = ()
+
+
+def dialect_of(path: Path, encoding: str | None) -> tuple[Dialect, tuple[str, ...]]:
+    """How a CSV is written, and sentences that say it where it is not the usual way.
+
+    Args:
+      encoding: given by the user, or None.
+    Raises:
+      CrowdError: its bytes fit no encoding that can be told.
+    """
+    notes = []
+    if encoding is None:
+        encoding = _encoding_of(path)
+        if encoding == "cp1252":
+            notes.append(
+                "The file is not UTF-8; it is read as CP1252 (Windows, Western Europe). If "
+                "accents come out wrong, say what it is with --encoding."
+            )
+        elif not encoding.startswith("utf-8"):
+            notes.append(f"The file is written in {encoding.upper()}.")
+    else:
+        try:
+            "".encode(encoding)
+        except LookupError as error:
+            raise CrowdError(f"--encoding: {encoding!r} is no encoding of text") from error
+    dialect = Dialect(encoding=encoding)
+    check_encoding(path, dialect)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CrowdWarning)
+        layout = layout_of(path, dialect)
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    text = codecs.getincrementaldecoder(layout.encoding)("replace").decode(head)
+    delimiter = layout.delimiter if layout.lines else _delimiter_of(text)
+    if delimiter != ",":
+        notes.append(f"Its cells are separated by {_DELIMITERS.get(delimiter, delimiter)}.")
+    return replace(dialect, delimiter=delimiter), tuple(notes)
+
+
+def _encoding_of(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(4096)
+        if head.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-8"  # the mark tells, see `layout_of`
+        zeros = [head[first::2].count(0) * 2 / max(len(head), 1) for first in (0, 1)]
+        if max(zeros) > 0.4 and min(zeros) < 0.1:
+            return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+        file.seek(0)
+        fits = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", "cp1252")}
+        while chunk := file.read(1 << 24):
+            for name, decoder in list(fits.items()):
+                try:
+                    decoder.decode(chunk)
+                except UnicodeDecodeError:
+                    del fits[name]
+    if not fits:
+        raise CrowdError(
+            f"{path}: is neither UTF-8 nor CP1252; which encoding is it? Say it with --encoding, "
+            "such as --encoding cp1250, gb18030 or shift_jis"
+        )
+    return next(iter(fits))
+
+
+def _delimiter_of(text: str) -> str:
+    """The sign that cuts the first rows into the same number of cells, and into the most."""
+
+    def cells(delimiter: str) -> tuple[float, int]:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        try:
+            counts = [len(row) for row in itertools.islice(rows, 40) if row]
+        except csv.Error:
+            return 0.0, 0
+        if len(counts) == 40 or len(text) < _HEAD // 4:
+            common, often = Counter(counts).most_common(1)[0] if counts else (0, 0)
+        else:  # the last row may be cut off
+            common, often = Counter(counts[:-1] or counts).most_common(1)[0]
+        return (often / max(len(counts), 1), common) if common > 1 else (0.0, common)
+
+    return max(_DELIMITERS, key=lambda delimiter: (cells(delimiter)[0] > 0.8, cells(delimiter)[1]))
+
+
+def read_rows(path: Path, encoding: str | None, most: int | None = None) -> Rows:
+    """The rows of a CSV, each as long as its header.
+
+    Args:
+      most: read no more rows than these.
+    """
+    dialect, notes = dialect_of(path, encoding)
+    if most is None and path.stat().st_size > MAX_BYTES:
+        raise CrowdError(f"{path}: is larger than {MAX_BYTES:,} bytes; export fewer columns")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CrowdWarning)
+        layout = layout_of(path, dialect)
+    limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        with path.open(encoding=layout.encoding, errors="replace", newline="") as file:
+            reader = csv.reader(file, delimiter=dialect.delimiter)
+            stop = None if most is None else layout.lines + most
+            rows = [row for row in itertools.islice(reader, layout.lines, stop) if any(row)]
+    except csv.Error as error:
+        raise CrowdError(f"{path}: cannot be read as CSV: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
+    return Rows(path, even(path, rows), notes)
+
+
+def even(path: Path, rows: list[list[str]]) -> list[list[str]]:
+    """Rows filled up to the length of the header.
+
+    Raises:
+      CrowdError: one is longer than that.
+    """
+    width = max(map(len, rows[:3]), default=0)
+    for number, row in enumerate(rows, start=1):
+        if len(row) > width and any(row[width:]):
+            raise CrowdError(
+                f"{path}: row {number} has {len(row)} cells, the header {width} (a cell that holds "
+                "the delimiter needs quotes around it)"
+            )
+    return [[*row[:width], *[""] * (width - len(row))] for row in rows]
+
+
+def read_delimited(path: Path, encoding: str | None) -> Sheet:
+    """Read a CSV with one row of names.
+
+    Raises:
+      CrowdError: see `read_table`; or two columns have one name, or one has none.
+    """
+    dialect, notes = dialect_of(path, encoding)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CrowdWarning)
+        layout = layout_of(path, dialect)
+    check_size(path, 1, len(layout.names))
+    if extra := heading_rows(layout):
+        below = "row 2 holds" if extra == 1 else f"rows 2 to {extra + 1} hold"
+        raise CrowdError(
+            f"{path}: {below} headings, too, and not as a survey program exports them; keep one "
+            "row of headings"
+        )
+    names = [name for name in map(tidy_name, layout.names) if name]
+    if twice := [name for name, often in Counter(names).items() if often > 1]:
+        raise CrowdError(f"{path}: column '{twice[0]}' stands there twice; rename one")
+    if len(names) < 2:
+        raise CrowdError(
+            f"{path}: has one column ('{(names or [''])[0][:80]}'); a table needs people, and "
+            "their answers in other columns"
+        )
+    table = read_table(path, names, prose=names, dialect=dialect)
+    rows = len(next(iter(table.values())).codes)
+    check_size(path, rows, len(names))
+    comma = dialect.delimiter != "," and _decimal_commas(table)
+    if comma:
+        notes = (*notes, "Decimals stand after a comma; they are written with a point.")
+    fields = tuple(Field(name, _pointed(c) if comma else c) for name, c in table.items())
+    return Sheet(path, "a CSV table", rows, fields, notes)
+
+
+def _decimal_commas(table: dict[str, Column]) -> bool:
+    return any(
+        column.distinct
+        and all(_COMMA.fullmatch(text) for text in column.distinct)
+        and any("," in text for text in column.distinct)
+        for column in table.values()
+    )
+
+
+def _pointed(column: Column) -> Column:
+    """A column whose numbers have a point, if all its texts are numbers; else as it is."""
+    if not all(_COMMA.fullmatch(text) for text in column.distinct):
+        return replace(column, decimal=".")
+    texts = tuple(text.replace(",", ".") for text in column.distinct)
+    return replace(column, distinct=texts, decimal=".")

@@ -1,0 +1,33 @@
+"""Data frames of pandas (https://pandas.pydata.org) and polars (https://docs.pola.rs)."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from crowdllm_jax.errors import CrowdError, first_line
+from crowdllm_jax.study.formats.parquet import sheet_of
+from crowdllm_jax.study.formats.sheet import Sheet
+
+
+def read_frame(frame: Any) -> Sheet:
+    """A data frame (or an Arrow table) as a sheet; the index of pandas is not read.
+
+    Raises:
+      CrowdError: it is none, or a column holds several kinds of values.
+    """
+    try:
+        if isinstance(frame, pa.Table):
+            table = frame
+        elif hasattr(frame, "to_arrow"):
+            table = frame.to_arrow()
+        elif hasattr(frame, "iloc"):
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+        else:
+            raise CrowdError(
+                f"study: {type(frame).__name__} is no data frame; give one of pandas or polars, "
+                "or the path of a file"
+            )
+    except (pa.ArrowException, TypeError) as error:
+        raise CrowdError(f"data frame: cannot be read: {first_line(error)}") from error
+    return sheet_of(Path("data frame"), "a data frame", table)

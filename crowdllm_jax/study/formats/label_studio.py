@@ -1,0 +1,119 @@
+"""Label Studio's exported JSON and JSON-MIN (https://labelstud.io/guide/export).
+
+A task has annotations by several people; each of an annotation's results answers one control of
+the labelling interface (`from_name`): choices, ratings, numbers. Other results (boxes, spans,
+texts) are no answers on a scale, and are counted.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from crowdllm_jax.errors import CrowdError, first_line
+from crowdllm_jax.study.formats.answers import Answer, answers_sheet
+from crowdllm_jax.study.formats.sheet import Sheet
+
+_OWN = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
+
+
+def read_label_studio(path: Path) -> Sheet:
+    """Read an export.
+
+    Raises:
+      CrowdError: it is other JSON, or holds no choices, ratings or numbers.
+    """
+    try:
+        tasks = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CrowdError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise CrowdError(f"{path}: is JSON, but no list of tasks as Label Studio exports it")
+    left: Counter[str] = Counter()
+    if any("annotations" in task or "completions" in task for task in tasks):
+        answers = [answer for task in tasks for answer in _annotated(task, left)]
+    elif any("annotator" in task for task in tasks):
+        data = _data(tasks)
+        answers = [answer for task in tasks for answer in _flat(task, data)]
+    else:
+        raise CrowdError(
+            f"{path}: is JSON, but not as Label Studio exports it (its tasks have no annotations); "
+            "write its records as CSV"
+        )
+    if not answers:
+        raise CrowdError(f"{path}: holds no choices, ratings or numbers")
+    told = ", ".join(f"{often} {kind}" for kind, often in sorted(left.items()))
+    notes = (f"Results that are no answers on a scale are left out: {told}.",) if left else ()
+    return answers_sheet(path, "an export of Label Studio (JSON)", _named(answers), notes)
+
+
+def _named(answers: list[Answer]) -> list[Answer]:
+    """Where one thing is asked of each task, the task's id says it all."""
+    if len({answer.group for answer in answers}) == 1:
+        return [answer._replace(group="") for answer in answers]
+    return [answer._replace(task=f"{answer.task} {answer.group}") for answer in answers]
+
+
+def _annotated(task: dict[str, Any], left: Counter[str]) -> Iterator[Answer]:
+    identity, text = str(task.get("id", task.get("inner_id", ""))), _shown(task.get("data"))
+    for annotation in task.get("annotations") or task.get("completions") or ():
+        if annotation.get("was_cancelled"):
+            left["skipped annotations"] += 1
+            continue
+        person = annotation.get("completed_by", "")
+        if isinstance(person, dict):
+            person = person.get("email") or person.get("id", "")
+        for result in annotation.get("result") or ():
+            kind, value = result.get("type", ""), result.get("value", {})
+            given = value.get(kind) if isinstance(value, dict) else None
+            given = given[0] if isinstance(given, list) and len(given) == 1 else given
+            spans = isinstance(value, dict) and ("start" in value or "x" in value)
+            if kind not in ("choices", "rating", "number") or spans or given is None:
+                left[kind or "others"] += 1
+                continue
+            if isinstance(given, list):
+                given = ";".join(map(str, given))
+            yield Answer(str(person), identity, _text(given), text, str(result.get("from_name")))
+
+
+def _data(tasks: list[dict[str, Any]]) -> set[str]:
+    """The names that hold what a task shows, in JSON-MIN where they stand beside controls: what is
+    the same for all annotators of a task, in all tasks; and long texts."""
+    values: dict[str, dict[str, set[str]]] = {}
+    for task in tasks:
+        for name in task.keys() - _OWN:
+            seen = values.setdefault(name, {}).setdefault(str(task.get("id")), set())
+            seen.add(repr(task[name]))
+    several = len(tasks) > len({str(task.get("id")) for task in tasks})
+    return {
+        name
+        for name, by_task in values.items()
+        if (several and len(by_task) > 1 and all(len(seen) == 1 for seen in by_task.values()))
+        or any(len(text) > 200 for seen in by_task.values() for text in seen)
+    }
+
+
+def _flat(task: dict[str, Any], data: set[str]) -> Iterator[Answer]:
+    text = _shown({name: task[name] for name in task.keys() & data})
+    for name, value in task.items():
+        if name in _OWN or name in data:
+            continue
+        value = value.get("choices") if isinstance(value, dict) else value
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            value = value[0].get("rating", value[0].get("number"))
+        if isinstance(value, list) and value:
+            value = ";".join(map(str, value))
+        if isinstance(value, int | float | str):
+            person, identity = str(task["annotator"]), str(task.get("id", ""))
+            yield Answer(person, identity, _text(value), text, name)
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _shown(data: Any) -> str:
+    """What a person was shown: the longest text of a task."""
+    texts = [v for v in data.values() if isinstance(v, str)] if isinstance(data, dict) else []
+    return max(texts, key=len, default="")

@@ -1,0 +1,89 @@
+"""LimeSurvey's exported CSV: a row per response; headings are question codes, or codes and texts.
+
+Items of arrays are headed `code[item]` or `Text [item]`
+(https://www.limesurvey.org/manual/Exporting_results).
+"""
+
+import re
+
+from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.study.formats.delimited import Rows
+from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size, column_of, unique_names
+
+_OWN = {
+    "submitdate", "date submitted", "datum abgeschickt", "lastpage", "last page", "letzte seite",
+    "startlanguage", "start language", "start-sprache", "startsprache", "seed", "token",
+    "zugangscode", "access code", "startdate", "date started", "datum gestartet", "datestamp",
+    "date last action", "datum letzte aktivität", "ipaddr", "ip address", "ip-adresse", "refurl",
+    "referrer url", "weiterleitungs-url", "interviewtime", "total time", "gesamtzeit",
+}  # fmt: skip
+_IDS = ("id", "response id", "antwort id", "antwort-id")
+_CODED = re.compile(r"A(\d+)")
+_ITEM = re.compile(r"(.+?)\s*\[([^\]]+)\](?:\[([^\]]+)\])?")
+_HEADED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(\[[^\]]*\])?\.\s+(.*)", re.DOTALL)
+_TIMING = re.compile(r"(groupTime|interviewtime|.+Time)\d*", re.IGNORECASE)
+
+
+def is_limesurvey(rows: Rows) -> bool:
+    """Whether the header names LimeSurvey's own columns."""
+    names = [_code(name).casefold() for name in (rows.rows or [[]])[0]]
+    return bool(names) and names[0] in _IDS and len(_OWN & set(names[1:])) >= 2
+
+
+def _code(name: str) -> str:
+    """The code of a heading with code and text."""
+    headed = _HEADED.fullmatch(tidy_name(name))
+    return headed[1] + (headed[2] or "") if headed else tidy_name(name)
+
+
+def read_limesurvey(rows: Rows) -> Sheet:
+    """Read an export, with codes or with full answers; `Y` and `N` are yes and no."""
+    header, *body = rows.rows
+    check_size(rows.path, len(body), len(header))
+    notes = list(rows.notes)
+    names = unique_names([_code(name) for name in header])
+    lower = [name.casefold() for name in names]
+    submitted = next((i for i, n in enumerate(lower) if n in _SUBMITTED), None)
+    if submitted is not None and any(row[submitted] for row in body):
+        done = [row for row in body if row[submitted] not in ("", "NULL")]
+        if len(done) < len(body):
+            notes.append(f"Not submitted, but kept: {len(body) - len(done)} responses.")
+    fields = []
+    for place, name in enumerate(names):
+        cells = [row[place] for row in body]
+        headed, item = _HEADED.fullmatch(tidy_name(header[place])), _ITEM.fullmatch(name)
+        use: Use | None = "person" if place == 0 else None
+        why = "LimeSurvey's own" if lower[place] in _OWN or _TIMING.fullmatch(name) else ""
+        if item and item[2].casefold() in ("other", "comment"):
+            why = "typed text"
+        labels = _labels(set(cells) - {"", "N/A", "-oth-"})
+        if "-oth-" in cells:
+            labels = ()
+        fields.append(
+            Field(
+                name,
+                column_of(rows.path, name, cells),
+                text=headed[3] if headed else "",
+                labels=labels,
+                missing=frozenset({"N/A"}),
+                use="out" if why else use,
+                ordered=True if item and labels and labels[0][0].startswith("A") else None,
+                grid=item[1] if item else "",
+                why=why,
+            )
+        )
+    return Sheet(rows.path, "an export of LimeSurvey", len(body), tuple(fields), tuple(notes))
+
+
+_SUBMITTED = ("submitdate", "date submitted", "datum abgeschickt")
+
+
+def _labels(texts: set[str]) -> tuple[tuple[str, str], ...]:
+    """What codes mean: Y and N, and A1, A2, ... of an array, in their order."""
+    if texts and texts <= {"Y", "N"}:
+        return (("N", "no"), ("Y", "yes"))
+    if len(texts) > 1 and all(_CODED.fullmatch(text) for text in texts):
+        most = max(int(text[1:]) for text in texts)
+        width = max(map(len, texts)) - 1
+        return tuple((f"A{i:0{width}}",) * 2 for i in range(1, most + 1)) if most <= 20 else ()
+    return ()

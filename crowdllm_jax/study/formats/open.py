@@ -1,0 +1,93 @@
+"""Find out by its content what a file is, and read it."""
+
+from pathlib import Path
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.file_kind import foreign, is_parquet
+from crowdllm_jax.study.formats import (
+    excel,
+    label_studio,
+    labelled,
+    limesurvey,
+    mturk,
+    pabulib,
+    preflib,
+    prolific,
+    qualtrics,
+    surveymonkey,
+)
+from crowdllm_jax.study.formats.delimited import MAX_BYTES, Rows, read_delimited, read_rows
+from crowdllm_jax.study.formats.pabulib import Election
+from crowdllm_jax.study.formats.parquet import read_parquet
+from crowdllm_jax.study.formats.sheet import Sheet, check_file
+
+_BY_HEADER = (
+    (qualtrics.is_qualtrics, qualtrics.read_qualtrics),
+    (surveymonkey.is_surveymonkey, surveymonkey.read_surveymonkey),
+    (limesurvey.is_limesurvey, limesurvey.read_limesurvey),
+    (mturk.is_mturk, mturk.read_mturk),
+    (prolific.is_prolific, prolific.read_prolific),
+)
+"""Programs that export tables: how one knows them, and reads them."""
+
+
+def read_file(
+    path: Path, encoding: str | None = None, sheet: str | None = None
+) -> Sheet | Election:
+    """Read a file that people bring.
+
+    Args:
+      encoding: of a CSV that does not say so itself. sheet: of a workbook.
+    Raises:
+      CrowdError: it is damaged, holds nothing, or is of a kind that is not read.
+    """
+    check_file(path)
+    with path.open("rb") as file:
+        head = file.read(300)
+    if is_parquet(path):
+        return read_parquet(path)
+    if program := _program(path, head):
+        return labelled.read_labelled(path, program)
+    if excel.is_excel(path):
+        return _table(excel.excel_rows(path, sheet), None)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise CrowdError(f"{path}: is a study or configuration already: crowdllm run {path}")
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_json = start[:1] in (b"{", b"[")
+    is_election = pabulib.is_pabulib(path) or preflib.is_preflib(path)
+    if (is_json or is_election) and path.stat().st_size > MAX_BYTES:
+        raise CrowdError(f"{path}: is larger than {MAX_BYTES:,} bytes")
+    if pabulib.is_pabulib(path):
+        return pabulib.read_pabulib(path)
+    if preflib.is_preflib(path):
+        return preflib.read_preflib(path)
+    if is_json:
+        if b"SurveyEntry" in head or path.suffix.lower() == ".qsf":
+            raise CrowdError(
+                f"{path}: is a survey of Qualtrics, its questions without answers; which file "
+                f"holds the answers? crowdllm init ANSWERS.csv --questionnaire {path.name}"
+            )
+        return label_studio.read_label_studio(path)
+    if told := foreign(path, encoding or "utf-16" if b"\0" in head else encoding):
+        raise CrowdError(f"{path}: is {told}")
+    return _table(read_rows(path, encoding, most=8), encoding)
+
+
+def _program(path: Path, head: bytes) -> str | None:
+    if head.startswith((b"$FL2", b"$FL3")) or b"SPSS PORT FILE" in head:
+        return "SPSS"
+    old_stata = head[:1] in (b"\x6e", b"\x6f", b"\x71", b"\x72", b"\x73") and head[2:3] == b"\1"
+    if head.startswith(b"<stata_dta>") or (old_stata and path.suffix.lower() == ".dta"):
+        return "Stata"
+    return None
+
+
+def _table(top: Rows, encoding: str | None) -> Sheet:
+    """A table of rows, by the program that its header tells of; `top` may be its first rows."""
+    book = excel.is_excel(top.path)
+    for is_so, read in _BY_HEADER:
+        if is_so(top):
+            return read(top if book else read_rows(top.path, encoding))
+    if book:
+        return excel.table_of(top, "an Excel workbook")
+    return read_delimited(top.path, encoding)

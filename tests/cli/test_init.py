@@ -1,0 +1,73 @@
+"""A file to a report in two commands."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crowdllm_jax.cli.main import main
+
+
+def survey(path):
+    random = np.random.default_rng(0)
+    trait = random.normal(size=(40, 1))
+    levels = np.clip(np.round(3 + trait + random.normal(size=(40, 3))), 1, 5).astype(int)
+    frame = pd.DataFrame(levels, columns=["clean", "safe", "green"])
+    frame.insert(0, "id", [f"p{i}" for i in range(40)])
+    frame["age"] = random.integers(18, 80, 40)
+    frame.to_csv(path, index=False)
+
+
+def test_a_wide_table_to_a_report_in_two_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    survey(tmp_path / "answers.csv")
+    assert main(["init", "answers.csv", "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "answers.csv is a CSV table." in shown
+    assert "People: one per row, with ids of column id." in shown
+    assert "Profile: age." in shown
+    assert "crowdllm run answers.yaml" in shown
+    # From another folder, since the study says where its tables are.
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    quick = ["--set", "model.steps=20", "--set", "models=[]", "--set", "population.agents=50"]
+    folds = ["--set", "split.test=0.3", "--set", "profiles.smoothing=0.1"]
+    assert main(["run", "../answers.yaml", "--quiet", *quick, *folds]) == 0
+    assert (tmp_path / "elsewhere" / "runs" / "answers" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--out", "folder"], "is to be a YAML file"),
+        (["--id", "nobody"], "--id: answers.csv has no column 'nobody'"),
+        (["--reverse", "nothing"], "--reverse: 'nothing' is no question"),
+        (["--encoding", "rot13"], "is no encoding of text"),
+        (["--questions", "nowhere"], "--questions: answers.csv has no column 'nowhere'"),
+    ],
+)
+def test_a_mistake_is_one_message_and_nothing_is_written(
+    arguments, told, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    survey(tmp_path / "answers.csv")
+    assert main(["init", "answers.csv", "--quiet", *arguments]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
+
+
+def test_flags_reach_the_study(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    survey(tmp_path / "answers.csv")
+    flags = ["--reverse", "safe", "--leave-out", "green", "--missing", "5", "--profile", "age"]
+    assert main(["init", "answers.csv", "--quiet", "--out", "x/s.yaml", *flags]) == 0
+    from crowdllm_jax.study.load import load_study_file
+
+    study = load_study_file(tmp_path / "x" / "s.yaml")
+    assert study.tasks.ids == ("clean", "safe")
+    frame = pd.read_csv("answers.csv").set_index("id")
+    place = study.tasks.ids.index("safe")
+    rows = np.flatnonzero(study.task == place)
+    given = {study.participants.ids[study.person[r]]: study.value[r] for r in rows}
+    # On 1 to 4, once 5 means that there is no answer: mirrored, 1 is 4.
+    expected = frame["safe"][frame["safe"] < 5]
+    assert given == (5 - expected).to_dict()

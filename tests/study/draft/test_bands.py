@@ -1,0 +1,30 @@
+"""Bands of numbers stand in their order."""
+
+import random
+
+import pytest
+
+from crowdllm_jax.study.draft.bands import ordered_bands
+
+
+@pytest.mark.parametrize(
+    "bands",
+    [
+        "under 18|18-24|25-34|35 to 44|45+",
+        "Under $25,000|$25,000 - $49,999|$50,000 - $99,999|$100,000 or more",
+        "unter 20|20 bis 39|40 bis 59|60 und älter",
+        "none|1-2|3-5|more than 5",
+        "Never|1-2 times|3-4 times|5 or more times",
+    ],
+)
+def test_from_the_lowest_on(bands):
+    levels = bands.split("|")
+    for seed in range(4):
+        assert ordered_bands(random.Random(seed).sample(levels, len(levels))) == tuple(levels)
+
+
+@pytest.mark.parametrize(
+    "texts", ["tea|coffee", "18-24|young", "18-24|18-30", "1.2.2020 - 3.4.2020|5.6.2021 - 1.1.2022"]
+)
+def test_what_is_none(texts):
+    assert ordered_bands(texts.split("|")) is None

@@ -1,0 +1,57 @@
+"""Data frames in, data frames out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import crowdllm_jax as cl
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.study import scales
+
+
+def test_a_study_of_a_frame_is_made_by_the_package_itself():
+    frame = pd.DataFrame(
+        {"id": range(20), "q": ["no", "yes"] * 10, "r": [1, 2, 3, 4, 5] * 4, "age": range(20, 40)}
+    )
+    study = cl.study(frame, name="mine")
+    assert repr(study) == (
+        "Study('mine': 20 participants, 2 tasks, 40 responses; scales: no_to_yes, 1_to_5)"
+    )
+    with pytest.raises(cl.CrowdError, match="no column 'x'"):
+        cl.study(frame, id="x")
+
+
+def test_the_package_says_what_it_has():
+    assert {"study", "sample", "load_crowd", "export_population"} <= set(dir(cl))
+    assert all(hasattr(cl, name) for name in cl.__all__)
+
+
+def test_agents_as_frames(mixed_crowd: Crowd):
+    agents = cl.sample(mixed_crowd, agents=7, seed=1)
+    frame = agents.to_pandas()
+    assert list(frame.columns) == ["agent_id", "age", "city", *mixed_crowd.task_ids]
+    for task, name in enumerate(mixed_crowd.task_ids):
+        scale = mixed_crowd.task_scales[task]
+        levels = agents.answers[:, task]
+        if scales.is_continuous(scale):
+            np.testing.assert_allclose(frame[name], levels)
+        else:
+            assert list(frame[name]) == [scales.written(scale)[int(level)] for level in levels]
+    polars = pytest.importorskip("polars")
+    assert polars.from_pandas(frame).to_dicts() == agents.to_polars().to_dicts()
+
+
+def test_short_forms(mixed_crowd: Crowd):
+    agents = cl.sample(mixed_crowd, agents=7, seed=1)
+    assert repr(agents) == "Agents(7 agents, 32 tasks; profile: age, city)"
+    assert repr(mixed_crowd) == "Crowd(cvae, 32 tasks; profile: age, city)"
+    page = agents._repr_html_()
+    assert page.count("<tr>") == 6
+    assert "<th>city</th>" in page
+
+
+def test_a_crowd_is_kept_and_taken_up(mixed_crowd: Crowd, tmp_path):
+    cl.save_crowd(mixed_crowd, tmp_path / "crowd")
+    again = cl.load_crowd(tmp_path / "crowd")
+    one, other = (cl.sample(crowd, agents=5, seed=2).to_pandas() for crowd in (mixed_crowd, again))
+    pd.testing.assert_frame_equal(one, other)

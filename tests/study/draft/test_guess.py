@@ -1,0 +1,75 @@
+"""Scales of codes with labels, as SPSS, Stata and a .qsf have them."""
+
+import numpy as np
+
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.guess import Answered, Guess, guess
+from crowdllm_jax.study.draft.multiple import options_of, split
+from crowdllm_jax.study.draft.people import profile_of
+from crowdllm_jax.study.formats.sheet import Field, column_of
+from crowdllm_jax.study.scales import Binary, Nominal, Ordinal
+
+
+def scale(labels: dict[str, str], given: list[str], **more: object) -> object:
+    question = Answered("q", tuple(given), (10,) * len(given), tuple(labels.items()), **more)
+    found = guess(question, Choices())
+    assert isinstance(found, Guess)
+    return found.scale
+
+
+def test_numbers_between_two_ends_that_have_names():
+    ends = {"0": "No trust", "10": "Full trust", "88": "Don't know"}
+    full = scale(ends, ["0", "3", "10", "88"])
+    assert full == Ordinal(
+        levels=tuple(range(11)),
+        labels=("No trust", *map(str, range(1, 10)), "Full trust"),
+    )
+    named = ends | {str(i): str(i) for i in range(1, 10)}
+    assert scale(dict(sorted(named.items(), key=lambda p: int(p[0]))), ["0", "10"]) == full
+
+
+def test_an_order_that_the_codes_have_and_the_labels_suggest():
+    labels = {"1": "Very happy", "2": "Pretty happy", "3": "Not too happy", "9": "NA"}
+    assert scale(labels, ["1", "2", "3", "9"]) == Ordinal(
+        levels=(1, 2, 3), labels=("Very happy", "Pretty happy", "Not too happy")
+    )
+
+
+def test_labels_without_an_order():
+    vote = {"1": "Yes", "2": "No", "3": "Not eligible"}
+    assert isinstance(scale(vote, ["1", "2", "3"]), Nominal)
+    assert isinstance(scale(vote, ["1", "2", "3"], ordered=True), Ordinal)
+    assert scale({"1": "Favor", "2": "Oppose"}, ["1", "2"]) == Binary(
+        levels=(1, 2), labels=("Favor", "Oppose")
+    )
+
+
+def test_a_code_that_the_file_declares_missing_is_no_level():
+    labels = {"1": "Low", "2": "Medium", "3": "High", "7": "Refused to rate"}
+    assert scale(labels, ["1", "2", "3", "7"], missing=frozenset({"7"})) == Ordinal(
+        levels=(1, 2, 3), labels=("Low", "Medium", "High")
+    )
+
+
+def field(name: str, texts: list[str | None], **more: object) -> Field:
+    from pathlib import Path
+
+    return Field(name, column_of(Path("t.csv"), name, texts), **more)
+
+
+def test_options_that_hold_the_sign_between_options():
+    cells = ["Bus, Bike", "Car, shared", "Bike, Car, shared", "Bus", "Bike", "Bus, Car, shared"]
+    several = field("use", cells)
+    found = options_of(several)
+    assert found == (", ", ["Bike", "Bus", "Car, shared"])
+    car = split(several, *found)[2]
+    assert [car.column.distinct[c] for c in car.column.codes] == list("011001")
+
+
+def test_labels_of_a_few_numbers_do_not_make_an_age_categorical():
+    ages = [str(18 + i) for i in range(40)] + ["89", "99"]
+    labels = (("89", "89 or older"), ("98", "Don't know"), ("99", "No answer"))
+    people = profile_of([field("age", ages, labels=labels)], np.arange(42), [])
+    kind, cells = people["age"]
+    assert kind == "numeric"
+    assert cells[-2:] == ["89", ""]
