@@ -13,6 +13,7 @@ keep the (out, in) orientation of the files, so that loading is a copy.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -44,10 +45,25 @@ class Prefix(NamedTuple):
     used: jax.Array
 
 
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021) beside some of a block's matrices: y = Wx + alpha / rank
+    B(Ax), with A (rank, in) and B (out, rank) in float32."""
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+
+    @property
+    def scale(self) -> float:
+        """What the product is multiplied by."""
+        return self.alpha / self.rank
+
+
 class Block(nnx.Module):
     """All L layers' weights, stacked; called on one layer's slice of them."""
 
-    def __init__(self, a: Architecture, dtype: jnp.dtype) -> None:
+    def __init__(self, a: Architecture, dtype: jnp.dtype, lora: Lora | None = None) -> None:
         def weight(*shape: int) -> nnx.Param[Any]:
             return nnx.Param(jnp.zeros((a.layers, *shape), dtype))
 
@@ -69,6 +85,12 @@ class Block(nnx.Module):
         if a.mlp_bias:
             self.gate_bias, self.up_bias = weight(a.inner), weight(a.inner)
             self.down_bias = weight(a.width)
+        self.lora = lora
+        if lora is not None:
+            for name in lora.targets:
+                L, out, inward = getattr(self, name).shape
+                setattr(self, f"{name}_lora_a", nnx.LoRAParam(jnp.zeros((L, lora.rank, inward))))
+                setattr(self, f"{name}_lora_b", nnx.LoRAParam(jnp.zeros((L, out, lora.rank))))
 
     def __call__(
         self,
@@ -125,6 +147,10 @@ class Block(nnx.Module):
 
     def _linear(self, name: str, x: jax.Array) -> jax.Array:
         y = jnp.einsum("...i,oi->...o", x, getattr(self, name)[...])
+        if self.lora is not None and name in self.lora.targets:
+            a, b = (getattr(self, f"{name}_lora_{part}")[...].astype(x.dtype) for part in "ab")
+            low = jnp.einsum("...i,ri->...r", x, a)
+            y += self.lora.scale * jnp.einsum("...r,or->...o", low, b)
         bias = getattr(self, f"{name}_bias", None)
         return y if bias is None else y + bias[...][None, None]
 
@@ -134,12 +160,15 @@ class Block(nnx.Module):
 
 class Decoder(nnx.Module):
     """Embedding, layers, final norm and vocabulary projection. Weights start at zero: they are
-    loaded, see `weights.load`."""
+    loaded, see `weights.load`. With adapters it is made to be trained: of each layer only the
+    input is kept for the backward pass, which computes the layer anew."""
 
-    def __init__(self, a: Architecture, dtype: jnp.dtype = jnp.float32) -> None:
+    def __init__(
+        self, a: Architecture, dtype: jnp.dtype = jnp.float32, lora: Lora | None = None
+    ) -> None:
         self.a = a
         self.embed = nnx.Param(jnp.zeros((a.vocab, a.width), dtype))
-        self.block = Block(a, dtype)
+        self.block = Block(a, dtype, lora)
         self.norm = nnx.Param(jnp.zeros((a.width,), dtype))
         if not a.tied:
             self.head = nnx.Param(jnp.zeros((a.vocab, a.width), dtype))
@@ -237,6 +266,8 @@ class Decoder(nnx.Module):
         window_L = jnp.array([w or _FULL for w in a.windows])
         frequency_L = jnp.stack([jnp.array(inverse_frequencies(r, a.head_dim)) for r in a.ropes])
         kv = None if prefix is None else (prefix.k, prefix.v)
+        if self.block.lora is not None:
+            layer = jax.checkpoint(layer, prevent_cse=False)  # a scan needs no such prevention
         return x_BxSxD, layer, (stacked, window_L, frequency_L, kv)
 
 

@@ -33,7 +33,7 @@ from crowdllm_jax.errors import CrowdError
 
 # Our name of a stacked weight -> its name within a layer of the files. The families give the same
 # norm name to different places, hence the two tables.
-_LAYER = {
+LAYER = {
     "q": "self_attn.q_proj.weight",
     "k": "self_attn.k_proj.weight",
     "v": "self_attn.v_proj.weight",
@@ -53,7 +53,7 @@ _LAYER = {
     "attn_norm": "input_layernorm.weight",
     "mlp_norm": "post_attention_layernorm.weight",
 }
-_POST_NORM_LAYER = _LAYER | {
+_POST_NORM_LAYER = LAYER | {
     "attn_post_norm": "post_attention_layernorm.weight",
     "mlp_norm": "pre_feedforward_layernorm.weight",
     "mlp_post_norm": "post_feedforward_layernorm.weight",
@@ -268,7 +268,7 @@ class DecoderTensors(Tensors):
         """The tensors that a weight of the decoder is made of: one, or one per layer."""
         name, root = path[-1], self._root
         if path[0] == "block":
-            table = _POST_NORM_LAYER if self._a.post_norms else _LAYER
+            table = _POST_NORM_LAYER if self._a.post_norms else LAYER
             return [f"{root}layers.{i}.{table[name]}" for i in range(self._a.layers)]
         if name == "head":
             head = "language_model.lm_head.weight"

@@ -104,7 +104,7 @@ def test_plain_tasks_share_the_instructions(pair, monkeypatch):
         Question("How offensive is this comment ? You are all fools ! " + end, ("1", "2"), (1, 2))
         for end in ("agree", "agree strongly", "costs 100")
     ]
-    monkeypatch.setattr(scoring, "_BUCKET", 8)
+    monkeypatch.setattr(scoring, "BUCKET", 8)
     check(model, backbone, questions, scoring.score(backbone, questions, PROMPT))
 
 
