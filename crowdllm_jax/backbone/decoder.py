@@ -14,6 +14,7 @@ keep the (out, in) orientation of the files, so that loading is a copy.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +25,8 @@ from jax.sharding import PartitionSpec
 from crowdllm_jax.backbone.architecture import Architecture, inverse_frequencies
 
 _FULL = 2**30  # a window that no sequence outgrows
+SCORES = 2**26
+"""Attention scores (of float32) of a layer that are there at once, about."""
 _MASKED = -1e30  # finite, so that a row of padding gives no nan
 
 # How weights lie on a mesh with the axis "model": what makes heads or inner features is split by
@@ -126,24 +129,62 @@ class Block(nnx.Module):
         q, k = _rotate(q, *turn), _rotate(k, *turn)
         q = q.reshape(B, S, a.kv_heads, a.heads // a.kv_heads, a.head_dim)
 
+        mixed = self._mix(q, (k, v), masks, prefix)
+        return self._linear("o", mixed.reshape(B, S, -1)), (k, v)
+
+    def _mix(
+        self,
+        q: jax.Array,
+        kv: tuple[jax.Array, jax.Array],
+        masks: tuple[jax.Array, jax.Array | None],
+        prefix: tuple[jax.Array, jax.Array] | None,
+    ) -> jax.Array:
+        """Values mixed for queries (B, S, G, R, H), some queries at a time: the scores of all would
+        be the largest array by far where texts are long."""
+        B, S, G, R, _ = q.shape
+        T = kv[0].shape[1] + (0 if prefix is None else prefix[0].shape[0])
+        parts = next((n for n in range(1, S) if S % n == 0 and n * SCORES >= B * G * R * S * T), S)
+        own, shared = masks
+        if parts == 1:
+            return self._mix_block(q, own, shared, kv, prefix)
+
+        def cut(x: jax.Array) -> jax.Array:
+            return jnp.moveaxis(x.reshape(x.shape[0], parts, S // parts, *x.shape[2:]), 1, 0)
+
+        @partial(jax.checkpoint, prevent_cse=False)
+        def mix(block: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
+            # Computed anew for the backward pass: kept, the scores of all would be there at once.
+            return self._mix_block(*block, kv, prefix)
+
+        mixed = jax.lax.map(mix, (cut(q), cut(own), None if shared is None else cut(shared)))
+        return jnp.moveaxis(mixed, 0, 1).reshape(q.shape)
+
+    def _mix_block(
+        self,
+        q: jax.Array,
+        own_BxSxT: jax.Array,
+        shared_BxSxP: jax.Array | None,
+        kv: tuple[jax.Array, jax.Array],
+        prefix: tuple[jax.Array, jax.Array] | None,
+    ) -> jax.Array:
+        a = self.a
+        k, v = kv
+
         def scores(pattern: str, keys: jax.Array, mask_BxSxT: jax.Array) -> jax.Array:
             s = jnp.einsum(pattern, q, keys, preferred_element_type=jnp.float32) * a.query_scale
             s = _cap(s, a.attn_softcap)
             return jnp.where(mask_BxSxT[:, None, None], s, _MASKED)
 
-        own_mask, shared = masks
-        s = scores("bsgrh,btgh->bgrst", k, own_mask)
-        if prefix is None or shared is None:
+        s = scores("bsgrh,btgh->bgrst", k, own_BxSxT)
+        if prefix is None or shared_BxSxP is None:
             p = jax.nn.softmax(s, axis=-1).astype(v.dtype)
-            mixed = jnp.einsum("bgrst,btgh->bsgrh", p, v)
-        else:
-            # The prefix keeps no batch axis: its keys are read once for all rows.
-            s = jnp.concatenate([scores("bsgrh,pgh->bgrsp", prefix[0], shared), s], axis=-1)
-            p = jax.nn.softmax(s, axis=-1).astype(v.dtype)
-            P = prefix[0].shape[0]
-            mixed = jnp.einsum("bgrsp,pgh->bsgrh", p[..., :P], prefix[1])
-            mixed += jnp.einsum("bgrst,btgh->bsgrh", p[..., P:], v)
-        return self._linear("o", mixed.reshape(B, S, -1)), (k, v)
+            return jnp.einsum("bgrst,btgh->bsgrh", p, v)
+        # The prefix keeps no batch axis: its keys are read once for all rows.
+        s = jnp.concatenate([scores("bsgrh,pgh->bgrsp", prefix[0], shared_BxSxP), s], axis=-1)
+        p = jax.nn.softmax(s, axis=-1).astype(v.dtype)
+        P = prefix[0].shape[0]
+        mixed = jnp.einsum("bgrsp,pgh->bsgrh", p[..., :P], prefix[1])
+        return mixed + jnp.einsum("bgrst,btgh->bsgrh", p[..., P:], v)
 
     def _linear(self, name: str, x: jax.Array) -> jax.Array:
         y = jnp.einsum("...i,oi->...o", x, getattr(self, name)[...])

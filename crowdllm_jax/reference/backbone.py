@@ -60,7 +60,8 @@ class BackboneReference(
       model: a Hugging Face folder or GGUF file (relative to where the command runs), or hub id
         "org/name".
       revision: branch, tag or commit of a hub id.
-      dtype: of the weights; logits are float32 either way.
+      dtype: of the weights; logits are float32 either way. auto: float32 on a CPU, bfloat16 on
+        accelerators.
       orders: 2 also asks every task with its options the other way round, and averages the two.
       personas: how many of the population's first agents answer the held-out tasks as the model
         sees them, for the baseline that asks a language model as everybody; None for no such
@@ -74,7 +75,7 @@ class BackboneReference(
 
     model: str
     revision: str | None = None
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     prompt: PromptConfig = PromptConfig()
     orders: Orders = 1
     personas: Positive | None = None
@@ -134,7 +135,8 @@ def load_backbone(config: BackboneReference, progress: Progress) -> "Backbone":
 
     model = weights.outline(config.model, revision=config.revision, dtype=config.dtype)
     mesh = mesh_of(config.mesh, model)
-    with stage(progress, f"load {Path(config.model).name}"):
+    name = f"load {Path(config.model).name} in {weights.chosen_dtype(config.dtype)}"
+    with stage(progress, name):
         # Large weights take minutes, and a hub's are fetched first.
         return weights.load(config.model, revision=config.revision, dtype=config.dtype, mesh=mesh)
 
@@ -265,7 +267,8 @@ def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Qu
                 known += 1
     return "\n".join(
         [
-            f"model     {model.name} ({model.architecture.family}, {config.dtype})",
+            f"model     {model.name} ({model.architecture.family}, "
+            f"{weights.chosen_dtype(config.dtype)})",
             f"prompts   {len(distinct):,} different; {known:,} answered in {config.cache}, "
             f"{left:,} to score",
             f"tokens    {tokens:,} to score, prompts and options; longest {longest:,} of a "
