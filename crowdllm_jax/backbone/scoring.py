@@ -25,7 +25,7 @@ from crowdllm_jax.backbone.tokens import Encoded, encode
 from crowdllm_jax.backbone.weights import Backbone, Outline
 from crowdllm_jax.errors import CrowdError
 
-BUCKET = 32  # lengths are rounded up to a multiple of this many tokens
+_SHARED = 32  # tokens of a common beginning that are worth a pass of their own
 _PARAMETERS = '{"method": "packed options"}'  # to be changed with what an answer means
 
 
@@ -159,7 +159,7 @@ def _shared_prefix(prompts: Sequence[tuple[int, ...]]) -> int:
     first, last = min(prompts), max(prompts)  # all others lie between these two in order
     unequal = (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
     shared = min(next(unequal, len(first)), min(map(len, prompts)) - 1)
-    return shared if shared >= BUCKET and len(prompts) > 1 else 0
+    return shared if shared >= _SHARED and len(prompts) > 1 else 0
 
 
 def _batch_size(batch: int, wanted: int, backbone: Backbone) -> int:
@@ -172,14 +172,17 @@ def _batch_size(batch: int, wanted: int, backbone: Backbone) -> int:
 # --- packing -----------------------------------------------------------------------------------
 
 
-def _round_up(n: int, to: int) -> int:
-    return -(-n // to) * to
+def padded(length: int) -> int:
+    """The length to which a row of so many tokens is filled up: few enough to compile a program for
+    each, and near enough that little is computed for nothing (8% of texts of 90 tokens)."""
+    step = 16 if length <= 256 else 32
+    return -(-length // step) * step
 
 
 def _prefix_size(shared: int) -> int:
     """Places for a shared prefix. It is computed once for many rows, so its padding costs little,
     and every further size costs compiling two programs."""
-    return max(BUCKET, 1 << (shared - 1).bit_length()) if shared else 0
+    return max(_SHARED, 1 << (shared - 1).bit_length()) if shared else 0
 
 
 def shape_of(encoded: Sequence[Encoded]) -> tuple[int, int, int]:
@@ -199,7 +202,7 @@ def pack(
     R, M, K = shape
     B = size
     longest = max(len(e.prompt) + sum(len(o) - 1 for o in e.options) for e in encoded) - shared
-    S, P = _round_up(longest, BUCKET), _prefix_size(shared)
+    S, P = padded(longest), _prefix_size(shared)
     token, position = np.zeros((B, S), np.int32), np.zeros((B, S), np.int32)
     segment = np.full((B, S), -1, np.int32)
     task, task_before = np.zeros((B, S), np.float32), np.zeros((B, P), np.float32)

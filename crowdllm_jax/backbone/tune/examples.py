@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crowdllm_jax.backbone.scoring import BUCKET, TokenRows, pack, shape_of
+from crowdllm_jax.backbone.scoring import TokenRows, pack, padded, shape_of
 from crowdllm_jax.backbone.tokens import Encoded
 
 
@@ -63,13 +63,13 @@ class Batches:
         """Places of the examples of each batch; shuffled, but for the lengths, if there is a
         seed."""
         length = np.array(
-            [len(e.encoded.prompt) + _tail(e.encoded) for e in self.examples], dtype=np.int64
+            [padded(len(e.encoded.prompt) + _tail(e.encoded)) for e in self.examples],
+            dtype=np.int64,
         )
-        bucket = -(-length // BUCKET)
         random = None if seed is None else np.random.default_rng(seed)
         batches = []
-        for size in np.unique(bucket):
-            places = np.flatnonzero(bucket == size)
+        for size in np.unique(length):
+            places = np.flatnonzero(length == size)
             if random is not None:
                 places = random.permutation(places)
             batches += [places[i : i + self.rows] for i in range(0, len(places), self.rows)]
