@@ -1,7 +1,7 @@
 """The endpoint against llama.cpp's server, with the GGUF file that the backbone runs itself.
 
     pip install xllamacpp
-    python benchmarks/llama_server.py MODEL.gguf [--server-python PYTHON] [--samples 200]
+    python benchmarks/llama_server.py MODEL.gguf [--server-python PYTHON] [--samples 50]
 
 Starts llama.cpp's server (of the package xllamacpp, in its own process) on MODEL.gguf, asks it the
 same questions by log-probabilities and by sampling, and compares the answers with those that the
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--server-python", default=sys.executable)
-    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--samples", type=int, default=50)
     args = parser.parse_args()
     warnings.simplefilter("ignore", CrowdWarning)
     os.environ.setdefault("OPENAI_API_KEY", "none")
