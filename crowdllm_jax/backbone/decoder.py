@@ -13,6 +13,8 @@ keep the (out, in) orientation of the files, so that loading is a copy.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +25,8 @@ from jax.sharding import PartitionSpec
 from crowdllm_jax.backbone.architecture import Architecture, inverse_frequencies
 
 _FULL = 2**30  # a window that no sequence outgrows
+SCORES = 2**26
+"""Attention scores (of float32) of a layer that are there at once, about."""
 _MASKED = -1e30  # finite, so that a row of padding gives no nan
 
 # How weights lie on a mesh with the axis "model": what makes heads or inner features is split by
@@ -44,10 +48,25 @@ class Prefix(NamedTuple):
     used: jax.Array
 
 
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021) beside some of a block's matrices: y = Wx + alpha / rank
+    B(Ax), with A (rank, in) and B (out, rank) in float32."""
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+
+    @property
+    def scale(self) -> float:
+        """What the product is multiplied by."""
+        return self.alpha / self.rank
+
+
 class Block(nnx.Module):
     """All L layers' weights, stacked; called on one layer's slice of them."""
 
-    def __init__(self, a: Architecture, dtype: jnp.dtype) -> None:
+    def __init__(self, a: Architecture, dtype: jnp.dtype, lora: Lora | None = None) -> None:
         def weight(*shape: int) -> nnx.Param[Any]:
             return nnx.Param(jnp.zeros((a.layers, *shape), dtype))
 
@@ -69,6 +88,12 @@ class Block(nnx.Module):
         if a.mlp_bias:
             self.gate_bias, self.up_bias = weight(a.inner), weight(a.inner)
             self.down_bias = weight(a.width)
+        self.lora = lora
+        if lora is not None:
+            for name in lora.targets:
+                L, out, inward = getattr(self, name).shape
+                setattr(self, f"{name}_lora_a", nnx.LoRAParam(jnp.zeros((L, lora.rank, inward))))
+                setattr(self, f"{name}_lora_b", nnx.LoRAParam(jnp.zeros((L, out, lora.rank))))
 
     def __call__(
         self,
@@ -104,27 +129,69 @@ class Block(nnx.Module):
         q, k = _rotate(q, *turn), _rotate(k, *turn)
         q = q.reshape(B, S, a.kv_heads, a.heads // a.kv_heads, a.head_dim)
 
+        mixed = self._mix(q, (k, v), masks, prefix)
+        return self._linear("o", mixed.reshape(B, S, -1)), (k, v)
+
+    def _mix(
+        self,
+        q: jax.Array,
+        kv: tuple[jax.Array, jax.Array],
+        masks: tuple[jax.Array, jax.Array | None],
+        prefix: tuple[jax.Array, jax.Array] | None,
+    ) -> jax.Array:
+        """Values mixed for queries (B, S, G, R, H), some queries at a time: the scores of all would
+        be the largest array by far where texts are long."""
+        B, S, G, R, _ = q.shape
+        T = kv[0].shape[1] + (0 if prefix is None else prefix[0].shape[0])
+        parts = next((n for n in range(1, S) if S % n == 0 and n * SCORES >= B * G * R * S * T), S)
+        own, shared = masks
+        if parts == 1:
+            return self._mix_block(q, own, shared, kv, prefix)
+
+        def cut(x: jax.Array) -> jax.Array:
+            return jnp.moveaxis(x.reshape(x.shape[0], parts, S // parts, *x.shape[2:]), 1, 0)
+
+        @partial(jax.checkpoint, prevent_cse=False)
+        def mix(block: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
+            # Computed anew for the backward pass: kept, the scores of all would be there at once.
+            return self._mix_block(*block, kv, prefix)
+
+        mixed = jax.lax.map(mix, (cut(q), cut(own), None if shared is None else cut(shared)))
+        return jnp.moveaxis(mixed, 0, 1).reshape(q.shape)
+
+    def _mix_block(
+        self,
+        q: jax.Array,
+        own_BxSxT: jax.Array,
+        shared_BxSxP: jax.Array | None,
+        kv: tuple[jax.Array, jax.Array],
+        prefix: tuple[jax.Array, jax.Array] | None,
+    ) -> jax.Array:
+        a = self.a
+        k, v = kv
+
         def scores(pattern: str, keys: jax.Array, mask_BxSxT: jax.Array) -> jax.Array:
             s = jnp.einsum(pattern, q, keys, preferred_element_type=jnp.float32) * a.query_scale
             s = _cap(s, a.attn_softcap)
             return jnp.where(mask_BxSxT[:, None, None], s, _MASKED)
 
-        own_mask, shared = masks
-        s = scores("bsgrh,btgh->bgrst", k, own_mask)
-        if prefix is None or shared is None:
+        s = scores("bsgrh,btgh->bgrst", k, own_BxSxT)
+        if prefix is None or shared_BxSxP is None:
             p = jax.nn.softmax(s, axis=-1).astype(v.dtype)
-            mixed = jnp.einsum("bgrst,btgh->bsgrh", p, v)
-        else:
-            # The prefix keeps no batch axis: its keys are read once for all rows.
-            s = jnp.concatenate([scores("bsgrh,pgh->bgrsp", prefix[0], shared), s], axis=-1)
-            p = jax.nn.softmax(s, axis=-1).astype(v.dtype)
-            P = prefix[0].shape[0]
-            mixed = jnp.einsum("bgrsp,pgh->bsgrh", p[..., :P], prefix[1])
-            mixed += jnp.einsum("bgrst,btgh->bsgrh", p[..., P:], v)
-        return self._linear("o", mixed.reshape(B, S, -1)), (k, v)
+            return jnp.einsum("bgrst,btgh->bsgrh", p, v)
+        # The prefix keeps no batch axis: its keys are read once for all rows.
+        s = jnp.concatenate([scores("bsgrh,pgh->bgrsp", prefix[0], shared_BxSxP), s], axis=-1)
+        p = jax.nn.softmax(s, axis=-1).astype(v.dtype)
+        P = prefix[0].shape[0]
+        mixed = jnp.einsum("bgrsp,pgh->bsgrh", p[..., :P], prefix[1])
+        return mixed + jnp.einsum("bgrst,btgh->bsgrh", p[..., P:], v)
 
     def _linear(self, name: str, x: jax.Array) -> jax.Array:
         y = jnp.einsum("...i,oi->...o", x, getattr(self, name)[...])
+        if self.lora is not None and name in self.lora.targets:
+            a, b = (getattr(self, f"{name}_lora_{part}")[...].astype(x.dtype) for part in "ab")
+            low = jnp.einsum("...i,ri->...r", x, a)
+            y += self.lora.scale * jnp.einsum("...r,or->...o", low, b)
         bias = getattr(self, f"{name}_bias", None)
         return y if bias is None else y + bias[...][None, None]
 
@@ -134,12 +201,15 @@ class Block(nnx.Module):
 
 class Decoder(nnx.Module):
     """Embedding, layers, final norm and vocabulary projection. Weights start at zero: they are
-    loaded, see `weights.load`."""
+    loaded, see `weights.load`. With adapters it is made to be trained: of each layer only the
+    input is kept for the backward pass, which computes the layer anew."""
 
-    def __init__(self, a: Architecture, dtype: jnp.dtype = jnp.float32) -> None:
+    def __init__(
+        self, a: Architecture, dtype: jnp.dtype = jnp.float32, lora: Lora | None = None
+    ) -> None:
         self.a = a
         self.embed = nnx.Param(jnp.zeros((a.vocab, a.width), dtype))
-        self.block = Block(a, dtype)
+        self.block = Block(a, dtype, lora)
         self.norm = nnx.Param(jnp.zeros((a.width,), dtype))
         if not a.tied:
             self.head = nnx.Param(jnp.zeros((a.vocab, a.width), dtype))
@@ -237,6 +307,8 @@ class Decoder(nnx.Module):
         window_L = jnp.array([w or _FULL for w in a.windows])
         frequency_L = jnp.stack([jnp.array(inverse_frequencies(r, a.head_dim)) for r in a.ropes])
         kv = None if prefix is None else (prefix.k, prefix.v)
+        if self.block.lora is not None:
+            layer = jax.checkpoint(layer, prevent_cse=False)  # a scan needs no such prevention
         return x_BxSxD, layer, (stacked, window_L, frequency_L, kv)
 
 

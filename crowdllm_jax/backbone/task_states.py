@@ -17,11 +17,10 @@ import numpy as np
 from flax import nnx
 
 from crowdllm_jax.backbone.questions import shorten
+from crowdllm_jax.backbone.scoring import padded
 from crowdllm_jax.backbone.tokens import encode_texts
 from crowdllm_jax.backbone.weights import Backbone
 from crowdllm_jax.errors import CrowdError
-
-_BUCKET = 32  # lengths are rounded up to a multiple of this many tokens
 
 
 def task_states(
@@ -57,7 +56,7 @@ def task_states(
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i][0]))
     for begin in range(0, len(order), batch):
         part = order[begin : begin + batch]
-        longest = -(-len(encoded[part[-1]][0]) // _BUCKET) * _BUCKET
+        longest = padded(len(encoded[part[-1]][0]))
         token = np.zeros((batch, longest), np.int32)
         segment, counted = np.full((batch, longest), -1, np.int32), np.zeros((batch, longest))
         for row, i in enumerate(part):

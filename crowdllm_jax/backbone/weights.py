@@ -33,7 +33,7 @@ from crowdllm_jax.errors import CrowdError
 
 # Our name of a stacked weight -> its name within a layer of the files. The families give the same
 # norm name to different places, hence the two tables.
-_LAYER = {
+LAYER = {
     "q": "self_attn.q_proj.weight",
     "k": "self_attn.k_proj.weight",
     "v": "self_attn.v_proj.weight",
@@ -53,7 +53,7 @@ _LAYER = {
     "attn_norm": "input_layernorm.weight",
     "mlp_norm": "post_attention_layernorm.weight",
 }
-_POST_NORM_LAYER = _LAYER | {
+_POST_NORM_LAYER = LAYER | {
     "attn_post_norm": "post_attention_layernorm.weight",
     "mlp_norm": "pre_feedforward_layernorm.weight",
     "mlp_post_norm": "post_feedforward_layernorm.weight",
@@ -93,7 +93,7 @@ def load(
     source: str | Path,
     *,
     revision: str | None = None,
-    dtype: str = "bfloat16",
+    dtype: str = "auto",
     mesh: Mesh | None = None,
 ) -> Backbone:
     """Load a decoder and its tokenizer.
@@ -102,23 +102,34 @@ def load(
         source: a folder with config.json, safetensors and tokenizer files, a GGUF file (or a folder
             that holds one), or a hub id "org/name".
         revision: branch, tag or commit of a hub id.
-        dtype: "bfloat16" or "float32"; logits are float32 either way.
+        dtype: "bfloat16" or "float32"; logits are float32 either way. "auto" is what is fastest:
+            see `chosen_dtype`.
         mesh: a mesh with the axes "data" and "model" over which to lay the weights out.
 
     Raises:
         CrowdError: the folder, a file, a key or a tensor is missing, unknown or of a wrong shape.
     """
+    dtype = chosen_dtype(dtype)
     o = outline(source, revision=revision, dtype=dtype)
     place, _ = locate(source, revision)
     graph, weights = load_weights(place, o.architecture, jnp.dtype(dtype), mesh)
     return Backbone(o.name, o.revision, o.architecture, o.tokenizer, graph, weights, mesh)
 
 
-def outline(source: str | Path, *, revision: str | None = None, dtype: str = "bfloat16") -> Outline:
+def chosen_dtype(dtype: str) -> str:
+    """The type that "auto" stands for: float32 on a CPU, where XLA's products of bfloat16 are no
+    faster, and bfloat16 on accelerators."""
+    if dtype not in ("auto", "bfloat16", "float32"):
+        raise CrowdError(f"dtype is {dtype!r}; it may be 'auto', 'bfloat16' or 'float32'")
+    if dtype != "auto":
+        return dtype
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
+def outline(source: str | Path, *, revision: str | None = None, dtype: str = "auto") -> Outline:
     """What `load` with the same arguments would load, without the weights; a hub's are not even
     downloaded."""
-    if dtype not in ("bfloat16", "float32"):
-        raise CrowdError(f"dtype is {dtype!r}; it may be 'bfloat16' or 'float32'")
+    dtype = chosen_dtype(dtype)
     place, commit = locate(source, revision, weights=False)
     return Outline(
         name=str(source) if commit else place.resolve().name,
@@ -268,7 +279,7 @@ class DecoderTensors(Tensors):
         """The tensors that a weight of the decoder is made of: one, or one per layer."""
         name, root = path[-1], self._root
         if path[0] == "block":
-            table = _POST_NORM_LAYER if self._a.post_norms else _LAYER
+            table = _POST_NORM_LAYER if self._a.post_norms else LAYER
             return [f"{root}layers.{i}.{table[name]}" for i in range(self._a.layers)]
         if name == "head":
             head = "language_model.lm_head.weight"

@@ -12,6 +12,7 @@ from crowdllm_jax.cli.commands.population import add_sample, add_twin, add_verif
 from crowdllm_jax.cli.commands.reference import add_embed, add_reference
 from crowdllm_jax.cli.commands.run import add_evaluate, add_fit, add_report, add_run
 from crowdllm_jax.cli.commands.study import add_study
+from crowdllm_jax.cli.commands.tune import add_tune
 from crowdllm_jax.runtime.version import __version__
 
 EPILOG = """\
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
         add_fit,
         add_reference,
         add_embed,
+        add_tune,
         add_sample,
         add_export,
         add_aggregate,

@@ -1,6 +1,7 @@
 """Reference decisions of a language model that runs here, in JAX."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +11,7 @@ import msgspec
 
 from crowdllm_jax.backbone.answers import Answer, Scored, assemble, warn_low_mass
 from crowdllm_jax.backbone.questions import Prompt, Question
+from crowdllm_jax.backbone.tune.config import TuneConfig
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.questions import (
     CACHE,
@@ -25,13 +27,13 @@ from crowdllm_jax.reference.questions import (
 )
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runtime import processes
-from crowdllm_jax.runtime.progress import Progress
+from crowdllm_jax.runtime.progress import Progress, stage
 from crowdllm_jax.study.records import Study
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-    from crowdllm_jax.backbone.weights import Outline
+    from crowdllm_jax.backbone.weights import Backbone, Outline
 
 PART = 4096
 """Questions whose tokens are in memory at once, or all personas of one task if these are more."""
@@ -58,23 +60,27 @@ class BackboneReference(
       model: a Hugging Face folder or GGUF file (relative to where the command runs), or hub id
         "org/name".
       revision: branch, tag or commit of a hub id.
-      dtype: of the weights; logits are float32 either way.
+      dtype: of the weights; logits are float32 either way. auto: float32 on a CPU, bfloat16 on
+        accelerators.
       orders: 2 also asks every task with its options the other way round, and averages the two.
       personas: how many of the population's first agents answer the held-out tasks as the model
         sees them, for the baseline that asks a language model as everybody; None for no such
         baseline.
       batch: tasks per forward pass.
+      tune: answer the tasks with adapters that `crowdllm tune` has made of people's answers; None
+        asks the model as it is. Personas are answered by the model as it is.
       mesh: data x model devices to use, where one is not enough.
       cache: SQLite file of answers, relative to where the command runs.
     """
 
     model: str
     revision: str | None = None
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     prompt: PromptConfig = PromptConfig()
     orders: Orders = 1
     personas: Positive | None = None
     batch: Positive = 32
+    tune: TuneConfig | None = None
     mesh: MeshConfig = MeshConfig()
     cache: str = CACHE
 
@@ -111,19 +117,48 @@ def ask_share(
         _ask(config, prompt, share, stage_of(config.model, progress), progress)
 
 
+def ask_with(
+    config: BackboneReference,
+    prompt: Prompt,
+    questions: Sequence[Question],
+    adapters: Path,
+    progress: Progress,
+) -> Scored:
+    """Score what the cache does not hold, with the adapters of a folder merged into the weights."""
+    report = stage_of(f"{config.model}, tuned", progress)
+    return _ask(config, prompt, questions, report, progress, adapters)
+
+
+def load_backbone(config: BackboneReference, progress: Progress) -> "Backbone":
+    """The model on its devices."""
+    from crowdllm_jax.backbone import weights
+
+    model = weights.outline(config.model, revision=config.revision, dtype=config.dtype)
+    mesh = mesh_of(config.mesh, model)
+    name = f"load {Path(config.model).name} in {weights.chosen_dtype(config.dtype)}"
+    with stage(progress, name):
+        # Large weights take minutes, and a hub's are fetched first.
+        return weights.load(config.model, revision=config.revision, dtype=config.dtype, mesh=mesh)
+
+
 def _ask(
     config: BackboneReference,
     prompt: Prompt,
     questions: Sequence[Question],
     report: Callable[[int, int], None],
     progress: Progress,
+    adapters: Path | None = None,
 ) -> Scored:
     from crowdllm_jax.backbone import scoring, weights
+    from crowdllm_jax.backbone.tune import adapter, peft
 
     if not questions:
         return assemble([], [])
     model = weights.outline(config.model, revision=config.revision, dtype=config.dtype)
-    mesh = mesh_of(config.mesh, model)
+    tuned = None if adapters is None else peft.read_adapter(adapters)
+    if tuned is not None:
+        model = replace(model, revision=f"{model.revision}+{tuned.digest}")
+    mesh_of(config.mesh, model)  # tells of a mesh that does not fit before any work
     parts = ((part, *scoring.keys_of(model, part, prompt)) for part in _parts(questions))
     first = next(parts)  # tasks that do not fit are told before a cache is made
     backbone = None
@@ -132,13 +167,10 @@ def _ask(
         for part, encoded, keys in chain([first], parts):
             kept = cache.get(keys)
             if None in kept:
-                if backbone is None:  # large weights take minutes, and a hub's are fetched first
-                    stage = f"load {Path(config.model).name}"
-                    progress(stage, 0, 1)
-                    backbone = weights.load(
-                        config.model, revision=config.revision, dtype=config.dtype, mesh=mesh
-                    )
-                    progress(stage, 1, 1)
+                if backbone is None:
+                    backbone = load_backbone(config, progress)
+                    if tuned is not None:
+                        backbone = adapter.merge(backbone, tuned.lora, tuned.arrays)
 
                 def part_of(done: int, total: int, before: int = len(answers)) -> None:
                     report(before + done * len(part) // total, len(questions))  # noqa: B023
@@ -235,7 +267,8 @@ def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Qu
                 known += 1
     return "\n".join(
         [
-            f"model     {model.name} ({model.architecture.family}, {config.dtype})",
+            f"model     {model.name} ({model.architecture.family}, "
+            f"{weights.chosen_dtype(config.dtype)})",
             f"prompts   {len(distinct):,} different; {known:,} answered in {config.cache}, "
             f"{left:,} to score",
             f"tokens    {tokens:,} to score, prompts and options; longest {longest:,} of a "

@@ -15,6 +15,7 @@ import numpy as np
 
 from crowdllm_jax.backbone.answers import Scored
 from crowdllm_jax.backbone.questions import Question
+from crowdllm_jax.backbone.tune.config import TuneConfig
 from crowdllm_jax.reference.backbone import (
     BackboneReference,
     ask_backbone,
@@ -32,6 +33,7 @@ from crowdllm_jax.reference.endpoint import (
 from crowdllm_jax.reference.fitted import FittedReference, answer_features, fit_reference
 from crowdllm_jax.reference.marginal import MarginalReference, crowd_average
 from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.reference.tuned import ask_tuned
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.coding import feature_blocks, to_peak
@@ -74,6 +76,8 @@ def make_reference(
             return fit_reference(study, split, config, _sources(study, config, folder))
         case MarginalReference():
             return crowd_average(study, split)
+        case BackboneReference(tune=TuneConfig() as tune):
+            return ask_tuned(study, split, config, tune, progress)
         case BackboneReference() | EndpointReference():
             return ask_reference(study, config, (), progress)[0]
         case _:

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Literal
 
-import jax
 import numpy as np
 import pyarrow as pa
 
@@ -65,8 +64,7 @@ def embed_study(
         columns = {"embedding": rows}
     else:
         # Where a processor has no bfloat16 of its own, it is no faster.
-        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-        decoder = weights.load(model, revision=revision, dtype=dtype)
+        decoder = weights.load(model, revision=revision)
         chosen = layers_of(decoder.architecture.layers, layers)
         states = task_states(
             decoder, study.tasks.text, chosen, before=before, batch=batch, progress=report

@@ -14,6 +14,7 @@ import pytest
 import torch
 from flax import nnx
 
+from crowdllm_jax.backbone import decoder
 from crowdllm_jax.backbone.architecture import Architecture, Rope, read_architecture
 from crowdllm_jax.backbone.decoder import Decoder
 from crowdllm_jax.backbone.hub import read_json
@@ -57,6 +58,31 @@ def test_logits_equal_torch(checkpoint):
     a, wanted, weights = checkpoint.a, checkpoint.wanted, checkpoint.weights
     assert wanted.std() > 0.3  # logits near zero would agree whatever we did
     np.testing.assert_allclose(our_logits(a, weights), wanted, rtol=0, atol=BOUND)
+
+
+@pytest.mark.parametrize("parts", [8, 40])
+def test_attention_in_blocks_is_the_same(checkpoint, monkeypatch, parts):
+    """Forwards and backwards, whether a block has some queries or a single one."""
+    a, weights = checkpoint.a, checkpoint.weights
+    rows, places = TOKENS.shape
+    monkeypatch.setattr(decoder, "SCORES", rows * a.heads * places**2 // parts)
+    run.clear_cache()
+    np.testing.assert_allclose(our_logits(a, weights), checkpoint.wanted, rtol=0, atol=BOUND)
+    run.clear_cache()
+
+
+def test_long_texts_need_no_room_for_all_scores():
+    """32 rows of 2,048 tokens: 8 heads' scores would take 4.3 GB of float32."""
+    config = {**families.COMMON, "num_attention_heads": 8, "max_position_embeddings": 4096}
+    a = read_architecture({"model_type": "llama", "rms_norm_eps": 1e-5, **config})
+    graph, weights = nnx.split(nnx.eval_shape(lambda: Decoder(a)))
+    shape = jax.ShapeDtypeStruct((32, 2048), jnp.int32)
+
+    def hidden(weights, token, position, segment):
+        return nnx.merge(graph, weights)(token, position, segment)
+
+    program = jax.jit(hidden).lower(weights, shape, shape, shape).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 2.2e9
 
 
 def test_both_config_styles_say_the_same(checkpoint, tmp_path):

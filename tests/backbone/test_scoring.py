@@ -104,7 +104,7 @@ def test_plain_tasks_share_the_instructions(pair, monkeypatch):
         Question("How offensive is this comment ? You are all fools ! " + end, ("1", "2"), (1, 2))
         for end in ("agree", "agree strongly", "costs 100")
     ]
-    monkeypatch.setattr(scoring, "_BUCKET", 8)
+    monkeypatch.setattr(scoring, "_SHARED", 8)
     check(model, backbone, questions, scoring.score(backbone, questions, PROMPT))
 
 
@@ -134,7 +134,7 @@ def test_no_retrace(backbone):
     scoring.score(backbone, tasks("agree"), PROMPT, batch=4)
     first = scoring.run_rows._cache_size() - before
     lengths = [len(e.prompt) for e in encode(backbone.tokenizer, PROMPT, tasks("agree"))]
-    assert 2 <= first <= len({n // 32 for n in lengths}) + 1
+    assert 2 <= first <= len({scoring.padded(n) for n in lengths})
     scoring.score(backbone, tasks("costs")[::-1], PROMPT, batch=4)
     assert scoring.run_rows._cache_size() - before == first
 

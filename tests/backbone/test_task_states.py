@@ -8,6 +8,7 @@ import torch
 import vocabularies as v
 
 from crowdllm_jax.backbone import task_states as module
+from crowdllm_jax.backbone.scoring import padded
 from crowdllm_jax.backbone.task_states import run_states, task_states
 from crowdllm_jax.backbone.tokens import encode_texts
 from crowdllm_jax.backbone.weights import load
@@ -67,7 +68,7 @@ def test_deeper_layers_are_not_computed(backbone, layers, computed):
 
 def test_one_program_per_bucket_of_lengths(backbone):
     texts = [f"{'agree ' * n}" for n in range(1, 40)]
-    lengths = {-(-len(tokens) // 32) for tokens, _ in encode_texts(backbone.tokenizer, texts)}
+    lengths = {padded(len(tokens)) for tokens, _ in encode_texts(backbone.tokenizer, texts)}
     before = run_states._cache_size()
     one = task_states(backbone, texts, (1,), batch=4)
     made = run_states._cache_size() - before

@@ -53,7 +53,7 @@ def test_a_run_asks_the_model_once(ask, model, scored, tmp_path, monkeypatch, ca
     assert "Reference, sampled" in out
     assert "warning: 12 of 12 questions: the options hold less" in err
     assert err.count("the options hold less") == 1
-    assert 0 < err.find(f"load {model.name}\n") < err.find(f"ask {model.name}\n")
+    assert 0 < err.find(f"load {model.name} in float32\n") < err.find(f"ask {model.name}\n")
     assert len(scored) == len(set(scored)) == TASKS
     assert "Task number 3?" in scored[3]
     crowd = load_crowd(tmp_path / "here/one/seed-0/cvae/crowd")

@@ -6,11 +6,11 @@ import pytest
 
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.reference.introductions import introductions
 from crowdllm_jax.reference.make import ask_reference
 from crowdllm_jax.reference.questions import prompt_and_questions
 from crowdllm_jax.runs.config import dump_config, load_config, load_study
 from crowdllm_jax.runtime.progress import silent
-from crowdllm_jax.score.personas import introductions
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {str(path.relative_to(ROOT)): path for path in ROOT.glob("configs/**/*.yaml")}

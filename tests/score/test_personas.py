@@ -14,12 +14,13 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
 from crowdllm_jax.reference import make
+from crowdllm_jax.reference.introductions import introductions
 from crowdllm_jax.reference.questions import PromptConfig, prompt_and_questions
 from crowdllm_jax.runs import evaluate, prepare
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.score.baselines import persona_crowd
-from crowdllm_jax.score.personas import introductions, make_personas
+from crowdllm_jax.score.personas import make_personas
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.scales import Joint
