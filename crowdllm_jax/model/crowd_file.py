@@ -18,6 +18,7 @@ from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.fit import new_persistent
 from crowdllm_jax.model.persistent.layout import layout_of
+from crowdllm_jax.model.persistent.witness import Standard, Unwitnessed
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import digest, flatten, load_arrays, save_arrays, unflatten
@@ -34,8 +35,9 @@ class _AttributeMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     levels: tuple[str, ...]
 
 
-class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `crowd.json` holds; the numbers are in the arrays beside it."""
+class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What `crowd.json` holds; the numbers are in the arrays beside it. What is as it was before
+    an entry existed has none."""
 
     format: int
     config: ModelConfig
@@ -46,6 +48,7 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     smoothing: float
     effective: float
     profile: tuple[_AttributeMeta, ...]
+    witnesses: tuple[str, ...] = ()
     sha256: str = ""
 
 
@@ -57,6 +60,10 @@ def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
         inputs = {f"tasks.{name}": part for name, part in tasks._asdict().items()}
         inputs |= {f"group.{name}": group for name, group in groups.items()}
         inputs["centre"] = crowd.inputs.centre
+        if (witnesses := crowd.inputs.witnesses) is not None:
+            inputs |= {"witness.mean": witnesses.mean, "witness.sd": witnesses.sd}
+        if (own := crowd.inputs.unwitnessed) is not None:
+            inputs |= {f"unwitnessed.{name}": part for name, part in own._asdict().items()}
     else:
         inputs = crowd.inputs._asdict()
     return {
@@ -83,6 +90,7 @@ def _seal(entries: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
 
 def _meta(crowd: Crowd) -> _Meta:
     g = crowd.generator
+    standard = crowd.inputs.witnesses if isinstance(crowd.inputs, Design) else None
     return _Meta(
         FORMAT,
         crowd.config,
@@ -93,6 +101,7 @@ def _meta(crowd: Crowd) -> _Meta:
         g.smoothing,
         g.effective,
         tuple(_AttributeMeta(a.name, a.kind, a.levels) for a in g.attributes),
+        standard.names if standard is not None else (),
     )
 
 
@@ -178,6 +187,7 @@ def _network(
                 TaskColumns(*(fields[f"tasks.{name}"] for name in TaskColumns._fields)),
                 {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
                 arrays["centre"],
+                *_witnesses(meta, arrays),
             )
             shapes = nnx.eval_shape(lambda: new_persistent(design, persistent, 0))
             return *nnx.split(shapes, nnx.Param), design
@@ -187,3 +197,13 @@ def _network(
             features = inputs.x.shape[1]
             template = nnx.eval_shape(lambda: Cvae(features, columns, cvae, rngs=nnx.Rngs(0)))
             return *nnx.split(template, nnx.Param), inputs
+
+
+def _witnesses(
+    meta: _Meta, arrays: dict[str, np.ndarray]
+) -> tuple[Standard, Unwitnessed] | tuple[None, None]:
+    if not meta.witnesses:
+        return None, None
+    return Standard(meta.witnesses, arrays["witness.mean"], arrays["witness.sd"]), Unwitnessed(
+        *(arrays[f"unwitnessed.{name}"] for name in Unwitnessed._fields)
+    )

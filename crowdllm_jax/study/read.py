@@ -36,6 +36,7 @@ from crowdllm_jax.study.tables import (
     rows,
 )
 from crowdllm_jax.study.wide import one_row_per_answer
+from crowdllm_jax.study.witnesses import read_witnesses
 
 
 def read_study(spec: StudySpec) -> Study:
@@ -101,7 +102,8 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
     t = len(study_tasks.ids)
     # An empty cell of a ballot that was cast is a project left out: it has an answer now.
     empty = ~np.isin(person[~present] * t + task[~present], completed.person * t + completed.task)
-    return replace(completed, missing=int(empty.sum()))
+    witnesses = read_witnesses(spec, completed)
+    return replace(completed, missing=int(empty.sum()), witnesses=witnesses)
 
 
 def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:

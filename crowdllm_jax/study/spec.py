@@ -96,6 +96,8 @@ class StudySpec(_Spec, frozen=True, kw_only=True):
     Attributes:
       folder: paths below are relative to it; itself relative to where the command runs.
       missing: codes that mean "no answer" in every column, besides an empty cell.
+      witnesses: tables of answers that something else, such as a language model, gave for the
+        participants, with the columns of the responses: one path, or several by name.
       delimiter, encoding, decimal: of CSV files that do not say so themselves.
     """
 
@@ -106,6 +108,7 @@ class StudySpec(_Spec, frozen=True, kw_only=True):
     tasks: TasksSpec = TasksSpec()
     participants: ParticipantsSpec = ParticipantsSpec()
     missing: Codes = ()
+    witnesses: str | dict[str, str] = {}
     delimiter: str = ","
     encoding: str = "utf-8"
     decimal: Literal[".", ","] = "."

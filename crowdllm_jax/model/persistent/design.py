@@ -7,6 +7,7 @@ import numpy as np
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
+from crowdllm_jax.model.persistent.witness import Standard, Unwitnessed, likeness, standard_of
 from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
@@ -24,12 +25,16 @@ class Design(NamedTuple):
     Attributes:
       groups: by effect, the prior group of each coefficient.
       centre: (C,) average training profile; effects of profiles are relative to it.
+      witnesses: how they answer. unwitnessed: how agents differ of whom none tells, once it is
+        known how far witnesses are to be trusted. Both None without any.
     """
 
     layout: Layout
     tasks: TaskColumns
     groups: dict[str, np.ndarray]
     centre: np.ndarray
+    witnesses: Standard | None = None
+    unwitnessed: Unwitnessed | None = None
 
 
 def make_design(
@@ -68,7 +73,9 @@ def make_design(
     for number, components in enumerate(sources):
         columns += list(components.T)
         group += [3 + number] * components.shape[1]
-    loading, loading_group = _loading_columns(mean, sources)
+    witnesses = standard_of(study)
+    alike = [] if witnesses is None else [likeness(study, witnesses)]
+    loading, loading_group = _loading_columns(mean, sources + alike)
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
         shares.astype(np.float32),
@@ -84,7 +91,9 @@ def make_design(
     groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.latent)
     if known:
         groups |= _groups_of_tasks(attribute, t, config.latent)
-    return Design(layout, tasks, groups, centre)
+    if witnesses is not None:
+        groups |= _groups_of_witnesses(witnesses, len(layout.scales))
+    return Design(layout, tasks, groups, centre, witnesses)
 
 
 def _loading_columns(mean: np.ndarray, sources: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -183,6 +192,16 @@ def _groups_of_tasks(attribute: np.ndarray, tasks: int, latent: int) -> dict[str
     return {
         "task_loading": np.repeat(by_dimension, tasks, 0).astype(np.int32),
         "task_profile": np.repeat(by_attribute, tasks, 1).astype(np.int32),
+    }
+
+
+def _groups_of_witnesses(witnesses: Standard, scales: int) -> dict[str, np.ndarray]:
+    """Trust in a witness on each scale, and what tasks have of their own: one prior per witness."""
+    by_witness = np.arange(len(witnesses.names), dtype=np.int32)[None]
+    tasks = witnesses.mean.shape[1]
+    return {
+        "witness": np.repeat(by_witness, scales, 0),
+        "task_witness": np.repeat(by_witness, tasks, 0),
     }
 
 

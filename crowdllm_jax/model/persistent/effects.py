@@ -112,13 +112,15 @@ class Items(NamedTuple):
 
     Attributes:
       location: (T,) what moves every agent alike. base: (T, K) log probability of each level at
-      location 0. loading: (T, L). profile: (C, T) what each profile column adds.
+      location 0. loading: (T, L). profile: (C, T) what each profile column adds. trust: (T, G) in
+      witnesses; None without any.
     """
 
     location: jax.Array
     base: jax.Array
     loading: jax.Array
     profile: jax.Array
+    trust: jax.Array | None = None
 
 
 def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Array) -> Items:
@@ -143,7 +145,11 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
         known = jnp.asarray(tasks.known)
         loading = loading + known[:, None] * effects["task_loading"]
         profile = profile + known[None] * effects["task_profile"]
-    return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile)
+    trust = None
+    if "witness" in effects:
+        known = jnp.asarray(tasks.known)
+        trust = effects["witness"][scale] + known[:, None] * effects["task_witness"]
+    return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile, trust)
 
 
 def draw_effects(model: Persistent, key: jax.Array) -> Effects:

@@ -150,10 +150,19 @@ def spread_out(
     if known.all():
         return items, residual
     spread = np.where(known > 0, 0.0, np.exp(np.asarray(model.effects.log_sd["task"][...])))
+    return diluted(items, residual, layout, spread)
+
+
+def diluted(
+    items: Items, residual: jnp.ndarray, layout: Layout, spread: np.ndarray
+) -> tuple[Items, jnp.ndarray]:
+    """Items, and (T,) log deviations of continuous answers, of tasks that agents differ on by
+    further normal numbers of deviations (T,), each task's on its own."""
     wider = dilution(spread)
     wider[list(layout.tasks_of(continuous))] = 1.0
     return items._replace(
         location=items.location / wider,
         loading=items.loading / wider[:, None],
         profile=items.profile / wider[None],
+        trust=None if items.trust is None else items.trust / wider[:, None],
     ), 0.5 * jnp.log(jnp.exp(2 * residual) + spread**2)

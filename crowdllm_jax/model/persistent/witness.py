@@ -1,0 +1,164 @@
+"""What witnesses say of people (`study.records.Witness`), as the model reads it.
+
+A witness's answer for person p to task t, standardised within the task, is one more column w of
+the location there:
+
+    location(p, t) = ... + trust(t) w(p, t)
+
+A task's trust stands around the witness's own, which serves tasks that no person has answered.
+Bias and scale of a witness go out with the standardising; that it is no better than noise is
+learned, and brings its trust to nothing. On a nominal task it raises the level that it names.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.statistics import unit
+
+FEWEST = 2
+"""People of whom a witness must tell in a task to be heard there."""
+MOST_PEOPLE = 2000
+"""From whom it is taken how people differ by what witnesses say of them."""
+DIMENSIONS = 8
+"""In how many directions agents of whom no witness tells may differ by what one would say."""
+RIDGE = 10.0
+"""People's worth by which what a profile lets a witness say is drawn towards nothing."""
+
+
+class Standard(NamedTuple):
+    """How witnesses answer: mean, sd: (G, T) of their answers as shares of the scale; sd 0 where
+    one says the same of everybody, or is not heard."""
+
+    names: tuple[str, ...]
+    mean: np.ndarray
+    sd: np.ndarray
+
+
+class Said(NamedTuple):
+    """What G witnesses say of some answers.
+
+    Attributes:
+      number: (..., G) standardised; on nominal tasks 1. 0 where a witness says nothing.
+      level: (..., G) int32 on nominal tasks, else 0.
+    """
+
+    number: np.ndarray
+    level: np.ndarray
+
+
+class Unwitnessed(NamedTuple):
+    """What witnesses would say of people of whom none tells, times the trust in it.
+
+    Attributes:
+      profile: (C, T) what it is by profile. loading: (T, Q) on standard normal numbers.
+      spread: (T,) deviation of the rest.
+    """
+
+    profile: np.ndarray
+    loading: np.ndarray
+    spread: np.ndarray
+
+
+def standard_of(study: Study) -> Standard | None:
+    """How a study's witnesses answer its tasks; None without any."""
+    if not study.witnesses:
+        return None
+    t = len(study.tasks.ids)
+    mean, sd = np.zeros((2, len(study.witnesses), t))
+    nominal = _is_nominal(study)
+    for row, witness in enumerate(study.witnesses):
+        share = unit(study, witness.value, witness.task)
+        count = np.bincount(witness.task, minlength=t)
+        mean[row] = np.bincount(witness.task, share, t) / count.clip(1)
+        square = np.bincount(witness.task, (share - mean[row][witness.task]) ** 2, t)
+        sd[row] = np.sqrt(square / count.clip(1)) * (count >= FEWEST)
+    sd[:, nominal] = (sd[:, nominal] > 0).astype(float)
+    sd[sd < 1e-6] = 0.0
+    names = tuple(witness.name for witness in study.witnesses)
+    return Standard(names, mean.astype(np.float32), sd.astype(np.float32))
+
+
+def said_of(study: Study, standard: Standard, person: np.ndarray, task: np.ndarray) -> Said:
+    """What witnesses, all of them known, say of answers (A,) of a study's people."""
+    number = np.zeros((len(task), len(standard.names)), np.float32)
+    level = np.zeros(number.shape, np.int32)
+    t, nominal = len(study.tasks.ids), _is_nominal(study)[task]
+    wanted = person.astype(np.int64) * t + task
+    for witness in study.witnesses:
+        column = standard.names.index(witness.name)
+        key = witness.person.astype(np.int64) * t + witness.task
+        at = np.searchsorted(key, wanted).clip(max=max(0, len(key) - 1))
+        heard = (key[at] == wanted) & (standard.sd[column][task] > 0)
+        share = unit(study, witness.value[at], task)
+        away = (share - standard.mean[column][task]) / np.maximum(standard.sd[column][task], 1e-6)
+        number[:, column] = np.where(heard, np.where(nominal, 1.0, away), 0.0)
+        level[:, column] = np.where(heard & nominal, witness.value[at], 0)
+    return Said(number, level)
+
+
+def check_witnesses(study: Study, standard: Standard | None) -> None:
+    """Make sure that a crowd knows a study's witnesses.
+
+    Raises:
+      CrowdError: it was fitted without one of them.
+    """
+    known = () if standard is None else standard.names
+    odd = [witness.name for witness in study.witnesses if witness.name not in known]
+    if odd:
+        raise CrowdError(
+            f"witness '{odd[0]}': the crowd was fitted without it, and cannot say how far it is to "
+            f"be trusted; it knows: {', '.join(known) or 'none'}"
+        )
+
+
+def likeness(study: Study, standard: Standard) -> np.ndarray:
+    """(T, D) principal components of tasks by how alike witnesses answer them for the same people,
+    the first with deviation 1: new tasks may so be like known ones. Nominal tasks have none."""
+    t, people = len(study.tasks.ids), len(study.participants.ids)
+    together, pairs = np.zeros((2, t, t))
+    for column, witness in enumerate(study.witnesses):
+        number = said_of(study, standard, witness.person, witness.task).number[:, column]
+        number = number * ~_is_nominal(study)[witness.task]
+        at = (witness.person, witness.task)
+        told = sparse.csr_array((number.astype(float), at), (people, t))
+        heard = sparse.csr_array((number != 0, at), (people, t)).astype(float)
+        together += (told.T @ told).toarray()
+        pairs += (heard.T @ heard).toarray()
+    size, axes = np.linalg.eigh(together / pairs.clip(1))
+    kept = size[::-1] > 1e-4 * size[-1]
+    x: np.ndarray = axes[:, ::-1][:, kept] * np.sqrt(size[::-1][kept])
+    return x / max(float(x[:, 0].std()), 1e-6) if x.size else np.zeros((t, 0))
+
+
+def unwitnessed(
+    study: Study, standard: Standard, trust: np.ndarray, people: np.ndarray, profile: np.ndarray
+) -> Unwitnessed:
+    """How people differ by what witnesses say of them.
+
+    Args:
+      trust: (T, G). people: (P,) who is known. profile: (P, C) centred.
+    """
+    if len(people) > MOST_PEOPLE:
+        some = np.linspace(0, len(people) - 1, MOST_PEOPLE).astype(int)
+        people, profile = people[some], profile[some]
+    t, c = len(study.tasks.ids), profile.shape[1]
+    said = said_of(study, standard, np.repeat(people, t), np.tile(np.arange(t), len(people)))
+    trust = trust * ~_is_nominal(study)[:, None]
+    moved = (said.number.reshape(len(people), t, -1) * trust[None]).sum(2)
+    by_profile = np.linalg.solve(profile.T @ profile + RIDGE * np.eye(c), profile.T @ moved)
+    rest = moved - profile @ by_profile
+    _, size, axes = np.linalg.svd(rest / np.sqrt(len(rest)), full_matrices=False)
+    loading = (axes[:DIMENSIONS] * size[:DIMENSIONS, None]).T
+    spread = np.sqrt(((rest**2).mean(0) - (loading**2).sum(1)).clip(0))
+    return Unwitnessed(*(part.astype(np.float32) for part in (by_profile, loading, spread)))
+
+
+def _is_nominal(study: Study) -> np.ndarray:
+    """(T,) bool."""
+    ordered = scales.which(scales.is_ordered, study.scales.values())
+    return np.asarray(~ordered[study.tasks.scale])
