@@ -91,7 +91,11 @@ def load_study(
       CrowdError: see `study.read.read_study`.
     """
     if isinstance(source, Config):
-        return study_of(source.study, embedding=embedding)
+        spec, column = source.study, source.split.column
+        if column is not None and isinstance(spec, StudySpec):
+            responses = structs.replace(spec.responses, known=column)
+            spec = structs.replace(spec, responses=responses)
+        return study_of(spec, embedding=embedding)
     return load_study_file(source, data, embedding=embedding)
 
 

@@ -38,6 +38,9 @@ from crowdllm_jax.study.tables import (
 from crowdllm_jax.study.wide import one_row_per_answer
 from crowdllm_jax.study.witnesses import read_witnesses
 
+KNOWN = {"1": True, "0": False, "true": True, "false": False, "yes": True, "no": False}
+"""How the column that `split.column` names says that an answer is known, or held out."""
+
 
 def read_study(spec: StudySpec) -> Study:
     """Read and check a study.
@@ -102,8 +105,31 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
     t = len(study_tasks.ids)
     # An empty cell of a ballot that was cast is a project left out: it has an answer now.
     empty = ~np.isin(person[~present] * t + task[~present], completed.person * t + completed.task)
-    witnesses = read_witnesses(spec, completed)
-    return replace(completed, missing=int(empty.sum()), witnesses=witnesses)
+    return replace(
+        completed,
+        missing=int(empty.sum()),
+        witnesses=read_witnesses(spec, completed),
+        known=_known(answers[spec.responses.known], completed) if spec.responses.known else None,
+    )
+
+
+def _known(column: Column, study: Study) -> np.ndarray:
+    """(R,) bool: what a column says of each answer; projects left out of a ballot are known."""
+    meaning = [KNOWN.get(text.casefold()) for text in column.distinct]
+    for code, meant in enumerate(meaning):
+        if meant is None:
+            raise CrowdError(
+                f"{column.where}: '{column.distinct[code]}' ({column.rows_of(code)}) does not say "
+                f"whether an answer is known; write one of {', '.join(KNOWN)}"
+            )
+    assert study.row is not None
+    if np.any(empty := column.codes[study.row[study.row >= 0]] < 0):
+        raise CrowdError(
+            f"{column.where}: {rows(study.row[study.row >= 0][empty])} is empty; say of every "
+            f"answer whether it is known ({', '.join(KNOWN)})"
+        )
+    by_row = np.array([*meaning, True], bool)[column.codes]
+    return np.where(study.row < 0, True, by_row[study.row])
 
 
 def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
@@ -111,7 +137,7 @@ def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
     r, p, t = spec.responses, spec.participants, spec.tasks
     person_id, task_id = p.participant or r.participant, t.task or r.task
     return {
-        "responses": (r.path, [r.participant, r.task, r.response]),
+        "responses": (r.path, [r.participant, r.task, r.response, *((r.known,) if r.known else ())]),
         "participants": (
             p.path or r.path,
             [person_id, *p.profile, *([p.weight] if p.weight else [])],

@@ -106,6 +106,7 @@ class Study:
       row: (R,) where each answer stood in its table, -1 of projects left out; None where the study
         came without a table. Nothing but `split.first` depends on it.
       witnesses: what others answered for the participants.
+      known: (R,) bool, what the study's own column says of each answer; None without one.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Study:
     left_out: int = 0
     row: np.ndarray | None = None
     witnesses: tuple[Witness, ...] = ()
+    known: np.ndarray | None = None
 
     def scale_of(self, task: int) -> Scale:
         """The scale on which a task is answered."""
@@ -164,6 +166,8 @@ def fingerprint(study: Study, *, ordered: bool = False) -> str:
         add(attribute.name, attribute.kind, attribute.levels, attribute.cells)
     for witness in study.witnesses:
         add(witness.name, witness.person, witness.task, witness.value)
+    if study.known is not None:
+        add(study.known)
     if ordered:
         add(study.row)
     return digest.hexdigest()

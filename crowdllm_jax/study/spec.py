@@ -59,6 +59,7 @@ class ResponsesSpec(_Spec, frozen=True, kw_only=True):
 
     Attributes:
       missing: see `Missing`; also by the name of a scale, for the answers on it.
+      known: the column that says which answers are known; `split.column` names it.
     """
 
     path: str
@@ -66,6 +67,7 @@ class ResponsesSpec(_Spec, frozen=True, kw_only=True):
     task: str = "task"
     response: str = "response"
     missing: Missing = ()
+    known: str | None = None
 
 
 class TasksSpec(_Spec, frozen=True, kw_only=True):

@@ -92,7 +92,8 @@ def test_a_trusted_witness_counts_as_a_column_of_the_profile():
 def test_on_a_nominal_task_it_raises_the_level_that_it_names():
     """By its trust, in log odds at a personal scale of 1; and twins answer so."""
     by_name = {"party": Nominal(levels=("a", "b", "c"))}
-    study = told(make_study(by_name, tasks=2, people=20), np.full((20, 2), 2.0))
+    value = np.repeat([[2.0, 2.0], [0.0, 0.0]], 10, axis=0)
+    study = told(make_study(by_name, tasks=2, people=20), value)
     known = make_known(study, latent=1)
     known.model.effects.mean["witness"][...] = jnp.full((1, 1), 0.9)
     known.model.effects.mean["task_witness"][...] = jnp.zeros((2, 1))
