@@ -57,7 +57,7 @@ def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
     g = crowd.generator
     if isinstance(crowd.inputs, Design):
         tasks, groups = crowd.inputs.tasks, crowd.inputs.groups
-        inputs = {f"tasks.{name}": part for name, part in tasks._asdict().items()}
+        inputs = {f"tasks.{name}": part for name, part in tasks._asdict().items() if part is not None}
         inputs |= {f"group.{name}": group for name, group in groups.items()}
         inputs["centre"] = crowd.inputs.centre
         if (witnesses := crowd.inputs.witnesses) is not None:
@@ -184,7 +184,7 @@ def _network(
             fields = {"tasks.known": everything} | arrays
             design = Design(
                 layout_of(meta.scales, arrays["task_scale"]),
-                TaskColumns(*(fields[f"tasks.{name}"] for name in TaskColumns._fields)),
+                _task_columns(fields),
                 {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
                 arrays["centre"],
                 *_witnesses(meta, arrays),
@@ -197,6 +197,17 @@ def _network(
             features = inputs.x.shape[1]
             template = nnx.eval_shape(lambda: Cvae(features, columns, cvae, rngs=nnx.Rngs(0)))
             return *nnx.split(template, nnx.Param), inputs
+
+
+def _task_columns(fields: dict[str, np.ndarray]) -> TaskColumns:
+    optional = TaskColumns._field_defaults
+    return TaskColumns(
+        **{
+            name: fields[f"tasks.{name}"]
+            for name in TaskColumns._fields
+            if name not in optional or f"tasks.{name}" in fields
+        }
+    )
 
 
 def _witnesses(

@@ -75,6 +75,12 @@ def make_design(
         group += [3 + number] * components.shape[1]
     witnesses = standard_of(study)
     alike = [] if witnesses is None else [likeness(study, witnesses)]
+    others = []
+    for number, other in enumerate(reference.others):
+        own, own_shares, _ = _reference_columns(study, other, layout, seen, known=known)
+        others.append(own_shares.astype(np.float32))
+        columns.append(own)
+        group.append(3 + len(sources) + number)
     loading, loading_group = _loading_columns(mean, sources + alike)
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
@@ -82,6 +88,7 @@ def make_design(
         _within(np.stack(columns, axis=1), seen).astype(np.float32),
         loading.astype(np.float32),
         seen.astype(np.float32),
+        np.stack(others, axis=2) if others else None,
     )
     widths = [len(coding.columns) for coding in codings]
     attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
@@ -89,6 +96,7 @@ def make_design(
     everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
     centre = everyone[people].mean(0)
     groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.latent)
+    groups["trust"] = np.arange(len(layout.scales) * (1 + len(others)), dtype=np.int32)
     if known:
         groups |= _groups_of_tasks(attribute, t, config.latent)
     if witnesses is not None:

@@ -21,6 +21,7 @@ from crowdllm_jax.model.persistent.effects import (
     Items,
     Persistent,
     TaskColumns,
+    by_references,
     posterior,
     regressions,
 )
@@ -96,8 +97,8 @@ def _averaged(
     """(N, K) level effects of N new tasks that give the levels' average shares, however far a task
     is from what is said of it."""
     layout, scale = design.layout, design.tasks.scale[new]
-    trust = np.asarray(model.effects.mean["trust"][...])[scale, None]
-    base = np.asarray(model.level[...])[scale] + trust * design.tasks.reference[new]
+    told = np.asarray(by_references(model.effects.mean["trust"][...], design.tasks))[new]
+    base = np.asarray(model.level[...])[scale] + told
     own_levels = level_mask(layout)[scale]
     share = np.zeros(base.shape)
     for one in qmc.MultivariateNormalQMC(np.zeros(layout.levels), rng=0).random(DRAWS):
