@@ -97,12 +97,15 @@ def als(
     penalty: float,
     rounds: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Factors (n, rank) and (m, rank) of a sparse matrix; each is a ridge regression on the other."""
+    """Factors (n, rank) and (m, rank) of a sparse matrix, each a ridge regression on the other."""
     random = np.random.default_rng(0)
     factors = [0.1 * random.normal(size=(n, rank)) for n in shape]
     groups = (row, column)
     order = [np.argsort(g, kind="stable") for g in groups]
-    ends = [np.searchsorted(g[o], np.arange(n + 1)) for g, o, n in zip(groups, order, shape, strict=True)]
+    ends = [
+        np.searchsorted(g[o], np.arange(n + 1))
+        for g, o, n in zip(groups, order, shape, strict=True)
+    ]
     for _ in range(rounds):
         for this, other in ((1, 0), (0, 1)):
             for one in range(shape[this]):

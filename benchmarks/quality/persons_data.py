@@ -39,7 +39,9 @@ def twin2k(folder: Path) -> Study:
     long = pd.read_parquet(folder / "responses.parquet")
     options = pd.read_csv(folder / "tasks.csv").set_index("task")["options"].map(json.loads)
     codes = {task: sorted(map(int, of_task)) for task, of_task in options.items()}
-    long["response"] = [codes[t].index(int(r)) + 1 for t, r in zip(long.task, long.response, strict=True)]
+    long["response"] = [
+        codes[t].index(int(r)) + 1 for t, r in zip(long.task, long.response, strict=True)
+    ]
     scales: dict[str, Scale] = {
         f"levels {k}": Ordinal(levels=tuple(range(1, k + 1)))
         for k in sorted({len(of_task) for of_task in codes.values()})

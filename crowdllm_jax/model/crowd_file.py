@@ -57,7 +57,9 @@ def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
     g = crowd.generator
     if isinstance(crowd.inputs, Design):
         tasks, groups = crowd.inputs.tasks, crowd.inputs.groups
-        inputs = {f"tasks.{name}": part for name, part in tasks._asdict().items() if part is not None}
+        inputs = {
+            f"tasks.{name}": part for name, part in tasks._asdict().items() if part is not None
+        }
         inputs |= {f"group.{name}": group for name, group in groups.items()}
         inputs["centre"] = crowd.inputs.centre
         if (witnesses := crowd.inputs.witnesses) is not None:

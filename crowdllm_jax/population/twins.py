@@ -165,7 +165,7 @@ def _told_of(study: Study, design: Design, fitted: Ready, person: int) -> Ready:
     assert items.trust is not None
     told = items._replace(
         location=items.location + (items.trust * said.number).sum(1),
-        base=items.base + by_witnesses(items, tasks, said),
+        base=items.base + by_witnesses(items, jnp.asarray(tasks), said),
     )
     responses = fitted.tables.responses._replace(items=told)
     return fitted._replace(tables=fitted.tables._replace(responses=responses))

@@ -137,7 +137,10 @@ def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
     r, p, t = spec.responses, spec.participants, spec.tasks
     person_id, task_id = p.participant or r.participant, t.task or r.task
     return {
-        "responses": (r.path, [r.participant, r.task, r.response, *((r.known,) if r.known else ())]),
+        "responses": (
+            r.path,
+            [r.participant, r.task, r.response, *((r.known,) if r.known else ())],
+        ),
         "participants": (
             p.path or r.path,
             [person_id, *p.profile, *([p.weight] if p.weight else [])],

@@ -74,9 +74,7 @@ def _answers_to(
         folder=data or ".",
         responses=msgspec.structs.replace(study.responses, path=str(path.absolute())),
         participants=people,
-        witnesses={
-            name: str(Path(file).absolute()) for name, file in (witnesses or {}).items()
-        },
+        witnesses={name: str(Path(file).absolute()) for name, file in (witnesses or {}).items()},
     )
     tasks = Tasks(crowd.task_ids, crowd.task_ids, crowd.task_scale, (), None)
     return read_answers(spec, tasks)

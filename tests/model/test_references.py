@@ -139,7 +139,7 @@ def test_tables_of_a_list_are_read(tmp_path):
 def test_what_cannot_have_several_says_so():
     study = make_study()
     several = load_list("cvae", 2)
-    with pytest.raises(CrowdError, match="a list of 2 needs model.kind: persistent"):
+    with pytest.raises(CrowdError, match=r"a list of 2 needs model.kind: persistent"):
         prepare.check_model(study, several)
     with pytest.raises(CrowdError, match="reference: the list is empty"):
         prepare.prepare(study, load_list("persistent", 0), 0)

@@ -173,7 +173,8 @@ def with_column(folder, told: list[str]):
     path = write_study(folder)
     write_table(folder / "responses.csv", columns | {"told": told})
     (folder / "config.yaml").write_text(
-        "study:\n" + "".join(f"  {line}\n" for line in path.read_text().splitlines())
+        "study:\n"
+        + "".join(f"  {line}\n" for line in path.read_text().splitlines())
         + "split: {by: answers, column: told}\n"
     )
     return load_config(folder / "config.yaml")
@@ -191,7 +192,9 @@ def test_a_column_says_which_answers_are_known(tmp_path):
     assert fingerprint(study) != fingerprint(dataclasses.replace(study, known=~study.known))
 
 
-@pytest.mark.parametrize(("text", "says"), [("maybe", "'maybe' .row 3"), ("", "row 3, 5, 7 and 9 more is empty")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("maybe", "'maybe' .row 3"), ("", "row 3, 5, 7 and 9 more")]
+)
 def test_a_column_must_say_it_of_every_answer(tmp_path, text, says):
     with pytest.raises(CrowdError, match=says):
         load_study(with_column(tmp_path, ["1", text] * 12))

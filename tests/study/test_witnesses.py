@@ -7,6 +7,7 @@ import pytest
 from synthetic import rows_of, write_study, write_table
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.load import load_study_file
 from crowdllm_jax.study.records import fingerprint
 
@@ -54,7 +55,7 @@ def test_a_study_is_known_by_its_witnesses_too(folder):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("p001", "t00", "6")], r"'6' \(row 2\) is no answer on scale 'rating'.*nor a number with"),
+        ([("p001", "t00", "6")], r"'6' \(row 2\) is no answer on scale 'rating'.*nor a number"),
         ([("p001", "t00", "well")], r"'well' \(row 2\) is no answer"),
         ([("x", "t00", "1")], "tells nothing of the study's participants and tasks"),
         (
@@ -102,3 +103,14 @@ def test_values_are_those_of_the_responses(folder):
     (witness,) = told(folder, [rows[i] for i in mixed]).witnesses
     for name in ("person", "task", "value"):
         np.testing.assert_array_equal(getattr(witness, name), getattr(study, name))
+
+
+def test_study_check_tells_how_much_a_witness_says(folder):
+    """Of three rows one is what the person said, and one of a task that the study lacks."""
+    study = load_study_file(folder / "study.yaml")
+    own = {(p, t): v for p, t, v in zip(study.person, study.task, study.value, strict=True)}
+    other = 1 if own[2, 0] > 3 else 5
+    rows = [("p001", "t00", f"{own[1, 0]:g}"), ("p002", "t00", f"{other}"), ("p001", "x", "1")]
+    line = next(line for line in describe(told(folder, rows)).splitlines() if "witness" in line)
+    assert "said: 2 answers for 2 people to 1 tasks, 2 of which they gave" in line
+    assert line.endswith("50% are theirs")

@@ -120,7 +120,7 @@ def add_twin(commands: Commands) -> None:
         metavar="NAME=FILE",
         action="append",
         default=[],
-        help="a table of what one of the run's witnesses answered for these people; may be repeated",
+        help="a table of what one of the run's witnesses said of these people; may be repeated",
     )
     command.add_argument(
         "--draws", metavar="N", type=int, default=200, help="twins per person (default: 200)"

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from crowdllm_jax.model.levels import LANES, by_lane, take_rows, unpack
-from crowdllm_jax.model.persistent.belief import UnwitnessedBelief
+from crowdllm_jax.model.persistent.belief import Belief, UnwitnessedBelief
 from crowdllm_jax.model.persistent.decision import Responses, Standing, logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import Items, Persistent, items, mean_effects
@@ -76,7 +76,7 @@ def ready_to_draw(
     spread, log_residual = spread_out(
         model, fitted, design.layout, design.tasks.scale, design.tasks.known
     )
-    belief = model.belief
+    belief: Belief | UnwitnessedBelief = model.belief
     if design.unwitnessed is not None and not witnessed:
         own = design.unwitnessed
         belief = UnwitnessedBelief(belief, own.loading.shape[1])
