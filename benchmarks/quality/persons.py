@@ -9,8 +9,8 @@
     bfi        a fifth of the people are tested: three items of each Big Five trait are known, the
                other two asked (another draw each fold); and agents beside people
     twin2k     35% of people known whole, 60% by 40% of their answers, 5% by attributes alone
-    twin_llm   a fifth of the people are tested, each question given their other answers and what LLMs
-               answered for them; and questions that nobody answered (folds of the questions)
+    twin_llm   a fifth of the people are tested, each question given their other answers and what
+               LLMs answered for them; and questions that nobody answered (folds of questions)
 
 What rivals are is in `person_rivals.py`. Settings of the persistent model are those of --latent and
 --steps for all sets.

@@ -79,7 +79,7 @@ def ready_to_draw(
     belief: Belief | UnwitnessedBelief = model.belief
     if design.unwitnessed is not None and not witnessed:
         own = design.unwitnessed
-        belief = UnwitnessedBelief(belief, own.loading.shape[1])
+        belief = UnwitnessedBelief(model.belief, own.loading.shape[1])
         spread, log_residual = diluted(
             spread._replace(
                 profile=spread.profile + own.profile,
