@@ -35,6 +35,7 @@ from crowdllm_jax.study.tables import (
     read_table,
     rows,
 )
+from crowdllm_jax.study.toplines import check_toplines, people_behind, row_names
 from crowdllm_jax.study.wide import one_row_per_answer
 from crowdllm_jax.study.witnesses import read_witnesses
 
@@ -69,8 +70,13 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         raise CrowdError("study.scales: name at least one scale")
     for name, scale in spec.scales.items():
         scale_text.check(scale, f"study.scales.{name}")
+    check_toplines(spec)
     tables = _read_tables(spec)
     answers = tables["responses"]
+    if spec.responses.share is not None:
+        answers[spec.responses.participant] = row_names(answers)
+        person_id = spec.participants.participant or spec.responses.participant
+        tables["participants"][person_id] = answers[spec.responses.participant]
     person_of = answers[spec.responses.participant]
     task_of = answers[spec.responses.task]
     people, tasks = tables["participants"], tables["tasks"]
@@ -86,6 +92,11 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         study_tasks, among = known_tasks, "the run's tasks"
     task = _look_up(task_of, study_tasks.ids, "task", among)
     participants = _participants(spec, people, person_rows)
+    if spec.responses.share is not None:
+        groups = [people[name] for name in spec.participants.profile]
+        weight = np.zeros(len(person))
+        weight[person] = people_behind(spec, answers, groups, task)
+        participants = replace(participants, weight=weight)
     if known_tasks is not None:
         asked, person = np.unique(person, return_inverse=True)
         participants = _some(participants, asked)
@@ -100,6 +111,7 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         task=task[present],
         answer=answer[present],
         row=np.flatnonzero(present),
+        toplines=spec.responses.share is not None,
     )
     completed = complete_ballots(study, answers[spec.responses.response].where)
     t = len(study_tasks.ids)
@@ -136,14 +148,14 @@ def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
     """The file and the columns of each role."""
     r, p, t = spec.responses, spec.participants, spec.tasks
     person_id, task_id = p.participant or r.participant, t.task or r.task
+    # Published shares have no people.
+    person = [] if r.share else [r.participant]
+    more = [name for name in (r.share, r.n, r.known) if name]
     return {
-        "responses": (
-            r.path,
-            [r.participant, r.task, r.response, *((r.known,) if r.known else ())],
-        ),
+        "responses": (r.path, [*person, r.task, r.response, *more]),
         "participants": (
             p.path or r.path,
-            [person_id, *p.profile, *([p.weight] if p.weight else [])],
+            [*(() if r.share else (person_id,)), *p.profile, *([p.weight] if p.weight else [])],
         ),
         "tasks": (
             t.path or r.path,

@@ -106,6 +106,7 @@ class Study:
       row: (R,) where each answer stood in its table, -1 of projects left out; None where the study
         came without a table. Nothing but `split.first` depends on it.
       witnesses: what others answered for the participants.
+      toplines: participants stand for the people behind published shares, and each answers once.
       known: (R,) bool, what the study's own column says of each answer; None without one.
     """
 
@@ -121,6 +122,7 @@ class Study:
     row: np.ndarray | None = None
     witnesses: tuple[Witness, ...] = ()
     known: np.ndarray | None = None
+    toplines: bool = False
 
     def scale_of(self, task: int) -> Scale:
         """The scale on which a task is answered."""

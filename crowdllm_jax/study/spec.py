@@ -59,6 +59,8 @@ class ResponsesSpec(_Spec, frozen=True, kw_only=True):
 
     Attributes:
       missing: see `Missing`; also by the name of a scale, for the answers on it.
+      share: the column of published shares: a row is then a level of a task (and a group), and not
+        one person's answer. n: the column with how many people are behind them.
       known: the column that says which answers are known; `split.column` names it.
     """
 
@@ -67,6 +69,8 @@ class ResponsesSpec(_Spec, frozen=True, kw_only=True):
     task: str = "task"
     response: str = "response"
     missing: Missing = ()
+    share: str | None = None
+    n: str | None = None
     known: str | None = None
 
 

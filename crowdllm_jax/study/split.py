@@ -148,6 +148,11 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
     Raises:
       CrowdError: a share is out of range, or a part would be empty.
     """
+    if study.toplines and config.by != "tasks":
+        raise CrowdError(
+            f"split.by: {config.by} needs people, of whom published shares say nothing; give by: "
+            "tasks"
+        )
     if config.by == "answers":
         return _split_answers(study, config, seed, fold)
     if told := _told_known(config):
