@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.stats import norm, rankdata
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 SPARED = 0.1
@@ -171,3 +173,53 @@ def copula(known: np.ndarray, train: np.ndarray, given: np.ndarray, asked: np.nd
         scores[own, task] = norm.ppf(((at + at_left) / 2 + 0.5) / (len(place) + 1))
     r = 0.9 * np.corrcoef(scores[train].T) + 0.1 * np.eye(known.shape[1])
     return scores[:, given] @ np.linalg.solve(r[np.ix_(given, given)], r[np.ix_(given, asked)])
+
+
+def option_words(options: list[list[str]], levels: int) -> np.ndarray:
+    """(T, levels, D) words (and runs of up to three) of each task's options, and which of how many
+    the option is; centred within tasks, 0 beyond a task's own."""
+    size = np.array([len(own) for own in options])
+    texts = [(t, k, text) for t, own in enumerate(options) for k, text in enumerate(own)]
+    words = TfidfVectorizer(ngram_range=(1, 3), min_df=3, token_pattern=r"[A-Za-z']+")
+    found = words.fit_transform([text for _, _, text in texts]).toarray()
+    place = np.zeros((len(options), levels, found.shape[1] + levels * levels))
+    for (task, level, _), row in zip(texts, found, strict=True):
+        place[task, level, : found.shape[1]] = row
+        place[task, level, found.shape[1] + (size[task] - 1) * levels + level] = 1.0
+    exists = (np.arange(levels) < size[:, None])[..., None]
+    return (place - place.sum(1, keepdims=True) / size[:, None, None]) * exists
+
+
+def log_linear(
+    x: np.ndarray, share: np.ndarray, exists: np.ndarray, train: np.ndarray, penalty: float = 1.0
+) -> np.ndarray:
+    """(T, K) chances from columns of options (T, K, D), fitted to the shares of some tasks by
+    penalised likelihood (scipy's L-BFGS)."""
+
+    def chances(slope: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        logit = np.where(exists[rows], x[rows] @ slope, -1e9)
+        rate = np.exp(logit - logit.max(1, keepdims=True)) * exists[rows]
+        return rate / rate.sum(1, keepdims=True)
+
+    def loss(slope: np.ndarray) -> tuple[float, np.ndarray]:
+        p = chances(slope, train)
+        likely = (share[train] * np.log(p + 1e-12)).sum()
+        gradient = np.einsum("tk,tkd->d", p - share[train], x[train])
+        return penalty / 2 * (slope**2).sum() - likely, gradient + penalty * slope
+
+    slope = minimize(loss, np.zeros(x.shape[2]), jac=True, method="L-BFGS-B").x
+    return chances(slope, np.ones(len(x), bool))
+
+
+def cross_fitted(
+    x: np.ndarray, share: np.ndarray, exists: np.ndarray, held: np.ndarray, folds: int = 5
+) -> np.ndarray:
+    """(T, K) chances of every task from a regression that has not seen it: of the tasks held out,
+    from all others; of these, from four fifths of them."""
+    out = log_linear(x, share, exists, ~held)
+    part = np.random.default_rng(0).permutation(len(x)) % folds
+    for one in range(folds):
+        out[~held & (part == one)] = log_linear(x, share, exists, ~held & (part != one))[
+            ~held & (part == one)
+        ]
+    return out

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crowdllm_jax.reference.record import Reference, from_levels
 from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks, Witness
 from crowdllm_jax.study.scales import Continuous, Ordinal, Scale, is_continuous, values
 
@@ -128,3 +129,53 @@ def _columns(long: pd.DataFrame, study: Study) -> tuple[np.ndarray, np.ndarray, 
 def _categorical(name: str, cells: pd.Series) -> Attribute:
     codes, levels = pd.factorize(cells.fillna("(missing)").astype(str), sort=True)
     return Attribute(name, "categorical", tuple(levels), codes.astype(np.int32))
+
+
+def opinions(folder: Path) -> tuple[Study, tuple[Reference, ...]]:
+    """Shares of 500 questions' options among people, refusals left out, and those of 17 runs of LLM
+    panels (Pew through OpinionsQA, Santurkar et al. 2023; runs by SynthBench)."""
+    questions = pd.read_csv(folder / "questions.csv")
+    options = {
+        q.task: [option for option in json.loads(q.options) if option != "Refused"]
+        for q in questions.itertuples()
+    }
+    place = {(task, o): i for task, of_task in options.items() for i, o in enumerate(of_task)}
+    tasks = sorted(options)
+    size = np.array([len(options[task]) for task in tasks])
+    sizes = sorted(set(size.tolist()))
+    row = {task: i for i, task in enumerate(tasks)}
+
+    def shares(table: pd.DataFrame) -> np.ndarray:
+        """(T, K), uniform where none are given."""
+        out = np.zeros((len(tasks), max(sizes)))
+        for task, option, share in zip(table.task, table.option, table.share, strict=True):
+            if (task, option) in place:
+                out[row[task], place[task, option]] = share
+        out[out.sum(1) == 0] = 1.0
+        out *= np.arange(max(sizes)) < size[:, None]
+        return out / out.sum(1, keepdims=True)
+
+    human = shares(pd.read_csv(folder / "human.csv"))
+    task, level = np.nonzero(human)
+    texts = questions.set_index("task")["text"]
+    study = Study(
+        "opinionqa",
+        {f"{k} options": Ordinal(levels=tuple(range(1, k + 1))) for k in sizes},
+        Tasks(
+            tuple(tasks),
+            tuple(f"{texts[t]} | {' | '.join(options[t])}" for t in tasks),
+            np.searchsorted(sizes, size).astype(np.int32),
+            (),
+            None,
+        ),
+        Participants(tuple(f"row {i:05d}" for i in range(len(task))), (), 200 * human[task, level]),
+        np.arange(len(task), dtype=np.int32),
+        task.astype(np.int32),
+        level.astype(float),
+        toplines=True,
+    )
+    llm = pd.read_parquet(folder / "llm.parquet")
+    llm = llm[~llm["run"].str.contains("baseline")]
+    return study, tuple(
+        from_levels(study, "column", shares(of_run)) for _, of_run in llm.groupby("run")
+    )

@@ -2,7 +2,7 @@
 
 A row of such a table, the share of a level in a task (perhaps in a group of people), stands for one
 participant with the row's answer, whose weight is as many people as the share says. What they
-answered to other tasks is unknown, so that all models learn of tasks and groups, and none of persons.
+answered to other tasks is unknown: models learn of tasks and groups, and nothing of persons.
 """
 
 import numpy as np
