@@ -190,6 +190,19 @@ def option_words(options: list[list[str]], levels: int) -> np.ndarray:
     return (place - place.sum(1, keepdims=True) / size[:, None, None]) * exists
 
 
+def pool_columns(probs: np.ndarray, exists: np.ndarray) -> np.ndarray:
+    """(T, K, E + 1) what E forecasts (T, K, E) say of options, centred within tasks: logarithms,
+    and their mean, sized so that one penalty suits both and words."""
+    size, own = exists.sum(1)[:, None, None], exists[..., None]
+
+    def centred(x: np.ndarray) -> np.ndarray:
+        x = x * own
+        return (x - x.sum(1, keepdims=True) / size) * own
+
+    mean = centred(probs.mean(2, keepdims=True))
+    return np.concatenate([0.3 * centred(np.log(probs + 0.005)), 2 * mean], axis=2)
+
+
 def log_linear(
     x: np.ndarray, share: np.ndarray, exists: np.ndarray, train: np.ndarray, penalty: float = 1.0
 ) -> np.ndarray:

@@ -13,9 +13,9 @@
     twin_llm   a fifth of the people are tested, each question given their other answers and what
                LLMs answered for them; and questions that nobody answered (folds of questions)
     opinionqa  published shares: a tenth of the questions is held out in turn (--folds 10 holds out
-               all); Wasserstein-1 with options equally spaced on [0, 1], refusals left out. The
-               words of options are a further reference: a log-linear regression on them, in a
-               cross-fit, which needs 0.1 more CPU minutes a fold
+               all); Wasserstein-1 with options equally spaced on [0, 1], refusals left out. A
+               log-linear pool of the LLMs and of the words of the options is a rival, and cross-
+               fitted a further reference
 
 What rivals are is in `person_rivals.py`. Settings of the persistent model are those of --latent and
 --steps for all sets.
@@ -41,6 +41,7 @@ from person_rivals import (
     cross_fitted,
     multinomial,
     option_words,
+    pool_columns,
     ridge,
     svd_forecast,
     tuned,
@@ -404,9 +405,11 @@ def toplines(settings: Settings) -> Iterable[Table]:
     people /= people.sum(1, keepdims=True)
     size = np.array([len(s.levels) for s in study.scales.values()])[study.tasks.scale]
     exists = np.arange(10) < size[:, None]
-    probs = np.stack([run.probs for run in runs], axis=2)
-    probs = np.pad(probs, ((0, 0), (0, 10 - probs.shape[1]), (0, 0)))
+    probs = np.stack([run.probs for run in runs if run.probs is not None], axis=2)
+    longest = probs.shape[1]
+    probs = np.pad(probs, ((0, 0), (0, 10 - longest), (0, 0)))
     words = option_words([text.split(" | ")[1:] for text in study.tasks.text], 10)
+    columns = np.concatenate([words, pool_columns(probs, exists)], axis=2)
     place = np.random.default_rng(0).permutation(len(size)) % 10
     table = Table("OpinionQA: shares of questions held out", {"w1": "Wasserstein-1"})
 
@@ -424,12 +427,12 @@ def toplines(settings: Settings) -> Iterable[Table]:
         add("the same, shrunk by half", (mean + uniform) / 2, held)
         first, *others = runs
         several = replace(first, others=tuple(others))
-        told = cross_fitted(words, people, exists, held)
-        add("words of the options", told, held)
-        told = from_levels(study, "column", told)
+        pooled = cross_fitted(columns, people, exists, held)
+        add("log-linear pool of LLMs and words", pooled, held)
+        told = from_levels(study, "column", pooled[:, :longest])
         for name, reference in (
             ("**crowd, all LLMs**", several),
-            ("**crowd, all LLMs and words**", replace(several, others=(*others, told))),
+            ("**crowd, all LLMs and the pool**", replace(several, others=(*others, told))),
         ):
             crowd = fitted(study, train, settings, "tasks", fold, reference)
             answers = sample(crowd, 10_000, 0).answers.astype(int)
