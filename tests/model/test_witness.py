@@ -204,9 +204,26 @@ def test_tasks_are_alike_that_are_answered_alike():
     side = np.array([1, 1, 1, -1, -1])
     value = 3 + 0.4 * random.normal(size=(300, 1)) * side + 0.1 * random.normal(size=(300, 5))
     study = told(make_study(tasks=5, people=300), value.clip(1, 5))
-    first = likeness(study, standard_of(study))[:, 0]
+    nothing = np.zeros(len(study.task), bool)
+    first = likeness(study, standard_of(study), nothing)[:, 0]
     assert (np.sign(first) == side * np.sign(first[0])).all()
     assert np.abs(first).std() < 0.1
+
+
+def test_new_tasks_are_like_those_that_people_answer_as_a_witness_answers_them():
+    """The witness's answers to tasks 0 and 1 follow one number of a person, those to 2 and 3
+    another, in pairs that it never puts together; people's own answers to 4 and 5 follow these."""
+    random = np.random.default_rng(0)
+    one, other = random.normal(size=(2, 400, 1))
+    level = np.clip(np.round(2 + np.concatenate([one, one, other, other, one, other], 1)), 0, 4)
+    study = replace(make_study(tasks=6, people=400), answer=level.ravel())
+    noise = 0.4 * random.normal(size=(400, 6))
+    said = 3 + 0.5 * np.concatenate([one, one, other, other, 0 * one, 0 * one], 1) + noise
+    study = told(study, said.clip(1, 5))
+    known = study.task >= 4
+    x = likeness(study, standard_of(study), known)
+    near = x @ x.T
+    assert min(near[0, 1], near[2, 3]) > 4 * max(np.abs(near[:2, 2:4]).max(), 0.01)
 
 
 def test_a_crowd_keeps_its_witnesses(trusted, tmp_path):

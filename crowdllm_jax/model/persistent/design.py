@@ -74,14 +74,17 @@ def make_design(
         columns += list(components.T)
         group += [3 + number] * components.shape[1]
     witnesses = standard_of(study)
-    alike = [] if witnesses is None else [likeness(study, witnesses)]
     others = []
     for number, other in enumerate(reference.others):
         own, own_shares, _ = _reference_columns(study, other, layout, seen, known=known)
         others.append(own_shares.astype(np.float32))
         columns.append(own)
         group.append(3 + len(sources) + number)
-    loading, loading_group = _loading_columns(mean, sources + alike)
+    loading, loading_group = _loading_columns(mean, sources)
+    if witnesses is not None:
+        alike = likeness(study, witnesses, train)
+        loading = np.concatenate([loading, alike], axis=1)
+        loading_group = np.append(loading_group, np.full(alike.shape[1], 1 + loading_group.max()))
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
         shares.astype(np.float32),
@@ -97,7 +100,8 @@ def make_design(
     centre = everyone[people].mean(0)
     groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.latent)
     groups["trust"] = np.arange(len(layout.scales) * (1 + len(others)), dtype=np.int32)
-    if known:
+    # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
+    if known or witnesses is not None:
         groups |= _groups_of_tasks(attribute, t, config.latent)
     if witnesses is not None:
         groups |= _groups_of_witnesses(witnesses, len(layout.scales))

@@ -26,6 +26,8 @@ MOST_PEOPLE = 2000
 """From whom it is taken how people differ by what witnesses say of them."""
 DIMENSIONS = 8
 """In how many directions agents of whom no witness tells may differ by what one would say."""
+MOST_ALIKE = 16
+"""Columns by which tasks are alike."""
 RIDGE = 10.0
 """People's worth by which what a profile lets a witness say is drawn towards nothing."""
 
@@ -116,23 +118,51 @@ def check_witnesses(study: Study, standard: Standard | None) -> None:
         )
 
 
-def likeness(study: Study, standard: Standard) -> np.ndarray:
-    """(T, D) principal components of tasks by how alike witnesses answer them for the same people,
-    the first with deviation 1: new tasks may so be like known ones. Nominal tasks have none."""
-    t, people = len(study.tasks.ids), len(study.participants.ids)
-    together, pairs = np.zeros((2, t, t))
+def likeness(study: Study, standard: Standard, known: np.ndarray) -> np.ndarray:
+    """(T, D) columns by which tasks are alike of whom witnesses say alike, the first with deviation
+    1; nominal tasks have none. New tasks may so load on beliefs as known ones do.
+
+    They are the principal components of what a witness's answers to a task covary with: the same
+    people's answers to other tasks, as witnesses give them and as people gave them themselves.
+
+    Args:
+      known: (R,) bool, the people's answers that may be used.
+    """
+    t, ordered = len(study.tasks.ids), ~_is_nominal(study)
+    own = _sparse(study, study.person[known], study.task[known], _own(study, known))
+    among, beside = np.zeros((2, t, t)), np.zeros((2, t, t))
     for column, witness in enumerate(study.witnesses):
         number = said_of(study, standard, witness.person, witness.task).number[:, column]
-        number = number * ~_is_nominal(study)[witness.task]
-        at = (witness.person, witness.task)
-        told = sparse.csr_array((number.astype(float), at), (people, t))
-        heard = sparse.csr_array((number != 0, at), (people, t)).astype(float)
-        together += (told.T @ told).toarray()
-        pairs += (heard.T @ heard).toarray()
-    size, axes = np.linalg.eigh(together / pairs.clip(1))
-    kept = size[::-1] > 1e-4 * size[-1]
-    x: np.ndarray = axes[:, ::-1][:, kept] * np.sqrt(size[::-1][kept])
-    return x / max(float(x[:, 0].std()), 1e-6) if x.size else np.zeros((t, 0))
+        told = _sparse(study, witness.person, witness.task, number * ordered[witness.task])
+        for total, other in ((among, told), (beside, own)):
+            total += [(a.T @ b).toarray() for a, b in zip(told, other, strict=True)]
+    covariance = np.concatenate([total / pairs.clip(1) for total, pairs in (among, beside)], axis=1)
+    # A task beside itself says how far the witness is right, which of new tasks is not known.
+    covariance[np.arange(t), t + np.arange(t)] = 0.0
+    axes, size, _ = np.linalg.svd(covariance, full_matrices=False)
+    x: np.ndarray = (axes * np.sqrt(size))[:, size > 1e-4 * size[0]][:, :MOST_ALIKE]
+    return x / x[:, 0].std() if x.size and x[:, 0].std() > 0 else np.zeros((t, 0))
+
+
+def _own(study: Study, known: np.ndarray) -> np.ndarray:
+    """People's answers, standardised within tasks; 0 on nominal ones."""
+    t, task = len(study.tasks.ids), study.task[known]
+    share = unit(study, study.value[known], task)
+    count = np.bincount(task, minlength=t).clip(1)
+    away = share - (np.bincount(task, share, t) / count)[task]
+    sd = np.sqrt(np.bincount(task, away**2, t) / count)
+    return away / np.maximum(sd, 1e-6)[task] * ~_is_nominal(study)[task]
+
+
+def _sparse(
+    study: Study, person: np.ndarray, task: np.ndarray, number: np.ndarray
+) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """(P, T) numbers, and 1 where there are any."""
+    shape = (len(study.participants.ids), len(study.tasks.ids))
+    return tuple(
+        sparse.csr_array((values.astype(float), (person, task)), shape)
+        for values in (number, number != 0)
+    )
 
 
 def unwitnessed(
