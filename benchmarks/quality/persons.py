@@ -65,6 +65,14 @@ from crowdllm_jax.study.split import Split, SplitConfig, split_study
 from crowdllm_jax.study.statistics import ends
 
 
+class Shown(Table):
+    """A table whose rows are told as they are measured."""
+
+    def add(self, name: str, measures: Row) -> None:
+        tell(f"{name}: {', '.join(f'{key} {value:.4f}' for key, value in measures.items())}")
+        super().add(name, measures)
+
+
 class Settings(NamedTuple):
     """What the command line says of the fits."""
 
@@ -101,7 +109,7 @@ def fitted(
 
 
 def tell(text: str) -> None:
-    print(f"{text} ...", file=sys.stderr, flush=True)
+    print(text, file=sys.stderr, flush=True)
 
 
 def within(task: np.ndarray, expected: np.ndarray, value: np.ndarray) -> float:
@@ -129,7 +137,7 @@ def movielens(settings: Settings) -> Iterable[Table]:
     shape = (len(study.participants.ids), len(study.tasks.ids))
     everything = Answers(study.person, study.task, study.value)
     split = SplitConfig(by="answers", folds=5)
-    table = Table("MovieLens 100K, 80% of ratings known", {"rmse": "RMSE", "s": "CPU seconds"})
+    table = Shown("MovieLens 100K, 80% of ratings known", {"rmse": "RMSE", "s": "CPU seconds"})
     for fold in range(settings.folds):
         tell(f"movielens, fold {fold}")
         test = split_study(study, split, 0, fold).test
@@ -159,8 +167,8 @@ def big_five(settings: Settings) -> Iterable[Table]:
     answers = np.full((people, tasks), np.nan)
     answers[study.person, study.task] = study.value
     columns = {"r": "r", "rps": "RPS"}
-    table = Table("Big Five: 15 items known, 10 asked", columns)
-    agents = Table(
+    table = Shown("Big Five: 15 items known, 10 asked", columns)
+    agents = Shown(
         "Big Five: agents",
         {"apart": "Correlation error", "alpha": "Alpha of traits, mean gap", "sd": "Personal SD"},
     )
@@ -253,7 +261,7 @@ def _alpha(items: np.ndarray) -> float:
 
 def gems(settings: Settings) -> Iterable[Table]:
     study = twin2k(settings.folder)
-    table = Table(
+    table = Shown(
         "Twin-2K: accuracy of what is held out",
         {"known": "40% known", "log": "Log loss", "none": "By attributes alone"},
     )
@@ -317,7 +325,7 @@ def _one_hot_svd(study: Study, held: np.ndarray, rows: np.ndarray, levels: int) 
 def llm_twins(settings: Settings) -> Iterable[Table]:
     shuffled = tuple(f"{name}:shuffled" for name in WITNESSES[:1])
     cases = {"no witness": (), "a shuffled one": shuffled, "one": WITNESSES[:1], "three": WITNESSES}
-    known = Table("Twin-2K, a known question", {"r": "r"})
+    known = Shown("Twin-2K, a known question", {"r": "r"})
     for seed in range(settings.folds):
         for name, witnesses in cases.items():
             tell(f"twin_llm, {name}, fold {seed}")
@@ -327,7 +335,7 @@ def llm_twins(settings: Settings) -> Iterable[Table]:
         known.add("ridge, one witness", {"r": _by_ridge(settings.folder, WITNESSES[:1], seed)})
         known.add("ridge, three witnesses", {"r": _by_ridge(settings.folder, WITNESSES, seed)})
     yield known
-    unseen = Table("Twin-2K, a question nobody answered", {"r": "r"})
+    unseen = Shown("Twin-2K, a question nobody answered", {"r": "r"})
     for fold in range(settings.folds):
         tell(f"twin_llm, unseen questions, fold {fold}")
         for name, measures in _unseen(twin_llm(settings.folder), settings, fold).items():
@@ -411,7 +419,7 @@ def toplines(settings: Settings) -> Iterable[Table]:
     words = option_words([text.split(" | ")[1:] for text in study.tasks.text], 10)
     columns = np.concatenate([words, pool_columns(probs, exists)], axis=2)
     place = np.random.default_rng(0).permutation(len(size)) % 10
-    table = Table("OpinionQA: shares of questions held out", {"w1": "Wasserstein-1"})
+    table = Shown("OpinionQA: shares of questions held out", {"w1": "Wasserstein-1"})
 
     def add(name: str, chance: np.ndarray, held: np.ndarray) -> None:
         gap = np.abs((chance[held] - people[held]).cumsum(1)).sum(1) / (size[held] - 1)
