@@ -23,7 +23,9 @@ class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the entries have in common: names in them are compared as those in tables are."""
 
     def __post_init__(self) -> None:
-        tidy_fields(self, "path", "folder", "delimiter", "encoding", "decimal", "scales")
+        tidy_fields(
+            self, "path", "folder", "delimiter", "encoding", "decimal", "scales", "witnesses"
+        )
 
 
 class OrdinalAttribute(_Spec, frozen=True, kw_only=True, tag_field="kind", tag="ordinal"):
