@@ -71,7 +71,7 @@ def bias_forecast(shape: tuple[int, int]) -> Callable[[Answers, Answers, float],
 
 
 ALS_GRID = tuple(itertools.product((5.0,), (2, 5, 10, 20), (3.0, 6.0, 10.0, 20.0)))
-SVD_GRID = tuple(itertools.product((5.0,), (5.0, 10.0, 15.0, 20.0, 30.0)))
+SVD_GRID = tuple(itertools.product((5.0,), (8.0, 12.0, 20.0)))
 
 
 def als_forecast(
@@ -119,7 +119,7 @@ def als(
 
 
 def svd_forecast(
-    shape: tuple[int, int], rounds: int = 40
+    shape: tuple[int, int], rounds: int = 25
 ) -> Callable[[Answers, Answers, tuple], np.ndarray]:
     """Soft-thresholded SVD of what biases leave, empty cells filled in turn (Mazumder, Hastie &
     Tibshirani 2010)."""
