@@ -146,7 +146,7 @@ def _prepare(study: Study, config: Config, share: float, seed: int) -> Prepared:
         return prepare(study, reduced, seed)
     except CrowdError as error:
         hint = ""
-        if isinstance(config.reference, FittedReference) and share < 1:
+        if isinstance(config.first_reference, FittedReference) and share < 1:
             hint = "; --whole-reference fits the reference to all training people"
         raise CrowdError(f"with a share of {share:.3g} of the people: {error}{hint}") from error
 

@@ -18,6 +18,7 @@ from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.fit import new_persistent
 from crowdllm_jax.model.persistent.layout import layout_of
+from crowdllm_jax.model.persistent.witness import Standard, Unwitnessed
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import digest, flatten, load_arrays, save_arrays, unflatten
@@ -34,8 +35,9 @@ class _AttributeMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     levels: tuple[str, ...]
 
 
-class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `crowd.json` holds; the numbers are in the arrays beside it."""
+class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What `crowd.json` holds; the numbers are in the arrays beside it. What is as it was before
+    an entry existed has none."""
 
     format: int
     config: ModelConfig
@@ -46,6 +48,7 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     smoothing: float
     effective: float
     profile: tuple[_AttributeMeta, ...]
+    witnesses: tuple[str, ...] = ()
     sha256: str = ""
 
 
@@ -54,9 +57,15 @@ def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
     g = crowd.generator
     if isinstance(crowd.inputs, Design):
         tasks, groups = crowd.inputs.tasks, crowd.inputs.groups
-        inputs = {f"tasks.{name}": part for name, part in tasks._asdict().items()}
+        inputs = {
+            f"tasks.{name}": part for name, part in tasks._asdict().items() if part is not None
+        }
         inputs |= {f"group.{name}": group for name, group in groups.items()}
         inputs["centre"] = crowd.inputs.centre
+        if (witnesses := crowd.inputs.witnesses) is not None:
+            inputs |= {"witness.mean": witnesses.mean, "witness.sd": witnesses.sd}
+        if (own := crowd.inputs.unwitnessed) is not None:
+            inputs |= {f"unwitnessed.{name}": part for name, part in own._asdict().items()}
     else:
         inputs = crowd.inputs._asdict()
     return {
@@ -83,6 +92,7 @@ def _seal(entries: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
 
 def _meta(crowd: Crowd) -> _Meta:
     g = crowd.generator
+    standard = crowd.inputs.witnesses if isinstance(crowd.inputs, Design) else None
     return _Meta(
         FORMAT,
         crowd.config,
@@ -93,6 +103,7 @@ def _meta(crowd: Crowd) -> _Meta:
         g.smoothing,
         g.effective,
         tuple(_AttributeMeta(a.name, a.kind, a.levels) for a in g.attributes),
+        standard.names if standard is not None else (),
     )
 
 
@@ -175,9 +186,10 @@ def _network(
             fields = {"tasks.known": everything} | arrays
             design = Design(
                 layout_of(meta.scales, arrays["task_scale"]),
-                TaskColumns(*(fields[f"tasks.{name}"] for name in TaskColumns._fields)),
+                _task_columns(fields),
                 {n.removeprefix("group."): a for n, a in arrays.items() if n.startswith("group.")},
                 arrays["centre"],
+                *_witnesses(meta, arrays),
             )
             shapes = nnx.eval_shape(lambda: new_persistent(design, persistent, 0))
             return *nnx.split(shapes, nnx.Param), design
@@ -187,3 +199,24 @@ def _network(
             features = inputs.x.shape[1]
             template = nnx.eval_shape(lambda: Cvae(features, columns, cvae, rngs=nnx.Rngs(0)))
             return *nnx.split(template, nnx.Param), inputs
+
+
+def _task_columns(fields: dict[str, np.ndarray]) -> TaskColumns:
+    optional = TaskColumns._field_defaults
+    return TaskColumns(
+        **{
+            name: fields[f"tasks.{name}"]
+            for name in TaskColumns._fields
+            if name not in optional or f"tasks.{name}" in fields
+        }
+    )
+
+
+def _witnesses(
+    meta: _Meta, arrays: dict[str, np.ndarray]
+) -> tuple[Standard, Unwitnessed] | tuple[None, None]:
+    if not meta.witnesses:
+        return None, None
+    return Standard(meta.witnesses, arrays["witness.mean"], arrays["witness.sd"]), Unwitnessed(
+        *(arrays[f"unwitnessed.{name}"] for name in Unwitnessed._fields)
+    )

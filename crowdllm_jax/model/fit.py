@@ -17,7 +17,9 @@ from crowdllm_jax.model.cvae.fit import fit as train_model
 from crowdllm_jax.model.persistent.answers import gather_answers
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import make_design
+from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.persistent.fit import fit_marginal
+from crowdllm_jax.model.persistent.witness import unwitnessed
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runtime.checkpoints import Checkpoints
@@ -73,7 +75,7 @@ def _fit_persistent(
     known = prepared.split.by != "tasks"
     progress(f"fit {name}", 0, model.steps)
     design = make_design(study, prepared.reference, prepared.codings, part, model, known=known)
-    _, answers = gather_answers(study, prepared.codings, design, part)
+    people, answers = gather_answers(study, prepared.codings, design, part)
     graph, params, steps = fit_marginal(
         design,
         answers,
@@ -83,6 +85,10 @@ def _fit_persistent(
         on_step=lambda step, loss: progress(f"fit {name} (loss {loss:.3f})", step, model.steps),
     )
     losses = Losses("step", ("negative bound per person",), len(steps), steps[:, None].tolist(), [])
+    if design.witnesses is not None:
+        trust = np.asarray(ready_to_draw(graph, params, design).items.trust)
+        absent = unwitnessed(study, design.witnesses, trust, people, answers.profile)
+        design = design._replace(unwitnessed=absent)
     crowd = _crowd(prepared, model, graph, params, design)
     warn_of_new_tasks(study, crowd, prepared.reference.kind)
     return crowd, losses

@@ -17,6 +17,7 @@ from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.decision import Responses, Standing, standpoint
 from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.persistent.layout import Layout
+from crowdllm_jax.model.persistent.witness import Said, said_of
 from crowdllm_jax.model.scales import continuous
 from crowdllm_jax.model.scales.standpoint import Given
 from crowdllm_jax.population.twins import Posterior, design_for_twins, posteriors
@@ -74,11 +75,15 @@ def predict_answers(
     people, count = np.unique(person, return_counts=True)
     rows_of = np.split(np.argsort(person, kind="stable"), np.cumsum(count)[:-1])
     beliefs = posteriors(crowd, fitted, study, known, people)
+    said = None
+    if design.witnesses is not None:
+        said = said_of(study, design.witnesses, person, task)
     for done, (rows, posterior) in enumerate(zip(rows_of, beliefs, strict=True)):
         progress("twins", done, len(people))
         for number in np.unique(kind[rows]):
             asked = rows[kind[rows] == number]
-            table = _questions(task[asked], posterior)
+            told = None if said is None else Said(*(part[asked] for part in said))
+            table = _questions(task[asked], posterior, told)
             levels = _chances(layout, int(number), responses, table, *posterior[1:3])
             chance[asked, : levels.shape[1]] = np.asarray(levels)[: len(asked)]
     progress("twins", len(people), len(people))
@@ -90,15 +95,18 @@ def predict_answers(
     return Predictions(chance, mean)
 
 
-def _questions(task: np.ndarray, posterior: Posterior) -> AnswerTable:
+def _questions(task: np.ndarray, posterior: Posterior, said: Said | None) -> AnswerTable:
     """One person's row of questions, filled up to a power of 2 so that few programs are
     compiled."""
     row = np.zeros((1, 1 << max(0, len(task) - 1).bit_length()), np.int32)
     row[0, : len(task)] = task
+    if said is not None:
+        empty = ((0, row.shape[1] - len(task)), (0, 0))
+        said = Said(*(np.pad(part, empty)[None] for part in said))
     blank = np.zeros(row.shape, np.float32)
     nobody = np.zeros(1, np.int32)
     profile, weight = posterior.profile[None], np.ones(1, np.float32)
-    return AnswerTable(row, np.zeros_like(row), blank, blank, nobody, (), profile, weight)
+    return AnswerTable(row, np.zeros_like(row), blank, blank, nobody, (), profile, weight, said)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

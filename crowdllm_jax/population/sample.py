@@ -262,7 +262,9 @@ def _persistent(crowd: Crowd, device: jax.Device) -> Drawer:
     """Draws a block of agents of the persistent model: one belief each, then their decisions."""
     assert isinstance(crowd.inputs, Design)
     design = crowd.inputs
-    fitted = jax.device_put(ready_to_draw(crowd.graph, crowd.params, design), device)
+    fitted = jax.device_put(
+        ready_to_draw(crowd.graph, crowd.params, design, witnessed=False), device
+    )
 
     def make(c: np.ndarray) -> ProfileTable:
         c = (c - design.centre).astype(np.float32)

@@ -23,7 +23,12 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.persistent.answers import AnswerTable, gather_answers, take
-from crowdllm_jax.model.persistent.decision import Responses, Standing, log_likelihood
+from crowdllm_jax.model.persistent.decision import (
+    Responses,
+    Standing,
+    by_witnesses,
+    log_likelihood,
+)
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.draw import (
     Ready,
@@ -35,6 +40,7 @@ from crowdllm_jax.model.persistent.draw import (
 from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.model.persistent.posterior import SETTLED, find, points
+from crowdllm_jax.model.persistent.witness import check_witnesses, said_of
 from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids, threefry
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study
@@ -92,7 +98,8 @@ def make_twins(
         key = key_of(study.participants.ids[person])
         node = _resample(np.asarray(posterior.weight), draws, np.random.default_rng([seed, key]))
         profile, standing = posterior.profile, posterior.standing
-        drawn.append(_draw_one(design, fitted, profile, node, standing, seed, key))
+        told = _told_of(study, design, fitted, int(person))
+        drawn.append(_draw_one(design, told, profile, node, standing, seed, key))
     mean, sd, effective = (np.stack(column) for column in zip(*moments, strict=True))
     return Twins(study.participants.ids, np.stack(drawn), mean, sd, effective)
 
@@ -145,7 +152,23 @@ def design_for_twins(crowd: Crowd, study: Study) -> Design:
         )
     if study.tasks.ids != crowd.task_ids or dict(study.scales) != crowd.scales:
         raise CrowdError("the answers are about other tasks or scales than the crowd was fitted on")
+    check_witnesses(study, crowd.inputs.witnesses)
     return crowd.inputs
+
+
+def _told_of(study: Study, design: Design, fitted: Ready, person: int) -> Ready:
+    """A model of which every task is where witnesses say that it is for one person."""
+    if design.witnesses is None:
+        return fitted
+    items, tasks = fitted.items, np.arange(len(study.tasks.ids))
+    said = said_of(study, design.witnesses, np.full(len(tasks), person), tasks)
+    assert items.trust is not None
+    told = items._replace(
+        location=items.location + (items.trust * said.number).sum(1),
+        base=items.base + by_witnesses(items, jnp.asarray(tasks), said),
+    )
+    responses = fitted.tables.responses._replace(items=told)
+    return fitted._replace(tables=fitted.tables._replace(responses=responses))
 
 
 def _used(crowd: Crowd, study: Study, known: np.ndarray | None) -> Study:

@@ -9,6 +9,7 @@ the crowd without a belief generator that CrowdLLM is compared with.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from crowdllm_jax.backbone.answers import Scored
 from crowdllm_jax.backbone.questions import Question
 from crowdllm_jax.backbone.tune.config import TuneConfig
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.backbone import (
     BackboneReference,
     ask_backbone,
@@ -60,15 +62,22 @@ __all__ = [
 def make_reference(
     study: Study,
     split: Split,
-    config: ReferenceConfig,
+    config: ReferenceConfig | tuple[ReferenceConfig, ...],
     folder: str,
     progress: Progress,
 ) -> Reference:
-    """Get a reference decision for every task of a study.
+    """Get a reference decision for every task of a study; of several, the first has the others.
 
     Args:
       folder: what the path of a table in `config` is relative to.
+    Raises:
+      CrowdError: a list of references is empty.
     """
+    if isinstance(config, tuple):
+        if not config:
+            raise CrowdError("reference: the list is empty; give at least one, or kind: marginal")
+        first, *others = (make_reference(study, split, c, folder, progress) for c in config)
+        return replace(first, others=tuple(others))
     match config:
         case ColumnReference():
             return from_column(study, config, folder)

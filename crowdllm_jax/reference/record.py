@@ -60,6 +60,7 @@ class Reference:
       order: (T,) total variation between the answers in one order of the options and in the other;
         None where they were asked in one.
       spent: what asking took this time; None where no server is asked.
+      others: further references of the same tasks, each to be trusted by itself.
       fitted: RPS and correlation of a fitted reference of several sources, as in `Gain`; and gains,
         what each of these brings.
     """
@@ -73,6 +74,7 @@ class Reference:
     spent: Spent | None = None
     fitted: tuple[float, float] | None = None
     gains: tuple[Gain, ...] = ()
+    others: tuple["Reference", ...] = ()
 
 
 def from_levels(

@@ -37,6 +37,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
       study: a study file's content, or the name of one that comes along.
+      reference: one, or a list of several that the persistent model trusts each by itself; what is
+        scored and shown of a reference is then of the first.
       model: the crowd that is made. published: the cvae it is compared with, where `model` is
         another; the VAE-only baseline takes its settings.
       models: what is fitted beside the model, to compare it with: the published model (cvae), and
@@ -48,7 +50,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     study: StudySpec | datasets.Name
     split: SplitConfig = SplitConfig()
-    reference: ReferenceConfig = MarginalReference()
+    reference: ReferenceConfig | tuple[ReferenceConfig, ...] = MarginalReference()
     profiles: ProfilesConfig = ProfilesConfig()
     model: ModelConfig = PersistentConfig()
     published: CvaeConfig = CvaeConfig()
@@ -56,6 +58,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     train: TrainConfig = TrainConfig()
     population: PopulationConfig = PopulationConfig()
     seeds: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+
+    @property
+    def first_reference(self) -> ReferenceConfig:
+        """The reference, or the first of several."""
+        several = self.reference if isinstance(self.reference, tuple) else (self.reference,)
+        return several[0] if several else MarginalReference()
 
 
 def load_config(
@@ -91,7 +99,11 @@ def load_study(
       CrowdError: see `study.read.read_study`.
     """
     if isinstance(source, Config):
-        return study_of(source.study, embedding=embedding)
+        spec, column = source.study, source.split.column
+        if column is not None and isinstance(spec, StudySpec):
+            responses = structs.replace(spec.responses, known=column)
+            spec = structs.replace(spec, responses=responses)
+        return study_of(spec, embedding=embedding)
     return load_study_file(source, data, embedding=embedding)
 
 

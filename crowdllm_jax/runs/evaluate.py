@@ -94,8 +94,8 @@ def _unfitted_crowds(
     study = prepared.study
     crowds = baseline_crowds(study, prepared.split, prepared.reference, agents, seed)
     personas = personas_of(study, config, prepared.split, prepared.generator)
-    if personas and isinstance(config.reference, AskedReference):
-        asked = config.reference
+    if personas and isinstance(config.first_reference, AskedReference):
+        asked = config.first_reference
         _, scored = ask_reference(study, asked, personas.questions, progress)
         probs = personas.probs(scored)
         crowds["personas"] = persona_crowd(study, personas, probs, asked.prompt, agents, seed)

@@ -91,9 +91,14 @@ def check_model(study: Study, config: Config) -> None:
     """Make sure that the configured model can answer this study, and be scored on its split.
 
     Raises:
-      CrowdError: it is the published model, and cannot.
+      CrowdError: it is the published model, and cannot, or has several references.
     """
     if isinstance(config.model, CvaeConfig):
+        if isinstance(config.reference, tuple) and len(config.reference) > 1:
+            raise CrowdError(
+                f"reference: a list of {len(config.reference)} needs model.kind: persistent; the "
+                "published model (cvae) has one reference; give it one"
+            )
         if config.split.by == "answers":
             raise CrowdError(
                 "split.by: answers needs model.kind: persistent; agents of the published model "
@@ -132,10 +137,10 @@ def ask_ahead(study: Study, config: Config, progress: Progress = silent) -> Spen
     Returns:
       What this took, where it has a price.
     """
-    if not isinstance(config.reference, AskedReference):
+    if not isinstance(config.first_reference, AskedReference):
         return None
     questions = persona_questions(study, config)
-    return ask_together(study, config.reference, questions, progress)[0].spent
+    return ask_together(study, config.first_reference, questions, progress)[0].spent
 
 
 def persona_questions(study: Study, config: Config) -> list[Question]:
@@ -153,7 +158,7 @@ def personas_of(
 ) -> Personas | None:
     """The personas that a language model is asked as; None where it is not, or none is asked, or
     answers are held out, of which agents that are nobody in particular say nothing."""
-    asked = config.reference
+    asked = config.first_reference
     if not isinstance(asked, AskedReference) or asked.personas is None or split.by == "answers":
         return None
     seed = config.population.seed

@@ -5,7 +5,7 @@ import numpy as np
 from crowdllm_jax.runtime.names import as_shown, look_alikes
 from crowdllm_jax.study import reverse, scale_text, scales
 from crowdllm_jax.study.columns import attribute_columns
-from crowdllm_jax.study.records import Attribute, Block, Study, unanswered
+from crowdllm_jax.study.records import Attribute, Block, Study, Witness, unanswered
 
 
 def describe(study: Study) -> str:
@@ -28,6 +28,7 @@ def describe(study: Study) -> str:
         for block in study.tasks.blocks or (only_block,):
             told = f" ({block.name})" if block.name else ""
             lines.append(f"task has      an embedding of {block.end - block.begin} numbers{told}")
+    lines += [_witness(study, witness) for witness in study.witnesses]
     lines += [f"look alike    {told}" for told in _look_alikes(study)]
     return "\n".join(lines)
 
@@ -58,6 +59,22 @@ def _answers(study: Study) -> list[str]:
             "answers them by the reference and features, or like any other task"
         )
     return lines
+
+
+def _witness(study: Study, witness: Witness) -> str:
+    """How much a witness says, and how often people answer the same."""
+    t, numbers = len(study.tasks.ids), study.answer.copy()
+    ordered = scales.which(scales.is_ordered, study.scales.values())
+    numbers = np.where(ordered[study.tasks.scale[study.task]], study.value, numbers)
+    key = study.person.astype(np.int64) * t + study.task
+    told = witness.person.astype(np.int64) * t + witness.task
+    _, own, said = np.intersect1d(key, told, return_indices=True)
+    same = f"; {np.mean(numbers[own] == witness.value[said]):.0%} are theirs" if len(own) else ""
+    return (
+        f"witness       {as_shown(witness.name)}: {len(told):,} answers for "
+        f"{len(np.unique(witness.person)):,} people to {len(np.unique(witness.task)):,} tasks, "
+        f"{len(own):,} of which they gave themselves{same}"
+    )
 
 
 def _scale(study: Study, index: int) -> list[str]:

@@ -59,6 +59,27 @@ def hold_out_later(study: Study, first: int) -> np.ndarray:
     return held
 
 
+def hold_out_told(study: Study, column: str) -> np.ndarray:
+    """(R,) bool, the answers held out that the study's own column says are not known.
+
+    Raises:
+      CrowdError: the study was read without the column, or an answer of a ballot is held out.
+    """
+    if study.known is None:
+        raise CrowdError(
+            f"split.column: the study was read without a column '{column}' of its answers; it is "
+            "read with a configuration's study"
+        )
+    held: np.ndarray = ~study.known
+    if np.any(held & ~may_be_held(study)):
+        row = int(np.argmax(held & ~may_be_held(study)))
+        raise CrowdError(
+            f"split.column: '{column}' holds out an answer to task "
+            f"'{study.tasks.ids[study.task[row]]}', one of a ballot, which stays whole and known"
+        )
+    return held
+
+
 def may_be_held(study: Study) -> np.ndarray:
     """(R,) bool: answers to tasks that are answered one at a time."""
     return ~scales.which(scales.is_joint, study.scales.values())[study.tasks.scale[study.task]]

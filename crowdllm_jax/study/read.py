@@ -35,7 +35,12 @@ from crowdllm_jax.study.tables import (
     read_table,
     rows,
 )
+from crowdllm_jax.study.toplines import check_toplines, people_behind, row_names
 from crowdllm_jax.study.wide import one_row_per_answer
+from crowdllm_jax.study.witnesses import read_witnesses
+
+KNOWN = {"1": True, "0": False, "true": True, "false": False, "yes": True, "no": False}
+"""How the column that `split.column` names says that an answer is known, or held out."""
 
 
 def read_study(spec: StudySpec) -> Study:
@@ -67,8 +72,13 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         raise CrowdError("study.scales: name at least one scale")
     for name, scale in spec.scales.items():
         scale_text.check(scale, f"study.scales.{name}")
+    check_toplines(spec)
     tables = _read_tables(spec)
     answers = tables["responses"]
+    if spec.responses.share is not None:
+        answers[spec.responses.participant] = row_names(answers)
+        person_id = spec.participants.participant or spec.responses.participant
+        tables["participants"][person_id] = answers[spec.responses.participant]
     person_of = answers[spec.responses.participant]
     task_of = answers[spec.responses.task]
     people, tasks = tables["participants"], tables["tasks"]
@@ -84,6 +94,11 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         study_tasks, among = known_tasks, "the run's tasks"
     task = _look_up(task_of, study_tasks.ids, "task", among)
     participants = _participants(spec, people, person_rows)
+    if spec.responses.share is not None:
+        groups = [people[name] for name in spec.participants.profile]
+        weight = np.zeros(len(person))
+        weight[person] = people_behind(spec, answers, groups, task)
+        participants = replace(participants, weight=weight)
     if known_tasks is not None:
         asked, person = np.unique(person, return_inverse=True)
         participants = _some(participants, asked)
@@ -103,23 +118,51 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         task=task[present],
         answer=answer[present],
         row=np.flatnonzero(present),
+        toplines=spec.responses.share is not None,
     )
     completed = complete_ballots(study, answers[spec.responses.response].where)
     t = len(study_tasks.ids)
     # An empty cell of a ballot that was cast is a project left out: it has an answer now.
     empty = ~np.isin(person[~present] * t + task[~present], completed.person * t + completed.task)
-    return replace(completed, missing=int(empty.sum()))
+    return replace(
+        completed,
+        missing=int(empty.sum()),
+        witnesses=read_witnesses(spec, completed),
+        known=_known(answers[spec.responses.known], completed) if spec.responses.known else None,
+    )
+
+
+def _known(column: Column, study: Study) -> np.ndarray:
+    """(R,) bool: what a column says of each answer; projects left out of a ballot are known."""
+    meaning = [KNOWN.get(text.casefold()) for text in column.distinct]
+    for code, meant in enumerate(meaning):
+        if meant is None:
+            raise CrowdError(
+                f"{column.where}: '{column.distinct[code]}' ({column.rows_of(code)}) does not say "
+                f"whether an answer is known; write one of {', '.join(KNOWN)}"
+            )
+    assert study.row is not None
+    if np.any(empty := column.codes[study.row[study.row >= 0]] < 0):
+        raise CrowdError(
+            f"{column.where}: {rows(study.row[study.row >= 0][empty])} is empty; say of every "
+            f"answer whether it is known ({', '.join(KNOWN)})"
+        )
+    by_row = np.array([*meaning, True], bool)[column.codes]
+    return np.where(study.row < 0, True, by_row[study.row])
 
 
 def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
     """The file and the columns of each role."""
     r, p, t = spec.responses, spec.participants, spec.tasks
     person_id, task_id = p.participant or r.participant, t.task or r.task
+    # Published shares have no people.
+    person = [] if r.share else [r.participant]
+    more = [name for name in (r.share, r.n, r.known) if name]
     return {
-        "responses": (r.path, [r.participant, r.task, r.response]),
+        "responses": (r.path, [*person, r.task, r.response, *more]),
         "participants": (
             p.path or r.path,
-            [person_id, *p.profile, *([p.weight] if p.weight else [])],
+            [*(() if r.share else (person_id,)), *p.profile, *([p.weight] if p.weight else [])],
         ),
         "tasks": (
             t.path or r.path,

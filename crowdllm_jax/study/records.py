@@ -76,6 +76,22 @@ class Tasks:
 
 
 @dataclass(frozen=True)
+class Witness:
+    """What something that is asked in a person's place, such as a language model told who the
+    person is, answered for that person. It is evidence of the person's own answer, never one.
+
+    Attributes:
+      name: of the witness. person, task: (R,) int32 indices into the study, in order of both.
+      value: (R,) float64, a number in the units of the task's scale; on a nominal scale the level.
+    """
+
+    name: str
+    person: np.ndarray
+    task: np.ndarray
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
 class Study:
     """One crowd: its tasks and scales, its participants, and R responses.
 
@@ -89,6 +105,9 @@ class Study:
       left_out: projects that voters left out of their ballots (above they are level 0).
       row: (R,) where each answer stood in its table, -1 of projects left out; None where the study
         came without a table. Nothing but `split.first` depends on it.
+      witnesses: what others answered for the participants.
+      toplines: participants stand for the people behind published shares, and each answers once.
+      known: (R,) bool, what the study's own column says of each answer; None without one.
     """
 
     name: str
@@ -101,6 +120,9 @@ class Study:
     missing: int = 0
     left_out: int = 0
     row: np.ndarray | None = None
+    witnesses: tuple[Witness, ...] = ()
+    known: np.ndarray | None = None
+    toplines: bool = False
 
     def __repr__(self) -> str:
         n, t = len(self.participants.ids), len(self.tasks.ids)
@@ -152,6 +174,10 @@ def fingerprint(study: Study, *, ordered: bool = False) -> str:
         add(study.tasks.blocks)
     for attribute in (*study.tasks.attributes, *study.participants.profile):
         add(attribute.name, attribute.kind, attribute.levels, attribute.cells)
+    for witness in study.witnesses:
+        add(witness.name, witness.person, witness.task, witness.value)
+    if study.known is not None:
+        add(study.known)
     if ordered:
         add(study.row)
     return digest.hexdigest()

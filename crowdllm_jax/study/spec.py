@@ -23,7 +23,9 @@ class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the entries have in common: names in them are compared as those in tables are."""
 
     def __post_init__(self) -> None:
-        tidy_fields(self, "path", "folder", "delimiter", "encoding", "decimal", "scales")
+        tidy_fields(
+            self, "path", "folder", "delimiter", "encoding", "decimal", "scales", "witnesses"
+        )
 
 
 class OrdinalAttribute(_Spec, frozen=True, kw_only=True, tag_field="kind", tag="ordinal"):
@@ -59,6 +61,9 @@ class ResponsesSpec(_Spec, frozen=True, kw_only=True):
 
     Attributes:
       missing: see `Missing`; also by the name of a scale, for the answers on it.
+      share: the column of published shares: a row is then a level of a task (and a group), and not
+        one person's answer. n: the column with how many people are behind them.
+      known: the column that says which answers are known; `split.column` names it.
     """
 
     path: str
@@ -66,6 +71,9 @@ class ResponsesSpec(_Spec, frozen=True, kw_only=True):
     task: str = "task"
     response: str = "response"
     missing: Missing = ()
+    share: str | None = None
+    n: str | None = None
+    known: str | None = None
 
 
 class TasksSpec(_Spec, frozen=True, kw_only=True):
@@ -101,6 +109,8 @@ class StudySpec(_Spec, frozen=True, kw_only=True):
     Attributes:
       folder: paths below are relative to it; itself relative to where the command runs.
       missing: codes that mean "no answer" in every column, besides an empty cell.
+      witnesses: tables of answers that something else, such as a language model, gave for the
+        participants, with the columns of the responses: one path, or several by name.
       delimiter, encoding, decimal: of CSV files that do not say so themselves.
     """
 
@@ -111,6 +121,7 @@ class StudySpec(_Spec, frozen=True, kw_only=True):
     tasks: TasksSpec = TasksSpec()
     participants: ParticipantsSpec = ParticipantsSpec()
     missing: Codes = ()
+    witnesses: str | dict[str, str] = {}
     delimiter: str = ","
     encoding: str = "utf-8"
     decimal: Literal[".", ","] = "."

@@ -11,6 +11,7 @@ from crowdllm_jax.study.known_answers import (
     hold_out_fold,
     hold_out_later,
     hold_out_share,
+    hold_out_told,
     may_be_held,
 )
 from crowdllm_jax.study.records import Study
@@ -40,6 +41,7 @@ class SplitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         there are folds.
       first: instead of a share, how many of each person's answers, in the order of the responses'
         table, are known.
+      column: instead of a share, the column of the responses' table that says which are known.
       validation: share held out for early stopping; 0 trains for all epochs. None by answers.
       fraction: share of the remaining participants whose answers are used at all.
     """
@@ -48,6 +50,7 @@ class SplitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     test: float | None = None
     known: float | None = None
     first: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    column: str | None = None
     folds: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
     validation: float = 0.1
     fraction: float = 1.0
@@ -122,7 +125,7 @@ def folds_of(study: Study, config: SplitConfig) -> int:
 
 def _folds_of_answers(study: Study, config: SplitConfig) -> int:
     folds = config.folds or 1
-    once = "known" if config.known is not None else "first" if config.first is not None else None
+    once = next(iter(_told_known(config)), None)
     if folds > 1 and once is not None:
         raise CrowdError(
             f"split: {once} holds out the rest once, folds: {folds} every answer in turn; give one "
@@ -145,12 +148,16 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
     Raises:
       CrowdError: a share is out of range, or a part would be empty.
     """
+    if study.toplines and config.by != "tasks":
+        raise CrowdError(
+            f"split.by: {config.by} needs people, of whom published shares say nothing; give by: "
+            "tasks"
+        )
     if config.by == "answers":
         return _split_answers(study, config, seed, fold)
-    if config.known is not None or config.first is not None:
-        name = "known" if config.first is None else "first"
+    if told := _told_known(config):
         raise CrowdError(
-            f"split.{name}: is about a person's answers; with by: {config.by} give split.test"
+            f"split.{told[-1]}: is about a person's answers; with by: {config.by} give split.test"
         )
     share = TEST if config.test is None else config.test
     for name, held_out in (("test", share), ("validation", config.validation)):
@@ -194,6 +201,11 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
     return Split(config.by, train, validation, test, folds)
 
 
+def _told_known(config: SplitConfig) -> list[str]:
+    """The keys that say which of a person's answers are known."""
+    return [name for name in ("known", "first", "column") if getattr(config, name) is not None]
+
+
 def _split_answers(study: Study, config: SplitConfig, seed: int, fold: Fold) -> Split:
     """Everybody's known answers train; nothing is chosen by validation."""
     known = KNOWN if config.known is None else config.known
@@ -201,13 +213,15 @@ def _split_answers(study: Study, config: SplitConfig, seed: int, fold: Fold) -> 
         raise CrowdError("split.test: with by: answers give split.known, the share not held out")
     if config.fraction != 1:
         raise CrowdError("split.fraction: is of people; with by: answers give split.known alone")
-    if config.known is not None and config.first is not None:
-        raise CrowdError("split: known and first both say which answers are known; give one")
+    if len(told := _told_known(config)) > 1:
+        raise CrowdError(f"split: {' and '.join(told)} both say which answers are known; give one")
     if not 0 < known < 1:
         raise CrowdError(f"split.known: {known} is not a share between 0 and 1")
     folds = 1 if fold is None else folds_of(study, config)
     if fold == "all":
         test = np.zeros(len(study.task), bool)
+    elif fold is None and config.column is not None:
+        test = hold_out_told(study, config.column)
     elif fold is None and config.first is not None:
         test = hold_out_later(study, config.first)
     elif fold is None:
@@ -217,7 +231,7 @@ def _split_answers(study: Study, config: SplitConfig, seed: int, fold: Fold) -> 
     if fold != "all" and not test.any():
         raise CrowdError(
             "split.by: answers holds out nothing: nobody gives several answers to tasks that are "
-            "answered one at a time (or split.known, or first, is too high)"
+            "answered one at a time (or split.known, first or column leaves nothing)"
         )
     return Split("answers", ~test, np.zeros_like(test), test, folds)
 

@@ -21,6 +21,7 @@ def twin_run(
     out: Path,
     *,
     data: str | None = None,
+    witnesses: dict[str, str] | None = None,
     draws: int = 200,
     seed: int = 0,
 ) -> Twins:
@@ -30,19 +31,26 @@ def twin_run(
       answers: a long table with the columns of the run's responses, profile columns among them.
       data: a folder that holds the run's own table of participants, from which profiles are then
         taken; None takes them from `answers`.
+      witnesses: by name, tables of what the run's witnesses say of these people.
     Raises:
       CrowdError: the crowd has no twins, the answers do not suit it, or `out` holds something.
     """
     crowd = fitted_crowd(folder)
     # Asked before anything is read or drawn.
     check_new(out)
-    people = _answers_to(crowd, stored_config(folder).study, answers, data)
+    people = _answers_to(crowd, stored_config(folder).study, answers, data, witnesses)
     twins = make_twins(crowd, people, draws=draws, seed=seed)
     write_twins(crowd, twins, out, {"seed": seed, "answers": len(people.answer)})
     return twins
 
 
-def _answers_to(crowd: Crowd, study: StudySpec | str, path: Path, data: str | None) -> Study:
+def _answers_to(
+    crowd: Crowd,
+    study: StudySpec | str,
+    path: Path,
+    data: str | None,
+    witnesses: dict[str, str] | None = None,
+) -> Study:
     """Read people's answers to a crowd's tasks, in the columns of the study it was fitted on."""
     if isinstance(study, str):
         # A study that comes with a package has no columns; these are the defaults.
@@ -66,6 +74,7 @@ def _answers_to(crowd: Crowd, study: StudySpec | str, path: Path, data: str | No
         folder=data or ".",
         responses=msgspec.structs.replace(study.responses, path=str(path.absolute())),
         participants=people,
+        witnesses={name: str(Path(file).absolute()) for name, file in (witnesses or {}).items()},
     )
     tasks = Tasks(crowd.task_ids, crowd.task_ids, crowd.task_scale, (), None)
     return read_answers(spec, tasks)

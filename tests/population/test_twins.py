@@ -441,6 +441,16 @@ def test_what_is_there_is_not_overwritten(run, few, tmp_path, capsys):
     assert "is no run folder" in capsys.readouterr().err
 
 
+def test_witnesses_are_named_and_known(run, few, tmp_path, capsys):
+    assert twin(run, few, tmp_path / "out", "--witness", "gpt") == 2
+    assert "--witness gpt: write it as NAME=FILE" in capsys.readouterr().err
+    said = {"participant": ["new-p000"], "task": ["t00"], "response": ["3"]}
+    write_table(tmp_path / "gpt.csv", said)
+    assert twin(run, few, tmp_path / "out", "--witness", f"gpt={tmp_path / 'gpt.csv'}") == 2
+    assert "witness 'gpt': the crowd was fitted without it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_failing_disk_leaves_nothing(run, few, tmp_path, monkeypatch, capsys):
     def full(*_, **__):
         raise OSError(28, "No space left on device")

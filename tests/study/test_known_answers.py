@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from synthetic import EVERY_SCALE, make_study, rows_of, write_study, write_table
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.runs.config import load_study
+from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.study.records import fingerprint
 from crowdllm_jax.study.split import SplitConfig, folds_of, split_study, told_folds
 
@@ -134,7 +134,10 @@ def test_settings_that_mean_nothing_are_refused():
         (SplitConfig(by="answers", known=1.0), "not a share between"),
         (SplitConfig(by="people", known=0.8), "split.known: .* give split.test"),
         (SplitConfig(by="tasks", first=3), "split.first: .* give split.test"),
-        (SplitConfig(by="answers", first=3, known=0.5), "give one"),
+        (SplitConfig(by="answers", first=3, known=0.5), "known and first both say"),
+        (SplitConfig(by="answers", first=3, column="told"), "first and column both say"),
+        (SplitConfig(by="people", column="told"), "split.column: .* give split.test"),
+        (SplitConfig(by="answers", column="told"), "read without a column 'told'"),
     ):
         with pytest.raises(CrowdError, match=says):
             split_study(STUDY, config, 0)
@@ -162,3 +165,36 @@ def test_what_is_left_out_of_a_ballot_is_no_first_answer(tmp_path):
     told = ~split.test
     assert [study.tasks.ids[t] for t in study.task[told]] == ["p3"] * 6
     assert (study.answer[told] == 1).all()
+
+
+def with_column(folder, told: list[str]):
+    """A configuration whose split goes by a column of the answers."""
+    columns = rows_of(make_study(tasks=4, people=6))
+    path = write_study(folder)
+    write_table(folder / "responses.csv", columns | {"told": told})
+    (folder / "config.yaml").write_text(
+        "study:\n"
+        + "".join(f"  {line}\n" for line in path.read_text().splitlines())
+        + "split: {by: answers, column: told}\n"
+    )
+    return load_config(folder / "config.yaml")
+
+
+def test_a_column_says_which_answers_are_known(tmp_path):
+    """Of everybody's four, in three spellings; one person's are all held out."""
+    told = ["1", "TRUE", "0", "yes"] * 5 + ["no", "false", "0", "0"]
+    config = with_column(tmp_path, told)
+    study = load_study(config)
+    split = split_study(study, config.split, 0)
+    expected = np.array([text in ("0", "no", "false") for text in told])
+    np.testing.assert_array_equal(split.test, expected[study.row])
+    np.testing.assert_array_equal(split.train, ~split.test)
+    assert fingerprint(study) != fingerprint(dataclasses.replace(study, known=~study.known))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("maybe", "'maybe' .row 3"), ("", "row 3, 5, 7 and 9 more")]
+)
+def test_a_column_must_say_it_of_every_answer(tmp_path, text, says):
+    with pytest.raises(CrowdError, match=says):
+        load_study(with_column(tmp_path, ["1", text] * 12))

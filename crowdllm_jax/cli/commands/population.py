@@ -116,6 +116,13 @@ def add_twin(commands: Commands) -> None:
         "(default: profiles are columns of FILE)",
     )
     command.add_argument(
+        "--witness",
+        metavar="NAME=FILE",
+        action="append",
+        default=[],
+        help="a table of what one of the run's witnesses said of these people; may be repeated",
+    )
+    command.add_argument(
         "--draws", metavar="N", type=int, default=200, help="twins per person (default: 200)"
     )
     command.add_argument(
@@ -130,12 +137,16 @@ def twin(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Write twins of people by a run's crowd."""
     from crowdllm_jax.workflow.twins import twin_run
 
+    for text in arguments.witness:
+        if not all(text.partition("=")[::2]):
+            raise CrowdError(f"--witness {text}: write it as NAME=FILE")
     with stage(progress, "make twins"):
         twin_run(
             arguments.run,
             arguments.answers,
             arguments.out,
             data=arguments.data,
+            witnesses=dict(text.split("=", 1) for text in arguments.witness),
             draws=arguments.draws,
             seed=arguments.seed,
         )

@@ -104,15 +104,15 @@ def _asked(
     from crowdllm_jax.runs.prepare import persona_questions
 
     config = load_config(arguments.config, tuple(arguments.overrides), arguments.data)
-    if not isinstance(config.reference, AskedReference):
-        kind = config.reference.__struct_config__.tag
+    if not isinstance(config.first_reference, AskedReference):
+        kind = config.first_reference.__struct_config__.tag
         raise CrowdError(
             f"{arguments.config}: reference.kind is {kind}, which asks no language model; this "
             "command is for kind: backbone and kind: endpoint"
         )
     with stage(progress, READ):
         study = load_study(config)
-    return study, config.reference, persona_questions(study, config)
+    return study, config.first_reference, persona_questions(study, config)
 
 
 def add_embed(commands: Commands) -> None:

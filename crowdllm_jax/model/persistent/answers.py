@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
+from crowdllm_jax.model.persistent.witness import Said, said_of
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import Coding
 from crowdllm_jax.study.records import Study
@@ -24,6 +25,7 @@ class AnswerTable(NamedTuple):
       ballots: per ballot of the layout, (B, Tb) levels, -1 where a task is held out, and (B,)
         whether there is one.
       profile: (B, C). weight: (B,).
+      said: (R, J, G) what witnesses say of each answer; None without any.
     """
 
     task: Any
@@ -34,6 +36,7 @@ class AnswerTable(NamedTuple):
     ballots: tuple[tuple[Any, Any], ...]
     profile: Any
     weight: Any
+    said: Said | None = None
 
 
 def gather_answers(
@@ -68,10 +71,14 @@ def gather_answers(
     is_level = ~continuous[study.tasks.scale[asked]]
 
     def in_rows(values: np.ndarray, dtype: type) -> np.ndarray:
-        table: np.ndarray = np.zeros(shape, dtype)
+        table: np.ndarray = np.zeros((*shape, *values.shape[1:]), dtype)
         table[row, column] = values
         return table
 
+    said = None
+    if design.witnesses is not None:
+        told = said_of(study, design.witnesses, people[person[single]], asked)
+        said = Said(in_rows(told.number, np.float32), in_rows(told.level, np.int32))
     ballots = []
     for index, tasks in layout.ballots:
         given = study.tasks.scale[task] == index
@@ -92,6 +99,7 @@ def gather_answers(
         tuple(ballots),
         (profiles[people] - design.centre).astype(np.float32),
         study.participants.weight[people].astype(np.float32),
+        said,
     )
 
 
@@ -161,4 +169,5 @@ def take(answers: AnswerTable, people: Any, rows: Any, slot: Any) -> AnswerTable
         tuple((levels[people], present[people]) for levels, present in answers.ballots),
         answers.profile[people],
         answers.weight[people],
+        None if answers.said is None else Said(*(part[rows] for part in answers.said)),
     )

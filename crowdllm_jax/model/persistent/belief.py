@@ -40,3 +40,21 @@ class Belief(nnx.Module):
         # People at one end of the location may use the scale more widely than at the other.
         log_scale = spread[latent] * u[..., latent] + base @ self.tilt[...]
         return z, jnp.exp(jnp.clip(log_scale, -3, 3))
+
+
+class UnwitnessedBelief(nnx.Module):
+    """A belief, and beside it what witnesses would say of the person: further standard normal
+    numbers at its end."""
+
+    def __init__(self, belief: Belief, further: int) -> None:
+        self.belief, self.further = belief, further
+
+    @property
+    def width(self) -> int:
+        """Standard normal numbers that make one of these."""
+        return self.belief.width + self.further
+
+    def __call__(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Turn standard normal numbers (..., width) into z (..., L + further) and scale (...,)."""
+        z, scale = self.belief(u[..., : self.belief.width])
+        return jnp.concatenate([z, u[..., self.belief.width :]], axis=-1), scale

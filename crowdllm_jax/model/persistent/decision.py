@@ -10,6 +10,7 @@ import numpy as np
 from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.effects import Effects, Items
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
+from crowdllm_jax.model.persistent.witness import Said
 from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.model.scales.kinds import log_ballot
 from crowdllm_jax.model.scales.standpoint import Given, Standpoint
@@ -99,8 +100,12 @@ def standpoint(
     items, owner = responses.items, answers.person
     z, scale = standing.z[owner], standing.scale[owner]
     by_belief = _along(items.loading[answers.task][:, :, None], z[:, None])
+    location = _by_profile(items, answers)[owner[:, None], answers.task]
+    if answers.said is not None:
+        assert items.trust is not None
+        location += (items.trust[answers.task] * answers.said.number).sum(-1)
     return Standpoint(
-        location=_by_profile(items, answers)[owner[:, None], answers.task][..., None] + by_belief,
+        location=location[..., None] + by_belief,
         scale=scale[:, None],
         utility=_utility(responses, layout, answers, z) if layout.tasks_of(nominal) else None,
         cuts=logistic_cuts(items.base, layout, np.array(layout.task_scale)),
@@ -136,5 +141,14 @@ def _utility(responses: Responses, layout: Layout, answers: AnswerTable, z: jax.
         + jnp.einsum("rml,rjkl->rjmk", z, effects["level_loading"][scale_of])
         + jnp.einsum("rc,rjck->rjk", profile, effects["level_profile"][scale_of])[:, :, None]
     )
+    if answers.said is not None:
+        by_level += by_witnesses(responses.items, answers.task, answers.said)[:, :, None]
     exists = jnp.asarray(level_mask(layout) == 0)[scale_of][:, :, None]
     return jnp.where(exists, by_level, nominal.ABSENT)
+
+
+def by_witnesses(items: Items, task: jax.Array, said: Said) -> jax.Array:
+    """(..., K) how far witnesses raise each level of nominal tasks (...,)."""
+    assert items.trust is not None
+    named = jax.nn.one_hot(said.level, items.base.shape[1])
+    return ((items.trust[task] * said.number)[..., None] * named).sum(-2)

@@ -7,6 +7,7 @@ import numpy as np
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
+from crowdllm_jax.model.persistent.witness import Standard, Unwitnessed, likeness, standard_of
 from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
@@ -24,12 +25,16 @@ class Design(NamedTuple):
     Attributes:
       groups: by effect, the prior group of each coefficient.
       centre: (C,) average training profile; effects of profiles are relative to it.
+      witnesses: how they answer. unwitnessed: how agents differ of whom none tells, once it is
+        known how far witnesses are to be trusted. Both None without any.
     """
 
     layout: Layout
     tasks: TaskColumns
     groups: dict[str, np.ndarray]
     centre: np.ndarray
+    witnesses: Standard | None = None
+    unwitnessed: Unwitnessed | None = None
 
 
 def make_design(
@@ -52,6 +57,65 @@ def make_design(
     layout = layout_of(study.scales, study.tasks.scale)
     seen = np.zeros(t, bool)
     seen[study.task[train]] = True
+    # Each source of features is shrunk by itself, so that a wide one does not drown the others.
+    sources = [
+        _components(x, seen, config.components) for x in feature_blocks(study.tasks).values()
+    ]
+    told = _told(study, reference, layout, seen, known=known)
+    columns, group = list(told.columns), list(told.groups)
+    for number, components in enumerate(sources):
+        columns += list(components.T)
+        group += [3 + number] * components.shape[1]
+    for number, other in enumerate(told.others):
+        columns.append(other)
+        group.append(3 + len(sources) + number)
+    witnesses = standard_of(study)
+    loading, loading_group = _loading_columns(told.columns[0], sources)
+    if witnesses is not None:
+        alike = likeness(study, witnesses, train)
+        loading = np.concatenate([loading, alike], axis=1)
+        loading_group = np.append(loading_group, np.full(alike.shape[1], 1 + loading_group.max()))
+    tasks = TaskColumns(
+        study.tasks.scale.astype(np.int32),
+        told.shares[0],
+        _within(np.stack(columns, axis=1), seen).astype(np.float32),
+        loading.astype(np.float32),
+        seen.astype(np.float32),
+        np.stack(told.shares[1:], axis=2) if told.others else None,
+    )
+    widths = [len(coding.columns) for coding in codings]
+    attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
+    people = np.unique(study.person[train])
+    everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
+    centre = everyone[people].mean(0)
+    groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.latent)
+    groups["trust"] = np.arange(len(layout.scales) * len(told.shares), dtype=np.int32)
+    # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
+    if known or witnesses is not None:
+        groups |= _groups_of_tasks(attribute, t, config.latent)
+    if witnesses is not None:
+        groups |= _groups_of_witnesses(witnesses, len(layout.scales))
+    return Design(layout, tasks, groups, centre, witnesses)
+
+
+class _Told(NamedTuple):
+    """What references say of tasks.
+
+    Attributes:
+      columns: (T,) each, that move the location: the first reference's mean, and this by how sure
+        it is; groups: the prior group of each. others: (T,) means of the further references.
+      shares: (T, K) centred log probabilities of each reference.
+    """
+
+    columns: list[np.ndarray]
+    groups: list[int]
+    others: list[np.ndarray]
+    shares: list[np.ndarray]
+
+
+def _told(
+    study: Study, reference: Reference, layout: Layout, seen: np.ndarray, *, known: bool
+) -> _Told:
     mean, shares, entropy = _reference_columns(study, reference, layout, seen, known=known)
     columns, group = [mean], [0]
     # A reference that is sure of itself may deserve more trust, or less; so may one that hardly
@@ -61,30 +125,12 @@ def make_design(
             centred = (certainty - certainty[seen].mean()) / certainty[seen].std()
             columns.append(mean * centred)
             group.append(number)
-    # Each source of features is shrunk by itself, so that a wide one does not drown the others.
-    sources = [
-        _components(x, seen, config.components) for x in feature_blocks(study.tasks).values()
+    others = [
+        _reference_columns(study, other, layout, seen, known=known) for other in reference.others
     ]
-    for number, components in enumerate(sources):
-        columns += list(components.T)
-        group += [3 + number] * components.shape[1]
-    loading, loading_group = _loading_columns(mean, sources)
-    tasks = TaskColumns(
-        study.tasks.scale.astype(np.int32),
-        shares.astype(np.float32),
-        _within(np.stack(columns, axis=1), seen).astype(np.float32),
-        loading.astype(np.float32),
-        seen.astype(np.float32),
-    )
-    widths = [len(coding.columns) for coding in codings]
-    attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
-    people = np.unique(study.person[train])
-    everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
-    centre = everyone[people].mean(0)
-    groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.latent)
-    if known:
-        groups |= _groups_of_tasks(attribute, t, config.latent)
-    return Design(layout, tasks, groups, centre)
+    of_each = [shares, *(own for _, own, _ in others)]
+    every = [own.astype(np.float32) for own in of_each]
+    return _Told(columns, group, [own for own, _, _ in others], every)
 
 
 def _loading_columns(mean: np.ndarray, sources: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -183,6 +229,16 @@ def _groups_of_tasks(attribute: np.ndarray, tasks: int, latent: int) -> dict[str
     return {
         "task_loading": np.repeat(by_dimension, tasks, 0).astype(np.int32),
         "task_profile": np.repeat(by_attribute, tasks, 1).astype(np.int32),
+    }
+
+
+def _groups_of_witnesses(witnesses: Standard, scales: int) -> dict[str, np.ndarray]:
+    """Trust in a witness on each scale, and what tasks have of their own: one prior per witness."""
+    by_witness = np.arange(len(witnesses.names), dtype=np.int32)[None]
+    tasks = witnesses.mean.shape[1]
+    return {
+        "witness": np.repeat(by_witness, scales, 0),
+        "task_witness": np.repeat(by_witness, tasks, 0),
     }
 
 

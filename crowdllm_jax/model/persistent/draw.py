@@ -13,11 +13,12 @@ import numpy as np
 from flax import nnx
 
 from crowdllm_jax.model.levels import LANES, by_lane, take_rows, unpack
+from crowdllm_jax.model.persistent.belief import Belief, UnwitnessedBelief
 from crowdllm_jax.model.persistent.decision import Responses, Standing, logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import Items, Persistent, items, mean_effects
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
-from crowdllm_jax.model.persistent.unanswered import spread_out
+from crowdllm_jax.model.persistent.unanswered import diluted, spread_out
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.model.scales import nominal, ordered
 from crowdllm_jax.model.scales.kinds import BALLOT
@@ -56,20 +57,44 @@ class Ready(NamedTuple):
         return self.tables.responses.items
 
 
-def ready_to_draw(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Design) -> Ready:
-    """Work out, once per model, everything that does not depend on the agent."""
+def ready_to_draw(
+    graph: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
+    design: Design,
+    *,
+    witnessed: bool = True,
+) -> Ready:
+    """Work out, once per model, everything that does not depend on the agent.
+
+    Args:
+      witnessed: what witnesses say of the people is added elsewhere, where there are any; else
+        people differ, as the training people do, by what would be said of them.
+    """
     model: Persistent = nnx.merge(graph, params)
     effects = mean_effects(model)
     fitted = items(model, effects, design.tasks, jnp.asarray(level_mask(design.layout)))
     spread, log_residual = spread_out(
         model, fitted, design.layout, design.tasks.scale, design.tasks.known
     )
+    belief: Belief | UnwitnessedBelief = model.belief
+    if design.unwitnessed is not None and not witnessed:
+        own = design.unwitnessed
+        belief = UnwitnessedBelief(model.belief, own.loading.shape[1])
+        spread, log_residual = diluted(
+            spread._replace(
+                profile=spread.profile + own.profile,
+                loading=jnp.concatenate([spread.loading, own.loading], axis=1),
+            ),
+            log_residual,
+            design.layout,
+            own.spread,
+        )
     tasks = np.array(design.layout.ordered, int)
     cut = logistic_cuts(spread.base, design.layout, design.tasks.scale)[tasks, 1:-1].T
     responses = Responses(spread, effects, log_residual, model.log_concentration[...])
     # By lane here, not where they are used: XLA would lay them out across the loop's steps.
     tables = Tables(responses, by_lane(cut), by_lane(spread.loading[tasks].T))
-    return Ready(*nnx.split(model.belief, nnx.Param), tables)
+    return Ready(*nnx.split(belief, nnx.Param), tables)
 
 
 class ProfileTable(NamedTuple):

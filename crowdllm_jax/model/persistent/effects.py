@@ -98,6 +98,7 @@ class TaskColumns(NamedTuple):
       loading: (T, Q) columns that beliefs and profiles load on; first the reference's mean, so that
         people may follow it more or less steeply.
       known: (T,) 1 where training people answered, 0 elsewhere.
+      others: (T, K, E) the same as `reference` of E further references; None without any.
     """
 
     scale: np.ndarray
@@ -105,6 +106,7 @@ class TaskColumns(NamedTuple):
     features: np.ndarray
     loading: np.ndarray
     known: np.ndarray
+    others: np.ndarray | None = None
 
 
 class Items(NamedTuple):
@@ -112,13 +114,15 @@ class Items(NamedTuple):
 
     Attributes:
       location: (T,) what moves every agent alike. base: (T, K) log probability of each level at
-      location 0. loading: (T, L). profile: (C, T) what each profile column adds.
+      location 0. loading: (T, L). profile: (C, T) what each profile column adds. trust: (T, G) in
+      witnesses; None without any.
     """
 
     location: jax.Array
     base: jax.Array
     loading: jax.Array
     profile: jax.Array
+    trust: jax.Array | None = None
 
 
 def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Array) -> Items:
@@ -128,9 +132,7 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
       mask: (S, K) 0 for a scale's levels, a large negative number beyond them.
     """
     scale = tasks.scale
-    base = (
-        model.level[...][scale] + effects["trust"][scale][:, None] * tasks.reference + mask[scale]
-    )
+    base = model.level[...][scale] + by_references(effects["trust"], tasks) + mask[scale]
     location = jnp.asarray(tasks.features) @ effects["task_features"]
     if "task_level" in effects:
         base = base + effects["task_level"]
@@ -143,7 +145,27 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
         known = jnp.asarray(tasks.known)
         loading = loading + known[:, None] * effects["task_loading"]
         profile = profile + known[None] * effects["task_profile"]
-    return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile)
+    trust = None
+    if "witness" in effects:
+        known = jnp.asarray(tasks.known)
+        trust = effects["witness"][scale] + known[:, None] * effects["task_witness"]
+    return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile, trust)
+
+
+def by_references(trust: jax.Array, tasks: TaskColumns) -> jax.Array:
+    """(T, K) what references say of levels, as far as they are trusted: one after the other, on
+    each scale."""
+    if tasks.others is None:
+        return trust[tasks.scale][:, None] * tasks.reference
+    every = _every_reference(tasks)
+    by_scale = trust.reshape(every.shape[2], -1).T
+    return (every * by_scale[tasks.scale][:, None]).sum(2)
+
+
+def _every_reference(tasks: TaskColumns) -> jax.Array:
+    """(T, K, 1 + E)."""
+    first = jnp.asarray(tasks.reference)[:, :, None]
+    return first if tasks.others is None else jnp.concatenate([first, tasks.others], axis=2)
 
 
 def draw_effects(model: Persistent, key: jax.Array) -> Effects:
@@ -212,8 +234,10 @@ def regressions(
     deviation["task_features"] = told.at[1:3].multiply(told[0])
     prior = {name: of_group[groups[name]].ravel() for name, of_group in deviation.items()}
     known = jnp.asarray(tasks.known)
-    of_scale = jax.nn.one_hot(tasks.scale, len(prior["trust"]))
-    shares = jnp.asarray(tasks.reference)[:, :, None] * of_scale[:, None]
+    every = _every_reference(tasks)
+    of_scale = jax.nn.one_hot(tasks.scale, len(prior["trust"]) // every.shape[2])
+    shares = every[..., None] * of_scale[:, None, None]
+    shares = shares.reshape(*every.shape[:2], -1)
     return {
         "task": Regression(
             jnp.asarray(tasks.features), prior["task_features"], prior["task"], known

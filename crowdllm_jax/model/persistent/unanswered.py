@@ -21,6 +21,7 @@ from crowdllm_jax.model.persistent.effects import (
     Items,
     Persistent,
     TaskColumns,
+    by_references,
     posterior,
     regressions,
 )
@@ -96,8 +97,8 @@ def _averaged(
     """(N, K) level effects of N new tasks that give the levels' average shares, however far a task
     is from what is said of it."""
     layout, scale = design.layout, design.tasks.scale[new]
-    trust = np.asarray(model.effects.mean["trust"][...])[scale, None]
-    base = np.asarray(model.level[...])[scale] + trust * design.tasks.reference[new]
+    told = np.asarray(by_references(model.effects.mean["trust"][...], design.tasks))[new]
+    base = np.asarray(model.level[...])[scale] + told
     own_levels = level_mask(layout)[scale]
     share = np.zeros(base.shape)
     for one in qmc.MultivariateNormalQMC(np.zeros(layout.levels), rng=0).random(DRAWS):
@@ -150,10 +151,19 @@ def spread_out(
     if known.all():
         return items, residual
     spread = np.where(known > 0, 0.0, np.exp(np.asarray(model.effects.log_sd["task"][...])))
+    return diluted(items, residual, layout, spread)
+
+
+def diluted(
+    items: Items, residual: jnp.ndarray, layout: Layout, spread: np.ndarray
+) -> tuple[Items, jnp.ndarray]:
+    """Items, and (T,) log deviations of continuous answers, of tasks that agents differ on by
+    further normal numbers of deviations (T,), each task's on its own."""
     wider = dilution(spread)
     wider[list(layout.tasks_of(continuous))] = 1.0
     return items._replace(
         location=items.location / wider,
         loading=items.loading / wider[:, None],
         profile=items.profile / wider[None],
+        trust=None if items.trust is None else items.trust / wider[:, None],
     ), 0.5 * jnp.log(jnp.exp(2 * residual) + spread**2)

@@ -1,0 +1,81 @@
+"""A crowd of published shares answers by them, by group, and new tasks by the reference."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from crowdllm_jax.model import fit
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.reference.record import from_levels
+from crowdllm_jax.runs import prepare
+from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runtime import progress
+from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks
+from crowdllm_jax.study.scales import Ordinal
+from crowdllm_jax.study.split import SplitConfig
+
+TASKS, LEVELS, NEW, APART = 30, 4, 10, 0.8
+
+
+def published() -> tuple[Study, np.ndarray]:
+    """Shares (2, T, 4) of two groups that stand apart on all tasks alike, and their study."""
+    random = np.random.default_rng(0)
+    logit = random.normal(size=(TASKS, LEVELS)) * 0.7
+    side = np.array([-0.5, 0.5])[:, None, None] * APART * np.linspace(-1, 1, LEVELS)
+    share = np.exp(logit[None] + side)
+    share /= share.sum(2, keepdims=True)
+    group, task, level = (axis.ravel() for axis in np.indices(share.shape))
+    people = Participants(
+        tuple(f"row {i:04d}" for i in range(share.size)),
+        (Attribute("group", "categorical", ("left", "right"), group.astype(np.int32)),),
+        200 * share.ravel(),
+    )
+    ids = tuple(f"t{i:02d}" for i in range(TASKS))
+    study = Study(
+        "published",
+        {"agree": Ordinal(levels=(1, 2, 3, 4))},
+        Tasks(ids, ids, np.zeros(TASKS, np.int32), (), None),
+        people,
+        np.arange(share.size, dtype=np.int32),
+        task.astype(np.int32),
+        level.astype(float),
+        toplines=True,
+    )
+    return study, share
+
+
+@pytest.mark.filterwarnings("ignore:.*agents answer new tasks:crowdllm_jax.errors.CrowdWarning")
+def test_agents_answer_as_published():
+    """The last tasks are held out; a reference knows the shares of everybody together but for
+    noise. 8,000 agents: a share of a group has a standard error of .008."""
+    study, share = published()
+    noise = np.random.default_rng(1).normal(size=(TASKS, LEVELS))
+    told = share.mean(0) * np.exp(0.2 * noise)
+    reference = from_levels(study, "column", told / told.sum(1, keepdims=True))
+    model = PersistentConfig(latent=1, injected=0, steps=300)
+    config = Config(study="unused", model=model, split=SplitConfig(by="tasks"))
+    ready = prepare.prepare(study, config, 0)
+    train = study.task < TASKS - NEW
+    split = dataclasses.replace(ready.split, train=train, validation=train & ~train, test=~train)
+    ready = dataclasses.replace(ready, split=split, reference=reference)
+    crowd = fit.fit_model(ready, model, config.train, 0, None, progress.silent, "crowd")[0]
+    drawn = sample(crowd, 8000, 0)
+    (group,) = drawn.profile
+    found = np.stack(
+        [
+            [(drawn.answers[group.cells == side] == k).mean(0) for k in range(LEVELS)]
+            for side in range(2)
+        ]
+    ).transpose(0, 2, 1)
+    assert np.bincount(group.cells).min() > 3000
+    known = slice(0, TASKS - NEW)
+    assert np.abs(found[:, known] - share[:, known]).mean() < 0.03
+    of_levels = np.arange(LEVELS)
+    apart = (found[1] - found[0]) @ of_levels
+    assert np.abs(apart - (share[1] - share[0]) @ of_levels).mean() < 0.12
+    assert apart.min() > 0.1
+    pooled = share[:, known].mean((0, 1))
+    error = np.abs(found - share)[:, TASKS - NEW :].mean()
+    assert error < 0.6 * np.abs(pooled - share)[:, TASKS - NEW :].mean()
