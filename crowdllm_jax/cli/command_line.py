@@ -3,6 +3,7 @@
 import argparse
 
 from crowdllm_jax.cli.commands.aggregate import add_aggregate
+from crowdllm_jax.cli.commands.ask import add_ask
 from crowdllm_jax.cli.commands.bench import add_bench
 from crowdllm_jax.cli.commands.explore import add_explore
 from crowdllm_jax.cli.commands.infer import add_infer
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         add_fit,
         add_reference,
         add_embed,
+        add_ask,
         add_sample,
         add_aggregate,
         add_twin,

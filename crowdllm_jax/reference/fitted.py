@@ -77,7 +77,8 @@ def fit_reference(
             )
         target, answers = _target(study, split, index)[on_scale], count[on_scale]
         on_scale_x = {source: x[on_scale] for source, x in sources.items()}
-        for case, forecast in _forecasts(on_scale_x, target, answers, config.folds).items():
+        base = int(on_scale[: study.tasks.base].sum())
+        for case, forecast in _forecasts(on_scale_x, target, answers, config.folds, base).items():
             forecasts.setdefault(case, np.zeros((t, 1 + longest)))
             forecasts[case][on_scale, : target.shape[1]] = forecast
     low, width = ends(study)
@@ -92,17 +93,17 @@ def fit_reference(
 
 
 def _forecasts(
-    sources: Mapping[str, np.ndarray], target: np.ndarray, count: np.ndarray, folds: int
+    sources: Mapping[str, np.ndarray], target: np.ndarray, count: np.ndarray, folds: int, base: int
 ) -> dict[Case, np.ndarray]:
     """Forecasts of one scale's tasks from all sources, and from each of several alone and left
-    out."""
+    out; units are those of the first `base` tasks."""
     heads = {name: cross_fit(x, target, count, folds) for name, x in sources.items()}
 
     def stacked(names: list[str]) -> np.ndarray:
         """From some sources: one head of each and, of several, two of all together."""
         parts = [heads[name] for name in names]
         if len(names) > 1:
-            x = _side_by_side({name: sources[name] for name in names})
+            x = _side_by_side({name: sources[name] for name in names}, base)
             parts += [cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
         return _stack(parts, target, count)
 
@@ -196,12 +197,13 @@ def _proper(guess: np.ndarray) -> np.ndarray:
     return np.concatenate([np.clip(guess[:, :1], 0, 1), share], axis=1)
 
 
-def _side_by_side(sources: Mapping[str, np.ndarray]) -> np.ndarray:
-    """All features, each source as far spread as any other, so that none drowns the rest."""
+def _side_by_side(sources: Mapping[str, np.ndarray], base: int) -> np.ndarray:
+    """All features, each source as far spread (over the first `base` rows) as any other, so that
+    none drowns the rest."""
     parts = []
     for x in sources.values():
-        centred = x - x.mean(0)
-        size = np.sqrt((centred**2).sum(1).mean())
+        centred = x - x[:base].mean(0)
+        size = np.sqrt((centred[:base] ** 2).sum(1).mean())
         parts.append(centred * (SPREAD / size if size > 0 else 0.0))
     return np.concatenate(parts, axis=1)
 

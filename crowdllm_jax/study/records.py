@@ -65,6 +65,8 @@ class Tasks:
       scale: (T,) index into `Study.scales`.
       embedding: (T, F) float32, all sources' side by side, or None.
       blocks: what comes from which source; empty where there is one.
+      asked: so many of them, the last ones, were asked after the fit: no unit, axis or average is
+        taken from them, so that what is known of a task does not depend on what else is asked.
     """
 
     ids: tuple[str, ...]
@@ -73,6 +75,12 @@ class Tasks:
     attributes: tuple[Attribute, ...]
     embedding: np.ndarray | None
     blocks: tuple[Block, ...] = ()
+    asked: int = 0
+
+    @property
+    def base(self) -> int:
+        """How many tasks were there when the crowd was fitted."""
+        return len(self.ids) - self.asked
 
 
 @dataclass(frozen=True)
