@@ -75,6 +75,18 @@ def condition_of(text: str) -> Condition:
         ) from error
 
 
+def people_among(profile: Sequence[Attribute], people: int, condition: Condition) -> np.ndarray:
+    """(N,) bool: which real people fulfil a condition.
+
+    Raises:
+      CrowdError: nobody does.
+    """
+    kept = condition.holds(profile, people)
+    if not kept.any():
+        raise CrowdError(f"--where {condition.text}: none of the {people:,} people is so")
+    return kept
+
+
 def among(generator: ProfileGenerator, condition: Condition) -> ProfileGenerator:
     """The generator of the profiles that fulfil a condition, each as likely beside the others as
     before: agents are recruited under it, however rare it is.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import ndtri
 
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.design import Design
@@ -28,8 +29,11 @@ FEWEST = 10
 """Held-out questions without which nothing is said of intervals."""
 MOST = 300
 """Held-out questions that are looked at, spread over all."""
-PANEL = 512
+PANEL, DRAWS = 256, 64
+"""Agents, and places of each held-out question, that its shares are worked out of."""
 EDGE = 1e-4
+PLACES = 200
+"""Where a question may be, when intervals are held against people's answers."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def held_out_outlook(crowd: Crowd, study: Study, split: Split) -> Held:
     parts, way = [], []
     for task, row in zip(unsure, rows, strict=True):
         found, pooled = people[study.tasks.scale[row]]
-        shares, mean = outlook.draws(task)
+        shares, mean = outlook.draws(task, DRAWS)
         if shares is None:
             low, high = scales.values(task.scale)
             shares = ((mean - low) / (high - low))[:, None]
@@ -160,14 +164,16 @@ def trust_of(parts: Sequence[Held]) -> Trust:
 def _stretch(middle: np.ndarray, sd: np.ndarray, people: np.ndarray, n: np.ndarray) -> float:
     """By which deviations are multiplied so that 90% of people's shares lie inside their intervals
     and the noise of so many answers."""
-    places = np.random.default_rng(1).normal(size=(200, 1))
-    luck = np.random.default_rng(2).normal(size=(200, len(middle)))
+    places = ndtri((np.arange(PLACES) + 0.5) / PLACES)[:, None]
+    tie = np.random.default_rng(1).random(len(middle))
+    n = np.maximum(n.round(), 1).astype(int)
 
     def inside(log_stretch: float) -> float:
         share = 1 / (1 + np.exp(-(middle + np.exp(log_stretch) * sd * places)))
-        # The mean of a continuous scale varies like a share at most.
-        found = share + np.sqrt(share * (1 - share) / n) * luck
-        below = (found < people).mean(0) + 0.5 * (found == people).mean(0)
+        found = np.random.default_rng(2).binomial(n, share) / n
+        # Among whole numbers of people ties are frequent: they fall on either side by chance.
+        close = np.abs(found - people) * n < 0.5
+        below = ((found < people) & ~close).mean(0) + tie * close.mean(0)
         return float(((below >= 0.05) & (below <= 0.95)).mean()) - CONFIDENCE
 
     low, high = np.log(1 / 3), np.log(4)

@@ -142,7 +142,13 @@ def _nearest(scale: Scale, known: Mapping[str, Scale], answered: Sequence[str]) 
             f"answer on one; its scales are: "
             + ", ".join(f"{as_shown(name)} ({scales.kind(known[name])})" for name in answered)
         )
-    return min(suitable, key=lambda name: abs(scales.size(known[name]) - size))
+
+    def far(name: str) -> tuple[bool, int]:
+        other = scales.size(known[name])
+        # The one step between two levels says nothing of how far apart others are.
+        return other == 2 != size, abs(other - size)
+
+    return min(suitable, key=far)
 
 
 def joined(

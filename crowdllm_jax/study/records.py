@@ -5,7 +5,7 @@ are sorted, responses stand by participant and task.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -128,6 +128,27 @@ class Study:
             on_scale = self.tasks.scale[self.task] == index
             numbers[on_scale] = scales.numbers(scale, self.answer[on_scale])
         return numbers
+
+
+def only_people(study: Study, kept: np.ndarray) -> tuple[Study, np.ndarray]:
+    """A study of some of its people (N,) bool, and which responses (R,) bool are theirs."""
+    rows, people = kept[study.person], study.participants
+    of_kept = np.flatnonzero(kept)
+    some = Participants(
+        tuple(people.ids[i] for i in of_kept),
+        tuple(replace(a, cells=a.cells[of_kept]) for a in people.profile),
+        people.weight[of_kept],
+    )
+    place = np.cumsum(kept, dtype=study.person.dtype) - 1
+    smaller = replace(
+        study,
+        participants=some,
+        person=place[study.person[rows]],
+        task=study.task[rows],
+        answer=study.answer[rows],
+        row=None if study.row is None else study.row[rows],
+    )
+    return smaller, rows
 
 
 def alike(weight: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ it stopped:
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -33,6 +34,7 @@ from crowdllm_jax.population.count import count
 from crowdllm_jax.population.sample import Agents, sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.population.write_counts import write_counts
+from crowdllm_jax.profiles.where import among, condition_of
 from crowdllm_jax.report.answers_page import AnswersReport, render_answers
 from crowdllm_jax.report.page import ReportedRun, render
 from crowdllm_jax.runs.config import Config, PopulationConfig, dump_config
@@ -126,11 +128,19 @@ def _fit_split(
 
 
 def sample_run(
-    folder: Path, population: PopulationConfig, out: Path | None, progress: Progress = silent
+    folder: Path,
+    population: PopulationConfig,
+    out: Path | None,
+    progress: Progress = silent,
+    where: str | None = None,
 ) -> Path:
-    """Write a population of the first seed's crowd; returns its folder."""
+    """Write a population of the first seed's crowd; returns its folder.
+
+    Args:
+      where: a condition on profiles (see `profiles.where`), under which agents are recruited.
+    """
     progress("sample", 0, population.agents)
-    crowd = fitted_crowd(folder)
+    crowd = crowd_among(fitted_crowd(folder), where)
     target = out or folder / "population"
     write_population(
         crowd,
@@ -150,15 +160,23 @@ def count_run(
     out: Path | None,
     by: str | None = None,
     progress: Progress = silent,
+    where: str | None = None,
 ) -> Path:
     """Write how many agents of the first seed's crowd give each answer; returns the folder."""
     progress("count", 0, agents)
-    crowd = fitted_crowd(folder)
+    crowd = crowd_among(fitted_crowd(folder), where)
     target = out or folder / "counts"
     # Asked before anything is drawn.
     check_new(target)
     write_counts(crowd, count(crowd, agents, seed, by=by, progress=progress), target, seed)
     return target
+
+
+def crowd_among(crowd: Crowd, where: str | None) -> Crowd:
+    """A crowd whose agents fulfil a condition on profiles, if there is one."""
+    if where is None:
+        return crowd
+    return replace(crowd, generator=among(crowd.generator, condition_of(where)))
 
 
 def evaluate_run(folder: Path, splits: Splits) -> list[Score]:

@@ -174,7 +174,8 @@ def stretched(cuts: np.ndarray | jax.Array, size: int) -> jax.Array:
     at = np.log(np.arange(1, k) / (k - np.arange(1, k)))
     new = np.log(np.arange(1, size) / (size - np.arange(1, size)))
     if k == 2:
-        return jnp.asarray(cuts) + jnp.asarray(new, jnp.float32)
+        shifts = jnp.asarray(new, jnp.float32).reshape(*[1] * (cuts.ndim - 1), -1)
+        return jnp.asarray(cuts) + shifts
     left = np.clip(np.searchsorted(at, new) - 1, 0, k - 3)
     share = (new - at[left]) / (at[left + 1] - at[left])
     weight = np.zeros((size - 1, k - 1), np.float32)

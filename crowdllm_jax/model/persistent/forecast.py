@@ -7,7 +7,7 @@ interval. A few people's answers to the task say more about the place (`learn`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -185,6 +185,7 @@ class Outlook:
         return every[:1], ((up - down) / 2e-2).T[None]
 
 
+@lru_cache(maxsize=16)
 def _normals(count: int, width: int) -> np.ndarray:
     """(count, width) quasi-random normal numbers, always the same."""
     points = qmc.Sobol(width, rng=0).random(count).clip(1e-6, 1 - 1e-6)
