@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.column import ColumnReference
 from crowdllm_jax.reference.record import Gain, Reference
-from crowdllm_jax.reference.ridge import RATES, cross_fit
+from crowdllm_jax.reference.ridge import RATES, Head, cross_fit, cross_fitted, predict_new
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.records import Block, Study
@@ -66,6 +66,7 @@ def fit_reference(
     t = len(study.tasks.ids)
     count = task_means(study, split.of_reference)[2]
     forecasts: dict[Case, np.ndarray] = {}
+    heads: list[Head] = []
     for index, name in enumerate(study.scales):
         on_scale = study.tasks.scale == index
         seen = on_scale & (count > 0)
@@ -78,7 +79,14 @@ def fit_reference(
         target, answers = _target(study, split, index)[on_scale], count[on_scale]
         on_scale_x = {source: x[on_scale] for source, x in sources.items()}
         base = int(on_scale[: study.tasks.base].sum())
-        for case, forecast in _forecasts(on_scale_x, target, answers, config.folds, base).items():
+        if len(sources) == 1:
+            (x,) = on_scale_x.values()
+            guess, head = cross_fitted(x, target, answers, config.folds)
+            heads.append(head)
+            of_scale: dict[Case, np.ndarray] = {"all": _proper(guess)}
+        else:
+            of_scale = _forecasts(on_scale_x, target, answers, config.folds, base)
+        for case, forecast in of_scale.items():
             forecasts.setdefault(case, np.zeros((t, 1 + longest)))
             forecasts[case][on_scale, : target.shape[1]] = forecast
     low, width = ends(study)
@@ -86,10 +94,36 @@ def fit_reference(
     known = all(scales.size(scale) for scale in study.scales.values())
     reference = Reference("fitted", low + width * stacked[:, 0], stacked[:, 1:] if known else None)
     if len(sources) == 1:
-        return reference
+        return replace(reference, heads=tuple(heads))
     fit = {case: forecast_fit(study, split, forecast) for case, forecast in forecasts.items()}
     gains = tuple(Gain(name, fit["only", name], fit["without", name]) for name in sources)
     return replace(reference, fitted=fit["all"], gains=gains)
+
+
+def extend_reference(
+    study: Study, split: Split, kept: Reference, sources: Mapping[str, np.ndarray]
+) -> Reference:
+    """The reference of a study to which tasks were joined, from what was kept of the others (and
+    its `heads`): exactly as if it were fitted again, without the search for the best head."""
+    (x,) = sources.values()
+    base = study.tasks.base
+    count = task_means(study, split.of_reference)[2]
+    low, width = ends(study)
+    mean = np.concatenate([kept.mean, np.zeros(study.tasks.asked)])
+    probs = None
+    if kept.probs is not None:
+        probs = np.concatenate([kept.probs, np.zeros((study.tasks.asked, kept.probs.shape[1]))])
+    for index, head in enumerate(kept.heads):
+        on_scale = study.tasks.scale == index
+        new = np.flatnonzero(on_scale & (np.arange(len(on_scale)) >= base))
+        if not len(new):
+            continue
+        target = _target(study, split, index)[on_scale]
+        guess = _proper(predict_new(x[on_scale], target, count[on_scale], head)[-len(new) :])
+        mean[new] = low[new] + width[new] * guess[:, 0]
+        if probs is not None:
+            probs[new, : target.shape[1] - 1] = guess[:, 1:]
+    return replace(kept, mean=mean, probs=probs)
 
 
 def _forecasts(

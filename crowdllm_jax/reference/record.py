@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crowdllm_jax.reference.ridge import Head
 from crowdllm_jax.runtime.numerals import numbers_of
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
@@ -62,6 +63,7 @@ class Reference:
       spent: what asking took this time; None where no server is asked.
       fitted: RPS and correlation of a fitted reference of several sources, as in `Gain`; and gains,
         what each of these brings.
+      heads: per scale, the head of a fitted reference of one source, that predicts new tasks.
     """
 
     kind: str
@@ -73,6 +75,7 @@ class Reference:
     spent: Spent | None = None
     fitted: tuple[float, float] | None = None
     gains: tuple[Gain, ...] = ()
+    heads: tuple[Head, ...] = ()
 
 
 def from_levels(

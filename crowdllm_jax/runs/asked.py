@@ -47,12 +47,14 @@ class Sources:
     Attributes:
       table: a table of them, perhaps with their vectors, attributes or reference answers.
       embedder: what turns their texts into vectors; None takes what the run's table was made with.
+      kept: the reference that the crowd was fitted with, where it is kept.
       answered: ids of those to which some answers are known, so that nothing else need be.
     """
 
     table: Path | None = None
     embedder: Embedder | None = None
     answered: frozenset[str] = frozenset()
+    kept: Reference | None = None
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,8 @@ def _reference(
     folder = "." if isinstance(config.study, str) else config.study.folder
     match config.reference:
         case FittedReference(answers=None):
-            return make_reference(longer, split, config.reference, folder, progress), ""
+            kept = given.kept
+            return make_reference(longer, split, config.reference, folder, progress, kept), ""
         case MarginalReference():
             return make_reference(longer, split, config.reference, folder, progress), ""
         case FittedReference():

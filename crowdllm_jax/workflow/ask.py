@@ -21,10 +21,19 @@ from crowdllm_jax.population.panel import panel_of
 from crowdllm_jax.population.write import scale_entry, write_population
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.profiles.where import among, condition_of, groups_of
+from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.reference.task_embeddings import Embedder
 from crowdllm_jax.runs.asked import Placed, Sources, check_askable, place
 from crowdllm_jax.runs.config import Config, load_study
-from crowdllm_jax.runs.folder import fitted_crowd, open_run, split_crowd, stored_config
+from crowdllm_jax.runs.folder import (
+    crowd_folder,
+    fitted_crowd,
+    kept_reference,
+    main_model,
+    open_run,
+    split_crowd,
+    stored_config,
+)
 from crowdllm_jax.runs.prepare import folds_in
 from crowdllm_jax.runs.trust import NORMAL, Trust, held_out_outlook, stretched_interval, trust_of
 from crowdllm_jax.runtime.files import write_whole
@@ -94,13 +103,15 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Run:
-    """A fitted run: its crowd, the split this was fitted to, and the splits that hold tasks out."""
+    """A fitted run: its crowd, the split this was fitted to, the splits that hold tasks out, and
+    the reference it was fitted with, where it is kept."""
 
     crowd: Crowd
     study: Study
     config: Config
     split: Split
     held: tuple[tuple[Crowd, Split], ...]
+    kept: Reference | None = None
 
 
 def ask(
@@ -201,7 +212,8 @@ def _opened(folder: Path, progress: Progress) -> Iterator[_Run]:
                 (split_crowd(folder, fold), split_study(study, config.split, 0, fold))
                 for fold in folds
             ]
-        yield _Run(crowd, study, config, split, tuple(held))
+        kept = kept_reference(crowd_folder(folder, 0, main_model(config)).parent.parent)
+        yield _Run(crowd, study, config, split, tuple(held), kept)
 
 
 def _ask(
@@ -219,7 +231,9 @@ def _ask(
         generator = among(generator, condition_of(asking.where))
     groups = {} if asking.by is None else groups_of(generator, asking.by)
     embedder = None if asking.embedder is None else Embedder(asking.embedder)
-    given = Sources(questions if isinstance(questions, Path) else None, embedder, frozenset(few))
+    given = Sources(
+        questions if isinstance(questions, Path) else None, embedder, frozenset(few), run.kept
+    )
     with stage(progress, "place the questions"):
         placed = place(run.crowd, run.study, run.split, run.config, asked, given, progress)
     with stage(progress, "learn how far to trust it"):

@@ -42,6 +42,7 @@ from crowdllm_jax.runs.evaluate import SCORED_AGENTS, profile_of, score_all
 from crowdllm_jax.runs.folder import (
     crowd_folder,
     fitted_crowd,
+    keep_reference,
     main_model,
     models_of,
     run_facts,
@@ -113,6 +114,9 @@ def _fit_split(
     prepared = splits.prepared(seed, fold)
     for name in missing:
         target = crowd_folder(folder, seed, name, fold)
+        if processes.rank() == 0:
+            target.parent.parent.mkdir(parents=True, exist_ok=True)
+            keep_reference(target.parent.parent, prepared.reference)
         label = f"{name} ({where})" if where else name
         crowd, losses = fit_model(
             prepared, models[name], splits.config.train, seed, target.parent, splits.progress, label

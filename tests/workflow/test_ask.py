@@ -160,6 +160,8 @@ def test_the_same_agents_answer(drawn):
     assert between.mean() > 0.03
     # A correlation among AGENTS is known to 0.007.
     assert abs(np.mean(again) - between.mean()) < 0.06
+    among = np.corrcoef(new.answers[:, rating].T)[np.triu_indices(len(rating), 1)]
+    assert abs(among.mean() - between.mean()) < 0.03
 
 
 def test_an_answer_depends_on_the_question_alone(folder, again, answered, drawn):
@@ -246,7 +248,7 @@ def test_stretched_cuts():
     np.testing.assert_allclose(np.asarray(stretched(np.array([1.0]), 3)), 1 + np.log([0.5, 2.0]))
 
 
-def test_a_condition_holds_for_everybody_who_is_looked_at(folder, again, tmp_path):
+def test_a_condition_holds_for_everybody_who_is_looked_at(folder, again, fitted, tmp_path):
     found = ask(folder, again, Asking(where="age >= 60 and city == 'B'", by="city"))
     age, city = cl.sample(found.crowd, 3000, 0).profile
     assert (age.cells >= 60).all()
@@ -254,7 +256,10 @@ def test_a_condition_holds_for_everybody_who_is_looked_at(folder, again, tmp_pat
     assert set(found.table["city"].to_pylist()) == {"(all)", "B"}
     ages = [str(18 + i) for i in range(60)]
     write(tmp_path / "census.csv", age=ages, city=["A", "B"] * 30)
-    table = infer_run(folder, profiles=tmp_path / "census.csv", where="age < 60")
+    _, study, held = fitted
+    rating = next(study.tasks.ids[row] for row in held if row < EACH)
+    profiles = tmp_path / "census.csv"
+    table = infer_run(folder, tasks=(rating,), profiles=profiles, where="age < 60")
     assert set(table["people"].to_pylist()) == {40}
     assert set(table["profiles"].to_pylist()) == {42}
 
@@ -333,3 +338,15 @@ def test_trust_is_what_held_out_questions_say():
     assert abs(trust.stretch - 2) < 0.2
     assert (trust.questions, round(trust.way, 9)) == (500, 0.75)
     assert not np.isfinite(trust_of([Held(middle, sd, people, n, way[:5])]).way)
+
+
+def test_what_is_kept_of_the_reference_is_what_a_fit_would_give(folder, again, answered):
+    """Without it, the reference is fitted anew."""
+    kept = folder / "seed-0" / "reference.npz"
+    away = kept.rename(kept.with_suffix(".away"))
+    try:
+        anew = ask(folder, again)
+    finally:
+        away.rename(kept)
+    for name in ("share", "low", "high"):
+        np.testing.assert_allclose(anew.table[name], answered.table[name], atol=1e-5)
