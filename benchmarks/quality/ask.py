@@ -1,6 +1,10 @@
 """New questions asked of a fitted crowd: how close, how well its intervals hold, how quick.
 
     python benchmarks/quality/ask.py DATA FOLDER [--short] [--seeds 1]
+    python benchmarks/quality/ask.py run RUN
+
+The second form fits nothing: the held-out questions of RUN (one scale) are asked again under other
+names. Each half of them tells how far to trust the answers to the other half.
 
 DATA is offensiveness (FOLDER holds ratings.csv and task_embeddings.parquet, see
 configs/offensiveness.yaml) or twin2k (FOLDER holds responses.parquet, participants.csv, tasks.csv:
@@ -16,23 +20,34 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from table import Table
+from table import Row, Table
 
 import crowdllm_jax as cl
+from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.forecast import Outlook, unsure_of
+from crowdllm_jax.population.panel import panel_of
 from crowdllm_jax.reference.fitted import choose_blocks
 from crowdllm_jax.reference.make import make_reference
 from crowdllm_jax.runs.config import Config, load_config
-from crowdllm_jax.runs.trust import EDGE, NORMAL
+from crowdllm_jax.runs.folder import fitted_crowd, stored_config
+from crowdllm_jax.runs.trust import (
+    EDGE,
+    NORMAL,
+    held_out_outlook,
+    stretched_interval,
+    trust_of,
+)
 from crowdllm_jax.study.records import Study, Tasks
-from crowdllm_jax.study.split import split_study
+from crowdllm_jax.study.split import Split, split_study
 from crowdllm_jax.study.statistics import level_shares
-from crowdllm_jax.workflow.ask import Answered, ask
+from crowdllm_jax.workflow.ask import PANEL, ask
 
 AGENTS = 10_000
 ASKED = 0.2
@@ -119,12 +134,12 @@ def without(study: Study, asked: np.ndarray, *, drop: bool) -> Study:
     )
 
 
-def questions_of(study: Study, asked: np.ndarray) -> Path:
+def questions_of(study: Study, asked: np.ndarray, before: str = "") -> Path:
     """A table of the questions with their vectors, under the study's own names for its columns."""
     path = Path(tempfile.mkdtemp()) / "questions.parquet"
     assert study.tasks.embedding is not None
     cells = pa.array(study.tasks.embedding[asked].tolist(), pa.list_(pa.float32()))
-    ids = pa.array([study.tasks.ids[i] for i in asked])
+    ids = pa.array([before + study.tasks.ids[i] for i in asked])
     pq.write_table(pa.table({"task": ids, "instance_id": ids, "embedding": cells}), path)
     return path
 
@@ -149,14 +164,13 @@ def people_asked(study: Study, asked: np.ndarray, count: float) -> float:
     return float(np.average(variance * (1 + 1 / count), weights=n[enough]))
 
 
-def coverage(study: Study, asked: np.ndarray, answered: Answered) -> tuple[float, float]:
+def coverage(study: Study, asked: np.ndarray, rows: list[dict[str, Any]]) -> tuple[float, float]:
     """How many of people's shares lie inside the intervals, given that so many gave them; and the
     intervals' width."""
     people = level_shares(study, np.isin(study.task, asked), 0)[asked]
     n = np.bincount(study.task, minlength=len(study.tasks.ids))[asked]
     ids = {study.tasks.ids[i]: place for place, i in enumerate(asked)}
     random, inside, width = np.random.default_rng(0), [], []
-    rows = [r for r in answered.table.to_pylist() if r["answer"] != "(mean)"]
     k = people.shape[1]
     for at, row in enumerate(rows):
         place, level = ids[row["task_id"]], at % k
@@ -171,6 +185,30 @@ def coverage(study: Study, asked: np.ndarray, answered: Answered) -> tuple[float
         inside.append(0.05 <= below <= 0.95)
         width.append(row["high"] - row["low"])
     return float(np.mean(inside)), float(np.mean(width))
+
+
+def drawn(crowd: Crowd, tasks: np.ndarray, k: int) -> np.ndarray:
+    """(A, K) shares of agents' answers to some tasks."""
+    answers = cl.sample(crowd, AGENTS, 0).answers[:, tasks]
+    return np.stack([(answers == level).mean(0) for level in range(k)], axis=1)
+
+
+def compare(
+    study: Study,
+    asked: np.ndarray,
+    shares: dict[str, np.ndarray],
+    more: dict[str, Row],
+    table: Table,
+) -> None:
+    """Add a row for each forecast, the pooled shares' first, and for people who are asked."""
+    best = people_asked(study, asked, np.inf)
+    rps = {name: measured(study, asked, forecast) for name, forecast in shares.items()}
+    rps |= {f"{count} people asked": people_asked(study, asked, count) for count in (5, 20)}
+    rps["all people"] = best
+    floor = next(iter(rps.values()))
+    for name, value in rps.items():
+        way = (floor - value) / (floor - best)
+        table.add(name, {"rps": value, "way": way} | more.get(name, {}))
 
 
 def one_seed(study: Study, config: Config, seed: int, table: Table) -> None:
@@ -189,12 +227,9 @@ def one_seed(study: Study, config: Config, seed: int, table: Table) -> None:
     print(f"seed {seed}: asked {len(asked)} in {time.perf_counter() - began:.1f} s")
     print(answered.notes[-1], flush=True)
 
-    def drawn(crowd: cl.Crowd, tasks: np.ndarray) -> np.ndarray:  # type: ignore[name-defined]
-        answers = cl.sample(crowd, AGENTS, 0).answers[:, tasks]
-        return np.stack([(answers == level).mean(0) for level in range(k)], axis=1)
-
-    held, width = coverage(study, asked, answered)
-    agents = drawn(answered.crowd, np.array(order))
+    rows = [row for row in answered.table.to_pylist() if row["answer"] != "(mean)"]
+    held, width = coverage(study, asked, rows)
+    agents = drawn(answered.crowd, np.array(order), k)
     split = split_study(same, config.split, 0)
     ridge = make_reference(
         choose_blocks(same, split), split, config.reference, ".", lambda *_: None
@@ -202,36 +237,87 @@ def one_seed(study: Study, config: Config, seed: int, table: Table) -> None:
     assert ridge is not None
     seen = np.bincount(fewer.answer.astype(int), fewer.weight, k)
     pooled = np.tile(seen / seen.sum(), (len(asked), 1))
-    rows = {
+    shares = {
         "pooled shares": pooled,
         "ridge on the embedding": ridge[asked],
         "ask (agents)": agents,
         "ask (shares told)": told,
     }
-    best, floor = people_asked(study, asked, np.inf), measured(study, asked, pooled)
-    for name, shares in rows.items():
-        rps = measured(study, asked, shares)
-        row = {"rps": rps, "way": (floor - rps) / (floor - best)}
-        if name == "ask (shares told)":
-            row |= {"coverage": held, "width": width}
-        table.add(name, row)
-    for count in (5, 20, np.inf):
-        rps = people_asked(study, asked, count)
-        name = "all people" if count == np.inf else f"{count} people asked"
-        table.add(name, {"rps": rps, "way": (floor - rps) / (floor - best)})
+    compare(study, asked, shares, {"ask (shares told)": {"coverage": held, "width": width}}, table)
     print(table.markdown(), flush=True)
-    rps = measured(study, asked, drawn(cl.fit(same, config, 0)[0], asked))
-    name = "fit that had the questions"
-    table.add(name, {"rps": rps, "way": (floor - rps) / (floor - best)})
+    fitted = drawn(cl.fit(same, config, 0)[0], asked, k)
+    table.add("fit that had the questions", {"rps": measured(study, asked, fitted)})
+
+
+def held_apart(
+    crowd: Crowd, study: Study, split: Split, asked: np.ndarray, others: np.ndarray
+) -> list[dict[str, Any]]:
+    """Rows of the shares of asked held-out tasks, whose intervals others calibrate."""
+    part = replace(split, test=split.test & np.isin(study.task, others))
+    trust = trust_of([held_out_outlook(crowd, study, part)])
+    outlook = Outlook(crowd, panel_of(crowd, PANEL, 0))
+    rows = []
+    for row, task in zip(
+        asked, unsure_of(crowd, asked, [study.scale_of(i) for i in asked]), strict=True
+    ):
+        shares, _ = outlook.draws(task)
+        assert shares is not None
+        low, high = stretched_interval(shares, trust.stretch)
+        for level, share in enumerate(shares.mean(0)):
+            cells = {"share": share, "low": low[level], "high": high[level]}
+            rows.append({"task_id": study.tasks.ids[row], "answer": str(level), **cells})
+    return rows
+
+
+def of_run(folder: Path, table: Table) -> None:
+    """Measure a run on its held-out questions."""
+    config, crowd = stored_config(folder), fitted_crowd(folder)
+    study = cl.load_study(config)
+    split = split_study(study, config.split, 0)
+    held = split.tasks(study, split.test)
+    random = np.random.default_rng(0).permutation(held)
+    halves = [np.sort(half) for half in np.array_split(random, 2)]
+    rows = [
+        row
+        for one, other in (halves, halves[::-1])
+        for row in held_apart(crowd, study, split, one, other)
+    ]
+    rows.sort(key=lambda row: study.tasks.ids.index(row["task_id"]))
+    k = len(next(iter(study.scales.values())).levels)  # type: ignore[union-attr]
+    inside, width = coverage(study, held, rows)
+    began = time.perf_counter()
+    answered = ask(folder, questions_of(study, held, "asked again: "))
+    print(f"asked {len(held)} in {time.perf_counter() - began:.1f} s")
+    print(answered.notes[-1], flush=True)
+    place = [answered.crowd.task_ids.index(f"asked again: {study.tasks.ids[i]}") for i in held]
+    seen = np.bincount(study.answer[split.seen].astype(int), study.weight[split.seen], k)
+    reference = make_reference(
+        choose_blocks(study, split), split, config.reference, ".", lambda *_: None
+    )
+    assert reference.probs is not None
+    shares = {
+        "pooled shares": np.tile(seen / seen.sum(), (len(held), 1)),
+        "ridge on the embedding": reference.probs[held],
+        "ask (agents)": drawn(answered.crowd, np.array(place), k),
+        "ask (shares told)": np.array([row["share"] for row in rows]).reshape(-1, k),
+        "held-out tasks of the fit": drawn(crowd, held, k),
+    }
+    told = {"coverage": inside, "width": width}
+    compare(study, held, shares, {"ask (shares told)": told}, table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", choices=("offensiveness", "twin2k"))
+    parser.add_argument("data", choices=("offensiveness", "twin2k", "run"))
     parser.add_argument("folder")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--short", action="store_true")
     args = parser.parse_args()
+    if args.data == "run":
+        table = Table(f"New questions ({args.folder})", COLUMNS)
+        of_run(Path(args.folder), table)
+        print(table.markdown())
+        return
     study, config = {"offensiveness": offensiveness, "twin2k": twin2k}[args.data](args.folder)
     if args.short:
         config = msgspec.structs.replace(config, model=PersistentConfig(latent=2, steps=60))

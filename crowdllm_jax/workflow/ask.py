@@ -183,7 +183,10 @@ def ask_run(
                 )
             },
             "notes": answered.notes,
-            "answers": answered.table.to_pylist(),
+            "answers": [
+                {name: None if cell != cell else cell for name, cell in row.items()}
+                for row in answered.table.to_pylist()
+            ],
         }
         write_whole(target / "asked.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
     return answered, target

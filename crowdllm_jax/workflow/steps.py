@@ -8,8 +8,10 @@ it stopped:
     run.json          the data's fingerprint, the versions it was run with, and what a server took
     seed-0/           one folder per repetition: for each fitted model its training checkpoint,
                       losses and fitted crowd. With folds these stand in fold-0/, fold-1/, ...;
-                      beside them the crowd that is fitted to all, whose population is written
+                      beside them the crowd that is fitted to all, whose population is written.
+                      reference.npz keeps a fitted reference for questions that are asked later
     population/       Parquet parts and a manifest
+    asked/            what agents answer to questions asked later (`workflow.ask`)
     scores.json       a list of {model, split, seed, metric, value, low, high}; null and {why} for
                       what is not defined
     diagnostics.json  a list of {name, measure, value, fires, threshold, advice, detail}; none
