@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from crowdllm_jax.runs.evaluate import evaluate as evaluate
     from crowdllm_jax.runs.prepare import fit as fit
     from crowdllm_jax.score.effects import profile_effects as profile_effects
+    from crowdllm_jax.workflow.ask import Asking as Asking
+    from crowdllm_jax.workflow.ask import ask as ask
     from crowdllm_jax.workflow.steps import run as run
 
 _PUBLIC = {
+    "Asking": "workflow.ask",
     "CrowdError": "errors",
+    "ask": "workflow.ask",
     "count": "population.count",
     "decide": "aggregate.decide",
     "evaluate": "runs.evaluate",

@@ -11,13 +11,15 @@ from crowdllm_jax.aggregate.budgeting import Worth, fund
 from crowdllm_jax.aggregate.dawid_skene import infer_truth
 from crowdllm_jax.aggregate.summary import histogram, read_counts, summarise
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.population.among import agents_among
 from crowdllm_jax.population.read import Answers, answers_of, open_population, read_manifest
+from crowdllm_jax.profiles.where import condition_of, people_among
 from crowdllm_jax.runtime.files import write_whole
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
 from crowdllm_jax.study.load import load_study_file
-from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.records import Study, only_people
 from crowdllm_jax.study.tables import read_table
 
 Rule = Literal["summary", "dawid-skene", "greedy", "equal-shares"]
@@ -31,6 +33,7 @@ def decide(
     costs: dict[str, float] | None = None,
     budget: float | None = None,
     worth: Worth = "cost",
+    where: str | None = None,
     progress: Progress = silent,
 ) -> pa.Table:
     """Aggregate answers to one row per task.
@@ -38,6 +41,7 @@ def decide(
     Args:
       source: a population's folder (or its counts'), a study, or the path of a study's YAML.
       data: folder of the study's tables.
+      where: a condition on profiles (see `profiles.where`); only people (agents) who are so count.
       costs, budget, worth: of greedy and equal-shares, see `budgeting.fund`.
     Raises:
       CrowdError: the answers cannot be read, or the rule does not suit them.
@@ -47,11 +51,22 @@ def decide(
         if data is not None:
             raise CrowdError(f"--data: {folder} is a population's folder, which needs no tables")
         if rule == "summary" and read_manifest(folder).counts:
+            if where is not None:
+                raise CrowdError(
+                    f"--where: {folder} holds counts of all agents; count those alone (`crowdllm "
+                    "sample RUN --aggregate --where`)"
+                )
             return _synthetic(summarise(read_counts(folder)))
         answers: Answers = open_population(folder)
+        if where is not None:
+            answers = agents_among(folder, answers, condition_of(where))
     else:
         with stage(progress, READ):
             study = source if isinstance(source, Study) else load_study_file(source, data)
+        if where is not None:
+            people = study.participants
+            kept = people_among(people.profile, len(people.ids), condition_of(where))
+            study = only_people(study, kept)[0]
         answers = answers_of(study)
     if rule == "summary":
         table = summarise(histogram(answers, progress))

@@ -87,6 +87,15 @@ def add_run_folder(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_where(command: argparse.ArgumentParser) -> None:
+    """Take a condition on profiles."""
+    command.add_argument(
+        "--where",
+        metavar="CONDITION",
+        help="only people (agents) who are so, such as \"age >= 60 and gender == 'woman'\"",
+    )
+
+
 def add_processes(command: argparse.ArgumentParser) -> None:
     """Take --distributed and who the other processes are."""
     group = command.add_argument_group(

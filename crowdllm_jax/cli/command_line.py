@@ -3,6 +3,7 @@
 import argparse
 
 from crowdllm_jax.cli.commands.aggregate import add_aggregate
+from crowdllm_jax.cli.commands.ask import add_ask
 from crowdllm_jax.cli.commands.bench import add_bench
 from crowdllm_jax.cli.commands.explore import add_explore
 from crowdllm_jax.cli.commands.export import add_export
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         add_reference,
         add_embed,
         add_tune,
+        add_ask,
         add_sample,
         add_export,
         add_aggregate,

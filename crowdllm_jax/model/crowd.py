@@ -41,6 +41,8 @@ class Crowd:
       inputs: what the model reads of the tasks.
       scales: by name; task_scale: (T,) index into them.
       codings: how a profile becomes C numbers.
+      asked: its tasks were asked after the fit: each is answered by itself, from draws keyed by its
+        own id, whatever else is asked.
     """
 
     config: ModelConfig
@@ -52,6 +54,7 @@ class Crowd:
     inputs: Inputs
     codings: tuple[Coding, ...]
     generator: ProfileGenerator
+    asked: bool = False
 
     def __repr__(self) -> str:
         known = ", ".join(coding.name for coding in self.codings) or "nothing"

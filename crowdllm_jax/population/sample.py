@@ -26,19 +26,23 @@ from crowdllm_jax.model.cvae.draw import (
     score_layout_of,
 )
 from crowdllm_jax.model.levels import to_host
+from crowdllm_jax.model.persistent.asked import one_task
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
 from crowdllm_jax.model.persistent.draw import (
     ProfileTable,
     Recruited,
     draw_agents,
+    draw_answers,
+    draw_beliefs,
     ready_profiles,
     ready_to_draw,
 )
+from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population.frames import SHOWN, agents_table, html_of
 from crowdllm_jax.profiles.generator import distinct, profiles_of, recruit, recruit_rows
 from crowdllm_jax.runtime.prefetch import ahead, cores
-from crowdllm_jax.runtime.randomness import seed_halves, split_ids
+from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.records import Attribute
@@ -190,7 +194,7 @@ def drawers(crowd: Crowd) -> list[Drawer]:
 def _drawer(crowd: Crowd, device: jax.Device) -> Drawer:
     match crowd.config:
         case PersistentConfig():
-            return _persistent(crowd, device)
+            return (_asked if crowd.asked else _persistent)(crowd, device)
         case CvaeConfig() as cvae:
             return (_semi_implicit if cvae.semi_implicit else _folded)(crowd, device)
 
@@ -277,6 +281,38 @@ def _persistent(crowd: Crowd, device: jax.Device) -> Drawer:
         profile, table, row = recruits(seed, ids)
         agents = Recruited(table, row, seed_halves(seed), split_ids(ids))
         return profile, draw_agents(design.layout, fitted, agents)
+
+    return draw
+
+
+def _asked(crowd: Crowd, device: jax.Device) -> Drawer:
+    """Draws a block of agents who are asked something new: each with the belief it has, each task
+    by itself from draws of its own."""
+    assert isinstance(crowd.inputs, Design)
+    centre, dtype = crowd.inputs.centre, level_dtype(crowd.task_scales)
+    parts = []
+    for task in range(len(crowd.task_ids)):
+        design, params = one_task(crowd, task)
+        ready = ready_to_draw(crowd.graph, params, design)
+        parts.append((design.layout, jax.device_put(ready, device)))
+
+    def make(c: np.ndarray) -> list[ProfileTable]:
+        c = (c - centre).astype(np.float32)
+        return [ready_profiles(layout, ready.items, c) for layout, ready in parts]
+
+    recruits = _recruiter(crowd, len(parts), make)
+
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], np.ndarray]:
+        profile, tables, row = recruits(seed, ids)
+        halves = split_ids(ids)
+        belief = parts[0][1]
+        standing = draw_beliefs(belief.graph, belief.params, seed_halves(seed), halves)
+        answers = np.empty((len(ids), len(parts)), dtype)
+        for task, ((layout, ready), table) in enumerate(zip(parts, tables, strict=True)):
+            own = seed_halves(key_of(f"{seed} {crowd.task_ids[task]}"))
+            drawn = draw_answers(layout, ready.tables, Recruited(table, row, own, halves), standing)
+            answers[:, task] = to_host(drawn, 1)[:, 0]
+        return profile, answers
 
     return draw
 

@@ -28,7 +28,7 @@ def profile_counts(
       the profiles that occur (attributes of P cells) and (P,) agents with each; None where there
       are more than MOST possible profiles (a generator that mixes attributes of many levels).
     """
-    listed = _possible(generator)
+    listed = possible(generator)
     if listed is None:
         return None
     profile, chance = listed
@@ -38,7 +38,7 @@ def profile_counts(
     return occurring, count[occurs]
 
 
-def _possible(generator: ProfileGenerator) -> tuple[tuple[Attribute, ...], np.ndarray] | None:
+def possible(generator: ProfileGenerator) -> tuple[tuple[Attribute, ...], np.ndarray] | None:
     """All possible profiles and the chance of each."""
     real = generator.generator == "joint"
     anew = below(generator.smoothing) / UNIFORMS if real else 1.0

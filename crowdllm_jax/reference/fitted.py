@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.column import ColumnReference
 from crowdllm_jax.reference.record import Gain, Reference
-from crowdllm_jax.reference.ridge import RATES, cross_fit
+from crowdllm_jax.reference.ridge import RATES, Head, cross_fit, cross_fitted, predict_new
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.records import Block, Study
@@ -66,6 +66,7 @@ def fit_reference(
     t = len(study.tasks.ids)
     count = task_means(study, split.of_reference)[2]
     forecasts: dict[Case, np.ndarray] = {}
+    heads: list[Head] = []
     for index, name in enumerate(study.scales):
         on_scale = study.tasks.scale == index
         seen = on_scale & (count > 0)
@@ -77,7 +78,15 @@ def fit_reference(
             )
         target, answers = _target(study, split, index)[on_scale], count[on_scale]
         on_scale_x = {source: x[on_scale] for source, x in sources.items()}
-        for case, forecast in _forecasts(on_scale_x, target, answers, config.folds).items():
+        base = int(on_scale[: study.tasks.base].sum())
+        if len(sources) == 1:
+            (x,) = on_scale_x.values()
+            guess, head = cross_fitted(x, target, answers, config.folds)
+            heads.append(head)
+            of_scale: dict[Case, np.ndarray] = {"all": _proper(guess)}
+        else:
+            of_scale = _forecasts(on_scale_x, target, answers, config.folds, base)
+        for case, forecast in of_scale.items():
             forecasts.setdefault(case, np.zeros((t, 1 + longest)))
             forecasts[case][on_scale, : target.shape[1]] = forecast
     low, width = ends(study)
@@ -85,24 +94,50 @@ def fit_reference(
     known = all(scales.size(scale) for scale in study.scales.values())
     reference = Reference("fitted", low + width * stacked[:, 0], stacked[:, 1:] if known else None)
     if len(sources) == 1:
-        return reference
+        return replace(reference, heads=tuple(heads))
     fit = {case: forecast_fit(study, split, forecast) for case, forecast in forecasts.items()}
     gains = tuple(Gain(name, fit["only", name], fit["without", name]) for name in sources)
     return replace(reference, fitted=fit["all"], gains=gains)
 
 
+def extend_reference(
+    study: Study, split: Split, kept: Reference, sources: Mapping[str, np.ndarray]
+) -> Reference:
+    """The reference of a study to which tasks were joined, from what was kept of the others (and
+    its `heads`): exactly as if it were fitted again, without the search for the best head."""
+    (x,) = sources.values()
+    base = study.tasks.base
+    count = task_means(study, split.of_reference)[2]
+    low, width = ends(study)
+    mean = np.concatenate([kept.mean, np.zeros(study.tasks.asked)])
+    probs = None
+    if kept.probs is not None:
+        probs = np.concatenate([kept.probs, np.zeros((study.tasks.asked, kept.probs.shape[1]))])
+    for index, head in enumerate(kept.heads):
+        on_scale = study.tasks.scale == index
+        new = np.flatnonzero(on_scale & (np.arange(len(on_scale)) >= base))
+        if not len(new):
+            continue
+        target = _target(study, split, index)[on_scale]
+        guess = _proper(predict_new(x[on_scale], target, count[on_scale], head)[-len(new) :])
+        mean[new] = low[new] + width[new] * guess[:, 0]
+        if probs is not None:
+            probs[new, : target.shape[1] - 1] = guess[:, 1:]
+    return replace(kept, mean=mean, probs=probs)
+
+
 def _forecasts(
-    sources: Mapping[str, np.ndarray], target: np.ndarray, count: np.ndarray, folds: int
+    sources: Mapping[str, np.ndarray], target: np.ndarray, count: np.ndarray, folds: int, base: int
 ) -> dict[Case, np.ndarray]:
     """Forecasts of one scale's tasks from all sources, and from each of several alone and left
-    out."""
+    out; units are those of the first `base` tasks."""
     heads = {name: cross_fit(x, target, count, folds) for name, x in sources.items()}
 
     def stacked(names: list[str]) -> np.ndarray:
         """From some sources: one head of each and, of several, two of all together."""
         parts = [heads[name] for name in names]
         if len(names) > 1:
-            x = _side_by_side({name: sources[name] for name in names})
+            x = _side_by_side({name: sources[name] for name in names}, base)
             parts += [cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
         return _stack(parts, target, count)
 
@@ -196,12 +231,13 @@ def _proper(guess: np.ndarray) -> np.ndarray:
     return np.concatenate([np.clip(guess[:, :1], 0, 1), share], axis=1)
 
 
-def _side_by_side(sources: Mapping[str, np.ndarray]) -> np.ndarray:
-    """All features, each source as far spread as any other, so that none drowns the rest."""
+def _side_by_side(sources: Mapping[str, np.ndarray], base: int) -> np.ndarray:
+    """All features, each source as far spread (over the first `base` rows) as any other, so that
+    none drowns the rest."""
     parts = []
     for x in sources.values():
-        centred = x - x.mean(0)
-        size = np.sqrt((centred**2).sum(1).mean())
+        centred = x - x[:base].mean(0)
+        size = np.sqrt((centred[:base] ** 2).sum(1).mean())
         parts.append(centred * (SPREAD / size if size > 0 else 0.0))
     return np.concatenate(parts, axis=1)
 

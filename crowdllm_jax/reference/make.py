@@ -32,7 +32,12 @@ from crowdllm_jax.reference.endpoint import (
     plan_endpoint,
     show_endpoint,
 )
-from crowdllm_jax.reference.fitted import FittedReference, answer_features, fit_reference
+from crowdllm_jax.reference.fitted import (
+    FittedReference,
+    answer_features,
+    extend_reference,
+    fit_reference,
+)
 from crowdllm_jax.reference.marginal import MarginalReference, crowd_average
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.reference.tuned import ask_tuned
@@ -65,11 +70,13 @@ def make_reference(
     config: ReferenceConfig | tuple[ReferenceConfig, ...],
     folder: str,
     progress: Progress,
+    kept: Reference | None = None,
 ) -> Reference:
     """Get a reference decision for every task of a study; of several, the first has the others.
 
     Args:
       folder: what the path of a table in `config` is relative to.
+      kept: a fitted reference of the study without the tasks that were joined to it.
     Raises:
       CrowdError: a list of references is empty.
     """
@@ -82,7 +89,10 @@ def make_reference(
         case ColumnReference():
             return from_column(study, config, folder)
         case FittedReference():
-            return fit_reference(study, split, config, _sources(study, config, folder))
+            sources = _sources(study, config, folder)
+            if kept is not None and kept.heads and len(sources) == 1:
+                return extend_reference(study, split, kept, sources)
+            return fit_reference(study, split, config, sources)
         case MarginalReference():
             return crowd_average(study, split)
         case BackboneReference(tune=TuneConfig() as tune):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crowdllm_jax.reference.ridge import Head
 from crowdllm_jax.runtime.numerals import numbers_of
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
@@ -63,6 +64,7 @@ class Reference:
       others: further references of the same tasks, each to be trusted by itself.
       fitted: RPS and correlation of a fitted reference of several sources, as in `Gain`; and gains,
         what each of these brings.
+      heads: per scale, the head of a fitted reference of one source, that predicts new tasks.
     """
 
     kind: str
@@ -75,6 +77,7 @@ class Reference:
     fitted: tuple[float, float] | None = None
     gains: tuple[Gain, ...] = ()
     others: tuple["Reference", ...] = ()
+    heads: tuple[Head, ...] = ()
 
 
 def from_levels(

@@ -4,6 +4,8 @@ A row with answers is predicted by a head that has not seen it; how much to shri
 two kinds of features, is what predicts left-out rows best.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.spatial.distance import cdist
 
@@ -15,6 +17,13 @@ LANDMARKS = 1500
 """Training tasks to which likeness is measured, at most; up to so many, kernel ridge is exact."""
 
 
+class Head(NamedTuple):
+    """The head that predicts rows without answers: its `RATES` and which of the PENALTIES."""
+
+    rate: float
+    penalty: int
+
+
 def cross_fit(
     x: np.ndarray,
     y: np.ndarray,
@@ -23,10 +32,29 @@ def cross_fit(
     rates: tuple[float, ...] = RATES,
 ) -> np.ndarray:
     """Predict every row of y; a row with answers by a head that has not seen it."""
+    return cross_fitted(x, y, count, folds, rates)[0]
+
+
+def predict_new(x: np.ndarray, y: np.ndarray, count: np.ndarray, head: Head) -> np.ndarray:
+    """(N, Y) what a head, once chosen, says of the N rows without answers."""
+    seen, new = np.flatnonzero(count > 0), count == 0
+    z = kernel_features(x, seen, head.rate)
+    predicted: np.ndarray = ridge(z[seen], y[seen], count[seen], z[new])[head.penalty]
+    return predicted
+
+
+def cross_fitted(
+    x: np.ndarray,
+    y: np.ndarray,
+    count: np.ndarray,
+    folds: int,
+    rates: tuple[float, ...] = RATES,
+) -> tuple[np.ndarray, Head]:
+    """The same, and the head that predicts the rows without answers."""
     seen = np.flatnonzero(count > 0)
     # A fixed cut: neighbours in the study's order go to different folds.
     fold = np.arange(len(seen)) % folds
-    least, guess = np.inf, np.empty_like(y)
+    least, guess, head = np.inf, np.empty_like(y), Head(rates[0], 0)
     for rate in rates:
         held = np.empty((len(PENALTIES), len(seen), y.shape[1]))
         for f in range(folds):
@@ -36,12 +64,11 @@ def cross_fit(
         error = ((held - y[seen]) ** 2 * count[seen][:, None]).sum((1, 2))
         best = int(np.argmin(error))
         if error[best] < least:
-            least = error[best]
+            least, head = error[best], Head(rate, best)
             guess[seen] = held[best]
-            if (new := count == 0).any():
-                z = kernel_features(x, seen, rate)
-                guess[new] = ridge(z[seen], y[seen], count[seen], z[new])[best]
-    return guess
+    if (new := count == 0).any():
+        guess[new] = predict_new(x, y, count, head)
+    return guess, head
 
 
 def kernel_features(x: np.ndarray, train: np.ndarray, rate: float) -> np.ndarray:

@@ -5,11 +5,13 @@ after a layer about a third of the way up, or after several, from which each spl
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from crowdllm_jax.backbone import sentence_encoder, weights
 from crowdllm_jax.backbone.task_states import task_states
@@ -21,6 +23,16 @@ from crowdllm_jax.study.records import Study
 
 Layers = tuple[int, ...] | Literal["auto"] | None
 """After how many layers; "auto": the candidates of `AUTO`; None: after a third of them."""
+
+
+class Embedder(NamedTuple):
+    """A model that turns texts into vectors, and how: a Hugging Face folder or hub id."""
+
+    model: str
+    revision: str | None = None
+    layers: Layers = None
+    before: str = ""
+
 
 AUTO = (1 / 4, 1 / 3, 1 / 2)
 """Shares of the depth that are tried."""
@@ -52,36 +64,58 @@ def embed_study(
     if study.tasks.text == study.tasks.ids and not any(" " in name for name in study.tasks.ids):
         raise CrowdError("the tasks have no texts to embed; name their column: study.tasks.text")
 
+    embedder = Embedder(model, revision, layers, before)
+    columns, embedder = embed_texts(embedder, study.tasks.text, batch=batch, progress=progress)
+    _write(study, columns, path, embedder)
+    return {name: rows.shape[1] for name, rows in columns.items()}
+
+
+def embed_texts(
+    embedder: Embedder,
+    texts: Sequence[str],
+    *,
+    batch: int = 32,
+    progress: Progress = silent,
+    centre: np.ndarray | None = None,
+) -> tuple[dict[str, np.ndarray], Embedder]:
+    """Vectors (N, F) of some texts, by column, and the embedder with the layers it took.
+
+    Args:
+      centre: what a decoder's states are taken from: (layers, 1, F); None takes their own average.
+    Raises:
+      CrowdError: the model cannot be used.
+    """
+
     def report(done: int, total: int) -> None:
         progress("embedding texts", done, total)
 
+    model, revision, layers, before = embedder
     if sentence_encoder.is_encoder(model, revision=revision):
         if layers is not None or before:
             key = "--before" if before else "--layer"
             raise CrowdError(f"{key} is for decoders; {model} is a sentence encoder")
         encoder = sentence_encoder.load_encoder(model, revision=revision)
-        rows = sentence_encoder.embed(encoder, study.tasks.text, batch=batch, progress=report)
-        columns = {"embedding": rows}
-    else:
-        # Where a processor has no bfloat16 of its own, it is no faster.
-        decoder = weights.load(model, revision=revision)
-        chosen = layers_of(decoder.architecture.layers, layers)
-        states = task_states(
-            decoder, study.tasks.text, chosen, before=before, batch=batch, progress=report
-        )
-        # States share a large common part, beside which tasks hardly differ.
-        states -= states.mean(1, keepdims=True)
-        names = [f"layer_{n}" for n in chosen] if len(chosen) > 1 else ["embedding"]
-        columns = dict(zip(names, states, strict=True))
-        layers = chosen
-    about: dict[str, object] = {
-        "model": model,
-        "revision": revision,
-        "layers": layers,
-        "before": before,
-    }
-    _write(study, columns, path, about)
-    return {name: rows.shape[1] for name, rows in columns.items()}
+        rows = sentence_encoder.embed(encoder, texts, batch=batch, progress=report)
+        return {"embedding": rows}, embedder
+    # Where a processor has no bfloat16 of its own, it is no faster.
+    decoder = weights.load(model, revision=revision)
+    chosen = layers_of(decoder.architecture.layers, layers)
+    states = task_states(decoder, texts, chosen, before=before, batch=batch, progress=report)
+    # States share a large common part, beside which tasks hardly differ.
+    states = states - (states.mean(1, keepdims=True) if centre is None else centre)
+    names = [f"layer_{n}" for n in chosen] if len(chosen) > 1 else ["embedding"]
+    return dict(zip(names, states, strict=True)), embedder._replace(layers=chosen)
+
+
+def embedder_of(path: Path) -> Embedder | None:
+    """What a table of embeddings says it was made with; None where it does not say."""
+    told = (pq.read_schema(path).metadata or {}).get(b"crowdllm")
+    try:
+        about = json.loads(told or b"{}")
+        layers = None if about["layers"] is None else tuple(about["layers"])
+        return Embedder(about["model"], about["revision"], layers, about["before"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def layers_of(depth: int, wanted: Layers) -> tuple[int, ...]:
@@ -104,10 +138,8 @@ def read_layers(text: str) -> Layers:
     return numbers
 
 
-def _write(
-    study: Study, columns: dict[str, np.ndarray], path: Path, about: dict[str, object]
-) -> None:
+def _write(study: Study, columns: dict[str, np.ndarray], path: Path, embedder: Embedder) -> None:
     data = {"task": pa.array(study.tasks.ids, pa.string())}
     data |= {name: vectors(rows) for name, rows in columns.items()}
-    told = json.dumps({"crowdllm_jax": __version__, **about})
+    told = json.dumps({"crowdllm_jax": __version__, **embedder._asdict()})
     write_parquet(path, pa.table(data).replace_schema_metadata({"crowdllm": told}))

@@ -60,10 +60,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seeds: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
 
     @property
+    def references(self) -> tuple[ReferenceConfig, ...]:
+        """The reference, or several."""
+        return self.reference if isinstance(self.reference, tuple) else (self.reference,)
+
+    @property
     def first_reference(self) -> ReferenceConfig:
         """The reference, or the first of several."""
-        several = self.reference if isinstance(self.reference, tuple) else (self.reference,)
-        return several[0] if several else MarginalReference()
+        return self.references[0] if self.references else MarginalReference()
 
 
 def load_config(

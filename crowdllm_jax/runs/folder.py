@@ -1,6 +1,7 @@
 """A run's folder: begun, locked, checked, and what stands where in it."""
 
 import importlib.metadata
+import io
 import json
 import platform
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ import msgspec
 import numpy as np
 from filelock import FileLock, Timeout
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, named_errors
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, kind
 from crowdllm_jax.model.crowd_file import load_crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
-from crowdllm_jax.reference.record import Spent
+from crowdllm_jax.reference.record import Reference, Spent
+from crowdllm_jax.reference.ridge import Head
 from crowdllm_jax.runs.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.runs.prepare import Splits, ask_ahead, check_margins, check_model
 from crowdllm_jax.runtime import processes
@@ -25,6 +27,8 @@ from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study, fingerprint
 from crowdllm_jax.study.split import Fold, told_folds
+
+REFERENCE = "reference.npz"
 
 
 @contextmanager
@@ -198,3 +202,25 @@ def crowd_folder(folder: Path, seed: int, model: str, fold: Fold = None) -> Path
     """Where a run keeps a fitted crowd."""
     fold_name = f"fold-{fold}" if isinstance(fold, int) else ""
     return folder / f"seed-{seed}" / fold_name / model / "crowd"
+
+
+def keep_reference(folder: Path, reference: Reference) -> None:
+    """Keep a fitted reference beside the crowds of a split, for tasks that are asked later."""
+    if not reference.heads:
+        return
+    sink = io.BytesIO()
+    probs = np.zeros((0, 0)) if reference.probs is None else reference.probs
+    np.savez(sink, mean=reference.mean, probs=probs, heads=np.array(reference.heads))
+    write_whole(folder / REFERENCE, sink.getvalue())
+
+
+def kept_reference(folder: Path) -> Reference | None:
+    """The reference that a split's crowds were fitted with; None where none was kept."""
+    path = folder / REFERENCE
+    if not path.is_file():
+        return None
+    with named_errors(path, "cannot be read", OSError, ValueError, KeyError, remedy="delete it"):
+        arrays = np.load(path)
+        probs = arrays["probs"] if arrays["probs"].size else None
+        heads = tuple(Head(float(rate), int(penalty)) for rate, penalty in arrays["heads"])
+        return Reference("fitted", arrays["mean"], probs, heads=heads)

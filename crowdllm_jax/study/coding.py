@@ -134,13 +134,13 @@ def feature_blocks(tasks: Tasks) -> dict[str, np.ndarray]:
         for block in tasks.blocks or (only_block,):
             blocks[block.name] = tasks.embedding[:, block.begin : block.end]
     if tasks.attributes:
-        everyone = np.arange(len(tasks.ids))
+        everyone = np.arange(tasks.base)
         codings = tuple(fit_coding(a, everyone) for a in tasks.attributes)
         blocks["task attributes"] = encode(codings, tasks.attributes)
-    return {name: to_peak(x) for name, x in blocks.items()}
+    return {name: to_peak(x, tasks.base) for name, x in blocks.items()}
 
 
-def to_peak(x: np.ndarray) -> np.ndarray:
-    """Columns (T, F) as shares of the largest size in each."""
-    peak = np.abs(x).max(axis=0, initial=0.0)
+def to_peak(x: np.ndarray, base: int | None = None) -> np.ndarray:
+    """Columns (T, F) as shares of the largest size in each among the first `base` rows."""
+    peak = np.abs(x[:base]).max(axis=0, initial=0.0)
     return (x / np.where(peak > 0, peak, 1.0)).astype(np.float32)

@@ -5,7 +5,7 @@ are sorted, responses stand by participant and task.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -65,6 +65,8 @@ class Tasks:
       scale: (T,) index into `Study.scales`.
       embedding: (T, F) float32, all sources' side by side, or None.
       blocks: what comes from which source; empty where there is one.
+      asked: so many of them, the last ones, were asked after the fit: no unit, axis or average is
+        taken from them, so that what is known of a task does not depend on what else is asked.
     """
 
     ids: tuple[str, ...]
@@ -73,6 +75,12 @@ class Tasks:
     attributes: tuple[Attribute, ...]
     embedding: np.ndarray | None
     blocks: tuple[Block, ...] = ()
+    asked: int = 0
+
+    @property
+    def base(self) -> int:
+        """How many tasks were there when the crowd was fitted."""
+        return len(self.ids) - self.asked
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,27 @@ class Study:
             on_scale = self.tasks.scale[self.task] == index
             numbers[on_scale] = scales.numbers(scale, self.answer[on_scale])
         return numbers
+
+
+def only_people(study: Study, kept: np.ndarray) -> tuple[Study, np.ndarray]:
+    """A study of some of its people (N,) bool, and which responses (R,) bool are theirs."""
+    rows, people = kept[study.person], study.participants
+    of_kept = np.flatnonzero(kept)
+    some = Participants(
+        tuple(people.ids[i] for i in of_kept),
+        tuple(replace(a, cells=a.cells[of_kept]) for a in people.profile),
+        people.weight[of_kept],
+    )
+    place = np.cumsum(kept, dtype=study.person.dtype) - 1
+    smaller = replace(
+        study,
+        participants=some,
+        person=place[study.person[rows]],
+        task=study.task[rows],
+        answer=study.answer[rows],
+        row=None if study.row is None else study.row[rows],
+    )
+    return smaller, rows
 
 
 def alike(weight: np.ndarray) -> np.ndarray:

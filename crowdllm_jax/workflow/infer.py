@@ -8,13 +8,15 @@ import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.infer import infer
-from crowdllm_jax.infer.known_profiles import read_profiles
+from crowdllm_jax.infer.known_profiles import KnownProfiles, read_profiles
 from crowdllm_jax.infer.question import MEAN, Estimand
+from crowdllm_jax.profiles.where import condition_of, people_among
 from crowdllm_jax.runs.config import load_study
 from crowdllm_jax.runs.folder import open_run, split_crowd, stored_config
 from crowdllm_jax.runs.prepare import folds_in
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
+from crowdllm_jax.study.records import only_people
 from crowdllm_jax.study.split import split_study
 
 
@@ -24,6 +26,7 @@ def infer_run(
     tasks: tuple[str, ...] | None = None,
     profiles: Path | None = None,
     weight: str | None = None,
+    where: str | None = None,
     *,
     twins: bool = False,
     progress: Progress = silent,
@@ -35,6 +38,7 @@ def infer_run(
         `named`).
       profiles: CSV or Parquet table with the study's profile columns, one row per real person; they
         take the place of the study's people without an answer. weight: its column of weights.
+      where: a condition on profiles; only people who fulfil it are looked at.
       twins: predict from people's other answers, too.
     """
     if weight is not None and profiles is None:
@@ -56,4 +60,12 @@ def infer_run(
         crowds = tuple(split_crowd(folder, fold) for fold in folds)
     others = None if profiles is None else read_profiles(profiles, crowds[0], config.study, weight)
     held = np.stack([split_study(study, config.split, 0, fold).test for fold in folds])
+    if where is not None:
+        condition, people = condition_of(where), study.participants
+        study, rows = only_people(study, people_among(people.profile, len(people.ids), condition))
+        held = held[:, rows]
+        if others is not None:
+            kept = people_among(others.attributes, len(others.weight), condition)
+            profile = tuple(replace(a, cells=a.cells[kept]) for a in others.attributes)
+            others = KnownProfiles(profile, others.weight[kept])
     return infer(crowds, study, held, question, tasks, others, twins=twins, progress=progress)

@@ -8,8 +8,10 @@ it stopped:
     run.json          the data's fingerprint, the versions it was run with, and what a server took
     seed-0/           one folder per repetition: for each fitted model its training checkpoint,
                       losses and fitted crowd. With folds these stand in fold-0/, fold-1/, ...;
-                      beside them the crowd that is fitted to all, whose population is written
+                      beside them the crowd that is fitted to all, whose population is written.
+                      reference.npz keeps a fitted reference for questions that are asked later
     population/       Parquet parts and a manifest
+    asked/            what agents answer to questions asked later (`workflow.ask`)
     scores.json       a list of {model, split, seed, metric, value, low, high}; null and {why} for
                       what is not defined
     diagnostics.json  a list of {name, measure, value, fires, threshold, advice, detail}; none
@@ -18,6 +20,7 @@ it stopped:
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -33,6 +36,7 @@ from crowdllm_jax.population.count import count
 from crowdllm_jax.population.sample import Agents, sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.population.write_counts import write_counts
+from crowdllm_jax.profiles.where import among, condition_of
 from crowdllm_jax.report.answers_page import AnswersReport, render_answers
 from crowdllm_jax.report.page import ReportedRun, render
 from crowdllm_jax.runs.config import Config, PopulationConfig, dump_config
@@ -40,6 +44,7 @@ from crowdllm_jax.runs.evaluate import SCORED_AGENTS, profile_of, score_all
 from crowdllm_jax.runs.folder import (
     crowd_folder,
     fitted_crowd,
+    keep_reference,
     main_model,
     models_of,
     run_facts,
@@ -111,6 +116,9 @@ def _fit_split(
     prepared = splits.prepared(seed, fold)
     for name in missing:
         target = crowd_folder(folder, seed, name, fold)
+        if processes.rank() == 0:
+            target.parent.parent.mkdir(parents=True, exist_ok=True)
+            keep_reference(target.parent.parent, prepared.reference)
         label = f"{name} ({where})" if where else name
         crowd, losses = fit_model(
             prepared, models[name], splits.config.train, seed, target.parent, splits.progress, label
@@ -126,11 +134,19 @@ def _fit_split(
 
 
 def sample_run(
-    folder: Path, population: PopulationConfig, out: Path | None, progress: Progress = silent
+    folder: Path,
+    population: PopulationConfig,
+    out: Path | None,
+    progress: Progress = silent,
+    where: str | None = None,
 ) -> Path:
-    """Write a population of the first seed's crowd; returns its folder."""
+    """Write a population of the first seed's crowd; returns its folder.
+
+    Args:
+      where: a condition on profiles (see `profiles.where`), under which agents are recruited.
+    """
     progress("sample", 0, population.agents)
-    crowd = fitted_crowd(folder)
+    crowd = crowd_among(fitted_crowd(folder), where)
     target = out or folder / "population"
     write_population(
         crowd,
@@ -150,15 +166,23 @@ def count_run(
     out: Path | None,
     by: str | None = None,
     progress: Progress = silent,
+    where: str | None = None,
 ) -> Path:
     """Write how many agents of the first seed's crowd give each answer; returns the folder."""
     progress("count", 0, agents)
-    crowd = fitted_crowd(folder)
+    crowd = crowd_among(fitted_crowd(folder), where)
     target = out or folder / "counts"
     # Asked before anything is drawn.
     check_new(target)
     write_counts(crowd, count(crowd, agents, seed, by=by, progress=progress), target, seed)
     return target
+
+
+def crowd_among(crowd: Crowd, where: str | None) -> Crowd:
+    """A crowd whose agents fulfil a condition on profiles, if there is one."""
+    if where is None:
+        return crowd
+    return replace(crowd, generator=among(crowd.generator, condition_of(where)))
 
 
 def evaluate_run(folder: Path, splits: Splits) -> list[Score]:

@@ -69,7 +69,7 @@ def test_profiles_are_as_likely_as_they_are_recruited(generator):
         temperature=1.5,
     )
     fitted = fit_profiles(people.profile, weight, config)
-    profile, chance = kinds._possible(fitted)
+    profile, chance = kinds.possible(fitted)
     assert chance.sum() == pytest.approx(1, abs=1e-12)
     listed = zip(*(np.nan_to_num(a.cells.astype(float), nan=-1) for a in profile), strict=True)
     keys = list(listed)
@@ -86,7 +86,7 @@ def test_profiles_of_a_smoothed_generator_by_brute_force():
     people = make_study(people=7, seed=3).participants
     weight = np.arange(1.0, 8)
     fitted = fit_profiles(people.profile, weight, ProfilesConfig(smoothing=0.25))
-    profile, chance = kinds._possible(fitted)
+    profile, chance = kinds.possible(fitted)
     s = 0.25
     for place, cells in enumerate(zip(*(a.cells for a in profile), strict=True)):
         expected = 0.0

@@ -3,7 +3,12 @@
 import argparse
 from pathlib import Path
 
-from crowdllm_jax.cli.arguments import Commands, add_quiet_command, add_table_out
+from crowdllm_jax.cli.arguments import (
+    Commands,
+    add_quiet_command,
+    add_table_out,
+    add_where,
+)
 from crowdllm_jax.cli.outcome import Outcome, tabled
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
@@ -42,6 +47,7 @@ def add_aggregate(commands: Commands) -> None:
     command.add_argument(
         "--data", metavar="DIR", help="folder of the study's tables, where PATH is a study"
     )
+    add_where(command)
     _add_budget(command)
     add_table_out(command)
 
@@ -95,6 +101,7 @@ def aggregate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         costs=costs,
         budget=arguments.budget,
         worth=arguments.worth,
+        where=arguments.where,
         progress=progress,
     )
     return tabled(table, rule, arguments.out, as_json=arguments.json)

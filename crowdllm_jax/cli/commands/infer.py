@@ -9,6 +9,7 @@ from crowdllm_jax.cli.arguments import (
     add_quiet_command,
     add_run_folder,
     add_table_out,
+    add_where,
 )
 from crowdllm_jax.cli.outcome import Outcome, tabled
 from crowdllm_jax.runtime.names import tidy_name
@@ -44,6 +45,7 @@ def add_infer(commands: Commands) -> None:
     command.add_argument(
         "--weight", metavar="COLUMN", type=tidy_name, help="survey weights in FILE"
     )
+    add_where(command)
     command.add_argument(
         "--twins",
         action="store_true",
@@ -105,6 +107,7 @@ def infer(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         None if arguments.tasks is None else tuple(arguments.tasks),
         arguments.profiles,
         arguments.weight,
+        arguments.where,
         twins=arguments.twins,
         progress=progress,
     )

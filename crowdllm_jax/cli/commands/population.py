@@ -8,6 +8,7 @@ from crowdllm_jax.cli.arguments import (
     add_processes,
     add_quiet_command,
     add_run_folder,
+    add_where,
 )
 from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.errors import CrowdError
@@ -54,6 +55,7 @@ def add_sample(commands: Commands) -> None:
         action="store_true",
         help="write only how many agents give each answer (counts.parquet), not the agents",
     )
+    add_where(command)
     command.add_argument(
         "--by",
         metavar="ATTRIBUTE",
@@ -69,7 +71,9 @@ def sample(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     from crowdllm_jax.runs.folder import open_run
     from crowdllm_jax.workflow import steps
 
-    folder, out = arguments.run, arguments.out
+    folder, out, where = arguments.run, arguments.out, arguments.where
+    if where is not None and out is None:
+        raise CrowdError("--where: these are other agents than the run's; give --out DIR, too")
     with open_run(folder) as config:
         wanted = {
             name: value
@@ -81,11 +85,12 @@ def sample(arguments: argparse.Namespace, progress: Progress) -> Outcome:
             if arguments.distributed:
                 raise CrowdError("--aggregate: is done by one process; leave --distributed out")
             agents, seed, by = population.agents, population.seed, arguments.by
-            counts = steps.count_run(folder, agents, seed, out, by, progress)
+            counts = steps.count_run(folder, agents, seed, out, by, progress, where)
             return Outcome(written={"counts": counts})
         if arguments.by is not None:
             raise CrowdError("--by: counts are grouped; give --aggregate, too")
-        return Outcome(written={"population": steps.sample_run(folder, population, out, progress)})
+        written = steps.sample_run(folder, population, out, progress, where)
+        return Outcome(written={"population": written})
 
 
 def add_twin(commands: Commands) -> None:

@@ -36,8 +36,9 @@ def tune(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     from crowdllm_jax.study.split import split_study
 
     config = load_config(arguments.config, changes(arguments), arguments.data)
-    reference = config.reference
-    if not isinstance(reference, BackboneReference) or reference.tune is None:
+    backbones = (r for r in config.references if isinstance(r, BackboneReference))
+    tuned = [(r, r.tune) for r in backbones if r.tune is not None]
+    if not tuned:
         raise CrowdError(
             f"{arguments.config}: there is nothing to tune; it takes reference.kind: backbone and "
             "a section reference.tune ({} for the defaults)"
@@ -48,8 +49,10 @@ def tune(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     for seed in range(config.seeds):
         for fold in folds_in(study, config):
             split = split_study(study, config.split, seed, fold)
-            folder, losses = tune_reference(study, split, reference, reference.tune, progress)
             name = f"seed {seed}" + ("" if fold is None else f", fold {fold}")
-            told = "; ".join(f"{before:.3f} to {after:.3f}" for before, after in losses)
-            written[name] = f"{folder} (validation loss {told})" if told else folder
+            for reference, tuning in tuned:
+                folder, losses = tune_reference(study, split, reference, tuning, progress)
+                told = "; ".join(f"{before:.3f} to {after:.3f}" for before, after in losses)
+                whose = name if len(tuned) == 1 else f"{name}, {reference.model}"
+                written[whose] = f"{folder} (validation loss {told})" if told else folder
     return Outcome(written=written)

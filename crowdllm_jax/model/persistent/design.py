@@ -59,7 +59,8 @@ def make_design(
     seen[study.task[train]] = True
     # Each source of features is shrunk by itself, so that a wide one does not drown the others.
     sources = [
-        _components(x, seen, config.components) for x in feature_blocks(study.tasks).values()
+        _components(x, seen, config.components, study.tasks.base)
+        for x in feature_blocks(study.tasks).values()
     ]
     told = _told(study, reference, layout, seen, known=known)
     columns, group = list(told.columns), list(told.groups)
@@ -181,8 +182,9 @@ def _within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return columns.clip(columns[seen].min(0), columns[seen].max(0))
 
 
-def _components(x: np.ndarray, seen: np.ndarray, most: int) -> np.ndarray:
-    """(T, D) principal components of task features, the first with deviation 1.
+def _components(x: np.ndarray, seen: np.ndarray, most: int, base: int) -> np.ndarray:
+    """(T, D) principal components of task features, the first with deviation 1; the axes are those
+    of the first `base` tasks.
 
     Components keep their relative sizes, so that one prior variance for all shrinks the small ones
     most, as ridge regression on the features does.
@@ -190,9 +192,10 @@ def _components(x: np.ndarray, seen: np.ndarray, most: int) -> np.ndarray:
     x = x - x[seen].mean(0)
     if not x.any():
         return np.zeros((len(x), 0))
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    u, s, axes = np.linalg.svd(x[:base], full_matrices=False)
     d = min(most, int((s > 1e-4 * s[0]).sum()))
-    return u[:, :d] * (s[:d] / s[0]) * np.sqrt(len(x))
+    asked = x[base:] @ axes[:d].T / s[0]
+    return np.concatenate([u[:, :d] * (s[:d] / s[0]), asked]) * np.sqrt(base)
 
 
 def _groups(

@@ -87,22 +87,26 @@ def settled(
         effects.log_sd[COLUMNS[name]][...] = jnp.log(effect.sd)
     if new.any():
         level = effects.mean["task_level"]
-        level[...] = level[...].at[new].set(_averaged(model, design, spread, new))
+        level[...] = level[...].at[new].set(averaged(model, design, spread, new))
     return nnx.state(model, nnx.Param)
 
 
-def _averaged(
-    model: Persistent, design: Design, spread: dict[str, np.ndarray], new: np.ndarray
+def averaged(
+    model: Persistent,
+    design: Design,
+    spread: dict[str, np.ndarray],
+    new: np.ndarray,
+    middle: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """(N, K) level effects of N new tasks that give the levels' average shares, however far a task
-    is from what is said of it."""
+    is from what is said of it, or from `middle` (N, K) beside that."""
     layout, scale = design.layout, design.tasks.scale[new]
     told = np.asarray(by_references(model.effects.mean["trust"][...], design.tasks))[new]
     base = np.asarray(model.level[...])[scale] + told
     own_levels = level_mask(layout)[scale]
     share = np.zeros(base.shape)
     for one in qmc.MultivariateNormalQMC(np.zeros(layout.levels), rng=0).random(DRAWS):
-        share += _softmax(base + own_levels + spread["task_level"][new] * one) / DRAWS
+        share += _softmax(base + middle + own_levels + spread["task_level"][new] * one) / DRAWS
     ordered = np.isin(np.flatnonzero(new), layout.ordered)
     cut = (
         np.asarray(logistic_cuts(jnp.log(share), layout, scale))

@@ -1,0 +1,285 @@
+"""New tasks for a fitted model, without a fit: exactly what its held-out tasks are.
+
+`lengthened` lets the fitted model answer a longer list of tasks, as if the new ones had stood there
+without answers. `learnt` moves new tasks by the few answers there are to them. `alone` is the crowd
+of the new tasks, which may have scales of their own: their steps are the lender's, stretched.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.persistent.decision import logistic_cuts
+from crowdllm_jax.model.persistent.design import Design
+from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns
+from crowdllm_jax.model.persistent.layout import Layout, layout_of
+from crowdllm_jax.model.persistent.unanswered import averaged, settled
+from crowdllm_jax.model.scales import nominal, ordered
+from crowdllm_jax.model.scales.kinds import SINGLE
+from crowdllm_jax.runtime.checkpoints import flatten
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.questions import Questions
+from crowdllm_jax.study.scales import Scale
+
+SAME = 1e-3
+"""How far the tasks' columns may be from those the crowd was fitted to."""
+OWN = {"task": 0, "task_level": 0, "task_loading": 0, "task_profile": 1}
+"""Effects of single tasks, and the axis along which the tasks stand."""
+BY_LEVEL = {"level_loading": 1, "level_profile": 2}
+"""Effects on single levels of nominal scales, and the axis along which the levels stand."""
+BY_SCALE = ("first_loading", "log_residual", "log_concentration")
+"""Parameters of which each scale has one."""
+
+
+def arrays_of(crowd: Crowd) -> dict[str, np.ndarray]:
+    """A persistent crowd's parameters by name, such as `effects.mean.task`."""
+    return {name.removesuffix(".value"): leaf for name, leaf in flatten(crowd.params).items()}
+
+
+def _with(crowd: Crowd, changed: Mapping[str, np.ndarray]) -> nnx.State[Any, Any]:
+    """Its parameters with some changed."""
+
+    def pick(path: tuple[Any, ...], leaf: np.ndarray) -> np.ndarray:
+        name = jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")
+        return np.asarray(changed.get(name, leaf), np.float32)
+
+    params: nnx.State[Any, Any] = jax.tree_util.tree_map_with_path(pick, crowd.params)
+    return params
+
+
+def lengthened(crowd: Crowd, design: Design, ids: tuple[str, ...]) -> Crowd:
+    """A fitted crowd that also answers new tasks.
+
+    Args:
+      design: of the study with the new tasks behind its own (`questions.joined`). ids: of them all.
+    Raises:
+      CrowdError: the study's own columns are not those the crowd was fitted to.
+    """
+    assert isinstance(crowd.inputs, Design)
+    tasks = _as_fitted(crowd.inputs.tasks, design.tasks)
+    design = design._replace(tasks=tasks, centre=crowd.inputs.centre)
+    arrays, longer = arrays_of(crowd), {}
+    for part in ("mean", "log_sd"):
+        for effect, axis in OWN.items():
+            value = arrays.get(f"effects.{part}.{effect}")
+            if value is not None:
+                width = [(0, 0)] * value.ndim
+                width[axis] = (0, len(ids) - len(crowd.task_ids))
+                longer[f"effects.{part}.{effect}"] = np.pad(value, width)
+    params = jax.device_get(settled(crowd.graph, _with(crowd, longer), design))
+    return replace(
+        crowd,
+        params=params,
+        task_ids=ids,
+        task_scale=np.asarray(design.tasks.scale),
+        inputs=design,
+    )
+
+
+def _as_fitted(fitted: TaskColumns, longer: TaskColumns) -> TaskColumns:
+    """The longer list's columns with the signs of those that were fitted: a principal component may
+    come out the other way round on another machine."""
+    base = len(fitted.scale)
+    columns = {}
+    for name in ("features", "loading"):
+        known, found = getattr(fitted, name), getattr(longer, name)
+        if known.shape[1] != found.shape[1]:
+            raise CrowdError(_other_features())
+        sign = np.where((known * found[:base]).sum(0) < 0, -1, 1)
+        found = (found * sign).astype(np.float32)
+        if np.abs(found[:base] - known).max(initial=0.0) > SAME * max(
+            1.0, np.abs(known).max(initial=0.0)
+        ):
+            raise CrowdError(_other_features())
+        columns[name] = np.concatenate([known, found[base:]])
+    reference = np.concatenate([fitted.reference, longer.reference[base:]])
+    return longer._replace(reference=reference, **columns)
+
+
+def _other_features() -> str:
+    return (
+        "ask: what the study says of its tasks (embedding, attributes, reference) is not what the "
+        "crowd was fitted to; fit again (`crowdllm fit`), to another folder"
+    )
+
+
+def placed_anywhere(crowd: Crowd, rows: np.ndarray) -> Crowd:
+    """The crowd with some unanswered tasks of which nothing is said: as far from their scale's
+    middle as its known tasks are."""
+    design = crowd.inputs
+    assert isinstance(design, Design)
+    arrays = arrays_of(crowd)
+    location = design.tasks.features @ arrays["effects.mean.task_features"]
+    trust = arrays["effects.mean.trust"][design.tasks.scale][:, None]
+    shares = design.tasks.reference * trust
+    known = design.tasks.known > 0
+    task_sd, level_sd = spreads(crowd)
+    for row in rows:
+        alike = known & (design.tasks.scale == design.tasks.scale[row])
+        if alike.any():
+            task_sd[row] = np.hypot(task_sd[row], location[alike].std())
+            level_sd[row] = np.hypot(level_sd[row], shares[alike].std(0))
+    return moved(crowd, rows, np.zeros((len(rows), 1 + level_sd.shape[1])), task_sd, level_sd)
+
+
+def spreads(crowd: Crowd) -> tuple[np.ndarray, np.ndarray]:
+    """How far tasks may be from where they are expected, (T,), and their levels, (T, K)."""
+    arrays = arrays_of(crowd)
+    return np.exp(arrays["effects.log_sd.task"]), np.exp(arrays["effects.log_sd.task_level"])
+
+
+def moved(
+    crowd: Crowd, rows: np.ndarray, middle: np.ndarray, task_sd: np.ndarray, level_sd: np.ndarray
+) -> Crowd:
+    """The crowd with some unanswered tasks elsewhere.
+
+    Args:
+      rows: (A,) indices of the tasks. middle: (A, 1 + K) their location beside what is said of
+        them, and their levels'. task_sd: (T,), level_sd: (T, K) how far tasks may be from there.
+    """
+    design = crowd.inputs
+    assert isinstance(design, Design)
+    model: Persistent = nnx.merge(crowd.graph, crowd.params)
+    new = np.zeros(len(crowd.task_ids), bool)
+    new[rows] = True
+    spread = {"task": task_sd, "task_level": level_sd}
+    arrays, changed = arrays_of(crowd), {}
+    location, level = (arrays[f"effects.mean.{name}"].copy() for name in spread)
+    location[rows] = middle[:, 0]
+    level[new] = averaged(model, design, spread, new, middle[np.argsort(rows), 1:])
+    changed = {"effects.mean.task": location, "effects.mean.task_level": level}
+    for name, sd in spread.items():
+        log_sd = arrays[f"effects.log_sd.{name}"].copy()
+        log_sd[rows] = np.log(np.maximum(sd[rows], 1e-6))
+        changed[f"effects.log_sd.{name}"] = log_sd
+    return replace(crowd, params=_with(crowd, changed))
+
+
+def stretched(cuts: np.ndarray | jax.Array, size: int) -> jax.Array:
+    """Cuts (..., K - 1) between K levels become those between `size` levels.
+
+    A cut between the lowest j of K levels and the others stands at j / K of the scale; the new
+    ones lie on the line through them, taken over the logit of that place.
+    """
+    k = cuts.shape[-1] + 1
+    if size == k:
+        return jnp.asarray(cuts)
+    at = np.log(np.arange(1, k) / (k - np.arange(1, k)))
+    new = np.log(np.arange(1, size) / (size - np.arange(1, size)))
+    if k == 2:
+        shifts = jnp.asarray(new, jnp.float32).reshape(*[1] * (cuts.ndim - 1), -1)
+        return jnp.asarray(cuts) + shifts
+    left = np.clip(np.searchsorted(at, new) - 1, 0, k - 3)
+    share = (new - at[left]) / (at[left + 1] - at[left])
+    weight = np.zeros((size - 1, k - 1), np.float32)
+    weight[np.arange(size - 1), left] += 1 - share
+    weight[np.arange(size - 1), left + 1] += share
+    return jnp.asarray(cuts) @ weight.T
+
+
+def alone(crowd: Crowd, questions: Questions, unheard: Mapping[int, np.ndarray]) -> Crowd:
+    """The crowd of the last tasks of a lengthened one, on the questions' own scales.
+
+    Args:
+      unheard: logits of the levels of questions whose nominal scale the crowd has not learnt.
+    """
+    assert isinstance(crowd.inputs, Design)
+    design, arrays = crowd.inputs, arrays_of(crowd)
+    rows = np.arange(len(crowd.task_ids) - len(questions.ids), len(crowd.task_ids))
+    layout = layout_of(questions.scales, questions.scale)
+    lender = np.zeros(len(questions.scales), np.int32)
+    lender[questions.scale] = questions.lender
+    base = _base(arrays, design, rows)
+    steps = np.zeros((len(rows), layout.levels), np.float32)
+    for row, (scale, lends) in enumerate(zip(questions.task_scales, questions.lender, strict=True)):
+        if k := scales.size(scale):
+            own = unheard.get(row)
+            lent = design.layout.scales[lends]
+            steps[row, :k] = _steps(base[row], lent, scale) if own is None else own
+    changed = {name: arrays[name][lender] for name in BY_SCALE}
+    changed["level"] = np.zeros((len(lender), layout.levels), np.float32)
+    for part in ("mean", "log_sd"):
+        at = f"effects.{part}."
+        changed[f"{at}trust"] = arrays[f"{at}trust"][lender]
+        for effect, axis in OWN.items():
+            if f"{at}{effect}" in arrays:
+                changed[f"{at}{effect}"] = arrays[f"{at}{effect}"].take(rows, axis)
+        for effect, axis in BY_LEVEL.items():
+            if f"{at}{effect}" in arrays:
+                of_levels = arrays[f"{at}{effect}"]
+                changed[f"{at}{effect}"] = _levels_of(of_levels, axis, design, lender, layout)
+        changed[f"{at}task_level"] = steps if part == "mean" else np.full_like(steps, -9.0)
+    tasks = TaskColumns(
+        questions.scale,
+        np.zeros(steps.shape, np.float32),
+        design.tasks.features[rows],
+        design.tasks.loading[rows],
+        np.zeros(len(rows), np.float32),
+    )
+    return replace(
+        crowd,
+        params=_with(crowd, changed),
+        task_ids=questions.ids,
+        scales=questions.scales,
+        task_scale=questions.scale,
+        inputs=Design(layout, tasks, {}, design.centre),
+        asked=True,
+    )
+
+
+def _base(arrays: dict[str, np.ndarray], design: Design, rows: np.ndarray) -> np.ndarray:
+    """(A, K) logits of the levels of some tasks, as the agents answer them."""
+    scale = design.tasks.scale[rows]
+    trust = arrays["effects.mean.trust"][scale, None]
+    level = arrays["level"][scale] + trust * design.tasks.reference[rows]
+    logits: np.ndarray = level + arrays["effects.mean.task_level"][rows]
+    return logits
+
+
+def _steps(base: np.ndarray, lent: Scale, scale: Scale) -> np.ndarray:
+    """(K',) logits of a scale's levels, from those (K,) of the scale it borrows from."""
+    k, size = max(2, scales.size(lent)), scales.size(scale)
+    if SINGLE[type(scale)] is not ordered:
+        return base[:k]
+    layout = layout_of({"lent": lent}, np.zeros(1, np.int32))
+    log = jax.nn.log_softmax(jnp.asarray(base[:k]))[None]
+    cut = stretched(logistic_cuts(log, layout, np.zeros(1, np.int32))[0, 1:-1], size)
+    below = 1 / (1 + np.exp(-np.asarray(cut, np.float64)))
+    return np.log(np.diff(np.concatenate([[0.0], below, [1.0]])).clip(1e-9))
+
+
+def _levels_of(
+    source: np.ndarray, axis: int, design: Design, lender: np.ndarray, layout: Layout
+) -> np.ndarray:
+    """What beliefs (or profiles) do to single levels of nominal scales; nothing to new ones."""
+    shape = list(source.shape)
+    shape[0], shape[axis] = len(lender), layout.levels
+    values = np.zeros(shape, np.float32)
+    for place, (scale, lends) in enumerate(zip(layout.scales, lender, strict=True)):
+        if SINGLE[type(scale)] is nominal and scale == design.layout.scales[lends]:
+            own = source[lends].take(range(scales.size(scale)), axis - 1)
+            values[place][tuple(map(slice, own.shape))] = own
+    return values
+
+
+def one_task(crowd: Crowd, task: int) -> tuple[Design, nnx.State[Any, Any]]:
+    """What a crowd knows of one of its tasks, to be drawn by itself."""
+    design = crowd.inputs
+    assert isinstance(design, Design)
+    arrays = arrays_of(crowd)
+    own = {
+        name: arrays[name].take([task], axis)
+        for part in ("mean", "log_sd")
+        for effect, axis in OWN.items()
+        if (name := f"effects.{part}.{effect}") in arrays
+    }
+    columns = TaskColumns(*(np.asarray(column)[[task]] for column in design.tasks))
+    layout = layout_of(dict(crowd.scales), columns.scale)
+    return design._replace(layout=layout, tasks=columns), _with(crowd, own)

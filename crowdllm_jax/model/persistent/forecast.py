@@ -1,0 +1,237 @@
+"""What people answer to tasks that nobody was asked, and how far that is known.
+
+Of such a task a fit knows where it probably is and how far it may be from there (`unanswered`). The
+shares of its answers follow from agents' beliefs for any place it may have; many places give an
+interval. A few people's answers to the task say more about the place (`learn`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.persistent.asked import arrays_of, spreads, stretched
+from crowdllm_jax.model.persistent.design import Design
+from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns, items, mean_effects
+from crowdllm_jax.model.persistent.layout import level_mask
+from crowdllm_jax.model.scales import continuous, nominal
+from crowdllm_jax.model.scales.kinds import SINGLE
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Scale
+
+PLACES = 128
+"""Quasi-random, where a task may be."""
+SCORING = 25
+"""Steps of Fisher scoring; it doubles the digits in each when it is near."""
+LEVELS = 0.5
+"""Of a task with answers of its own, the levels may differ by so much (on the logit scale)."""
+
+
+class Panel(NamedTuple):
+    """N agents: profiles c (N, C), centred, beliefs z (N, L) and personal scales (N,)."""
+
+    c: np.ndarray
+    z: np.ndarray
+    scale: np.ndarray
+
+
+@dataclass(frozen=True)
+class Unsure:
+    """A task that nobody answered, or few.
+
+    Attributes:
+      row: its index among the crowd's tasks. scale: on which it is answered; lent: the learnt scale
+        whose steps it takes.
+      middle: (1 + K,) its location beside what is said of it, and that of its levels: the lent
+        ones, or of a nominal scale its own. root: (1 + K, 1 + K), a root of the covariance of what
+        is not known of these.
+    """
+
+    row: int
+    scale: Scale
+    lent: Scale
+    middle: np.ndarray
+    root: np.ndarray
+
+    @property
+    def unheard(self) -> bool:
+        """Whether its levels have no order and are others than those learnt."""
+        return SINGLE[type(self.scale)] is nominal and self.scale != self.lent
+
+
+def unsure_of(crowd: Crowd, rows: np.ndarray, own: Sequence[Scale]) -> list[Unsure]:
+    """What is known of unanswered tasks; `own` are the scales on which they are answered."""
+    location, level = spreads(crowd)
+    lent = crowd.task_scales
+    unsure = []
+    for row, scale in zip(rows.tolist(), own, strict=True):
+        k = max(2, scales.size(lent[row]))
+        task = Unsure(row, scale, lent[row], np.zeros(1 + k), np.zeros((1 + k, 1 + k)))
+        sd = np.append(location[row], level[row, :k])
+        if task.unheard:
+            sd = np.append(sd[0], np.full(scales.size(scale), sd[1:].mean()))
+        unsure.append(replace(task, middle=np.zeros(len(sd)), root=np.diag(sd)))
+    return unsure
+
+
+class Outlook:
+    """Shares of answers to a crowd's tasks among a panel, wherever a task may be."""
+
+    def __init__(self, crowd: Crowd, panel: Panel) -> None:
+        assert isinstance(crowd.inputs, Design)
+        design, arrays = crowd.inputs, arrays_of(crowd)
+        place, base = _said(
+            crowd.graph, crowd.params, design.tasks, level_mask(design.layout), panel
+        )
+        self._place, self._base = np.asarray(place), np.asarray(base)
+        self._scale, self._panel = design.tasks.scale, panel
+        self._residual = np.exp(arrays["log_residual"])
+        self._levels = [
+            arrays.get(f"effects.mean.{name}") for name in ("level_loading", "level_profile")
+        ]
+        # How far a task's loadings may be from what its features say: (T, L).
+        spread = np.exp(arrays["effects.log_sd.loading"])
+        self._loading_sd = np.sqrt(design.tasks.loading**2 @ spread**2)
+
+    def shares(self, task: Unsure, theta: np.ndarray, sway: np.ndarray | None = None) -> jax.Array:
+        """Shares of the levels of a discrete task: (D, K) for (D, 1 + K) places.
+
+        Args:
+          sway: (D, N) what other loadings would add for each agent.
+        """
+        panel, k = self._panel, max(2, scales.size(task.lent))
+        base = self._base[task.row, :k]
+        if SINGLE[type(task.scale)] is nominal:
+            of_beliefs, of_profiles = self._levels
+            if task.unheard or of_beliefs is None or of_profiles is None:
+                extra = np.zeros((len(panel.z), len(task.middle) - 1), np.float32)
+                base = 0 * extra[0] if task.unheard else base
+            else:
+                scale = self._scale[task.row]
+                extra = panel.z @ of_beliefs[scale, :k].T + panel.c @ of_profiles[scale, :, :k]
+            return _nominal(base, theta[:, 1:], extra, panel.scale)
+        sway = np.zeros((1, 1), np.float32) if sway is None else sway
+        place = self._place[:, task.row]
+        return _ordered(scales.size(task.scale), base, theta, place, panel.scale, sway)
+
+    def draws(self, task: Unsure, places: int = PLACES) -> tuple[np.ndarray | None, np.ndarray]:
+        """(D, K) shares of the levels (None where continuous) and (D,) mean answers, in the scale's
+        units, of places the task may have."""
+        normals = _normals(places, len(task.middle) + self._loading_sd.shape[1])
+        theta = task.middle + normals[:, : len(task.middle)] @ task.root.T
+        sway = (normals[:, len(task.middle) :] * self._loading_sd[task.row]) @ self._panel.z.T
+        values = scales.values(task.scale)
+        if SINGLE[type(task.scale)] is continuous:
+            unit = self._means(task, theta, sway)
+            return None, values[0] + (values[1] - values[0]) * unit
+        shares = np.asarray(self.shares(task, theta, sway.astype(np.float32)), np.float64)
+        return shares, shares @ values
+
+    def _means(self, task: Unsure, theta: np.ndarray, sway: np.ndarray) -> np.ndarray:
+        """(D,) mean answers to a continuous task, in [0, 1]."""
+        panel = self._panel
+        sd = self._residual[self._scale[task.row]] * panel.scale
+        noise = _normals(len(panel.scale), 1)[:, 0]
+        place = continuous.MIDDLE + self._place[:, task.row] + sd * noise
+        return np.clip(place[None] + theta[:, :1] + sway, 0, 1).mean(1)
+
+    def learn(self, task: Unsure, answers: np.ndarray, weight: np.ndarray) -> Unsure:
+        """The task after some people's answers: the mode of where it is now, and the curvature
+        there (Laplace's approximation).
+
+        Args:
+          answers: (R,) levels, or values in [0, 1]. weight: (R,) how many people each stands for.
+        """
+        sd = np.sqrt((task.root**2).sum(1)).clip(1e-6)
+        if SINGLE[type(task.scale)] is continuous:
+            mean = np.average(answers, weights=weight)
+            gap = mean - float(self._means(task, task.middle[None], np.zeros((1, 1)))[0])
+            spread = np.std(self._place[:, task.row]) + self._residual[self._scale[task.row]]
+            precision = weight.sum() / spread**2
+            middle = task.middle.copy()
+            middle[0] += gap * precision / (precision + sd[0] ** -2)
+            sd[0] = (precision + sd[0] ** -2) ** -0.5
+            return replace(task, middle=middle, root=np.diag(sd))
+        # The fit knows how levels differ between tasks it pooled; here this one task speaks.
+        sd[1:] = sd[1:].clip(LEVELS)
+        count = np.bincount(answers.astype(int), weight, scales.size(task.scale))
+        at = np.zeros(len(sd))
+        for _ in range(SCORING):
+            share, slope = (
+                np.asarray(part[0], float) for part in self._sloped(task, task.middle + sd * at)
+            )
+            slope = slope * sd / share.clip(1e-6)[:, None]
+            # Fisher scoring: the expected curvature is never negative.
+            curvature = np.eye(len(sd)) + (slope.T * (count.sum() * share)) @ slope
+            step = np.linalg.solve(curvature, count @ slope - at)
+            at += step * min(1.0, 2.0 / np.abs(step).max(initial=1e-9))
+        values, vectors = np.linalg.eigh(np.linalg.inv(curvature))
+        root = sd[:, None] * vectors * np.sqrt(values.clip(0.0))
+        return replace(task, middle=task.middle + sd * at, root=root)
+
+    def _sloped(self, task: Unsure, theta: np.ndarray) -> tuple[jax.Array, jax.Array]:
+        """Shares (1, K) at a place (1 + K,), and their slopes there (1, K, 1 + K)."""
+        step = 1e-2 * np.eye(len(theta))
+        every = self.shares(task, np.concatenate([theta[None], theta + step, theta - step]))
+        up, down = every[1 : 1 + len(theta)], every[1 + len(theta) :]
+        return every[:1], ((up - down) / 2e-2).T[None]
+
+
+@lru_cache(maxsize=16)
+def _normals(count: int, width: int) -> np.ndarray:
+    """(count, width) quasi-random normal numbers, always the same."""
+    points = qmc.Sobol(width, rng=0).random(count).clip(1e-6, 1 - 1e-6)
+    normals: np.ndarray = ndtri(points).astype(np.float32)
+    return normals
+
+
+@partial(jax.jit, static_argnums=0)
+def _said(
+    graph: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
+    tasks: TaskColumns,
+    mask: jax.Array,
+    panel: Panel,
+) -> tuple[jax.Array, jax.Array]:
+    """Where agents stand (N, T) and the levels' log shares (T, K), by what is said of tasks: what
+    these have of their own is in `Unsure`."""
+    model: Persistent = nnx.merge(graph, params)
+    effects = mean_effects(model)
+    said = effects | {name: 0 * effects[name] for name in ("task", "task_level")}
+    fitted = items(model, said, tasks, mask)
+    place = fitted.location[None] + panel.c @ fitted.profile + panel.z @ fitted.loading.T
+    return place, fitted.base
+
+
+@partial(jax.jit, static_argnums=0)
+def _ordered(
+    size: int,
+    base: jax.Array,
+    theta: jax.Array,
+    place: jax.Array,
+    scale: jax.Array,
+    sway: jax.Array,
+) -> jax.Array:
+    """(D, `size`) shares of ordered levels, whose K lent levels have log shares `base`."""
+    log = jax.nn.log_softmax(base[None] + theta[:, 1:], axis=1)
+    below = jnp.cumsum(jnp.exp(log), axis=1)[:, :-1].clip(1e-6, 1 - 1e-6)
+    cut = stretched(jnp.log(below) - jnp.log1p(-below), size)
+    stand = place[None] + theta[:, :1] + sway
+    above = jax.nn.sigmoid((stand[:, :, None] - cut[:, None]) / scale[None, :, None]).mean(1)
+    ends = jnp.ones((len(above), 1))
+    return -jnp.diff(jnp.concatenate([ends, above, 0 * ends], axis=1), axis=1)
+
+
+@jax.jit
+def _nominal(base: jax.Array, theta: jax.Array, extra: jax.Array, scale: jax.Array) -> jax.Array:
+    """(D, K) shares of levels without an order."""
+    utility = (base[None] + theta)[:, None] + extra[None]
+    return jax.nn.softmax(utility / scale[None, :, None], axis=2).mean(1)

@@ -1,0 +1,244 @@
+"""Tables of a user who asks a crowd something new: the questions, and a few people's answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.names import as_shown, did_you_mean
+from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study.ids import attribute_of, entities_of
+from crowdllm_jax.study.questions import Questions, new_scale, questions_on
+from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.scales import Scale
+from crowdllm_jax.study.spec import AttributeSpec, StudySpec
+from crowdllm_jax.study.tables import AbsentColumnError, Column, read_table, rows
+
+
+@dataclass(frozen=True)
+class FewAnswers:
+    """Answers to one question: levels (values where continuous), and how many people each is."""
+
+    answer: np.ndarray
+    people: np.ndarray
+
+
+def ask_texts(
+    texts: Sequence[str],
+    scale: str | None,
+    options: Sequence[str] | None,
+    kind: str | None,
+    known: Mapping[str, Scale],
+    answered: Sequence[str],
+) -> Questions:
+    """Questions as they are typed, all on one scale; a text is its own id.
+
+    Args:
+      scale: the name of a scale of the study; None takes its only one, unless options are given.
+    Raises:
+      CrowdError: see `questions_on`.
+    """
+    wanted: str | Scale
+    if options is not None:
+        if scale is not None:
+            raise CrowdError("ask: give --scale or --options, not both")
+        wanted = new_scale(options, kind, "--options")
+    elif kind is not None:
+        raise CrowdError("--kind: is that of --options; give the options, too")
+    else:
+        wanted = scale if scale is not None else _only(known)
+    return questions_on(texts, texts, [wanted] * len(texts), known, answered)
+
+
+def _only(known: Mapping[str, Scale]) -> str:
+    if len(known) == 1:
+        return next(iter(known))
+    shown = "; ".join(f"{as_shown(n)}: {scale_text.describe(s)}" for n, s in known.items())
+    raise CrowdError(f"ask: say on which scale (--scale NAME, or --options A,B,..). {shown}")
+
+
+def read_questions(
+    path: Path, spec: StudySpec | None, known: Mapping[str, Scale], answered: Sequence[str]
+) -> Questions:
+    """Questions of a table with a row each: `task` (or the name that the study's tables have for
+    it), `text`, and `scale` (the name of one of the study) or `options` (with | between) and
+    `kind`.
+
+    Raises:
+      CrowdError: names the file, the row and the column.
+    """
+    columns = _columns(path, spec)
+    ids = columns["task"]
+    entities = entities_of(ids, own_table=True)
+    order = np.argsort(entities.of_row, kind="stable")
+
+    def cell(name: str, row: int) -> str | None:
+        column = columns.get(name)
+        code = -1 if column is None else int(column.codes[row])
+        return None if column is None or code < 0 else column.distinct[code]
+
+    text: list[str] = []
+    wanted: list[str | Scale] = []
+    for row in order.tolist():
+        name, options, kind = (cell(column, row) for column in ("scale", "options", "kind"))
+        where = f"{path}: {rows(np.array([row]))}"
+        if options is not None and name is None:
+            wanted.append(new_scale(_listed(options), kind, where))
+        else:
+            if name is not None and name not in known:
+                raise CrowdError(
+                    f"{columns['scale'].where}: scale '{name}' ({rows(np.array([row]))}) is none "
+                    f"of the run's: {', '.join(map(as_shown, known))}{did_you_mean(name, known)}; "
+                    "write the answers that may be given in a column 'options', with | between"
+                )
+            wanted.append(name or _only(known))
+        text.append(cell("text", row) or entities.ids[len(text)])
+    return questions_on(entities.ids, text, wanted, known, answered)
+
+
+def _listed(options: str) -> list[str]:
+    return [option.strip() for option in options.split("|")]
+
+
+def _columns(path: Path, spec: StudySpec | None) -> dict[str, Column]:
+    """The columns there are of those that a table of questions may have, under one name each."""
+    names = {name: name for name in ("task", "text", "scale", "options", "kind")}
+    if spec is not None:
+        names["task"] = spec.tasks.task or spec.responses.task
+        names |= {k: v for k in ("text", "scale") if (v := getattr(spec.tasks, k))}
+    there = _there(path, [*names.values(), *names])
+    used = {role: name if name in there else role for role, name in names.items()}
+    if used["task"] not in there:
+        raise CrowdError(
+            f"{path}: has no column '{names['task']}' with an id of each question; it has: "
+            f"{', '.join(map(as_shown, there))}"
+        )
+    used = {role: name for role, name in used.items() if name in there}
+    prose = tuple(used[role] for role in ("text",) if role in used)
+    table = read_table(path, list(dict.fromkeys(used.values())), prose=prose)
+    return {role: table[name] for role, name in used.items()}
+
+
+def _there(path: Path, names: Sequence[str]) -> list[str]:
+    """The columns of a table."""
+    try:
+        read_table(path, list(dict.fromkeys(names)))
+    except AbsentColumnError as error:
+        return list(error.names)
+    return list(dict.fromkeys(names))
+
+
+def read_attributes(
+    path: Path | None, spec: Mapping[str, AttributeSpec], task: str, ids: Sequence[str]
+) -> tuple[Attribute, ...]:
+    """The attributes of the questions that the study has of its tasks.
+
+    Raises:
+      CrowdError: there is no table, or a column of it is not there.
+    """
+    if not spec:
+        return ()
+    if path is None:
+        raise CrowdError(
+            f"ask: the crowd knows tasks by {', '.join(map(as_shown, spec))}; give the questions "
+            "in a table with these columns (--tasks FILE)"
+        )
+    name = task if task in _there(path, [task]) else "task"
+    table = read_table(path, [name, *spec])
+    entities = entities_of(table[name], own_table=True)
+    assert tuple(ids) == entities.ids
+    return tuple(attribute_of(n, kind, table[n], entities, "task") for n, kind in spec.items())
+
+
+def read_few_answers(
+    path: Path, spec: StudySpec | None, questions: Questions
+) -> dict[str, FewAnswers]:
+    """People's answers to the questions, a row each; with a column `people`, each stands for so
+    many.
+
+    Raises:
+      CrowdError: an answer to something else, or one that its scale does not have.
+    """
+    names = {"task": "task", "response": "response"}
+    if spec is not None:
+        names = {"task": spec.responses.task, "response": spec.responses.response}
+    there = _there(path, [*names.values(), "task", "response", "people"])
+    used = {role: name if name in there else role for role, name in names.items()}
+    if used["task"] not in there and len(questions.ids) == 1:
+        del used["task"]
+    optional = ["people"] if "people" in there else []
+    table = read_table(path, [*used.values(), *optional])
+    answers = table[used["response"]]
+    people = _people(table["people"]) if optional else np.ones(len(answers.codes))
+    found: dict[str, list[tuple[float, float]]] = {}
+    read = [scale_text.reader(scale) for scale in questions.task_scales]
+    for row, code in enumerate(answers.codes.tolist()):
+        if code < 0:
+            continue
+        place = _asked(table[used["task"]], row, questions) if "task" in used else 0
+        text = answers.distinct[code]
+        value = read[place](text)
+        if value is None:
+            scale = questions.task_scales[place]
+            raise CrowdError(
+                f"{answers.where}: '{text}' ({rows(np.array([row]))}) is no answer to "
+                f"'{questions.ids[place]}' ({scale_text.describe(scale)})"
+                f"{did_you_mean(text, scales.labels(scale))}"
+            )
+        found.setdefault(questions.ids[place], []).append((value, people[row]))
+    if not found:
+        raise CrowdError(f"{answers.where}: no row holds an answer")
+    return {
+        name: FewAnswers(*(np.array(part, float) for part in zip(*pairs, strict=True)))
+        for name, pairs in found.items()
+    }
+
+
+def _asked(column: Column, row: int, questions: Questions) -> int:
+    code = int(column.codes[row])
+    name = column.distinct[code] if code >= 0 else ""
+    if name in questions.ids:
+        return questions.ids.index(name)
+    if name in questions.text:
+        return questions.text.index(name)
+    raise CrowdError(
+        f"{column.where}: '{name}' ({rows(np.array([row]))}) is no question that is asked: "
+        f"{', '.join(map(as_shown, questions.ids[:5]))}{did_you_mean(name, questions.ids)}"
+    )
+
+
+def _people(column: Column) -> np.ndarray:
+    numbers = np.array([column.number(i) or np.nan for i in range(len(column.distinct))] + [np.nan])
+    people = numbers[column.codes]
+    bad = np.flatnonzero(~(people > 0))
+    if len(bad):
+        raise CrowdError(f"{column.where}: {rows(bad)} holds no number of people above 0")
+    return people
+
+
+def known_shares(text: str, people: float, scale: Scale) -> FewAnswers:
+    """Shares of the levels, lowest first, as so many people's answers.
+
+    Raises:
+      CrowdError: they are no shares, or not one for each level.
+    """
+    try:
+        share = np.array([float(part) for part in text.split(",")])
+    except ValueError as error:
+        raise CrowdError(f"--shares {text}: give numbers with commas between") from error
+    k = scales.size(scale)
+    if not k or len(share) != k:
+        raise CrowdError(
+            f"--shares {text}: {len(share)} shares; there is one of each of the {k} levels "
+            f"({scale_text.describe(scale)})"
+            if k
+            else "--shares: a continuous scale has no levels; give --answers FILE"
+        )
+    if (share < 0).any() or not np.isfinite(share).all() or not share.sum() > 0:
+        raise CrowdError(f"--shares {text}: shares are 0 or more, and not all 0")
+    total = share.sum()
+    if min(abs(total - 1), abs(total - 100) / 100) > 0.02:
+        raise CrowdError(f"--shares {text}: they sum to {total:g}, not to 1 or 100")
+    return FewAnswers(np.arange(k, dtype=float), people * share / total)

@@ -1,0 +1,141 @@
+"""Conditions on profiles: read and never run, and agents that are recruited under them exactly."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+from synthetic import make_study
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles, recruit
+from crowdllm_jax.profiles.where import among, condition_of, groups_of
+from crowdllm_jax.study.ids import MISSING
+from crowdllm_jax.study.records import Attribute
+
+PEOPLE = 400
+AGENTS = 40_000
+
+
+def make_profile() -> tuple[Attribute, ...]:
+    random = np.random.default_rng(0)
+    age = random.integers(18, 80, PEOPLE).astype(float)
+    age[:40] = np.nan
+    return (
+        Attribute("age", "numeric", (), age),
+        Attribute(
+            "home town", "categorical", ("A", "B", MISSING), random.integers(0, 3, PEOPLE, np.int32)
+        ),
+        Attribute(
+            "school", "ordinal", ("low", "middle", "high"), random.integers(0, 3, PEOPLE, np.int32)
+        ),
+    )
+
+
+PROFILE = make_profile()
+AGE, TOWN, SCHOOL = (attribute.cells for attribute in PROFILE)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("age >= 60", AGE >= 60),
+        ("60 <= age", AGE >= 60),
+        ("30 < age < 40", (AGE > 30) & (AGE < 40)),
+        ("age > 70 or school == 'low'", (AGE > 70) | (SCHOOL == 0)),
+        ("age > 30 and not school in ['low', 'high']", (AGE > 30) & (SCHOOL == 1)),
+        ("school >= 'middle'", SCHOOL >= 1),
+        ("school not in ('low',)", SCHOOL > 0),
+        ("'home town' == 'A'", TOWN == 0),
+        ("'home town' != 'A'", TOWN == 1),
+        ("age is None", np.isnan(AGE)),
+        ("age != None and 'home town' is not None", ~np.isnan(AGE) & (TOWN < 2)),
+        ("age in [20, 21]", np.isin(AGE, [20, 21])),
+    ],
+)
+def test_a_condition_means_what_it_says(text, expected):
+    """Whoever has no answer fulfils no comparison."""
+    np.testing.assert_array_equal(condition_of(text).holds(PROFILE, PEOPLE), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("age >=", "cannot be read"),
+        ("agee >= 60", "no attribute 'agee'.*did you mean 'age'"),
+        ("school == 'hihg'", "nobody's school is 'hihg'.*low, middle, high; did you mean 'high'"),
+        ("age == 'old'", "'age' is a number"),
+        ("'home town' < 'B'", "have no order"),
+        ("school == low", "is no value; texts stand in quotes: 'low'"),
+        ("age", "is no comparison"),
+        ("__import__('os').getcwd() == 'x'", "is no attribute"),
+        ("age > max(1, 2)", "is no value"),
+        ("age in 3", "write a list"),
+        ("(" * 500 + "age > 3" + ")" * 500, "cannot be read"),
+    ],
+)
+def test_what_is_no_condition_is_told(text, message):
+    with pytest.raises(CrowdError, match=message):
+        condition_of(text).holds(PROFILE, PEOPLE)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ProfilesConfig(),
+        ProfilesConfig(smoothing=0.3),
+        ProfilesConfig(generator="independent", temperature=2.0),
+        ProfilesConfig(generator="uniform"),
+    ],
+)
+def test_recruiting_under_a_rare_condition_is_exact(how):
+    """Nobody is outside, and the agents inside are as frequent as when everybody is recruited.
+
+    Of AGENTS under the condition, each of the cells (school by whether 75 or older) has a
+    multinomial count, and so have those of everybody's agents who happen to be inside; the test of
+    the two tables being of one distribution has a chance of 1e-4 to fail.
+    """
+    weight = np.random.default_rng(1).gamma(2.0, size=PEOPLE)
+    generator = fit_profiles(PROFILE, weight, how)
+    condition = condition_of("age >= 70 and 'home town' == 'A'")
+    agents = recruit(among(generator, condition), 3, np.arange(AGENTS))
+    assert condition.holds(agents, AGENTS).all()
+    everybody = recruit(generator, 4, np.arange(400_000))
+    inside = condition.holds(everybody, 400_000)
+    assert 0.001 < inside.mean() < 0.1
+
+    def cells(profile):
+        return np.bincount(profile[2].cells * 2 + (profile[0].cells >= 75), minlength=6)
+
+    first = cells(agents)
+    second = cells([dataclasses.replace(a, cells=a.cells[inside]) for a in everybody])
+    occurs = (first + second) > 0
+    p = stats.chi2_contingency(np.stack([first, second])[:, occurs]).pvalue
+    assert p > 1e-4
+
+
+def test_agents_under_a_condition_depend_on_their_ids_alone():
+    generator = among(
+        fit_profiles(PROFILE, np.ones(PEOPLE), ProfilesConfig()), condition_of("age>50")
+    )
+    whole, part = (recruit(generator, 0, ids) for ids in (np.arange(100), np.arange(40, 60)))
+    for one, other in zip(whole, part, strict=True):
+        np.testing.assert_array_equal(one.cells[40:60], other.cells)
+
+
+def test_groups_part_everybody():
+    generator = fit_profiles(PROFILE, np.ones(PEOPLE), ProfilesConfig())
+    groups = groups_of(generator, "home town")
+    assert list(groups) == ["A", "B", MISSING]
+    for level, group in enumerate(groups.values()):
+        assert (group.attributes[1].cells == level).all()
+    with pytest.raises(CrowdError, match=r"--by age: is a number"):
+        groups_of(generator, "age")
+
+
+def test_a_condition_that_nobody_fulfils_is_told():
+    study = make_study()
+    people = study.participants
+    generator = fit_profiles(people.profile, people.weight, ProfilesConfig())
+    with pytest.raises(CrowdError, match="nobody among the run's people is so"):
+        among(generator, condition_of("age > 200"))

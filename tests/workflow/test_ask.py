@@ -1,0 +1,352 @@
+"""Questions asked of a fitted crowd: agents answer them exactly as they do held-out tasks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+import crowdllm_jax as cl
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.persistent.asked import stretched
+from crowdllm_jax.population.manifest import verify
+from crowdllm_jax.runs.config import load_config, load_study
+from crowdllm_jax.runs.folder import fitted_crowd, start_run
+from crowdllm_jax.runs.trust import Held, trust_of
+from crowdllm_jax.study.split import split_study
+from crowdllm_jax.workflow.ask import Asking, ask, ask_run
+from crowdllm_jax.workflow.infer import infer_run
+from crowdllm_jax.workflow.steps import fit_run
+
+CONFIG = """\
+study:
+  name: survey
+  folder: {folder}
+  responses: {{path: responses.csv}}
+  tasks:
+    path: tasks.csv
+    task: task
+    text: text
+    scale: scale
+    embedding: {{path: embedding.parquet, task: task}}
+  participants: {{path: people.csv, profile: {{age: numeric, city: categorical}}}}
+  scales:
+    rating: {{kind: ordinal, levels: [1, 2, 3, 4, 5]}}
+    agree: {{kind: binary, levels: ["no", "yes"]}}
+    party: {{kind: nominal, levels: [a, b, c]}}
+split: {{by: tasks, test: 0.2, validation: 0}}
+reference: {{kind: fitted, folds: 2}}
+model: {{kind: persistent, latent: 2, injected: 0, nodes: 16, steps: 60, learning_rate: 0.1}}
+models: []
+population: {{agents: 2000}}
+"""
+EACH, PEOPLE, AGENTS = 20, 50, 20_000
+SCALES = ("rating", "agree", "party")
+
+
+def write_survey(folder: Path) -> None:
+    """Answers that follow the tasks' embedding and the people."""
+    random = np.random.default_rng(3)
+    t = EACH * len(SCALES)
+    vectors = random.normal(size=(t, 3)).astype(np.float32)
+    place = vectors @ np.array([1.0, -0.7, 0.4]) + 0.8 * random.normal(size=PEOPLE)[:, None]
+    place = place + random.logistic(size=(PEOPLE, t))
+    ids = [f"t{i:02d}" for i in range(t)]
+    scale = np.repeat(SCALES, EACH)
+    levels = np.searchsorted([-2, -0.7, 0.5, 1.8], place)
+    texts = {"rating": "12345", "agree": ("no", "no", "yes", "yes", "yes"), "party": "aabbc"}
+    write(
+        folder / "responses.csv",
+        participant=[f"p{i}" for i in range(PEOPLE) for _ in ids],
+        task=ids * PEOPLE,
+        response=[texts[scale[j]][levels[i, j]] for i in range(PEOPLE) for j in range(t)],
+    )
+    write(folder / "tasks.csv", task=ids, text=[f"Question {i}" for i in ids], scale=list(scale))
+    write(
+        folder / "people.csv",
+        participant=[f"p{i}" for i in range(PEOPLE)],
+        age=[str(20 + i) for i in range(PEOPLE)],
+        city=[("A", "B")[i % 2] for i in range(PEOPLE)],
+    )
+    write_vectors(folder / "embedding.parquet", ids, vectors)
+
+
+def write(path: Path, **columns: list[str]) -> None:
+    pyarrow.csv.write_csv(pa.table(columns), path)
+
+
+def write_vectors(path: Path, ids: list[str], vectors: np.ndarray, **columns: list[str]) -> None:
+    cells = pa.array(vectors.tolist(), pa.list_(pa.float32()))
+    pq.write_table(pa.table({"task": ids, "embedding": cells, **columns}), path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run's folder."""
+    root = tmp_path_factory.mktemp("survey")
+    write_survey(root)
+    (root / "run.yaml").write_text(CONFIG.format(folder=root))
+    with start_run(root / "run", load_config(root / "run.yaml")) as splits:
+        fit_run(root / "run", splits)
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def fitted(folder):
+    """The run's crowd, its study, and the tasks that were held out."""
+    config = load_config(folder / "config.yaml")
+    study = load_study(config)
+    split = split_study(study, config.split, 0)
+    return fitted_crowd(folder), study, split.tasks(study, split.test)
+
+
+@pytest.fixture(scope="module")
+def again(folder, fitted):
+    """A table of the held-out tasks under other names."""
+    _, study, held = fitted
+    path = folder.parent / "again.parquet"
+    write_vectors(
+        path,
+        [f"new {study.tasks.ids[row]}" for row in held],
+        study.tasks.embedding[held],
+        text=[study.tasks.text[row] for row in held],
+        scale=[SCALES[study.tasks.scale[row]] for row in held],
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def answered(folder, again):
+    return ask(folder, again)
+
+
+@pytest.fixture(scope="module")
+def drawn(answered, fitted):
+    """Answers to the questions, and of the same agents to the held-out tasks they are."""
+    crowd, _, held = fitted
+    new, old = cl.sample(answered.crowd, AGENTS, 7), cl.sample(crowd, AGENTS, 7)
+    return new, old, held
+
+
+def shares(answers: np.ndarray) -> np.ndarray:
+    """(T, 5) of the levels."""
+    return np.stack([(answers == level).mean(0) for level in range(5)], axis=1)
+
+
+def test_a_held_out_task_that_is_asked_again_is_answered_alike(answered, drawn, fitted):
+    """What is drawn from, to the last digits; and so the shares: a share among AGENTS has a
+    standard error of at most 0.0036, two of them differ by 5 of that times sqrt(2) at most."""
+    crowd, _, held = fitted
+    before, after = crowd.inputs.tasks, answered.crowd.inputs.tasks
+    np.testing.assert_allclose(after.features, before.features[held], atol=1e-4)
+    np.testing.assert_allclose(after.loading, before.loading[held], atol=1e-4)
+    new, old, _ = drawn
+    gap = np.abs(shares(new.answers) - shares(old.answers[:, held]))
+    assert gap.max() < 5 * np.sqrt(2) * 0.5 / np.sqrt(AGENTS)
+
+
+def test_the_same_agents_answer(drawn):
+    """Their profiles are the run's; their answers hang together with those they gave the run, as
+    two answers of one person do, and are not the same draws."""
+    new, old, held = drawn
+    for one, other in zip(new.profile, old.profile, strict=True):
+        np.testing.assert_array_equal(one.cells, other.cells)
+    rating = [i for i, row in enumerate(held) if row < EACH]
+    again = [np.corrcoef(new.answers[:, i], old.answers[:, held[i]])[0, 1] for i in rating]
+    between = np.corrcoef(old.answers[:, held[rating]].T)[np.triu_indices(len(rating), 1)]
+    assert between.mean() > 0.03
+    # A correlation among AGENTS is known to 0.007.
+    assert abs(np.mean(again) - between.mean()) < 0.06
+    among = np.corrcoef(new.answers[:, rating].T)[np.triu_indices(len(rating), 1)]
+    assert abs(among.mean() - between.mean()) < 0.03
+
+
+def test_an_answer_depends_on_the_question_alone(folder, again, answered, drawn):
+    """Not on what else is asked, in which order, nor on which agents are drawn with it."""
+    table = pq.read_table(again)
+    some = [5, 2]
+    path = folder.parent / "some.parquet"
+    pq.write_table(table.take(some), path)
+    fewer = ask(folder, path)
+    assert set(fewer.crowd.task_ids) == {table["task"][i].as_py() for i in some}
+    agents = cl.sample(fewer.crowd, 50, 7, start=100)
+    place = [answered.crowd.task_ids.index(name) for name in fewer.crowd.task_ids]
+    np.testing.assert_array_equal(agents.answers, drawn[0].answers[100:150, place])
+    rows = {(r["task_id"], r["answer"]): r["share"] for r in answered.table.to_pylist()}
+    for row in fewer.table.to_pylist():
+        assert abs(rows[row["task_id"], row["answer"]] - row["share"]) < 1e-4
+
+
+def test_the_table_is_of_the_agents(answered, drawn):
+    """Shares that are worked out lie where those of the drawn agents do: off by the sampling of
+    either (0.0036, and 0.011 of 2,048 agents), and by what the normal-logistic approximation is."""
+    new = drawn[0]
+    table = answered.table.to_pylist()
+    for place, name in enumerate(answered.crowd.task_ids):
+        own = [r for r in table if r["task_id"] == name and r["answer"] != "(mean)"]
+        told = np.array([r["share"] for r in own])
+        assert abs(told.sum() - 1) < 1e-5
+        assert all(r["low"] <= r["share"] <= r["high"] for r in own)
+        drawn_shares = np.bincount(new.answers[:, place].astype(int), minlength=len(own)) / AGENTS
+        assert np.abs(told - drawn_shares).max() < 0.05
+
+
+def test_known_shares_move_a_question_to_them(folder):
+    """Many people's shares are met; few leave the question between."""
+    text, wanted = "Nobody knows this one", np.array([0.4, 0.1, 0.1, 0.1, 0.3])
+    given = ",".join(map(str, wanted))
+    many = ask(folder, text, Asking(scale="rating", shares=given, people=100_000))
+    few = ask(folder, text, Asking(scale="rating", shares=given, people=3))
+    found = [np.array([r["share"] for r in one.table.to_pylist()[:5]]) for one in (many, few)]
+    assert np.abs(found[0] - wanted).max() < 0.02
+    assert np.abs(found[1] - wanted).max() > 0.05
+    width = [
+        np.mean([r["high"] - r["low"] for r in one.table.to_pylist()[:5]]) for one in (many, few)
+    ]
+    assert width[0] < 0.02 < 0.1 < width[1]
+    agents = cl.sample(many.crowd, AGENTS, 0).answers[:, 0]
+    assert np.abs(np.bincount(agents, minlength=5) / AGENTS - wanted).max() < 0.03
+    assert "100,000 known answers" in many.notes[0]
+
+
+def test_answers_to_a_scale_that_is_new(folder, tmp_path):
+    """A few people's answers, on options the run does not have."""
+    write(tmp_path / "few.csv", response=["often"] * 30 + ["never"] * 5)
+    asking = Asking(options=("never", "sometimes", "often"), answers=tmp_path / "few.csv")
+    found = ask(folder, "How often do you vote?", asking)
+    rows = {r["answer"]: r["share"] for r in found.table.to_pylist()}
+    assert rows["often"] > 0.6 > rows["never"]
+    assert list(found.crowd.scales) == ["never/sometimes/often"]
+    assert "the 5 levels, stretched over 3, of 'rating'" in found.notes[1]
+    drawn = np.bincount(cl.sample(found.crowd, AGENTS, 0).answers[:, 0], minlength=3) / AGENTS
+    assert np.abs(drawn - list(rows.values())[:3]).max() < 0.04
+
+
+def test_new_options_without_an_order(folder):
+    asking = Asking(options=("bus", "car", "bike", "walk"), kind="nominal", shares="10,20,30,40")
+    found = ask(folder, "How do you get to work?", asking)
+    rows = [r["share"] for r in found.table.to_pylist()]
+    assert np.abs(np.array(rows) - [0.1, 0.2, 0.3, 0.4]).max() < 0.04
+    drawn = np.bincount(cl.sample(found.crowd, AGENTS, 0).answers[:, 0], minlength=4) / AGENTS
+    assert np.abs(drawn - rows).max() < 0.04
+
+
+def test_stretched_cuts():
+    """As many levels are left alone; of twice as many every second cut is where it was."""
+    cuts = np.array([-2.0, -0.5, 0.1, 2.2])
+    np.testing.assert_allclose(stretched(cuts, 5), cuts, rtol=1e-6)
+    twice = np.asarray(stretched(cuts, 10))
+    np.testing.assert_allclose(twice[1::2], cuts, atol=1e-5)
+    assert (np.diff(twice) > 0).all()
+    # Of even steps on the logit axis, any number of levels has even shares.
+    even = np.log(np.arange(1, 5) / np.arange(4, 0, -1))
+    below = 1 / (1 + np.exp(-np.asarray(stretched(even, 7))))
+    np.testing.assert_allclose(below, np.arange(1, 7) / 7, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(stretched(np.array([1.0]), 3)), 1 + np.log([0.5, 2.0]))
+
+
+def test_a_condition_holds_for_everybody_who_is_looked_at(folder, again, fitted, tmp_path):
+    found = ask(folder, again, Asking(where="age >= 60 and city == 'B'", by="city"))
+    age, city = cl.sample(found.crowd, 3000, 0).profile
+    assert (age.cells >= 60).all()
+    assert {city.levels[cell] for cell in city.cells} == {"B"}
+    assert set(found.table["city"].to_pylist()) == {"(all)", "B"}
+    ages = [str(18 + i) for i in range(60)]
+    write(tmp_path / "census.csv", age=ages, city=["A", "B"] * 30)
+    _, study, held = fitted
+    rating = next(study.tasks.ids[row] for row in held if row < EACH)
+    profiles = tmp_path / "census.csv"
+    table = infer_run(folder, tasks=(rating,), profiles=profiles, where="age < 60")
+    assert set(table["people"].to_pylist()) == {40}
+    assert set(table["profiles"].to_pylist()) == {42}
+
+
+def test_what_is_written_joins_the_run(folder, again):
+    """The same questions find the folder again; all is as its manifest says."""
+    asking = Asking()
+    _, out = ask_run(folder, again, asking, agents=500)
+    assert verify(out) == 2
+    parts = pq.read_table(out / "part-00000.parquet")
+    assert parts["agent_id"].to_pylist()[:: parts.num_rows // 500] == list(range(500))
+    told = json.loads((out / "asked.json").read_text())
+    assert told["answers"]
+    assert "held-out questions like these" in told["notes"][-1]
+    before = (out / "part-00000.parquet").stat().st_mtime_ns
+    assert ask_run(folder, again, asking, agents=500)[1] == out
+    assert (out / "part-00000.parquet").stat().st_mtime_ns == before
+
+
+def test_a_question_unlike_all_others_is_told(folder):
+    path = folder.parent / "far.parquet"
+    vectors = np.array([[0.1, 0.1, 0.1], [40.0, -40.0, 40.0]])
+    write_vectors(path, ["near", "far"], vectors, scale=["agree", "agree"])
+    notes = " ".join(ask(folder, path).notes)
+    assert "'far' is unlike all training questions" in notes
+    assert "'near' is unlike" not in notes
+
+
+@pytest.mark.parametrize(
+    ("question", "given", "message"),
+    [
+        ("New?", {"scale": "rating"}, "nothing says how people would answer 'New\\?'.*--embedder"),
+        ("New?", {}, r"say on which scale \(--scale NAME"),
+        ("New?", {"scale": "ratings"}, "no scale 'ratings'; the run's scales are: rating, agree"),
+        ("New?", {"scale": "rating", "options": ("a", "b")}, "not both"),
+        ("New?", {"kind": "ordinal"}, "give the options, too"),
+        ("New?", {"options": ("a",)}, "1 levels"),
+        ("New?", {"options": ("0", "100"), "kind": "continuous"}, "learnt no continuous scale"),
+        ("", {"scale": "rating"}, "a question is empty"),
+        (["New?", "New?"], {"scale": "rating"}, "is asked twice"),
+        ("t03", {"scale": "rating", "shares": "20,20,20,20,20"}, "is a task of the run already"),
+        ("New?", {"scale": "agree", "shares": "30,30,40"}, "3 shares.*2 levels"),
+        ("New?", {"scale": "agree", "shares": "30,50"}, "sum to 80"),
+        ("New?", {"scale": "agree", "shares": "x,50"}, "numbers with commas"),
+        ("New?", {"scale": "agree", "shares": "30,70", "where": "agee > 3"}, "did you mean 'age'"),
+        ("New?", {"scale": "agree", "shares": "30,70", "by": "age"}, "--by age: is a number"),
+        ("New?", {"scale": "agree", "shares": "30,70", "where": "age > 99"}, "nobody among"),
+        (Path("nowhere.csv"), {}, "nowhere.csv"),
+    ],
+)
+def test_what_cannot_be_asked_is_told(folder, question, given, message):
+    with pytest.raises(CrowdError, match=message):
+        ask(folder, question, Asking(**given))
+
+
+def test_answers_that_do_not_fit_are_told(folder, tmp_path):
+    path = tmp_path / "few.csv"
+    write(path, task=["New?"], response=["maybe"])
+    with pytest.raises(CrowdError, match=r"few.csv.*'maybe' \(row 2\) is no answer to 'New\?'"):
+        ask(folder, "New?", Asking(scale="agree", answers=path))
+    write(path, task=["Old?"], response=["yes"])
+    with pytest.raises(CrowdError, match=r"'Old\?' \(row 2\) is no question that is asked: New\?"):
+        ask(folder, "New?", Asking(scale="agree", answers=path))
+
+
+def test_trust_is_what_held_out_questions_say():
+    """Intervals that are half as wide as they should be are doubled; a crowd that leaves a quarter
+    of the squared distance came three quarters of the way."""
+    random = np.random.default_rng(0)
+    middle, sd = random.normal(size=2000), np.full(2000, 0.3)
+    people = 1 / (1 + np.exp(-(middle + 0.6 * random.normal(size=2000))))
+    n = np.full(2000, 1e5)
+    way = np.stack([np.full(500, 0.01), np.full(500, 0.04)], axis=1)
+    trust = trust_of([Held(middle, sd, people, n, way)])
+    # The share inside is known to sqrt(0.9 0.1 / 2000), 0.7%: the stretch to about 3%.
+    assert abs(trust.stretch - 2) < 0.2
+    assert (trust.questions, round(trust.way, 9)) == (500, 0.75)
+    assert not np.isfinite(trust_of([Held(middle, sd, people, n, way[:5])]).way)
+
+
+def test_what_is_kept_of_the_reference_is_what_a_fit_would_give(folder, again, answered):
+    """Without it, the reference is fitted anew."""
+    kept = folder / "seed-0" / "reference.npz"
+    away = kept.rename(kept.with_suffix(".away"))
+    try:
+        anew = ask(folder, again)
+    finally:
+        away.rename(kept)
+    for name in ("share", "low", "high"):
+        np.testing.assert_allclose(anew.table[name], answered.table[name], atol=1e-5)
