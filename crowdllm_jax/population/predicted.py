@@ -20,6 +20,7 @@ from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.model.scales import continuous
 from crowdllm_jax.model.scales.standpoint import Given
 from crowdllm_jax.population.twins import Posterior, design_for_twins, posteriors
+from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.bins import BINS, bins
 from crowdllm_jax.study.records import Study
@@ -102,6 +103,7 @@ def _questions(task: np.ndarray, posterior: Posterior) -> AnswerTable:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
+@float32_products()
 def _chances(
     layout: Layout,
     number: int,
