@@ -1,8 +1,8 @@
 """Products of floats that decide answers are as exact on every device.
 
 An accelerator multiplies the factors of a matrix product rounded to 10 bits (TF32, on a GPU) or 7
-(bfloat16, on a TPU) unless it is told otherwise. A thousandth of the answers would come out
-otherwise than on a CPU, and a fit would end elsewhere.
+(bfloat16, on a TPU) unless it is told otherwise. Some answers would then come out otherwise than on
+a CPU, and a fit would end elsewhere.
 """
 
 from collections.abc import Iterator
