@@ -12,7 +12,7 @@ from pathlib import Path
 
 BUNDLE = re.compile(r"\s*0x[0-9a-f]+\s+(?:[A-Z]{2})?\s*:\s*((?:> ?)*)\{")
 TURNS = re.compile(r"iteration_bounds: \(([\d, ]+)\)")
-LIMIT = re.compile(r"scmp\.ge\.s32\.totalorder %s\w+, (\d+)")
+LIMIT = re.compile(r"scmp\.ge\.s32\.totalorder %s\w+, (\d+) /\* loop exit test \*/")
 ENTRY = re.compile(r"^ENTRY .*?^\}", re.S | re.M)
 
 
@@ -36,14 +36,13 @@ def _count(text: str) -> int:
     """Bundles outside of loops, and those of each loop times its turns."""
     depths = [0, 0]
     bounds = [math.prod(map(int, found.split(","))) for found in TURNS.findall(text)]
-    limit = None
+    limits = [int(found) for found in LIMIT.findall(text)]
     for line in text.splitlines():
         if bundle := BUNDLE.match(line):
             depth = len(bundle[1].replace(" ", ""))
             depths[min(depth, 1)] += 1
-            if depth == 1 and "LB:" in line[:40] and (found := LIMIT.search(line)):
-                limit = int(found[1])
-    turns = max(bounds, default=limit or 1)
+    # Where loops are not counted out, the test at their end says when they do.
+    turns = max(bounds or limits, default=1)
     return depths[0] + depths[1] * turns
 
 

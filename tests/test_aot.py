@@ -108,6 +108,11 @@ iteration_bounds: (5)
     (tmp_path / "123-some_fusion.1-67-schedule-analysis_final_bundles.txt").write_text(kernel)
     assert bundles.kernels(tmp_path) == {"some_fusion.1": 2 + 2 * 5}
     assert not list(tmp_path.iterdir())
+    tested = kernel.replace("iteration_bounds: (5)", "").replace(
+        ", 5 }", ", 5 /* loop exit test */ }"
+    )
+    (tmp_path / "124-other-68-final_bundles.txt").write_text(tested)
+    assert bundles.kernels(tmp_path) == {"other": 2 + 2 * 5}
 
 
 def test_growth_is_told():

@@ -6,11 +6,10 @@ is recruited, sorted by profile and cut into groups that share one; a group look
 once. Recruiting, sorting, drawing and, where agents are only counted, counting are one program: the
 host tells the number of the first agent, and gets the answers or the counts.
 
-An agent's draws are keyed by its id, so that its answers are those that a CPU draws, where it
-stands does not matter.
+An agent's draws are keyed by its id, so its answers do not depend on where it stands: they are
+those that a CPU draws.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -226,6 +225,7 @@ class GroupedDrawer:
     """Draws blocks of agents on one device.
 
     Attributes:
+      drawn: how.
       fitted, recruits: on the device.
       profiles: attributes with the cells of those rows of the table that are `real`.
       sizes: of blocks, from few agents to many.
@@ -284,10 +284,9 @@ def block_sizes(device: jax.Device, profiles: int, tasks: int) -> tuple[int, ...
     Answers lie there twice (as drawn, and turned round), and two blocks are on their way at once;
     a quarter of the memory is enough for them.
     """
-    stats: Callable[[], dict[str, int] | None] | None = getattr(device, "memory_stats", None)
-    limit = ((stats() if stats else None) or {}).get("bytes_limit", MEMORY)
+    limit = (device.memory_stats() or {}).get("bytes_limit", MEMORY)
     each = 2 * 2 * LANES * block_count(tasks) + 64
-    # Half of a group is empty in each profile's last one, on average.
+    # The last group of each profile is half empty, on average.
     least = max(LEAST, 2 * profiles * TOGETHER)
     found, size = [], 1 << (least - 1).bit_length()
     while size <= MOST and size * each <= limit // 4 and profiles * size <= 1 << 32:
