@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="small sizes, as in the tests")
     parser.add_argument("--agents", type=int, help="in a block")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--check", type=Path, help="compare with figures written before")
+    parser.add_argument("--check", type=Path, help="only the programs of this file, which must not have grown")
     args = parser.parse_args()
     without_a_tpu()
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
@@ -193,10 +193,12 @@ def main() -> None:
         print(f"\n{name:36} {head}")
         devices = topology(chip)
         for program in programs:
+            key = f"{name} {program.name}"
+            if before and key not in before:
+                continue
             figures, bad = compiled_figures(
                 program, chip, devices, FEW_GATHERS if args.small else GATHERS
             )
-            key = f"{name} {program.name}"
             found[key] = figures
             wrong += [f"{key}: {fault}" for fault in bad]
             if key in before:
