@@ -176,7 +176,9 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="small sizes, as in the tests")
     parser.add_argument("--agents", type=int, help="in a block")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--check", type=Path, help="only the programs of this file, which must not have grown")
+    parser.add_argument(
+        "--check", type=Path, help="only the programs of this file, which must not have grown"
+    )
     args = parser.parse_args()
     without_a_tpu()
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
