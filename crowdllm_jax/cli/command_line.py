@@ -14,6 +14,7 @@ from crowdllm_jax.cli.commands.reference import add_embed, add_reference
 from crowdllm_jax.cli.commands.run import add_evaluate, add_fit, add_report, add_run
 from crowdllm_jax.cli.commands.study import add_study
 from crowdllm_jax.cli.commands.tune import add_tune
+from crowdllm_jax.cli.compiled import cache_folder
 from crowdllm_jax.runtime.version import __version__
 
 EPILOG = """\
@@ -25,6 +26,9 @@ examples:
   crowdllm reference my_config.yaml --dry-run      what asking a language model would take
   crowdllm sample runs/anes96 --agents 1000000 --out million
   crowdllm aggregate million                       what that crowd decides
+
+compiled programs are kept in {cache}
+(JAX_COMPILATION_CACHE_DIR: elsewhere; JAX_ENABLE_COMPILATION_CACHE=false: nowhere)
 """
 
 
@@ -32,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line; parsed arguments hold their command's `handler`."""
     crowdllm = argparse.ArgumentParser(
         prog="crowdllm",
-        epilog=EPILOG,
+        epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Make a digital population from a small sample of human answers, and see how "
         "close it comes to people it was not shown.",
@@ -62,3 +66,10 @@ def parser() -> argparse.ArgumentParser:
     ):
         add(commands)
     return crowdllm
+
+
+def _epilog() -> str:
+    try:
+        return EPILOG.format(cache=cache_folder())
+    except RuntimeError:  # there is no home
+        return EPILOG.format(cache="no folder: this user has no home")

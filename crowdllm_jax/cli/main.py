@@ -36,10 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _interruptible():
         try:
             if argv is None:
+                from crowdllm_jax.cli.compiled import keep_compiled
                 from crowdllm_jax.cli.console import hush, own_streams
 
                 own_streams()
                 hush()
+                keep_compiled()
             from crowdllm_jax.cli.command_line import parser
 
             given = sys.argv[1:] if argv is None else argv

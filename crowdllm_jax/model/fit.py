@@ -23,6 +23,7 @@ from crowdllm_jax.model.persistent.witness import unwitnessed
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runtime.checkpoints import Checkpoints
+from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.coding import Coding, encode
 from crowdllm_jax.study.records import Study
@@ -53,7 +54,7 @@ def fit_model(
 ) -> tuple[Crowd, Losses]:
     """Fit one model; see `fit`."""
     kept = Checkpoints(folder / "checkpoint") if folder is not None else nullcontext()
-    with kept as checkpoints:
+    with kept as checkpoints, float32_products():
         match model:
             case PersistentConfig():
                 return _fit_persistent(prepared, model, seed, checkpoints, progress, name)

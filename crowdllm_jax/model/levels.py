@@ -47,10 +47,11 @@ def draw_levels(seed: Pair, ids: Pair, tasks: int, cuts: int, above: Above) -> j
     """One level per agent and task: the number of ends that the draw lies above.
 
     Args:
+      ids: (N,), or (G, A) of agents in groups, on scales of up to MOST_CUTS ends.
       cuts: K - 1, ends between levels.
     Returns:
-      (N, B) uint32, four levels to a word (see `unpack`, `to_host`); with more than MOST_CUTS ends
-      (N, T) int16.
+      (N, B) uint32, four levels to a word (see `unpack`, `to_host`), of groups (G, B, A); with more
+      than MOST_CUTS ends (N, T) int16.
     """
     pair = blocks(seed, ids, Stream.LEVEL, block_count(tasks))
     if cuts > MOST_CUTS:

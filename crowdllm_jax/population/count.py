@@ -32,10 +32,12 @@ from crowdllm_jax.model.cvae.decision import score_moments
 from crowdllm_jax.model.levels import count_words, unpack
 from crowdllm_jax.model.response import score_cuts, thresholds
 from crowdllm_jax.population import sample
+from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
-from crowdllm_jax.population.sample import Drawer, check_numbers, drawers
+from crowdllm_jax.population.sample import Drawer, check_numbers, drawers, in_flight
 from crowdllm_jax.profiles.profile_counts import profile_counts
-from crowdllm_jax.runtime.prefetch import ahead, cores
+from crowdllm_jax.runtime.precision import float32_products
+from crowdllm_jax.runtime.prefetch import ahead
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import BINS, bins
@@ -260,6 +262,7 @@ def _cut_table(task_scales: tuple[Scale, ...]) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
+@float32_products()
 def _table(
     graph: nnx.GraphDef[Any],
     config: CvaeConfig,
@@ -330,7 +333,7 @@ def _count_drawn(
     members = np.zeros(groups, np.int64)
     shape = (groups, len(crowd.task_ids), longest(crowd.task_scales))
     total = np.zeros(shape, np.int64)
-    block = sample.BLOCK
+    block = draws[0].size(agents) if isinstance(draws[0], GroupedDrawer) else sample.BLOCK
     began, announced = time.monotonic(), False
     continuous = np.flatnonzero(scales.which(scales.is_continuous, crowd.task_scales))
     valued = no_moments((groups, len(continuous)))
@@ -341,6 +344,10 @@ def _count_drawn(
 
     def tallied(item: tuple[Drawer, int]) -> tuple[int, np.ndarray, np.ndarray, Moments | None]:
         draw, first = item
+        if isinstance(draw, GroupedDrawer):
+            by = _group(crowd, group_by, draw.profiles, draw.real)
+            found = draw.count(seed, first, block, agents - first, by, (groups, shape[2]))
+            return first, *found, None
         profile, drawn = draw(seed, first + np.arange(block, dtype=np.int64))
         group = _group(crowd, group_by, profile, block)
         group[agents - first :] = groups
@@ -349,7 +356,7 @@ def _count_drawn(
         return first, members, np.asarray(tally(crowd.task_scales, shape, drawn, group)), values
 
     turns = zip(cycle(draws), range(0, agents, block), strict=False)
-    for first, new, counts, values in ahead(tallied, turns, max(cores(), len(draws))):
+    for first, new, counts, values in ahead(tallied, turns, in_flight(draws)):
         members += new
         total += counts
         valued = valued if values is None else valued.joined(values)

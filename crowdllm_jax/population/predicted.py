@@ -21,6 +21,7 @@ from crowdllm_jax.model.persistent.witness import Said, said_of
 from crowdllm_jax.model.scales import continuous
 from crowdllm_jax.model.scales.standpoint import Given
 from crowdllm_jax.population.twins import Posterior, design_for_twins, posteriors
+from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.bins import BINS, bins
 from crowdllm_jax.study.records import Study
@@ -110,6 +111,7 @@ def _questions(task: np.ndarray, posterior: Posterior, said: Said | None) -> Ans
 
 
 @partial(jax.jit, static_argnums=(0, 1))
+@float32_products()
 def _chances(
     layout: Layout,
     number: int,

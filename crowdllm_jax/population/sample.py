@@ -2,13 +2,15 @@
 
 An agent's profile and answers depend on the crowd, the seed and the agent's id, and on nothing
 else. How decisions are drawn is the business of `model/cvae/draw.py` and, with one belief per
-agent, of `model/persistent/draw.py`.
+agent, of `model/persistent/draw.py`; accelerators draw agents of one profile together, see
+`population/grouped.py`.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from itertools import chain, cycle
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import numpy as np
@@ -40,6 +42,14 @@ from crowdllm_jax.model.persistent.draw import (
 )
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population.frames import SHOWN, agents_table, html_of
+from crowdllm_jax.population.grouped import (
+    Drawn,
+    GroupedDrawer,
+    WithBeliefs,
+    block_sizes,
+    packs,
+    recruitment_of,
+)
 from crowdllm_jax.profiles.generator import distinct, profiles_of, recruit, recruit_rows
 from crowdllm_jax.runtime.prefetch import ahead, cores
 from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids
@@ -146,14 +156,45 @@ def draw_blocks(
       draws: see `drawers`; they take turns. tasks: T. spans: (first agent, count) of each block.
     """
 
-    def block(item: tuple[Drawer, tuple[int, int]]) -> Agents:
-        draw, (first, count) = item
-        ids = first + np.arange(BLOCK, dtype=np.int64)
+    def block(item: tuple[Drawer, list[tuple[int, int]]]) -> list[Agents]:
+        draw, stretch = item
+        first, last = stretch[0][0], sum(stretch[-1])
+        size = draw.size(last - first) if isinstance(draw, GroupedDrawer) else BLOCK
+        ids = first + np.arange(size, dtype=np.int64)
         profile, drawn = draw(seed, ids)
-        kept = tuple(Attribute(a.name, a.kind, a.levels, a.cells[:count]) for a in profile)
-        return Agents(ids[:count], kept, to_host(drawn, tasks)[:count])
+        answers = to_host(drawn, tasks)
 
-    yield from ahead(block, zip(cycle(draws), spans, strict=False), max(cores(), len(draws)))
+        def part(span: tuple[int, int]) -> Agents:
+            own = slice(span[0] - first, sum(span) - first)
+            kept = tuple(Attribute(a.name, a.kind, a.levels, a.cells[own]) for a in profile)
+            return Agents(ids[own], kept, answers[own])
+
+        return [part(span) for span in stretch]
+
+    turns = zip(cycle(draws), _stretches(draws, spans), strict=False)
+    yield from chain.from_iterable(ahead(block, turns, in_flight(draws)))
+
+
+def in_flight(draws: Sequence["Drawer"]) -> int:
+    """Blocks that are worked on at once: what the host's cores, or each device's memory, take."""
+    if draws and isinstance(draws[0], GroupedDrawer):
+        return 2 * len(draws)
+    return max(cores(), len(draws))
+
+
+def _stretches(
+    draws: Sequence["Drawer"], spans: Iterable[tuple[int, int]]
+) -> Iterator[list[tuple[int, int]]]:
+    """Blocks, as lists of spans, that are drawn at once: accelerators draw many spans together."""
+    most = draws[0].sizes[-1] if draws and isinstance(draws[0], GroupedDrawer) else 0
+    stretch: list[tuple[int, int]] = []
+    for span in spans:
+        if stretch and not stretch[0][0] <= span[0] <= sum(span) <= stretch[0][0] + most:
+            yield stretch
+            stretch = []
+        stretch.append(span)
+    if stretch:
+        yield stretch
 
 
 def check_numbers(agents: int, seed: int) -> None:
@@ -199,9 +240,51 @@ def _drawer(crowd: Crowd, device: jax.Device) -> Drawer:
             return (_semi_implicit if cvae.semi_implicit else _folded)(crowd, device)
 
 
+def in_groups(device: jax.Device) -> bool:
+    """Whether a device draws agents of one profile together: a CPU looks profiles up for nothing,
+    and is slowed down by empty places."""
+    return device.platform != "cpu"
+
+
 T = TypeVar("T")
 Recruits = Callable[[int, np.ndarray], tuple[tuple[Attribute, ...], T, np.ndarray]]
 """recruits(seed, ids): the agents' profiles, a table of distinct ones, and each agent's row."""
+
+
+def _in_groups(
+    crowd: Crowd,
+    device: jax.Device,
+    make: Callable[[np.ndarray], T],
+    drawn: Callable[..., Drawn],
+    fitted: Callable[[T], Any],
+) -> GroupedDrawer | None:
+    """Draws agents with real people's profiles in groups, if there are few enough of these.
+
+    Args:
+      make: makes the table of coded profiles (P, C). drawn: takes P. fitted: takes the table.
+    """
+    people, tasks = crowd.generator, len(crowd.task_ids)
+    if not people.real_only:
+        return None
+    first, kind = distinct(people.attributes, len(people.weight))
+    profiles = tuple(Attribute(a.name, a.kind, a.levels, a.cells[first]) for a in people.attributes)
+    coded = _coded(crowd, profiles, len(first))
+    sizes = block_sizes(device, len(coded), tasks)
+    if not sizes:
+        return None
+    recruits = jax.device_put(recruitment_of(people, kind), device)
+    table = jax.device_put(make(coded), device)
+    return GroupedDrawer(
+        drawn(profiles=len(coded)), fitted(table), recruits, profiles, len(first), sizes
+    )
+
+
+def _coded(crowd: Crowd, profiles: tuple[Attribute, ...], n: int) -> np.ndarray:
+    """Coded profiles (P, C), those beyond the first n empty: few sizes, so that few programs are
+    compiled, and at most a quarter more than needed."""
+    c = profile_matrix(crowd.codings, profiles, n)
+    step = 1 << max(6, (n - 1).bit_length() - 3)
+    return np.concatenate([c, np.zeros((-n % step, c.shape[1]), np.float32)])
 
 
 def _recruiter(crowd: Crowd, per_profile: int, make: Callable[[np.ndarray], T]) -> Recruits[T]:
@@ -216,11 +299,7 @@ def _recruiter(crowd: Crowd, per_profile: int, make: Callable[[np.ndarray], T]) 
 
     def table(profile: tuple[Attribute, ...], rows: np.ndarray) -> T:
         distinct_ones = tuple(Attribute(a.name, a.kind, a.levels, a.cells[rows]) for a in profile)
-        c = profile_matrix(crowd.codings, distinct_ones, len(rows))
-        # Few sizes, so that few programs are compiled: up to a quarter more than needed.
-        step = 1 << max(6, (len(c) - 1).bit_length() - 3)
-        size = -(-len(c) // step) * step
-        return make(np.concatenate([c, np.zeros((size - len(c), c.shape[1]), np.float32)]))
+        return make(_coded(crowd, distinct_ones, len(rows)))
 
     if people.real_only:
         first, kind = distinct(people.attributes, len(people.weight))
@@ -253,6 +332,10 @@ def _folded(crowd: Crowd, device: jax.Device) -> Drawer:
         table: Table = make_table(crowd.graph, crowd.config, layout, params, x, c, reference, cut)
         return table
 
+    if in_groups(device) and packs(layout, len(cut)):
+        how = partial(Drawn, layout, len(cut), tasks=layout.tasks)
+        if grouped := _in_groups(crowd, device, make, how, lambda table: table):
+            return grouped
     recruits = _recruiter(crowd, layout.tasks * max(1, len(cut)), make)
 
     def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:
@@ -275,6 +358,10 @@ def _persistent(crowd: Crowd, device: jax.Device) -> Drawer:
         table: ProfileTable = ready_profiles(design.layout, fitted.items, c)
         return table
 
+    if in_groups(device) and packs(design.layout, design.layout.levels - 1):
+        how = partial(Drawn, design.layout, 0, tasks=len(crowd.task_ids))
+        if grouped := _in_groups(crowd, device, make, how, partial(WithBeliefs, fitted)):
+            return grouped
     recruits = _recruiter(crowd, len(crowd.task_ids), make)
 
     def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], jax.Array]:

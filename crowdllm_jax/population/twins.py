@@ -41,6 +41,7 @@ from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.model.persistent.posterior import SETTLED, find, points
 from crowdllm_jax.model.persistent.witness import check_witnesses, said_of
+from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids, threefry
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study
@@ -197,6 +198,7 @@ def _answers_of(answers: AnswerTable, person: int) -> AnswerTable:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
+@float32_products()
 def _posterior(
     layout: Layout,
     graph: nnx.GraphDef[Any],

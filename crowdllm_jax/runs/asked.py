@@ -17,7 +17,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.asked import lengthened, placed_anywhere, stretched
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.design import make_design
+from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.reference.backbone import BackboneReference
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.fitted import FittedReference, choose_blocks
@@ -139,6 +139,11 @@ def check_askable(crowd: Crowd, questions: Questions) -> None:
         raise CrowdError(
             "ask: agents of the published model (cvae) are nobody in particular, so nobody is there"
             " to be asked again; fit a run with model.kind: persistent"
+        )
+    if isinstance(crowd.inputs, Design) and crowd.inputs.witnesses is not None:
+        raise CrowdError(
+            "ask: the run knows people by witnesses (study.witnesses), who have said nothing of new "
+            "questions; ask a run without"
         )
     for name, scale in zip(questions.ids, questions.task_scales, strict=True):
         if scales.is_joint(scale):

@@ -74,11 +74,16 @@ def words(seed: Pair, ids: Pair, stream: Stream, count: int) -> jax.Array:
 def blocks(seed: Pair, ids: Pair, stream: Stream, count: int, *, agents_last: bool = False) -> Pair:
     """Random blocks of two words, to be fused with what consumes them.
 
+    Args:
+      ids: (N,), or (G, A) of agents in groups.
     Returns:
-      Two arrays (N, count), or (count, N) if `agents_last`; uint32.
+      Two arrays (N, count), or (count, N) if `agents_last`; (G, count, A) of groups; uint32.
     """
     agent = _barrier(threefry(seed, ids))
     number = jnp.arange(count, dtype=jnp.uint32)
+    if agent[0].ndim == 2:
+        key = (agent[0][:, None], agent[1][:, None])
+        return threefry(key, (jnp.uint32(stream), number[None, :, None]))
     if agents_last:
         return threefry((agent[0][None], agent[1][None]), (jnp.uint32(stream), number[:, None]))
     return threefry((agent[0][:, None], agent[1][:, None]), (jnp.uint32(stream), number[None]))

@@ -35,6 +35,7 @@ from crowdllm_jax.model.response import (
     thresholds,
 )
 from crowdllm_jax.model.scales.kinds import fill_ballots
+from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.randomness import Pair, Stream, normal, words
 from crowdllm_jax.study.scales import Continuous, Joint, Scale
 
@@ -85,6 +86,7 @@ Table = tuple[jax.Array, jax.Array, jax.Array]
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
+@float32_products()
 def make_table(
     graph: nnx.GraphDef[Any],
     config: CvaeConfig,
@@ -133,6 +135,22 @@ def draw_folded(
     return _in_task_order(layout, parts)
 
 
+def draw_grouped(
+    layout: ScoreLayout, cuts: int, seed: Pair, ids: Pair, table: Table, row: jax.Array
+) -> jax.Array:
+    """(G, B, A) packed answers of agents (G, A) in groups with one profile (G,) each.
+
+    The answers of `draw_folded`, where all tasks are levels: ends are read once per group.
+    """
+    ends = table[0].reshape(-1, LANES * cuts * table[0].shape[1])
+    of_group = take_rows(ends, row).reshape(len(row), LANES * cuts, -1, 1)
+
+    def above(lane: int, word: jax.Array) -> Callable[[Any], jax.Array]:
+        return lambda k: beyond(word, of_group[:, lane * cuts + k])
+
+    return draw_levels(seed, ids, len(layout.levels), cuts, above)
+
+
 def _answer_scores(layout: ScoreLayout, score: jax.Array) -> jax.Array:
     """(N, scores) answers where the score itself is needed."""
     answers = jnp.zeros(score.shape, layout.dtype)
@@ -155,6 +173,7 @@ def _in_task_order(layout: ScoreLayout, parts: list[jax.Array]) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@float32_products()
 def draw_plain(
     graph: nnx.GraphDef[Any],
     config: CvaeConfig,

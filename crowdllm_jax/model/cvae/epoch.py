@@ -22,6 +22,7 @@ from jax.sharding import Mesh, PartitionSpec
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import Cvae, draw_noise
 from crowdllm_jax.model.cvae.loss import LossNumbers, cvae_loss
+from crowdllm_jax.runtime.precision import float32_products
 
 TERMS = ("total", "reconstruction", "kl", "decision")
 CHECKED = 1024
@@ -144,6 +145,7 @@ def start(program: Program, keys: jax.Array) -> TrainState:
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@float32_products()
 def advance(
     program: Program, mesh: Mesh, state: TrainState, tables: Tables, runs: RunInputs
 ) -> tuple[TrainState, EpochInfo]:

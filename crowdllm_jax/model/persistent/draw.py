@@ -23,6 +23,7 @@ from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.model.scales import nominal, ordered
 from crowdllm_jax.model.scales.kinds import BALLOT
 from crowdllm_jax.model.scales.standpoint import Standpoint
+from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.randomness import Pair, Stream, normal, words
 
 FEW = 8
@@ -57,6 +58,7 @@ class Ready(NamedTuple):
         return self.tables.responses.items
 
 
+@float32_products()
 def ready_to_draw(
     graph: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
@@ -105,6 +107,7 @@ class ProfileTable(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
+@float32_products()
 def ready_profiles(layout: Layout, fitted: Items, c: jax.Array) -> ProfileTable:
     """Work out, once per distinct profile (P, C), what does not depend on the agent."""
     tasks = np.array(layout.ordered, int)
@@ -134,6 +137,7 @@ def draw_agents(layout: Layout, ready: Ready, agents: Recruited) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=0)
+@float32_products()
 def draw_beliefs(
     graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], seed: Pair, ids: Pair
 ) -> Standing:
@@ -143,6 +147,7 @@ def draw_beliefs(
 
 
 @partial(jax.jit, static_argnums=0)
+@float32_products()
 def draw_answers(
     layout: Layout, tables: Tables, agents: Recruited, standing: Standing
 ) -> jax.Array:
@@ -203,9 +208,37 @@ def _draw_ordered(
             of_profile = of_profile + z[:, dimension, None] * tables.loading[lane, dimension][None]
         return of_profile
 
-    return ordered.draw(
-        agents.seed, agents.ids, len(layout.ordered), location, standing.scale, tables.ends
-    )
+    scale, ends = standing.scale[:, None], tables.ends[:, :, None]
+    return ordered.draw(agents.seed, agents.ids, len(layout.ordered), location, scale, ends)
+
+
+@float32_products()
+def draw_grouped(layout: Layout, ready: Ready, agents: Recruited) -> jax.Array:
+    """(G, B, A) packed answers of agents (G, A) in groups with one profile (G,) each.
+
+    The answers of `draw_agents`, where all tasks are ordered: a group reads its profile once.
+    """
+    tables, shape = ready.tables, agents.ids[0].shape
+    flat = (agents.ids[0].reshape(-1), agents.ids[1].reshape(-1))
+    standing = draw_beliefs(ready.graph, ready.params, agents.seed, flat)
+    latent = standing.z.shape[1]
+    z = standing.z.T.reshape(latent, shape[0], 1, shape[1])
+    loading = tables.loading[:, :, None, :, None]
+    blocks = tables.loading.shape[2]
+    profiles = agents.profiles.ordered.reshape(-1, LANES * blocks)
+    of_group = take_rows(profiles, agents.row).reshape(-1, LANES, blocks, 1)
+
+    def location(lane: int) -> jax.Array:
+        stand = of_group[:, lane]
+        if latent > FEW:
+            product = jnp.einsum("lga,lb->gba", z[:, :, 0], tables.loading[lane])
+            return stand + product
+        for dimension in range(latent):
+            stand = stand + z[dimension] * loading[lane, dimension]
+        return stand
+
+    scale, ends = standing.scale.reshape(shape[0], 1, shape[1]), tables.ends[:, :, None, :, None]
+    return ordered.draw(agents.seed, agents.ids, len(layout.ordered), location, scale, ends)
 
 
 def _locations(

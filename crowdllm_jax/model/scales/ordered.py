@@ -42,13 +42,14 @@ def draw(
 
     Args:
       location: location(lane) gives (N, B), where they stand on a lane's tasks (see `levels`).
-      scale: (N,) personal scales. ends: (4, K - 1, B) between levels, by lane.
+      scale: (N, 1) personal scales. ends: (4, K - 1, 1, B) between levels, by lane.
+      Of agents in groups (G, B, A), (G, 1, A) and (4, K - 1, 1, B, 1).
     Returns:
       Packed words or levels, see `levels.draw_levels`.
     """
 
     def above(lane: int, word: jax.Array) -> Callable[[Any], jax.Array]:
-        stand = location(lane) + scale[:, None] * logit(word)
-        return lambda k: stand > ends[lane, k][None]
+        stand = location(lane) + scale * logit(word)
+        return lambda k: stand > ends[lane, k]
 
     return draw_levels(seed, ids, tasks, ends.shape[1], above)

@@ -1,0 +1,216 @@
+"""Compile the hot programs for accelerators that are not here, and look at what comes out.
+
+    pip install '.[aot]'
+    python benchmarks/aot.py [--chips v5e v5p v6e] [--parts "sample train"] [--json FILE]
+    python benchmarks/aot.py --check benchmarks/results/aot-tpu.json    # fails if anything grew
+
+For each program: bundles (`bundles.py`) and the rate that they allow at the chip's clock, bytes
+written to main memory and accessed there, peak memory, collectives. "Roofline" is the time that the
+chip's memory and matrix units would take at their best, as a share of the time of the bundles.
+What must not be in a hot program fails the script: float64, callbacks of the host, products of
+float32 in fewer bits, a scatter in a sampler, gathers that take more than 2% of its bundles.
+
+For GPUs, which have no compiler that works without one, programs are lowered for cuda and rocm and
+held to the same rules.
+"""
+
+import argparse
+import collections
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bundles import dump_flags, kernels, looking_up, loop_turns, written
+
+DUMP = Path(tempfile.mkdtemp(prefix="crowdllm-aot-"))
+
+
+def without_a_tpu() -> None:
+    """Before libtpu is loaded: there is none to look for, and bundles are wanted."""
+    os.environ |= {
+        "JAX_PLATFORMS": "cpu",
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+        "TPU_STDERR_LOG_LEVEL": "3",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
+        "LIBTPU_INIT_ARGS": dump_flags(DUMP),
+    }
+
+
+class Chip(NamedTuple):
+    """A TPU: four of them, cycles, bytes and bfloat16 operations per second of one."""
+
+    topology: str
+    clock: float
+    bandwidth: float
+    flops: float
+
+
+CHIPS = {
+    "v5e": Chip("v5e:2x2", 1.5e9, 819e9, 197e12),
+    "v5p": Chip("v5p:2x2x1", 1.75e9, 2765e9, 459e12),
+    "v6e": Chip("v6e:2x2", 1.75e9, 1640e9, 918e12),
+}
+GPUS = ("cuda", "rocm")
+GATHERS, FEW_GATHERS = 0.02, 0.15
+"""Share of a sampler's bundles that gathers may take, and what they may where sizes are small."""
+
+COLLECTIVES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
+GREW = 1.05
+
+
+def faults(text: str, exact: bool) -> list[str]:
+    """What must not be in a lowered program (StableHLO)."""
+    found = []
+    if "f64>" in text:
+        found.append("float64")
+    if re.search(r"custom_call @\w*callback|stablehlo\.(infeed|outfeed|send|recv)\b", text):
+        found.append("calls the host")
+    products = re.findall(r"stablehlo\.dot_general .*xf32>, tensor<[^>]*f32>\).*", text)
+    if exact and not all("[HIGHEST, HIGHEST]" in line for line in products):
+        found.append("products in fewer bits")
+    return found
+
+
+def topology(chip: Chip) -> Any:
+    """The devices of a chip that is not here.
+
+    Raises:
+      RuntimeError: libtpu is not installed, or does not know it.
+    """
+    from jax.experimental import topologies
+
+    return topologies.get_topology_desc(platform="tpu", topology_name=chip.topology).devices
+
+
+def compiled_figures(
+    program: Any, chip: Chip, devices: Any, gathers: float
+) -> tuple[dict[str, Any], list[str]]:
+    """Figures of a program compiled for a chip, and what must not be in it."""
+    from hot_programs import mesh_of
+
+    kernels(DUMP)
+    began = time.monotonic()
+    lowered = program.trace(mesh_of(program, devices)).lower(lowering_platforms=("tpu",))
+    wrong = faults(lowered.as_text(), program.exact)
+    compiled = lowered.compile()
+    seconds = time.monotonic() - began
+    hlo, cost, memory = compiled.as_text(), compiled.cost_analysis(), compiled.memory_analysis()
+    turns = loop_turns(hlo)
+    bundles = {name: count * turns.get(name, 1) for name, count in kernels(DUMP).items()}
+    total = max(1, sum(bundles.values()))
+    gathering = sum(bundles.get(name, 0) for name in looking_up(hlo)) / total
+    if not program.gathers:
+        if gathering > gathers:
+            wrong.append(f"gathers take {gathering:.1%} of the bundles")
+        if looking_up(hlo, "scatter"):
+            wrong.append("a scatter")
+    best = max(cost["bytes accessed"] / chip.bandwidth, cost.get("flops", 0) / chip.flops)
+    collectives = re.findall(rf" ({COLLECTIVES})(?:-start)?\(", hlo)
+    return {
+        "bundles": total / program.number,
+        "rate": program.number * chip.clock / total,
+        "gathers": gathering,
+        "written": written(hlo) / program.number,
+        "accessed": cost["bytes accessed"] / program.number,
+        "peak": memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes,
+        "roofline": best / (total / chip.clock),
+        "collectives": dict(collections.Counter(collectives)),
+        "seconds": seconds,
+        "heaviest": dict(sorted(bundles.items(), key=lambda pair: -pair[1])[:6]),
+    }, wrong
+
+
+def shown(name: str, unit: str, figures: dict[str, Any]) -> str:
+    """One line of the table."""
+    together = " ".join(f"{count} {kind}" for kind, count in figures["collectives"].items())
+    return (
+        f"{name:36} {figures['rate']:9.3g} {unit}s/s {figures['gathers']:6.1%} "
+        f"{figures['written']:9.3g} {figures['accessed']:9.3g} {figures['peak'] / 2**20:9.1f} "
+        f"{figures['roofline']:7.1%}  {together}"
+    )
+
+
+def grown(figures: dict[str, Any], before: dict[str, Any]) -> list[str]:
+    """What takes more than it did."""
+    return [
+        f"{what} grew from {before[what]:.4g} to {figures[what]:.4g}"
+        for what in ("bundles", "written", "accessed", "peak")
+        if figures[what] > GREW * before[what]
+    ]
+
+
+def on_gpus(programs: list[Any]) -> list[str]:
+    """Lower every program for GPUs; says what is in it that must not be."""
+    import jax
+    from hot_programs import mesh_of
+
+    wrong = []
+    for program in programs:
+        traced = program.trace(mesh_of(program, jax.devices("cpu")))
+        calls = set()
+        for gpu in GPUS:
+            text = traced.lower(lowering_platforms=(gpu,)).as_text()
+            wrong += [f"{program.name} on {gpu}: {fault}" for fault in faults(text, program.exact)]
+            calls |= set(re.findall(r"custom_call @([\w.$]+)", text))
+        print(f"{program.name:36} lowered for {', '.join(GPUS)}", *sorted(calls), flush=True)
+    return wrong
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--chips", nargs="+", choices=CHIPS, default=list(CHIPS))
+    parser.add_argument("--parts", default="sample train backbone")
+    parser.add_argument("--only", default="", help="programs whose name holds this")
+    parser.add_argument("--small", action="store_true", help="small sizes, as in the tests")
+    parser.add_argument("--agents", type=int, help="in a block")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument(
+        "--check", type=Path, help="only the programs of this file, which must not have grown"
+    )
+    args = parser.parse_args()
+    without_a_tpu()
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+    import hot_programs
+
+    sizes = hot_programs.SMALL if args.small else hot_programs.Sizes()
+    sizes = sizes._replace(agents=args.agents or sizes.agents)
+    programs = [p for p in hot_programs.hot_programs(sizes, args.parts) if args.only in p.name]
+    before = json.loads(args.check.read_text()) if args.check else {}
+    wrong, found = on_gpus(programs), {}
+    head = f"{'rate':>9} {'':11} gather   written  accessed  peak MiB roofline"
+    for name in args.chips:
+        chip = CHIPS[name]
+        print(f"\n{name:36} {head}")
+        devices = topology(chip)
+        for program in programs:
+            key = f"{name} {program.name}"
+            if before and key not in before:
+                continue
+            figures, bad = compiled_figures(
+                program, chip, devices, FEW_GATHERS if args.small else GATHERS
+            )
+            found[key] = figures
+            wrong += [f"{key}: {fault}" for fault in bad]
+            if key in before:
+                wrong += [f"{key}: {fault}" for fault in grown(figures, before[key])]
+            print(shown(program.name, program.unit, figures), flush=True)
+            if args.json:
+                args.json.write_text(json.dumps(found, indent=1) + "\n")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()

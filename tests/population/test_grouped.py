@@ -1,0 +1,132 @@
+"""The way of accelerators, forced on a CPU: other programs, the same agents."""
+
+import dataclasses
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from crowds import make_crowd
+
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population import grouped
+from crowdllm_jax.population import sample as population
+from crowdllm_jax.population.count import count
+from crowdllm_jax.population.grouped import TOGETHER, GroupedDrawer, by_profile, profile_rows
+from crowdllm_jax.population.sample import drawers, sample, sample_blocks
+from crowdllm_jax.profiles.generator import recruit_rows
+from crowdllm_jax.runtime.randomness import seed_halves, split_ids
+
+CONFIGS = {
+    "cvae": CvaeConfig(hidden=16, latent=4),
+    "persistent": PersistentConfig(latent=3),
+    "many dimensions": PersistentConfig(latent=12, injected=0),
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=str)
+def crowd(request) -> Crowd:
+    # 67 tasks are no multiple of 4, the weights of the people are uneven.
+    return make_crowd(CONFIGS[request.param], tasks=67, features=8, profiles=40)
+
+
+@pytest.fixture
+def on_accelerator(monkeypatch):
+    monkeypatch.setattr(population, "in_groups", lambda device: True)
+
+
+@pytest.mark.parametrize(
+    ("agents", "start"), [(1, 0), (20_000, 5), (40_000, 2**32 - 20_000), (9_000, 2**61)]
+)
+def test_agents_are_those_of_a_cpu(crowd: Crowd, agents, start, monkeypatch):
+    """Bit for bit, over blocks that end within a stretch and ids that need a second word."""
+    expected = sample(crowd, agents, seed=7, start=start)
+    monkeypatch.setattr(population, "in_groups", lambda device: True)
+    assert isinstance(drawers(crowd)[0], GroupedDrawer)
+    monkeypatch.setattr(grouped, "MOST", 1 << 14)
+    found = sample(crowd, agents, seed=7, start=start)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.answers, expected.answers)
+    assert found.answers.dtype == expected.answers.dtype
+    for one, two in zip(found.profile, expected.profile, strict=True):
+        np.testing.assert_array_equal(one.cells, two.cells)
+    assert (
+        sample(crowd, min(agents, 100), seed=8, start=start).answers[0] != found.answers[0]
+    ).any()
+
+
+@pytest.mark.parametrize("by", [None, "a1"])
+def test_counts_are_those_of_a_cpu(by, monkeypatch):
+    crowd = make_crowd(CONFIGS["persistent"], tasks=67, features=8, profiles=40)
+    expected = count(crowd, 20_011, seed=7, by=by)
+    monkeypatch.setattr(population, "in_groups", lambda device: True)
+    monkeypatch.setattr(grouped, "MOST", 1 << 14)
+    found = count(crowd, 20_011, seed=7, by=by)
+    np.testing.assert_array_equal(found.members, expected.members)
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    np.testing.assert_array_equal(found.mean, expected.mean)
+    assert found.groups == expected.groups
+    assert found.counts.sum() == 20_011 * 67
+
+
+def test_agents_are_recruited_as_by_the_generator(crowd: Crowd):
+    people = crowd.generator
+    kind = np.random.default_rng(0).permutation(len(people.weight)) % 7
+    ids = 2**33 + np.arange(4096)
+    rows = profile_rows(grouped.recruitment_of(people, kind), seed_halves(3), split_ids(ids))
+    np.testing.assert_array_equal(rows, kind[recruit_rows(people, 3, ids)])
+
+
+@pytest.mark.parametrize("profiles", [1, 5, 300])
+def test_everyone_stands_once_in_a_group_of_the_own_profile(profiles):
+    random = np.random.default_rng(profiles)
+    row = np.minimum(random.geometric(3 / (profiles + 2), 1024), profiles).astype(np.int32) - 1
+    groups = by_profile(jnp.asarray(row), profiles)
+    place = np.asarray(groups.place)
+    assert place.shape == (1024 // TOGETHER + profiles, TOGETHER)
+    group, _ = np.nonzero(place < 1024)
+    standing = place[place < 1024]
+    np.testing.assert_array_equal(np.sort(standing), np.arange(1024))
+    np.testing.assert_array_equal(np.asarray(groups.row)[group], row[standing])
+
+
+def test_blocks_come_as_on_a_cpu(crowd: Crowd, on_accelerator):
+    """However many agents are drawn together, who reads blocks gets those of 8,192."""
+    ids = [block.ids for block in sample_blocks(crowd, 3 * population.BLOCK + 1, seed=0)]
+    assert [len(one) for one in ids] == [population.BLOCK] * 3 + [1]
+    assert all(one[-1] + 1 == two[0] for one, two in pairwise(ids))
+
+
+def test_who_cannot_be_grouped_is_drawn_one_by_one(crowd: Crowd, on_accelerator):
+    """Profiles that no real person has are as many as agents."""
+    people = dataclasses.replace(crowd.generator, smoothing=0.5)
+    assert not isinstance(drawers(dataclasses.replace(crowd, generator=people))[0], GroupedDrawer)
+
+
+def test_mixed_scales_are_drawn_one_by_one(mixed_crowd: Crowd, on_accelerator):
+    assert not isinstance(drawers(mixed_crowd)[0], GroupedDrawer)
+
+
+class Device:
+    def __init__(self, stats):
+        self.memory_stats = lambda: stats
+
+
+def test_blocks_fit_the_memory_and_are_mostly_full():
+    size = grouped.block_sizes
+    large, small = (size(Device({"bytes_limit": 2**bits}), 288, 300) for bits in (34, 31))
+    assert large[-1] == grouped.MOST
+    assert small[-1] < large[-1]
+    assert small[-1] * 4 * 4 * 80 <= 2**29
+    for sizes in (large, small):
+        assert sizes[0] >= 2 * 288 * TOGETHER
+    assert size(Device(None), 288, 300)
+    assert size(Device(None), 5_000, 300) == ()
+    assert size(Device({"bytes_limit": 2**25}), 288, 300) == ()
+
+
+def test_a_cpu_draws_as_ever():
+    assert not population.in_groups(jax.devices("cpu")[0])
