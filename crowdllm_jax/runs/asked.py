@@ -142,8 +142,8 @@ def check_askable(crowd: Crowd, questions: Questions) -> None:
         )
     if isinstance(crowd.inputs, Design) and crowd.inputs.witnesses is not None:
         raise CrowdError(
-            "ask: the run knows people by witnesses (study.witnesses), who have said nothing of new "
-            "questions; ask a run without"
+            "ask: the run knows people by witnesses (study.witnesses), who have said nothing of "
+            "new questions; ask a run without"
         )
     for name, scale in zip(questions.ids, questions.task_scales, strict=True):
         if scales.is_joint(scale):
