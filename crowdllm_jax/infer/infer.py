@@ -121,9 +121,13 @@ def infer(
 
     people = predicted(in_study, n, 0)
     unlabelled = None if others is None else predicted(others, 0, n)
-    stands = may_stand_for(study, held)[:, chosen]
+    if twins:
+        stands = may_stand_for(study, held)
+    else:
+        stands = np.ones((n, len(study.tasks.ids)), bool)
+        stands[study.person[labelled], study.task[labelled]] = False
     evidence = _Evidence(
-        study, labelled, question, chosen, level, terms, people, unlabelled, stands
+        study, labelled, question, chosen, level, terms, people, unlabelled, stands[:, chosen]
     )
     return _table(_estimates(evidence, strict=tasks is not None), terms)
 

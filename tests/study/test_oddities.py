@@ -542,8 +542,10 @@ ELSEWHERE = (
     "a code or a label as an answer",
     "projects left out of a ballot",
     "a task that nobody answers",
+    "people and tasks that the study does not have",
+    "a cell that is neither an answer nor a number on the task's scale",
 )
-"""Tested below, and where scales, ballots and the check of a study are."""
+"""Tested below, and where scales, ballots, witnesses and the check of a study are."""
 
 
 @pytest.mark.parametrize("row", TOLD)
