@@ -423,7 +423,7 @@ def _notes(
                 f"'{name}' is unlike all training questions (farther from the nearest than "
                 f"{FAR:.0%} of these are from each other): its interval may be too narrow."
             )
-    return (*notes, _trust_note(run, trust))
+    return (*notes, _trust_note(run, trust, answered=bool(few)))
 
 
 def _lent_note(name: str, scale: scales.Scale, lends: str, lent: scales.Scale) -> str:
@@ -442,7 +442,8 @@ def _lent_note(name: str, scale: scales.Scale, lends: str, lent: scales.Scale) -
     )
 
 
-def _trust_note(run: _Run, trust: Trust) -> str:
+def _trust_note(run: _Run, trust: Trust, *, answered: bool) -> str:
+    before = " before the known answers" if answered else ""
     if run.config.split.by != "tasks" or not trust.questions:
         return (
             "This run held out no questions, so how close its answers to new ones come is not "
@@ -452,7 +453,7 @@ def _trust_note(run: _Run, trust: Trust) -> str:
         return (
             f"On {trust.questions} held-out questions people's shares differ no more than chance "
             "makes them, so how far this crowd came is not measured; 90% intervals are "
-            f"{trust.stretch:.2f} times the model's, to hold on these."
+            f"{trust.stretch:.2f} times the model's{before}, to hold on these."
         )
     if not np.isfinite(trust.way):
         return (
@@ -462,7 +463,8 @@ def _trust_note(run: _Run, trust: Trust) -> str:
     return (
         f"On {trust.questions} held-out questions like these, this crowd came {trust.way:.0%} "
         f"({trust.low:.0%} to {trust.high:.0%}) of the way from knowing nothing to the people's "
-        f"own shares; 90% intervals are {trust.stretch:.2f} times the model's, to hold on these."
+        f"own shares; 90% intervals are {trust.stretch:.2f} times the model's{before}, to hold on "
+        "these."
     )
 
 

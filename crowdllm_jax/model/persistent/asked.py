@@ -120,7 +120,7 @@ def placed_anywhere(crowd: Crowd, rows: np.ndarray) -> Crowd:
     assert isinstance(design, Design)
     arrays = arrays_of(crowd)
     location = design.tasks.features @ arrays["effects.mean.task_features"]
-    shares = np.asarray(by_references(arrays["effects.mean.trust"], design.tasks))
+    shares = _told(arrays, design)
     known = design.tasks.known > 0
     task_sd, level_sd = spreads(crowd)
     for row in rows:
@@ -236,11 +236,16 @@ def alone(crowd: Crowd, questions: Questions, unheard: Mapping[int, np.ndarray])
     )
 
 
+def _told(arrays: dict[str, np.ndarray], design: Design) -> np.ndarray:
+    """(T, K) what references say of the levels of tasks, as far as they are trusted."""
+    return np.asarray(by_references(jnp.asarray(arrays["effects.mean.trust"]), design.tasks))
+
+
 def _base(arrays: dict[str, np.ndarray], design: Design, rows: np.ndarray) -> np.ndarray:
     """(A, K) logits of the levels of some tasks, as the agents answer them."""
     scale = design.tasks.scale[rows]
-    told = np.asarray(by_references(arrays["effects.mean.trust"], design.tasks))[rows]
-    logits: np.ndarray = arrays["level"][scale] + told + arrays["effects.mean.task_level"][rows]
+    level = arrays["level"][scale] + _told(arrays, design)[rows]
+    logits: np.ndarray = level + arrays["effects.mean.task_level"][rows]
     return logits
 
 
@@ -281,7 +286,7 @@ def one_task(crowd: Crowd, task: int) -> tuple[Design, nnx.State[Any, Any]]:
         for effect, axis in OWN.items()
         if (name := f"effects.{part}.{effect}") in arrays
     }
-    every = (None if column is None else np.asarray(column)[[task]] for column in design.tasks)
-    columns = TaskColumns(*every)
+    there = {name: column for name, column in design.tasks._asdict().items() if column is not None}
+    columns = design.tasks._replace(**{n: np.asarray(c)[[task]] for n, c in there.items()})
     layout = layout_of(dict(crowd.scales), columns.scale)
     return design._replace(layout=layout, tasks=columns), _with(crowd, own)
