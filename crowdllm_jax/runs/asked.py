@@ -110,8 +110,7 @@ def place(
         from_where = [f"{text}, task attributes".removeprefix(", ") for text in from_where]
     # Any other reference says something of every question, or is refused.
     silent = all(isinstance(r, FittedReference | MarginalReference) for r in config.references)
-    lost = unplaced if silent else []
-    if unknown := [i for i in lost if questions.ids[i] not in given.answered]:
+    if silent and (unknown := [i for i in unplaced if questions.ids[i] not in given.answered]):
         raise CrowdError(_nothing_said(questions.text[unknown[0]], study, config))
     folder = "." if isinstance(config.study, str) else config.study.folder
     # What is kept is of the first.
@@ -129,9 +128,8 @@ def place(
     known = split.by != "tasks"
     design = make_design(longer, reference, crowd.codings, split.seen, crowd.config, known=known)
     longer_crowd = lengthened(crowd, design, longer.tasks.ids)
-    missing = unplaced if study.tasks.blocks else []
-    if nowhere := sorted({*lost, *missing}):
-        rows = np.array(nowhere) + study.tasks.base
+    if unplaced and (silent or study.tasks.blocks):
+        rows = np.array(unplaced) + study.tasks.base
         longer_crowd = placed_anywhere(longer_crowd, rows)
     told = tuple(" and ".join(filter(None, (text, how))) for text in from_where)
     return Placed(longer_crowd, longer, told)
