@@ -65,7 +65,7 @@ def decide(
             study = source if isinstance(source, Study) else load_study_file(source, data)
         if where is not None:
             people = study.participants
-            kept = people_among(people.profile, len(people.ids), condition_of(where))
+            kept = people_among(people.profile, people.weight, condition_of(where))
             study = only_people(study, kept)[0]
         answers = answers_of(study)
     if rule == "summary":

@@ -66,7 +66,8 @@ def verify(folder: Path, on_file: Callable[[int, int], None] | None = None) -> i
         crowds, written = [folder], []
     elif (folder / "config.yaml").is_file():
         crowds = sorted([*folder.glob("seed-*/*/crowd"), *folder.glob("seed-*/fold-*/*/crowd")])
-        written = sorted(path.parent for path in folder.glob(f"*/{NAME}"))
+        names = (f"*/{NAME}", f"asked/*/{NAME}")
+        written = sorted(path.parent for pattern in names for path in folder.glob(pattern))
     else:
         crowds, written = [], [folder]
     if not crowds and not written:

@@ -75,15 +75,20 @@ def condition_of(text: str) -> Condition:
         ) from error
 
 
-def people_among(profile: Sequence[Attribute], people: int, condition: Condition) -> np.ndarray:
-    """(N,) bool: which real people fulfil a condition.
+def people_among(
+    profile: Sequence[Attribute], weight: np.ndarray, condition: Condition
+) -> np.ndarray:
+    """(N,) bool: which real people, of weights (N,), fulfil a condition.
 
     Raises:
-      CrowdError: nobody does.
+      CrowdError: nobody does whose weight is above 0.
     """
-    kept = condition.holds(profile, people)
-    if not kept.any():
-        raise CrowdError(f"--where {condition.text}: none of the {people:,} people is so")
+    kept = condition.holds(profile, len(weight))
+    if not (kept & (weight > 0)).any():
+        light = " whose weight is above 0" if kept.any() else ""
+        raise CrowdError(
+            f"--where {condition.text}: none of the {len(weight):,} people is so{light}"
+        )
     return kept
 
 
@@ -94,57 +99,65 @@ def among(generator: ProfileGenerator, condition: Condition) -> ProfileGenerator
     Raises:
       CrowdError: no profile fulfils it, or there are too many to look at.
     """
-    profile, chance = generator.attributes, generator.weight
-    if not generator.real_only:
-        listed = possible(generator)
-        if listed is None:
-            raise CrowdError(
-                f"--where {condition.text}: the run's profiles are mixed anew (profiles.generator:"
-                f" {generator.generator}, smoothing: {generator.smoothing:g}), and there are too "
-                "many to look through; take a run with generator: joint and smoothing: 0"
-            )
-        profile, chance = listed
-    kept = np.flatnonzero(condition.holds(profile, len(chance)) & (chance > 0))
-    if not len(kept):
+    profile, chance = _listed(generator, f"--where {condition.text}")
+    kept = condition.holds(profile, len(chance)) & (chance > 0)
+    if not kept.any():
         raise CrowdError(
             f"--where {condition.text}: nobody among the run's people is so, so no agent can be; "
             "widen the condition"
         )
-    share = chance[kept].sum()
+    return _only(generator, profile, chance, kept)
+
+
+def _listed(generator: ProfileGenerator, where: str) -> tuple[tuple[Attribute, ...], np.ndarray]:
+    """The profiles that agents may have, and the chance of each."""
+    if generator.real_only:
+        return generator.attributes, generator.weight
+    listed = possible(generator)
+    if listed is None:
+        raise CrowdError(
+            f"{where}: the run's profiles are mixed anew (profiles.generator: "
+            f"{generator.generator}, smoothing: {generator.smoothing:g}), and there are too "
+            "many to look through; take a run with generator: joint and smoothing: 0"
+        )
+    return listed
+
+
+def _only(
+    generator: ProfileGenerator,
+    profile: tuple[Attribute, ...],
+    chance: np.ndarray,
+    kept: np.ndarray,
+) -> ProfileGenerator:
+    """The generator of some of the profiles that `_listed` names."""
     rows = tuple(replace(a, cells=a.cells[kept]) for a in profile)
+    share = chance[kept].sum()
+    weight = chance[kept] / share
+    distinct = [np.unique(a.cells, return_inverse=True) for a in rows]
+    values = tuple(value for value, _ in distinct)
+    shares = tuple(np.bincount(row, weight, len(value)) for value, row in distinct)
     effective = kish(chance[kept]) if generator.real_only else generator.effective * share
-    return ProfileGenerator("joint", 0.0, rows, chance[kept] / share, (), (), float(effective))
+    return ProfileGenerator("joint", 0.0, rows, weight, values, shares, float(effective))
 
 
 def groups_of(generator: ProfileGenerator, name: str) -> dict[str, ProfileGenerator]:
     """The generators of each value of a categorical or ordinal attribute that occurs.
 
     Raises:
-      CrowdError: there is no such attribute, or it is numeric.
+      CrowdError: there is no such attribute, it is numeric, or there are too many profiles to look
+        at.
     """
     attribute = _attribute(name, "--by", {a.name: a for a in generator.attributes})
     if attribute.kind == "numeric":
         raise CrowdError(
             f'--by {name}: is a number; ask of bands of it instead (--where "{name} >= 60")'
         )
-    occurs = np.unique(attribute.cells)
-    groups = {}
-    for level in occurs:
-        is_level = ast.Compare(
-            ast.Constant(name), [ast.Eq()], [ast.Constant(attribute.levels[level])]
-        )
-        value = attribute.levels[level]
-        condition = Condition(f"{as_shown(name)} == '{value}'", is_level)
-        if value == MISSING:
-            condition = replace(
-                condition, tree=ast.Compare(ast.Constant(name), [ast.Is()], [ast.Constant(None)])
-            )
-        try:
-            groups[value] = among(generator, condition)
-        except CrowdError:
-            # Of weight 0 alone.
-            continue
-    return groups
+    profile, chance = _listed(generator, f"--by {name}")
+    cells = next(a.cells for a in profile if a.name == attribute.name)
+    return {
+        attribute.levels[level]: _only(generator, profile, chance, (cells == level) & (chance > 0))
+        for level in np.unique(cells[chance > 0])
+    }
 
 
 def _holds(node: ast.expr, text: str, known: dict[str, Attribute], people: int) -> np.ndarray:
@@ -278,8 +291,10 @@ def _is(attribute: Attribute, op: ast.cmpop, value: Value, text: str) -> np.ndar
         )
     if attribute.kind == "categorical" and not isinstance(op, ast.Eq | ast.NotEq):
         raise CrowdError(
-            f"--where {text}: the values of '{name}' have no order; list them: {name} in ['"
+            f"--where {text}: the values of '{name}' have no order (nor do those that "
+            f"stand in a written population); list them: {name} in ['"
             + "', '".join(levels[:2])
             + "']"
         )
-    return np.asarray(compare(attribute.cells, levels.index(wanted)) & ~missing)
+    # Cells count all levels, and "(missing)" may stand before others.
+    return np.asarray(compare(attribute.cells, attribute.levels.index(wanted)) & ~missing)

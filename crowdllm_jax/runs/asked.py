@@ -29,6 +29,7 @@ from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime.names import as_shown
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.file_kind import is_parquet
 from crowdllm_jax.study.question_tables import read_attributes
 from crowdllm_jax.study.questions import Questions, joined
 from crowdllm_jax.study.records import Attribute, Study, Tasks
@@ -102,12 +103,14 @@ def place(
         kinds = spec.tasks.attributes
         attributes = read_attributes(given.table, kinds, key, questions.ids)
     longer = joined(study, questions, attributes, vectors)
+    # Attributes place a question only where texts are not known by vectors, too.
+    by_attributes = bool(attributes) and study.tasks.embedding is None
+    unplaced = [i for i, text in enumerate(from_where) if not (text or by_attributes)]
     if attributes:
         from_where = [f"{text}, task attributes".removeprefix(", ") for text in from_where]
     # Any other reference says something of every question, or is refused.
     silent = all(isinstance(r, FittedReference | MarginalReference) for r in config.references)
-    lost = [i for i, text in enumerate(from_where) if silent and not text]
-    if unknown := [i for i in lost if questions.ids[i] not in given.answered]:
+    if silent and (unknown := [i for i in unplaced if questions.ids[i] not in given.answered]):
         raise CrowdError(_nothing_said(questions.text[unknown[0]], study, config))
     folder = "." if isinstance(config.study, str) else config.study.folder
     # What is kept is of the first.
@@ -125,9 +128,8 @@ def place(
     known = split.by != "tasks"
     design = make_design(longer, reference, crowd.codings, split.seen, crowd.config, known=known)
     longer_crowd = lengthened(crowd, design, longer.tasks.ids)
-    missing = [i for i in range(len(questions.ids)) if study.tasks.blocks and not from_where[i]]
-    if nowhere := sorted({*lost, *missing}):
-        rows = np.array(nowhere) + study.tasks.base
+    if unplaced and (silent or study.tasks.blocks):
+        rows = np.array(unplaced) + study.tasks.base
         longer_crowd = placed_anywhere(longer_crowd, rows)
     told = tuple(" and ".join(filter(None, (text, how))) for text in from_where)
     return Placed(longer_crowd, longer, told)
@@ -222,6 +224,9 @@ def _vectors(
 def _rows_of(file: Path | None, key: str, column: str, ids: Sequence[str]) -> dict[int, np.ndarray]:
     """The vectors that a table has of some ids, by their place among these."""
     if file is None or not file.is_file():
+        return {}
+    if not is_parquet(file):
+        # A CSV of questions holds no vectors.
         return {}
     try:
         names, rows = read_vectors(file, key, column)

@@ -20,7 +20,7 @@ from crowdllm_jax.population.panel import panel_of
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.split import Split
-from crowdllm_jax.study.statistics import level_shares, task_means
+from crowdllm_jax.study.statistics import level_shares, task_means, unit
 
 CONFIDENCE = 0.9
 NORMAL = 1.6448536
@@ -43,7 +43,7 @@ class Held:
     Attributes:
       middle, sd: (Q,) of the logit of a level's share (or of a continuous task's mean, as a share
         of the range), a row per question and level. people: (Q,) what was found; n: (Q,) how many
-        answered.
+        answers of yes or no would tell as much of it as those there are.
       way: (T, 2) of each question, squared distances from people's shares, less what chance makes
         of it: of the crowd, and of the shares pooled over all questions of the scale.
     """
@@ -65,7 +65,9 @@ class Trust:
     """Attributes:
     questions: held out, on which the rest is measured; 0 of none.
     stretch: by which the deviations of logits are multiplied so that 90% intervals hold.
-    way: part of the way from knowing nothing to people's own shares; NaN where that is not known.
+    way: part of the way from knowing nothing to people's own shares; NaN where that is not known:
+      of fewer than FEWEST questions, or where people's shares are no farther from the pooled ones
+      than chance takes them.
     low, high: its 90% interval over questions.
     """
 
@@ -85,13 +87,18 @@ def held_out_outlook(crowd: Crowd, study: Study, split: Split) -> Held:
     n = task_means(study, split.test)[2]
     rows = np.flatnonzero((n >= 2) & (crowd.inputs.tasks.known == 0))
     in_order = tuple(study.scales.values())
+    # Where no task of a scale was in training, there is no pooled share to compare with.
+    trained = np.unique(study.tasks.scale[study.task[split.seen]])
+    rows = rows[np.isin(study.tasks.scale[rows], trained)]
     rows = np.array([r for r in rows if not scales.is_joint(in_order[study.tasks.scale[r]])], int)
     if not len(rows):
         return none
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, MOST).round().astype(int))]
     outlook = Outlook(crowd, panel_of(crowd, PANEL, 0))
     unsure = unsure_of(crowd, rows, [in_order[study.tasks.scale[r]] for r in rows])
-    people = {i: _found(study, split, i) for i in np.unique(study.tasks.scale[rows])}
+    of_scale = np.unique(study.tasks.scale[rows])
+    people = {i: _found(study, split, i) for i in of_scale}
+    vary = {i: _variation(study, split, i) for i in of_scale}
     parts, way = [], []
     for task, row in zip(unsure, rows, strict=True):
         found, pooled = people[study.tasks.scale[row]]
@@ -99,7 +106,7 @@ def held_out_outlook(crowd: Crowd, study: Study, split: Split) -> Held:
         if shares is None:
             low, high = scales.values(task.scale)
             shares = ((mean - low) / (high - low))[:, None]
-        share, size = found[row], n[row]
+        share, size = found[row], n[row] / vary[study.tasks.scale[row]]
         middle, sd = on_logits(shares)
         parts.append(np.stack([middle, sd, share, np.full(len(sd), size)]))
         way.append(_way(shares.mean(0), share, pooled, size, ordered=scales.is_ordered(task.scale)))
@@ -129,13 +136,30 @@ def _found(study: Study, split: Split, index: int) -> tuple[np.ndarray, np.ndarr
     return level_shares(study, split.test, index), count / max(count.sum(), 1e-9)
 
 
+def _variation(study: Study, split: Split, index: int) -> float:
+    """How people's held-out answers to one task vary, as a share of what they would if all were at
+    the ends of the range: 1 on discrete scales, where each share is one of yes and no."""
+    if scales.size(tuple(study.scales.values())[index]):
+        return 1.0
+    part = split.test & (study.tasks.scale[study.task] == index)
+    mean, weight, n = task_means(study, part)
+    task = study.task[part]
+    gap = unit(study, study.value[part], task) - mean[task]
+    square = np.bincount(task, study.weight[part] * gap**2, len(mean))
+    several = n >= 2
+    mean, n, square = mean[several], n[several], square[several] / weight[several]
+    # Both without bias: each is found around a mean of so few answers.
+    most = mean * (1 - mean) + square / (n - 1)
+    return float(np.clip((square * n / (n - 1)).sum() / max(most.sum(), 1e-9), 1e-4, 1.0))
+
+
 def _way(
     crowd: np.ndarray, share: np.ndarray, pooled: np.ndarray, n: float, *, ordered: bool
 ) -> tuple[float, float]:
     """Squared distances of the crowd's shares, and of the pooled ones, from people's."""
     total = (lambda x: x.cumsum()[:-1]) if ordered and len(share) > 1 else (lambda x: x)
     people = total(share)
-    chance = (people * (1 - people)).sum() / (n - 1) if len(share) > 1 else 0.0
+    chance = (people * (1 - people)).sum() / (n - 1)
     return (
         float(((total(crowd) - people) ** 2).sum() - chance),
         float(((total(pooled) - people) ** 2).sum() - chance),
@@ -149,16 +173,19 @@ def trust_of(parts: Sequence[Held]) -> Trust:
         return Trust(0, 1.0, np.nan, np.nan, np.nan)
     way = np.concatenate([part.way for part in parts])
     crowd, nothing = way.sum(0)
-    if questions < FEWEST or nothing <= 0:
+    if questions < FEWEST:
         return Trust(questions, 1.0, np.nan, np.nan, np.nan)
-    random = np.random.default_rng(0)
-    drawn = way[random.integers(0, questions, (1000, questions))].sum(1)
-    low, high = np.quantile(1 - drawn[:, 0] / np.maximum(drawn[:, 1], 1e-9), [0.05, 0.95])
     columns = [
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("middle", "sd", "people", "n")
     ]
-    return Trust(questions, _stretch(*columns), 1 - crowd / nothing, float(low), float(high))
+    stretch = _stretch(*columns)
+    if nothing <= 0:
+        return Trust(questions, stretch, np.nan, np.nan, np.nan)
+    random = np.random.default_rng(0)
+    drawn = way[random.integers(0, questions, (1000, questions))].sum(1)
+    low, high = np.quantile(1 - drawn[:, 0] / np.maximum(drawn[:, 1], 1e-9), [0.05, 0.95])
+    return Trust(questions, stretch, 1 - crowd / nothing, float(low), float(high))
 
 
 def _stretch(middle: np.ndarray, sd: np.ndarray, people: np.ndarray, n: np.ndarray) -> float:

@@ -84,7 +84,11 @@ def read_questions(
     for row in order.tolist():
         name, options, kind = (cell(column, row) for column in ("scale", "options", "kind"))
         where = f"{path}: {rows(np.array([row]))}"
-        if options is not None and name is None:
+        if options is not None and name is not None:
+            raise CrowdError(f"{where}: has a scale and options; leave one of them empty")
+        if kind is not None and options is None:
+            raise CrowdError(f"{where}: has a kind, which is that of options, and no options")
+        if options is not None:
             wanted.append(new_scale(_listed(options), kind, where))
         else:
             if name is not None and name not in known:
@@ -212,7 +216,7 @@ def _asked(column: Column, row: int, questions: Questions) -> int:
 def _people(column: Column) -> np.ndarray:
     numbers = np.array([column.number(i) or np.nan for i in range(len(column.distinct))] + [np.nan])
     people = numbers[column.codes]
-    bad = np.flatnonzero(~(people > 0))
+    bad = np.flatnonzero(~((people > 0) & np.isfinite(people)))
     if len(bad):
         raise CrowdError(f"{column.where}: {rows(bad)} holds no number of people above 0")
     return people

@@ -4,8 +4,10 @@ A question on a scale of the study is a task like the others. One on a scale tha
 learnt borrows the steps of the learnt scale of its kind that is nearest in size (`lender`).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 
@@ -60,8 +62,8 @@ def questions_on(
     """
     if not ids:
         raise CrowdError("ask: no question is given")
-    twice = next((name for name in ids if list(ids).count(name) > 1), None)
-    if twice is not None:
+    if len(set(ids)) < len(ids):
+        twice = Counter(ids).most_common(1)[0][0]
         raise CrowdError(f"ask: '{twice}' is asked twice; keep one")
     if any(not one.strip() for one in text):
         raise CrowdError("ask: a question is empty; write what is asked")
@@ -80,7 +82,7 @@ def questions_on(
         else:
             same = [n for n in answered if known[n] == one]
             lends = same[0] if same else _nearest(one, known, answered)
-            name = same[0] if same else _name_of(one)
+            name = same[0] if same else _name_of(one, {**known, **by_name})
         by_name.setdefault(name, known[name] if isinstance(one, str) else one)
         place.append(list(by_name).index(name))
         lender.append(names.index(lends))
@@ -120,9 +122,12 @@ def new_scale(options: Sequence[str], kind: str | None, where: str) -> Scale:
     return scale
 
 
-def _name_of(scale: Scale) -> str:
+def _name_of(scale: Scale, taken: Mapping[str, Scale]) -> str:
+    """A name that no other scale has."""
     shown = scales.labels(scale) or tuple(f"{end:g}" for end in scales.values(scale))
-    return "/".join(shown)
+    name = "/".join(shown)
+    numbered = (name if i == 1 else f"{name} ({i})" for i in count(1))
+    return next(one for one in numbered if taken.get(one, scale) == scale)
 
 
 def _nearest(scale: Scale, known: Mapping[str, Scale], answered: Sequence[str]) -> str:

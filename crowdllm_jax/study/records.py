@@ -177,8 +177,17 @@ def only_people(study: Study, kept: np.ndarray) -> tuple[Study, np.ndarray]:
         task=study.task[rows],
         answer=study.answer[rows],
         row=None if study.row is None else study.row[rows],
+        known=None if study.known is None else study.known[rows],
+        witnesses=tuple(_only_of(witness, kept, place) for witness in study.witnesses),
     )
     return smaller, rows
+
+
+def _only_of(witness: Witness, kept: np.ndarray, place: np.ndarray) -> Witness:
+    """What a witness says of some people (N,) bool, who stand at other places (N,) now."""
+    rows = kept[witness.person]
+    person = place[witness.person[rows]]
+    return replace(witness, person=person, task=witness.task[rows], value=witness.value[rows])
 
 
 def alike(weight: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from scipy.spatial import cKDTree
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
@@ -35,11 +34,19 @@ from crowdllm_jax.runs.folder import (
     stored_config,
 )
 from crowdllm_jax.runs.prepare import folds_in
-from crowdllm_jax.runs.trust import NORMAL, Trust, held_out_outlook, stretched_interval, trust_of
+from crowdllm_jax.runs.trust import (
+    FEWEST,
+    NORMAL,
+    Trust,
+    held_out_outlook,
+    stretched_interval,
+    trust_of,
+)
 from crowdllm_jax.runtime.files import write_whole
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
 from crowdllm_jax.runtime.randomness import key_of
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.question_tables import (
     FewAnswers,
     ask_texts,
@@ -59,6 +66,10 @@ FAR = 0.99
 other is told to be unlike them."""
 
 
+SHARES_OF = 1000.0
+"""People whose known shares are taken to be where nobody says."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asking:
     """How a question is put, and to whom.
@@ -68,7 +79,7 @@ class Asking:
         in its place; kind: of the options: ordinal (binary if there are two), nominal, binary, or
         continuous (whose options are its two ends).
       answers: a table of some people's answers to the questions. shares: known shares of the levels
-        of a single question, lowest first, as `people` people's.
+        of a single question, lowest first, as `people` people's (None: 1000).
       embedder: the model that turned the run's texts into vectors, where its table does not say.
       where: a condition on the agents' profiles. by: an attribute whose values are told apart.
     """
@@ -78,7 +89,7 @@ class Asking:
     kind: str | None = None
     answers: Path | None = None
     shares: str | None = None
-    people: float = 1000.0
+    people: float | None = None
     embedder: str | None = None
     where: str | None = None
     by: str | None = None
@@ -246,13 +257,19 @@ def _ask(
         everybody = Outlook(placed.crowd, panel_of(placed.crowd, PANEL, 0))
         rows = len(run.study.tasks.ids) + np.arange(len(asked.ids))
         unsure = unsure_of(placed.crowd, rows, asked.task_scales)
+        # Held-out questions calibrate what is known before any answer, not what answers say.
         learnt = [
-            everybody.learn(task, *_counted(few[name], task)) if name in few else task
+            everybody.learn(
+                replace(task, root=trust.stretch * task.root), *_counted(few[name], task)
+            )
+            if name in few
+            else task
             for name, task in zip(asked.ids, unsure, strict=True)
         ]
+        stretch = [1.0 if name in few else trust.stretch for name in asked.ids]
         crowd = _alone(placed.crowd, asked, learnt, set(few), generator)
         table = pa.concat_tables(
-            _answers(placed.crowd, asked, learnt, trust, group, name, asking.by)
+            _answers(placed.crowd, asked, learnt, stretch, group, name, asking.by)
             for name, group in [(None, generator), *groups.items()]
         )
     notes = _notes(run, placed, asked, few, trust)
@@ -286,10 +303,13 @@ def _few_answers(run: _Run, asked: Questions, asking: Asking) -> dict[str, FewAn
             raise CrowdError("ask: give --answers or --shares, not both")
         if len(asked.ids) != 1:
             raise CrowdError("--shares: are of one question; ask one at a time, or give --answers")
-        if not asking.people > 0:
-            raise CrowdError(f"--people {asking.people:g}: give a number above 0")
-        shares = known_shares(asking.shares, asking.people, asked.task_scales[0])
+        people = SHARES_OF if asking.people is None else asking.people
+        if not 0 < people < np.inf:
+            raise CrowdError(f"--people {people:g}: give a number above 0")
+        shares = known_shares(asking.shares, people, asked.task_scales[0])
         return {asked.ids[0]: shares}
+    if asking.people is not None:
+        raise CrowdError("--people: says how many people's --shares are; give these, too")
     return {} if asking.answers is None else read_few_answers(asking.answers, spec, asked)
 
 
@@ -327,7 +347,7 @@ def _answers(
     crowd: Crowd,
     asked: Questions,
     learnt: Sequence[Unsure],
-    trust: Trust,
+    stretch: Sequence[float],
     generator: ProfileGenerator,
     group: str | None,
     by: str | None,
@@ -344,11 +364,11 @@ def _answers(
         for name, number in zip(numbers, (value, low, high, n), strict=True):
             numbers[name].append(float(number))
 
-    for task in learnt:
+    for task, by_so_much in zip(learnt, stretch, strict=True):
         shares, mean = outlook.draws(task)
         values = scales.values(task.scale)
         if shares is not None:
-            low, high = stretched_interval(shares, trust.stretch)
+            low, high = stretched_interval(shares, by_so_much)
             for level, name in enumerate(scales.labels(task.scale)):
                 p = float(shares[:, level].mean())
                 half = (high[level] - low[level]) / 2
@@ -356,9 +376,7 @@ def _answers(
         if scales.is_ordered(task.scale):
             width = values[-1] - values[0]
             unit = ((mean - values[0]) / width)[:, None]
-            low, high = (
-                values[0] + width * end[0] for end in stretched_interval(unit, trust.stretch)
-            )
+            low, high = (values[0] + width * end[0] for end in stretched_interval(unit, by_so_much))
             variance = np.nan
             if shares is not None:
                 share = shares.mean(0)
@@ -368,7 +386,9 @@ def _answers(
     if by is None:
         return table.drop_columns(["group"])
     everyone = pa.array([g if g is not None else "(all)" for g in columns["group"]], pa.string())
-    return table.set_column(1, by, everyone)
+    return table.set_column(
+        1, f"profile_{by}" if by.casefold() in table.column_names else by, everyone
+    )
 
 
 def worth(variance: float, half: float) -> float:
@@ -403,7 +423,7 @@ def _notes(
                 f"'{name}' is unlike all training questions (farther from the nearest than "
                 f"{FAR:.0%} of these are from each other): its interval may be too narrow."
             )
-    return (*notes, _trust_note(run, trust))
+    return (*notes, _trust_note(run, trust, answered=bool(few)))
 
 
 def _lent_note(name: str, scale: scales.Scale, lends: str, lent: scales.Scale) -> str:
@@ -422,11 +442,18 @@ def _lent_note(name: str, scale: scales.Scale, lends: str, lent: scales.Scale) -
     )
 
 
-def _trust_note(run: _Run, trust: Trust) -> str:
+def _trust_note(run: _Run, trust: Trust, *, answered: bool) -> str:
+    before = " before the known answers" if answered else ""
     if run.config.split.by != "tasks" or not trust.questions:
         return (
             "This run held out no questions, so how close its answers to new ones come is not "
             "measured: the intervals are the model's own (split: {by: tasks} measures it)."
+        )
+    if not np.isfinite(trust.way) and trust.questions >= FEWEST:
+        return (
+            f"On {trust.questions} held-out questions people's shares differ no more than chance "
+            "makes them, so how far this crowd came is not measured; 90% intervals are "
+            f"{trust.stretch:.2f} times the model's{before}, to hold on these."
         )
     if not np.isfinite(trust.way):
         return (
@@ -436,19 +463,31 @@ def _trust_note(run: _Run, trust: Trust) -> str:
     return (
         f"On {trust.questions} held-out questions like these, this crowd came {trust.way:.0%} "
         f"({trust.low:.0%} to {trust.high:.0%}) of the way from knowing nothing to the people's "
-        f"own shares; 90% intervals are {trust.stretch:.2f} times the model's, to hold on these."
+        f"own shares; 90% intervals are {trust.stretch:.2f} times the model's{before}, to hold on "
+        "these."
     )
 
 
 def _unlike(placed: Placed, count: int) -> np.ndarray:
     """(A,) bool: which questions' features are far from those of all training tasks."""
-    design = placed.crowd.inputs
+    design, blocks = placed.crowd.inputs, feature_blocks(placed.study.tasks)
     assert isinstance(design, Design)
-    of_features = design.groups["task_features"] >= 3
-    x = design.tasks.features[:, of_features]
-    known, new = x[design.tasks.known > 0], x[-count:]
-    if not of_features.any() or len(known) < 3:
+    if not blocks or (design.tasks.known > 0).sum() < 3:
         return np.zeros(count, bool)
-    among_known = cKDTree(known)
-    usual = np.quantile(among_known.query(known, 2)[0][:, 1], FAR)
-    return np.asarray(among_known.query(new)[0] > usual)
+    # Not the model's own columns: these are clipped to the range of the training tasks.
+    x = np.concatenate(list(blocks.values()), axis=1)
+    known, new = x[design.tasks.known > 0], x[-count:]
+    usual = np.quantile(_to_nearest(known, known, 1), FAR)
+    # Distances of 0 are so to rounding alone.
+    return np.asarray(_to_nearest(new, known, 0) > usual + 1e-5)
+
+
+def _to_nearest(x: np.ndarray, known: np.ndarray, nearer: int) -> np.ndarray:
+    """(N,) distance of each row from those known: to the nearest but for so many."""
+    known = known.astype(np.float64)
+    length, nearest = (known**2).sum(1), []
+    # A few at a time, by a product of matrices: trees do not help among hundreds of columns.
+    for part in np.array_split(x.astype(np.float64), 1 + len(x) // 1024):
+        square = (part**2).sum(1)[:, None] + length - 2 * part @ known.T
+        nearest.append(np.partition(square, nearer, axis=1)[:, nearer])
+    return np.sqrt(np.concatenate(nearest).clip(0))

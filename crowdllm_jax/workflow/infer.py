@@ -16,7 +16,6 @@ from crowdllm_jax.runs.folder import open_run, split_crowd, stored_config
 from crowdllm_jax.runs.prepare import folds_in
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
-from crowdllm_jax.study.records import only_people
 from crowdllm_jax.study.split import split_study
 
 
@@ -62,10 +61,12 @@ def infer_run(
     held = np.stack([split_study(study, config.split, 0, fold).test for fold in folds])
     if where is not None:
         condition, people = condition_of(where), study.participants
-        study, rows = only_people(study, people_among(people.profile, len(people.ids), condition))
-        held = held[:, rows]
+        # The others stay, and count for nothing: which crowd has not seen an answer is told by all.
+        kept = people_among(people.profile, people.weight, condition)
+        people = replace(people, weight=np.where(kept, people.weight, 0.0))
+        study = replace(study, participants=people)
         if others is not None:
-            kept = people_among(others.attributes, len(others.weight), condition)
+            kept = people_among(others.attributes, others.weight, condition)
             profile = tuple(replace(a, cells=a.cells[kept]) for a in others.attributes)
             others = KnownProfiles(profile, others.weight[kept])
     return infer(crowds, study, held, question, tasks, others, twins=twins, progress=progress)

@@ -5,18 +5,24 @@ import dataclasses
 import msgspec
 import numpy as np
 import pytest
+from flax import nnx
+from scipy.special import softmax
 from synthetic import make_study
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model import fit
 from crowdllm_jax.model.crowd_file import crowd_fingerprint, load_crowd, save_crowd
+from crowdllm_jax.model.persistent.asked import alone, arrays_of
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.draw import ready_to_draw
+from crowdllm_jax.model.persistent.effects import items, mean_effects
+from crowdllm_jax.model.persistent.layout import level_mask
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.record import Reference, from_levels
 from crowdllm_jax.runs import prepare
 from crowdllm_jax.runs.config import Config, dump_config, load_config
 from crowdllm_jax.runtime import progress
+from crowdllm_jax.study.questions import Questions
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.scales import Nominal, Ordinal
 from crowdllm_jax.study.split import SplitConfig
@@ -106,6 +112,12 @@ def test_levels_are_told_by_both_and_kept(tmp_path):
     again = load_crowd(tmp_path / "crowd")
     assert crowd_fingerprint(again) == crowd_fingerprint(crowd)
     np.testing.assert_array_equal(sample(again, 50, 1).answers, sample(crowd, 50, 1).answers)
+    # What is asked by itself keeps what both say of it.
+    last = Questions(crowd.task_ids[-3:], ("",) * 3, crowd.scales, *np.zeros((2, 3), np.int32))
+    asked = arrays_of(alone(crowd, last, {}))["effects.mean.task_level"]
+    model = nnx.merge(crowd.graph, crowd.params)
+    whole = items(model, mean_effects(model), crowd.inputs.tasks, level_mask(crowd.inputs.layout))
+    np.testing.assert_allclose(softmax(asked, axis=1), np.exp(whole.base)[-3:], atol=1e-5)
 
 
 def test_a_list_is_configured_and_written_back(tmp_path):

@@ -7,6 +7,7 @@ from known_people import make_known
 from crowdllm_jax.aggregate.decide import decide
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.among import agents_among
+from crowdllm_jax.population.count import count
 from crowdllm_jax.population.read import open_population
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.population.write import write_population
@@ -56,5 +57,8 @@ def test_agents_recruited_under_a_condition_have_the_beliefs_of_their_ids(crowd)
     agents = sample(crowd_among(crowd, "city == 'C'"), 200, 3)
     city = agents.profile[1]
     assert {city.levels[cell] for cell in city.cells} == {"C"}
+    counts = count(crowd_among(crowd, "city in ['A', 'B']"), 200, 3, by="city")
+    assert counts.groups == ("A", "B")
+    assert counts.members.sum() == 200
     again = sample(crowd_among(crowd, "city == 'C'"), 50, 3, start=100)
     np.testing.assert_array_equal(again.answers, agents.answers[100:150])

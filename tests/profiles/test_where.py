@@ -9,7 +9,7 @@ from synthetic import make_study
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles, recruit
-from crowdllm_jax.profiles.where import among, condition_of, groups_of
+from crowdllm_jax.profiles.where import among, condition_of, groups_of, people_among
 from crowdllm_jax.study.ids import MISSING
 from crowdllm_jax.study.records import Attribute
 
@@ -79,6 +79,19 @@ def test_what_is_no_condition_is_told(text, message):
         condition_of(text).holds(PROFILE, PEOPLE)
 
 
+def test_missing_answers_may_stand_before_others():
+    """In a written population levels stand in the order in which agents have them."""
+    gender = Attribute("gender", "categorical", (MISSING, "woman", "man"), np.array([0, 1, 2, 1]))
+    school = Attribute("school", "ordinal", (MISSING, "low", "high"), np.array([0, 1, 2, 1]))
+    for text, expected in [
+        ("gender == 'woman'", [0, 1, 0, 1]),
+        ("gender != 'woman'", [0, 0, 1, 0]),
+        ("school > 'low'", [0, 0, 1, 0]),
+        ("school in ['high']", [0, 0, 1, 0]),
+    ]:
+        np.testing.assert_array_equal(condition_of(text).holds((gender, school), 4), expected)
+
+
 @pytest.mark.parametrize(
     "how",
     [
@@ -131,6 +144,19 @@ def test_groups_part_everybody():
         assert (group.attributes[1].cells == level).all()
     with pytest.raises(CrowdError, match=r"--by age: is a number"):
         groups_of(generator, "age")
+
+
+def test_too_many_profiles_to_part_are_told(monkeypatch):
+    monkeypatch.setattr("crowdllm_jax.profiles.profile_counts.MOST", 100)
+    generator = fit_profiles(PROFILE, np.ones(PEOPLE), ProfilesConfig(smoothing=0.1))
+    with pytest.raises(CrowdError, match=r"--by home town: the run's profiles are mixed anew"):
+        groups_of(generator, "home town")
+
+
+def test_people_who_count_for_nothing_are_nobody():
+    weight = (AGE < 60) * 1.0
+    with pytest.raises(CrowdError, match="none of the 400 people is so whose weight is above 0"):
+        people_among(PROFILE, weight, condition_of("age >= 60"))
 
 
 def test_a_condition_that_nobody_fulfils_is_told():

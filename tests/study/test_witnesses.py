@@ -9,7 +9,7 @@ from synthetic import rows_of, write_study, write_table
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.load import load_study_file
-from crowdllm_jax.study.records import fingerprint
+from crowdllm_jax.study.records import fingerprint, only_people
 
 
 @pytest.fixture
@@ -36,6 +36,17 @@ def test_rows_in_any_order_of_known_people_and_tasks_alone(folder):
     assert witness.person.tolist() == [1, 1, 3]
     assert witness.task.tolist() == [0, 3, 2]
     assert witness.value.tolist() == [5.0, 2.5, 4.0]
+
+
+def test_some_people_keep_their_witnesses(folder):
+    study = told(folder, [("p003", "t02", "4"), ("p001", "t03", "2.5"), ("p001", "t00", "5")])
+    known = np.arange(len(study.task)) % 3 == 0
+    kept = np.arange(len(study.participants.ids)) >= 2
+    some, rows = only_people(replace(study, known=known), kept)
+    (witness,) = some.witnesses
+    assert [some.participants.ids[i] for i in witness.person] == ["p003"]
+    assert (witness.task.tolist(), witness.value.tolist()) == ([2], [4.0])
+    np.testing.assert_array_equal(some.known, known[rows])
 
 
 def test_several_by_name(folder):

@@ -1,6 +1,7 @@
 """Questions asked of a fitted crowd: agents answer them exactly as they do held-out tasks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from synthetic import make_study
 
 import crowdllm_jax as cl
 from crowdllm_jax.errors import CrowdError
@@ -15,8 +17,9 @@ from crowdllm_jax.model.persistent.asked import stretched
 from crowdllm_jax.population.manifest import verify
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.folder import fitted_crowd, start_run
-from crowdllm_jax.runs.trust import Held, trust_of
-from crowdllm_jax.study.split import split_study
+from crowdllm_jax.runs.trust import Held, Trust, _variation, held_out_outlook, trust_of
+from crowdllm_jax.study.scales import Continuous
+from crowdllm_jax.study.split import Split, split_study
 from crowdllm_jax.workflow.ask import Asking, ask, ask_run
 from crowdllm_jax.workflow.infer import infer_run
 from crowdllm_jax.workflow.steps import fit_run
@@ -269,6 +272,14 @@ def test_what_is_written_joins_the_run(folder, again):
     asking = Asking()
     _, out = ask_run(folder, again, asking, agents=500)
     assert verify(out) == 2
+    # The run's crowd, and the two files of what was asked.
+    assert verify(folder) >= 3
+    part = out / "part-00000.parquet"
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-100])
+    with pytest.raises(CrowdError, match=r"asked.*part-00000.parquet: "):
+        verify(folder)
+    part.write_bytes(whole)
     parts = pq.read_table(out / "part-00000.parquet")
     assert parts["agent_id"].to_pylist()[:: parts.num_rows // 500] == list(range(500))
     told = json.loads((out / "asked.json").read_text())
@@ -279,13 +290,81 @@ def test_what_is_written_joins_the_run(folder, again):
     assert (out / "part-00000.parquet").stat().st_mtime_ns == before
 
 
-def test_a_question_unlike_all_others_is_told(folder):
+def test_a_question_unlike_all_others_is_told(folder, fitted):
+    """One of them lies beyond a training question, in the direction in which this is the last."""
+    _, study, held = fitted
     path = folder.parent / "far.parquet"
-    vectors = np.array([[0.1, 0.1, 0.1], [40.0, -40.0, 40.0]])
-    write_vectors(path, ["near", "far"], vectors, scale=["agree", "agree"])
+    known = np.delete(study.tasks.embedding, held, axis=0)
+    away = known - known.mean(0)
+    axis = np.linalg.svd(away, full_matrices=False)[2][0]
+    beyond = known[np.argmax(away @ axis)] + 40 * axis
+    vectors = np.array([[0.1, 0.1, 0.1], [40.0, -40.0, 40.0], beyond])
+    write_vectors(path, ["near", "far", "beyond"], vectors, scale=["agree"] * 3)
     notes = " ".join(ask(folder, path).notes)
     assert "'far' is unlike all training questions" in notes
+    assert "'beyond' is unlike all training questions" in notes
     assert "'near' is unlike" not in notes
+
+
+def test_questions_may_stand_in_a_csv(folder, tmp_path):
+    write(tmp_path / "questions.csv", task=["new"], text=["New?"], scale=["agree"])
+    write(tmp_path / "few.csv", task=["new"] * 9, response=["yes"] * 9)
+    found = ask(folder, tmp_path / "questions.csv", Asking(answers=tmp_path / "few.csv"))
+    assert found.table["share"][1].as_py() > 0.5
+    with pytest.raises(CrowdError, match="nothing says how people would answer 'New"):
+        ask(folder, tmp_path / "questions.csv")
+
+
+def test_an_attribute_that_is_called_as_a_column_is(folder, fitted):
+    crowd, study, _ = fitted
+    generator = crowd.generator
+    called = tuple(
+        replace(a, name={"city": "Answer"}.get(a.name, a.name)) for a in generator.attributes
+    )
+    crowd = replace(crowd, generator=replace(generator, attributes=called))
+    asking = Asking(scale="agree", shares="30,70", by="Answer")
+    table = ask((crowd, study, load_config(folder / "config.yaml")), "New?", asking).table
+    assert table.column_names[:3] == ["task_id", "profile_Answer", "answer"]
+    assert set(table["answer"].to_pylist()) == {"no", "yes", "(mean)"}
+
+
+def test_what_answers_say_is_not_stretched(folder, monkeypatch):
+    """What is known before them is: of few answers, more is then learnt from each."""
+    found = []
+    for stretch in (1.0, 3.0):
+        trust = Trust(50, stretch, 0.5, 0.4, 0.6)
+        monkeypatch.setattr("crowdllm_jax.workflow.ask.trust_of", lambda _, trust=trust: trust)
+        one, many = (
+            ask(folder, "New?", Asking(scale="agree", shares="10,90", people=people)).table
+            for people in (5, 20_000)
+        )
+        found.append([one["share"][1].as_py()] + [many[end][1].as_py() for end in ("low", "high")])
+    (few, *before), (fewer, *after) = found
+    assert fewer > few + 0.02
+    np.testing.assert_allclose(before, after, atol=0.002)
+
+
+def test_held_out_questions_whose_scale_was_not_trained_say_nothing(fitted, folder):
+    crowd, study, held = fitted
+    split = split_study(study, load_config(folder / "config.yaml").split, 0)
+    scale = study.tasks.scale[study.task]
+    less = replace(split, train=split.train & (scale != 1))
+    whole, some = (held_out_outlook(crowd, study, one).questions for one in (split, less))
+    assert whole == len(held)
+    assert some == (study.tasks.scale[held] != 1).sum() < whole
+
+
+def test_a_continuous_mean_is_known_as_far_as_its_answers_vary():
+    """Normal answers of deviation 0.1 around the middle: 25 times as well as of yes and no. The
+    variance of 4,000 of them is known to 2%. Answers at the two ends alone are yes and no."""
+    study = make_study({"slider": Continuous(low=0, high=1)}, tasks=20, people=200)
+    every = np.ones(len(study.task), bool)
+    split = Split("tasks", ~every, ~every, every)
+    random = np.random.default_rng(0)
+    middle = replace(study, answer=0.5 + 0.1 * random.normal(size=len(every)))
+    ends = replace(study, answer=random.integers(0, 2, len(every)).astype(float))
+    assert _variation(middle, split, 0) == pytest.approx(0.04, rel=0.1)
+    assert _variation(ends, split, 0) == pytest.approx(1, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +383,8 @@ def test_a_question_unlike_all_others_is_told(folder):
         ("New?", {"scale": "agree", "shares": "30,30,40"}, "3 shares.*2 levels"),
         ("New?", {"scale": "agree", "shares": "30,50"}, "sum to 80"),
         ("New?", {"scale": "agree", "shares": "x,50"}, "numbers with commas"),
+        ("New?", {"scale": "agree", "shares": "30,70", "people": np.inf}, "--people inf: give"),
+        ("New?", {"scale": "agree", "people": 100}, "--people: says how many people's --shares"),
         ("New?", {"scale": "agree", "shares": "30,70", "where": "agee > 3"}, "did you mean 'age'"),
         ("New?", {"scale": "agree", "shares": "30,70", "by": "age"}, "--by age: is a number"),
         ("New?", {"scale": "agree", "shares": "30,70", "where": "age > 99"}, "nobody among"),

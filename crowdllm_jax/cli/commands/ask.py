@@ -28,11 +28,13 @@ def add_ask(commands: Commands) -> None:
         "shares.\n"
         "Prints the shares of the answers with 90% intervals and how far to trust them, and\n"
         "writes the agents' answers: agent 17 is the run's agent 17.",
-        'crowdllm ask runs/anes96 "How much should be spent on defence?" --scale position \\\n'
-        "      --shares 5,9,15,31,21,13,6 --by gender",
+        'crowdllm ask runs/anes96 "Where would you place Ross Perot?" --scale placement \\\n'
+        "      --shares 4,8,13,41,20,11,3 --by education",
     )
     add_run_folder(command)
-    command.add_argument("question", metavar="QUESTION", nargs="*", help="what is asked")
+    command.add_argument(
+        "question", metavar="QUESTION", nargs="*", type=tidy_name, help="what is asked"
+    )
     command.add_argument(
         "--tasks",
         metavar="FILE",
@@ -105,7 +107,6 @@ def _add_known(command: argparse.ArgumentParser) -> None:
         "--people",
         metavar="N",
         type=float,
-        default=1000.0,
         help="how many people's --shares these are (default: 1000)",
     )
     command.add_argument(

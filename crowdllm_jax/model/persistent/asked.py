@@ -18,7 +18,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.decision import logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns
+from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns, by_references
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
 from crowdllm_jax.model.persistent.unanswered import averaged, settled
 from crowdllm_jax.model.scales import nominal, ordered
@@ -100,7 +100,10 @@ def _as_fitted(fitted: TaskColumns, longer: TaskColumns) -> TaskColumns:
             raise CrowdError(_other_features())
         columns[name] = np.concatenate([known, found[base:]])
     reference = np.concatenate([fitted.reference, longer.reference[base:]])
-    return longer._replace(reference=reference, **columns)
+    others = longer.others
+    if fitted.others is not None and others is not None:
+        others = np.concatenate([fitted.others, others[base:]])
+    return longer._replace(reference=reference, others=others, **columns)
 
 
 def _other_features() -> str:
@@ -117,8 +120,7 @@ def placed_anywhere(crowd: Crowd, rows: np.ndarray) -> Crowd:
     assert isinstance(design, Design)
     arrays = arrays_of(crowd)
     location = design.tasks.features @ arrays["effects.mean.task_features"]
-    trust = arrays["effects.mean.trust"][design.tasks.scale][:, None]
-    shares = design.tasks.reference * trust
+    shares = _told(arrays, design)
     known = design.tasks.known > 0
     task_sd, level_sd = spreads(crowd)
     for row in rows:
@@ -234,11 +236,15 @@ def alone(crowd: Crowd, questions: Questions, unheard: Mapping[int, np.ndarray])
     )
 
 
+def _told(arrays: dict[str, np.ndarray], design: Design) -> np.ndarray:
+    """(T, K) what references say of the levels of tasks, as far as they are trusted."""
+    return np.asarray(by_references(jnp.asarray(arrays["effects.mean.trust"]), design.tasks))
+
+
 def _base(arrays: dict[str, np.ndarray], design: Design, rows: np.ndarray) -> np.ndarray:
     """(A, K) logits of the levels of some tasks, as the agents answer them."""
     scale = design.tasks.scale[rows]
-    trust = arrays["effects.mean.trust"][scale, None]
-    level = arrays["level"][scale] + trust * design.tasks.reference[rows]
+    level = arrays["level"][scale] + _told(arrays, design)[rows]
     logits: np.ndarray = level + arrays["effects.mean.task_level"][rows]
     return logits
 
@@ -280,6 +286,7 @@ def one_task(crowd: Crowd, task: int) -> tuple[Design, nnx.State[Any, Any]]:
         for effect, axis in OWN.items()
         if (name := f"effects.{part}.{effect}") in arrays
     }
-    columns = TaskColumns(*(np.asarray(column)[[task]] for column in design.tasks))
+    there = {name: column for name, column in design.tasks._asdict().items() if column is not None}
+    columns = design.tasks._replace(**{n: np.asarray(c)[[task]] for n, c in there.items()})
     layout = layout_of(dict(crowd.scales), columns.scale)
     return design._replace(layout=layout, tasks=columns), _with(crowd, own)

@@ -154,7 +154,8 @@ class Outlook:
         if SINGLE[type(task.scale)] is continuous:
             mean = np.average(answers, weights=weight)
             gap = mean - float(self._means(task, task.middle[None], np.zeros((1, 1)))[0])
-            spread = np.std(self._place[:, task.row]) + self._residual[self._scale[task.row]]
+            residual = self._residual[self._scale[task.row]]
+            spread = np.hypot(np.std(self._place[:, task.row]), residual)
             precision = weight.sum() / spread**2
             middle = task.middle.copy()
             middle[0] += gap * precision / (precision + sd[0] ** -2)
