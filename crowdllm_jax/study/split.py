@@ -167,6 +167,11 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
         raise CrowdError("split: test and validation leave nothing to train on")
     if not 0 < config.fraction <= 1:
         raise CrowdError(f"split.fraction: {config.fraction} is not above 0 and at most 1")
+    if study.toplines and config.fraction < 1:
+        raise CrowdError(
+            f"split.fraction: {config.fraction} of the people are to be used, of whom published "
+            "shares say nothing; leave it out"
+        )
     unit = study.task if config.by == "tasks" else study.person
     units = np.unique(unit)
     random = np.random.default_rng([seed, 1])

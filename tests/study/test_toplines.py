@@ -90,3 +90,8 @@ def test_only_tasks_are_held_out(tmp_path):
         split_study(study, SplitConfig(by="people"), 0)
     held = split_study(study, SplitConfig(by="tasks", test=0.5, validation=0), 0).test
     assert len(np.unique(study.task[held])) == 1
+
+
+def test_no_fraction_of_people_is_taken(tmp_path):
+    with pytest.raises(CrowdError, match=r"split.fraction: 0.5 of the people.*leave it out"):
+        split_study(read(tmp_path), SplitConfig(by="tasks", fraction=0.5), 0)

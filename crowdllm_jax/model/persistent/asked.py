@@ -280,6 +280,8 @@ def one_task(crowd: Crowd, task: int) -> tuple[Design, nnx.State[Any, Any]]:
         for effect, axis in OWN.items()
         if (name := f"effects.{part}.{effect}") in arrays
     }
-    columns = TaskColumns(*(np.asarray(column)[[task]] for column in design.tasks))
+    columns = TaskColumns(
+        *(None if column is None else np.asarray(column)[[task]] for column in design.tasks)
+    )
     layout = layout_of(dict(crowd.scales), columns.scale)
     return design._replace(layout=layout, tasks=columns), _with(crowd, own)
