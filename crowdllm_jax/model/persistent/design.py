@@ -7,7 +7,13 @@ import numpy as np
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
-from crowdllm_jax.model.persistent.witness import Standard, Unwitnessed, likeness, standard_of, usual_of
+from crowdllm_jax.model.persistent.witness import (
+    Standard,
+    Unwitnessed,
+    likeness,
+    standard_of,
+    usual_of,
+)
 from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
