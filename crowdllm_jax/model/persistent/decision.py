@@ -153,10 +153,7 @@ def by_witnesses(items: Items, task: jax.Array, said: Said) -> jax.Array:
     """(..., K) how far witnesses raise each level of nominal tasks (...,): those that they name, as
     far as they do not name them of everybody."""
     assert items.trust is not None
-    if items.usual is None:
-        # Of a crowd fitted before it was kept, or without nominal tasks, where no level counts.
-        usual = jnp.zeros(())
-    else:
-        usual = jnp.asarray(items.usual)[task]
+    # None of a crowd fitted before it was kept, or without nominal tasks, where no level counts.
+    usual = 0.0 if items.usual is None else jnp.asarray(items.usual)[task]
     named = jax.nn.one_hot(said.level, items.base.shape[1]) - usual
     return ((items.trust[task] * said.number)[..., None] * named).sum(-2)

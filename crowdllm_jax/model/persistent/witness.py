@@ -24,7 +24,7 @@ from crowdllm_jax.study.statistics import unit
 FEWEST = 2
 """People of whom a witness must tell in a task to be heard there."""
 FLAT = 0.01
-"""A deviation within a task, as a share of the scale, below which a witness says the same of all."""
+"""A deviation within a task, as a share of the scale, below which a witness tells nobody apart."""
 FURTHEST = 4.0
 """Deviations from a witness's average beyond which what it says moves nobody further."""
 MOST_PEOPLE = 2000
