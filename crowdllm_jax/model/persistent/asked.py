@@ -280,8 +280,11 @@ def one_task(crowd: Crowd, task: int) -> tuple[Design, nnx.State[Any, Any]]:
         for effect, axis in OWN.items()
         if (name := f"effects.{part}.{effect}") in arrays
     }
-    columns = TaskColumns(
-        *(None if column is None else np.asarray(column)[[task]] for column in design.tasks)
-    )
+    own_columns = {
+        name: np.asarray(column)[[task]]
+        for name, column in design.tasks._asdict().items()
+        if column is not None
+    }
+    columns = TaskColumns(**own_columns)
     layout = layout_of(dict(crowd.scales), columns.scale)
     return design._replace(layout=layout, tasks=columns), _with(crowd, own)
