@@ -217,6 +217,8 @@ def _witnesses(
 ) -> tuple[Standard, Unwitnessed] | tuple[None, None]:
     if not meta.witnesses:
         return None, None
+    # An earlier version knew no average of what is said.
+    fields = {"unwitnessed.location": np.zeros(len(meta.task_ids), np.float32)} | arrays
     return Standard(meta.witnesses, arrays["witness.mean"], arrays["witness.sd"]), Unwitnessed(
-        *(arrays[f"unwitnessed.{name}"] for name in Unwitnessed._fields)
+        *(fields[f"unwitnessed.{name}"] for name in Unwitnessed._fields)
     )

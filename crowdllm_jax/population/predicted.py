@@ -15,12 +15,11 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.decision import Responses, Standing, standpoint
-from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.model.persistent.witness import Said, said_of
 from crowdllm_jax.model.scales import continuous
 from crowdllm_jax.model.scales.standpoint import Given
-from crowdllm_jax.population.twins import Posterior, design_for_twins, posteriors
+from crowdllm_jax.population.twins import Posterior, design_for_twins, posteriors, ready_for
 from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.bins import BINS, bins
@@ -71,16 +70,16 @@ def predict_answers(
         raise CrowdError(f"task '{name}' is one of a ballot: no answer to it is predicted alone")
     support = [bins(scale) for scale in layout.scales]
     chance = np.zeros((len(task), max(map(len, support))), np.float32)
-    fitted = ready_to_draw(crowd.graph, crowd.params, design)
-    responses = fitted.tables.responses
+    ready_of = ready_for(crowd, study)
     people, count = np.unique(person, return_counts=True)
     rows_of = np.split(np.argsort(person, kind="stable"), np.cumsum(count)[:-1])
-    beliefs = posteriors(crowd, fitted, study, known, people)
+    beliefs = posteriors(crowd, ready_of, study, known, people)
     said = None
     if design.witnesses is not None:
         said = said_of(study, design.witnesses, person, task)
     for done, (rows, posterior) in enumerate(zip(rows_of, beliefs, strict=True)):
         progress("twins", done, len(people))
+        responses = ready_of(int(people[done])).tables.responses
         for number in np.unique(kind[rows]):
             asked = rows[kind[rows] == number]
             told = None if said is None else Said(*(part[asked] for part in said))

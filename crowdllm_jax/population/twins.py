@@ -8,9 +8,9 @@ A person's twins depend on the crowd, the seed, the person's id, profile and ans
 else: each person is computed alone, in one of a few shapes, and has random draws keyed by their id.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -78,7 +78,8 @@ def make_twins(
 
     Args:
       crowd: a fitted persistent crowd that answers the study's tasks.
-      study: the people and their answers; people who answered nothing get the population's belief.
+      study: the people and their answers; people who answered nothing get the population's belief,
+        and those of whom no witness tells may be anybody's of whom one would.
       known: (R,) bool, the responses that may be used; None uses all.
       draws: twins per person.
     Raises:
@@ -89,17 +90,17 @@ def make_twins(
         raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
     if not 0 <= seed < 2**63:
         raise CrowdError(f"seed: {seed} is not from 0 to 2**63 - 1")
-    fitted = ready_to_draw(crowd.graph, crowd.params, design)
+    ready_of = ready_for(crowd, study)
     drawn, moments = [], []
     everyone = np.arange(len(study.participants.ids))
     for person, posterior in zip(
-        everyone, posteriors(crowd, fitted, study, known, everyone), strict=True
+        everyone, posteriors(crowd, ready_of, study, known, everyone), strict=True
     ):
         moments.append((posterior.mean, posterior.sd, posterior.effective))
         key = key_of(study.participants.ids[person])
         node = _resample(np.asarray(posterior.weight), draws, np.random.default_rng([seed, key]))
         profile, standing = posterior.profile, posterior.standing
-        told = _told_of(study, design, fitted, int(person))
+        told = _told_of(study, design, ready_of(int(person)), int(person))
         drawn.append(_draw_one(design, told, profile, node, standing, seed, key))
     mean, sd, effective = (np.stack(column) for column in zip(*moments, strict=True))
     return Twins(study.participants.ids, np.stack(drawn), mean, sd, effective)
@@ -110,7 +111,8 @@ class Posterior(NamedTuple):
 
     Attributes:
       profile: (C,) centred. standing: M beliefs, weight: (M,) of each.
-      mean, sd: (L + 1,) of the beliefs and the log of the personal scale. effective: () number of
+      mean, sd: (L + 1,) of the beliefs and the log of the personal scale, without what witnesses
+        would say. effective: () number of
         the weighted beliefs.
     """
 
@@ -122,20 +124,52 @@ class Posterior(NamedTuple):
     effective: jax.Array
 
 
+def ready_for(crowd: Crowd, study: Study) -> Callable[[int], Ready]:
+    """The model that a person of a study is an agent of: people of whom no witness tells differ by
+    what one would say of them, too."""
+    design = design_for_twins(crowd, study)
+    told = np.zeros(len(study.participants.ids), bool)
+    for witness in study.witnesses:
+        told[witness.person] = True
+
+    @cache
+    def ready(witnessed: bool) -> Ready:
+        return ready_to_draw(crowd.graph, crowd.params, design, witnessed=witnessed)
+
+    return lambda person: ready(design.witnesses is None or bool(told[person]))
+
+
 def posteriors(
-    crowd: Crowd, fitted: Ready, study: Study, known: np.ndarray | None, people: np.ndarray
+    crowd: Crowd,
+    ready_of: Callable[[int], Ready],
+    study: Study,
+    known: np.ndarray | None,
+    people: np.ndarray,
 ) -> Iterator[Posterior]:
     """The beliefs of some people (H,) of a study, one after the other, given the known responses
-    (R,) bool."""
+    (R,) bool.
+
+    Args:
+      ready_of: see `ready_for`.
+    """
     design = design_for_twins(crowd, study)
     study = _used(crowd, study, known)
     every = np.ones(len(study.task), bool)
     _, answers = gather_answers(study, crowd.codings, design, every, everyone=True)
-    base = ndtri(jnp.asarray(sobol(NODES, nnx.merge(fitted.graph, fitted.params).width)))
+
+    @cache
+    def base(width: int) -> jax.Array:
+        return ndtri(jnp.asarray(sobol(NODES, width)))
+
     for person in people:
-        given = _answers_of(answers, int(person))
+        given, fitted = _answers_of(answers, int(person)), ready_of(int(person))
         weighed = _posterior(
-            design.layout, fitted.graph, fitted.params, fitted.tables.responses, given, base
+            design.layout,
+            fitted.graph,
+            fitted.params,
+            fitted.tables.responses,
+            given,
+            base(nnx.merge(fitted.graph, fitted.params).width),
         )
         yield Posterior(given.profile[0], *weighed)
 
@@ -218,7 +252,8 @@ def _posterior(
     u, log_ratio = points(bell, base[None])
     weight = jax.nn.softmax((log_chance(u) + log_ratio)[0])
     standing = Standing(*(number[0] for number in belief(u)))
-    state = jnp.concatenate([standing.z, jnp.log(standing.scale)[:, None]], axis=1)
+    z = standing.z[:, : belief.latent]
+    state = jnp.concatenate([z, jnp.log(standing.scale)[:, None]], axis=1)
     mean = weight @ state
     sd = jnp.sqrt(weight @ (state - mean[None]) ** 2)
     return standing, weight, mean, sd, 1 / (weight**2).sum()

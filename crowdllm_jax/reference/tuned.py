@@ -62,12 +62,14 @@ class Plan:
       folder: of its adapters; part-0, part-1, ... in it.
       part: (T,) the part of each task; -1 of those without training answers.
       examples: with the task of each (E,).
+      options: (H,) how many are offered on each of the study's scales.
     """
 
     folder: Path
     part: np.ndarray
     examples: "Sequence[Example]"
     task: np.ndarray
+    options: tuple[int, ...]
 
     def adapters(self, part: int) -> Path:
         """Where the adapters are that have not seen a part."""
@@ -122,7 +124,10 @@ def plan_tuning(study: Study, split: Split, config: BackboneReference, tune: Tun
     part[seen] = np.arange(len(seen)) % tune.folds
     name = f"{Path(model.name).stem}-{_digest(model, tune, examples)[:12]}"
     folder = Path(tune.adapters).expanduser() / name
-    return Plan(folder, part, examples, np.array(task))
+    options = np.ones(len(study.scales), int)
+    for t, question in enumerate(questions[: len(part)]):
+        options[study.tasks.scale[t]] = max(options[study.tasks.scale[t]], len(question.options))
+    return Plan(folder, part, examples, np.array(task), tuple(options.tolist()))
 
 
 def tune_reference(
@@ -157,7 +162,9 @@ def tune_reference(
         def report(done: int, total: int, told: str, stage: str = stage) -> None:
             progress(f"{stage} ({told})", done, total)
 
-        tuned = fit_adapters(backbone, train, validation, tune, checkpoints, (part,), report)
+        tuned = fit_adapters(
+            backbone, train, validation, tune, checkpoints, (part,), plan.options, report
+        )
         with new_folder(plan.adapters(part)) as folder:
             lora = Lora(tune.rank, tune.alpha, tune.targets)
             write_adapter(folder, config.model, lora, tuned.arrays)
@@ -228,6 +235,11 @@ def _ask_early(
     model = weights.outline(config.model, revision=config.revision, dtype=config.dtype)
     model = replace(model, revision=f"{model.revision}+{adapter.digest}")
     encoded, keys = scoring.keys_of(model, questions, prompt)
+    # The same text on another scale is answered by another head.
+    keys = [
+        replace(key, revision=f"{key.revision}+scale {s}")
+        for key, s in zip(keys, scale, strict=True)
+    ]
     with open_cache(config.cache) as cache:
         answers: list[Answer | None] = list(cache.get(keys))
         if None in answers:

@@ -265,6 +265,8 @@ def _held_out(humans: Humans) -> str:
     """What was held out, in words."""
     answers, people = f"{len(humans.value):,} answers", f"{humans.people:,} people"
     questions = f"{len(humans.tasks):,} questions"
+    if humans.shares:
+        return f"{questions}, with published shares of their answers"
     if humans.by == "tasks":
         return f"{questions}, with {answers} of {people}"
     return f"{people}, with {answers} to {questions}"

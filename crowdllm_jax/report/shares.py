@@ -30,8 +30,9 @@ class Question:
 
     Attributes:
       task: its index in `Humans.tasks`. scale: index of its scale in the study.
-      people: how many answered. human, low, high: (B,) their shares by survey weight, and the ends
-        of the 95% intervals of these (Wilson's, with Kish's effective number of people).
+      people: how many answered, or stand behind published shares. human, low, high: (B,) their
+        shares by survey weight, and the ends of the 95% intervals of these (Wilson's, with Kish's
+        effective number of people).
       crowd: (B,) the agents' shares.
       distance: the share of people who would have to answer otherwise for both to be alike.
       chance: the distance to expect of as many people who answer as the crowd does.
@@ -74,7 +75,7 @@ def questions_of(study: Study, humans: Humans, answers: np.ndarray) -> list[Ques
             people, crowd = (cells_of(value, humans.support[index]) for value in (people, crowd))
         human = tally(scale, shown[index], people, weight)[0] / weight.sum()
         agents = tally(scale, shown[index], crowd)[0] / len(crowd)
-        n = kish(weight)
+        n = float(weight.sum()) if humans.shares else kish(weight)
         low, high = wilson(human, n)
         questions.append(
             Question(
@@ -83,7 +84,7 @@ def questions_of(study: Study, humans: Humans, answers: np.ndarray) -> list[Ques
                 study.tasks.text[humans.tasks[task]],
                 index,
                 shown[index].labels,
-                len(rows),
+                round(n) if humans.shares else len(rows),
                 human,
                 low,
                 high,

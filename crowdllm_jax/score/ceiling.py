@@ -28,7 +28,8 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
     cannot be told from one answer each.
     """
     random = np.random.default_rng(seed)
-    halves = [_half_of_raters(humans, random) for _ in range(20)]
+    # Published shares are of no people who could be cut in two.
+    halves = [] if humans.shares else [_half_of_raters(humans, random) for _ in range(20)]
     defined = {"skill": 1.0, "ece": 0.0}
     if any(np.ptp(humans.cell[humans.scale[humans.task] == i]) for i in np.unique(humans.scale)):
         defined["variance_ratio"] = 1.0
@@ -47,7 +48,7 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
             low[name], high[name] = of_cuts([cut[name] for cut in cuts])
     people = personal(humans, (humans.person, humans.task, humans.value))
     person = person_scores(humans, [people])
-    if humans.people > 1:
+    if humans.people > 1 and not humans.shares:
         apart = [_halves_apart(humans, people[2], random) for _ in range(20)]
         person[0]["personal_wd"] = float(np.mean(apart))
         if humans.people >= FEWEST:

@@ -113,7 +113,7 @@ def groups_of(
       values: (N, T) the agents' answers to `humans.tasks`.
     """
     members = _members(people, agents)
-    if not members.names:
+    if humans.shares or not members.names:
         return []
     human, error, _ = _people_gaps(humans, members)
     error = np.where(error > 1e-9, error, np.nan)
@@ -168,7 +168,10 @@ def score_groups(
 ) -> dict[str, dict[str, tuple[float, float, float]]]:
     """gap_error and regression_agreement of the "crowd", of "none" (a crowd whose groups do not
     differ) and of the "humans" (what the truth would score): (value, low, high), 95% intervals.
+    Nothing of published shares, in which no person deviates.
     """
+    if humans.shares:
+        return {}
     measures: dict[str, dict[str, tuple[float, float, float]]] = {}
     members = _members(people, agents)
     if members.names:

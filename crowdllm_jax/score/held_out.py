@@ -16,7 +16,8 @@ class Humans:
     """The held-out responses, ready to be compared with.
 
     Attributes:
-      weight: (H,) the people's survey weights, above 0 and 1 on average.
+      weight: (H,) the people's survey weights, above 0 and 1 on average; of published shares how
+        many people each stands for.
       by: "tasks", "people" or "answers".
       who: (H,) the people, as indices into the study.
       tasks: (T,) the tasks they answer, as indices into the study.
@@ -24,6 +25,7 @@ class Humans:
       value: (R,) answers in the scales' units. cell: (R,) their bin.
       scale: (T,) index of each task's scale. support: per scale, the values of its bins.
       edges: per scale, its lowest and highest value. nominal: (S,) whether a scale has no order.
+      shares: they are published shares, each a person's in the arrays: see `study.toplines`.
     """
 
     by: str
@@ -38,6 +40,7 @@ class Humans:
     edges: tuple[tuple[float, float], ...]
     nominal: np.ndarray
     weight: np.ndarray
+    shares: bool = False
 
     @property
     def people(self) -> int:
@@ -47,7 +50,7 @@ class Humans:
     @property
     def weighted(self) -> bool:
         """Whether some count more than others."""
-        return bool(np.ptp(self.weight))
+        return bool(np.ptp(self.weight)) and not self.shares
 
     @property
     def answer_weight(self) -> np.ndarray:
@@ -103,5 +106,6 @@ def held_out(study: Study, split: Split) -> Humans:
         tuple(support),
         tuple(edges),
         nominal,
-        alike(study.participants.weight[who]),
+        study.participants.weight[who] if study.toplines else alike(study.participants.weight[who]),
+        study.toplines,
     )

@@ -118,7 +118,8 @@ def measure_crowd(humans: Humans, values: np.ndarray) -> Measures:
     agents = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
     people = personal(humans, (humans.person, humans.task, humans.value))
     rows = np.arange(humans.people)
-    person = compare_people(people, agents, humans.weight, rows) if humans.people > 1 else {}
+    several = humans.people > 1 and not humans.shares
+    person = compare_people(people, agents, humans.weight, rows) if several else {}
     return _compare(humans, crowd, mean, humans.answer_weight) | person
 
 
@@ -355,7 +356,9 @@ def _gini(humans: Humans, weight: np.ndarray) -> float:
     people = _counts(humans, weight)
     size = people.sum(1)
     # A person drawn twice makes no pair with themselves: their own weight squared is left out.
-    pairs = size**2 - np.bincount(humans.task, weight**2, len(size))
+    # Of shares, every person behind them makes a pair with every other.
+    alone = weight**2 / humans.answer_weight if humans.shares else weight**2
+    pairs = size**2 - np.bincount(humans.task, alone, len(size))
     half = np.zeros(len(size))
     for index, support in enumerate(humans.support):
         on_scale = humans.scale == index

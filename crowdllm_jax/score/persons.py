@@ -53,7 +53,7 @@ def person_scores(
 
     n = humans.people
     nothing = dict.fromkeys(PERSON_METRICS, float("nan"))
-    if n < 2:
+    if n < 2 or humans.shares:
         return nothing, nothing, nothing
     random = np.random.default_rng(1)
     point = compare_people(people, rounds, humans.weight, np.arange(n))

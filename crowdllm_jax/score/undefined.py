@@ -7,10 +7,15 @@ from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.persons import PERSON_METRICS
 
 BY_DEFINITION = "so by definition"
+OF_PERSONS = (*PERSON_METRICS, "correlation_error", "gap_error", "regression_agreement")
 
 
 def no_value(humans: Humans, metric: str) -> str:
     """Why a measure that came out as NaN has no value."""
+    if humans.shares and metric in OF_PERSONS:
+        return "published shares say nothing of single people"
+    if humans.shares and metric not in ("accuracy", "variance_ratio", "skill"):
+        return "published shares cannot be cut into two halves of the people"
     alone = np.bincount(humans.task).max() < 2
     if metric in PERSON_METRICS and humans.people < 2:
         return "only 1 person held out"

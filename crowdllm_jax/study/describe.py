@@ -116,7 +116,12 @@ def _people(study: Study) -> list[str]:
             )
     if not profile:
         lines.append("profile       none: agents will differ by chance alone")
-    if np.ptp(weight) > 0:
+    if study.toplines:
+        lines.append(
+            f"shares        published, each row as a participant; they count as "
+            f"{weight.sum():,.0f} people's answers"
+        )
+    elif np.ptp(weight) > 0:
         effective = weight.sum() ** 2 / (weight**2).sum()
         lines.append(
             f"weights       given; Kish's effective sample size {effective:,.1f} of {len(weight):,}"

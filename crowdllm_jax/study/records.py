@@ -146,8 +146,10 @@ class Study:
 
     @property
     def weight(self) -> np.ndarray:
-        """(R,) survey weight of whoever gave each response; exactly 1 where all count alike."""
-        weight: np.ndarray = alike(self.participants.weight)[self.person]
+        """(R,) survey weight of whoever gave each response; exactly 1 where all count alike. Of
+        published shares, how many people each stands for."""
+        own = self.participants.weight
+        weight: np.ndarray = (own if self.toplines else alike(own))[self.person]
         return weight
 
     @property

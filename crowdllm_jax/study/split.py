@@ -148,11 +148,8 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
     Raises:
       CrowdError: a share is out of range, or a part would be empty.
     """
-    if study.toplines and config.by != "tasks":
-        raise CrowdError(
-            f"split.by: {config.by} needs people, of whom published shares say nothing; give by: "
-            "tasks"
-        )
+    if study.toplines:
+        _check_shares(config)
     if config.by == "answers":
         return _split_answers(study, config, seed, fold)
     if told := _told_known(config):
@@ -199,6 +196,20 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
             f"test and {config.validation:.0%} for validation and still train; lower the shares"
         )
     return Split(config.by, train, validation, test, folds)
+
+
+def _check_shares(config: SplitConfig) -> None:
+    """Raise CrowdError if a split of published shares needs people."""
+    if config.by != "tasks":
+        raise CrowdError(
+            f"split.by: {config.by} needs people, of whom published shares say nothing; give by: "
+            "tasks"
+        )
+    if config.fraction != 1:
+        raise CrowdError(
+            f"split.fraction: {config.fraction} of the people are to be used, of whom published "
+            "shares say nothing; leave it out"
+        )
 
 
 def _told_known(config: SplitConfig) -> list[str]:

@@ -26,7 +26,7 @@ def task_means(study: Study, part: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 
     Returns:
       mean: (T,); weight: (T,) sum over the responses; count: (T,) of them, as Kish's effective
-      number: how much the mean can be trusted.
+      number, and of published shares the people behind them: how much the mean can be trusted.
     """
     t = len(study.tasks.ids)
     task, weight_of_each = study.task[part], study.weight[part]
@@ -34,6 +34,8 @@ def task_means(study: Study, part: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     total = np.bincount(task, weight_of_each * unit(study, study.value[part], task), t)
     answered = weight > 0
     mean = np.divide(total, weight, out=np.full(t, np.nan), where=answered)
+    if study.toplines:
+        return mean, weight, weight
     return mean, weight, np.divide(weight**2, square, out=np.zeros(t), where=answered)
 
 

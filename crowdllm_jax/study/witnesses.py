@@ -6,7 +6,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
-from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study import reverse, scale_text, scales
 from crowdllm_jax.study.missing import codes, is_among
 from crowdllm_jax.study.records import Study, Witness
 from crowdllm_jax.study.scales import Scale
@@ -17,11 +17,12 @@ from crowdllm_jax.study.tables import Column, as_names, find, read_table, rows
 def read_witnesses(spec: StudySpec, study: Study) -> tuple[Witness, ...]:
     """Read the tables under `witnesses`, a row per participant and task.
 
-    A table may tell of more people and tasks than the study has, and of fewer.
+    A table may tell of more people and tasks than the study has, and of fewer. Answers to mirrored
+    tasks are mirrored, as people's are.
 
     Raises:
       CrowdError: a table tells of nobody in the study, tells twice of the same, or of a task of a
-        ballot, or a cell is neither an answer nor a number on the task's scale.
+        ballot, holds no answer, or a cell is neither one nor a number on the task's scale.
     """
     named = spec.witnesses
     if isinstance(named, str):
@@ -43,10 +44,20 @@ def _read(spec: StudySpec, study: Study, name: str, path: str) -> Witness:
         )
     value = np.full(len(person), np.nan)
     cells = as_names(table[r.response])
+    mirrored = reverse.mirrored_tasks(
+        spec.tasks.reverse, study.tasks.ids, tuple(study.scales.values()), study.tasks.scale
+    )
     for index, (scale_name, scale) in enumerate(study.scales.items()):
         on_scale = rows_of[study.tasks.scale[task[rows_of]] == index]
-        value[on_scale] = _values(spec, cells, scale_name, scale, on_scale)
+        own = _values(spec, cells, scale_name, scale, on_scale)
+        both_ends = scales.values(scale)[[0, -1]].sum()
+        value[on_scale] = np.where(mirrored[task[on_scale]], both_ends - own, own)
     told = rows_of[np.isfinite(value[rows_of])]
+    if not len(told):
+        raise CrowdError(
+            f"{file}: no row about the study's people and tasks holds an answer; fill its column "
+            f"'{r.response}', or leave study.witnesses.{name} out"
+        )
     told = told[np.lexsort((task[told], person[told]))]
     same = (np.diff(person[told]) == 0) & (np.diff(task[told]) == 0)
     if same.any():

@@ -38,7 +38,13 @@ def twin_run(
     crowd = fitted_crowd(folder)
     # Asked before anything is read or drawn.
     check_new(out)
-    people = _answers_to(crowd, stored_config(folder).study, answers, data, witnesses)
+    study = stored_config(folder).study
+    if isinstance(study, StudySpec) and study.responses.share is not None:
+        raise CrowdError(
+            "twins: the run was fitted to published shares (study.responses.share), from which it "
+            "has learned nothing of how one person's answers hang together; fit one to people's own"
+        )
+    people = _answers_to(crowd, study, answers, data, witnesses)
     twins = make_twins(crowd, people, draws=draws, seed=seed)
     write_twins(crowd, twins, out, {"seed": seed, "answers": len(people.answer)})
     return twins

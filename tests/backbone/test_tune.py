@@ -234,7 +234,7 @@ def tuned(folder, checkpoints, report=lambda *_: None, mesh=None, config=CONFIG)
     backbone = load(folder, dtype="float32", mesh=mesh)
     examples = many(backbone)
     train_part, held = examples[:18], examples[18:]
-    return train.tune(backbone, train_part, held, config, checkpoints, (0,), report)
+    return train.tune(backbone, train_part, held, config, checkpoints, (0,), (3,), report)
 
 
 def test_tuning_learns_and_says_how_it_goes(tiny, tmp_path):
@@ -260,7 +260,7 @@ def test_tuning_that_does_not_help_is_not_taken(tiny, tmp_path):
     mine = np.exp(np.asarray(logs, np.float64))
     pleased = [replace(e, shares=p / p.sum()) for e, p in zip(examples[18:], mine, strict=True)]
     result = train.tune(
-        backbone, examples[:18], pleased, CONFIG, tmp_path / "c", (0,), lambda *_: None
+        backbone, examples[:18], pleased, CONFIG, tmp_path / "c", (0,), (3,), lambda *_: None
     )
     assert result.loss == result.before == pytest.approx(0, abs=1e-6)
     assert not result.arrays["q_lora_b"].any()

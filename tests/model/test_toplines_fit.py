@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model import fit
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.sample import sample
@@ -14,7 +15,9 @@ from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks
 from crowdllm_jax.study.scales import Ordinal
+from crowdllm_jax.study.spec import ResponsesSpec, StudySpec
 from crowdllm_jax.study.split import SplitConfig
+from crowdllm_jax.workflow import twins
 
 TASKS, LEVELS, NEW, APART = 30, 4, 10, 0.8
 
@@ -79,3 +82,12 @@ def test_agents_answer_as_published():
     pooled = share[:, known].mean((0, 1))
     error = np.abs(found - share)[:, TASKS - NEW :].mean()
     assert error < 0.6 * np.abs(pooled - share)[:, TASKS - NEW :].mean()
+
+
+def test_there_are_no_twins_of_published_shares(tmp_path, monkeypatch):
+    responses = ResponsesSpec(path="shares.csv", share="share")
+    spec = StudySpec(responses=responses, scales=dict(published()[0].scales))
+    monkeypatch.setattr(twins, "fitted_crowd", lambda folder: None)
+    monkeypatch.setattr(twins, "stored_config", lambda folder: Config(study=spec))
+    with pytest.raises(CrowdError, match="twins: the run was fitted to published shares"):
+        twins.twin_run(tmp_path, tmp_path / "few.csv", tmp_path / "out")

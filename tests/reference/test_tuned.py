@@ -74,6 +74,30 @@ def test_a_tasks_own_answers_do_not_change_its_reference(
     np.testing.assert_array_equal(references[0].embedding, plain.embedding)
 
 
+def test_an_early_exit_has_a_head_for_each_scale(model, tmp_path, monkeypatch):
+    """Scales of different sizes, the longest in the middle; the last two offer the same options to
+    the same texts, to which everybody answers the lowest on one and the highest on the other. All
+    adapters are tuned on nothing: the shares are those that the heads begin at. Asked again, the
+    answers from the cache are the same."""
+    monkeypatch.chdir(tmp_path)
+    five = scales.Ordinal(levels=(1, 2, 3, 4, 5))
+    by_name = {"few": scales.Ordinal(levels=(1, 2, 3)), "low": five, "high": five}
+    study = make_study(by_name, tasks=10)
+    text = tuple(f"Task number {i % 10}?" for i in range(30))
+    answer = np.array([2, 0, 4])[study.tasks.scale[study.task]].astype(float)
+    tasks = dataclasses.replace(study.tasks, text=text)
+    study = dataclasses.replace(study, tasks=tasks, answer=answer)
+    config = asked(model, structs.replace(TUNE, exit=1, learning_rate=1e-9))
+    split = split_of(study)
+    tune_reference(study, split, config, config.tune, silent)
+    first, again = (make_reference(study, split, config, ".", silent).probs for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert (first[:10, 2] > 0.99).all()
+    assert not first[:10, 3:].any()
+    assert (first[10:20, 0] > 0.99).all()
+    assert (first[20:, 4] > 0.99).all()
+
+
 def test_tasks_without_answers_are_answered_by_all_adapters(study, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     split, config = split_of(study), asked(model)

@@ -5,9 +5,11 @@ import pytest
 from synthetic import write_table
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.score.ceiling import score_humans
+from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.study.load import load_study_file
-from crowdllm_jax.study.split import SplitConfig, split_study
-from crowdllm_jax.study.statistics import level_shares
+from crowdllm_jax.study.split import Split, SplitConfig, split_study
+from crowdllm_jax.study.statistics import level_shares, task_means
 from crowdllm_jax.study.toplines import MOST_SURE
 
 STUDY = """\
@@ -90,3 +92,24 @@ def test_only_tasks_are_held_out(tmp_path):
         split_study(study, SplitConfig(by="people"), 0)
     held = split_study(study, SplitConfig(by="tasks", test=0.5, validation=0), 0).test
     assert len(np.unique(study.task[held])) == 1
+
+
+def test_no_fraction_of_people_is_taken(tmp_path):
+    with pytest.raises(CrowdError, match=r"split.fraction: 0.5 of the people.*leave it out"):
+        split_study(read(tmp_path), SplitConfig(by="tasks", fraction=0.5), 0)
+
+
+def test_rows_count_as_the_people_behind_them(tmp_path):
+    """Of 200 people half of whom say no and half yes, 2 apart, two different people are 200 / 199
+    apart on average, half of which is the ceiling; their mean counts 200. Persons, and two halves
+    of them, there are none."""
+    halves = {"task": ["a", "a"], "option": ["no", "yes"], "share": ["50", "50"]}
+    study = read(tmp_path, halves)
+    everything = np.ones(2, bool)
+    assert task_means(study, everything)[2] == pytest.approx([MOST_SURE])
+    humans = held_out(study, Split("tasks", ~everything, ~everything, everything))
+    scores = {score.metric: score for score in score_humans(humans, 0)}
+    assert scores["rps"].value == pytest.approx(0.5 * 200 / 199)
+    for metric, why in (("icc", "say nothing of single people"), ("avg_wd", "two halves")):
+        assert np.isnan(scores[metric].value)
+        assert why in scores[metric].why

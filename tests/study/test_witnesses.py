@@ -69,6 +69,7 @@ def test_a_study_is_known_by_its_witnesses_too(folder):
         ([("p001", "t00", "6")], r"'6' \(row 2\) is no answer on scale 'rating'.*nor a number"),
         ([("p001", "t00", "well")], r"'well' \(row 2\) is no answer"),
         ([("x", "t00", "1")], "tells nothing of the study's participants and tasks"),
+        ([("p001", "t00", "")], "no row about the study's people and tasks holds an answer"),
         (
             [("p001", "t00", "1"), ("p002", "t00", "3"), ("p001", "t00", "2")],
             r"answers task 't00' twice for participant 'p001' \(row 2, 4, 1 such pair",
@@ -114,6 +115,15 @@ def test_values_are_those_of_the_responses(folder):
     (witness,) = told(folder, [rows[i] for i in mixed]).witnesses
     for name in ("person", "task", "value"):
         np.testing.assert_array_equal(getattr(witness, name), getattr(study, name))
+
+
+def test_answers_to_reverse_keyed_tasks_are_mirrored_as_the_responses_are(folder):
+    path = folder / "study.yaml"
+    columns = rows_of(load_study_file(path))
+    path.write_text(f"{path.read_text()}tasks: {{reverse: [t01, t03]}}\n")
+    rows = list(zip(columns["participant"], columns["task"], columns["response"], strict=True))
+    study = told(folder, rows)
+    np.testing.assert_array_equal(study.witnesses[0].value, study.value)
 
 
 def test_study_check_tells_how_much_a_witness_says(folder):

@@ -55,7 +55,9 @@ def log_shares(
     model: Any = with_adapters(form, base, arrays)
     hidden = model(rows.token, rows.position, rows.segment)
     if "head" in arrays:
-        logits = _head(arrays, hidden, rows.task, scale_B)
+        # The head has as many options as the study's longest scale, these rows perhaps fewer.
+        offered = jnp.shape(offered_BxK)[1]
+        logits = _head(arrays, hidden, rows.task, scale_B)[:, :offered]
     else:
         logits = option_log_probs(model, hidden, rows)
     return jax.nn.log_softmax(jnp.where(jnp.asarray(offered_BxK) > 0, logits, _NONE), axis=-1)

@@ -66,12 +66,14 @@ def tune(
     config: TuneConfig,
     folder: Path,
     seed: tuple[int, ...],
+    options: tuple[int, ...],
     report: Callable[[int, int, str], None],
 ) -> Tuned:
     """Fit adapters to people's answers.
 
     Args:
       folder: of checkpoints; what is there is continued.
+      options: (H,) how many each of the study's scales offers, of which examples may lack some.
       report: called with the steps done, all steps, and a text of how it goes.
     Raises:
       CrowdError: the loss is not finite.
@@ -83,7 +85,7 @@ def tune(
     rows = rows_of(config, backbone)
     learnt, held = Batches(train, rows), Batches(validation, rows)
     place = partial(_place, backbone)
-    arrays = start(form, seed, _average(train) if config.exit else None)
+    arrays = start(form, seed, _average(train, options) if config.exit else None)
     state = place(State(np.int32(0), arrays, optimiser(config).init(arrays), *_unknown(arrays)))
     base = backbone.weights
 
@@ -181,10 +183,9 @@ def _unknown(arrays: dict[str, np.ndarray]) -> tuple[Any, np.float32, np.int32]:
     return {name: array.copy() for name, array in arrays.items()}, np.float32(np.inf), np.int32(0)
 
 
-def _average(train: Sequence[Example]) -> np.ndarray:
+def _average(train: Sequence[Example], options: tuple[int, ...]) -> np.ndarray:
     """(H, K) log-shares of the options on each scale, over all examples."""
-    scales, longest = 1 + max(e.scale for e in train), max(len(e.shares) for e in train)
-    total = np.full((scales, longest), 1e-3)
+    total = np.full((len(options), max(options)), 1e-3)
     for e in train:
         total[e.scale, : len(e.shares)] += e.weight * e.shares
     logs: np.ndarray = np.log(total / total.sum(1, keepdims=True))

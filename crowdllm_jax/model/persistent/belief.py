@@ -24,6 +24,11 @@ class Belief(nnx.Module):
         )
 
     @property
+    def latent(self) -> int:
+        """L, dimensions."""
+        return int(self.tilt.shape[0])
+
+    @property
     def width(self) -> int:
         """Standard normal numbers that make one belief."""
         injected = 0 if self.mixing is None else self.mixing.kernel.shape[0]
@@ -48,6 +53,11 @@ class UnwitnessedBelief(nnx.Module):
 
     def __init__(self, belief: Belief, further: int) -> None:
         self.belief, self.further = belief, further
+
+    @property
+    def latent(self) -> int:
+        """L, dimensions of the belief itself."""
+        return self.belief.latent
 
     @property
     def width(self) -> int:

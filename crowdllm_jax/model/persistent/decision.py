@@ -136,6 +136,8 @@ def _utility(responses: Responses, layout: Layout, answers: AnswerTable, z: jax.
     effects = responses.effects
     scale_of = jnp.asarray(np.array(layout.task_scale))[answers.task]
     profile = answers.profile[answers.person]
+    # What witnesses would say of people of whom they do not tell moves ordered tasks alone.
+    z = z[..., : effects["level_loading"].shape[-1]]
     by_level = (
         responses.items.base[answers.task][:, :, None]
         + jnp.einsum("rml,rjkl->rjmk", z, effects["level_loading"][scale_of])
@@ -148,7 +150,10 @@ def _utility(responses: Responses, layout: Layout, answers: AnswerTable, z: jax.
 
 
 def by_witnesses(items: Items, task: jax.Array, said: Said) -> jax.Array:
-    """(..., K) how far witnesses raise each level of nominal tasks (...,)."""
+    """(..., K) how far witnesses raise each level of nominal tasks (...,): those that they name, as
+    far as they do not name them of everybody."""
     assert items.trust is not None
-    named = jax.nn.one_hot(said.level, items.base.shape[1])
+    # None of a crowd fitted before it was kept, or without nominal tasks, where no level counts.
+    usual = 0.0 if items.usual is None else jnp.asarray(items.usual)[task]
+    named = jax.nn.one_hot(said.level, items.base.shape[1]) - usual
     return ((items.trust[task] * said.number)[..., None] * named).sum(-2)

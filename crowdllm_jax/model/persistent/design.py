@@ -7,7 +7,13 @@ import numpy as np
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
-from crowdllm_jax.model.persistent.witness import Standard, Unwitnessed, likeness, standard_of
+from crowdllm_jax.model.persistent.witness import (
+    Standard,
+    Unwitnessed,
+    likeness,
+    standard_of,
+    usual_of,
+)
 from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
@@ -83,6 +89,7 @@ def make_design(
         loading.astype(np.float32),
         seen.astype(np.float32),
         np.stack(told.shares[1:], axis=2) if told.others else None,
+        usual_of(study, layout.levels),
     )
     widths = [len(coding.columns) for coding in codings]
     attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)

@@ -18,7 +18,7 @@ from crowdllm_jax.model.persistent.decision import Responses, Standing, logistic
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import Items, Persistent, items, mean_effects
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
-from crowdllm_jax.model.persistent.unanswered import diluted, spread_out
+from crowdllm_jax.model.persistent.unanswered import diluted, spread_out, widened
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.model.scales import nominal, ordered
 from crowdllm_jax.model.scales.kinds import BALLOT
@@ -84,6 +84,8 @@ def ready_to_draw(
         belief = UnwitnessedBelief(model.belief, own.loading.shape[1])
         spread, log_residual = diluted(
             spread._replace(
+                location=spread.location + own.location,
+                base=widened(spread.base, design.layout, design.tasks.scale, own.spread),
                 profile=spread.profile + own.profile,
                 loading=jnp.concatenate([spread.loading, own.loading], axis=1),
             ),
@@ -263,9 +265,12 @@ def _standpoint(
     scale_of, effects = np.array(layout.task_scale)[tasks], responses.effects
     utility = None
     if levels_too:
+        loading = effects["level_loading"][scale_of]
+        # What witnesses would say moves ordered tasks alone.
+        z = standing.z[:, : loading.shape[-1]]
         by_level = (
             responses.items.base[tasks][None]
-            + jnp.einsum("nl,jkl->njk", standing.z, effects["level_loading"][scale_of])
+            + jnp.einsum("nl,jkl->njk", z, loading)
             + jnp.einsum(
                 "nc,jck->njk", agents.profiles.c[agents.row], effects["level_profile"][scale_of]
             )

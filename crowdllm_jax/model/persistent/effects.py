@@ -99,6 +99,7 @@ class TaskColumns(NamedTuple):
         people may follow it more or less steeply.
       known: (T,) 1 where training people answered, 0 elsewhere.
       others: (T, K, E) the same as `reference` of E further references; None without any.
+      usual: (T, G, K) how often witnesses name each level of nominal tasks; None without any.
     """
 
     scale: np.ndarray
@@ -107,6 +108,7 @@ class TaskColumns(NamedTuple):
     loading: np.ndarray
     known: np.ndarray
     others: np.ndarray | None = None
+    usual: np.ndarray | None = None
 
 
 class Items(NamedTuple):
@@ -115,7 +117,7 @@ class Items(NamedTuple):
     Attributes:
       location: (T,) what moves every agent alike. base: (T, K) log probability of each level at
       location 0. loading: (T, L). profile: (C, T) what each profile column adds. trust: (T, G) in
-      witnesses; None without any.
+      witnesses; None without any. usual: see `TaskColumns`.
     """
 
     location: jax.Array
@@ -123,6 +125,7 @@ class Items(NamedTuple):
     loading: jax.Array
     profile: jax.Array
     trust: jax.Array | None = None
+    usual: jax.Array | np.ndarray | None = None
 
 
 def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Array) -> Items:
@@ -149,7 +152,7 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
     if "witness" in effects:
         known = jnp.asarray(tasks.known)
         trust = effects["witness"][scale] + known[:, None] * effects["task_witness"]
-    return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile, trust)
+    return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile, trust, tasks.usual)
 
 
 def by_references(trust: jax.Array, tasks: TaskColumns) -> jax.Array:

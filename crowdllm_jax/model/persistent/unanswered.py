@@ -147,6 +147,18 @@ def dilution(spread: np.ndarray) -> np.ndarray:
     return np.sqrt(1 + (LOGISTIC * spread) ** 2)
 
 
+def widened(base: jax.Array, layout: Layout, scale: np.ndarray, spread: np.ndarray) -> jax.Array:
+    """(T, K) log probabilities of levels whose ends on the logistic axis lie closer together, so
+    that what moves people there by deviations (T,) more, as `diluted` has it, spreads their answers
+    by as much more. Levels of tasks that are not ordered stay."""
+    ordered = np.isin(np.arange(len(scale)), layout.ordered)
+    cut = logistic_cuts(base, layout, scale) / dilution(spread)[:, None]
+    share = jnp.diff(jax.nn.sigmoid(cut), axis=1).clip(1e-9)
+    # Levels beyond a scale's own keep what masks them.
+    own = jnp.asarray(ordered[:, None] & (level_mask(layout)[scale] == 0))
+    return jnp.where(own, jnp.log(share), base)
+
+
 def spread_out(
     model: Persistent, items: Items, layout: Layout, scale: np.ndarray, known: np.ndarray
 ) -> tuple[Items, jnp.ndarray]:

@@ -7,7 +7,8 @@ the location there:
 
 A task's trust stands around the witness's own, which serves tasks that no person has answered.
 Bias and scale of a witness go out with the standardising; that it is no better than noise is
-learned, and brings its trust to nothing. On a nominal task it raises the level that it names.
+learned, and brings its trust to nothing. On a nominal task w is of levels: 1 for the one that it
+names, less how often it names each, so that whoever it tells nothing of has the average there, too.
 """
 
 from typing import NamedTuple
@@ -22,6 +23,10 @@ from crowdllm_jax.study.statistics import unit
 
 FEWEST = 2
 """People of whom a witness must tell in a task to be heard there."""
+FLAT = 0.01
+"""A deviation within a task, as a share of the scale, below which a witness tells nobody apart."""
+FURTHEST = 4.0
+"""Deviations from a witness's average beyond which what it says moves nobody further."""
 MOST_PEOPLE = 2000
 """From whom it is taken how people differ by what witnesses say of them."""
 DIMENSIONS = 8
@@ -58,12 +63,13 @@ class Unwitnessed(NamedTuple):
 
     Attributes:
       profile: (C, T) what it is by profile. loading: (T, Q) on standard normal numbers.
-      spread: (T,) deviation of the rest.
+      spread: (T,) deviation of the rest. location: (T,) what it is on average.
     """
 
     profile: np.ndarray
     loading: np.ndarray
     spread: np.ndarray
+    location: np.ndarray
 
 
 def standard_of(study: Study) -> Standard | None:
@@ -79,10 +85,24 @@ def standard_of(study: Study) -> Standard | None:
         mean[row] = np.bincount(witness.task, share, t) / count.clip(1)
         square = np.bincount(witness.task, (share - mean[row][witness.task]) ** 2, t)
         sd[row] = np.sqrt(square / count.clip(1)) * (count >= FEWEST)
+    sd[:, ~nominal] *= sd[:, ~nominal] >= FLAT
     sd[:, nominal] = (sd[:, nominal] > 0).astype(float)
-    sd[sd < 1e-6] = 0.0
     names = tuple(witness.name for witness in study.witnesses)
     return Standard(names, mean.astype(np.float32), sd.astype(np.float32))
+
+
+def usual_of(study: Study, levels: int) -> np.ndarray | None:
+    """(T, G, K) how often each witness names each level of nominal tasks, 0 on others; None without
+    such tasks or witnesses."""
+    nominal = _is_nominal(study)
+    if not study.witnesses or not nominal.any():
+        return None
+    count = np.zeros((len(nominal), len(study.witnesses), levels), np.float32)
+    for column, witness in enumerate(study.witnesses):
+        rows = nominal[witness.task]
+        np.add.at(count[:, column], (witness.task[rows], witness.value[rows].astype(int)), 1)
+    share: np.ndarray = count / count.sum(2, keepdims=True).clip(1)
+    return share
 
 
 def said_of(study: Study, standard: Standard, person: np.ndarray, task: np.ndarray) -> Said:
@@ -97,7 +117,8 @@ def said_of(study: Study, standard: Standard, person: np.ndarray, task: np.ndarr
         at = np.searchsorted(key, wanted).clip(max=max(0, len(key) - 1))
         heard = (key[at] == wanted) & (standard.sd[column][task] > 0)
         share = unit(study, witness.value[at], task)
-        away = (share - standard.mean[column][task]) / np.maximum(standard.sd[column][task], 1e-6)
+        away = (share - standard.mean[column][task]) / np.maximum(standard.sd[column][task], FLAT)
+        away = away.clip(-FURTHEST, FURTHEST)
         number[:, column] = np.where(heard, np.where(nominal, 1.0, away), 0.0)
         level[:, column] = np.where(heard & nominal, witness.value[at], 0)
     return Said(number, level)
@@ -168,7 +189,7 @@ def _sparse(
 def unwitnessed(
     study: Study, standard: Standard, trust: np.ndarray, people: np.ndarray, profile: np.ndarray
 ) -> Unwitnessed:
-    """How people differ by what witnesses say of them.
+    """How people differ, by survey weight, by what witnesses say of them.
 
     Args:
       trust: (T, G). people: (P,) who is known. profile: (P, C) centred.
@@ -180,12 +201,21 @@ def unwitnessed(
     said = said_of(study, standard, np.repeat(people, t), np.tile(np.arange(t), len(people)))
     trust = trust * ~_is_nominal(study)[:, None]
     moved = (said.number.reshape(len(people), t, -1) * trust[None]).sum(2)
-    by_profile = np.linalg.solve(profile.T @ profile + RIDGE * np.eye(c), profile.T @ moved)
-    rest = moved - profile @ by_profile
+    weight = study.participants.weight[people][:, None]
+    weight = weight / weight.mean()
+    # The intercept is not shrunk; profiles are taken from their own average beside it.
+    average, middle = (weight * moved).mean(0), (weight * profile).mean(0)
+    apart, weighed = profile - middle, weight * (profile - middle)
+    by_profile = np.linalg.solve(
+        apart.T @ weighed + RIDGE * np.eye(c), weighed.T @ (moved - average)
+    )
+    rest = np.sqrt(weight) * (moved - average - apart @ by_profile)
     _, size, axes = np.linalg.svd(rest / np.sqrt(len(rest)), full_matrices=False)
     loading = (axes[:DIMENSIONS] * size[:DIMENSIONS, None]).T
     spread = np.sqrt(((rest**2).mean(0) - (loading**2).sum(1)).clip(0))
-    return Unwitnessed(*(part.astype(np.float32) for part in (by_profile, loading, spread)))
+    location = average - middle @ by_profile
+    parts = (by_profile, loading, spread, location)
+    return Unwitnessed(*(part.astype(np.float32) for part in parts))
 
 
 def _is_nominal(study: Study) -> np.ndarray:
