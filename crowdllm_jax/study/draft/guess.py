@@ -11,7 +11,15 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study import scale_text
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, shown
-from crowdllm_jax.study.draft.words import degrees_in, folded, in_order, is_no_answer, seems_ordered
+from crowdllm_jax.study.draft.units import mixed_units
+from crowdllm_jax.study.draft.words import (
+    degrees_in,
+    folded,
+    in_order,
+    is_no_answer,
+    only_coded,
+    seems_ordered,
+)
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
 
 MOST_LEVELS = 21
@@ -263,7 +271,8 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
         return f"it holds {len(texts):,} different texts"
     free = any(_within(texts, names) for names in choices.unordered)
-    if not free and (seems_ordered(texts) or (question.alike >= 3 and len(texts) <= 11)):
+    told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts)
+    if not free and (told or (question.alike >= 3 and len(texts) <= 11)):
         words = ",".join(texts)
         raise CrowdError(
             f"'{question.name}': in which order are its answers, from the lowest to the highest: "

@@ -83,6 +83,17 @@ def test_a_scale_of_unknown_order_is_asked_for_and_then_taken():
     assert isinstance(scale_of(table, "q1", free), Nominal)
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [("1. Liberal", "2. Moderate", "3. Other"), ("30-60 minutes", "1-2 hours", "over 2 hours")],
+)
+def test_numbers_that_may_mean_no_order_are_asked_for(answers):
+    table = frame(x=cycle(*answers))
+    assert "--order" in asked(table)
+    assert scale_of(table, "x", Choices(orders=(answers,))) == Ordinal(levels=answers)
+    assert isinstance(scale_of(table, "x", Choices(unordered=(answers,))), Nominal)
+
+
 def test_a_nine_that_may_be_an_answer_is_asked_for():
     table = frame(x=cycle(1, 2, 3, 4, 5, 9))
     assert "--missing 9" in asked(table)
