@@ -34,7 +34,7 @@ _RESPONSE = _words(
 _WEIGHT = _words(
     "weight weights wgt wt wts gewicht gewichtung poids peso pesos ponderación ponderazione "
     "weging waga wtssall wtssps wtssnr dweight pspwght pweight anweight finalwt nwgt weightvar "
-    "surveyweight"
+    "surveyweight weighting gewichtungsfaktor ponderation pondération weightfactor"
 )
 _BODY = _words("kg lb lbs pounds body birth height bmi körper")
 _OWN = _words(

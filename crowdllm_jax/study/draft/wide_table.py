@@ -21,6 +21,8 @@ from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_ANSWERS = 20_000_000
 FEW_ANSWERS = 50
+MOST_GROUPS = 10
+"""Ids that come back in several rows are those of people, if there are more of them than that."""
 
 
 def from_wide(sheet: Sheet, choices: Choices) -> Draft:
@@ -76,11 +78,14 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
     """The column of ids; None where people are numbered by their rows."""
     if choices.person is not None:
         field = sheet.field(choices.person, "--id")
-    elif known := [f for f in sheet.fields if f.use == "person"]:
+    elif known := [f for f in sheet.fields if f.use == "person" and f.name not in choices.out]:
         field = known[0]
     else:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
-        named = [f for f in named if f.name not in choices.questions + choices.profile]
+        said = choices.questions + choices.profile + choices.out
+        named = [f for f in named if f.name not in said]
+        for field in named:
+            _refuse_several_rows(field)
         # A few ids that stand twice are a mistake; many are no ids (PID may be a party).
         named = [f for f in named if len(f.column.distinct) * 2 > sheet.rows]
         whole = [f for f in named if unique(f)]
@@ -113,7 +118,18 @@ def _refuse_twice(field: Field) -> None:
             f"{field.cells.where}: '{field.column.distinct[twice]}' stands in "
             f"{field.column.rows_of(twice)}; keep one row per person, or name another column with "
             "--id (or, if rows are answers, the columns of tasks and answers with --task and "
-            "--response)"
+            f"--response); --leave-out '{field.name}' numbers people by their rows"
+        )
+
+
+def _refuse_several_rows(field: Field) -> None:
+    """Raise CrowdError if ids come back in most rows; a few may be a party's (PID)."""
+    ids, rows = len(field.column.distinct), len(field.column.codes)
+    if MOST_GROUPS < ids <= rows / 2 and not field.labels:
+        raise CrowdError(
+            f"{field.cells.where}: its {ids:,} ids come back in several of the {rows:,} rows. If a "
+            "row is a person at one time, keep one row of each; if it is an answer, name the "
+            f"column of tasks with --task; --leave-out '{field.name}' takes each row for a person"
         )
 
 
@@ -176,10 +192,12 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
     if choices.questions:
         named = names.is_profile(field.name, field.text) and not choices.profile
         return ("profile", "") if named else ("out", "since it is not among --questions")
-    if names.is_own(field.name) or names.is_weight(field.name, field.text):
+    if names.is_weight(field.name, field.text):
+        return "out", "since it is a weight"
+    if names.is_own(field.name):
         return "out", "since it is no answer"
-    if names.is_person(field.name) and len(field.column.distinct) * 2 > len(field.column.codes):
-        return "out", "since it holds ids"
+    if names.is_person(field.name) and not field.labels:
+        return "out", "since it may hold ids (--questions keeps it)"
     if names.is_profile(field.name, field.text) and not choices.profile:
         return "profile", ""
     return "question", ""

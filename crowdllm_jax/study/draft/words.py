@@ -177,7 +177,8 @@ _BARELY = [
     )
 ]
 _NEUTRAL = re.compile(
-    r"\b(might or might not|may or may not|not sure|unsure|neither|neutral|neutraal|neutre|neutro|neutrale|weder|teils teils|unentschieden|"
+    r"\b(might or might not|may or may not|not sure|unsure|"
+    r"neither|neutral|neutraal|neutre|neutro|neutrale|weder|teils teils|unentschieden|"
     r"indifferent|undecided|indifferente|indiferente|in between|middle of the road|noch eens|ani "
     r"tak ani nie|mittel|both|ni .* ni|ne .* ne|nem .* nem|nao .* nem|noch .* noch|ani .* ani)\b"
 )

@@ -128,6 +128,27 @@ def test_weights_and_how_heavy_people_are():
     assert "which column holds people's weights" in asked(two)
 
 
+@pytest.mark.parametrize("cell", [None, "NA"])
+def test_a_row_without_a_weight_is_told(cell):
+    weights = [cell, *map(str, RANDOM.uniform(0.5, 2, N - 1))]
+    table = frame(Gewichtungsfaktor=weights)
+    assert "'Gewichtungsfaktor': no weight in row 2;" in asked(table)
+    assert np.ptp(study(table, weight="none").participants.weight) == 0
+    assert (
+        np.ptp(study(table, choices=Choices(out=("Gewichtungsfaktor",))).participants.weight) == 0
+    )
+
+
+def test_capitals_are_one_spelling():
+    table = frame(x=cycle("Agree", "agree", "Disagree", "Agree", "DISAGREE", "Disagree"))
+    assert scale_of(table, "x") == Binary(levels=("Disagree", "Agree"))
+    order = Choices(orders=(("bronze", "silver", "gold"),))
+    medals = frame(x=cycle("Bronze", "bronze", "Bronze", "silver", "GOLD"))
+    assert scale_of(medals, "x", order) == Ordinal(levels=("Bronze", "silver", "GOLD"))
+    ids = frame(id=[f"{'p' if i % 2 else 'P'}{i // 2}" for i in range(N)])
+    assert len(study(ids).participants.ids) == N
+
+
 def test_bands_of_age_are_ordered():
     table = frame(age_group=cycle("18-24", "65+", "under 18", "25-64"))
     (age,) = study(table).participants.profile
