@@ -206,13 +206,18 @@ NO_ANSWER = {
     )
 }
 _NOTHING = ("", "-", "--", ".", "..", "?", "/")
+_FAULTS = ("#div/0!", "#ref!", "#value!", "#name?", "#num!", "#null!")
+"""What a spreadsheet writes where a formula fails."""
 
 
 def is_no_answer(text: str) -> bool:
     """Whether a text says that there is no answer."""
     bare = re.sub(r"^\W*-?\d+\W+", "", text)
     return (
-        text in _NOTHING or folded(text) in NO_ANSWER or (bool(bare) and folded(bare) in NO_ANSWER)
+        text in _NOTHING
+        or text.casefold() in _FAULTS
+        or folded(text) in NO_ANSWER
+        or (bool(bare) and folded(bare) in NO_ANSWER)
     )
 
 

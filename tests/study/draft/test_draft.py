@@ -1,5 +1,6 @@
 """What is guessed of a table, what is asked, and what is left as it is."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.study.draft import write
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_file, study
 from crowdllm_jax.study.draft.write import write_study
@@ -92,6 +94,17 @@ def test_numbers_that_may_mean_no_order_are_asked_for(answers):
     assert "--order" in asked(table)
     assert scale_of(table, "x", Choices(orders=(answers,))) == Ordinal(levels=answers)
     assert isinstance(scale_of(table, "x", Choices(unordered=(answers,))), Nominal)
+
+
+def test_a_stray_text_among_numbers_is_asked_for():
+    table = frame(x=[*cycle("1", "2", "3")[:-2], "three, or so", "two"])
+    told = asked(table)
+    assert "'x': 28 of 30 answers are numbers, but not three, or so, two" in told
+    assert """--missing '"three, or so",two'""" in told
+    strays = Choices(missing=("three, or so", "two"))
+    assert scale_of(table, "x", strays) == Ordinal(levels=(1, 2, 3))
+    open_end = frame(x=[*cycle("1", "2")[:-2], "3+", "3+"])
+    assert scale_of(open_end, "x") == Ordinal(levels=("1", "2", "3+"))
 
 
 def test_a_nine_that_may_be_an_answer_is_asked_for():
@@ -236,6 +249,31 @@ def test_files_are_never_replaced_unasked(tmp_path):
     assert not (tmp_path / "a-answers.csv").exists()
     written(tmp_path, force=True)
     assert (tmp_path / "a-people.csv").read_text() != "mine"
+
+
+def test_a_users_own_files_are_never_replaced(tmp_path):
+    frame().to_csv(tmp_path / "a.csv", index=False)
+    mine = tmp_path / "b-people.csv"
+    frame(age=cycle(20, 30, 40))[["id", "age"]].to_csv(mine, index=False)
+    before = mine.read_bytes()
+    draft = draft_of_file(tmp_path / "a.csv", people=mine)
+    with pytest.raises(CrowdError, match="would be replaced"):
+        write_study(draft, tmp_path / "b.yaml", force=True, sources=[tmp_path / "a.csv", mine])
+    assert mine.read_bytes() == before
+
+
+def test_a_message_names_no_file_that_is_gone(tmp_path, monkeypatch):
+    def refuse(spec):
+        path = Path(spec.folder) / spec.responses.path
+        warnings.warn(f"{path}: is odd", CrowdWarning, stacklevel=1)
+        raise CrowdError(f"{path}: is wrong")
+
+    monkeypatch.setattr(write, "read_study", refuse)
+    frame().to_csv(tmp_path / "a.csv", index=False)
+    draft = draft_of_file(tmp_path / "a.csv")
+    told = pytest.warns(CrowdWarning, match=r"^a-answers\.csv: is odd$")
+    with told, pytest.raises(CrowdError, match=r"^a-answers\.csv: is wrong$"):
+        write_study(draft, tmp_path / "a.yaml", force=False)
 
 
 def test_names_that_yaml_or_our_tables_would_take_for_others(tmp_path):

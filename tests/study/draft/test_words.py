@@ -77,13 +77,26 @@ def test_a_scale_with_a_word_of_its_own_seems_ordered():
 
 @pytest.mark.parametrize(
     "text",
-    ["Don't know", "don’t know", "DK", "N/A", "Refused", "-9 - No answer", "keine Angabe", "ns/nc"],
+    [
+        "Don't know",
+        "don’t know",
+        "DK",
+        "N/A",
+        "Refused",
+        "-9 - No answer",
+        "#DIV/0!",
+        "#ref!",
+        "keine Angabe",
+        "ns/nc",
+    ],
 )
 def test_texts_that_are_no_answer(text):
     assert is_no_answer(text)
 
 
-@pytest.mark.parametrize("text", ["0", "no", "None", "Neutral", "😀", "+", "-1", "Don't agree"])
+@pytest.mark.parametrize(
+    "text", ["0", "no", "None", "name", "value", "#1", "Neutral", "😀", "+", "-1", "Don't agree"]
+)
 def test_texts_that_are_answers(text):
     assert not is_no_answer(text)
 
