@@ -82,6 +82,12 @@ def test_names_and_answers_with_commas_and_blanks(tmp_path, monkeypatch, capsys)
     assert "crowdllm run 'my answers.yaml'" in Path("my answers.yaml").read_text()
 
 
+def test_a_folder_is_no_file_of_answers(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", ".", "--quiet"]) == 2
+    assert "is a folder, not a file" in capsys.readouterr().err
+
+
 def test_flags_reach_the_study(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     survey(tmp_path / "answers.csv")

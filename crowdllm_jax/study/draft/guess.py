@@ -241,7 +241,9 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
         return far - negative  # -2, -1, 0, 1, 2
     last = max(usual)
     others = [n for n in usual if n < last]
-    if last in (8.0, 9.0) and len(others) > 1 and last - max(others) >= 3:
+    gap = last - max(others, default=last)
+    complete = len(others) > 2 and len(others) == max(others) - min(others) + 1
+    if last in (8.0, 9.0) and len(others) > 1 and (gap >= 3 or (gap == 2 and complete)):
         raise CrowdError(
             f"{name}: is {last:g} an answer, or the code of none (the others are "
             f"{min(others):g} to {max(others):g})? Say --missing {last:g}, or --missing none"

@@ -21,6 +21,7 @@ from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_ANSWERS = 20_000_000
 FEW_ANSWERS = 50
+FEW_NUMBERS = 20
 MOST_GROUPS = 10
 """Ids that come back in several rows are those of people, if there are more of them than that."""
 
@@ -42,7 +43,10 @@ def from_wide(sheet: Sheet, choices: Choices) -> Draft:
         )
     guesses = _guesses(questions, choices, reasons)
     if not guesses:
-        raise CrowdError(f"{sheet.path}: no question has answers on a scale; {reasons[-1]}")
+        raise CrowdError(
+            f"{sheet.path}: no question has answers on a scale, which are numbers, or texts "
+            f"that several people give; {reasons[-1]}"
+        )
     if sheet.rows * len(guesses) > MOST_ANSWERS:
         raise CrowdError(f"{sheet.path}: more than {MOST_ANSWERS:,} answers; keep fewer questions")
     if weight is not None:
@@ -192,15 +196,38 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
     if choices.questions:
         named = names.is_profile(field.name, field.text) and not choices.profile
         return ("profile", "") if named else ("out", "since it is not among --questions")
-    if names.is_weight(field.name, field.text):
-        return "out", "since it is a weight"
-    if names.is_own(field.name):
-        return "out", "since it is no answer"
-    if names.is_person(field.name) and not field.labels:
-        return "out", "since it may hold ids (--questions keeps it)"
+    if (why := _no_answers(field)) is not None:
+        return "out", why
     if names.is_profile(field.name, field.text) and not choices.profile:
         return "profile", ""
+    if _numbered(field):
+        return "out", "since its whole numbers are all different (--questions keeps it)"
     return "question", ""
+
+
+def _no_answers(field: Field) -> str | None:
+    """Why a column's name is that of no question; None where it may be one."""
+    if names.is_weight(field.name, field.text):
+        return "since it is a weight"
+    if names.is_own(field.name):
+        return "since it is no answer"
+    if names.is_person(field.name) and not field.labels:
+        return "since it may hold ids (--questions keeps it)"
+    return None
+
+
+def _numbered(field: Field) -> bool:
+    """Whether a column numbers many rows: by one after another, or by large numbers."""
+    texts = field.column.distinct
+    if field.labels or len(texts) <= FEW_NUMBERS or not unique(field):
+        return False
+    numbers = [numerals.number(text) for text in texts]
+    whole = [n for n in numbers if n is not None and n.is_integer()]
+    if len(whole) < len(texts):
+        return False
+    low, high = min(whole), max(whole)
+    # A slider from 0 to 100 may have been set differently by each of a few people.
+    return high - low == len(texts) - 1 or low < 0 or high > 100
 
 
 def _guesses(

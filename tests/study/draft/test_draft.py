@@ -55,7 +55,7 @@ def cycle(*values: object) -> list[object]:
             cycle(0.5, 1, 2.5, 5),
             Ordinal(levels=tuple(x / 2 if x % 2 else x // 2 for x in range(1, 11))),
         ),
-        ([*range(N)], Continuous(low=0, high=29)),
+        ([i + i % 2 for i in range(N)], Continuous(low=0, high=30)),
         ([3 * i for i in range(N)], Continuous(low=0, high=100)),
         (cycle("yes", "no"), Binary(levels=("no", "yes"))),
         (cycle("yes", "no", "don't know"), Binary(levels=("no", "yes"))),
@@ -112,6 +112,9 @@ def test_a_nine_that_may_be_an_answer_is_asked_for():
     assert "--missing 9" in asked(table)
     assert scale_of(table, "x", Choices(missing=("9",))) == Ordinal(levels=(1, 2, 3, 4, 5))
     assert scale_of(table, "x", Choices(missing=("none",))) == Ordinal(levels=tuple(range(1, 10)))
+    assert "--missing 8" in asked(frame(x=cycle(1, 2, 3, 4, 5, 6, 8)))
+    gaps = frame(x=cycle(0, 1, 3, 6, 8))
+    assert scale_of(gaps, "x") == Ordinal(levels=tuple(range(9)))
 
 
 def test_two_columns_of_ids_are_asked_for():
@@ -174,8 +177,21 @@ def test_what_is_no_question_is_left_out():
         comment=[f"some words number {i}" for i in range(N)],
         same=cycle("x"),
         empty=cycle(None),
+        Epoch=cycle(1700000000, 1700000100),
+        total_time=cycle(20, 30, 40),
+        rowid=cycle(1, 2, 3),
+        lat=cycle(48.1, 52.5),
+        zip=cycle(80331, 10115),
+        PLZ=cycle(80331, 10115),
+        running=range(7, 7 + N),
+        token=[1000 + 37 * i for i in range(N)],
     )
-    assert study(table).tasks.ids == ("good",)
+    made = study(table)
+    assert made.tasks.ids == ("good",)
+    assert not made.participants.profile
+    kept = study(table, choices=Choices(questions=("running", "good")))
+    assert set(kept.tasks.ids) == {"running", "good"}
+    assert [a.name for a in study(frame(year=cycle(2019, 2024))).participants.profile] == ["year"]
 
 
 def test_questions_and_profile_as_the_user_says():
