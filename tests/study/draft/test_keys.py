@@ -34,13 +34,13 @@ def test_one_row_twice_does_not_make_a_table_of_answers_wide(more):
     assert "'p0' answers 't0' twice (rows 2 and 3" in asked(table)
 
 
-def test_one_missing_id_does_not_make_a_table_of_answers_wide():
+def test_missing_ids_do_not_make_a_table_of_answers_wide():
     for column in ("participant", "item"):
         table = answers()
-        table.loc[3, column] = None
+        table.loc[[3, 3 + TASKS], column] = None
         told = asked(table)
         assert f"column '{column}'" in told
-        assert "row 5" in told
+        assert "row 5, 11" in told
 
 
 def test_a_column_left_out_is_no_key():
