@@ -6,6 +6,7 @@ within the others. In a CSV no text can be taken for a formula.
 
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from crowdllm_jax.errors import CrowdError, first_line
+from crowdllm_jax.errors import CrowdError, CrowdWarning, first_line
 from crowdllm_jax.population.decisions import write, writing_of
 from crowdllm_jax.population.read import Answers, open_population, read_manifest, reading
 from crowdllm_jax.study import scales
@@ -48,20 +49,29 @@ def export_population(
       the files written: a CSV has a note beside it.
     Raises:
       CrowdError: the folder holds no population, or there is such a file.
+    Warns:
+      CrowdWarning: there are fewer agents.
     """
     writers = {".csv": _write_csv, ".parquet": _write_parquet, ".sav": _write_sav}
     if out.suffix.lower() not in writers:
         raise CrowdError(
             f"--out {out}: give the name of a file that ends in .csv, .parquet or .sav"
         )
-    if out.exists():
-        raise CrowdError(f"--out {out}: is there already; give another name")
+    for path in (out, _note_of(out)) if out.suffix.lower() == ".csv" else (out,):
+        if path.exists():
+            raise CrowdError(f"--out {out}: {path.name} is there already; give another name")
     if (folder / "population" / "manifest.json").is_file():
         folder = folder / "population"
     population = open_population(folder)
     many = population.people if agents is None else min(agents, population.people)
     if many < 1:
         raise CrowdError(f"--agents: {many} is not a number of agents")
+    if agents is not None and agents > many:
+        warnings.warn(
+            f"--agents {agents:,}: the population has {many:,} agents; all of them are written",
+            CrowdWarning,
+            stacklevel=2,
+        )
     table = Exported(folder, population, layout, many)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -170,8 +180,13 @@ def _plain(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=table.column_names)
 
 
+def _note_of(out: Path) -> Path:
+    """The note beside a CSV."""
+    return out.with_name(f"{out.name}.note.txt")
+
+
 def _write_csv(table: Exported, out: Path) -> list[Path]:
-    note = out.with_name(f"{out.name}.note.txt")
+    note = _note_of(out)
     tables = map(_safe, map(_plain, table.tables()))
     first = next(tables)
     with _whole(out) as hidden, pyarrow.csv.CSVWriter(hidden, first.schema) as writer:
@@ -284,13 +299,19 @@ def _measure(scale: Scale | None, labelled: bool) -> str:
     return "ordinal" if scales.is_ordered(scale) else "nominal"
 
 
+_SPSS_WORDS = frozenset(
+    ("ALL", "AND", "BY", "EQ", "GE", "GT", "LE", "LT", "NE", "NOT", "OR", "TO", "WITH")
+)
+
+
 def _spss_names(columns: list[str]) -> list[str]:
-    """Names that SPSS takes: a letter, then letters, digits and _, no more than 60, none twice."""
+    """Names that SPSS takes: a letter, then letters, digits and _, no more than 60, none twice,
+    none of its own words."""
     taken: set[str] = set()
     names = []
     for column in columns:
         base = re.sub(r"[^A-Za-z0-9_]+", "_", column).strip("_")[:50] or "v"
-        base = base if base[0].isalpha() else f"v_{base}"
+        base = base if base[0].isalpha() and base.upper() not in _SPSS_WORDS else f"v_{base}"
         name, number = base, 2
         while name.casefold() in taken:
             name, number = f"{base}_{number}", number + 1

@@ -266,8 +266,11 @@ def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.T
         if isinstance(error, AbsentColumnError):
             raise
         reason = first_line(error)
-        if "Expected" in reason:
-            reason += " (a cell that holds the delimiter needs quotes around it)"
+        if told := re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", reason):
+            row = f"row {told[1]}" if told[1] else "a row"
+            more = int(told[3]) > int(told[2])
+            remedy = " (a cell that holds the delimiter needs quotes around it)" if more else ""
+            reason = f"{row} has {told[3]} cells, the header {told[2]}{remedy}"
         raise CrowdError(f"{path}: cannot be read: {reason}") from error
 
 

@@ -1,5 +1,8 @@
 """A file to a report in two commands."""
 
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,6 +56,36 @@ def test_a_mistake_is_one_message_and_nothing_is_written(
     assert main(["init", "answers.csv", "--quiet", *arguments]) == 2
     assert told in " ".join(capsys.readouterr().err.split())
     assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
+
+
+def test_names_and_answers_with_commas_and_blanks(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    answers = ["Oh, well", "Hm", "So, so"]
+    table = {"id": range(30), "Q1 [Yes, I do]": [1, 2, 3] * 10}
+    table |= {f"q{i}": answers * 10 for i in range(3)}
+    pd.DataFrame(table).to_csv("my answers.csv", index=False)
+    assert main(["init", "my answers.csv", "--quiet"]) == 2
+    asked = capsys.readouterr().err
+    # What the message says can be pasted.
+    flags = shlex.split(asked[asked.index("--order ") :])[:2]
+    assert flags[0] == "--order"
+    assert main(["init", "my answers.csv", "--quiet", *flags, "--leave-out", "Q1 [Yes"]) == 2
+    asked = " ".join(capsys.readouterr().err.split())
+    assert """--leave-out '"Q1 [Yes, I do]"'""" in asked
+    assert main(["init", "my answers.csv", *flags, "--leave-out", '"Q1 [Yes, I do]"']) == 0
+    assert "crowdllm run 'my answers.yaml'" in capsys.readouterr().out
+    from crowdllm_jax.study.load import load_study_file
+
+    study = load_study_file(tmp_path / "my answers.yaml")
+    assert study.tasks.ids == ("q0", "q1", "q2")
+    assert set(study.scale_of(0).levels) == set(answers)
+    assert "crowdllm run 'my answers.yaml'" in Path("my answers.yaml").read_text()
+
+
+def test_a_folder_is_no_file_of_answers(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", ".", "--quiet"]) == 2
+    assert "is a folder, not a file" in capsys.readouterr().err
 
 
 def test_flags_reach_the_study(tmp_path, monkeypatch, capsys):

@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.population import read
-from crowdllm_jax.population.export import NOTE, export_population
+from crowdllm_jax.population.export import NOTE, _spss_names, export_population
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.study import scales
@@ -115,7 +115,19 @@ def test_what_is_refused(folder, tmp_path):
     assert "ends in .csv, .parquet or .sav" in told("a.xlsx")
     (tmp_path / "b.csv").write_text("mine")
     assert "is there already" in told("b.csv")
+    (tmp_path / "n.csv.note.txt").write_text("mine")
+    assert "n.csv.note.txt is there already" in told("n.csv")
     assert "--agents: 0" in told("c.csv", agents=0)
     with pytest.raises(CrowdError, match="holds no manifest"):
         export_population(tmp_path, tmp_path / "d.csv")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.csv", "n.csv.note.txt"]
+
+
+def test_more_agents_than_there_are(rating_crowd: Crowd, tmp_path):
+    write_population(rating_crowd, tmp_path / "p", 64, SEED)
+    with pytest.warns(CrowdWarning, match="has 64 agents"):
+        export_population(tmp_path / "p", tmp_path / "a.csv", agents=65)
+
+
+def test_names_that_spss_keeps_for_itself():
+    assert _spss_names(["by", "BY", "to", "tom", "1"]) == ["v_by", "v_BY_2", "v_to", "tom", "v_1"]

@@ -187,9 +187,9 @@ BAD_TABLE = {
     "a row too short": (
         table(lambda s: s + "p999,t00\n"),
         "responses.csv",
-        "Expected 5 columns, got 2",
+        "has 2 cells, the header 5",
     ),
-    "a row too long": (table(lambda s: s + "p999,t00,1,20,A,B\n"), "Expected 5 columns, got 6"),
+    "a row too long": (table(lambda s: s + "p999,t00,1,20,A,B\n"), "has 6 cells, the header 5"),
     "an open quote": (table(lambda s: s + '"p999,t00,1,20,A\n'), "responses.csv"),
     "table absent": (lambda f: (f / "responses.csv").unlink(), "responses.csv: no such file"),
     "table is a folder": (

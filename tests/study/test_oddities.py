@@ -138,8 +138,8 @@ def blank_lines(folder):
 
 
 def ragged(folder):
-    refused(folder, GOOD + "Eve,q1\n", "Row #6: Expected 4 columns, got 2")
-    refused(folder, GOOD + "Eve,q1,1,Rome, Italy\n", "got 5")
+    refused(folder, GOOD + "Eve,q1\n", "row 6 has 2 cells, the header 4")
+    refused(folder, GOOD + "Eve,q1,1,Rome, Italy\n", "has 5 cells")
 
 
 def doubled_quotes(folder):

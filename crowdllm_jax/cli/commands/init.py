@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from crowdllm_jax.cli.arguments import Commands, add_quiet_command
@@ -80,7 +81,9 @@ def init(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     from crowdllm_jax.study.describe import describe
     from crowdllm_jax.study.draft.make import draft_of_file
     from crowdllm_jax.study.draft.write import write_study
+    from crowdllm_jax.study.formats.sheet import check_file
 
+    check_file(arguments.file)
     out = arguments.out or Path(f"{arguments.file.stem}.yaml")
     if out.suffix not in (".yaml", ".yml"):
         raise CrowdError(f"--out {out}: is to be a YAML file, such as {out / 'study.yaml'}")
@@ -98,21 +101,27 @@ def init(arguments: argparse.Namespace, progress: Progress) -> Outcome:
             people=arguments.people,
             questionnaire=arguments.questionnaire,
         )
-        study, files = write_study(draft, out, force=arguments.force, source=arguments.file)
+        sources = [arguments.file, arguments.people, arguments.questionnaire]
+        own = [path for path in sources if path is not None]
+        study, files = write_study(draft, out, force=arguments.force, sources=own)
     reasons = "\n".join(f"- {reason}" for reason in draft.reasons)
     text = f"{arguments.file} is {draft.what}.\n{reasons}\n\n{describe(study)}\n"
     written: dict[str, Path | str] = {"study": files[0]}
     written |= {path.stem.rsplit("-", 1)[-1]: path for path in files[1:]}
-    return Outcome(text, written=written | {"next": f"crowdllm run {files[0]}"})
+    return Outcome(text, written=written | {"next": f"crowdllm run {quote(str(files[0]))}"})
 
 
 def choices_of(arguments: argparse.Namespace) -> "Choices":
     """What the flags say of the file."""
+    import csv
+
     from crowdllm_jax.runtime.names import tidy_name
     from crowdllm_jax.study.draft.draft import Choices
 
     def listed(text: str) -> tuple[str, ...]:
-        return tuple(name for name in map(tidy_name, text.split(",")) if name)
+        # A row of CSV: a name with a comma stands in double quotes.
+        row = next(csv.reader([" ".join(text.splitlines())], skipinitialspace=True), [])
+        return tuple(name for name in map(tidy_name, row) if name)
 
     return Choices(
         person=arguments.id,

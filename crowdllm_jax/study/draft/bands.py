@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from crowdllm_jax.study.draft.words import folded
+from crowdllm_jax.study.draft.units import mixed_units
 
 _NONE = ("none", "never", "0", "keine", "nie", "aucun", "jamais", "ninguno", "nunca", "no income")
 _NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{3})+(?!\d)|\d+(?:[.,]\d+)?")
@@ -13,7 +13,10 @@ _OVER = re.compile(r"(?i)\b(over|above|more|older|über|mehr|älter|plus|más)\b
 
 
 def ordered_bands(levels: Sequence[str]) -> tuple[str, ...] | None:
-    """Bands (`none`, `under 18`, `18-24`, `65+`) from the lowest; None if texts are no such."""
+    """Bands (`none`, `under 18`, `18-24`, `65+`) from the lowest; None if texts are no such,
+    or are in several units."""
+    if mixed_units(levels):
+        return None
     begins = [_begin(level) for level in levels]
     known = [begin for begin in begins if begin is not None]
     if len(known) < len(levels) or len(set(known)) < len(known) or len(known) < 2:
@@ -23,7 +26,7 @@ def ordered_bands(levels: Sequence[str]) -> tuple[str, ...] | None:
 
 def _begin(level: str) -> float | None:
     """The number that a band begins with; below 0 where it has no lower end."""
-    if folded(level) in _NONE:
+    if level.casefold().strip(" .()") in _NONE:
         return -2.0
     numbers = [*_NUMBER.finditer(level)]
     if len(numbers) == 2 and _BETWEEN.fullmatch(level[numbers[0].end() : numbers[1].start()]):

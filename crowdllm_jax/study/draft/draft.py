@@ -1,5 +1,9 @@
 """A study that was made out of a file: three tables, their scales, and why it is as it is."""
 
+import csv
+import io
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,6 +74,14 @@ class Draft:
     scales: dict[str, Scale]
     attributes: dict[str, AttributeSpec]
     reasons: tuple[str, ...]
+
+
+def as_flag(texts: Iterable[str]) -> str:
+    """Texts as a flag takes them, to paste into a shell: a row of CSV, so that one may hold a
+    comma."""
+    row = io.StringIO()
+    csv.writer(row, lineterminator="").writerow(texts)
+    return shlex.quote(row.getvalue())
 
 
 def shown(names: object, most: int = 6) -> str:

@@ -10,12 +10,21 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study import scale_text
 from crowdllm_jax.study.draft.bands import ordered_bands
-from crowdllm_jax.study.draft.draft import Choices, shown
-from crowdllm_jax.study.draft.words import degrees_in, folded, in_order, is_no_answer, seems_ordered
+from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
+from crowdllm_jax.study.draft.units import mixed_units
+from crowdllm_jax.study.draft.words import (
+    degrees_in,
+    folded,
+    in_order,
+    is_no_answer,
+    only_coded,
+    seems_ordered,
+)
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
 
 MOST_LEVELS = 21
 MOST_NAMES = 20
+MOST_STRAYS = 10
 _CODES = {77.0, 88.0, 97.0, 98.0, 99.0, 777.0, 888.0, 997.0, 998.0, 999.0, 9999.0}
 
 
@@ -232,7 +241,9 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
         return far - negative  # -2, -1, 0, 1, 2
     last = max(usual)
     others = [n for n in usual if n < last]
-    if last in (8.0, 9.0) and len(others) > 1 and last - max(others) >= 3:
+    gap = last - max(others, default=last)
+    complete = len(others) > 2 and len(others) == max(others) - min(others) + 1
+    if last in (8.0, 9.0) and len(others) > 1 and (gap >= 3 or (gap == 2 and complete)):
         raise CrowdError(
             f"{name}: is {last:g} an answer, or the code of none (the others are "
             f"{min(others):g} to {max(others):g})? Say --missing {last:g}, or --missing none"
@@ -251,8 +262,11 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
         return "everybody gives one answer"
     if _dates(texts):
         return "it holds dates or times"
+    free = any(_within(texts, names) for names in choices.unordered)
     answers = sum(question.often)
     order = (in_order(texts) or ordered_bands(texts)) if len(texts) <= MOST_LEVELS else None
+    if order is None and not free:
+        _ask_of_strays(question, texts)
     if len(texts) == 2:
         if answers < 4 and order is None:
             return "it holds texts"
@@ -262,15 +276,30 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     long = sum(map(len, texts)) / len(texts) > 80
     if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
         return f"it holds {len(texts):,} different texts"
-    free = any(_within(texts, names) for names in choices.unordered)
-    if not free and (seems_ordered(texts) or (question.alike >= 3 and len(texts) <= 11)):
-        words = ",".join(texts)
+    told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts)
+    if not free and (told or (question.alike >= 3 and len(texts) <= 11)):
+        words = as_flag(texts)
         raise CrowdError(
             f"'{question.name}': in which order are its answers, from the lowest to the highest: "
-            f'{shown(texts, 11)}? Say it with --order "{words}" (in the right order); or, if they '
-            f'have none, --no-order "{words}"'
+            f"{shown(texts, 11)}? Say it with --order {words} (in the right order); or, if they "
+            f"have none, --no-order {words}"
         )
     return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+
+
+def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:
+    """Raise CrowdError if nearly all answers are numbers, and a few texts are not."""
+    often = dict(zip(question.texts, question.often, strict=True))
+    strays = [text for text in texts if not _numeric(text)]
+    numbers = sum(often[text] for text in texts if _numeric(text))
+    answers = sum(often[text] for text in texts)
+    if len(strays) > MOST_STRAYS or numbers < 0.9 * answers:
+        return
+    raise CrowdError(
+        f"'{question.name}': {numbers:,} of {answers:,} answers are numbers, but not "
+        f"{shown(strays, MOST_STRAYS)}; correct them in the file, or, if they are no answers, say "
+        f"--missing {as_flag(strays)}"
+    )
 
 
 def _within(texts: Sequence[str], order: Sequence[str]) -> bool:

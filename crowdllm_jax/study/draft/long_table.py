@@ -47,8 +47,10 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
         return None
     if choices.task is not None:
         return Keys(person, sheet.field(choices.task, "--task"), response)
-    pairs = [f for f in sheet.fields if f not in (person, response) and _keyed(person, f)]
-    named = [f for f in pairs if names.is_task(f.name)]
+    others = [f for f in sheet.fields if f not in (person, response) and _may_be_task(f, choices)]
+    pairs = [f for f in others if _keyed(person, f)]
+    # By its name a column is that of tasks though a row of it is a mistake, which is then told.
+    named = [f for f in others if names.is_task(f.name) and _keyed(person, f, 0.9)]
     answered = response or any(names.is_response(f.name) for f in sheet.fields)
     candidates = _shortest_of_equals(named or (pairs if answered else []))
     if not candidates:
@@ -57,17 +59,31 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
 
 
 def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
-    """The keys of a table whose columns are called participant, task and response, or the like."""
-    if choices != Choices() or len(sheet.fields) > 12:
+    """The keys of a table whose columns are called participant, task and response, or the like.
+
+    That somebody answers a task twice, or an id is missing, does not make it another table."""
+    if choices.questions or choices.profile or len(sheet.fields) > 12:
         return None
     kinds = (names.is_person, names.is_task, names.is_response)
-    found = [[f for f in sheet.fields if is_so(f.name)] for is_so in kinds]
+    said = (choices.person, choices.task, choices.response)
+    fields = [f for f in sheet.fields if f.name not in choices.out]
+    found = [
+        [f for f in fields if (f.name == name if name else is_so(f.name) and f.name not in said)]
+        for is_so, name in zip(kinds, said, strict=True)
+    ]
     if [len(own) for own in found] != [1, 1, 1] or any(f.use for own in found for f in own):
         return None
     ((person,), (task,), (response,)) = found
-    pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
     repeat = _repeats(person) or _repeats(task)
-    return Keys(person, task, response) if repeat and len(np.unique(pairs)) == len(pairs) else None
+    return Keys(person, task, response) if repeat and _keyed(person, task, 0.5) else None
+
+
+def _may_be_task(field: Field, choices: Choices) -> bool:
+    """Whether a column is none that has another meaning by its name: answers, times, weights."""
+    known = names.is_own(field.name) or names.is_response(field.name)
+    known = known or names.is_weight(field.name, field.text)
+    left = field.use == "out" or field.name in (*choices.out, *choices.questions, *choices.profile)
+    return not known and not left
 
 
 def _person(sheet: Sheet, choices: Choices) -> Field | None:
@@ -78,7 +94,7 @@ def _person(sheet: Sheet, choices: Choices) -> Field | None:
         return told[0]
     known = (choices.task, choices.response)
     found = [f for f in sheet.fields if names.is_person(f.name) and f.name not in known]
-    found = [f for f in found if _repeats(f)]
+    found = [f for f in found if _repeats(f) and f.name not in choices.out]
     if not found and choices.task is not None:
         raise CrowdError("which column holds the ids of people? Say it with --id COLUMN")
     return one_of("the ids of people", "--id", found) if found else None
@@ -89,12 +105,14 @@ def _repeats(field: Field) -> bool:
     return len(field.column.distinct) * 1.5 <= len(field.column.codes)
 
 
-def _keyed(person: Field, task: Field) -> bool:
-    """Whether a column tells the rows of a person apart, and comes back with other people."""
-    if np.any(task.column.codes < 0) or len(task.column.distinct) < 2 or unique(task):
+def _keyed(person: Field, task: Field, share: float = 1.0) -> bool:
+    """Whether a column tells the rows of a person apart, or at least a share of all rows, and comes
+    back with other people."""
+    known = (task.column.codes >= 0) & (person.column.codes >= 0)
+    if len(task.column.distinct) < 2 or unique(task):
         return False
     pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
-    return len(np.unique(pairs)) == len(pairs)
+    return len(np.unique(pairs[known])) >= share * len(pairs)
 
 
 def _same(one: Field, other: Field) -> bool:

@@ -34,7 +34,7 @@ _RESPONSE = _words(
 _WEIGHT = _words(
     "weight weights wgt wt wts gewicht gewichtung poids peso pesos ponderación ponderazione "
     "weging waga wtssall wtssps wtssnr dweight pspwght pweight anweight finalwt nwgt weightvar "
-    "surveyweight"
+    "surveyweight weighting gewichtungsfaktor ponderation pondération weightfactor"
 )
 _BODY = _words("kg lb lbs pounds body birth height bmi körper")
 _OWN = _words(
@@ -42,7 +42,8 @@ _OWN = _words(
     "longitude email mail phone telefon url comment comments notes remarks kommentar bemerkung "
     "horodateur tijdstempel username firstname lastname vorname nachname created updated "
     "completed started submitted submitdate browser device useragent consent recaptcha "
-    "completioncode zeit datum seed rt"
+    "completioncode zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip "
+    "zipcode postcode postalcode plz postleitzahl"
 )
 _PROFILE = _words(
     "age agegroup agecat alter edad âge idade leeftijd wiek eta età birthyear yob geburtsjahr "
@@ -116,7 +117,8 @@ def is_weight(name: str, text: str) -> bool:
 
 
 _BESIDE = _OWN | _words(
-    "in seconds at secs ms s address sec first last page click submit start end completion taken"
+    "in seconds at secs ms s address sec first last page click submit start end completion taken "
+    "total elapsed spent code postal row"
 )
 _OWN_NAMES = ("marca temporal", "carimbo de data hora", "informazioni cronologiche")
 
@@ -137,7 +139,10 @@ def is_profile(name: str, text: str) -> bool:
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
     label = _plain(text) if text else frozenset()
     named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
-    return short or named or bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
+    when = folded(name) in ("year", "jahr", "wave", "welle")
+    return (
+        short or named or when or bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
+    )
 
 
 def is_age(name: str) -> bool:
@@ -146,5 +151,5 @@ def is_age(name: str) -> bool:
 
 
 def seems_reversed(name: str) -> bool:
-    """Whether a name ends as those of reverse-keyed items do."""
-    return bool(re.search(r"(?i)[_. (\[](r|rev|reversed|recoded|rec|inv)[)\]]?$|\d(r|rev)$", name))
+    """Whether a name ends as those of reverse-keyed items do; `lang [R]` names an option."""
+    return bool(re.search(r"(?i)[_. (](r|rev|reversed|recoded|rec|inv)\)?$|\d(r|rev)$", name))

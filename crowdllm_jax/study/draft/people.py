@@ -14,6 +14,7 @@ from crowdllm_jax.study.draft.draft import Choices, shown
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.spec import AttributeSpec, OrdinalAttribute
+from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_LEVELS = 40
 Profile = dict[str, tuple[AttributeSpec, list[str]]]
@@ -38,17 +39,14 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
     """The column of survey weights, if there is one.
 
     Raises:
-      CrowdError: there are several, or it may be how heavy people are.
+      CrowdError: there are several, it may be how heavy people are, or somebody has none.
     """
     if choices.weight == "none":
         return None
     if choices.weight is not None:
-        return sheet.field(choices.weight, "--weight")
-    found = [
-        field
-        for field in sheet.fields
-        if field.use is None and names.is_weight(field.name, field.text) and _weighs(field)
-    ]
+        return _complete(sheet.field(choices.weight, "--weight"))
+    fields = [f for f in sheet.fields if f.use is None and f.name not in choices.out]
+    found = [f for f in fields if names.is_weight(f.name, f.text) and _weighs(f)]
     if not found:
         return None
     if len(found) > 1:
@@ -58,7 +56,7 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
             f"'{found[0].name}' (or another), or --weight none"
         )
     field = found[0]
-    numbers = [numerals.number(text) or 0.0 for text in field.column.distinct]
+    numbers = _weights(field)
     mean = float(np.mean(numbers))
     bare = re.fullmatch(r"(?i)(weight|gewicht|poids|peso)", field.name)
     if bare and 30 < mean < 250 and max(numbers) < 400:
@@ -67,16 +65,32 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
             f"heavy people are (its average is {mean:.0f})? Say --weight '{field.name}', or "
             "--weight none"
         )
+    return _complete(field)
+
+
+def _complete(field: Field) -> Field:
+    """The column of weights; raises CrowdError if a row has none."""
+    silent = [code for code, text in enumerate(field.column.distinct) if is_no_answer(text)]
+    rows = np.flatnonzero(np.isin(field.column.codes, [-1, *silent]))
+    if len(rows):
+        raise CrowdError(
+            f"{field.cells.where}: no weight in {named_rows(rows)}; give every row one, take those "
+            "rows out, or say --weight none"
+        )
     return field
 
 
-def _weighs(field: Field) -> bool:
-    """Whether cells are numbers of 0 or more, not all alike, in every row."""
+def _weights(field: Field) -> list[float]:
+    """The different numbers of a column."""
     numbers = [numerals.number(text) for text in field.column.distinct]
-    known = [number for number in numbers if number is not None]
-    return (
-        len(known) == len(numbers) > 1 and min(known) >= 0 and bool(np.all(field.column.codes >= 0))
-    )
+    return [number for number in numbers if number is not None]
+
+
+def _weighs(field: Field) -> bool:
+    """Whether all cells with an answer are numbers of 0 or more, and these are not all alike."""
+    texts = [text for text in field.column.distinct if not is_no_answer(text)]
+    known = _weights(field)
+    return len(known) == len(texts) > 1 and min(known) >= 0
 
 
 def cells_of(field: Field, first_rows: np.ndarray) -> list[str]:

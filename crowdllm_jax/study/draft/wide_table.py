@@ -21,6 +21,9 @@ from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_ANSWERS = 20_000_000
 FEW_ANSWERS = 50
+FEW_NUMBERS = 20
+MOST_GROUPS = 10
+"""Ids that come back in several rows are those of people, if there are more of them than that."""
 
 
 def from_wide(sheet: Sheet, choices: Choices) -> Draft:
@@ -40,7 +43,10 @@ def from_wide(sheet: Sheet, choices: Choices) -> Draft:
         )
     guesses = _guesses(questions, choices, reasons)
     if not guesses:
-        raise CrowdError(f"{sheet.path}: no question has answers on a scale; {reasons[-1]}")
+        raise CrowdError(
+            f"{sheet.path}: no question has answers on a scale, which are numbers, or texts "
+            f"that several people give; {reasons[-1]}"
+        )
     if sheet.rows * len(guesses) > MOST_ANSWERS:
         raise CrowdError(f"{sheet.path}: more than {MOST_ANSWERS:,} answers; keep fewer questions")
     if weight is not None:
@@ -76,11 +82,14 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
     """The column of ids; None where people are numbered by their rows."""
     if choices.person is not None:
         field = sheet.field(choices.person, "--id")
-    elif known := [f for f in sheet.fields if f.use == "person"]:
+    elif known := [f for f in sheet.fields if f.use == "person" and f.name not in choices.out]:
         field = known[0]
     else:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
-        named = [f for f in named if f.name not in choices.questions + choices.profile]
+        said = choices.questions + choices.profile + choices.out
+        named = [f for f in named if f.name not in said]
+        for field in named:
+            _refuse_several_rows(field)
         # A few ids that stand twice are a mistake; many are no ids (PID may be a party).
         named = [f for f in named if len(f.column.distinct) * 2 > sheet.rows]
         whole = [f for f in named if unique(f)]
@@ -113,7 +122,18 @@ def _refuse_twice(field: Field) -> None:
             f"{field.cells.where}: '{field.column.distinct[twice]}' stands in "
             f"{field.column.rows_of(twice)}; keep one row per person, or name another column with "
             "--id (or, if rows are answers, the columns of tasks and answers with --task and "
-            "--response)"
+            f"--response); --leave-out '{field.name}' numbers people by their rows"
+        )
+
+
+def _refuse_several_rows(field: Field) -> None:
+    """Raise CrowdError if ids come back in most rows; a few may be a party's (PID)."""
+    ids, rows = len(field.column.distinct), len(field.column.codes)
+    if MOST_GROUPS < ids <= rows / 2 and not field.labels:
+        raise CrowdError(
+            f"{field.cells.where}: its {ids:,} ids come back in several of the {rows:,} rows. If a "
+            "row is a person at one time, keep one row of each; if it is an answer, name the "
+            f"column of tasks with --task; --leave-out '{field.name}' takes each row for a person"
         )
 
 
@@ -176,13 +196,38 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
     if choices.questions:
         named = names.is_profile(field.name, field.text) and not choices.profile
         return ("profile", "") if named else ("out", "since it is not among --questions")
-    if names.is_own(field.name) or names.is_weight(field.name, field.text):
-        return "out", "since it is no answer"
-    if names.is_person(field.name) and len(field.column.distinct) * 2 > len(field.column.codes):
-        return "out", "since it holds ids"
+    if (why := _no_answers(field)) is not None:
+        return "out", why
     if names.is_profile(field.name, field.text) and not choices.profile:
         return "profile", ""
+    if _numbered(field):
+        return "out", "since its whole numbers are all different (--questions keeps it)"
     return "question", ""
+
+
+def _no_answers(field: Field) -> str | None:
+    """Why a column's name is that of no question; None where it may be one."""
+    if names.is_weight(field.name, field.text):
+        return "since it is a weight"
+    if names.is_own(field.name):
+        return "since it is no answer"
+    if names.is_person(field.name) and not field.labels:
+        return "since it may hold ids (--questions keeps it)"
+    return None
+
+
+def _numbered(field: Field) -> bool:
+    """Whether a column numbers many rows: by one after another, or by large numbers."""
+    texts = field.column.distinct
+    if field.labels or len(texts) <= FEW_NUMBERS or not unique(field):
+        return False
+    numbers = [numerals.number(text) for text in texts]
+    whole = [n for n in numbers if n is not None and n.is_integer()]
+    if len(whole) < len(texts):
+        return False
+    low, high = min(whole), max(whole)
+    # A slider from 0 to 100 may have been set differently by each of a few people.
+    return high - low == len(texts) - 1 or low < 0 or high > 100
 
 
 def _guesses(

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from crowdllm_jax.runtime.numerals import leading_number
+from crowdllm_jax.study.draft.bands import ordered_bands
+from crowdllm_jax.study.draft.units import mixed_units
 
 
 def folded(text: str) -> str:
@@ -175,7 +177,8 @@ _BARELY = [
     )
 ]
 _NEUTRAL = re.compile(
-    r"\b(neither|neutral|neutraal|neutre|neutro|neutrale|weder|teils teils|unentschieden|"
+    r"\b(might or might not|may or may not|not sure|unsure|"
+    r"neither|neutral|neutraal|neutre|neutro|neutrale|weder|teils teils|unentschieden|"
     r"indifferent|undecided|indifferente|indiferente|in between|middle of the road|noch eens|ani "
     r"tak ani nie|mittel|both|ni .* ni|ne .* ne|nem .* nem|nao .* nem|noch .* noch|ani .* ani)\b"
 )
@@ -203,13 +206,18 @@ NO_ANSWER = {
     )
 }
 _NOTHING = ("", "-", "--", ".", "..", "?", "/")
+_FAULTS = ("#div/0!", "#ref!", "#value!", "#name?", "#num!", "#null!")
+"""What a spreadsheet writes where a formula fails."""
 
 
 def is_no_answer(text: str) -> bool:
     """Whether a text says that there is no answer."""
     bare = re.sub(r"^\W*-?\d+\W+", "", text)
     return (
-        text in _NOTHING or folded(text) in NO_ANSWER or (bool(bare) and folded(bare) in NO_ANSWER)
+        text in _NOTHING
+        or text.casefold() in _FAULTS
+        or folded(text) in NO_ANSWER
+        or (bool(bare) and folded(bare) in NO_ANSWER)
     )
 
 
@@ -217,7 +225,8 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     """Texts from the lowest to the highest; None where their words do not tell."""
     several = tuple(texts)
     numbers = [leading_number(text) for text in several]
-    if None not in numbers and len(set(numbers)) == len(several):
+    apart = None not in numbers and len(set(numbers)) == len(several)
+    if apart and not mixed_units(several) and not only_coded(several):
         return _sorted(several, [number or 0.0 for number in numbers])
     words = [folded(text) for text in several]
     for ranks in _LISTS:
@@ -231,6 +240,19 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     if len(senses) <= 1 and len(set(degrees)) == len(degrees) and _tells(words):
         return _sorted(several, degrees)
     return None
+
+
+_CODE = re.compile(r"[(\[]?\s*-?\d+\s*[.)\]=:–-]+\s*(?=[^\W\d_])")
+
+
+def only_coded(texts: Sequence[str]) -> bool:
+    """Whether numbers stand before words that tell no order (`1. Car`, `2. Bus`), so that they may
+    be nothing but codes."""
+    if not all(map(_CODE.match, texts)):
+        return False
+    words = [_CODE.sub("", text, count=1) for text in texts]
+    told = in_order(words) or ordered_bands(words) or seems_ordered(words)
+    return not told and degrees_in(words) < 2
 
 
 def seems_ordered(texts: Sequence[str]) -> bool:

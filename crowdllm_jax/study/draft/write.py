@@ -1,8 +1,11 @@
 """Write a draft as a study: three tables of CSV and the YAML that says what they mean."""
 
 import io
+import os
+import shlex
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,10 +104,24 @@ def study_of_draft(draft: Draft, name: str) -> Study:
 
 
 def _read_back(tables: Tables, folder: Path) -> Study:
-    """Write the tables into a folder and read the study from there, which checks them."""
+    """Write the tables into a folder, which is deleted later, and read the study from there, which
+    checks them; messages do not name that folder."""
+
+    def told(what: object) -> str:
+        return str(what).replace(f"{folder}{os.sep}", "")
+
     for file, table in tables.tables.items():
         (folder / file).write_bytes(_csv(table))
-    return read_study(msgspec.structs.replace(tables.spec, folder=str(folder)))
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            return read_study(msgspec.structs.replace(tables.spec, folder=str(folder)))
+    except CrowdError as error:
+        raise CrowdError(told(error)) from error
+    finally:
+        for warning in caught:
+            warnings.warn(told(warning.message), warning.category, stacklevel=2)
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -119,12 +136,12 @@ def _named(table: pa.Table) -> Any:
 
 
 def write_study(
-    draft: Draft, out: Path, *, force: bool, source: Path | None = None
+    draft: Draft, out: Path, *, force: bool, sources: Sequence[Path] = ()
 ) -> tuple[Study, list[Path]]:
     """Write a study file with its tables beside it, once all of it is known to be right.
 
     Args:
-      force: replace files that are there. source: the user's own file, which never is.
+      force: replace files that are there. sources: the user's own files, which never are.
     Returns:
       the study as it reads, and the files, the study file first.
     Raises:
@@ -132,8 +149,9 @@ def write_study(
     """
     tables = tables_of(draft, out.stem)
     paths = [out, *(out.parent / file for file in tables.tables)]
-    if source is not None and source.resolve() in [path.resolve() for path in paths]:
-        raise CrowdError(f"{source}: would be replaced by the study's; give --out another name")
+    replaced = [path.resolve() for path in paths]
+    if own := [path for path in sources if path.resolve() in replaced]:
+        raise CrowdError(f"{own[0]}: would be replaced by the study's; give --out another name")
     if not force and (there := [path for path in paths if path.exists()]):
         raise CrowdError(
             f"{there[0]}: is there already; nothing was written. Give --out another file, or "
@@ -167,7 +185,7 @@ def _yaml(draft: Draft, spec: StudySpec, out: Path) -> str:
     told = "\n".join(f"# - {_one_line(reason)}" for reason in draft.reasons)
     return (
         f"# Made from {draft.what} by `crowdllm init`; why it is so:\n{told}\n#\n"
-        f"#   crowdllm run {out.name}\n\n{text.getvalue()}"
+        f"#   crowdllm run {shlex.quote(out.name)}\n\n{text.getvalue()}"
     )
 
 

@@ -23,7 +23,8 @@ from crowdllm_jax.study.tables import Column, read_table
 from crowdllm_jax.study.wide import heading_rows
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+_COMMA = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)?")
+"""A number with decimals after a comma, whose thousands points may set apart."""
 _HEAD = 1 << 17
 MAX_BYTES = 300_000_000
 """Of a file whose rows are read one by one."""
@@ -100,21 +101,24 @@ def _encoding_of(path: Path) -> str:
 
 
 def _delimiter_of(text: str) -> str:
-    """The sign that cuts the first rows into the same number of cells, and into the most."""
+    """The sign that cuts the first rows into the same number of cells, the header too, and into the
+    most."""
 
-    def cells(delimiter: str) -> tuple[float, int]:
+    def cells(delimiter: str) -> tuple[bool, bool, int]:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
             counts = [len(row) for row in itertools.islice(rows, 40) if row]
         except csv.Error:
-            return 0.0, 0
+            return False, False, 0
         if len(counts) == 40 or len(text) < _HEAD // 4:
             common, often = Counter(counts).most_common(1)[0] if counts else (0, 0)
         else:  # the last row may be cut off
             common, often = Counter(counts[:-1] or counts).most_common(1)[0]
-        return (often / max(len(counts), 1), common) if common > 1 else (0.0, common)
+        even = common > 1 and often > 0.8 * len(counts)
+        # Decimal commas cut the rows evenly, but not the header.
+        return even, counts[:1] == [common], common
 
-    return max(_DELIMITERS, key=lambda delimiter: (cells(delimiter)[0] > 0.8, cells(delimiter)[1]))
+    return max(_DELIMITERS, key=cells)
 
 
 def read_rows(path: Path, encoding: str | None, most: int | None = None) -> Rows:
@@ -179,9 +183,11 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
     if twice := [name for name, often in Counter(names).items() if often > 1]:
         raise CrowdError(f"{path}: column '{twice[0]}' stands there twice; rename one")
     if len(names) < 2:
+        title = any(len(row) > 1 for row in layout.first)
+        remedy = "; delete what stands above the row of names" if title else ""
         raise CrowdError(
             f"{path}: has one column ('{(names or [''])[0][:80]}'); a table needs people, and "
-            "their answers in other columns"
+            f"their answers in other columns{remedy}"
         )
     table = read_table(path, names, prose=names, dialect=dialect)
     rows = len(next(iter(table.values())).codes)
@@ -206,5 +212,5 @@ def _pointed(column: Column) -> Column:
     """A column whose numbers have a point, if all its texts are numbers; else as it is."""
     if not all(_COMMA.fullmatch(text) for text in column.distinct):
         return replace(column, decimal=".")
-    texts = tuple(text.replace(",", ".") for text in column.distinct)
+    texts = tuple(text.replace(".", "").replace(",", ".") for text in column.distinct)
     return replace(column, distinct=texts, decimal=".")

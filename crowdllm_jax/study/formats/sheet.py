@@ -79,6 +79,9 @@ class Sheet:
                 return field
         listed = ", ".join(field.name for field in self.fields[:20])
         more = ", ..." if len(self.fields) > 20 else ""
+        comma = next((field.name for field in self.fields if "," in field.name), None)
+        if comma is not None:
+            more += f" (a name with a comma needs double quotes: {flag} '\"{comma}\"')"
         raise CrowdError(f"{flag}: {self.path} has no column '{name}'; it has: {listed}{more}")
 
 

@@ -14,6 +14,8 @@ from crowdllm_jax.study.draft.bands import ordered_bands
         "Under $25,000|$25,000 - $49,999|$50,000 - $99,999|$100,000 or more",
         "unter 20|20 bis 39|40 bis 59|60 und älter",
         "none|1-2|3-5|more than 5",
+        "Less than 1 hour|1-2 hrs|more than 3 h",
+        "0|1k-5k|5k-10k|more than 10k",
         "Never|1-2 times|3-4 times|5 or more times",
     ],
 )
@@ -24,7 +26,17 @@ def test_from_the_lowest_on(bands):
 
 
 @pytest.mark.parametrize(
-    "texts", ["tea|coffee", "18-24|young", "18-24|18-30", "1.2.2020 - 3.4.2020|5.6.2021 - 1.1.2022"]
+    "texts",
+    [
+        "tea|coffee",
+        "18-24|young",
+        "18-24|18-30",
+        "1.2.2020 - 3.4.2020|5.6.2021 - 1.1.2022",
+        "Under 30 minutes|30-60 minutes|1-2 hours",
+        "Under $50k|$50k - $100k|Over $1M",
+        "under $500|$500-$999|$1k-$5k",
+        "0-6 months|6-12 months|1-2 years",
+    ],
 )
 def test_what_is_none(texts):
     assert ordered_bands(texts.split("|")) is None

@@ -1,5 +1,6 @@
 """What is guessed of a table, what is asked, and what is left as it is."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.study.draft import write
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_file, study
 from crowdllm_jax.study.draft.write import write_study
@@ -53,7 +55,7 @@ def cycle(*values: object) -> list[object]:
             cycle(0.5, 1, 2.5, 5),
             Ordinal(levels=tuple(x / 2 if x % 2 else x // 2 for x in range(1, 11))),
         ),
-        ([*range(N)], Continuous(low=0, high=29)),
+        ([i + i % 2 for i in range(N)], Continuous(low=0, high=30)),
         ([3 * i for i in range(N)], Continuous(low=0, high=100)),
         (cycle("yes", "no"), Binary(levels=("no", "yes"))),
         (cycle("yes", "no", "don't know"), Binary(levels=("no", "yes"))),
@@ -83,11 +85,36 @@ def test_a_scale_of_unknown_order_is_asked_for_and_then_taken():
     assert isinstance(scale_of(table, "q1", free), Nominal)
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [("1. Liberal", "2. Moderate", "3. Other"), ("30-60 minutes", "1-2 hours", "over 2 hours")],
+)
+def test_numbers_that_may_mean_no_order_are_asked_for(answers):
+    table = frame(x=cycle(*answers))
+    assert "--order" in asked(table)
+    assert scale_of(table, "x", Choices(orders=(answers,))) == Ordinal(levels=answers)
+    assert isinstance(scale_of(table, "x", Choices(unordered=(answers,))), Nominal)
+
+
+def test_a_stray_text_among_numbers_is_asked_for():
+    table = frame(x=[*cycle("1", "2", "3")[:-2], "three, or so", "two"])
+    told = asked(table)
+    assert "'x': 28 of 30 answers are numbers, but not three, or so, two" in told
+    assert """--missing '"three, or so",two'""" in told
+    strays = Choices(missing=("three, or so", "two"))
+    assert scale_of(table, "x", strays) == Ordinal(levels=(1, 2, 3))
+    open_end = frame(x=[*cycle("1", "2")[:-2], "3+", "3+"])
+    assert scale_of(open_end, "x") == Ordinal(levels=("1", "2", "3+"))
+
+
 def test_a_nine_that_may_be_an_answer_is_asked_for():
     table = frame(x=cycle(1, 2, 3, 4, 5, 9))
     assert "--missing 9" in asked(table)
     assert scale_of(table, "x", Choices(missing=("9",))) == Ordinal(levels=(1, 2, 3, 4, 5))
     assert scale_of(table, "x", Choices(missing=("none",))) == Ordinal(levels=tuple(range(1, 10)))
+    assert "--missing 8" in asked(frame(x=cycle(1, 2, 3, 4, 5, 6, 8)))
+    gaps = frame(x=cycle(0, 1, 3, 6, 8))
+    assert scale_of(gaps, "x") == Ordinal(levels=tuple(range(9)))
 
 
 def test_two_columns_of_ids_are_asked_for():
@@ -117,6 +144,27 @@ def test_weights_and_how_heavy_people_are():
     assert "which column holds people's weights" in asked(two)
 
 
+@pytest.mark.parametrize("cell", [None, "NA"])
+def test_a_row_without_a_weight_is_told(cell):
+    weights = [cell, *map(str, RANDOM.uniform(0.5, 2, N - 1))]
+    table = frame(Gewichtungsfaktor=weights)
+    assert "'Gewichtungsfaktor': no weight in row 2;" in asked(table)
+    assert np.ptp(study(table, weight="none").participants.weight) == 0
+    assert (
+        np.ptp(study(table, choices=Choices(out=("Gewichtungsfaktor",))).participants.weight) == 0
+    )
+
+
+def test_capitals_are_one_spelling():
+    table = frame(x=cycle("Agree", "agree", "Disagree", "Agree", "DISAGREE", "Disagree"))
+    assert scale_of(table, "x") == Binary(levels=("Disagree", "Agree"))
+    order = Choices(orders=(("bronze", "silver", "gold"),))
+    medals = frame(x=cycle("Bronze", "bronze", "Bronze", "silver", "GOLD"))
+    assert scale_of(medals, "x", order) == Ordinal(levels=("Bronze", "silver", "GOLD"))
+    ids = frame(id=[f"{'p' if i % 2 else 'P'}{i // 2}" for i in range(N)])
+    assert len(study(ids).participants.ids) == N
+
+
 def test_bands_of_age_are_ordered():
     table = frame(age_group=cycle("18-24", "65+", "under 18", "25-64"))
     (age,) = study(table).participants.profile
@@ -129,8 +177,21 @@ def test_what_is_no_question_is_left_out():
         comment=[f"some words number {i}" for i in range(N)],
         same=cycle("x"),
         empty=cycle(None),
+        Epoch=cycle(1700000000, 1700000100),
+        total_time=cycle(20, 30, 40),
+        rowid=cycle(1, 2, 3),
+        lat=cycle(48.1, 52.5),
+        zip=cycle(80331, 10115),
+        PLZ=cycle(80331, 10115),
+        running=range(7, 7 + N),
+        token=[1000 + 37 * i for i in range(N)],
     )
-    assert study(table).tasks.ids == ("good",)
+    made = study(table)
+    assert made.tasks.ids == ("good",)
+    assert not made.participants.profile
+    kept = study(table, choices=Choices(questions=("running", "good")))
+    assert set(kept.tasks.ids) == {"running", "good"}
+    assert [a.name for a in study(frame(year=cycle(2019, 2024))).participants.profile] == ["year"]
 
 
 def test_questions_and_profile_as_the_user_says():
@@ -204,6 +265,31 @@ def test_files_are_never_replaced_unasked(tmp_path):
     assert not (tmp_path / "a-answers.csv").exists()
     written(tmp_path, force=True)
     assert (tmp_path / "a-people.csv").read_text() != "mine"
+
+
+def test_a_users_own_files_are_never_replaced(tmp_path):
+    frame().to_csv(tmp_path / "a.csv", index=False)
+    mine = tmp_path / "b-people.csv"
+    frame(age=cycle(20, 30, 40))[["id", "age"]].to_csv(mine, index=False)
+    before = mine.read_bytes()
+    draft = draft_of_file(tmp_path / "a.csv", people=mine)
+    with pytest.raises(CrowdError, match="would be replaced"):
+        write_study(draft, tmp_path / "b.yaml", force=True, sources=[tmp_path / "a.csv", mine])
+    assert mine.read_bytes() == before
+
+
+def test_a_message_names_no_file_that_is_gone(tmp_path, monkeypatch):
+    def refuse(spec):
+        path = Path(spec.folder) / spec.responses.path
+        warnings.warn(f"{path}: is odd", CrowdWarning, stacklevel=1)
+        raise CrowdError(f"{path}: is wrong")
+
+    monkeypatch.setattr(write, "read_study", refuse)
+    frame().to_csv(tmp_path / "a.csv", index=False)
+    draft = draft_of_file(tmp_path / "a.csv")
+    told = pytest.warns(CrowdWarning, match=r"^a-answers\.csv: is odd$")
+    with told, pytest.raises(CrowdError, match=r"^a-answers\.csv: is wrong$"):
+        write_study(draft, tmp_path / "a.yaml", force=False)
 
 
 def test_names_that_yaml_or_our_tables_would_take_for_others(tmp_path):

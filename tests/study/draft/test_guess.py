@@ -5,6 +5,7 @@ import numpy as np
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split
+from crowdllm_jax.study.draft.names import seems_reversed
 from crowdllm_jax.study.draft.people import profile_of
 from crowdllm_jax.study.formats.sheet import Field, column_of
 from crowdllm_jax.study.scales import Binary, Nominal, Ordinal
@@ -73,3 +74,8 @@ def test_labels_of_a_few_numbers_do_not_make_an_age_categorical():
     kind, cells = people["age"]
     assert kind == "numeric"
     assert cells[-2:] == ["89", ""]
+
+
+def test_an_option_is_no_sign_of_a_reverse_keyed_question():
+    assert not seems_reversed("lang [R]")
+    assert all(map(seems_reversed, ["item_r", "sad (R)", "q7r", "calm.rev"]))

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from crowdllm_jax.study.draft.words import in_order, is_no_answer, seems_ordered
+from crowdllm_jax.study.draft.words import in_order, is_no_answer, only_coded, seems_ordered
 
 SCALES = """\
 Strongly disagree|Disagree|Neither agree nor disagree|Agree|Strongly agree
@@ -35,6 +35,13 @@ nein|ja
 No|Maybe|Yes
 Definitely not|Probably not|Probably|Definitely
 1 - low|2|3|4|5 - high
+Definitely not|Probably not|Might or might not|Probably yes|Definitely yes
+Very unlikely|Somewhat unlikely|Not sure|Somewhat likely|Very likely
+Definitely will not|Probably will not|May or may not|Probably will|Definitely will
+1. Strongly agree|2. Agree|3. Disagree
+1: never|2: some days|3: always
+1. under 18|2. 18-24|3. 25 or older
+1 star|2 stars|3 stars
 Poor|Fair|Good|Very good|Excellent
 strongly oppose|somewhat oppose|somewhat support|strongly support
 Not at all|A little|Moderately|Quite a bit|Extremely
@@ -70,12 +77,40 @@ def test_a_scale_with_a_word_of_its_own_seems_ordered():
 
 @pytest.mark.parametrize(
     "text",
-    ["Don't know", "don’t know", "DK", "N/A", "Refused", "-9 - No answer", "keine Angabe", "ns/nc"],
+    [
+        "Don't know",
+        "don’t know",
+        "DK",
+        "N/A",
+        "Refused",
+        "-9 - No answer",
+        "#DIV/0!",
+        "#ref!",
+        "keine Angabe",
+        "ns/nc",
+    ],
 )
 def test_texts_that_are_no_answer(text):
     assert is_no_answer(text)
 
 
-@pytest.mark.parametrize("text", ["0", "no", "None", "Neutral", "😀", "+", "-1", "Don't agree"])
+@pytest.mark.parametrize(
+    "text", ["0", "no", "None", "name", "value", "#1", "Neutral", "😀", "+", "-1", "Don't agree"]
+)
 def test_texts_that_are_answers(text):
     assert not is_no_answer(text)
+
+
+@pytest.mark.parametrize(
+    "texts", ["1. Car|2. Bus|3. Bike", "(1) Liberal|(2) Moderate|(3) Conservative", "1=SPD|2=CDU"]
+)
+def test_numbers_before_words_without_an_order_are_codes(texts):
+    assert in_order(texts.split("|")) is None
+    assert only_coded(texts.split("|"))
+
+
+@pytest.mark.parametrize(
+    "texts", ["30 minutes|1 hour|2 hours", "3 times a month|1 time a week", "2 days|1 week"]
+)
+def test_numbers_in_several_units_tell_no_order(texts):
+    assert in_order(texts.split("|")) is None

@@ -65,6 +65,10 @@ def test_files_that_hold_nothing(tmp_path):
     assert "no such file" in told(tmp_path / "none.csv")
     assert "is a folder" in told(tmp_path)
     assert "has one column" in told(text(tmp_path, "just some words\nand more\n"))
+    titled = "Export 2024\n\nid,q\n" + "".join(f"{i},{i % 3}\n" for i in range(9))
+    assert "delete what stands above the row of names" in told(text(tmp_path, titled))
+    longer = "id,q\n1,2\n2,3,4\n3,1\n"
+    assert "row 3 has 3 cells, the header 2 (a cell" in told(text(tmp_path, longer))
 
 
 def test_two_columns_of_one_name(tmp_path):

@@ -287,3 +287,12 @@ def test_a_questionnaire_alone_asks_for_the_answers(tmp_path):
     qsf(tmp_path / "s.qsf")
     with pytest.raises(CrowdError, match=r"--questionnaire s\.qsf"):
         draft_of_file(tmp_path / "s.qsf")
+
+
+def test_decimal_commas_in_two_columns_and_points_between_thousands(tmp_path):
+    rows = [(i, ["1,5", "2,25"][i % 2], ["999,00", "1.234,50"][i % 2]) for i in range(30)]
+    text = "id;Zufrieden;Preis\n" + "".join(f"{i};{a};{b}\n" for i, a, b in rows)
+    (tmp_path / "de.csv").write_text(text)
+    draft = draft_of_file(tmp_path / "de.csv")
+    assert [task.id for task in draft.tasks] == ["Zufrieden", "Preis"]
+    assert {float(answer) for answer in draft.answers} == {1.5, 2.25, 999, 1234.5}

@@ -1,0 +1,74 @@
+"""Which columns are the ids of people and tasks, also where a row is a mistake."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.make import study
+
+PEOPLE, TASKS = 12, 6
+
+
+def answers(**columns) -> pd.DataFrame:
+    """A row per answer of 12 people to 6 tasks."""
+    rows = [
+        {"participant": f"p{i}", "item": f"t{j}", "rating": 1 + (i * 2 + j) % 5}
+        for i in range(PEOPLE)
+        for j in range(TASKS)
+    ]
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def asked(table: pd.DataFrame, choices: Choices = Choices()) -> str:  # noqa: B008
+    with pytest.raises(CrowdError) as caught:
+        study(table, choices=choices)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("more", [{}, {"b": 1, "c": 2, "score": 3}])
+def test_one_row_twice_does_not_make_a_table_of_answers_wide(more):
+    table = answers(**more)
+    table.loc[1, "item"] = "t0"
+    assert "'p0' answers 't0' twice (rows 2 and 3" in asked(table)
+
+
+def test_missing_ids_do_not_make_a_table_of_answers_wide():
+    for column in ("participant", "item"):
+        table = answers()
+        table.loc[[3, 3 + TASKS], column] = None
+        told = asked(table)
+        assert f"column '{column}'" in told
+        assert "row 5, 11" in told
+
+
+def test_a_column_left_out_is_no_key():
+    table = answers(user=[f"u{i % 9}" for i in range(PEOPLE * TASKS)])
+    made = study(table, choices=Choices(out=("user",)))
+    assert len(made.participants.ids) == PEOPLE
+    assert len(made.tasks.ids) == TASKS
+
+
+def test_a_time_is_no_task():
+    random = np.random.default_rng(0)
+    table = answers(rt=random.permutation(900)[: PEOPLE * TASKS] // 2).drop(columns="item")
+    table["rt"] += 100
+    assert "'participant': its 12 ids come back" in asked(table)
+
+
+def test_ids_that_come_back_are_no_question():
+    table = pd.DataFrame({"id": np.repeat(range(12), 3), "wave": np.tile([1, 2, 3], 12)})
+    table = table.assign(q1=[1 + i % 5 for i in range(36)], q2=[1 + i % 4 for i in range(36)])
+    assert "its 12 ids come back in several of the 36 rows" in asked(table)
+    made = study(table, choices=Choices(out=("id", "wave")))
+    assert made.tasks.ids == ("q1", "q2")
+    assert len(made.participants.ids) == 36
+    few = study(table.assign(id=table["id"] % 5), choices=Choices(out=("wave",)))
+    assert few.tasks.ids == ("q1", "q2")
+
+
+def test_ids_that_are_left_out_number_people_by_their_rows():
+    table = pd.DataFrame({"id": ["a", "a", *"bcdefgh"], "q": [1, 2, 3] * 3, "r": [1, 2, 2] * 3})
+    assert "--leave-out 'id'" in asked(table)
+    assert study(table, choices=Choices(out=("id",))).participants.ids[0] == "2"
