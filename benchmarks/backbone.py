@@ -254,9 +254,6 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     warnings.simplefilter("ignore", CrowdWarning)  # random weights like no option
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-
     with tempfile.TemporaryDirectory() as folder:
         model = make_checkpoint(Path(folder), args.shape, getattr(torch, args.dtype))
         backbone = load(folder, dtype=args.dtype)
@@ -316,4 +313,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     main()

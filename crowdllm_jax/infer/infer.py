@@ -57,6 +57,7 @@ class _Evidence:
     stands: np.ndarray
 
 
+# Nine arguments: who predicts, what is known, what is asked, and three choices with defaults.
 def infer(
     crowds: Crowd | tuple[Crowd, ...],
     study: Study,
@@ -86,22 +87,13 @@ def infer(
     Raises:
       CrowdError: it cannot be done, and why.
     """
-    if not 0 < question.confidence < 1:
-        raise CrowdError(
-            f"--level {question.confidence:g}: give a share between 0 and 1, such as 0.95"
-        )
-    if twins and others is not None:
-        raise CrowdError(
-            "--twins predicts from people's other answers, and the people of --profiles have given "
-            "none: leave out one of the two"
-        )
+    _check(question, twins=twins, others=others)
     crowds = crowds if isinstance(crowds, tuple) else (crowds,)
     held = np.atleast_2d(held)
     labelled = np.asarray(held.any(axis=0))
     chosen, level = choose_tasks(study, labelled, question, tasks)
-    participants = study.participants
-    n = len(participants.ids)
-    in_study = KnownProfiles(recode(crowds[0].codings, participants.profile), participants.weight)
+    n, profile = len(study.participants.ids), study.participants.profile
+    in_study = KnownProfiles(recode(crowds[0].codings, profile), study.participants.weight)
     terms = regressors(in_study.attributes, question.attributes, n)[1]
 
     def predicted(known: KnownProfiles, size: int, first: int) -> PredictedPeople:
@@ -121,15 +113,30 @@ def infer(
 
     people = predicted(in_study, n, 0)
     unlabelled = None if others is None else predicted(others, 0, n)
-    if twins:
-        stands = may_stand_for(study, held)
-    else:
-        stands = np.ones((n, len(study.tasks.ids)), bool)
-        stands[study.person[labelled], study.task[labelled]] = False
+    stands = may_stand_for(study, held) if twins else _unlabelled(study, labelled)
     evidence = _Evidence(
         study, labelled, question, chosen, level, terms, people, unlabelled, stands[:, chosen]
     )
     return _table(_estimates(evidence, strict=tasks is not None), terms)
+
+
+def _check(question: Estimand, *, twins: bool, others: KnownProfiles | None) -> None:
+    if not 0 < question.confidence < 1:
+        raise CrowdError(
+            f"--level {question.confidence:g}: give a share between 0 and 1, such as 0.95"
+        )
+    if twins and others is not None:
+        raise CrowdError(
+            "--twins predicts from people's other answers, and the people of --profiles have given "
+            "none: leave out one of the two"
+        )
+
+
+def _unlabelled(study: Study, labelled: np.ndarray) -> np.ndarray:
+    """(N, T) bool, who has given no labelled answer to which task."""
+    none = np.ones((len(study.participants.ids), len(study.tasks.ids)), bool)
+    none[study.person[labelled], study.task[labelled]] = False
+    return none
 
 
 def _columns(people: KnownProfiles, attributes: tuple[str, ...], tasks: int) -> np.ndarray:

@@ -169,6 +169,7 @@ def draw_block(
     return drawn_words.swapaxes(1, 2), groups
 
 
+# Nine arguments: jit takes apart what is static, what lies on the device and what changes.
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def count_block(
     drawn: Drawn,

@@ -79,10 +79,8 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         answers[spec.responses.participant] = row_names(answers)
         person_id = spec.participants.participant or spec.responses.participant
         tables["participants"][person_id] = answers[spec.responses.participant]
-    person_of = answers[spec.responses.participant]
-    task_of = answers[spec.responses.task]
+    person_of, task_of = answers[spec.responses.participant], answers[spec.responses.task]
     people, tasks = tables["participants"], tables["tasks"]
-
     person_id = spec.participants.participant or spec.responses.participant
     person_rows = entities_of(people[person_id], own_table=spec.participants.path is not None)
     person = _look_up(person_of, person_rows.ids, "participant", spec.participants.path)
@@ -103,10 +101,8 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         asked, person = np.unique(person, return_inverse=True)
         participants = _some(participants, asked)
     answer, present = _answers(spec, answers[spec.responses.response], study_tasks.scale[task])
-    several = tuple(spec.scales.values())
-    mirrored = reverse.mirrored_tasks(
-        spec.tasks.reverse, study_tasks.ids, several, study_tasks.scale
-    )
+    several, listed = tuple(spec.scales.values()), spec.tasks.reverse
+    mirrored = reverse.mirrored_tasks(listed, study_tasks.ids, several, study_tasks.scale)
     answer = reverse.mirror(answer, mirrored[task], several, study_tasks.scale[task])
     _refuse_repeats(answers[spec.responses.response].where, person, task, person_of, task_of)
     study = Study(

@@ -59,6 +59,16 @@ class Tuned:
     before: float
 
 
+def _loss(
+    form: Form, config: TuneConfig, base: Any, held: Batches, place: Callable[..., Any], arrays: Any
+) -> float:
+    """The mean loss of adapters over all held examples."""
+    total = np.zeros(3)
+    for places in held.order():
+        total += np.array(evaluate(form, base, arrays, place(held.batch(places), "data")))
+    return float((total[0] + config.ordinal * total[1]) / total[2])
+
+
 def tune(
     backbone: Backbone,
     train: Sequence[Example],
@@ -88,13 +98,7 @@ def tune(
     arrays = start(form, seed, _average(train, options) if config.exit else None)
     state = place(State(np.int32(0), arrays, optimiser(config).init(arrays), *_unknown(arrays)))
     base = backbone.weights
-
-    def loss_of(arrays: Any) -> float:
-        total = np.zeros(3)
-        for places in held.order():
-            total += np.array(evaluate(form, base, arrays, place(held.batch(places), "data")))
-        return float((total[0] + config.ordinal * total[1]) / total[2])
-
+    loss_of = partial(_loss, form, config, base, held, place)
     per_epoch = len(learnt.order())
     steps = per_epoch * config.epochs
     speed = Speed(backbone)

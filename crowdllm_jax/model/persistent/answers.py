@@ -82,13 +82,7 @@ def gather_answers(
     ballots = []
     for index, tasks in layout.ballots:
         given = study.tasks.scale[task] == index
-        levels = np.zeros((len(people), len(tasks)), np.int32)
-        present = np.zeros(len(people), np.float32)
-        present[person[given]] = 1.0
-        # A ballot is whole in the study: what is not in this part of it is held out.
-        levels[present > 0] = -1
-        levels[person[given], np.searchsorted(tasks, task[given])] = answer[given]
-        ballots.append((levels, present))
+        ballots.append(_ballots(person[given], task[given], answer[given], tasks, len(people)))
     profiles = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
     return people, AnswerTable(
         in_rows(asked, np.int32),
@@ -101,6 +95,19 @@ def gather_answers(
         study.participants.weight[people].astype(np.float32),
         said,
     )
+
+
+def _ballots(
+    person: np.ndarray, task: np.ndarray, answer: np.ndarray, tasks: tuple[int, ...], people: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(B, Tb) levels of people's ballots, and (B,) who cast one."""
+    levels = np.zeros((people, len(tasks)), np.int32)
+    present = np.zeros(people, np.float32)
+    present[person] = 1.0
+    # A ballot is whole in the study: what is not in this part of it is held out.
+    levels[present > 0] = -1
+    levels[person, np.searchsorted(tasks, task)] = answer
+    return levels, present
 
 
 def _rows(

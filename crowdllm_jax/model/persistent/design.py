@@ -69,13 +69,7 @@ def make_design(
         for x in feature_blocks(study.tasks).values()
     ]
     told = _told(study, reference, layout, seen, known=known)
-    columns, group = list(told.columns), list(told.groups)
-    for number, components in enumerate(sources):
-        columns += list(components.T)
-        group += [3 + number] * components.shape[1]
-    for number, other in enumerate(told.others):
-        columns.append(other)
-        group.append(3 + len(sources) + number)
+    columns, group = _location_columns(told, sources)
     witnesses = standard_of(study)
     loading, loading_group = _loading_columns(told.columns[0], sources)
     if witnesses is not None:
@@ -119,6 +113,18 @@ class _Told(NamedTuple):
     groups: list[int]
     others: list[np.ndarray]
     shares: list[np.ndarray]
+
+
+def _location_columns(told: _Told, sources: list[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+    """(T,) columns that move the location, and the prior group of each."""
+    columns, group = list(told.columns), list(told.groups)
+    for number, components in enumerate(sources):
+        columns += list(components.T)
+        group += [3 + number] * components.shape[1]
+    for number, other in enumerate(told.others):
+        columns.append(other)
+        group.append(3 + len(sources) + number)
+    return columns, group
 
 
 def _told(
