@@ -1,9 +1,11 @@
 """Fixtures that several files share."""
 
 import dataclasses
+import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before JAX starts: the suite runs on the CPU wherever it is, and as most of its time goes into
@@ -23,6 +25,7 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -45,6 +48,17 @@ def pytest_unconfigure() -> None:
     cache = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
     if cache.name == f"crowdllm-tests-{os.getpid()}":
         shutil.rmtree(cache, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs() -> Iterator[None]:
+    """A process that keeps the thousands of programs it has compiled grows to many gigabytes, and
+    code that lies so far apart crashes. What is needed again is loaded from the disk."""
+    yield
+    statm = Path("/proc/self/statm")
+    if statm.exists() and int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > 2 << 30:
+        jax.clear_caches()
+        gc.collect()
 
 
 TINY = Config(
