@@ -240,8 +240,8 @@ def find(folder: str | Path, path: str, key: str) -> Path:
     )
 
 
-def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.Table, str]:
-    """The columns (under their tidy names), and the sign before decimals; no dialect: Parquet."""
+def check_file(path: Path) -> None:
+    """Raise CrowdError unless there is a file that can be read and holds something."""
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "no such file"
         raise CrowdError(f"{path}: {what}")
@@ -249,6 +249,11 @@ def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.T
         raise CrowdError(f"{path}: may not be read (permissions)")
     if path.stat().st_size == 0:
         raise CrowdError(f"{path}: is empty")
+
+
+def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.Table, str]:
+    """The columns (under their tidy names), and the sign before decimals; no dialect: Parquet."""
+    check_file(path)
     try:
         if is_parquet(path):
             return _open_parquet(path, columns), "."

@@ -22,7 +22,7 @@ from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.profiles.where import among, condition_of, groups_of
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.reference.task_embeddings import Embedder
-from crowdllm_jax.runs.asked import Placed, Sources, check_askable, place
+from crowdllm_jax.runs.asked import Sources, check_askable, place
 from crowdllm_jax.runs.config import Config, load_study
 from crowdllm_jax.runs.folder import (
     crowd_folder,
@@ -34,19 +34,11 @@ from crowdllm_jax.runs.folder import (
     stored_config,
 )
 from crowdllm_jax.runs.prepare import folds_in
-from crowdllm_jax.runs.trust import (
-    FEWEST,
-    NORMAL,
-    Trust,
-    held_out_outlook,
-    stretched_interval,
-    trust_of,
-)
+from crowdllm_jax.runs.trust import Trust, held_out_outlook, trust_of
 from crowdllm_jax.runtime.files import write_whole
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
 from crowdllm_jax.runtime.randomness import key_of
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.question_tables import (
     FewAnswers,
     ask_texts,
@@ -58,14 +50,11 @@ from crowdllm_jax.study.questions import Questions
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import Split, split_study
+from crowdllm_jax.workflow.ask_notes import notes_on
+from crowdllm_jax.workflow.ask_table import by_question, table_of
 
 PANEL = 2048
 """Agents whose beliefs the shares are worked out of, in each group."""
-FAR = 0.99
-"""A question farther from the nearest training question than this part of these are from each
-other is told to be unlike them."""
-
-
 SHARES_OF = 1000.0
 """People whose known shares are taken to be where nobody says."""
 
@@ -254,7 +243,7 @@ def _ask(
         trust = trust_of([held_out_outlook(c, run.study, split) for c, split in run.held])
     with stage(progress, "ask"):
         # What is known of a question is what all people's answers to it say, whoever is asked now.
-        everybody = Outlook(placed.crowd, panel_of(placed.crowd, PANEL, 0))
+        everybody = _outlook(placed.crowd, placed.crowd.generator)
         rows = len(run.study.tasks.ids) + np.arange(len(asked.ids))
         unsure = unsure_of(placed.crowd, rows, asked.task_scales)
         # Held-out questions calibrate what is known before any answer, not what answers say.
@@ -269,11 +258,17 @@ def _ask(
         stretch = [1.0 if name in few else trust.stretch for name in asked.ids]
         crowd = _alone(placed.crowd, asked, learnt, set(few), generator)
         table = pa.concat_tables(
-            _answers(placed.crowd, asked, learnt, stretch, group, name, asking.by)
-            for name, group in [(None, generator), *groups.items()]
+            table_of(_outlook(placed.crowd, whom), asked, learnt, stretch, name, asking.by)
+            for name, whom in [(None, generator), *groups.items()]
         )
-    notes = _notes(run, placed, asked, few, trust)
-    return Answered(crowd, _by_question(table, asked), trust, notes)
+    measured = trust if run.config.split.by == "tasks" else None
+    notes = notes_on(placed, asked, run.crowd.scales, few, measured)
+    return Answered(crowd, by_question(table, asked), trust, notes)
+
+
+def _outlook(crowd: Crowd, whom: ProfileGenerator) -> Outlook:
+    """What agents who are recruited so would say."""
+    return Outlook(crowd, panel_of(replace(crowd, generator=whom), PANEL, 0))
 
 
 def _questions(run: _Run, questions: str | Sequence[str] | Path, asking: Asking) -> Questions:
@@ -341,153 +336,3 @@ def _alone(
             middle[0, : len(sd)] = task.middle
             crowd = moved(crowd, np.array([task.row]), middle, task_sd, level_sd)
     return replace(alone(crowd, asked, unheard), generator=generator)
-
-
-def _answers(
-    crowd: Crowd,
-    asked: Questions,
-    learnt: Sequence[Unsure],
-    stretch: Sequence[float],
-    generator: ProfileGenerator,
-    group: str | None,
-    by: str | None,
-) -> pa.Table:
-    """Shares and means of the questions among agents that are recruited so."""
-    outlook = Outlook(crowd, panel_of(replace(crowd, generator=generator), PANEL, 0))
-    columns: dict[str, list[object]] = {name: [] for name in ("task_id", "group", "answer")}
-    numbers: dict[str, list[float | None]] = {n: [] for n in ("share", "low", "high", "people")}
-
-    def row(task: Unsure, answer: str, value: float, low: float, high: float, n: float) -> None:
-        text = (asked.ids[task.row - len(crowd.task_ids) + len(asked.ids)], group, answer)
-        for name, cell in zip(columns, text, strict=True):
-            columns[name].append(cell)
-        for name, number in zip(numbers, (value, low, high, n), strict=True):
-            numbers[name].append(float(number))
-
-    for task, by_so_much in zip(learnt, stretch, strict=True):
-        shares, mean = outlook.draws(task)
-        values = scales.values(task.scale)
-        if shares is not None:
-            low, high = stretched_interval(shares, by_so_much)
-            for level, name in enumerate(scales.labels(task.scale)):
-                p = float(shares[:, level].mean())
-                half = (high[level] - low[level]) / 2
-                row(task, name, p, low[level], high[level], worth(p * (1 - p), half))
-        if scales.is_ordered(task.scale):
-            width = values[-1] - values[0]
-            unit = ((mean - values[0]) / width)[:, None]
-            low, high = (values[0] + width * end[0] for end in stretched_interval(unit, by_so_much))
-            variance = np.nan
-            if shares is not None:
-                share = shares.mean(0)
-                variance = float(share @ values**2 - (share @ values) ** 2)
-            row(task, "(mean)", mean.mean(), low, high, worth(variance, (high - low) / 2))
-    table = pa.table({**columns, **numbers})
-    if by is None:
-        return table.drop_columns(["group"])
-    everyone = pa.array([g if g is not None else "(all)" for g in columns["group"]], pa.string())
-    return table.set_column(
-        1, f"profile_{by}" if by.casefold() in table.column_names else by, everyone
-    )
-
-
-def worth(variance: float, half: float) -> float:
-    """How many people's answers have a 90% interval that is so wide on either side."""
-    return float(variance * (NORMAL / max(half, 1e-9)) ** 2)
-
-
-def _by_question(table: pa.Table, asked: Questions) -> pa.Table:
-    """Rows question by question, and within each group by group."""
-    order = {name: i for i, name in enumerate(asked.ids)}
-    rank = np.array([order[name] for name in table["task_id"].to_pylist()])
-    return table.take(pa.array(np.argsort(rank, kind="stable")))
-
-
-def _notes(
-    run: _Run, placed: Placed, asked: Questions, few: dict[str, FewAnswers], trust: Trust
-) -> tuple[str, ...]:
-    notes = []
-    far = _unlike(placed, len(asked.ids))
-    names = list(run.crowd.scales)
-    for i, name in enumerate(asked.ids):
-        where = placed.how[i]
-        if name in few:
-            count = f"{few[name].people.sum():,.0f} known answers"
-            where = f"{where}, moved by {count}" if where else count
-        notes.append(f"'{name}': placed by {where}.")
-        scale, lends = asked.task_scales[i], names[asked.lender[i]]
-        if run.crowd.scales[lends] != scale:
-            notes.append(_lent_note(name, scale, lends, run.crowd.scales[lends]))
-        if far[i]:
-            notes.append(
-                f"'{name}' is unlike all training questions (farther from the nearest than "
-                f"{FAR:.0%} of these are from each other): its interval may be too narrow."
-            )
-    return (*notes, _trust_note(run, trust, answered=bool(few)))
-
-
-def _lent_note(name: str, scale: scales.Scale, lends: str, lent: scales.Scale) -> str:
-    if isinstance(scale, scales.Nominal):
-        return (
-            f"'{name}': the run has no scale with these options, so nothing is known of what tells "
-            "them apart; agents choose among them by chance, but for the answers that are given."
-        )
-    if scales.is_continuous(scale):
-        return f"'{name}': the run has no scale with these ends; it takes that of '{lends}'."
-    k, size = scales.size(lent), scales.size(scale)
-    steps = "the steps" if k == size else f"the {k} levels, stretched over {size},"
-    return (
-        f"'{name}': the run has no such scale; its thresholds are {steps} of '{lends}', from "
-        f"'{scales.labels(scale)[0]}' (lowest) to '{scales.labels(scale)[-1]}' (highest)."
-    )
-
-
-def _trust_note(run: _Run, trust: Trust, *, answered: bool) -> str:
-    before = " before the known answers" if answered else ""
-    if run.config.split.by != "tasks" or not trust.questions:
-        return (
-            "This run held out no questions, so how close its answers to new ones come is not "
-            "measured: the intervals are the model's own (split: {by: tasks} measures it)."
-        )
-    if not np.isfinite(trust.way) and trust.questions >= FEWEST:
-        return (
-            f"On {trust.questions} held-out questions people's shares differ no more than chance "
-            "makes them, so how far this crowd came is not measured; 90% intervals are "
-            f"{trust.stretch:.2f} times the model's{before}, to hold on these."
-        )
-    if not np.isfinite(trust.way):
-        return (
-            f"Only {trust.questions} questions were held out, too few to measure how close answers "
-            "to new ones come: the intervals are the model's own."
-        )
-    return (
-        f"On {trust.questions} held-out questions like these, this crowd came {trust.way:.0%} "
-        f"({trust.low:.0%} to {trust.high:.0%}) of the way from knowing nothing to the people's "
-        f"own shares; 90% intervals are {trust.stretch:.2f} times the model's{before}, to hold on "
-        "these."
-    )
-
-
-def _unlike(placed: Placed, count: int) -> np.ndarray:
-    """(A,) bool: which questions' features are far from those of all training tasks."""
-    design, blocks = placed.crowd.inputs, feature_blocks(placed.study.tasks)
-    assert isinstance(design, Design)
-    if not blocks or (design.tasks.known > 0).sum() < 3:
-        return np.zeros(count, bool)
-    # Not the model's own columns: these are clipped to the range of the training tasks.
-    x = np.concatenate(list(blocks.values()), axis=1)
-    known, new = x[design.tasks.known > 0], x[-count:]
-    usual = np.quantile(_to_nearest(known, known, 1), FAR)
-    # Distances of 0 are so to rounding alone.
-    return np.asarray(_to_nearest(new, known, 0) > usual + 1e-5)
-
-
-def _to_nearest(x: np.ndarray, known: np.ndarray, nearer: int) -> np.ndarray:
-    """(N,) distance of each row from those known: to the nearest but for so many."""
-    known = known.astype(np.float64)
-    length, nearest = (known**2).sum(1), []
-    # A few at a time, by a product of matrices: trees do not help among hundreds of columns.
-    for part in np.array_split(x.astype(np.float64), 1 + len(x) // 1024):
-        square = (part**2).sum(1)[:, None] + length - 2 * part @ known.T
-        nearest.append(np.partition(square, nearer, axis=1)[:, nearer])
-    return np.sqrt(np.concatenate(nearest).clip(0))

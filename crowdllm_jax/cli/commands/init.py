@@ -81,7 +81,7 @@ def init(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     from crowdllm_jax.study.describe import describe
     from crowdllm_jax.study.draft.make import draft_of_file
     from crowdllm_jax.study.draft.write import write_study
-    from crowdllm_jax.study.formats.sheet import check_file
+    from crowdllm_jax.study.tables import check_file
 
     check_file(arguments.file)
     out = arguments.out or Path(f"{arguments.file.stem}.yaml")

@@ -19,7 +19,8 @@ from crowdllm_jax.study.formats import (
 from crowdllm_jax.study.formats.delimited import MAX_BYTES, Rows, read_delimited, read_rows
 from crowdllm_jax.study.formats.pabulib import Election
 from crowdllm_jax.study.formats.parquet import read_parquet
-from crowdllm_jax.study.formats.sheet import Sheet, check_file
+from crowdllm_jax.study.formats.sheet import Sheet
+from crowdllm_jax.study.tables import check_file
 
 _BY_HEADER = (
     (qualtrics.is_qualtrics, qualtrics.read_qualtrics),

@@ -1,6 +1,5 @@
 """A table as a program for surveys wrote it: its columns, and what the file says of each."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,14 +120,3 @@ def check_size(path: Path, rows: int, columns: int) -> None:
             f"{path}: has {rows:,} rows of {columns:,} columns; {MAX_CELLS:,} cells are looked at "
             "at most"
         )
-
-
-def check_file(path: Path) -> None:
-    """Raise CrowdError unless there is a file that can be read and holds something."""
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise CrowdError(f"{path}: {what}")
-    if not os.access(path, os.R_OK):
-        raise CrowdError(f"{path}: may not be read (permissions)")
-    if path.stat().st_size == 0:
-        raise CrowdError(f"{path}: is empty")
