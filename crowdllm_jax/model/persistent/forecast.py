@@ -101,7 +101,9 @@ class Outlook:
         spread = np.exp(arrays["effects.log_sd.loading"])
         self._loading_sd = np.sqrt(design.tasks.loading**2 @ spread**2)
 
-    def shares(self, task: Unsure, theta: np.ndarray, sway: np.ndarray | None = None) -> jax.Array:
+    def shares(
+        self, task: Unsure, theta: np.ndarray | jax.Array, sway: np.ndarray | None = None
+    ) -> jax.Array:
         """Shares of the levels of a discrete task: (D, K) for (D, 1 + K) places.
 
         Args:
@@ -167,7 +169,7 @@ class Outlook:
         at = np.zeros(len(sd))
         for _ in range(SCORING):
             share, slope = (
-                np.asarray(part[0], float) for part in self._sloped(task, task.middle + sd * at)
+                np.asarray(part, float) for part in self._sloped(task, task.middle + sd * at)
             )
             slope = slope * sd / share.clip(1e-6)[:, None]
             # Fisher scoring: the expected curvature is never negative.
@@ -179,11 +181,13 @@ class Outlook:
         return replace(task, middle=task.middle + sd * at, root=root)
 
     def _sloped(self, task: Unsure, theta: np.ndarray) -> tuple[jax.Array, jax.Array]:
-        """Shares (1, K) at a place (1 + K,), and their slopes there (1, K, 1 + K)."""
-        step = 1e-2 * np.eye(len(theta))
-        every = self.shares(task, np.concatenate([theta[None], theta + step, theta - step]))
-        up, down = every[1 : 1 + len(theta)], every[1 + len(theta) :]
-        return every[:1], ((up - down) / 2e-2).T[None]
+        """Shares (K,) at a place (1 + K,), and their slopes there (K, 1 + K)."""
+
+        def shares(at: jax.Array) -> jax.Array:
+            return self.shares(task, at[None])[0]
+
+        at = jnp.asarray(theta, jnp.float32)
+        return shares(at), jax.jacfwd(shares)(at)
 
 
 @lru_cache(maxsize=16)
