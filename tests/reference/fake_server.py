@@ -37,15 +37,16 @@ class Server:
                     self.most = max(self.most, self.now)
                 try:
                     answer = behave(body, n)
+                finally:
+                    with lock:  # before the answer is sent: the client's next call may follow at once
+                        self.now -= 1
+                try:
                     if callable(answer):
                         answer(self_)
                     else:
                         send(self_, 200, answer)
                 except OSError:
                     pass  # the client hung up, as it should
-                finally:
-                    with lock:
-                        self.now -= 1
 
             def log_message(self_, *_):  # noqa: N805
                 pass
