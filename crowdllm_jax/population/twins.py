@@ -20,7 +20,7 @@ from flax import nnx
 from jax.scipy.special import ndtri
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd import Crowd, kind
 from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.persistent.answers import AnswerTable, gather_answers, take
 from crowdllm_jax.model.persistent.decision import (
@@ -183,7 +183,7 @@ def design_for_twins(crowd: Crowd, study: Study) -> Design:
     if not isinstance(crowd.inputs, Design):
         raise CrowdError(
             "twins need the persistent model (model.kind: persistent): agents of the "
-            "published model are nobody in particular"
+            f"{kind(crowd.config)} model are nobody in particular"
         )
     if study.tasks.ids != crowd.task_ids or dict(study.scales) != crowd.scales:
         raise CrowdError("the answers are about other tasks or scales than the crowd was fitted on")

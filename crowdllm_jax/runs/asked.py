@@ -14,7 +14,7 @@ import numpy as np
 
 from crowdllm_jax.backbone.tune.config import TuneConfig
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd import Crowd, kind
 from crowdllm_jax.model.persistent.asked import lengthened, placed_anywhere, stretched
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, make_design
@@ -139,8 +139,8 @@ def check_askable(crowd: Crowd, questions: Questions) -> None:
     """Raise CrowdError if a crowd's agents cannot be asked such questions."""
     if not isinstance(crowd.config, PersistentConfig):
         raise CrowdError(
-            "ask: agents of the published model (cvae) are nobody in particular, so nobody is there"
-            " to be asked again; fit a run with model.kind: persistent"
+            f"ask: agents of the {kind(crowd.config)} model are nobody in particular, so nobody is "
+            "there to be asked again; fit a run with model.kind: persistent"
         )
     if isinstance(crowd.inputs, Design) and crowd.inputs.witnesses is not None:
         raise CrowdError(
@@ -157,12 +157,12 @@ def check_askable(crowd: Crowd, questions: Questions) -> None:
 
 
 def _nothing_said(text: str, study: Study, config: Config) -> str:
-    kind = config.first_reference.__struct_config__.tag
+    reference = config.first_reference.__struct_config__.tag
     why = (
         "the run knows its tasks by an embedding of their texts, and that of this one is not there"
         if study.tasks.embedding is not None
-        else f"the run has no features of its tasks, and its reference ({kind}) is an average of "
-        "their answers"
+        else f"the run has no features of its tasks, and its reference ({reference}) is an "
+        "average of their answers"
     )
     remedy = (
         "name the model that embeds them (--embedder MODEL), or give the vectors as a column of "

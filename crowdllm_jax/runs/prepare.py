@@ -9,10 +9,11 @@ from pathlib import Path
 
 from crowdllm_jax.backbone.questions import Question
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd import Crowd, kind
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.fit import Losses
 from crowdllm_jax.model.fit import Prepared, fit_model
+from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.sample import check_scales
 from crowdllm_jax.profiles.generator import ProfileGenerator, fit_profiles
 from crowdllm_jax.profiles.raking import rake
@@ -91,19 +92,20 @@ def check_model(study: Study, config: Config) -> None:
     """Make sure that the configured model can answer this study, and be scored on its split.
 
     Raises:
-      CrowdError: it is the published model, and cannot, or has several references.
+      CrowdError: it cannot, or has several references and is not the persistent model.
     """
-    if isinstance(config.model, CvaeConfig):
+    if not isinstance(config.model, PersistentConfig):
         if isinstance(config.reference, tuple) and len(config.reference) > 1:
             raise CrowdError(
-                f"reference: a list of {len(config.reference)} needs model.kind: persistent; the "
-                "published model (cvae) has one reference; give it one"
+                f"reference: a list of {len(config.reference)} needs model.kind: persistent; "
+                f"the {kind(config.model)} model has one reference; give it one"
             )
         if config.split.by == "answers":
             raise CrowdError(
-                "split.by: answers needs model.kind: persistent; agents of the published model "
-                "(cvae) are nobody in particular, whatever answers are known"
+                "split.by: answers needs model.kind: persistent; agents of the "
+                f"{kind(config.model)} model are nobody in particular, whatever answers are known"
             )
+    if isinstance(config.model, CvaeConfig):
         check_scales(study.tasks.ids, study.scales, study.tasks.scale)
 
 

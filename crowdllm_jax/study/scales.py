@@ -8,7 +8,6 @@ project depends on what they gave to the others (`ballots`).
 """
 
 from collections.abc import Callable, Iterable
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -82,14 +81,11 @@ Joint = KApproval | Ranking | Points
 
 Ballot = Approval | Joint
 Scale = Categorical | Continuous | Ballot
-Kind = Literal[
-    "ordinal", "nominal", "binary", "continuous", "approval", "k_approval", "ranking", "points"
-]
 
 
-def kind(scale: Scale) -> Kind:
+def kind(scale: Scale) -> str:
     """The scale's name in a study file."""
-    return scale.__struct_config__.tag  # type: ignore[return-value]
+    return str(scale.__struct_config__.tag)
 
 
 def is_ballot(scale: Scale) -> bool:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from scipy.special import expit, log_expit, softmax
 from synthetic import make_study
 
 from crowdllm_jax.model.persistent.decision import Standing
+from crowdllm_jax.model.scales import kinds
 from crowdllm_jax.model.scales.continuous import log_clipped_normal
 from crowdllm_jax.model.scales.kinds import fill_ballots, log_ballot
 from crowdllm_jax.model.scales.ordered import log_logistic_between
@@ -32,11 +34,13 @@ from crowdllm_jax.study.scales import (
     Approval,
     Binary,
     Continuous,
+    Joint,
     KApproval,
     Nominal,
     Ordinal,
     Points,
     Ranking,
+    Scale,
 )
 
 ALPHA = 1e-6
@@ -87,6 +91,13 @@ def chances(known, ready, name: str, standing: Standing) -> list[tuple[np.ndarra
     return [
         (levels, np.exp(log_chance(known, given, standing, ready))) for levels, given in answers
     ]
+
+
+def test_every_kind_of_scale_is_answered_and_tried_here():
+    joint = set(get_args(Joint))
+    assert kinds.BALLOT.keys() == {type(scale) for scale in BALLOTS.values()} == joint
+    others = set(get_args(Scale)) - joint
+    assert kinds.SINGLE.keys() == {type(scale) for scale in SINGLE.values()} == others
 
 
 @pytest.mark.parametrize("name", [n for n in SINGLE | BALLOTS if n != "price"])

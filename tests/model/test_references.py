@@ -157,6 +157,23 @@ def test_what_cannot_have_several_says_so():
         prepare.prepare(study, load_list("persistent", 0), 0)
 
 
+class Other(msgspec.Struct, frozen=True, tag="other"):
+    """A model that is not the persistent one, nor the published one."""
+
+
+def test_what_the_persistent_model_alone_can_is_refused_of_every_other():
+    study, config = make_study(), load_list("persistent", 2)
+    prepare.check_model(study, config)
+    several = msgspec.structs.replace(config, model=Other())
+    with pytest.raises(CrowdError, match=r"of 2 needs .* the other model has one reference"):
+        prepare.check_model(study, several)
+    single = msgspec.structs.replace(several, reference=several.reference[:1])
+    prepare.check_model(study, single)
+    answers = msgspec.structs.replace(single, split=SplitConfig(by="answers", known=0.8))
+    with pytest.raises(CrowdError, match=r"split.by: answers needs .* of the other model are"):
+        prepare.check_model(study, answers)
+
+
 def load_list(kind: str, count: int) -> Config:
     tree = {
         "study": "anes96",

@@ -1,6 +1,7 @@
 """Shares of answers, their intervals and distances, and the sentence that leads the page."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from reported import AGREE, agents, everything, reported
 from scipy.stats import binomtest
 from synthetic import EVERY_SCALE, make_study
 
+from crowdllm_jax.model.crowd import ModelConfig
 from crowdllm_jax.report.charts import groups_chart, leading, percent, said, way_of
 from crowdllm_jax.report.glossary import ANSWERS, MEASURES
-from crowdllm_jax.report.headings import HEADINGS
+from crowdllm_jax.report.headings import HEADINGS, MODELS
 from crowdllm_jax.report.scorecard import headline
 from crowdllm_jax.report.shares import axis_end, closest_first, questions_of, typical
 from crowdllm_jax.score.answers import ANSWER_METRICS
@@ -120,3 +122,11 @@ def test_every_measure_is_explained():
     """Of single answers other measures are shown than of a crowd (`headings`)."""
     assert MEASURES.keys() | ANSWERS.keys() == HEADINGS.keys()
     assert ANSWERS.keys() == set(ANSWER_METRICS)
+
+
+def test_every_model_has_a_row_and_stands_before_the_published_one():
+    """A scoreboard lists what has a name; the first after people is the run's own."""
+    order = list(MODELS)
+    for model in get_args(ModelConfig):
+        name = model.__struct_config__.tag
+        assert order.index("humans") < order.index(name) <= order.index("cvae")

@@ -51,8 +51,9 @@ def layout_of(by_name: dict[str, Scale], task_scale: np.ndarray) -> Layout:
     single: dict[ModuleType, list[int]] = {kind: [] for kind in SINGLE.values()}
     ballots: dict[int, list[int]] = {}
     for task, index in enumerate(task_scale.tolist()):
-        kind = SINGLE.get(type(in_order[index]))
-        (single[kind] if kind else ballots.setdefault(index, [])).append(task)
+        scale = in_order[index]
+        joint = scales.is_joint(scale)
+        (ballots.setdefault(index, []) if joint else single[SINGLE[type(scale)]]).append(task)
     return Layout(
         in_order,
         tuple(task_scale.tolist()),
