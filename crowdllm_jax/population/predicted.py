@@ -24,7 +24,7 @@ from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.bins import BINS, bins
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Nominal, size
+from crowdllm_jax.study.scales import is_ordered, size
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def predict_answers(
     progress("twins", len(people), len(people))
     mean = np.full(len(task), np.nan)
     for index, scale in enumerate(layout.scales):
-        if not isinstance(scale, Nominal):
+        if is_ordered(scale):
             on_scale = study.tasks.scale[task] == index
             mean[on_scale] = chance[on_scale, : len(support[index])] @ support[index]
     return Predictions(chance, mean)

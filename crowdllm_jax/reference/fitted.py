@@ -23,7 +23,6 @@ from crowdllm_jax.reference.ridge import RATES, Head, cross_fit, cross_fitted, p
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.records import Block, Study
-from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import Split
 from crowdllm_jax.study.statistics import ends, level_shares, task_means, unit
 
@@ -200,7 +199,7 @@ def forecast_fit(study: Study, split: Split, forecast: np.ndarray) -> tuple[floa
         rows = np.flatnonzero((study.tasks.scale == index) & (count > 0))
         k = scales.size(scale)
         p, shares = forecast[rows, 1 : 1 + k], _target(study, split, index)[rows, 1:]
-        if isinstance(scale, Nominal):
+        if not scales.is_ordered(scale):
             loss[rows] = (p**2 - 2 * p * shares + shares).sum(1)
         elif k:
             step = np.diff(scales.values(scale))

@@ -42,7 +42,7 @@ from crowdllm_jax.runtime.files import new_folder
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute, Study
-from crowdllm_jax.study.scales import Continuous, Nominal
+from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.split import Split
 from crowdllm_jax.study.statistics import level_shares, task_means, unit
 
@@ -287,7 +287,7 @@ def _beside(study: Study, part: np.ndarray, index: int, points: int) -> np.ndarr
 
 def _steps(study: Study, task: int, question: Question) -> np.ndarray:
     scale = study.scale_of(task)
-    if isinstance(scale, Nominal):
+    if not scales.is_ordered(scale):
         return np.zeros(len(question.values) - 1)
     steps = np.abs(np.diff(question.values))
     width: np.ndarray = steps / steps.sum()

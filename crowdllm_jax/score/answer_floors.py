@@ -16,7 +16,7 @@ import numpy as np
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.study.bins import bins, cells_of
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Nominal, is_ordered, which
+from crowdllm_jax.study.scales import is_ordered, which
 from crowdllm_jax.study.statistics import unit
 
 STRENGTHS = 2.0 ** np.arange(-3, 11)
@@ -50,7 +50,7 @@ def answer_floors(study: Study, known: np.ndarray, humans: Humans) -> Floors:
     expected = _expected(study, known, humans.who[humans.person], task)
     tilted = by_task.copy()
     for index in np.unique(scale_of):
-        if not isinstance(in_order[index], Nominal):
+        if is_ordered(in_order[index]):
             on_scale, support = scale_of == index, supports[index]
             low, high = humans.edges[index]
             tilted[on_scale, : len(support)] = _tilted(

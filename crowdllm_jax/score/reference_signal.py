@@ -7,7 +7,6 @@ from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Nominal
 from crowdllm_jax.study.split import Split
 from crowdllm_jax.study.statistics import level_shares, task_means, unit
 
@@ -75,13 +74,13 @@ def _centred(
     mean, _, count = task_means(study, split.of_reference)
     t = len(study.tasks.ids)
     share = unit(study, reference.mean, np.arange(t))
-    wide = max(1, *(scales.size(s) if isinstance(s, Nominal) else 1 for s in study.scales.values()))
+    wide = max(1, *(1 if scales.is_ordered(s) else scales.size(s) for s in study.scales.values()))
     said, given, numbers = np.zeros((t, wide)), np.zeros((t, wide)), np.ones(t)
     for index, scale in enumerate(study.scales.values()):
         on_scale = (study.tasks.scale == index) & (count > 0)
         if not on_scale.any():
             continue
-        if isinstance(scale, Nominal) and reference.probs is not None:
+        if not scales.is_ordered(scale) and reference.probs is not None:
             k = scales.size(scale)
             numbers[on_scale] = k
             shares = level_shares(study, split.of_reference, index)

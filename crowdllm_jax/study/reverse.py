@@ -8,7 +8,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import did_you_mean
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Scale
+from crowdllm_jax.study.scales import Scale
 
 KEY = "study.tasks.reverse"
 TOLD = " (reverse-keyed: its answers are mirrored)"
@@ -32,7 +32,7 @@ def mirrored_tasks(
             raise CrowdError(f"{KEY}: there is no task '{task}'{did_you_mean(task, ids)}")
         mirrored[place[task]] = True
         scale = several[scale_of[place[task]]]
-        if not isinstance(scale, Ordinal | Binary | Continuous):
+        if scales.is_ballot(scale) or not scales.is_ordered(scale):
             raise CrowdError(
                 f"{KEY}: task '{task}' has a {scales.kind(scale)} scale, which has no mirror image"
             )
