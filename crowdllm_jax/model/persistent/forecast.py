@@ -22,7 +22,7 @@ from crowdllm_jax.model.persistent.asked import arrays_of, spreads, stretched
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns, items, mean_effects
 from crowdllm_jax.model.persistent.layout import level_mask
-from crowdllm_jax.model.scales import continuous, nominal
+from crowdllm_jax.model.scales import continuous, nominal, ordered
 from crowdllm_jax.model.scales.kinds import SINGLE
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Scale
@@ -120,6 +120,7 @@ class Outlook:
                 scale = self._scale[task.row]
                 extra = panel.z @ of_beliefs[scale, :k].T + panel.c @ of_profiles[scale, :, :k]
             return _nominal(base, theta[:, 1:], extra, panel.scale)
+        assert SINGLE[type(task.scale)] is ordered
         sway = np.zeros((1, 1), np.float32) if sway is None else sway
         place = self._place[:, task.row]
         return _ordered(scales.size(task.scale), base, theta, place, panel.scale, sway)
