@@ -325,7 +325,7 @@ for name, own in (("one", None), ("four", mesh)):
 
 def test_a_mesh_of_devices_tunes_as_one(tiny, tmp_path):
     script = SHARDED.format(tests=str(Path(__file__).parent), folder=str(tiny), place=str(tmp_path))
-    flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=4"
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=4"
     ended = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

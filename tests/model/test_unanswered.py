@@ -216,12 +216,12 @@ def cost(tasks: int, seed: int, kind: str) -> float:
 
 
 def test_a_meaningless_reference_costs_next_to_nothing():
-    costs = [cost(12, seed, kind) for seed in range(3) for kind in ("random", "far")]
+    costs = [cost(13, seed, kind) for seed in range(3) for kind in ("random", "far")]
     assert np.mean(costs) < 0.002
 
 
 def test_a_good_reference_is_trusted():
-    assert cost(20, 1, "good") < -0.015
+    assert cost(13, 1, "good") < -0.015
 
 
 def test_a_reference_is_read_within_the_range_it_was_tried_in():

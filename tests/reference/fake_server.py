@@ -38,7 +38,8 @@ class Server:
                 try:
                     answer = behave(body, n)
                 finally:
-                    with lock:  # before the answer is sent: the client's next call may follow at once
+                    # Before the answer is sent: the client's next call may follow at once.
+                    with lock:
                         self.now -= 1
                 try:
                     if callable(answer):
