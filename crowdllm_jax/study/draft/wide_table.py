@@ -11,7 +11,7 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
-from crowdllm_jax.study.draft.multiple import options_of, split
+from crowdllm_jax.study.draft.multiple import options_of, split, ticked
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
@@ -157,9 +157,13 @@ def _parted(
             sheet.field(name, {"out": "--leave-out"}.get(flag, f"--{flag}"))
     profile, questions = [], []
     left: dict[str, list[str]] = defaultdict(list)
-    for field in sheet.fields:
-        if field is people or field is weight:
-            continue
+    columns = [f for f in sheet.fields if f is not people and f is not weight]
+    made = ticked(columns)
+    if boxes := [f.name for f, own in zip(made, columns, strict=True) if f is not own]:
+        reasons.append(
+            f"Options that people tick, chosen or not, of those who ticked any: {shown(boxes, 8)}."
+        )
+    for field in made:
         use, why = _use(field, choices)
         if use == "profile":
             profile.append(field)

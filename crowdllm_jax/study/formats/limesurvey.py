@@ -16,12 +16,25 @@ _OWN = {
     "zugangscode", "access code", "startdate", "date started", "datum gestartet", "datestamp",
     "date last action", "datum letzte aktivität", "ipaddr", "ip address", "ip-adresse", "refurl",
     "referrer url", "weiterleitungs-url", "interviewtime", "total time", "gesamtzeit",
+    "zufallsstartwert", "date de soumission", "dernière page", "langue de départ",
+    "tête de série", "date de lancement", "date de la dernière action", "adresse ip",
+    "temps total", "code", "fecha de envío", "última página", "lenguaje inicial",
+    "idioma inicial", "semilla", "fecha de inicio", "fecha de la última acción",
+    "dirección ip", "tiempo total", "contraseña", "data di invio", "ultima pagina",
+    "lingua iniziale", "seme", "data di inizio", "data dell'ultima azione", "indirizzo ip",
+    "tempo totale", "datum indiening", "laatste pagina", "starttaal", "data de envio",
+    "semente", "data wysłania", "ostatnia strona",
+    "język początkowy", "ziarno",
 }  # fmt: skip
-_IDS = ("id", "response id", "antwort id", "antwort-id")
+_IDS = ("id", "response id", "antwort id", "antwort-id", "id de la réponse", "id de respuesta",
+        "id risposta", "id da resposta", "antwoord id", "id odpowiedzi")  # fmt: skip
 _CODED = re.compile(r"A(\d+)")
 _ITEM = re.compile(r"(.+?)\s*\[([^\]]+)\](?:\[([^\]]+)\])?")
 _HEADED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(\[[^\]]*\])?\.\s+(.*)", re.DOTALL)
-_TIMING = re.compile(r"(groupTime|interviewtime|.+Time)\d*", re.IGNORECASE)
+_TIMING = re.compile(
+    r"(groupTime|interviewtime|.+Time)\d*|(question|group|frage[n]?|gruppen?)\s?(time|zeit): .*",
+    re.IGNORECASE,
+)
 
 
 def is_limesurvey(rows: Rows) -> bool:
