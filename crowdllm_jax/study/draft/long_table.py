@@ -128,6 +128,8 @@ def _person(sheet: Sheet, choices: Choices) -> Field | None:
     known = (choices.task, choices.response)
     found = [f for f in sheet.fields if names.is_person(f.name) and f.name not in known]
     found = [f for f in found if _repeats(f) and f.name not in choices.out]
+    if len(found) > 1 and (people := [f for f in found if names.names_people(f.name)]):
+        found = people
     if not found and choices.task is not None:
         raise CrowdError("which column holds the ids of people? Say it with --id COLUMN")
     return one_of("the ids of people", "--id", found) if found else None

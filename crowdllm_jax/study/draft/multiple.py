@@ -25,13 +25,13 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
     """The sign between options, and the options; None where cells hold one answer each."""
     texts = [text for text in field.column.distinct if not is_no_answer(text)]
     if field.several:
-        parts = [_parts(text, field.several) for text in texts]
+        parts = _held(field, texts, field.several)
         options = sorted({part for own in parts for part in own})
         return (field.several, options) if 2 <= len(options) <= MOST_OPTIONS else None
     if field.labels or len(texts) < 3 or in_order(texts) is not None:
         return None
     for sign in _SIGNS:
-        parts = _whole([_parts(text, sign) for text in texts], sign)
+        parts = _held(field, texts, sign)
         several = sum(len(own) > 1 for own in parts)
         often = Counter(part for own in parts for part in own)
         alone = {own[0] for own in parts if len(own) == 1}
@@ -49,6 +49,30 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
         ):
             return sign, sorted(often)
     return None
+
+
+def _held(field: Field, texts: Sequence[str], sign: str) -> list[list[str]]:
+    """The options that each text holds."""
+    parts = [_parts(text, sign) for text in texts]
+    if not field.several:
+        return _whole(parts, sign)
+    offered = {code for code, _ in field.labels}
+    return [_offered(own, offered, sign) for own in parts]
+
+
+def _offered(parts: list[str], offered: set[str], sign: str) -> list[str]:
+    """Parts put together where together they are an option that is known to be offered."""
+    found = []
+    while parts:
+        together = [n for n in range(len(parts), 1, -1) if _joined(parts[:n], sign) in offered]
+        many = together[0] if together else 1
+        found.append(_joined(parts[:many], sign))
+        parts = parts[many:]
+    return found
+
+
+def _joined(parts: list[str], sign: str) -> str:
+    return tidy_name(f"{sign} ".join(parts))
 
 
 def _parts(text: str, sign: str) -> list[str]:
@@ -76,8 +100,7 @@ def _put_together(own: list[str], pair: tuple[str, str], sign: str) -> list[str]
 
 def split(field: Field, sign: str, options: list[str]) -> list[Field]:
     """One question per option: whether it was chosen, of those who chose any."""
-    parts = [_parts(text, sign) for text in field.column.distinct]
-    held = [set(own) for own in _whole(parts, sign)]
+    held = [set(own) for own in _held(field, field.column.distinct, sign)]
     silent = [is_no_answer(text) for text in field.column.distinct]
     fields = []
     label_of = dict(field.labels)
@@ -98,15 +121,21 @@ _STEM = re.compile(r"(.+?)(?:\s*\[[^\]]*\]|[_.\s-]*\d+|(?:\s*[:/]\s*| - )\D.*)")
 def ticked(fields: Sequence[Field]) -> list[Field]:
     """Columns in which people ticked options, made questions of whether each was chosen.
 
-    Such columns stand side by side, are called alike, and hold nothing, or one text each. Who
-    ticked none of them is not known to have been asked.
+    Such columns are called alike (or side by side as their one text), and hold nothing, or one
+    text each. Who ticked none of them is not known to have been asked.
     """
     groups: dict[str, list[Field]] = defaultdict(list)
     stem = ""
     for field in fields:
         parts = _STEM.fullmatch(field.name)
-        stem = field.grid or (parts[1] if parts else "")
-        if stem and _box(field):
+        if not _box(field):
+            stem = ""
+            continue
+        if field.column.distinct == (field.name,):
+            stem = stem or f"{field.name}, or others"
+        else:
+            stem = field.grid or (parts[1] if parts else "")
+        if stem:
             groups[stem].append(field)
     chosen: dict[str, Field] = {}
     for stem, boxes in groups.items():

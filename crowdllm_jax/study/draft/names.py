@@ -11,8 +11,9 @@ def _words(text: str) -> frozenset[str]:
 
 _ID = _words("id ids no nr number num nummer code key uid uuid guid")
 _PERSON = _words(
-    "participant participants respondent user worker annotator rater subject subj voter person "
-    "judge reviewer customer coder evaluator labeler labeller teilnehmer teilnehmerin nutzer "
+    "participant participants respondent resp user worker annotator rater subject subj voter "
+    "person judge reviewer customer coder evaluator labeler labeller teilnehmer teilnehmerin "
+    "nutzer "
     "befragter befragte vp vpn vpnr caseid case pid respid respnr lfdn lfd idno member student "
     "patient employee panelist prolific interview serial userid workerid participantid "
     "respondentid subjectid participante encuestado usuario participante répondant utilisateur "
@@ -66,7 +67,9 @@ _PROFILE = _words(
     "erwerb employed empstat profesión ocupación race ethnicity ethnic religion marital "
     "familienstand married children kids household hhsize language sprache cohort generation "
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
-    "stadtteil tenure seniority town stadt ville ciudad cond arm rok_urodzenia plec sexe"
+    "stadtteil tenure seniority town stadt ville ciudad cond arm "
+    "plec возраст пол образование регион город доход 年齢 性別 地域 年龄 性别 学历 地区 나이 "
+    "성별"
 )
 _OF_PEOPLE = _words(
     "of respondent respondents r s the in years your his her participant group level highest "
@@ -111,6 +114,11 @@ def is_person(name: str) -> bool:
     return folded(name) in _PERSON or words <= _PERSON | _ID or record
 
 
+def names_people(name: str) -> bool:
+    """Whether a name says that ids are people's, and not of anything (`id`)."""
+    return bool(_plain(name) & _PERSON)
+
+
 def is_task(name: str) -> bool:
     """Whether a name is that of tasks' ids (or texts)."""
     words = _plain(name)
@@ -145,13 +153,16 @@ def is_own(name: str) -> bool:
     )
 
 
+_WHEN = ("year", "jahr", "wave", "welle", "birth year", "year of birth")
+
+
 def is_profile(name: str, text: str) -> bool:
     """Whether a column describes people, by its name or by a question that asks for it."""
     words = tokens(name)
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
     label = _plain(text) if text else frozenset()
     named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
-    when = folded(name).replace("_", " ") in ("year", "jahr", "wave", "welle", "birth year", "year of birth")
+    when = folded(name) in _WHEN
     return (
         short or named or when or bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
     )

@@ -19,7 +19,7 @@ def folded(text: str) -> str:
     """A text in lower case, without accents and signs; words apart by one space."""
     plain = unicodedata.normalize("NFD", text.casefold().replace("ł", "l").replace("’", "'"))
     plain = "".join(c for c in plain if not unicodedata.combining(c))
-    return " ".join(re.sub(r"[^\w]+", " ", plain.replace("'", " ")).split())
+    return " ".join(re.sub(r"[\W_]+", " ", plain.replace("'", " ")).split())
 
 
 def _each(text: str) -> tuple[str, ...]:

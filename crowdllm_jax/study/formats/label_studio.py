@@ -1,4 +1,4 @@
-"""Label Studio's exported JSON and JSON-MIN (https://labelstud.io/guide/export).
+"""Label Studio's exported JSON, JSON-MIN and CSV (https://labelstud.io/guide/export).
 
 A task has annotations by several people; each of an annotation's results answers one control of
 the labelling interface (`from_name`): choices, ratings, numbers. Other results (boxes, spans,
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from crowdllm_jax.errors import CrowdError, first_line
+from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.formats.answers import Answer, answers_sheet, asked_apart
+from crowdllm_jax.study.formats.delimited import Rows
 from crowdllm_jax.study.formats.sheet import Sheet
 
 _ON_A_SCALE = ("choices", "rating", "number", "pairwise", "taxonomy")
@@ -48,6 +50,36 @@ def read_label_studio(path: Path) -> Sheet:
     told = ", ".join(f"{often} {kind}" for kind, often in sorted(left.items()))
     notes = (f"Results that are no answers on a scale are left out: {told}.",) if left else ()
     return answers_sheet(path, "an export of Label Studio (JSON)", asked_apart(answers), notes)
+
+
+def is_label_studio(rows: Rows) -> bool:
+    """Whether the header names Label Studio's own columns."""
+    names = {tidy_name(name).casefold() for name in (rows.rows or [[]])[0]}
+    return {"annotator", "annotation_id", "lead_time"} <= names
+
+
+def read_label_studio_rows(rows: Rows) -> Sheet:
+    """Read an export as CSV: a row per annotation, as JSON-MIN has it.
+
+    Raises:
+      CrowdError: it holds no choices, ratings or numbers.
+    """
+    header, *body = rows.rows
+    names = [tidy_name(name) for name in header]
+    tasks = [
+        {name: _parsed(cell) for name, cell in zip(names, row, strict=True) if cell} for row in body
+    ]
+    data = _data(tasks)
+    answers = [answer for task in tasks if "annotator" in task for answer in _flat(task, data)]
+    what = "an export of Label Studio (CSV)"
+    return answers_sheet(rows.path, what, asked_apart(answers), rows.notes)
+
+
+def _parsed(cell: str) -> Any:
+    try:
+        return json.loads(cell) if cell[:1] in "[{" else cell
+    except (ValueError, RecursionError):
+        return cell
 
 
 def _annotated(task: dict[str, Any], left: Counter[str]) -> Iterator[Answer]:

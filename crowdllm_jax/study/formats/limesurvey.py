@@ -28,7 +28,7 @@ _OWN = {
 }  # fmt: skip
 _IDS = ("id", "response id", "antwort id", "antwort-id", "id de la réponse", "id de respuesta",
         "id risposta", "id da resposta", "antwoord id", "id odpowiedzi")  # fmt: skip
-_CODED = re.compile(r"A(\d+)")
+_CODED = re.compile(r"(AO?)(\d+)")
 _ITEM = re.compile(r"(.+?)\s*\[([^\]]+)\](?:\[([^\]]+)\])?")
 _HEADED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(\[[^\]]*\])?\.\s+(.*)", re.DOTALL)
 _TIMING = re.compile(
@@ -92,11 +92,15 @@ _SUBMITTED = ("submitdate", "date submitted", "datum abgeschickt")
 
 
 def _labels(texts: set[str]) -> tuple[tuple[str, str], ...]:
-    """What codes mean: Y and N, and A1, A2, ... of an array, in their order."""
+    """What codes mean: Y and N; A1, A2, ... (or AO01, AO02, ...) of an array, in their order."""
     if texts and texts <= {"Y", "N"}:
         return (("N", "no"), ("Y", "yes"))
-    if len(texts) > 1 and all(_CODED.fullmatch(text) for text in texts):
-        most = max(int(text[1:]) for text in texts)
-        width = max(map(len, texts)) - 1
-        return tuple((f"A{i:0{width}}",) * 2 for i in range(1, most + 1)) if most <= 20 else ()
+    found = [_CODED.fullmatch(text) for text in texts]
+    coded = [code for code in found if code is not None]
+    if len(texts) > 1 and len(coded) == len(texts) and len({code[1] for code in coded}) == 1:
+        start, most = coded[0][1], max(int(code[2]) for code in coded)
+        width = max(len(code[2]) for code in coded)
+        return (
+            tuple((f"{start}{i:0{width}}",) * 2 for i in range(1, most + 1)) if most <= 20 else ()
+        )
     return ()

@@ -33,6 +33,7 @@ _BY_HEADER = (
     (qualtrics.is_qualtrics, qualtrics.read_qualtrics),
     (surveymonkey.is_surveymonkey, surveymonkey.read_surveymonkey),
     (limesurvey.is_limesurvey, limesurvey.read_limesurvey),
+    (label_studio.is_label_studio, label_studio.read_label_studio_rows),
     (mturk.is_mturk, mturk.read_mturk),
     (prolific.is_prolific, prolific.read_prolific),
     (surveymonkey.has_two_headings, surveymonkey.read_two_headings),

@@ -117,10 +117,10 @@ def test_a_nine_that_may_be_an_answer_is_asked_for():
     assert scale_of(gaps, "x") == Ordinal(levels=tuple(range(9)))
 
 
-def test_two_columns_of_ids_are_asked_for():
+def test_of_two_columns_of_ids_that_of_people_is_taken():
     table = frame(respondent=[f"r{i}" for i in range(N)])
-    assert "--id 'id'" in asked(table)
-    assert study(table, id="respondent").participants.ids[0] == "r0"
+    assert study(table).participants.ids[0] == "r0"
+    assert study(table, id="id").participants.ids[0] == "p0"
 
 
 def test_without_ids_people_are_numbered():
