@@ -76,7 +76,7 @@ _OF_PEOPLE = _words(
     "calculated derived recode summary full time completed attained year born recoded "
     "categories category des der befragten in jahren du de del encuestado what is and year "
     "household households total net gross family all sources annual monthly before after taxes "
-    "birth"
+    "birth befragte befragter person personen kategorisiert kategorien gruppiert gruppe"
 )
 """What may stand beside the name of a profile's attribute in a label, and nothing else."""
 _ATTITUDE = _words(

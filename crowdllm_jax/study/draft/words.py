@@ -114,6 +114,15 @@ _LISTS = tuple(
             "dag",
             "nigdy < rzadziej/rzadziej niż raz w miesiącu < raz w miesiącu < kilka razy w miesiącu "
             "< raz w tygodniu < kilka razy w tygodniu < codziennie < kilka razy dziennie",
+            "not at all < several days < more than half the days/over half the days < nearly every "
+            "day",
+            "überhaupt nicht < an einzelnen tagen < an mehr als der hälfte der tage < beinahe "
+            "jeden tag/fast jeden tag",
+            "jamais/pas du tout < plusieurs jours < plus de la moitié du temps/plus de sept jours "
+            "< presque tous les jours",
+            "nunca/ningún día/para nada < varios días < más de la mitad de los días < casi todos "
+            "los días",
+            "sd < d < n/u < a < sa",
             "no < maybe/perhaps/not sure/unsure/possibly < yes",
             "no < somewhat/partly/to some extent < yes",
             "nein < vielleicht/teilweise/teils < ja",
