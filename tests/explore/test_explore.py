@@ -182,7 +182,8 @@ def put(new: NewQuestion) -> Reply:
 @pytest.fixture(scope="module")
 def server(explored):
     server = make_server(0)
-    server.explored, server.asker = explored, Asker({"two": "no, yes"}, put)
+    server.explored = explored
+    server.asker = Asker({"two": "no, yes", "long": "one to six " * 9}, put)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
