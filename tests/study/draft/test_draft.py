@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.runs.config import load_study
+from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.draft import write
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_file, study
@@ -346,3 +348,15 @@ def test_people_of_a_long_table_are_joined_by_their_own_ids(tmp_path):
     assert kind == "numeric"
     assert dict(zip(draft.people, ages, strict=True)) == {str(i): str(20 + i) for i in range(10)}
     assert len(draft.tasks) == 4
+
+
+def test_a_study_file_with_many_long_names_is_read_again(tmp_path):
+    """A mapping on one line must not be broken within a name."""
+    names = [f"Employment status of people{' of long ago' * (12 * (i == 5))} {i}" for i in range(9)]
+    table = frame(**{name: [f"{'ab'[i % 2]}" for i in range(N)] for name in names})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    draft = draft_of_file(tmp_path / "a.csv", Choices(profile=tuple(names)))
+    write_study(draft, tmp_path / "a.yaml", force=False)
+    read = load_study(tmp_path / "a.yaml")
+    told = {attribute.name for attribute in read.participants.profile}
+    assert told == set(map(tidy_name, names))
