@@ -352,7 +352,8 @@ def test_people_of_a_long_table_are_joined_by_their_own_ids(tmp_path):
 
 def test_a_study_file_with_many_long_names_is_read_again(tmp_path):
     """A mapping on one line must not be broken within a name."""
-    names = [f"Employment status of people{' of long ago' * (12 * (i == 5))} {i}" for i in range(9)]
+    # Of so many lengths that a line would be full within one of them.
+    names = [" ".join(["of people"] * (1 + i)) + f" {i}" for i in range(16)]
     table = frame(**{name: [f"{'ab'[i % 2]}" for i in range(N)] for name in names})
     table.to_csv(tmp_path / "a.csv", index=False)
     draft = draft_of_file(tmp_path / "a.csv", Choices(profile=tuple(names)))
