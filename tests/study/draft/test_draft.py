@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
-from crowdllm_jax.runs.config import load_study
+from crowdllm_jax.runs.config import dump_config, load_config, load_study
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.draft import write
 from crowdllm_jax.study.draft.draft import Choices
@@ -358,6 +358,7 @@ def test_a_study_file_with_many_long_names_is_read_again(tmp_path):
     table.to_csv(tmp_path / "a.csv", index=False)
     draft = draft_of_file(tmp_path / "a.csv", Choices(profile=tuple(names)))
     write_study(draft, tmp_path / "a.yaml", force=False)
-    read = load_study(tmp_path / "a.yaml")
+    (tmp_path / "run.yaml").write_text(dump_config(load_config(tmp_path / "a.yaml")))
+    read = load_study(tmp_path / "run.yaml")
     told = {attribute.name for attribute in read.participants.profile}
     assert told == set(map(tidy_name, names))
