@@ -11,12 +11,27 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_quiet_command(
-    commands: Commands, name: str, handler: Handler, summary: str, text: str, example: str
+    commands: Commands,
+    name: str,
+    handler: Handler,
+    summary: str,
+    text: str,
+    example: str,
+    as_json: str = "what is told, and what was written where: an object",
 ) -> argparse.ArgumentParser:
-    """Add a command that can be told to show no progress; see `add_command`."""
+    """Add a command that can be told to show no progress, and to print JSON; see `add_command`.
+
+    Args:
+      as_json: what --json prints.
+    """
     command = add_command(commands, name, handler, summary, text, example)
-    add_quiet(command)
+    command.add_argument("--quiet", action="store_true", help="show no progress")
+    command.add_argument("--json", action="store_true", help=f"print {as_json}, as JSON alone")
     return command
+
+
+TABLE = "the table: a list with an object per row"
+"""What --json prints where a command shows a table."""
 
 
 def add_command(
@@ -37,11 +52,6 @@ def add_command(
     )
     command.set_defaults(handler=handler)
     return command
-
-
-def add_quiet(command: argparse.ArgumentParser) -> None:
-    """Take --quiet."""
-    command.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def add_config(command: argparse.ArgumentParser) -> None:
@@ -121,13 +131,7 @@ def add_processes(command: argparse.ArgumentParser) -> None:
 
 
 def add_table_out(command: argparse.ArgumentParser) -> None:
-    """Take a file for the table that is printed, and --json."""
+    """Take a file for the table that is printed."""
     command.add_argument(
         "--out", metavar="FILE", type=Path, help="table to write, .csv or .parquet, not there yet"
     )
-    add_json(command, "the table: a list with an object per row")
-
-
-def add_json(command: argparse.ArgumentParser, what: str) -> None:
-    """Take --json."""
-    command.add_argument("--json", action="store_true", help=f"print {what}, as JSON alone")

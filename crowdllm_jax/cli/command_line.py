@@ -1,6 +1,7 @@
 """What may be written behind `crowdllm`: each command adds itself."""
 
 import argparse
+import os
 
 from crowdllm_jax.cli.commands.aggregate import add_aggregate
 from crowdllm_jax.cli.commands.ask import add_ask
@@ -66,6 +67,14 @@ def parser() -> argparse.ArgumentParser:
     ):
         add(commands)
     return crowdllm
+
+
+def complete() -> None:
+    """Answer a shell that asks how a command may go on, and end; else do nothing."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser())
 
 
 def _epilog() -> str:

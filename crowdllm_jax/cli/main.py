@@ -42,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 own_streams()
                 hush()
                 keep_compiled()
-            from crowdllm_jax.cli.command_line import parser
+            from crowdllm_jax.cli.command_line import complete, parser
 
+            if argv is None:
+                complete()
             given = sys.argv[1:] if argv is None else argv
             parser().parse_args(given or ["--help"], arguments)
             _run(arguments)
@@ -81,9 +83,12 @@ def _run(arguments: argparse.Namespace) -> None:
         with shown(err, arguments.quiet) as progress:
             progress(START, 0, 1)
             outcome = arguments.handler(arguments, _heeding(progress))
-        _show(out, outcome)
+        shows = _show_json if arguments.json else _show
+        shows(out, outcome)
         if outcome.then is not None:
-            _show(out, outcome.then())
+            ended = outcome.then()
+            if not arguments.json:
+                _show(out, ended)
 
 
 def _tell(error: BaseException, arguments: argparse.Namespace) -> int | None:
@@ -224,15 +229,20 @@ def _note(number: int, _frame: object) -> None:
         os._exit(_SIGNALS[first])
 
 
+def _show_json(out: "Console", outcome: "Outcome") -> None:
+    out.print(outcome.as_json, markup=False)
+
+
 def _show(out: "Console", outcome: "Outcome") -> None:
     from crowdllm_jax.cli.console import PlainConsole
+    from crowdllm_jax.cli.fitting import fitting
 
     if outcome.text and outcome.table is None:
         out.print(outcome.text, markup=False)
     if outcome.table is not None:
-        # A table cut at the terminal's edge would hide columns.
-        wide = PlainConsole(width=max(out.width, 190), highlight=False, quiet=out.quiet)
-        wide.print(outcome.table)
+        hard = PlainConsole(width=out.width, highlight=False, quiet=out.quiet)
+        for table in fitting(outcome.table, out.width):
+            hard.print(table)
         if outcome.text:
             out.print(outcome.text, markup=False)
         if outcome.written:

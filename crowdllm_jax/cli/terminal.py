@@ -21,9 +21,10 @@ def table_of(table: pa.Table, title: str) -> Table:
     more = len(table) - SHOWN
     caption = f"and {more:,} more; --out FILE holds all" if more > 0 else None
     shown = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    for name in table.column_names:
-        text = name in ("task_id", "decision", "term")
-        shown.add_column(name, justify="left" if text else "right")
+    for name, kind in zip(table.column_names, table.schema.types, strict=True):
+        text = name in ("task_id", "decision", "term") or pa.types.is_string(kind)
+        heading = "question" if name == "task_id" else name
+        shown.add_column(heading, justify="left" if text else "right", no_wrap=not text)
     for row in table.slice(0, SHOWN).to_pylist():
         shown.add_row(*(escape(_cell(value)) for value in row.values()))
     return shown

@@ -1,11 +1,12 @@
 """Serve the page to this machine alone.
 
-Four addresses: `/` the page, `/study` what there is to choose from, `/view?q=QUERY` one picture's
-numbers, `/compare?q=QUERY` what stands side by side (QUERY is a `view.Query` in JSON). Nothing else
-is there, and nothing is read from disk once the server runs. A page of another site that a browser
-has open must not get at the numbers: only requests for this very host and port are answered (a name
-that a stranger points at 127.0.0.1 is another host), and no answer says that other origins may read
-it.
+Five addresses: `/` the page, `/study` what there is to choose from, `/view?q=QUERY` one picture's
+numbers, `/compare?q=QUERY` what stands side by side (QUERY is a `view.Query` in JSON), and
+`/ask?q=QUESTION` what agents answer to a new question (an `asking.NewQuestion`). Nothing else is
+there. A page of another site that a browser has open must not get at the numbers: only requests for
+this very host and port are answered (a name that a stranger points at 127.0.0.1 is another host),
+and no answer says that other origins may read it. Nor can it ask, which takes time: a browser sends
+the header that `/ask` needs to its own page's server alone.
 """
 
 import base64
@@ -19,12 +20,14 @@ from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from typing import TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.explore.asking import Asker, NewQuestion
 from crowdllm_jax.explore.compare import compare
 from crowdllm_jax.explore.view import Explored, HeldOut, Query, view
 from crowdllm_jax.report.bars import meaning_of_mean
@@ -32,12 +35,16 @@ from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.records import Attribute
 
 HOST = "127.0.0.1"
+ASKS = "X-Crowdllm-Asks"
+_Asked = TypeVar("_Asked", bound=msgspec.Struct)
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on the loopback interface; `explored` is set before it serves."""
+    """Listens on the loopback interface; `explored` is set before it serves, and `asker` where new
+    questions can be asked."""
 
     explored: Explored
+    asker: Asker | None = None
 
     @property
     def url(self) -> str:
@@ -65,7 +72,8 @@ class Server(ThreadingHTTPServer):
     @cached_property
     def study(self) -> bytes:
         """What there is to choose from, in JSON."""
-        return msgspec.json.encode(what_there_is(self.explored))
+        scales_of = [] if self.asker is None else [[*pair] for pair in self.asker.scales.items()]
+        return msgspec.json.encode(what_there_is(self.explored) | {"scales": scales_of})
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Show what went wrong with a request, unless its browser is gone."""
@@ -91,9 +99,11 @@ def make_server(port: int) -> Server:
         ) from error
 
 
-def serve(server: Server, explored: Explored, *, browse: bool = False) -> None:
+def serve(
+    server: Server, explored: Explored, asker: Asker | None = None, *, browse: bool = False
+) -> None:
     """Answer until Ctrl-C; browse: open the page in the user's browser."""
-    server.explored = explored
+    server.explored, server.asker = explored, asker
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if browse:
@@ -169,16 +179,26 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, "text/html; charset=utf-8", self.server.page)
         elif path == "/study":
             self._send(200, "application/json", self.server.study)
-        elif path in ("/view", "/compare"):
+        elif path in ("/view", "/compare", "/ask"):
             try:
-                counted = view if path == "/view" else compare
-                picture = counted(self.server.explored, _query(query))
+                told = self._ask(query) if path == "/ask" else self._counted(path, query)
             except CrowdError as error:
                 self.send_error(400, str(error))
             else:
-                self._send(200, "application/json", msgspec.json.encode(picture))
+                self._send(200, "application/json", msgspec.json.encode(told))
         else:
-            self.send_error(404, "there are /, /study, /view and /compare")
+            self.send_error(404, "there are /, /study, /view, /compare and /ask")
+
+    def _counted(self, path: str, query: str) -> msgspec.Struct:
+        counted = view if path == "/view" else compare
+        return counted(self.server.explored, _query(query, Query))
+
+    def _ask(self, query: str) -> msgspec.Struct:
+        if self.headers.get(ASKS) is None:
+            raise CrowdError(f"only the page itself asks (with the header {ASKS})")
+        if self.server.asker is None:
+            raise CrowdError("no new questions can be asked of this population")
+        return self.server.asker.ask(_query(query, NewQuestion))
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with {"error": message}; http.server comes here, too, as with a POST."""
@@ -215,12 +235,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _query(text: str) -> Query:
-    """Read what a picture is asked of."""
+def _query(text: str, kind: type[_Asked]) -> _Asked:
+    """Read what is asked."""
     try:
         fields = parse_qs(text, strict_parsing=True, errors="strict", max_num_fields=1)
         if list(fields) != ["q"]:
             raise ValueError("its one field is q")
-        return msgspec.json.decode(fields["q"][0], type=Query)
+        return msgspec.json.decode(fields["q"][0], type=kind)
     except (ValueError, msgspec.MsgspecError) as error:
         raise CrowdError(f"the question to the server cannot be understood: {error}") from error

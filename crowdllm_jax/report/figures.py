@@ -49,7 +49,8 @@ def means(study: Study, humans: Humans, answers: np.ndarray) -> list[tuple[str, 
     pictures = []
     for index, (name, scale) in enumerate(study.scales.items()):
         on_scale = humans.scale == index
-        if not on_scale.any() or not scales.is_ordered(scale):
+        # A single dot is no picture.
+        if on_scale.sum() < 2 or not scales.is_ordered(scale):
             continue
         low, high = humans.edges[index]
         varied = (
@@ -67,7 +68,7 @@ def means(study: Study, humans: Humans, answers: np.ndarray) -> list[tuple[str, 
             axes.set_xlabel("mean of people held out")
             axes.set_ylabel("mean of crowd")
             axes.set(xlim=ends, ylim=ends, aspect="equal")
-            title = f"{name}: {on_scale.sum():,} question{'s' if on_scale.sum() > 1 else ''}{r}"
+            title = f"{name.replace('_', ' ')}: {on_scale.sum():,} questions{r}"
             pictures.append((title, svg(figure, f"Crowd mean against human mean, {title}")))
     return pictures
 

@@ -30,6 +30,7 @@ from crowdllm_jax.report.shares import (
     FEWEST,
     Question,
     axis_end,
+    best_known,
     closest_first,
     questions_of,
     typical,
@@ -222,9 +223,12 @@ def _questions(study: Study, questions: list[Question], few: bool) -> dict[str, 
         note = f"{len(some)} of {number:,} questions" if len(some) < number else ""
         picked = [("", ", ".join(filter(None, (note, how))).capitalize(), drawn(some))]
     else:
-        beyond = [question for question in ranked[: -PICKED - 1 : -1] if question.excess > 0]
+        known = best_known(ranked, 2 * PICKED)
+        fewest = min(question.people for question in known)
+        whose = f"Of the {len(known):,} questions that at least {fewest} people answered."
+        beyond = [question for question in known[: -PICKED - 1 : -1] if question.excess > 0]
         picked = [
-            ("Where the crowd comes closest", "", drawn(ranked[:PICKED])),
+            ("Where the crowd comes closest", whose, drawn(known[:PICKED])),
             (
                 "Where it is furthest off",
                 "The furthest first. Of many questions some lie far off by chance."

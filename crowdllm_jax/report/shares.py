@@ -113,6 +113,21 @@ def closest_first(questions: list[Question]) -> list[Question]:
     return sorted(ranked, key=lambda question: question.excess)
 
 
+MANY = 30
+"""People who tell enough of a question for its chart to be singled out, if there are such."""
+
+
+def best_known(ranked: list[Question], enough: int) -> list[Question]:
+    """Of ranked questions those that many people answered (or more people than three quarters of
+    them), if there are enough: with few people, chance picks both ends."""
+    people = [question.people for question in ranked]
+    for many in (MANY, np.quantile(people, 0.75) if people else 0):
+        known = [question for question in ranked if question.people >= many]
+        if len(known) >= enough:
+            return known
+    return ranked
+
+
 def typical(questions: list[Question]) -> Question:
     """The question in the middle of these, among those that no fewer people answered than most and
     whose chart is short enough to lead."""

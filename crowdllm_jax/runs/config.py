@@ -118,6 +118,8 @@ def dump_config(config: Config) -> str:
     out = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
+    # No line is broken: a name that is broken within is none.
+    yaml.width = 10**6
     # The order of scales and attributes is part of a study.
     yaml.representer.sort_base_mapping_type_on_output = False
     yaml.dump(msgspec.to_builtins(config), out)

@@ -18,30 +18,30 @@ def describe(study: Study) -> str:
         names = ", ".join(as_shown(study.tasks.ids[i]) for i in mirrored[:8])
         more = ", ..." if len(mirrored) > 8 else ""
         lines.append(
-            f"mirrored      {len(mirrored):,} reverse-keyed tasks: {names}{more}; the lowest "
+            f"mirrored      {len(mirrored):,} reverse-keyed questions: {names}{more}; the lowest "
             "answer in the table is read as the highest"
         )
     for attribute in study.tasks.attributes:
-        lines.append(f"task has      {_attribute(attribute)}")
+        lines.append(f"question has  {_attribute(attribute)}")
     if study.tasks.embedding is not None:
         only_block = Block("", 0, 0, study.tasks.embedding.shape[1])
         for block in study.tasks.blocks or (only_block,):
             told = f" ({block.name})" if block.name else ""
-            lines.append(f"task has      an embedding of {block.end - block.begin} numbers{told}")
+            lines.append(f"question has  an embedding of {block.end - block.begin} numbers{told}")
     lines += [_witness(study, witness) for witness in study.witnesses]
     lines += [f"look alike    {told}" for told in _look_alikes(study)]
     return "\n".join(lines)
 
 
 def _answers(study: Study) -> list[str]:
-    """How many people answered how many tasks."""
+    """How many people answered how many questions."""
     n, t, r = len(study.participants.ids), len(study.tasks.ids), len(study.task)
     per_task = np.bincount(study.task, minlength=t)
     per_person = np.bincount(study.person, minlength=n)
     lines = [
-        f"participants  {n:,}, each answering {per_person.min()} to {per_person.max()} tasks "
+        f"participants  {n:,}, each answering {per_person.min()} to {per_person.max()} questions "
         f"(median {np.median(per_person):g})",
-        f"tasks         {t:,}, each answered by {per_task.min()} to {per_task.max()} people "
+        f"questions     {t:,}, each answered by {per_task.min()} to {per_task.max()} people "
         f"(median {np.median(per_task):g})",
         f"responses     {r:,} of {n * t:,} possible ({r / (n * t):.1%}); "
         f"{study.missing:,} cells left empty",
@@ -55,8 +55,8 @@ def _answers(study: Study) -> list[str]:
         shown = ", ".join(study.tasks.ids[task] for task in nobody[:8])
         more = ", ..." if len(nobody) > 8 else ""
         lines.append(
-            f"unanswered    {len(nobody):,} tasks that nobody answered: {shown}{more}; a crowd "
-            "answers them by the reference and features, or like any other task"
+            f"unanswered    {len(nobody):,} questions that nobody answered: {shown}{more}; a crowd "
+            "answers them by the reference and features, or like any other question"
         )
     return lines
 
@@ -72,7 +72,7 @@ def _witness(study: Study, witness: Witness) -> str:
     same = f"; {np.mean(numbers[own] == witness.value[said]):.0%} are theirs" if len(own) else ""
     return (
         f"witness       {as_shown(witness.name)}: {len(told):,} answers for "
-        f"{len(np.unique(witness.person)):,} people to {len(np.unique(witness.task)):,} tasks, "
+        f"{len(np.unique(witness.person)):,} people to {len(np.unique(witness.task)):,} questions, "
         f"{len(own):,} of which they gave themselves{same}"
     )
 
@@ -82,7 +82,8 @@ def _scale(study: Study, index: int) -> list[str]:
     name, scale = list(study.scales.items())[index]
     on_scale = study.tasks.scale[study.task] == index
     tasks = int((study.tasks.scale == index).sum())
-    lines = [f"scale         {name}: {scale_text.describe(scale)}; {tasks:,} tasks"]
+    asked = "question" if tasks == 1 else "questions"
+    lines = [f"scale         {name}: {scale_text.describe(scale)}; {tasks:,} {asked}"]
     if k := scales.size(scale):
         count = np.bincount(study.answer[on_scale].astype(int), minlength=k)
         shown = ", ".join(
@@ -144,7 +145,7 @@ def _attribute(attribute: Attribute) -> str:
 
 def _look_alikes(study: Study) -> list[str]:
     """Names that differ in so little that they may be meant to be one; a few of each kind."""
-    kinds = {"participants": study.participants.ids, "tasks": study.tasks.ids}
+    kinds = {"participants": study.participants.ids, "questions": study.tasks.ids}
     for scale_name, scale in study.scales.items():
         kinds[f"levels of {scale_name}"] = tuple(map(str, scales.written(scale)))
     for attribute in (*study.participants.profile, *study.tasks.attributes):

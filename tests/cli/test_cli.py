@@ -127,7 +127,7 @@ def test_several_seeds(config_file, tmp_path, capsys):
 def test_study_check(config_file, capsys):
     assert main(["study", "check", str(config_file)]) == 0
     out = capsys.readouterr().out
-    for text in ("participants  24", "tasks         4", "age: numeric", "city: categorical"):
+    for text in ("participants  24", "questions     4", "age: numeric", "city: categorical"):
         assert text in out
 
 

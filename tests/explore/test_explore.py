@@ -10,18 +10,21 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.explore.asking import Asker, NewQuestion, Reply, Share
 from crowdllm_jax.explore.compare import compare
 from crowdllm_jax.explore.data import _read_answers, _read_profiles, held_out_people
-from crowdllm_jax.explore.server import make_server
-from crowdllm_jax.explore.view import Explored, Query, view
+from crowdllm_jax.explore.server import ASKS, make_server
+from crowdllm_jax.explore.view import Explored, Query, select, view
 from crowdllm_jax.population import sample as population
 from crowdllm_jax.population.read import read_manifest
 from crowdllm_jax.population.write import write_population
+from crowdllm_jax.profiles.where import condition_of
 from crowdllm_jax.study.scales import Continuous
 
 N, SEED = 3000, 4
@@ -166,10 +169,21 @@ def test_what_cannot_be_compared_is_told(explored):
         compare(explored, Query(task="t00", across="nope"))
 
 
+def put(new: NewQuestion) -> Reply:
+    """A stand-in for the run's crowd: it refuses, or answers with half of each."""
+    if "refuse" in new.question:
+        raise CrowdError("ask: nothing says how people would answer (--shares 1,2)")
+    half = Share(0.5, 0.4, 0.625)
+    labels = list(new.options) or ["no", "yes"]
+    groups = ["(all)", *("AB" if new.by else "")]
+    return Reply(labels, groups, [[half] * len(labels)] * len(groups), [], [f"Of {new.where}."])
+
+
 @pytest.fixture(scope="module")
 def server(explored):
     server = make_server(0)
     server.explored = explored
+    server.asker = Asker({"two": "no, yes", "long": "one to six " * 9}, put)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -178,9 +192,9 @@ def server(explored):
     thread.join()
 
 
-def ask(server, path, host=None, method="GET"):
+def ask(server, path, host=None, method="GET", **headers):
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-    connection.request(method, path, headers={"Host": host or server.url[7:-1]})
+    connection.request(method, path, headers={"Host": host or server.url[7:-1], **headers})
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
@@ -205,6 +219,31 @@ def test_bad_queries_are_told(server, query, says):
     assert says in json.loads(body)["error"]
 
 
+def test_only_the_page_asks_and_a_refusal_is_its_message(server):
+    path = "/ask?q=" + quote(json.dumps({"question": "why?", "scale": "two"}))
+    # A page of another site cannot send a header of its own choosing without being asked first.
+    answer, body = ask(server, path)
+    assert answer.status == 400
+    assert "only the page" in json.loads(body)["error"]
+    answer, body = ask(server, path, **{ASKS: "1"})
+    assert answer.status == 200
+    assert msgspec.json.decode(body, type=Reply) == put(NewQuestion(question="why?"))
+    assert ask(server, path, "evil.example", **{ASKS: "1"})[0].status == 403
+    refused = "/ask?q=" + quote(json.dumps({"question": "refuse this"}))
+    answer, body = ask(server, refused, **{ASKS: "1"})
+    assert answer.status == 400
+    assert "nothing says how people" in json.loads(body)["error"]
+    assert ask(server, "/ask?q=" + quote('{"question": 3}'), **{ASKS: "1"})[0].status == 400
+
+
+def test_who_is_asked_are_those_who_are_looked_at(explored):
+    query = Query(task="t00", levels={"city": ("B", "C")}, ranges={"age": (30.5, 60)})
+    where = NewQuestion(question="?", levels=query.levels, ranges=query.ranges).where
+    held = condition_of(where).holds(explored.profile, N)
+    np.testing.assert_array_equal(held, select(explored.profile, N, query))
+    assert NewQuestion(question="?").where is None
+
+
 def test_only_this_host_and_these_addresses(server):
     answer, page = ask(server, "/")
     assert answer.status == 200
@@ -220,6 +259,30 @@ def test_only_this_host_and_these_addresses(server):
         assert ask(server, path)[0].status == 404
     assert ask(server, "/", method="POST")[0].status == 405
     assert ask(server, "/view")[0].status == 400
+
+
+def check_asking(page):
+    """A new question is answered with bars and a table; a refusal stands there as a sentence."""
+    page.fill("#new-question", "refuse this")
+    page.click("#new-ask")
+    page.locator("#ask-fault").wait_for()
+    assert page.inner_text("#ask-fault") == "nothing says how people would answer"
+    page.fill("#new-question", "Would you?")
+    page.select_option("#new-scale", "")
+    page.select_option("#new-by", "city")
+    page.fill("#new-options", "never | at times | often")
+    page.click("#new-ask")
+    page.locator("#asked svg").wait_for()
+    assert page.locator("#asked rect.bar-crowd").count() == 3
+    assert not page.locator("#ask-fault").is_visible()
+    assert "Of 'city' in ['B', 'C']." in page.inner_text("#asked")
+    with page.expect_download() as awaited:
+        page.locator("#asked").get_by_text("Download CSV").click()
+    rows = Path(awaited.value.path()).read_text("utf-8-sig").splitlines()
+    told = ("all agents", "A", "B")
+    heads = ["answer", *(f"{who} ({n})" for who in told for n in ("agents", "interval"))]
+    assert rows[0].split(",") == heads
+    assert rows[2].startswith("at times,50.0%,40.0% to 62.5%")
 
 
 def test_the_page_in_a_browser(server, explored):
@@ -271,7 +334,9 @@ def test_the_page_in_a_browser(server, explored):
         with page.expect_download() as awaited:
             page.locator("#save").get_by_text("Download PNG").click()
         assert Path(awaited.value.path()).read_bytes().startswith(b"\x89PNG")
-        assert told == []
+        check_asking(page)
+        # Chromium itself writes of the refusal's status.
+        assert [text for text in told if "400 (Bad Request)" not in text] == []
         page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
         page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
         for scheme in ("light", "dark"):

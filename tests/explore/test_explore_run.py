@@ -9,14 +9,17 @@ import pytest
 from known_people import make_known
 from synthetic import make_study, write_config
 
+from crowdllm_jax.cli.commands.explore import asker_of
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.explore.asking import NewQuestion
 from crowdllm_jax.explore.data import explore_run
 from crowdllm_jax.explore.server import what_there_is
 from crowdllm_jax.explore.view import Query, view
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.study.split import split_study
+from crowdllm_jax.workflow.ask import Asking, ask
 
 STEPS = ("--set", "model={kind: persistent, steps: 2}")
 
@@ -129,3 +132,17 @@ def test_a_damaged_population_is_named(begun, tmp_path, damage):
         pq.write_table(table.take(np.arange(len(table))[::-1]), file)
     with pytest.raises(CrowdError, match=file.name):
         explore_run(run, population)
+
+
+def test_a_new_question_is_answered_as_by_ask(begun):
+    """The page's reply holds the very table of the workflow, in its own shape."""
+    _, run = begun
+    asker = asker_of(run)
+    assert list(asker.scales.values()) == ["1, 2, 3, 4, 5"]
+    reply = asker.ask(NewQuestion(question="New?", shares="10,20,30,20,20", people=50))
+    table = ask(run, "New?", Asking(shares="10,20,30,20,20", people=50)).table
+    assert (reply.labels, reply.groups, reply.means) == (list("12345"), ["(all)"], [])
+    told = [(one.share, one.low, one.high) for one in reply.shares[0]]
+    assert told == [(r["share"], r["low"], r["high"]) for r in table.to_pylist()]
+    with pytest.raises(CrowdError, match="nothing says how people would answer"):
+        asker.ask(NewQuestion(question="New?"))

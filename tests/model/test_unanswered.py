@@ -269,7 +269,7 @@ def test_crowds_of_before_are_read_as_they_were(tmp_path, monkeypatch):
 def test_the_check_names_tasks_that_nobody_answered(survey):
     study, _ = survey
     text = describe(study)
-    assert re.search(r"unanswered    10 tasks that nobody answered: t13, t14.*, \.\.\.;", text)
+    assert re.search(r"unanswered    10 questions that nobody answered: t13, t14.*, \.\.\.;", text)
     assert "unanswered" not in describe(make_study())
 
 

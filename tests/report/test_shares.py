@@ -14,7 +14,14 @@ from crowdllm_jax.report.charts import groups_chart, leading, percent, said, way
 from crowdllm_jax.report.glossary import ANSWERS, MEASURES
 from crowdllm_jax.report.headings import HEADINGS, MODELS
 from crowdllm_jax.report.scorecard import headline
-from crowdllm_jax.report.shares import axis_end, closest_first, questions_of, typical
+from crowdllm_jax.report.shares import (
+    Question,
+    axis_end,
+    best_known,
+    closest_first,
+    questions_of,
+    typical,
+)
 from crowdllm_jax.score.answers import ANSWER_METRICS
 from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.groups import Group
@@ -130,3 +137,19 @@ def test_every_model_has_a_row_and_stands_before_the_published_one():
     for model in get_args(ModelConfig):
         name = model.__struct_config__.tag
         assert order.index("humans") < order.index(name) <= order.index("cvae")
+
+
+def asked(people: int, distance: float) -> Question:
+    half = np.array([0.5, 0.5])
+    return Question(0, "q", "q", 0, ("no", "yes"), people, half, half, half, half, distance, 0.1)
+
+
+def test_charts_are_picked_among_questions_that_many_answered():
+    random = np.random.default_rng(0)
+    ranked = [asked(n, random.uniform()) for n in [6] * 90 + [60] * 10]
+    assert [question.people for question in best_known(ranked, 8)] == [60] * 10
+    # Where nobody has many, the upper quarter is what there is; where that is few, all are.
+    few = [asked(5 + i % 4, 0.1) for i in range(40)]
+    assert {question.people for question in best_known(few, 8)} == {8}
+    assert best_known(few, 30) == few
+    assert best_known([], 8) == []

@@ -133,5 +133,5 @@ def test_study_check_tells_how_much_a_witness_says(folder):
     other = 1 if own[2, 0] > 3 else 5
     rows = [("p001", "t00", f"{own[1, 0]:g}"), ("p002", "t00", f"{other}"), ("p001", "x", "1")]
     line = next(line for line in describe(told(folder, rows)).splitlines() if "witness" in line)
-    assert "said: 2 answers for 2 people to 1 tasks, 2 of which they gave" in line
+    assert "said: 2 answers for 2 people to 1 questions, 2 of which they gave" in line
     assert line.endswith("50% are theirs")

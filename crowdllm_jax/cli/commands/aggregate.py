@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from crowdllm_jax.cli.arguments import (
+    TABLE,
     Commands,
     add_quiet_command,
     add_table_out,
@@ -31,6 +32,7 @@ def add_aggregate(commands: Commands) -> None:
         "  equal-shares  projects funded so that every voter decides on the same part of it",
         "crowdllm aggregate runs/votes/population --rule equal-shares --costs projects.csv \\\n"
         "      --budget 60000 --columns project_id,cost",
+        TABLE,
     )
     command.add_argument(
         "path",
@@ -104,4 +106,4 @@ def aggregate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         where=arguments.where,
         progress=progress,
     )
-    return tabled(table, rule, arguments.out, as_json=arguments.json)
+    return tabled(table, rule, arguments.out)

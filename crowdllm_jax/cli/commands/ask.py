@@ -152,6 +152,7 @@ def ask(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         text="\n".join(answered.notes),
         table=_table(answered.table, f"What agents answer{whom}"),
         written={"agents' answers": folder},
+        data={"answers": answered.table.to_pylist(), "notes": list(answered.notes)},
     )
 
 

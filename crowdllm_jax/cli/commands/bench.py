@@ -45,8 +45,11 @@ def add_bench(commands: Commands) -> None:
 
 def bench(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Run benchmarks and show what they measured."""
+    import msgspec
+
     from crowdllm_jax.cli.bench import run_benchmarks
     from crowdllm_jax.cli.terminal import benchmarks_of
 
     records = run_benchmarks(arguments.folder, arguments.out, arguments.only, progress)
-    return Outcome(table=benchmarks_of(records), written={"records": arguments.out})
+    data = {"measured": [msgspec.to_builtins(record) for record in records]}
+    return Outcome(table=benchmarks_of(records), written={"records": arguments.out}, data=data)

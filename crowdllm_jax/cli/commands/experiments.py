@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TypedDict
 
-from crowdllm_jax.cli.arguments import Commands, add_command, add_config, add_quiet, changes
+from crowdllm_jax.cli.arguments import Commands, add_config, add_quiet_command, changes
 from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.progress import Progress
@@ -21,7 +21,7 @@ EXPERIMENTS = {
 def add_experiments(commands: Commands) -> None:
     """Add a command for each experiment."""
     for name, summary in EXPERIMENTS.items():
-        command = add_command(
+        command = add_quiet_command(
             commands,
             name,
             compare,
@@ -32,7 +32,6 @@ def add_experiments(commands: Commands) -> None:
             f"crowdllm study {name} configs/anes96.yaml --seeds 5",
         )
         add_config(command)
-        add_quiet(command)
         command.add_argument(
             "--seeds", metavar="N", type=int, help="repeat with N splits (replaces seeds)"
         )
@@ -73,7 +72,15 @@ def compare(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     options = _fractions(arguments) if name == "fractions" else _Fractions()
     results = run_study(name, config, folder, progress, **options)
     text = "\n".join(f"- {note}" for note in results.notes)
-    return Outcome(text, results_of(results), {"written": folder})
+    rows: list[dict[str, object]] = [
+        dict(zip(results.keys, condition, strict=True)) for condition in results.conditions
+    ]
+    for row, condition in zip(rows, results.conditions, strict=True):
+        for metric in results.metrics:
+            summary = results.summary(condition, metric)
+            row[metric] = None if summary is None else {"mean": summary[0], "sd": summary[1]}
+    data = {"conditions": rows, "notes": list(results.notes)}
+    return Outcome(text, results_of(results), {"written": folder}, data=data)
 
 
 class _Fractions(TypedDict, total=False):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crowdllm_jax.cli.arguments import (
+    TABLE,
     Commands,
     add_quiet_command,
     add_run_folder,
@@ -32,6 +33,7 @@ def add_infer(commands: Commands) -> None:
         "people alone, and agents do not count as people. effective_people says how many people's\n"
         "answers alone would do as well.",
         "crowdllm infer runs/anes96 --share Dole --tasks vote",
+        TABLE,
     )
     add_run_folder(command)
     _add_estimand(command)
@@ -112,7 +114,7 @@ def infer(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         progress=progress,
     )
     title = f"{title}, {100 * arguments.level:g}% intervals"
-    return tabled(table, title, arguments.out, as_json=arguments.json)
+    return tabled(table, title, arguments.out)
 
 
 def _estimand(arguments: argparse.Namespace) -> "tuple[str, Estimand]":

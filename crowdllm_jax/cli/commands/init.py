@@ -108,7 +108,9 @@ def init(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     text = f"{arguments.file} is {draft.what}.\n{reasons}\n\n{describe(study)}\n"
     written: dict[str, Path | str] = {"study": files[0]}
     written |= {path.stem.rsplit("-", 1)[-1]: path for path in files[1:]}
-    return Outcome(text, written=written | {"next": f"crowdllm run {quote(str(files[0]))}"})
+    written |= {"next": f"crowdllm run {quote(str(files[0]))}"}
+    data = {"file": str(arguments.file), "is": draft.what, "why": list(draft.reasons)}
+    return Outcome(text, written=written, data=data)
 
 
 def choices_of(arguments: argparse.Namespace) -> "Choices":

@@ -1,6 +1,7 @@
 """`run` and `fit`, which begin or continue a run; `evaluate` and `report`, which take one up."""
 
 import argparse
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 from crowdllm_jax.cli.arguments import (
     Commands,
     add_config,
-    add_json,
     add_processes,
     add_quiet_command,
     add_run_folder,
@@ -123,9 +123,9 @@ def add_evaluate(commands: Commands) -> None:
         "Score every fitted crowd of a run beside the human noise ceiling and the baselines;\n"
         "prints the scoreboard and writes scores.json.",
         "crowdllm evaluate runs/anes96",
+        "what is written to scores.json",
     )
     add_run_folder(command)
-    add_json(command, "what is written to scores.json")
 
 
 def evaluate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
@@ -141,10 +141,9 @@ def evaluate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
             short = _answers_in_short(scores)
         else:
             short = _in_short(scores, steps.findings(folder), main_model(splits.config))
-    if arguments.json:
-        return Outcome((folder / "scores.json").read_text("utf-8"))
     written = {"scores": folder / "scores.json", **short}
-    return Outcome(table=scoreboard_of(scores), written=written)
+    data = json.loads((folder / "scores.json").read_bytes())
+    return Outcome(table=scoreboard_of(scores), written=written, data=data)
 
 
 def add_report(commands: Commands) -> None:

@@ -41,7 +41,18 @@ def _add_check(commands: Commands) -> None:
 def check(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Say what a study holds."""
     from crowdllm_jax.runs.config import load_study
+    from crowdllm_jax.study import scale_text
     from crowdllm_jax.study.describe import describe
 
     with stage(progress, READ):
-        return Outcome(describe(load_study(arguments.path, arguments.data)))
+        study = load_study(arguments.path, arguments.data)
+    people = study.participants
+    data = {
+        "study": study.name,
+        "participants": len(people.ids),
+        "tasks": len(study.tasks.ids),
+        "responses": len(study.task),
+        "scales": {name: scale_text.describe(scale) for name, scale in study.scales.items()},
+        "profile": {attribute.name: attribute.kind for attribute in people.profile},
+    }
+    return Outcome(describe(study), data=data)

@@ -25,6 +25,7 @@ from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scal
 MOST_LEVELS = 21
 MOST_NAMES = 20
 MOST_STRAYS = 10
+_NEGATIVE = {-1.0, -2.0, -3.0, -7.0, -8.0, -9.0, -77.0, -88.0, -98.0, -99.0, -999.0}
 _CODES = {77.0, 88.0, 97.0, 98.0, 99.0, 777.0, 888.0, 997.0, 998.0, 999.0, 9999.0}
 
 
@@ -73,6 +74,13 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
         or is_no_answer(label_of.get(text, text))
     }
     texts = tuple(text for text in question.texts if text not in dropped)
+    worded = [text for text in texts if not _numeric(text)]
+    if len(worded) > 1 and not question.labels and not listed:
+        # Where answers are words, numbers such as -99 are a program's codes of no answer.
+        numbers = {text for text in texts if _numeric(text)}
+        if all(float(text) in _CODES | _NEGATIVE for text in numbers):
+            dropped |= numbers
+            texts = tuple(worded)
     if not texts:
         return "nobody answers it"
     if question.labels:
@@ -201,6 +209,8 @@ def _numbers(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | str
         return "everybody gives one answer"
     low, high = numbers[0], numbers[-1]
     step = next((s for s in (1.0, 0.5) if all((n / s).is_integer() for n in numbers)), None)
+    if low in (2.0, 3.0) and high in (5.0, 7.0, 10.0) and len(numbers) > 2:
+        low, why = 1.0, f"numbers; from 1, which nobody gave, to {high:g}"
     if step and (high - low) / step < MOST_LEVELS:
         count = round((high - low) / step) + 1
         levels = tuple(_level(f"{low + i * step:g}") for i in range(count))
@@ -226,9 +236,7 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
     whole = all(float(n).is_integer() for n in numbers)
     if not whole or len(usual) < 2 or max(usual) - min(usual) >= MOST_LEVELS:
         return set()
-    far = {
-        n for n in numbers if n in _CODES or n in (-1, -2, -3, -7, -8, -9, -77, -88, -98, -99, -999)
-    }
+    far = {n for n in numbers if n in _CODES | _NEGATIVE}
     if set(numbers) - far != set(usual):
         return set()
     negative = {n for n in far if n < 0}
@@ -264,7 +272,10 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
         return "it holds dates or times"
     free = any(_within(texts, names) for names in choices.unordered)
     answers = sum(question.often)
-    order = (in_order(texts) or ordered_bands(texts)) if len(texts) <= MOST_LEVELS else None
+    typed = len(texts) > 7 and len(texts) * 2 > answers
+    order = None
+    if len(texts) <= MOST_LEVELS and not typed:
+        order = in_order(texts) or ordered_bands(texts)
     if order is None and not free:
         _ask_of_strays(question, texts)
     if len(texts) == 2:

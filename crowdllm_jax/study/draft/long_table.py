@@ -1,5 +1,6 @@
 """A table with a row per answer as a study."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
-from crowdllm_jax.study.draft.guess import Guess, guess
+from crowdllm_jax.study.draft.guess import MOST_NAMES, Guess, guess
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, told_silent, unique
@@ -43,6 +44,8 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
         return plain
     response = sheet.field(choices.response, "--response") if choices.response else None
     person = _person(sheet, choices)
+    if person is None:
+        _ask_who(sheet, choices)
     if person is None or not _repeats(person):
         return None
     if choices.task is not None:
@@ -56,6 +59,36 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
     if not candidates:
         return None
     return Keys(person, one_of("the ids of tasks", "--task", candidates), response)
+
+
+_ID = re.compile(r"[^\d\s]\D*\d+|[0-9a-fA-F-]{12,}|\S+@\S+")
+MOST_COLUMNS = 12
+
+
+def _ask_who(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if no name tells whose the rows are, but they look like answers: two columns
+    of ids (`u17`, `Film 3`) come back in several rows, together in one."""
+    told = choices.questions or choices.profile or choices.out
+    if told or len(sheet.fields) > MOST_COLUMNS or any(f.use for f in sheet.fields):
+        return
+    ids = [
+        f
+        for f in sheet.fields
+        if _repeats(f)
+        and len(f.column.distinct) > MOST_NAMES
+        and not f.labels
+        and not names.is_own(f.name)
+        and all(map(_ID.fullmatch, f.column.distinct))
+    ]
+    for person in ids:
+        for task in ids:
+            if task is not person and _keyed(person, task):
+                raise CrowdError(
+                    f"{sheet.path}: its rows look like answers, since the ids of columns "
+                    f"'{person.name}' and '{task.name}' come back; which are the people's, and "
+                    f"which the tasks'? Say --id '{person.name}' --task '{task.name}', or the "
+                    f"other way round; --leave-out '{person.name}' takes each row for a person"
+                )
 
 
 def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
@@ -95,6 +128,8 @@ def _person(sheet: Sheet, choices: Choices) -> Field | None:
     known = (choices.task, choices.response)
     found = [f for f in sheet.fields if names.is_person(f.name) and f.name not in known]
     found = [f for f in found if _repeats(f) and f.name not in choices.out]
+    if len(found) > 1 and (people := [f for f in found if names.names_people(f.name)]):
+        found = people
     if not found and choices.task is not None:
         raise CrowdError("which column holds the ids of people? Say it with --id COLUMN")
     return one_of("the ids of people", "--id", found) if found else None

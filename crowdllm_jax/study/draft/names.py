@@ -11,12 +11,16 @@ def _words(text: str) -> frozenset[str]:
 
 _ID = _words("id ids no nr number num nummer code key uid uuid guid")
 _PERSON = _words(
-    "participant participants respondent user worker annotator rater subject subj voter person "
-    "judge reviewer customer coder evaluator labeler labeller teilnehmer teilnehmerin nutzer "
+    "participant participants respondent resp user worker annotator rater subject subj voter "
+    "person judge reviewer customer coder evaluator labeler labeller teilnehmer teilnehmerin "
+    "nutzer "
     "befragter befragte vp vpn vpnr caseid case pid respid respnr lfdn lfd idno member student "
     "patient employee panelist prolific interview serial userid workerid participantid "
     "respondentid subjectid participante encuestado usuario participante répondant utilisateur "
-    "sujet rispondente utente deelnemer respondente uczestnik"
+    "sujet rispondente utente deelnemer respondente uczestnik uzytkownik uživatel felhasználó "
+    "användare bruker kullanıcı client clients customer kunde kunden klient cliente membre "
+    "proband pseudonym évaluateur anotador annotateur codeur reader viewer listener juror "
+    "пользователь респондент участник 用户 用户id 参与者 회원 回答者 ユーザー"
 )
 _RECORD = _words("response submission record entry session form")
 """With an id, what one person has sent."""
@@ -24,12 +28,19 @@ _TASK = _words(
     "task item items question instance movie film product project stimulus sentence comment tweet "
     "doc document image photo example sample hit trial story post statement article book song "
     "video restaurant recipe joke frage aufgabe textid itemid taskid questionid movieid productid "
-    "projectid instanceid vignette scenario prompt case_text text variable aspect"
+    "projectid instanceid vignette scenario prompt case_text text variable aspect película "
+    "pelicula produit producto prodotto produto produkt artículo artikel livre libro livro buch "
+    "książka "
+    "tâche tarea tarefa taak zadanie úloha pregunta domanda pergunta vraag pytanie otázka "
+    "énoncé imagen bild texte testo tekst serie episode track game dish wine beer brand "
+    "фильм вопрос задание 电影 题目 问题 項目"
 )
 _RESPONSE = _words(
     "response responses answer answers rating ratings stars score scores label value vote "
     "decision choice judgment judgement grade annotation antwort bewertung wertung note réponse "
-    "respuesta calificación risposta voto resposta antwoord odpowiedź"
+    "respuesta calificación risposta voto resposta antwoord odpowiedź ocena oceny hodnocení "
+    "odpověď valutazione avaliação puntuación puntaje cijfer beoordeling betyg svar arvosana "
+    "évaluation оценка ответ 评分 回答 答案 評価"
 )
 _WEIGHT = _words(
     "weight weights wgt wt wts gewicht gewichtung poids peso pesos ponderación ponderazione "
@@ -43,7 +54,7 @@ _OWN = _words(
     "horodateur tijdstempel username firstname lastname vorname nachname created updated "
     "completed started submitted submitdate browser device useragent consent recaptcha "
     "completioncode zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip "
-    "zipcode postcode postalcode plz postleitzahl"
+    "zipcode postcode postalcode plz postleitzahl data fecha datum"
 )
 _PROFILE = _words(
     "age agegroup agecat alter edad âge idade leeftijd wiek eta età birthyear yob geburtsjahr "
@@ -56,12 +67,16 @@ _PROFILE = _words(
     "erwerb employed empstat profesión ocupación race ethnicity ethnic religion marital "
     "familienstand married children kids household hhsize language sprache cohort generation "
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
-    "stadtteil tenure seniority town stadt ville ciudad"
+    "stadtteil tenure seniority town stadt ville ciudad cond arm "
+    "plec возраст пол образование регион город доход 年齢 性別 地域 年龄 性别 学历 地区 나이 "
+    "성별"
 )
 _OF_PEOPLE = _words(
     "of respondent respondents r s the in years your his her participant group level highest "
     "calculated derived recode summary full time completed attained year born recoded "
-    "categories category des der befragten in jahren du de del encuestado what is and"
+    "categories category des der befragten in jahren du de del encuestado what is and year "
+    "household households total net gross family all sources annual monthly before after taxes "
+    "birth befragte befragter person personen kategorisiert kategorien gruppiert gruppe"
 )
 """What may stand beside the name of a profile's attribute in a label, and nothing else."""
 _ATTITUDE = _words(
@@ -99,6 +114,11 @@ def is_person(name: str) -> bool:
     return folded(name) in _PERSON or words <= _PERSON | _ID or record
 
 
+def names_people(name: str) -> bool:
+    """Whether a name says that ids are people's, and not of anything (`id`)."""
+    return bool(_plain(name) & _PERSON)
+
+
 def is_task(name: str) -> bool:
     """Whether a name is that of tasks' ids (or texts)."""
     words = _plain(name)
@@ -133,13 +153,16 @@ def is_own(name: str) -> bool:
     )
 
 
+_WHEN = ("year", "jahr", "wave", "welle", "birth year", "year of birth")
+
+
 def is_profile(name: str, text: str) -> bool:
     """Whether a column describes people, by its name or by a question that asks for it."""
     words = tokens(name)
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
     label = _plain(text) if text else frozenset()
     named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
-    when = folded(name) in ("year", "jahr", "wave", "welle")
+    when = folded(name) in _WHEN
     return (
         short or named or when or bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
     )

@@ -11,8 +11,8 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
-from crowdllm_jax.study.draft.multiple import options_of, split
-from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
+from crowdllm_jax.study.draft.multiple import options_of, split, ticked
+from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
@@ -98,7 +98,8 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
         if not whole:
             reasons.append("No column holds ids; people are numbered by their rows.")
             return None
-        field = one_of("the ids of people", "--id", whole)
+        # Each of them tells the rows apart.
+        field = next((f for f in whole if names.names_people(f.name)), whole[0])
     _refuse_twice(field)
     reasons.append(f"People: one per row, with ids of column {field.name}.")
     return field
@@ -157,9 +158,13 @@ def _parted(
             sheet.field(name, {"out": "--leave-out"}.get(flag, f"--{flag}"))
     profile, questions = [], []
     left: dict[str, list[str]] = defaultdict(list)
-    for field in sheet.fields:
-        if field is people or field is weight:
-            continue
+    columns = [f for f in sheet.fields if f is not people and f is not weight]
+    made = ticked(columns)
+    if boxes := [f.name for f, own in zip(made, columns, strict=True) if f is not own]:
+        reasons.append(
+            f"Options that people tick, chosen or not, of those who ticked any: {shown(boxes, 8)}."
+        )
+    for field in made:
         use, why = _use(field, choices)
         if use == "profile":
             profile.append(field)

@@ -19,7 +19,7 @@ def folded(text: str) -> str:
     """A text in lower case, without accents and signs; words apart by one space."""
     plain = unicodedata.normalize("NFD", text.casefold().replace("ł", "l").replace("’", "'"))
     plain = "".join(c for c in plain if not unicodedata.combining(c))
-    return " ".join(re.sub(r"[^\w]+", " ", plain.replace("'", " ")).split())
+    return " ".join(re.sub(r"[\W_]+", " ", plain.replace("'", " ")).split())
 
 
 def _each(text: str) -> tuple[str, ...]:
@@ -89,6 +89,40 @@ _LISTS = tuple(
             "nooit < bijna nooit < zelden < soms < vaak/regelmatig < meestal < bijna altijd < "
             "altijd",
             "nigdy < prawie nigdy < rzadko < czasami/czasem < często < bardzo często < zawsze",
+            "nie/niemals < seltener/seltener als einmal im monat/seltener als 1 mal im monat < "
+            "einmal im monat/etwa einmal im monat/einmal pro monat/monatlich < mehrmals im monat/"
+            "mehrmals pro monat/2 3 mal im monat < einmal pro woche/einmal die woche/einmal in der "
+            "woche/etwa einmal pro woche/wöchentlich < mehrmals pro woche/mehrmals die woche/"
+            "mehrmals in der woche/mehrmals wöchentlich < fast täglich/fast jeden tag < täglich/"
+            "jeden tag < mehrmals täglich/mehrmals am tag",
+            "jamais < moins souvent/moins d'une fois par mois < une fois par mois/environ une fois "
+            "par mois < plusieurs fois par mois/2 à 3 fois par mois < une fois par semaine/environ "
+            "une fois par semaine < plusieurs fois par semaine < tous les jours/chaque jour/"
+            "quotidiennement < plusieurs fois par jour",
+            "nunca < menos de una vez al mes/con menos frecuencia < una vez al mes < varias veces "
+            "al mes < una vez a la semana/una vez por semana < varias veces a la semana/varias "
+            "veces por semana < todos los días/a diario/diariamente < varias veces al día",
+            "mai < meno di una volta al mese/più raramente < una volta al mese < più volte al mese "
+            "< una volta alla settimana/una volta a settimana < più volte alla settimana/più volte "
+            "a settimana < ogni giorno/tutti i giorni < più volte al giorno",
+            "nunca < menos de uma vez por mês < uma vez por mês < várias vezes por mês < uma vez "
+            "por semana < várias vezes por semana < todos os dias/diariamente < várias vezes por "
+            "dia",
+            "nooit < minder dan een keer per maand/minder vaak < een keer per maand/maandelijks < "
+            "een paar keer per maand/meerdere keren per maand < een keer per week/wekelijks < een "
+            "paar keer per week/meerdere keren per week < elke dag/dagelijks < meerdere keren per "
+            "dag",
+            "nigdy < rzadziej/rzadziej niż raz w miesiącu < raz w miesiącu < kilka razy w miesiącu "
+            "< raz w tygodniu < kilka razy w tygodniu < codziennie < kilka razy dziennie",
+            "not at all < several days < more than half the days/over half the days < nearly every "
+            "day",
+            "überhaupt nicht < an einzelnen tagen < an mehr als der hälfte der tage < beinahe "
+            "jeden tag/fast jeden tag",
+            "jamais/pas du tout < plusieurs jours < plus de la moitié du temps/plus de sept jours "
+            "< presque tous les jours",
+            "nunca/ningún día/para nada < varios días < más de la mitad de los días < casi todos "
+            "los días",
+            "sd < d < n/u < a < sa",
             "no < maybe/perhaps/not sure/unsure/possibly < yes",
             "no < somewhat/partly/to some extent < yes",
             "nein < vielleicht/teilweise/teils < ja",
@@ -229,6 +263,8 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     if apart and not mixed_units(several) and not only_coded(several):
         return _sorted(several, [number or 0.0 for number in numbers])
     words = [folded(text) for text in several]
+    if (ranked := _ranked(words)) is not None:
+        return _sorted(several, ranked)
     for ranks in _LISTS:
         if all(word in ranks for word in words):
             found = [float(ranks[word]) for word in words]
@@ -240,6 +276,25 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     if len(senses) <= 1 and len(set(degrees)) == len(degrees) and _tells(words):
         return _sorted(several, degrees)
     return None
+
+
+_RANK = re.compile(
+    r"(?:[a-z] )?(?P<before>\D*?)(?P<number>\d+)(?:st|nd|rd|th|er|e|eme|o|a)?(?P<after>\D*)"
+)
+_RANKS = re.compile(
+    r"\b(dec|quint|quart|terc|tert|percent)ile\b|dezil|quintil|quartil|decil|\b(level|grade|stufe|"
+    r"niveau|nivel|livello|rank|rang|step|band|class|klasse)\b"
+)
+
+
+def _ranked(words: Sequence[str]) -> list[float] | None:
+    """The numbers of deciles, levels, grades: `J - 1st decile`, `Level 2`; None for others."""
+    found = [_RANK.fullmatch(word) for word in words]
+    parts = {(m["before"], m["after"]) for m in found if m is not None}
+    numbers = [float(m["number"]) for m in found if m is not None]
+    if len(parts) != 1 or not len(set(numbers)) == len(numbers) == len(words) > 2:
+        return None
+    return numbers if _RANKS.search(" ".join(parts.pop())) else None
 
 
 _CODE = re.compile(r"[(\[]?\s*-?\d+\s*[.)\]=:–-]+\s*(?=[^\W\d_])")

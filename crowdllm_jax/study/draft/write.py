@@ -177,7 +177,8 @@ def _yaml(draft: Draft, spec: StudySpec, out: Path) -> str:
     text = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None  # lists on one line, sections indented
-    yaml.width = 100
+    # No line is broken: a name that is broken within is none.
+    yaml.width = 10**6
     yaml.allow_unicode = True
     yaml.representer.sort_base_mapping_type_on_output = False
     split = {"by": "people" if len(draft.people) >= min(FEW_PEOPLE, len(draft.tasks)) else "tasks"}

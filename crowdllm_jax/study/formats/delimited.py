@@ -6,6 +6,7 @@ for surveys export as CSV have modules of their own, which read the rows from he
 
 import codecs
 import csv
+import importlib
 import io
 import itertools
 import re
@@ -26,17 +27,21 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _COMMA = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)?")
 """A number with decimals after a comma, whose thousands points may set apart."""
 _HEAD = 1 << 17
+TOP = 20
+"""Rows by which a file is known."""
 MAX_BYTES = 300_000_000
 """Of a file whose rows are read one by one."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The cells of a file's first sheet, row by row; `notes` say how it is written."""
+    """The cells of a file's first sheet, row by row; `notes` say how it is written, and `titles`
+    rows stood above them."""
 
     path: Path
     rows: list[list[str]]
     notes: tuple[str, ...] = ()
+    titles: int = 0
 
 
 def dialect_of(path: Path, encoding: str | None) -> tuple[Dialect, tuple[str, ...]]:
@@ -56,7 +61,9 @@ def dialect_of(path: Path, encoding: str | None) -> tuple[Dialect, tuple[str, ..
                 "accents come out wrong, say what it is with --encoding."
             )
         elif not encoding.startswith("utf-8"):
-            notes.append(f"The file is written in {encoding.upper()}.")
+            told = "" if encoding.startswith("utf-") else ", by what its letters make; if accents "
+            told += "come out wrong, say what it is with --encoding" if told else ""
+            notes.append(f"The file is written in {encoding.upper()}{told}.")
     else:
         try:
             "".encode(encoding)
@@ -86,18 +93,55 @@ def _encoding_of(path: Path) -> str:
             return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
         file.seek(0)
         fits = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", "cp1252")}
+        strange = 0
         while chunk := file.read(1 << 24):
             for name, decoder in list(fits.items()):
                 try:
-                    decoder.decode(chunk)
+                    text = decoder.decode(chunk)
                 except UnicodeDecodeError:
                     del fits[name]
-    if not fits:
+                    continue
+                strange += len(_STRANGE.findall(text)) if name == "cp1252" else 0
+    if "utf-8" in fits or ("cp1252" in fits and not strange):
+        return next(iter(fits))
+    return _told_encoding(path)
+
+
+_STRANGE = re.compile(r"[^\W\d_][\xa1-\xbf\xd7\xf7](?<![ªº°·»«])[^\W\d_]|[^\x00-\x7f]{4}")
+"""What no word of Western Europe holds: a sign amid letters, or four letters with accents."""
+
+
+FEW_LETTERS = 8
+"""Bytes beyond ASCII; fewer tell nothing."""
+SURE = 0.01
+"""Of what chardet calls confidence, which is below 0.5 where it is right."""
+
+
+def _told_encoding(path: Path) -> str:
+    """The encoding by what its letters make of the text.
+
+    Raises:
+      CrowdError: it cannot be told, or the package that tells is not installed.
+    """
+    try:
+        chardet = importlib.import_module("chardet")
+    except ImportError:
+        found = None
+    else:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+        many = sum(byte > 127 for byte in head) >= FEW_LETTERS
+        told = chardet.detect(head)
+        found = told["encoding"] if many and told["confidence"] >= SURE else None
+    try:
+        name = codecs.lookup(found or "").name
+        check_encoding(path, Dialect(encoding=name))
+    except (LookupError, CrowdError) as error:
         raise CrowdError(
             f"{path}: is neither UTF-8 nor CP1252; which encoding is it? Say it with --encoding, "
             "such as --encoding cp1250, gb18030 or shift_jis"
-        )
-    return next(iter(fits))
+        ) from error
+    return name
 
 
 def _delimiter_of(text: str) -> str:
@@ -143,7 +187,20 @@ def read_rows(path: Path, encoding: str | None, most: int | None = None) -> Rows
         raise CrowdError(f"{path}: cannot be read as CSV: {error}") from error
     finally:
         csv.field_size_limit(limit)
-    return Rows(path, even(path, rows), notes)
+    return without_titles(Rows(path, rows, notes))
+
+
+def without_titles(read: Rows) -> Rows:
+    """Rows from the header on, all as long as it; `notes` tell of titles that stand above it."""
+    filled = [sum(map(bool, row)) for row in read.rows[:TOP]]
+    usual = sorted(filled)[len(filled) // 2] if filled else 0
+    # A title has a cell or two; a header has a name for most columns, the first too.
+    at = next((i for i, n in enumerate(filled) if n > 2 and 2 * n > usual), 0)
+    if at and (max(filled[:at]) > min(2, usual / 2) or not read.rows[at][0]):
+        at = 0
+    titles = [" ".join(filter(None, row)) for row in read.rows[:at]]
+    told = (f"Left out above the names of columns: {' / '.join(titles)[:200]}.",) if at else ()
+    return Rows(read.path, even(read.path, read.rows[at:]), (*read.notes, *told), at)
 
 
 def even(path: Path, rows: list[list[str]]) -> list[list[str]]:
@@ -192,20 +249,24 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
     table = read_table(path, names, prose=names, dialect=dialect)
     rows = len(next(iter(table.values())).codes)
     check_size(path, rows, len(names))
-    comma = dialect.delimiter != "," and _decimal_commas(table)
-    if comma:
-        notes = (*notes, "Decimals stand after a comma; they are written with a point.")
-    fields = tuple(Field(name, _pointed(c) if comma else c) for name, c in table.items())
-    return Sheet(path, "a CSV table", rows, fields, notes)
+    fields = tuple(Field(name, cells) for name, cells in table.items())
+    sheet = Sheet(path, "a CSV table", rows, fields, notes)
+    return sheet if dialect.delimiter == "," else with_points(sheet)
 
 
-def _decimal_commas(table: dict[str, Column]) -> bool:
-    return any(
-        column.distinct
-        and all(_COMMA.fullmatch(text) for text in column.distinct)
-        and any("," in text for text in column.distinct)
-        for column in table.values()
-    )
+def with_points(sheet: Sheet) -> Sheet:
+    """A sheet whose decimals stand after a point, and a note if they stood after a comma."""
+    if not any(map(_decimal_commas, sheet.fields)):
+        return sheet
+    fields = tuple(replace(field, cells=_pointed(field.cells)) for field in sheet.fields)
+    told = "Decimals stand after a comma; they are written with a point."
+    return replace(sheet, fields=fields, notes=(*sheet.notes, told))
+
+
+def _decimal_commas(field: Field) -> bool:
+    texts = field.cells.distinct
+    held = all(_COMMA.fullmatch(text) for text in texts)
+    return bool(texts) and held and any("," in text for text in texts)
 
 
 def _pointed(column: Column) -> Column:

@@ -4,12 +4,14 @@ Read by openpyxl, which gives of a formula the value that Excel last computed.
 """
 
 import datetime
+import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from crowdllm_jax.errors import CrowdError, first_line
 from crowdllm_jax.runtime.names import tidy_name
-from crowdllm_jax.study.formats.delimited import Rows, even
+from crowdllm_jax.study.formats.delimited import Rows, without_titles
 from crowdllm_jax.study.formats.extra import needed
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, column_of, unique_names
 
@@ -47,12 +49,9 @@ def excel_rows(path: Path, sheet: str | None) -> Rows:
             )
         if not held:
             raise CrowdError(f"{path}: holds no sheet with a table")
-        if sheet is None and len(held) > 1:
-            raise CrowdError(
-                f"{path}: which sheet holds the answers: {', '.join(held)}? "
-                f"Say it with --sheet '{next(iter(held))}'"
-            )
-        name = sheet or next(iter(held))
+        name = sheet or _the_answers(path, held)
+        beside = [title for title in held if title != name and sheet is None]
+        notes = [f"Left out, no answers by their names: sheets {', '.join(beside)}."]
         rows = []
         for row in held[name].iter_rows(values_only=True):
             if any(cell is not None for cell in row):
@@ -63,10 +62,34 @@ def excel_rows(path: Path, sheet: str | None) -> Rows:
         raise
     except Exception as error:  # openpyxl lets through whatever a damaged part makes of it
         raise CrowdError(f"{path}: cannot be read as a workbook: {first_line(error)}") from error
-    _refuse_uncomputed(path, name, rows)
     while rows and rows[0] and not any(row[-1] for row in rows):
         rows = [row[:-1] for row in rows]
-    return Rows(path, even(path, rows), (f"The answers are those of sheet '{name}'.",))
+    told = f"The answers are those of sheet '{name}'."
+    read = without_titles(Rows(path, rows, (told, *(notes if beside else ()))))
+    _refuse_uncomputed(path, name, read)
+    return read
+
+
+_BESIDE = re.compile(
+    r"(?i)codebook|code ?plan|read ?me|legend|dictionary|variables?\b|labels?\b|about|info|"
+    r"notes?\b|meta|instruction|summary|documentation|hinweis|erläuterung|übersicht|methodik|kodebuch"
+)
+"""Sheets that tell of answers and hold none."""
+
+
+def _the_answers(path: Path, held: dict[str, Any]) -> str:
+    """The only sheet whose name is not that of a codebook or the like.
+
+    Raises:
+      CrowdError: there is not one.
+    """
+    named = [title for title in held if not _BESIDE.search(title)] if len(held) > 1 else [*held]
+    if len(named) == 1:
+        return named[0]
+    largest = max(named or held, key=lambda title: held[title].max_row or 0)
+    raise CrowdError(
+        f"{path}: which sheet holds the answers: {', '.join(held)}? Say it with --sheet '{largest}'"
+    )
 
 
 def _holds_a_table(sheet: object) -> bool:
@@ -89,15 +112,16 @@ def _text(cell: object) -> str:
             return str(cell)
 
 
-def _refuse_uncomputed(path: Path, name: str, rows: list[list[str]]) -> None:
+def _refuse_uncomputed(path: Path, name: str, read: Rows) -> None:
     """Formulas that no program has computed have no value: a column of them seems to be empty."""
+    rows = read.rows
     columns = range(len(rows[0]) if rows else 0)
     empty = [c for c in columns if rows[0][c] and not any(row[c] for row in rows[1:])]
     if not empty:
         return
     openpyxl = needed("openpyxl", "Excel workbooks")
     book = openpyxl.load_workbook(path, read_only=True)
-    for row in book[name].iter_rows(max_row=20, values_only=True):
+    for row in book[name].iter_rows(max_row=40, values_only=True):
         for column in empty:
             if column < len(row) and str(row[column] or "").startswith("="):
                 raise CrowdError(

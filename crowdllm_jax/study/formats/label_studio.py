@@ -1,4 +1,4 @@
-"""Label Studio's exported JSON and JSON-MIN (https://labelstud.io/guide/export).
+"""Label Studio's exported JSON, JSON-MIN and CSV (https://labelstud.io/guide/export).
 
 A task has annotations by several people; each of an annotation's results answers one control of
 the labelling interface (`from_name`): choices, ratings, numbers. Other results (boxes, spans,
@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from crowdllm_jax.errors import CrowdError, first_line
-from crowdllm_jax.study.formats.answers import Answer, answers_sheet
+from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.study.formats.answers import Answer, answers_sheet, asked_apart
+from crowdllm_jax.study.formats.delimited import Rows
 from crowdllm_jax.study.formats.sheet import Sheet
 
+_ON_A_SCALE = ("choices", "rating", "number", "pairwise", "taxonomy")
+_HELD_AS = {"pairwise": "selected"}
 _OWN = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
 
 
@@ -45,14 +49,37 @@ def read_label_studio(path: Path) -> Sheet:
         raise CrowdError(f"{path}: holds no choices, ratings or numbers")
     told = ", ".join(f"{often} {kind}" for kind, often in sorted(left.items()))
     notes = (f"Results that are no answers on a scale are left out: {told}.",) if left else ()
-    return answers_sheet(path, "an export of Label Studio (JSON)", _named(answers), notes)
+    return answers_sheet(path, "an export of Label Studio (JSON)", asked_apart(answers), notes)
 
 
-def _named(answers: list[Answer]) -> list[Answer]:
-    """Where one thing is asked of each task, the task's id says it all."""
-    if len({answer.group for answer in answers}) == 1:
-        return [answer._replace(group="") for answer in answers]
-    return [answer._replace(task=f"{answer.task} {answer.group}") for answer in answers]
+def is_label_studio(rows: Rows) -> bool:
+    """Whether the header names Label Studio's own columns."""
+    names = {tidy_name(name).casefold() for name in (rows.rows or [[]])[0]}
+    return {"annotator", "annotation_id", "lead_time"} <= names
+
+
+def read_label_studio_rows(rows: Rows) -> Sheet:
+    """Read an export as CSV: a row per annotation, as JSON-MIN has it.
+
+    Raises:
+      CrowdError: it holds no choices, ratings or numbers.
+    """
+    header, *body = rows.rows
+    names = [tidy_name(name) for name in header]
+    tasks = [
+        {name: _parsed(cell) for name, cell in zip(names, row, strict=True) if cell} for row in body
+    ]
+    data = _data(tasks)
+    answers = [answer for task in tasks if "annotator" in task for answer in _flat(task, data)]
+    what = "an export of Label Studio (CSV)"
+    return answers_sheet(rows.path, what, asked_apart(answers), rows.notes)
+
+
+def _parsed(cell: str) -> Any:
+    try:
+        return json.loads(cell) if cell[:1] in "[{" else cell
+    except (ValueError, RecursionError):
+        return cell
 
 
 def _annotated(task: dict[str, Any], left: Counter[str]) -> Iterator[Answer]:
@@ -66,15 +93,12 @@ def _annotated(task: dict[str, Any], left: Counter[str]) -> Iterator[Answer]:
             person = person.get("email") or person.get("id", "")
         for result in annotation.get("result") or ():
             kind, value = result.get("type", ""), result.get("value", {})
-            given = value.get(kind) if isinstance(value, dict) else None
-            given = given[0] if isinstance(given, list) and len(given) == 1 else given
+            given = value.get(_HELD_AS.get(kind, kind)) if isinstance(value, dict) else None
             spans = isinstance(value, dict) and ("start" in value or "x" in value)
-            if kind not in ("choices", "rating", "number") or spans or given is None:
+            if kind not in _ON_A_SCALE or spans or given in (None, []):
                 left[kind or "others"] += 1
                 continue
-            if isinstance(given, list):
-                given = ";".join(map(str, given))
-            yield Answer(str(person), identity, _text(given), text, str(result.get("from_name")))
+            yield Answer(str(person), identity, _given(given), text, str(result.get("from_name")))
 
 
 def _data(tasks: list[dict[str, Any]]) -> set[str]:
@@ -102,11 +126,17 @@ def _flat(task: dict[str, Any], data: set[str]) -> Iterator[Answer]:
         value = value.get("choices") if isinstance(value, dict) else value
         if isinstance(value, list) and value and isinstance(value[0], dict):
             value = value[0].get("rating", value[0].get("number"))
-        if isinstance(value, list) and value:
-            value = ";".join(map(str, value))
-        if isinstance(value, int | float | str):
+        if isinstance(value, int | float | str) or (isinstance(value, list) and value):
             person, identity = str(task["annotator"]), str(task.get("id", ""))
-            yield Answer(person, identity, _text(value), text, name)
+            yield Answer(person, identity, _given(value), text, name)
+
+
+def _given(value: Any) -> str | tuple[str, ...]:
+    """An answer: one text, or the options that were chosen; a path of a taxonomy is one option."""
+    if not isinstance(value, list):
+        return _text(value)
+    parts = [" / ".join(map(str, v)) if isinstance(v, list) else _text(v) for v in value]
+    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def _text(value: Any) -> str:

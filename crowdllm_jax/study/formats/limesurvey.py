@@ -16,12 +16,25 @@ _OWN = {
     "zugangscode", "access code", "startdate", "date started", "datum gestartet", "datestamp",
     "date last action", "datum letzte aktivität", "ipaddr", "ip address", "ip-adresse", "refurl",
     "referrer url", "weiterleitungs-url", "interviewtime", "total time", "gesamtzeit",
+    "zufallsstartwert", "date de soumission", "dernière page", "langue de départ",
+    "tête de série", "date de lancement", "date de la dernière action", "adresse ip",
+    "temps total", "code", "fecha de envío", "última página", "lenguaje inicial",
+    "idioma inicial", "semilla", "fecha de inicio", "fecha de la última acción",
+    "dirección ip", "tiempo total", "contraseña", "data di invio", "ultima pagina",
+    "lingua iniziale", "seme", "data di inizio", "data dell'ultima azione", "indirizzo ip",
+    "tempo totale", "datum indiening", "laatste pagina", "starttaal", "data de envio",
+    "semente", "data wysłania", "ostatnia strona",
+    "język początkowy", "ziarno",
 }  # fmt: skip
-_IDS = ("id", "response id", "antwort id", "antwort-id")
-_CODED = re.compile(r"A(\d+)")
+_IDS = ("id", "response id", "antwort id", "antwort-id", "id de la réponse", "id de respuesta",
+        "id risposta", "id da resposta", "antwoord id", "id odpowiedzi")  # fmt: skip
+_CODED = re.compile(r"(AO?)(\d+)")
 _ITEM = re.compile(r"(.+?)\s*\[([^\]]+)\](?:\[([^\]]+)\])?")
 _HEADED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(\[[^\]]*\])?\.\s+(.*)", re.DOTALL)
-_TIMING = re.compile(r"(groupTime|interviewtime|.+Time)\d*", re.IGNORECASE)
+_TIMING = re.compile(
+    r"(groupTime|interviewtime|.+Time)\d*|(question|group|frage[n]?|gruppen?)\s?(time|zeit): .*",
+    re.IGNORECASE,
+)
 
 
 def is_limesurvey(rows: Rows) -> bool:
@@ -79,11 +92,15 @@ _SUBMITTED = ("submitdate", "date submitted", "datum abgeschickt")
 
 
 def _labels(texts: set[str]) -> tuple[tuple[str, str], ...]:
-    """What codes mean: Y and N, and A1, A2, ... of an array, in their order."""
+    """What codes mean: Y and N; A1, A2, ... (or AO01, AO02, ...) of an array, in their order."""
     if texts and texts <= {"Y", "N"}:
         return (("N", "no"), ("Y", "yes"))
-    if len(texts) > 1 and all(_CODED.fullmatch(text) for text in texts):
-        most = max(int(text[1:]) for text in texts)
-        width = max(map(len, texts)) - 1
-        return tuple((f"A{i:0{width}}",) * 2 for i in range(1, most + 1)) if most <= 20 else ()
+    found = [_CODED.fullmatch(text) for text in texts]
+    coded = [code for code in found if code is not None]
+    if len(texts) > 1 and len(coded) == len(texts) and len({code[1] for code in coded}) == 1:
+        start, most = coded[0][1], max(int(code[2]) for code in coded)
+        width = max(len(code[2]) for code in coded)
+        return (
+            tuple((f"{start}{i:0{width}}",) * 2 for i in range(1, most + 1)) if most <= 20 else ()
+        )
     return ()

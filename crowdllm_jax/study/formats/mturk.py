@@ -10,7 +10,7 @@ from typing import Any
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
-from crowdllm_jax.study.formats.answers import Answer, answers_sheet
+from crowdllm_jax.study.formats.answers import Answer, answers_sheet, asked_apart
 from crowdllm_jax.study.formats.delimited import Rows
 from crowdllm_jax.study.formats.sheet import Sheet
 
@@ -35,22 +35,24 @@ def read_mturk(rows: Rows) -> Sheet:
         notes.append(f"Left out, rejected assignments: {len(records) - len(kept)}.")
     if not kept:
         raise CrowdError(f"{rows.path}: holds no assignments")
-    answers = [answer for record in kept for answer in _answers(record)]
-    groups = {answer.group for answer in answers}
-    if len(groups) == 1:
-        answers = [answer._replace(group="") for answer in answers]
-    else:
-        answers = [
-            a._replace(task=f"{a.task} {a.group}", text=f"{a.text} [{a.group}]".strip())
-            for a in answers
-        ]
+    boxes = _boxes(kept)
+    answers = [answer for record in kept for answer in _answers(record, boxes)]
     shown = [name.removeprefix("Input.") for name in names if name.startswith("Input.")]
     if shown:
         notes.append(f"A task is a HIT; its text is what it showed: {', '.join(shown)}.")
-    return answers_sheet(rows.path, "results of Mechanical Turk", answers, tuple(notes))
+    return answers_sheet(
+        rows.path, "results of Mechanical Turk", asked_apart(answers), tuple(notes)
+    )
 
 
-def _answers(record: dict[str, str]) -> Iterator[Answer]:
+def _boxes(records: list[dict[str, str]]) -> set[str]:
+    """What people may tick several options of: where somebody ticked none, or more than one."""
+    cells = [record.get("Answer.taskAnswers", "") for record in records]
+    given = [pair for cell in cells for pair in _elements(cell)]
+    return {name for name, held in given if isinstance(held, tuple) and len(held) != 1}
+
+
+def _answers(record: dict[str, str], boxes: set[str]) -> Iterator[Answer]:
     text = " | ".join(v for n, v in record.items() if n.startswith("Input.") and v)
     person, task = record["WorkerId"], record["HITId"]
     for name, value in record.items():
@@ -58,25 +60,31 @@ def _answers(record: dict[str, str]) -> Iterator[Answer]:
             continue
         if name == "Answer.taskAnswers":
             for group, given in _elements(value):
-                yield Answer(person, task, given, text, group)
+                alone = isinstance(given, tuple) and group not in boxes
+                yield Answer(person, task, given[0] if alone else given, text, group)
         else:
-            yield Answer(person, task, value, text, name.removeprefix("Answer."))
+            # Boxes that are ticked stand apart by bars.
+            ticked = tuple(part.strip() for part in value.split("|") if part.strip())
+            given = ticked if len(ticked) > 1 else value
+            yield Answer(person, task, given, text, name.removeprefix("Answer."))
 
 
-def _elements(cell: str) -> Iterator[tuple[str, str]]:
-    """The answers in a cell of JSON: {"label": {"label": "Positive"}}, or {"good": {"1": true, "2":
-    false}} of radio buttons."""
+def _elements(cell: str) -> Iterator[tuple[str, str | tuple[str, ...]]]:
+    """The answers in a cell of JSON: {"label": {"label": "Positive"}}; {"good": {"1": true, "2":
+    false}} of radio buttons or boxes, as the options that are ticked; {"labels": ["a", "b"]}."""
     try:
         parsed: Any = json.loads(cell)
     except (ValueError, RecursionError):
         return
     for element in parsed if isinstance(parsed, list) else [parsed]:
         for name, given in element.items() if isinstance(element, dict) else ():
+            given = given.get("labels", given) if isinstance(given, dict) else given
             if isinstance(given, dict) and "label" in given:
                 yield name, str(given["label"])
             elif isinstance(given, dict):
-                ticked = [key for key, on in given.items() if on is True]
-                if len(ticked) == 1:
-                    yield name, ticked[0]
+                if given and all(isinstance(on, bool) for on in given.values()):
+                    yield name, tuple(key for key, on in given.items() if on)
+            elif isinstance(given, list) and all(isinstance(part, str) for part in given):
+                yield name, tuple(given)
             elif isinstance(given, str | int | float):
                 yield name, str(int(given) if isinstance(given, bool) else given)

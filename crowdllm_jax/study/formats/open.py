@@ -16,7 +16,14 @@ from crowdllm_jax.study.formats import (
     qualtrics,
     surveymonkey,
 )
-from crowdllm_jax.study.formats.delimited import MAX_BYTES, Rows, read_delimited, read_rows
+from crowdllm_jax.study.formats.delimited import (
+    MAX_BYTES,
+    TOP,
+    Rows,
+    read_delimited,
+    read_rows,
+    with_points,
+)
 from crowdllm_jax.study.formats.pabulib import Election
 from crowdllm_jax.study.formats.parquet import read_parquet
 from crowdllm_jax.study.formats.sheet import Sheet
@@ -26,8 +33,10 @@ _BY_HEADER = (
     (qualtrics.is_qualtrics, qualtrics.read_qualtrics),
     (surveymonkey.is_surveymonkey, surveymonkey.read_surveymonkey),
     (limesurvey.is_limesurvey, limesurvey.read_limesurvey),
+    (label_studio.is_label_studio, label_studio.read_label_studio_rows),
     (mturk.is_mturk, mturk.read_mturk),
     (prolific.is_prolific, prolific.read_prolific),
+    (surveymonkey.has_two_headings, surveymonkey.read_two_headings),
 )
 """Programs that export tables: how one knows them, and reads them."""
 
@@ -71,7 +80,7 @@ def read_file(
         return label_studio.read_label_studio(path)
     if told := foreign(path, encoding or "utf-16" if b"\0" in head else encoding):
         raise CrowdError(f"{path}: is {told}")
-    return _table(read_rows(path, encoding, most=8), encoding)
+    return _table(read_rows(path, encoding, most=TOP), encoding)
 
 
 def _program(path: Path, head: bytes) -> str | None:
@@ -91,4 +100,6 @@ def _table(top: Rows, encoding: str | None) -> Sheet:
             return read(top if book else read_rows(top.path, encoding))
     if book:
         return excel.table_of(top, "an Excel workbook")
+    if top.titles:
+        return with_points(excel.table_of(read_rows(top.path, encoding), "a CSV table"))
     return read_delimited(top.path, encoding)

@@ -24,7 +24,9 @@ _OWN = {
     "externalreference", "externaldatareference", "locationlatitude", "locationlongitude",
     "distributionchannel", "userlanguage", "q_recaptchascore", "q_relevantidduplicate",
     "q_relevantidduplicatescore", "q_relevantidfraudscore", "q_relevantidlaststartdate",
-    "q_totalduration", "q_ballotboxstuffing",
+    "q_totalduration", "q_ballotboxstuffing", "q_terminateflag", "q_language", "q_url", "q_chl",
+    "q_datapolicyviolations", "q_unansweredpercentage", "q_unansweredquestions",
+    "q_straightliningcount", "q_straightliningpercentage", "q_straightliningquestions",
 }  # fmt: skip
 
 
@@ -66,7 +68,9 @@ def read_qualtrics(rows: Rows) -> Sheet:
         item = re.fullmatch(r"(.+?)_(\d+)(_TEXT)?", name)
         use: Use | None = "person" if lower[place] == person else None
         own = lower[place] in _OWN or re.search(
-            r"_(First|Last|Page) (Click|Submit)$|_Click Count$|_DO(_\d+)?$", name
+            r"_(First|Last|Page) (Click|Submit)$|_Click Count$|_DO(_\d+)?$|_NPS_GROUP$|^SC\d+$|"
+            r" - (Parent Topics|Topics|Sentiment.*)$",
+            name,
         )
         why = "Qualtrics' own" if own else "typed text" if name.endswith("_TEXT") else ""
         fields.append(
@@ -76,10 +80,20 @@ def read_qualtrics(rows: Rows) -> Sheet:
                 text="" if text == name else text,
                 use="out" if why else use,
                 grid=item[1] if item else "",
+                several="," if _several([row[place] for row in body]) else "",
                 why=why,
             )
         )
     return Sheet(rows.path, "an export of Qualtrics", len(body), tuple(fields), tuple(notes))
+
+
+def _several(cells: list[str]) -> bool:
+    """Whether codes of several answers stand in a cell."""
+    held = {cell for cell in cells if cell}
+    return any("," in cell for cell in held) and all(_CODES.fullmatch(cell) for cell in held)
+
+
+_CODES = re.compile(r"-?\d{1,4}(,\d{1,4})*")
 
 
 def _plain(text: str) -> str:
@@ -90,11 +104,13 @@ def _plain(text: str) -> str:
 @dataclass(frozen=True)
 class Asked:
     """A question of a .qsf: its text, and the answers it offers, as (code, label) in their order;
-    `ordered` where these are the columns of a matrix, a scale by their making."""
+    `ordered` where these are the columns of a matrix, a scale by their making, `several` where
+    people may choose more than one."""
 
     text: str
     answers: tuple[tuple[str, str], ...]
     ordered: bool
+    several: bool = False
 
 
 def read_questionnaire(path: Path) -> dict[str, Asked]:
@@ -125,7 +141,8 @@ def _asked(payload: dict[str, Any]) -> list[tuple[str, Asked]]:
             (tags.get(key) or f"{tag}_{key}", Asked(f"{text} - {label}", scale, True))
             for key, label in zip(keys, labels, strict=True)
         ]
-    return [(tag, Asked(text, choices, False))]
+    several = str(payload.get("Selector", "")).startswith("MA")
+    return [(tag, Asked(text, choices, False, several))]
 
 
 def _options(
@@ -152,11 +169,20 @@ def with_questionnaire(sheet: Sheet, asked: dict[str, Asked]) -> Sheet:
         texts = set(field.column.distinct)
         codes, labels = ({pair[i] for pair in question.answers} for i in (0, 1))
         answers = question.answers
+        several = "," if question.several else field.several
+        if several and not texts <= codes | labels:
+            texts = {part for text in texts for part in text.split(several)}
         if not texts <= codes and texts <= labels:
             answers = tuple((label, label) for _, label in answers)
         elif not texts <= codes:
             answers = ()
         fields.append(
-            replace(field, text=question.text, labels=answers, ordered=question.ordered or None)
+            replace(
+                field,
+                text=question.text,
+                labels=answers,
+                ordered=question.ordered or None,
+                several=several,
+            )
         )
     return replace(sheet, fields=tuple(fields))

@@ -33,6 +33,7 @@ class Field:
       use: what the format knows it to be; None is to be guessed.
       ordered: whether the file says that its levels have an order.
       grid: the question of which this is one item; items of a grid are answered on one scale.
+      several: the sign between answers, where the file says that a cell holds several.
       why: why it is left out, where the format leaves it out.
     """
 
@@ -44,6 +45,7 @@ class Field:
     use: Use | None = None
     ordered: bool | None = None
     grid: str = ""
+    several: str = ""
     why: str = ""
 
     @cached_property

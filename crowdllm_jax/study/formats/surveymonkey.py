@@ -4,7 +4,11 @@ Columns of one question stand side by side, the question over the first of them 
 (https://help.surveymonkey.com/en/surveymonkey/analyze/exports/).
 """
 
+import re
+from dataclasses import replace
+
 from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.formats.delimited import Rows
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, column_of, unique_names
 
@@ -17,6 +21,12 @@ _OWN = {
 _PLAIN = {"", "response", "open-ended response", "antwort", "réponse", "respuesta"}
 
 
+_TYPED = re.compile(
+    r"(?i)(other|sonstige|andere|autre|otr[oa]|altro|outr[oa]|anders|inne)\w*\b.*[(:]"
+)
+"""An option beside which people write what they mean."""
+
+
 def is_surveymonkey(rows: Rows) -> bool:
     """Whether the first column is SurveyMonkey's id over an empty cell."""
     if len(rows.rows) < 2:
@@ -26,8 +36,26 @@ def is_surveymonkey(rows: Rows) -> bool:
     return first == "respondentid" and not tidy_name(below[0]) and any(below)
 
 
+def has_two_headings(rows: Rows) -> bool:
+    """Whether names are missing in the header as under merged cells, and words stand below."""
+    if len(rows.rows) < 3:
+        return False
+    header, below = rows.rows[:2]
+    # A last column without a name is what a delimiter at the end of each row leaves.
+    merged = [c for c, name in enumerate(header[:-1]) if c and not tidy_name(name)]
+    worded = [c for c in merged if any(map(str.isalpha, below[c]))]
+    told = bool(worded) and ("" in below or len(worded) > 1)
+    return told and not any(number(cell) is not None for cell in below)
+
+
+def read_two_headings(rows: Rows) -> Sheet:
+    """Read a table that has questions in one row, and their items in the next."""
+    sheet = read_surveymonkey(rows)
+    return replace(sheet, what="a table with two rows of headings")
+
+
 def read_surveymonkey(rows: Rows) -> Sheet:
-    """Read an export; a column per option of a question becomes a yes-or-no question."""
+    """Read an export."""
     header, below, *body = rows.rows
     check_size(rows.path, len(body), len(header))
     questions, question = [], ""
@@ -47,25 +75,8 @@ def read_surveymonkey(rows: Rows) -> Sheet:
             fields.append(Field(name, cells, use="person"))
         elif lower in _OWN:
             fields.append(Field(name, cells, use="out", why="SurveyMonkey's own"))
-        elif item.casefold().startswith("other (please specify"):
+        elif _TYPED.match(item):
             fields.append(Field(name, cells, use="out", why="typed text"))
-        elif grid and cells.distinct == (item,):
-            answered = [any(row[i] for i in _side_by_side(questions, place)) for row in body]
-            ticks = (
-                ("1" if row[place] else "0") if anything else None
-                for row, anything in zip(body, answered, strict=True)
-            )
-            cells = column_of(rows.path, name, ticks)
-            fields.append(Field(name, cells, name, CHOSEN, use="question", grid=grid))
         else:
             fields.append(Field(name, cells, name, grid=grid))
     return Sheet(rows.path, "an export of SurveyMonkey", len(body), tuple(fields), rows.notes)
-
-
-def _side_by_side(questions: list[str], place: int) -> list[int]:
-    """The columns of the question that a column belongs to."""
-    return [i for i, question in enumerate(questions) if question == questions[place]]
-
-
-CHOSEN = (("0", "not chosen"), ("1", "chosen"))
-"""How an option is answered that people may choose beside others."""

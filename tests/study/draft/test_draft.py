@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.runs.config import dump_config, load_config, load_study
+from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.draft import write
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_file, study
@@ -117,10 +119,10 @@ def test_a_nine_that_may_be_an_answer_is_asked_for():
     assert scale_of(gaps, "x") == Ordinal(levels=tuple(range(9)))
 
 
-def test_two_columns_of_ids_are_asked_for():
+def test_of_two_columns_of_ids_that_of_people_is_taken():
     table = frame(respondent=[f"r{i}" for i in range(N)])
-    assert "--id 'id'" in asked(table)
-    assert study(table, id="respondent").participants.ids[0] == "r0"
+    assert study(table).participants.ids[0] == "r0"
+    assert study(table, id="id").participants.ids[0] == "p0"
 
 
 def test_without_ids_people_are_numbered():
@@ -346,3 +348,17 @@ def test_people_of_a_long_table_are_joined_by_their_own_ids(tmp_path):
     assert kind == "numeric"
     assert dict(zip(draft.people, ages, strict=True)) == {str(i): str(20 + i) for i in range(10)}
     assert len(draft.tasks) == 4
+
+
+def test_a_study_file_with_many_long_names_is_read_again(tmp_path):
+    """A mapping on one line must not be broken within a name."""
+    # Of so many lengths that a line would be full within one of them.
+    names = [" ".join(["of people"] * (1 + i)) + f" {i}" for i in range(16)]
+    table = frame(**{name: [f"{'ab'[i % 2]}" for i in range(N)] for name in names})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    draft = draft_of_file(tmp_path / "a.csv", Choices(profile=tuple(names)))
+    write_study(draft, tmp_path / "a.yaml", force=False)
+    (tmp_path / "run.yaml").write_text(dump_config(load_config(tmp_path / "a.yaml")))
+    read = load_study(tmp_path / "run.yaml")
+    told = {attribute.name for attribute in read.participants.profile}
+    assert told == set(map(tidy_name, names))

@@ -114,3 +114,25 @@ def test_numbers_before_words_without_an_order_are_codes(texts):
 )
 def test_numbers_in_several_units_tell_no_order(texts):
     assert in_order(texts.split("|")) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("Not at all", "Several days", "More than half the days", "Nearly every day"),
+        ("Nie", "Seltener", "Etwa einmal pro Woche", "Mehrmals pro Woche", "Täglich"),
+        ("Jamais", "Une fois par mois", "Plusieurs fois par semaine", "Tous les jours"),
+        ("Nunca", "Una vez al mes", "Varias veces a la semana", "Todos los días"),
+        ("nigdy", "raz w miesiącu", "kilka razy w tygodniu", "codziennie"),
+        ("SD", "D", "N", "A", "SA"),
+        ("J - 1st decile", "R - 2nd decile", "C - 3rd decile"),
+        ("Level 1", "Level 2", "Level 10"),
+        ("strongly_disagree", "disagree", "agree", "strongly_agree"),
+    ],
+)
+def test_how_often_in_several_languages_and_ranks(words):
+    assert in_order(words[::-1]) == words
+
+
+def test_numbered_names_have_no_order_of_their_numbers():
+    assert in_order(("Candidate 1", "Candidate 2", "Candidate 3")) is None

@@ -177,7 +177,7 @@ def test_label_studio(tmp_path):
     assert answers(study, "1 sentiment") == {
         str(p + 1): "Positive" if levels[p, 0] > 2 else "Negative" for p in range(12)
     }
-    assert study.tasks.text[study.tasks.ids.index("2 stars")] == "A text, number 1"
+    assert study.tasks.text[study.tasks.ids.index("2 stars")] == "A text, number 1 [stars]"
 
 
 def test_label_studio_json_min(tmp_path):
