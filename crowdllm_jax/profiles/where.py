@@ -8,17 +8,19 @@ Whoever has no answer fulfils no comparison with it; `age is None` is who has no
 
 import ast
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.profiles.profile_counts import possible
-from crowdllm_jax.profiles.raking import kish
-from crowdllm_jax.runtime.names import as_shown, did_you_mean, tidy_name
+from crowdllm_jax.profiles.raking import kish, rake
+from crowdllm_jax.runtime.names import as_shown, did_you_mean, tidy_name, tidy_names
+from crowdllm_jax.runtime.yaml import parse, read_yaml
 from crowdllm_jax.study.ids import MISSING
 from crowdllm_jax.study.records import Attribute
 
@@ -92,6 +94,41 @@ def people_among(
     return kept
 
 
+def whom(
+    generator: ProfileGenerator,
+    where: str | None = None,
+    margins: Mapping[str, Mapping[str, float]] | None = None,
+) -> ProfileGenerator:
+    """The generator of those in a population with some margins who fulfil a condition; None leaves
+    the population as it is, or takes all of it."""
+    if margins is not None:
+        generator = of_population(generator, margins)
+    return generator if where is None else among(generator, condition_of(where))
+
+
+def margins_of(text: str) -> dict[str, dict[str, float]]:
+    """Margins as they are typed, `{gender: {f: 0.5, m: 0.5}}`, or in a YAML file of that name.
+
+    Raises:
+      CrowdError: there is no such file, or it holds no shares of levels.
+    """
+    key, path, example = "--margins", Path(text), "write {gender: {f: 0.5, m: 0.5}}"
+    tree = read_yaml(path) if path.suffix in (".yaml", ".yml") else parse(text, key)
+    for name, shares in tree.items():
+        odd = shares if isinstance(shares, dict) else {"": shares}
+        for level, share in odd.items():
+            if not level or isinstance(share, bool) or not isinstance(share, int | float):
+                place = f"{key}.{name}.{level}".removesuffix(".")
+                raise CrowdError(f"{place}: '{share}' is no share; {example}")
+    if not tree:
+        raise CrowdError(f"{key}: gives no shares; {example}")
+    try:
+        margins: dict[str, dict[str, float]] = tidy_names(tree)
+    except ValueError as error:
+        raise CrowdError(f"{key}: {error}") from error
+    return margins
+
+
 def among(generator: ProfileGenerator, condition: Condition) -> ProfileGenerator:
     """The generator of the profiles that fulfil a condition, each as likely beside the others as
     before: agents are recruited under it, however rare it is.
@@ -107,6 +144,27 @@ def among(generator: ProfileGenerator, condition: Condition) -> ProfileGenerator
             "widen the condition"
         )
     return _only(generator, profile, chance, kept)
+
+
+def of_population(
+    generator: ProfileGenerator, margins: Mapping[str, Mapping[str, float]]
+) -> ProfileGenerator:
+    """The generator of another population: every margin holds, and nothing else changes beyond
+    what makes them hold (see `rake`).
+
+    Args:
+      margins: {attribute: {level: share}}.
+    Raises:
+      CrowdError: no weights of the profiles reach the margins, or there are too many to look at.
+    """
+    profile, chance = _listed(generator, "--margins")
+    told = {name: dict(shares) for name, shares in margins.items()}
+    raked = rake(profile, chance, told, key="--margins", nobody="nobody among the run's people")
+    other = _only(generator, profile, raked, raked > 0)
+    if generator.real_only:
+        return other
+    less = min(1.0, kish(raked) / kish(chance))
+    return replace(other, effective=generator.effective * less)
 
 
 def _listed(generator: ProfileGenerator, where: str) -> tuple[tuple[Attribute, ...], np.ndarray]:

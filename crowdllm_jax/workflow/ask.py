@@ -2,7 +2,7 @@
 without a fit, and say how far to trust them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from crowdllm_jax.model.persistent.forecast import Outlook, Unsure, unsure_of
 from crowdllm_jax.population.panel import panel_of
 from crowdllm_jax.population.write import scale_entry, write_population
 from crowdllm_jax.profiles.generator import ProfileGenerator
-from crowdllm_jax.profiles.where import among, condition_of, groups_of
+from crowdllm_jax.profiles.where import groups_of, whom
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.reference.task_embeddings import Embedder
 from crowdllm_jax.runs.asked import Sources, check_askable, place
@@ -70,7 +70,8 @@ class Asking:
       answers: a table of some people's answers to the questions. shares: known shares of the levels
         of a single question, lowest first, as `people` people's (None: 1000).
       embedder: the model that turned the run's texts into vectors, where its table does not say.
-      where: a condition on the agents' profiles. by: an attribute whose values are told apart.
+      where: a condition on the agents' profiles. margins: shares of them in another population,
+        {attribute: {level: share}}. by: an attribute whose values are told apart.
     """
 
     scale: str | None = None
@@ -81,6 +82,7 @@ class Asking:
     people: float | None = None
     embedder: str | None = None
     where: str | None = None
+    margins: Mapping[str, Mapping[str, float]] | None = None
     by: str | None = None
 
 
@@ -176,6 +178,7 @@ def ask_run(
         told = {
             "of": crowd_fingerprint(run.crowd),
             "where": asking.where,
+            "margins": asking.margins,
             "questions": {
                 name: scale_entry(scale)
                 for name, scale in zip(
@@ -229,9 +232,7 @@ def _ask(
     asked = _questions(run, questions, asking)
     check_askable(run.crowd, asked)
     few = _few_answers(run, asked, asking)
-    generator = run.crowd.generator
-    if asking.where is not None:
-        generator = among(generator, condition_of(asking.where))
+    generator = whom(run.crowd.generator, asking.where, asking.margins)
     groups = {} if asking.by is None else groups_of(generator, asking.by)
     embedder = None if asking.embedder is None else Embedder(asking.embedder)
     given = Sources(

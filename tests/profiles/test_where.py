@@ -9,7 +9,15 @@ from synthetic import make_study
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles, recruit
-from crowdllm_jax.profiles.where import among, condition_of, groups_of, people_among
+from crowdllm_jax.profiles.where import (
+    among,
+    condition_of,
+    groups_of,
+    margins_of,
+    of_population,
+    people_among,
+    whom,
+)
 from crowdllm_jax.study.ids import MISSING
 from crowdllm_jax.study.records import Attribute
 
@@ -151,6 +159,51 @@ def test_too_many_profiles_to_part_are_told(monkeypatch):
     generator = fit_profiles(PROFILE, np.ones(PEOPLE), ProfilesConfig(smoothing=0.1))
     with pytest.raises(CrowdError, match=r"--by home town: the run's profiles are mixed anew"):
         groups_of(generator, "home town")
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_another_population_is_the_one_that_would_have_been_fitted(smoothing):
+    """Its margins hold, and given the attribute they are of nothing else changes: of real profiles
+    the weights are those of a fit with these margins."""
+    margins = {"school": {"low": 0.6, "middle": 0.3, "high": 0.1}}
+    weight = np.random.default_rng(1).gamma(2.0, size=PEOPLE)
+    study = fit_profiles(PROFILE, weight, ProfilesConfig(smoothing=smoothing))
+    other = of_population(study, margins)
+    np.testing.assert_allclose(other.shares[2], [0.6, 0.3, 0.1], atol=1e-8)
+    if not smoothing:
+        fitted = fit_profiles(PROFILE, weight, ProfilesConfig(margins=margins))
+        np.testing.assert_allclose(other.weight, fitted.weight, rtol=1e-8)
+        assert other.effective == pytest.approx(fitted.effective)
+    for level in ("low", "high"):
+        under = f"school == '{level}'"
+        before, after = whom(study, under), whom(study, under, margins)
+        np.testing.assert_allclose(after.weight, before.weight, rtol=1e-6)
+
+
+def test_margins_are_typed_or_in_a_file(tmp_path):
+    wanted = {"school": {"low": 0.6, "high": 0.4}}
+    (tmp_path / "census.yaml").write_text("school: {low: 0.6, high: 0.4}\n")
+    assert margins_of("{school: {low: 0.6, high: 0.4}}") == wanted
+    assert margins_of(str(tmp_path / "census.yaml")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{school: {low: 60%}}", r"--margins\.school\.low: '60%' is no share; write \{"),
+        ("{school: 3}", r"--margins\.school: '3' is no share"),
+        ("{school", r"--margins: line 1: "),
+        ("{}", "--margins: gives no shares"),
+        ("nowhere.yaml", "nowhere.yaml: no such file"),
+        ("{schooling: {low: 1}}", r"--margins\.schooling: no such attribute; there are: age"),
+        ("{school: {low: 1}}", r"--margins\.school: 'middle' is not given a share"),
+        ("{age: {low: 1}}", r"--margins\.age: a numeric attribute has no levels"),
+    ],
+)
+def test_margins_of_nothing_are_told(text, message):
+    generator = fit_profiles(PROFILE, np.ones(PEOPLE), ProfilesConfig())
+    with pytest.raises(CrowdError, match=message):
+        of_population(generator, margins_of(text))
 
 
 def test_people_who_count_for_nothing_are_nobody():

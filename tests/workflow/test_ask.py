@@ -267,6 +267,24 @@ def test_a_condition_holds_for_everybody_who_is_looked_at(folder, again, fitted,
     assert set(table["profiles"].to_pylist()) == {42}
 
 
+def test_another_population_answers_as_its_groups_do(folder, again):
+    """Its shares are those of its groups, in its margins; of 2,048 agents each, a share is known to
+    0.011, and the sum of groups' shares to as much."""
+    margins = {"city": {"A": 0.9, "B": 0.1}}
+    groups = ask(folder, again, Asking(by="city")).table.to_pylist()
+    other = ask(folder, again, Asking(margins=margins, by="city"))
+    rows = {(r["task_id"], r["answer"], r["city"]): r["share"] for r in groups}
+    apart = []
+    for row in other.table.to_pylist():
+        if row["city"] == "(all)" and row["answer"] != "(mean)":
+            a, b = (rows[row["task_id"], row["answer"], city] for city in "AB")
+            apart.append(abs(row["share"] - (0.9 * a + 0.1 * b)))
+            assert apart[-1] < 4 * 0.011 * np.sqrt(2)
+    city = cl.sample(other.crowd, AGENTS, 0).profile[1]
+    # A share of 20,000 is known to 0.0021.
+    assert abs((city.cells == 0).mean() - 0.9) < 0.01
+
+
 def test_what_is_written_joins_the_run(folder, again):
     """The same questions find the folder again; all is as its manifest says."""
     asking = Asking()
