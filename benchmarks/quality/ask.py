@@ -47,7 +47,8 @@ from crowdllm_jax.runs.trust import (
 from crowdllm_jax.study.records import Study, Tasks
 from crowdllm_jax.study.split import Split, split_study
 from crowdllm_jax.study.statistics import level_shares
-from crowdllm_jax.workflow.ask import PANEL, ask
+from crowdllm_jax.workflow.ask import ask
+from crowdllm_jax.workflow.ask_audience import PANEL
 
 AGENTS = 10_000
 ASKED = 0.2

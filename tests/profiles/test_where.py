@@ -11,13 +11,13 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles, recruit
 from crowdllm_jax.profiles.where import (
     among,
-    condition_of,
     groups_of,
     margins_of,
     of_population,
     people_among,
     whom,
 )
+from crowdllm_jax.study.condition import condition_of
 from crowdllm_jax.study.ids import MISSING
 from crowdllm_jax.study.records import Attribute
 

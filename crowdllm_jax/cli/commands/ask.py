@@ -46,7 +46,8 @@ def add_ask(commands: Commands) -> None:
         metavar="FILE",
         type=Path,
         help="CSV or Parquet table of questions, a row each: task (an id), text, and scale, or "
-        "options (with | between) and kind; in place of QUESTION",
+        "options (with | between) and kind; ask_if, a condition on profiles or on questions above, "
+        "if only some are asked; in place of QUESTION",
     )
     _add_scale(command)
     _add_known(command)
