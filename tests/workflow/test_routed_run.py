@@ -8,6 +8,9 @@ import pytest
 from synthetic import make_study, write_study, write_table
 
 from crowdllm_jax.aggregate.decide import decide
+from crowdllm_jax.explore.compare import compare
+from crowdllm_jax.explore.data import explore_run
+from crowdllm_jax.explore.view import Query, view
 from crowdllm_jax.infer.question import MEAN
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.study.records import Study
@@ -109,3 +112,14 @@ def test_estimates_are_about_those_who_are_asked(done):
     said = study.value[study.task == 1]
     row = table[1]
     assert row["low"] < said.mean() < row["high"]
+
+
+def test_who_was_not_asked_is_not_shown_as_an_answer(done):
+    """Agents are counted who were asked; of two questions, who were asked both."""
+    folder, _, _ = done
+    explored = explore_run(folder)
+    table = {row["task_id"]: row["answers"] for row in decide(folder / "population").to_pylist()}
+    seen = view(explored, Query(task="t01"))
+    assert seen.agents == sum(seen.crowd.counts) == table["t01"]
+    cross = compare(explored, Query(task="t01", across="t03")).cross
+    assert np.sum(cross.agents) == table["t03"]
