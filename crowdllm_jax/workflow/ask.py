@@ -267,6 +267,8 @@ def _learn(
     """
     new = len(placed.task_ids) - len(asked.ids) + np.arange(len(asked.ids))
     learnt = unsure_of(placed, new, asked.task_scales)
+    if not few:
+        return learnt
     profile = [attribute.name for attribute in placed.generator.attributes]
     routes = routes_of(asked.ask_if, asked.ids, asked.task_scales, profile)
     of_all = everybody(placed, placed.generator)
