@@ -155,6 +155,21 @@ def test_answers_to_what_was_skipped_are_told_and_count_for_nothing(tmp_path):
     assert "asked if      a day: smokes == 'yes'; 6 of 12 people (50%), 6 of whom answered" in lines
 
 
+def test_who_skips_a_question_skips_what_follows_from_it(tmp_path):
+    """People who do not smoke, but say how many a day and that they try to quit: neither counts,
+    as what decides on the last is known to be skipped. Whoever left the first out was asked all."""
+    ask_if = {"a day": "smokes == 'yes'", "quit": "'a day' >= 2"}
+    cells = everything(lambda person, task: {"smokes": "no", "a day": 3, "quit": "yes"}[task])
+    cells |= {("p03", "smokes"): "", ("p04", "smokes"): "yes"}
+    with pytest.warns(CrowdWarning, match="20 answers"):
+        study = read_study(write_survey(tmp_path, ask_if, cells))
+    asked = people_asked(study)
+    for task in (0, 1):
+        assert np.flatnonzero(asked[task]).tolist() == [3, 4]
+        assert study.person[study.task == task].tolist() == [3, 4]
+    assert (study.missing, study.skipped) == (1, 0)
+
+
 def test_conditions_are_part_of_the_study(tmp_path):
     cells = everything(lambda person, task: ANSWERS[task][1])
     plain, routed = (
