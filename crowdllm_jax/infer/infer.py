@@ -114,13 +114,8 @@ def infer(
         return PredictedPeople(first, known.weight, columns, expected, usable)
 
     people = predicted(in_study, n, 0)
-    if others is None:
-        unlabelled = None
-        stands = may_stand_for(study, held) if twins else _unlabelled(study, labelled)
-        stands = stands[:, chosen] & _asked(study, chosen)
-    else:
-        unlabelled = predicted(others, 0, n)
-        stands = _asked_by_profile(study, chosen, others)
+    unlabelled = None if others is None else predicted(others, 0, n)
+    stands = _stands(study, held, chosen, others, twins=twins)
     evidence = _Evidence(
         study, labelled, question, chosen, level, terms, people, unlabelled, stands
     )
@@ -146,11 +141,17 @@ def _unlabelled(study: Study, labelled: np.ndarray) -> np.ndarray:
     return none
 
 
-def _asked(study: Study, tasks: np.ndarray) -> np.ndarray:
-    """(N, T) bool, who of the study is asked which of some tasks."""
-    asked = people_asked(study)
-    everybody = np.ones(len(study.participants.ids), bool)
-    return np.stack([asked.get(task, everybody) for task in tasks.tolist()], axis=1)
+def _stands(
+    study: Study, held: np.ndarray, tasks: np.ndarray, others: KnownProfiles | None, *, twins: bool
+) -> np.ndarray:
+    """(N, T) bool, for which unlabelled people's answer to which of some tasks the crowd may stand:
+    they are asked it, and give no labelled answer."""
+    if others is not None:
+        return _asked_by_profile(study, tasks, others)
+    may = may_stand_for(study, held) if twins else _unlabelled(study, np.asarray(held.any(axis=0)))
+    asked, everybody = people_asked(study), np.ones(len(may), bool)
+    of_task = np.stack([asked.get(task, everybody) for task in tasks.tolist()], axis=1)
+    return np.asarray(may[:, tasks] & of_task)
 
 
 def _asked_by_profile(study: Study, tasks: np.ndarray, others: KnownProfiles) -> np.ndarray:

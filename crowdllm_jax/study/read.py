@@ -83,14 +83,12 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         scale_text.check(scale, f"study.scales.{name}")
     check_toplines(spec)
     tables = _read_tables(spec)
-    answers = tables["responses"]
+    answers, people, tasks = (tables[role] for role in ("responses", "participants", "tasks"))
+    person_id = spec.participants.participant or spec.responses.participant
     if spec.responses.share is not None:
         answers[spec.responses.participant] = row_names(answers)
-        person_id = spec.participants.participant or spec.responses.participant
-        tables["participants"][person_id] = answers[spec.responses.participant]
+        people[person_id] = answers[spec.responses.participant]
     person_of, task_of = answers[spec.responses.participant], answers[spec.responses.task]
-    people, tasks = tables["participants"], tables["tasks"]
-    person_id = spec.participants.participant or spec.responses.participant
     person_rows = entities_of(people[person_id], own_table=spec.participants.path is not None)
     person = _look_up(person_of, person_rows.ids, "participant", spec.participants.path)
     if known_tasks is None:
@@ -126,8 +124,7 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         toplines=spec.responses.share is not None,
     )
     where = answers[spec.responses.response].where
-    completed = complete_ballots(study, where)
-    t = len(study_tasks.ids)
+    completed, t = complete_ballots(study, where), len(study_tasks.ids)
     # An empty cell of a ballot that was cast is a project left out: it has an answer now.
     empty = ~np.isin(person[~present] * t + task[~present], completed.person * t + completed.task)
     if spec.tasks.ask_if is not None:
