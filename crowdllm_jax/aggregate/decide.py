@@ -13,11 +13,12 @@ from crowdllm_jax.aggregate.summary import histogram, read_counts, summarise
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.among import agents_among
 from crowdllm_jax.population.read import Answers, answers_of, open_population, read_manifest
-from crowdllm_jax.profiles.where import condition_of, people_among
+from crowdllm_jax.profiles.where import people_among
 from crowdllm_jax.runtime.files import write_whole
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
+from crowdllm_jax.study.condition import condition_of
 from crowdllm_jax.study.load import load_study_file
 from crowdllm_jax.study.records import Study, only_people
 from crowdllm_jax.study.tables import read_table

@@ -37,6 +37,7 @@ COUNT_AGAIN = "count again"
 COLUMNS = {
     "task_id": pa.string(),
     "answers": pa.float64(),
+    "asked": pa.float64(),
     "decision": pa.string(),
     "share": pa.float64(),
     "mean": pa.float64(),
@@ -60,6 +61,7 @@ class Histogram:
       decision, equal: per task, where continuous the median (of counts: the stretch it lies in) as
         it is shown, and (T,) the (weighted) number of these answers.
       effective: (T,) how many people's answers each task's row is worth.
+      asked: (T,) share of people (agents) who are asked; None where all are asked everything.
     """
 
     task_ids: tuple[str, ...]
@@ -72,6 +74,7 @@ class Histogram:
     decision: tuple[str, ...]
     equal: np.ndarray
     effective: np.ndarray
+    asked: np.ndarray | None = None
 
 
 def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
@@ -97,8 +100,11 @@ def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
     effective = total
     if answers.weight is not None:
         effective = np.divide(total**2, squares, out=np.zeros(t), where=squares > 0)
+    asked = None
+    if answers.ask_if:
+        asked = total / answers.people if answers.asked is None else answers.asked
     if answers.effective is not None:
-        effective = 1 / (1 / answers.effective + 1 / effective)
+        effective = _worth(answers.effective, effective, asked)
     mean, variance = _of_levels(task_scales, counts)
     mean[valued], variance[valued] = moments.mean, moments.variance
     middle, number = medians(answers, valued, moments.weight, progress)
@@ -116,7 +122,16 @@ def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
         tuple(decision),
         equal,
         effective,
+        asked,
     )
+
+
+def _worth(effective: float, agents: np.ndarray, asked: np.ndarray | None) -> np.ndarray:
+    """(T,) how many people's answers those of some agents are worth, of whom `asked` (a share) are
+    asked: as that share of the people on whom the crowd rests would be."""
+    people = np.full(len(agents), effective) * (1.0 if asked is None else asked)
+    with np.errstate(divide="ignore"):
+        return np.asarray(1 / (1 / people + 1 / agents))
 
 
 def _levels(block: np.ndarray, k: int, weight: np.ndarray | None) -> np.ndarray:
@@ -152,12 +167,15 @@ def read_counts(folder: Path) -> Histogram:
     task_scales = tuple(manifest.scales[name].entry for name in manifest.tasks.values())
     t, k = len(task_scales), max(map(scales.size, task_scales)) or 1
     counts, decision, equal = np.zeros((t, k)), np.full(t, "", object), np.zeros(t)
+    total = np.zeros(t)
     with reading(folder / "counts.parquet", COUNT_AGAIN):
         table = pq.read_table(folder / "counts.parquet", page_checksum_verification=True)
         ids = np.array(table["task_id"].to_pylist())
         for task, (task_id, scale) in enumerate(zip(manifest.tasks, task_scales, strict=True)):
             rows = table.filter(pa.array(ids == task_id))
-            if len(rows) % len(bins(scale)) or np.sum(rows["count"]) != manifest.agents:
+            total[task] = np.sum(rows["count"])
+            fewer = task_id in manifest.ask_if and total[task] < manifest.agents
+            if len(rows) % len(bins(scale)) or not (fewer or total[task] == manifest.agents):
                 raise CrowdError(f"does not hold {manifest.agents:,} answers to task '{task_id}'")
             if scales.is_continuous(scale):
                 decision[task], equal[task] = _middle_stretch(rows)
@@ -168,8 +186,8 @@ def read_counts(folder: Path) -> Histogram:
     if len(valued):
         moments = _read_means(folder / "means.parquet", manifest)
         mean[valued], variance[valued] = moments.mean[valued], moments.variance[valued]
-    worth = np.full(t, 1 / (1 / manifest.effective_sample_size + 1 / manifest.agents))
-    total = np.full(t, float(manifest.agents))
+    asked = total / manifest.agents if manifest.ask_if else None
+    worth = _worth(manifest.effective_sample_size, total, asked)
     return Histogram(
         tuple(manifest.tasks),
         task_scales,
@@ -181,6 +199,7 @@ def read_counts(folder: Path) -> Histogram:
         tuple(decision),
         equal,
         worth,
+        asked,
     )
 
 
@@ -209,9 +228,11 @@ def _read_means(path: Path, manifest: Manifest) -> Moments:
         task = np.array([index.get(name, -1) for name in table["task_id"].to_pylist()])
         if len(table) % t or np.any(task != np.repeat(np.arange(t), len(table) // t)):
             raise CrowdError("does not hold every task of the manifest in order")
-        number, mean, sd = (
-            table[name].to_numpy().reshape(t, -1) for name in ("agents", "mean", "sd")
-        )
+        of = "asked" if manifest.ask_if else "agents"
+        number, mean, sd = (table[name].to_numpy().reshape(t, -1) for name in (of, "mean", "sd"))
+    if manifest.ask_if:
+        # A group nobody of which was asked has no mean, and adds nothing.
+        mean, sd = (np.where(number > 0, part, 0.0) for part in (mean, sd))
     moments = no_moments((t,))
     for agents, mean_of_group, spread in zip(number.T, mean.T, (number * sd**2).T, strict=True):
         moments = moments.joined(Moments(agents, agents * mean_of_group, spread))
@@ -221,7 +242,8 @@ def _read_means(path: Path, manifest: Manifest) -> Moments:
 def summarise(histogram: Histogram) -> pa.Table:
     """One row per task.
 
-    task_id; answers (weighted, if people are); decision, the most frequent answer as the data write
+    task_id; answers (weighted, if people are); asked, the share of people who are asked the task,
+    where some are not asked all; decision, the most frequent answer as the data write
     it (of several the first; where continuous the median, or of counts the stretch it lies in), and
     its share; mean, low, high in the scale's numbers (empty where nominal), a ranking's in Borda
     points. On ballots instead of the decision: total (approvals, Borda points, points) and place by
@@ -241,6 +263,8 @@ def _row(histogram: Histogram, task: int) -> dict[str, Any]:
     scale, total = histogram.task_scales[task], histogram.total[task]
     count, mean = histogram.counts[task, : scales.size(scale)], float(histogram.mean[task])
     row: dict[str, Any] = {"task_id": histogram.task_ids[task], "answers": total}
+    if histogram.asked is not None:
+        row["asked"] = histogram.asked[task]
     if total == 0:
         return row | ({"total": 0.0} if scales.is_ballot(scale) else {})
     if scales.is_continuous(scale):

@@ -106,6 +106,16 @@ def add_where(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_margins(command: argparse.ArgumentParser) -> None:
+    """Take the shares of another population."""
+    command.add_argument(
+        "--margins",
+        metavar="SHARES",
+        help="agents of another population, with these shares (or percents): "
+        '"{gender: {f: 0.52, m: 0.48}}", or a YAML file that says so',
+    )
+
+
 def add_processes(command: argparse.ArgumentParser) -> None:
     """Take --distributed and who the other processes are."""
     group = command.add_argument_group(

@@ -32,8 +32,9 @@ def keep_compiled() -> None:
         return
     if os.access(folder, os.W_OK):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-        # Many of our programs compile in less than the second from which JAX would keep them.
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+        # JAX would keep those that compile for a second. Of ours, a hundred small ones take half a
+        # command's time together.
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def _processor() -> str:

@@ -18,6 +18,7 @@ from crowdllm_jax.explore.view import (
     HeldOut,
     PeopleSummary,
     Query,
+    asked_among,
     crowd_summary,
     people_of,
     people_summary,
@@ -76,7 +77,7 @@ def compare(explored: Explored, query: Query) -> Comparison:
       CrowdError: there is no such question, attribute or level.
     """
     task = task_of(explored, query.task)
-    kept = select(explored.profile, explored.agents, query)
+    kept = asked_among(explored, task, select(explored.profile, explored.agents, query))
     groups, left_out = _groups(explored, query, task, kept) if query.by else ([], 0)
     cross = _cross(explored, query, task, kept) if query.across else None
     return Comparison(query.task, bars(explored.scales[task]).labels, groups, left_out, cross)
@@ -160,6 +161,7 @@ def _cross(explored: Explored, query: Query, task: int, kept: np.ndarray) -> Cro
         flat = np.bincount(np.ravel_multi_index(cells, size), weight, size[0] * size[1])
         return flat.reshape(size)
 
+    kept = asked_among(explored, both[1], kept)
     agents = table([explored.answers[one][kept] for one in both])
     humans = people_of(explored, query)
     people, shares = 0, None

@@ -176,7 +176,7 @@ def view(explored: Explored, query: Query) -> View:
     """
     task = task_of(explored, query.task)
     scale = explored.scales[task]
-    kept = select(explored.profile, explored.agents, query)
+    kept = asked_among(explored, task, select(explored.profile, explored.agents, query))
     # Where all are kept, nothing needs to be copied.
     answers = explored.answers[task] if kept.all() else explored.answers[task][kept]
     shown = bars(scale)
@@ -190,6 +190,13 @@ def view(explored: Explored, query: Query) -> View:
         None if isinstance(humans, str) else humans,
         humans if isinstance(humans, str) else "",
     )
+
+
+def asked_among(explored: Explored, task: int, kept: np.ndarray) -> np.ndarray:
+    """(N,) bool: those agents among some who were asked a question."""
+    answers = explored.answers[task]
+    there = ~np.isnan(answers) if scales.is_continuous(explored.scales[task]) else answers >= 0
+    return kept if there.all() else kept & there
 
 
 def task_of(explored: Explored, task: str) -> int:

@@ -25,6 +25,7 @@ from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.routing import people_asked, routes_in
 
 RARE = 5
 """People who must give, and who must not give, one of two answers for its share to have an
@@ -43,7 +44,8 @@ class _Evidence:
       terms: (k,) what the columns are called.
       people: those of the study. others: unlabelled people; None takes those of the study for whom
         the crowd may stand.
-      stands: (N, T) bool, for whose answer to which of the tasks.
+      stands: (N, T) bool, for which unlabelled people's answer to which of the tasks: not for that
+        of who is not asked.
     """
 
     study: Study
@@ -113,9 +115,9 @@ def infer(
 
     people = predicted(in_study, n, 0)
     unlabelled = None if others is None else predicted(others, 0, n)
-    stands = may_stand_for(study, held) if twins else _unlabelled(study, labelled)
+    stands = _stands(study, held, chosen, others, twins=twins)
     evidence = _Evidence(
-        study, labelled, question, chosen, level, terms, people, unlabelled, stands[:, chosen]
+        study, labelled, question, chosen, level, terms, people, unlabelled, stands
     )
     return _table(_estimates(evidence, strict=tasks is not None), terms)
 
@@ -137,6 +139,40 @@ def _unlabelled(study: Study, labelled: np.ndarray) -> np.ndarray:
     none = np.ones((len(study.participants.ids), len(study.tasks.ids)), bool)
     none[study.person[labelled], study.task[labelled]] = False
     return none
+
+
+def _stands(
+    study: Study, held: np.ndarray, tasks: np.ndarray, others: KnownProfiles | None, *, twins: bool
+) -> np.ndarray:
+    """(N, T) bool, for which unlabelled people's answer to which of some tasks the crowd may stand:
+    they are asked it, and give no labelled answer."""
+    if others is not None:
+        return _asked_by_profile(study, tasks, others)
+    may = may_stand_for(study, held) if twins else _unlabelled(study, np.asarray(held.any(axis=0)))
+    asked, everybody = people_asked(study), np.ones(len(may), bool)
+    of_task = np.stack([asked.get(task, everybody) for task in tasks.tolist()], axis=1)
+    return np.asarray(may[:, tasks] & of_task)
+
+
+def _asked_by_profile(study: Study, tasks: np.ndarray, others: KnownProfiles) -> np.ndarray:
+    """(M, T) bool, who of people of whom the profile is known is asked which of some tasks.
+
+    Raises:
+      CrowdError: that depends on what they answer.
+    """
+    m, routes = len(others.weight), {route.task: route for route in routes_in(study)}
+    stands = np.ones((m, len(tasks)), bool)
+    for column, task in enumerate(tasks.tolist()):
+        if (route := routes.get(task)) is None:
+            continue
+        if route.reads:
+            raise CrowdError(
+                f"--profiles: '{study.tasks.ids[task]}' is asked by what people answered to "
+                f"'{study.tasks.ids[route.reads[0]]}' (ask_if), which profiles do not say; name "
+                "other tasks (--tasks), or leave out --profiles"
+            )
+        stands[:, column] = route.condition.holds(others.attributes, m)
+    return stands
 
 
 def _columns(people: KnownProfiles, attributes: tuple[str, ...], tasks: int) -> np.ndarray:
@@ -169,9 +205,7 @@ def _task_rows(
     responses = np.flatnonzero(on_task)
     responses = responses[people.usable[study.person[responses]]]
     unlabelled = people if evidence.others is None else evidence.others
-    usable = unlabelled.usable.copy()
-    if evidence.others is None:
-        usable &= evidence.stands[:, column]
+    usable = unlabelled.usable & evidence.stands[:, column]
     if not usable.any():
         raise CrowdError(
             "everybody in the study answered, so there is nobody whose answer "

@@ -4,7 +4,8 @@ It can be saved, moved to another machine and sampled there without the study. I
 training participants' profiles (without ids), from which agents are recruited.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ class Crowd:
       codings: how a profile becomes C numbers.
       asked: its tasks were asked after the fit: each is answered by itself, from draws keyed by its
         own id, whatever else is asked.
+      ask_if: by the id of a task that only some agents are asked, the condition (`study.routing`).
     """
 
     config: ModelConfig
@@ -55,6 +57,7 @@ class Crowd:
     codings: tuple[Coding, ...]
     generator: ProfileGenerator
     asked: bool = False
+    ask_if: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         known = ", ".join(coding.name for coding in self.codings) or "nothing"
@@ -73,9 +76,13 @@ def kind(model: ModelConfig) -> str:
 
 
 def numbers_of(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
-    """(N, T) float32 numbers that answers (levels, or values if continuous) stand for."""
+    """(N, T) float32 numbers that answers (levels, or values if continuous) stand for; NaN where
+    an agent was not asked."""
     numbers = answers.astype(np.float32)
     for index, scale in enumerate(crowd.scales.values()):
         tasks = np.flatnonzero(crowd.task_scale == index)
-        numbers[:, tasks] = scales.numbers(scale, answers[:, tasks])
+        own = answers[:, tasks]
+        numbers[:, tasks] = scales.numbers(scale, own)
+        if crowd.ask_if and not scales.is_continuous(scale):
+            numbers[:, tasks] = np.where(own < 0, np.nan, numbers[:, tasks])
     return numbers

@@ -49,6 +49,7 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     effective: float
     profile: tuple[_AttributeMeta, ...]
     witnesses: tuple[str, ...] = ()
+    ask_if: dict[str, str] = {}
     sha256: str = ""
 
 
@@ -104,6 +105,7 @@ def _meta(crowd: Crowd) -> _Meta:
         g.effective,
         tuple(_AttributeMeta(a.name, a.kind, a.levels) for a in g.attributes),
         standard.names if standard is not None else (),
+        dict(crowd.ask_if),
     )
 
 
@@ -172,6 +174,7 @@ def load_crowd(folder: Path) -> Crowd:
         inputs,
         meta.codings,
         generator,
+        ask_if=meta.ask_if,
     )
 
 

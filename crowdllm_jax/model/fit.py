@@ -174,4 +174,5 @@ def _crowd(
         inputs,
         prepared.codings,
         prepared.generator,
+        ask_if=study.tasks.ask_if,
     )

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.manifest import check_seal
 from crowdllm_jax.population.read import Answers, read_manifest, reading
-from crowdllm_jax.profiles.where import Condition
+from crowdllm_jax.study.condition import Condition
 from crowdllm_jax.study.records import Attribute
 
 

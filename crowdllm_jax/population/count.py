@@ -82,6 +82,12 @@ class Counts:
     mean: np.ndarray
     sd: np.ndarray
 
+    @property
+    def asked(self) -> np.ndarray:
+        """(G, T) agents who were asked."""
+        asked: np.ndarray = self.counts.sum(2)
+        return asked
+
 
 def count(
     crowd: Crowd, agents: int, seed: int, *, by: str | None = None, progress: Progress = silent
@@ -128,7 +134,8 @@ def _moments(task_scales: tuple[Scale, ...], counts: np.ndarray) -> tuple[np.nda
         if scales.is_continuous(scale) or not scales.is_ordered(scale):
             continue
         value = scales.values(scale)
-        share = counts[:, task, : len(value)] / counts[:, task].sum(1, keepdims=True)
+        number = counts[:, task].sum(1, keepdims=True)
+        share = counts[:, task, : len(value)] / np.where(number > 0, number, np.nan)
         mean[:, task] = share @ value
         variance[:, task] = (share * (value - mean[:, task, None]) ** 2).sum(1)
     return mean, variance
@@ -143,6 +150,7 @@ def _alone(crowd: Crowd) -> bool:
     """Whether each task is answered independently of all others, by a score in closed form."""
     return (
         isinstance(crowd.config, CvaeConfig)
+        and not crowd.ask_if
         and not crowd.config.semi_implicit
         and not any(map(scales.is_joint, crowd.task_scales))
     )
@@ -353,7 +361,9 @@ def _count_drawn(
         group[agents - first :] = groups
         members = np.bincount(group, minlength=groups + 1)[:groups]
         values = values_of(drawn, group) if len(continuous) else None
-        return first, members, np.asarray(tally(crowd.task_scales, shape, drawn, group)), values
+        routed = bool(crowd.ask_if)
+        counts = tally(crowd.task_scales, shape, drawn, group, routed)
+        return first, members, np.asarray(counts), values
 
     turns = zip(cycle(draws), range(0, agents, block), strict=False)
     for first, new, counts, values in ahead(tallied, turns, in_flight(draws)):
@@ -375,24 +385,30 @@ def _count_drawn(
     return members, total, valued
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 4))
 def tally(
     task_scales: tuple[Scale, ...],
     shape: tuple[int, int, int],
     drawn: jax.Array,
     group: jax.Array,
+    routed: bool = False,
 ) -> jax.Array:
     """(G, T, K) int32 number of agents of each group that give each answer.
 
     Args:
       drawn: (N, T) levels, or values of continuous tasks; or packed (`levels.unpack`).
       group: (N,) from 0 to G - 1; agents of group G are not counted.
+      routed: agents may have skipped tasks (-1, NaN), which are not counted.
     """
     groups, t, k = shape
     if drawn.dtype == jnp.uint32 and groups == 1 and k <= FEW_LEVELS:
         return count_words(drawn, group == 0, k)[None, :t]
-    cell = cells(task_scales, unpack(drawn, t))
+    answers = unpack(drawn, t)
+    cell = cells(task_scales, answers)
     at = (group[:, None] * t + jnp.arange(t, dtype=jnp.int32)[None]) * k + cell
+    if routed:
+        valued = scales.which(scales.is_continuous, task_scales)
+        at = jnp.where(jnp.where(valued, jnp.isnan(answers), answers < 0), groups * t * k, at)
     counts = jnp.zeros(groups * t * k, jnp.int32).at[at].add(1, mode="drop")
     return counts.reshape(shape)
 

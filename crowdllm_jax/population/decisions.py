@@ -87,10 +87,12 @@ def write(writing: Writing, scale_of: np.ndarray, answers: np.ndarray) -> pa.Arr
 
     Args:
       scale_of: (T,) index into the writing's scales.
-      answers: (N, T) levels of discrete tasks, values of continuous ones.
+      answers: (N, T) levels of discrete tasks, values of continuous ones; -1 (NaN) where an agent
+        was not asked, which becomes null.
     Returns:
       N * T cells.
     """
+    none = _not_asked(writing, scale_of, answers)
     if len(writing.of_level) == 1 and writing.of_level[0] is not None:
         level = answers if answers.dtype.kind == "i" else answers.astype(np.intp)
         cells = np.take(writing.of_level[0], level)
@@ -104,7 +106,7 @@ def write(writing: Writing, scale_of: np.ndarray, answers: np.ndarray) -> pa.Arr
             elif writing.words is None:
                 cells[:, tasks] = answers[:, tasks]
     if writing.words is None:
-        return pa.array(cells.ravel())
+        return pa.array(cells.ravel(), mask=none)
     words = writing.words
     valued = np.array([of_level is None for of_level in writing.of_level])[scale_of]
     if valued.any():
@@ -115,21 +117,44 @@ def write(writing: Writing, scale_of: np.ndarray, answers: np.ndarray) -> pa.Arr
         cells[:, valued] = code.reshape(len(cells), -1)
         words = joined.dictionary
     index = writing.type.index_type.to_pandas_dtype()
-    return pa.DictionaryArray.from_arrays(cells.ravel().astype(index, copy=False), words)
+    codes = pa.array(cells.ravel().astype(index, copy=False), mask=none)
+    return pa.DictionaryArray.from_arrays(codes, words)
+
+
+def _not_asked(writing: Writing, scale_of: np.ndarray, answers: np.ndarray) -> np.ndarray | None:
+    """(N * T,) bool; None where everybody was asked everything."""
+    if answers.dtype.kind != "f":
+        return (answers < 0).ravel() if answers.size and answers.min() < 0 else None
+    valued = np.array([of_level is None for of_level in writing.of_level])[scale_of]
+    none = np.where(valued, np.isnan(answers), answers < 0)
+    return none.ravel() if none.any() else None
 
 
 def read(
-    column: pa.Array, several: Sequence[Scale], scale_of: np.ndarray, dtype: np.dtype
+    column: pa.Array,
+    several: Sequence[Scale],
+    scale_of: np.ndarray,
+    dtype: np.dtype,
+    routed: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(R,) levels (and values, where continuous) of R cells that `write` wrote.
+    """(R,) levels (and values, where continuous) of R cells that `write` wrote; -1 (NaN) of nulls.
 
     Args:
       scale_of: (R,) index of each cell's scale. dtype: of what is returned.
+      routed: (R,) bool, which cells may be null, since not every agent is asked.
     Raises:
       CrowdError: a cell is no answer on its scale.
     """
     if column.null_count:
-        raise CrowdError("a decision is empty")
+        none = column.is_null().to_numpy(zero_copy_only=False)
+        if routed is None or np.any(none & ~routed):
+            raise CrowdError("a decision is empty")
+        there = np.flatnonzero(~none)
+        continuous = scales.which(scales.is_continuous, several)[scale_of]
+        answers = np.where(continuous, np.nan, -1).astype(dtype)
+        given = column.take(pa.array(there))
+        answers[there] = read(given, several, scale_of[there], dtype)
+        return answers
     out = (_read_numbers if pa.types.is_primitive(column.type) else _read_texts)(
         column, several, scale_of, dtype
     )

@@ -57,7 +57,8 @@ def expected_answers(
         # Agents of these profiles alone, each as likely as the others.
         weight = np.full(len(rows), 1 / len(rows))
         generator = ProfileGenerator("joint", 0.0, profiles, weight, (), (), float(len(rows)))
-        cast = replace(crowd, generator=generator)
+        # What each would answer if asked: who is asked is not foretold.
+        cast = replace(crowd, generator=generator, ask_if={})
         agents = -(-len(rows) * per_profile // BLOCK) * BLOCK
         total, count = np.zeros((len(rows), len(tasks))), np.zeros(len(rows))
         for block in sample_blocks(cast, agents, SEED):

@@ -3,9 +3,9 @@
 Memory holds one block, however many agents there are.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -17,9 +17,10 @@ from crowdllm_jax.errors import CrowdError, named_errors
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population.decisions import read
 from crowdllm_jax.population.manifest import check_seal
-from crowdllm_jax.population.write import SCHEMA, written_levels
+from crowdllm_jax.population.write import ROUTED, written_levels
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.routing import people_asked
 from crowdllm_jax.study.scales import Scale
 
 CELLS = 1 << 22
@@ -37,6 +38,8 @@ class Answers:
       weight: (N,) survey weights, or None where everyone counts alike.
       blocks: gives a new pass over all answers: (n, T) levels, -1 where there is none (values and
         NaN where the scale is continuous). All blocks but the last have one n.
+      ask_if: by the ids of tasks that only some are asked, the condition. asked: (T,) share of
+        people (by weight) who are asked; None of agents, who answer whatever they are asked.
     """
 
     task_ids: tuple[str, ...]
@@ -46,6 +49,8 @@ class Answers:
     effective: float | None
     weight: np.ndarray | None
     blocks: Callable[[], Iterator[np.ndarray]]
+    ask_if: Mapping[str, str] = field(default_factory=dict)
+    asked: np.ndarray | None = None
 
     @property
     def task_scales(self) -> tuple[Scale, ...]:
@@ -85,7 +90,9 @@ def answers_of(study: Study) -> Answers:
             block[rows, study.task[start:stop]] = study.answer[start:stop]
             yield block
 
-    weight = study.participants.weight
+    weight, asked = study.participants.weight, np.ones(t)
+    for task, who in people_asked(study).items():
+        asked[task] = np.average(who, weights=weight)
     return Answers(
         study.tasks.ids,
         study.scales,
@@ -94,6 +101,8 @@ def answers_of(study: Study) -> Answers:
         None,
         None if np.ptp(weight) == 0 else weight,
         blocks,
+        study.tasks.ask_if,
+        asked,
     )
 
 
@@ -116,6 +125,7 @@ class Manifest(msgspec.Struct):
     crowd: str = ""
     layout: str = "long"
     counts: bool = False
+    ask_if: dict[str, str] = {}
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -156,10 +166,10 @@ def _check_schema(path: Path, manifest: Manifest) -> None:
     In schema 1 a decision was the number of its level. Where that is how the study writes it, which
     the manifest tells, nothing has changed.
     """
-    if manifest.schema > SCHEMA:
+    if manifest.schema > ROUTED:
         raise CrowdError(
             f"{path}: is of a newer version of crowdllm-jax (schema {manifest.schema},"
-            f" this one reads {SCHEMA}); update it"
+            f" this one reads {ROUTED}); update it"
         )
     changed = [
         name
@@ -192,12 +202,14 @@ def open_population(folder: Path) -> Answers:
     ids = tuple(manifest.tasks)
     size = block_size(len(ids))
     read_part = _read_wide if manifest.layout == "wide" else _read_long
+    routed = np.array([name in manifest.ask_if for name in ids])
 
     def blocks() -> Iterator[np.ndarray]:
         left: list[np.ndarray] = []
         people = 0
         for part in parts:
-            for block in read_part(folder / part, ids, tuple(in_order.values()), task_scale):
+            path, several = folder / part, tuple(in_order.values())
+            for block in read_part(path, ids, several, task_scale, routed):
                 people += len(block)
                 left.append(block)
                 while sum(map(len, left)) >= size:
@@ -213,7 +225,14 @@ def open_population(folder: Path) -> Answers:
             )
 
     return Answers(
-        ids, in_order, task_scale, manifest.agents, manifest.effective_sample_size, None, blocks
+        ids,
+        in_order,
+        task_scale,
+        manifest.agents,
+        manifest.effective_sample_size,
+        None,
+        blocks,
+        manifest.ask_if,
     )
 
 
@@ -224,7 +243,11 @@ def reading(path: Path, remedy: str = "sample again") -> AbstractContextManager[
 
 
 def _read_wide(
-    path: Path, ids: tuple[str, ...], several: tuple[Scale, ...], task_scale: np.ndarray
+    path: Path,
+    ids: tuple[str, ...],
+    several: tuple[Scale, ...],
+    task_scale: np.ndarray,
+    routed: np.ndarray,
 ) -> Iterator[np.ndarray]:
     """(n, T) levels of the agents of one part with a column per task, a few at a time."""
     dtype = level_dtype(tuple(several[index] for index in task_scale))
@@ -236,12 +259,17 @@ def _read_wide(
             out = np.empty((batch.num_rows, len(ids)), dtype)
             first_scale = np.zeros(batch.num_rows, np.int32)
             for task, column in enumerate(batch.columns):
-                out[:, task] = read(column, [several[task_scale[task]]], first_scale, dtype)
+                may = np.full(batch.num_rows, routed[task])
+                out[:, task] = read(column, [several[task_scale[task]]], first_scale, dtype, may)
             yield out
 
 
 def _read_long(
-    path: Path, ids: tuple[str, ...], several: tuple[Scale, ...], task_scale: np.ndarray
+    path: Path,
+    ids: tuple[str, ...],
+    several: tuple[Scale, ...],
+    task_scale: np.ndarray,
+    routed: np.ndarray,
 ) -> Iterator[np.ndarray]:
     """(n, T) levels of the agents of one part with a row per decision, a few at a time."""
     t = len(ids)
@@ -262,7 +290,7 @@ def _read_long(
                     "rows do not stand agent by agent, each with every task of the manifest"
                 )
             scale_of = task_scale[task] if len(several) > 1 else np.zeros(len(task), np.int32)
-            levels = read(batch.column("decision"), several, scale_of, dtype)
+            levels = read(batch.column("decision"), several, scale_of, dtype, routed[task])
             left = np.concatenate([left, levels]) if len(left) else levels
             complete = len(left) // t * t
             yield left[:complete].reshape(-1, t)

@@ -55,7 +55,9 @@ from crowdllm_jax.runtime.prefetch import ahead, cores
 from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import encode
+from crowdllm_jax.study.condition import TaskAnswers
 from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.routing import routes_of, silenced, who_is_asked
 from crowdllm_jax.study.scales import Scale
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ class Agents:
 
     Attributes:
       ids: (N,) int64. profile: attributes with N cells.
-      answers: (N, T) levels of discrete tasks (values of continuous ones), smallest type that fits.
+      answers: (N, T) levels of discrete tasks (values of continuous ones), smallest type that fits;
+        -1 (NaN) where an agent was not asked.
       tasks: id and scale of each task; empty of blocks, which whoever draws them knows.
     """
 
@@ -233,11 +236,35 @@ def drawers(crowd: Crowd) -> list[Drawer]:
 
 
 def _drawer(crowd: Crowd, device: jax.Device) -> Drawer:
+    if crowd.ask_if:
+        return _routed(crowd, device)
     match crowd.config:
         case PersistentConfig():
             return (_asked if crowd.asked else _persistent)(crowd, device)
         case CvaeConfig() as cvae:
             return (_semi_implicit if cvae.semi_implicit else _folded)(crowd, device)
+
+
+def _routed(crowd: Crowd, device: jax.Device) -> Drawer:
+    """Draws a block of agents of whom some skip some tasks: what each would answer, were it asked,
+    less the answers to what it is not asked (-1, or NaN)."""
+    everything = _drawer(replace(crowd, ask_if={}), device)
+    names = [attribute.name for attribute in crowd.generator.attributes]
+    task_scales = crowd.task_scales
+    routes = routes_of(crowd.ask_if, crowd.task_ids, task_scales, names)
+
+    def draw(seed: int, ids: np.ndarray) -> tuple[tuple[Attribute, ...], np.ndarray]:
+        profile, drawn = everything(seed, ids)
+        answers = np.array(to_host(drawn, len(crowd.task_ids)))
+
+        def column(task: int) -> TaskAnswers:
+            return TaskAnswers(crowd.task_ids[task], task_scales[task], answers[:, task])
+
+        for task, asked in who_is_asked(routes, profile, len(answers), column).items():
+            answers[:, task] = silenced(answers[:, task], asked, task_scales[task])
+        return profile, answers
+
+    return draw
 
 
 def in_groups(device: jax.Device) -> bool:

@@ -47,6 +47,8 @@ from crowdllm_jax.study.columns import attribute_columns
 
 SCHEMA = 2
 """Of what is written. 1: a decision was the number of its level, whatever the study wrote."""
+ROUTED = 3
+"""The same, with nulls: where an agent was not asked (`ask_if` in the manifest)."""
 
 PART_ROWS = 4_000_000
 GROUP_ROWS = 1_000_000
@@ -95,7 +97,7 @@ def write_population(
         )
     per_part = BLOCK * max(1, PART_ROWS // (BLOCK * len(crowd.task_ids)))
     plan: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": ROUTED if crowd.ask_if else SCHEMA,
         "synthetic": True,
         "crowd": crowd_fingerprint(crowd),
         "seed": seed,
@@ -167,17 +169,26 @@ def _write_manifest(crowd: Crowd, folder: Path, plan: dict[str, Any], names: lis
         **plan,
         "version": __version__,
         "rows": plan["agents"] * len(crowd.task_ids),
-        "columns": COLUMNS[plan["layout"]],
+        "columns": columns_of(crowd, COLUMNS[plan["layout"]]),
         "profile_columns": attribute_columns(a.name for a in crowd.generator.attributes),
         "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
         "tasks": dict(
             zip(crowd.task_ids, [list(crowd.scales)[i] for i in crowd.task_scale], strict=True)
         ),
+        **({"ask_if": dict(crowd.ask_if)} if crowd.ask_if else {}),
         "tasks_without_answers": tasks_without_answers(crowd),
         "effective_sample_size": crowd.generator.effective,
         "files": files,
     }
     write_manifest(folder, manifest)
+
+
+def columns_of(crowd: Crowd, meaning: dict[str, str]) -> dict[str, str]:
+    """What columns mean, with what a null among the answers does."""
+    if not crowd.ask_if:
+        return meaning
+    null = f"{MEANING}; null: this agent was not asked (ask_if)"
+    return {name: null if told == MEANING else told for name, told in meaning.items()}
 
 
 def tasks_without_answers(crowd: Crowd) -> list[str]:

@@ -12,7 +12,7 @@ from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.population.count import Counts
 from crowdllm_jax.population.decisions import MEANING, write, writing_of
 from crowdllm_jax.population.manifest import file_entry, write_manifest
-from crowdllm_jax.population.write import SCHEMA, scale_entry
+from crowdllm_jax.population.write import ROUTED, SCHEMA, scale_entry
 from crowdllm_jax.runtime.files import new_folder
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scales
@@ -26,8 +26,9 @@ COLUMNS = {
     "low": "of a continuous scale: where one of 200 equal stretches begins, itself included",
     "high": "of a continuous scale: where it ends; only the last stretch includes its end",
     "count": "how many agents answer so",
-    "share": "their share of the agents (of their group)",
+    "share": "their share of the agents (of their group) who were asked",
     "agents": "how many there are (in the group)",
+    "asked": "how many of these were asked",
     "mean": "of their answers themselves, in the numbers that levels count as (binary ones 0 and "
     "1, ranks in Borda points); empty where nominal",
     "sd": "standard deviation of the same",
@@ -61,7 +62,7 @@ def write_counts(crowd: Crowd, counts: Counts, folder: Path, seed: int) -> None:
         used = dict.fromkeys(name for table in tables.values() for name in table.column_names)
         names = list(crowd.scales)
         manifest = {
-            "schema": SCHEMA,
+            "schema": ROUTED if crowd.ask_if else SCHEMA,
             "synthetic": True,
             "counts": True,
             "version": __version__,
@@ -73,6 +74,7 @@ def write_counts(crowd: Crowd, counts: Counts, folder: Path, seed: int) -> None:
             "columns": {name: meaning[name] for name in used},
             "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
             "tasks": dict(zip(crowd.task_ids, [names[i] for i in crowd.task_scale], strict=True)),
+            **({"ask_if": dict(crowd.ask_if)} if crowd.ask_if else {}),
             "effective_sample_size": crowd.generator.effective,
             "files": {name: file_entry(hidden / name) for name in tables},
         }
@@ -87,7 +89,7 @@ def counts_table(crowd: Crowd, counts: Counts) -> pa.Table:
     given = np.arange(counts.counts.shape[2]) < size[:, None]
     # (T, G, K): a task's groups stand together.
     number = counts.counts.transpose(1, 0, 2)[np.repeat(given[:, None], g, axis=1)]
-    members = np.repeat(np.tile(counts.members, len(size)), np.repeat(size, g))
+    asked = np.repeat(counts.asked.T.ravel(), np.repeat(size, g))
     columns = {"task_id": _tasks(crowd, np.repeat(np.arange(len(size)), size * g))}
     if counts.by is not None:
         columns[_group_column(crowd, counts.by.name)] = _groups(counts).take(
@@ -117,7 +119,7 @@ def counts_table(crowd: Crowd, counts: Counts) -> pa.Table:
             values = np.concatenate([np.tile(ends_of_task[end], g) for ends_of_task in ends])
             columns[name] = pa.array(values, from_pandas=True)
     columns["count"] = pa.array(number)
-    columns["share"] = pa.array(number / members)
+    columns["share"] = pa.array(number / np.where(asked > 0, asked, np.nan), from_pandas=True)
     return pa.table(columns)
 
 
@@ -137,6 +139,8 @@ def means_table(crowd: Crowd, counts: Counts) -> pa.Table:
     if counts.by is not None:
         columns[_group_column(crowd, counts.by.name)] = pa.concat_arrays([_groups(counts)] * t)
     columns["agents"] = pa.array(np.tile(counts.members, t))
+    if crowd.ask_if:
+        columns["asked"] = pa.array(counts.asked.T.ravel())
     for name, moments in (("mean", counts.mean), ("sd", counts.sd)):
         columns[name] = pa.array(moments.T.ravel(), from_pandas=True)
     return pa.table(columns)

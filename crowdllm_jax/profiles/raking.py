@@ -20,6 +20,7 @@ def rake(
     weight: np.ndarray,
     margins: dict[str, dict[str, float]],
     *,
+    key: str = "profiles.margins",
     nobody: str = "no training participant",
     tolerance: float = 1e-9,
     rounds: int = 1000,
@@ -30,7 +31,7 @@ def rake(
       weight: (H,) weights to begin with.
       margins: {attribute: {level: share}}; each attribute's shares sum to 1 (or 100, as percent)
         but for rounding. People without an answer may be left out: they keep their share.
-      nobody: what to call it in an error if no row has a level.
+      key: where the margins stand. nobody: what to call it if no row has a level. Of errors.
     Returns:
       (H,) weights whose weighted shares equal every margin, to `tolerance`.
     Raises:
@@ -42,7 +43,7 @@ def rake(
     by_name = {attribute.name: attribute for attribute in attributes}
     targets = []
     for name, shares in margins.items():
-        where = f"profiles.margins.{name}"
+        where = f"{key}.{name}"
         attribute = by_name.get(name)
         if attribute is None:
             raise CrowdError(
@@ -65,7 +66,7 @@ def rake(
             raked = raked * total
             return raked
     raise CrowdError(
-        f"profiles.margins: no weights fit all margins at once (gap {gap:.2g} after "
+        f"{key}: no weights fit all margins at once (gap {gap:.2g} after "
         f"{rounds} rounds); relax one or merge levels"
     )
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from scipy.stats import pearsonr
 
 from crowdllm_jax.model.cvae.fit import Losses
+from crowdllm_jax.score import asked
 from crowdllm_jax.score.correlations import ItemPairs, correlations, crowd_correlations
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.persons import in_peoples_places, personal
@@ -45,7 +46,7 @@ def _human_means(humans: Humans) -> np.ndarray:
 def means(study: Study, humans: Humans, answers: np.ndarray) -> list[tuple[str, str]]:
     """Crowd mean against human mean of every held-out question: (title, SVG) for each scale."""
     human = _human_means(humans)
-    crowd = answers.mean(0)
+    crowd = asked.means(answers, answers.dtype)
     pictures = []
     for index, (name, scale) in enumerate(study.scales.items()):
         on_scale = humans.scale == index

@@ -12,6 +12,7 @@ import numpy as np
 
 from crowdllm_jax.profiles.raking import kish
 from crowdllm_jax.report.bars import bars, tally
+from crowdllm_jax.score.asked import given
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import cells_of
@@ -70,11 +71,11 @@ def questions_of(study: Study, humans: Humans, answers: np.ndarray) -> list[Ques
     for task, rows in enumerate(rows_of):
         index = int(humans.scale[task])
         scale, weight = study.scale_of(humans.tasks[task]), humans.answer_weight[rows]
-        people, crowd = humans.value[rows], answers[:, task]
+        people, crowd = humans.value[rows], given(answers[:, task])
         if not scales.is_continuous(scale):
             people, crowd = (cells_of(value, humans.support[index]) for value in (people, crowd))
         human = tally(scale, shown[index], people, weight)[0] / weight.sum()
-        agents = tally(scale, shown[index], crowd)[0] / len(crowd)
+        agents = tally(scale, shown[index], crowd)[0] / max(len(crowd), 1)
         n = float(weight.sum()) if humans.shares else kish(weight)
         low, high = wilson(human, n)
         questions.append(

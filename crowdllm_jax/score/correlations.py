@@ -113,8 +113,12 @@ def score_correlations(
 
 
 def crowd_correlations(items: ItemPairs, values: np.ndarray) -> np.ndarray:
-    """(M, M) correlations of a crowd's answers; 0 where an answer never varies."""
+    """(M, M) correlations of a crowd's answers, each over those who were asked both; 0 where an
+    answer never varies."""
     chosen = values[:, items.tasks].astype(np.float64)
+    if (skipped := np.isnan(chosen)).any():
+        given = np.where(skipped, 0.0, 1.0)
+        return np.nan_to_num(correlations(np.nan_to_num(chosen), given, np.ones(len(chosen))))
     moved = chosen - chosen.mean(0)
     sd = moved.std(0)
     scaled = moved / np.where(sd > 0, sd, 1.0)

@@ -22,6 +22,7 @@ from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.profiles.generator import distinct
 from crowdllm_jax.score.advice import advice
+from crowdllm_jax.score.asked import variances
 from crowdllm_jax.score.bootstrap import Measures, bootstrap, enough
 from crowdllm_jax.score.drift import drift, sessions
 from crowdllm_jax.score.feature_gain import feature_gain
@@ -132,7 +133,7 @@ def _few(humans: Humans) -> bool:
 def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
     """Homogeneous (too little variance within a task) and incoherent (too much) crowds."""
     share = humans.as_share(values, np.arange(len(humans.tasks)))
-    crowd = share.var(0)
+    crowd = variances(share)
     t, answer = len(humans.tasks), humans.share
 
     def measure(weight: np.ndarray) -> Measures:

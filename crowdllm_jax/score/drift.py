@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import norm
 
 from crowdllm_jax.model.fit import Prepared
+from crowdllm_jax.score.asked import deviations, variances
 from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.study import scales
 
@@ -74,8 +75,8 @@ def drift(people: Sessions, values: np.ndarray) -> Finding:
     human = _halves(people, moved[None], sd)
     rounds = max(1, min(20, n // h))
     agent = (np.arange(rounds)[:, None] * h + people.person) % n
-    moved = values[agent, people.task] - values.mean(0)[people.task]
-    crowd = _halves(people, moved, values.std(0))
+    crowd_moved = deviations(values)
+    crowd = _halves(people, crowd_moved[agent, people.task], np.sqrt(variances(values)))
     if not (human.alternating > 2 * human.error and crowd.alternating > 2 * crowd.error):
         nobody = "people" if human.alternating <= 2 * human.error else "agents"
         return Finding(

@@ -19,6 +19,7 @@ import statsmodels.api as sm
 from statsmodels.stats.proportion import proportion_confint
 
 from crowdllm_jax.profiles.raking import kish
+from crowdllm_jax.score.asked import deviations as apart
 from crowdllm_jax.score.bootstrap import FEWEST as FEWEST_UNITS
 from crowdllm_jax.score.bootstrap import interval
 from crowdllm_jax.score.held_out import Humans
@@ -66,9 +67,8 @@ def deviations(humans: Humans) -> tuple[np.ndarray, np.ndarray]:
 
 
 def crowd_deviations(humans: Humans, values: np.ndarray) -> np.ndarray:
-    """(N, T) the agents' distances from the crowd's mean."""
-    share = humans.as_share(values, np.arange(len(humans.tasks)))
-    return np.asarray(share - share.mean(0))
+    """(N, T) the agents' distances from the crowd's mean; 0 of those who were not asked."""
+    return apart(humans.as_share(values, np.arange(len(humans.tasks))))
 
 
 def _members(people: tuple[Attribute, ...], agents: tuple[Attribute, ...]) -> _Members:
@@ -149,9 +149,10 @@ def _people_gaps(
 
 def _crowd_gaps(humans: Humans, members: _Members, values: np.ndarray) -> np.ndarray:
     """(G,) gaps over the tasks that the group's people answered; NaN where there are no agents."""
-    moved = crowd_deviations(humans, values)
+    moved, given = crowd_deviations(humans, values), ~np.isnan(values)
     agents = members.agents.sum(0)
-    by_task = members.agents.T @ moved / np.maximum(agents, 1)[:, None]
+    of_group = np.maximum(agents, 1)[:, None] if given.all() else members.agents.T @ given
+    by_task = members.agents.T @ moved / np.maximum(of_group, 1)
     asked = np.zeros((len(members.names), len(humans.tasks)))
     weight = members.people[humans.person] * humans.answer_weight[:, None]
     np.add.at(asked.T, humans.task, weight)
@@ -248,6 +249,8 @@ def regression(
     )
     asked = np.bincount(humans.task[others], weight, len(humans.tasks))
     mean = crowd_deviations(humans, values) @ (asked / asked.sum())
+    if (skipped := np.isnan(values)).any():
+        mean = mean / (~skipped @ (asked / asked.sum())).clip(1e-9)
     crowd = np.linalg.lstsq(agents_x, mean, rcond=None)[0]
     low, high = np.asarray(fit.conf_int()).T
     return np.column_stack([fit.params, low, high, crowd])[1:]

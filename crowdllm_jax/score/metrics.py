@@ -31,6 +31,7 @@ import msgspec
 import numpy as np
 from scipy.stats import wasserstein_distance
 
+from crowdllm_jax.score.asked import given, means
 from crowdllm_jax.score.bootstrap import Measures, bootstrap, enough
 from crowdllm_jax.score.distances import DISTANCES, calibration_error, coarse, distances
 from crowdllm_jax.score.halves import shrink
@@ -114,7 +115,7 @@ def measure_crowd(humans: Humans, values: np.ndarray) -> Measures:
     Args:
       values: (N, T) the agents' answers to `humans.tasks`, in the scales' units.
     """
-    crowd, mean = _crowd_counts(humans, values), values.mean(0, dtype=np.float64)
+    crowd, mean = _crowd_counts(humans, values), means(values)
     agents = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
     people = personal(humans, (humans.person, humans.task, humans.value))
     rows = np.arange(humans.people)
@@ -129,7 +130,7 @@ def _crowd_counts(humans: Humans, values: np.ndarray) -> np.ndarray:
     # Task by task: the bins of all answers at once would take more memory than the answers.
     return np.stack(
         [
-            np.bincount(cells_of(values[:, task], humans.support[scale]), minlength=k)
+            np.bincount(cells_of(given(values[:, task]), humans.support[scale]), minlength=k)
             for task, scale in enumerate(humans.scale)
         ]
     )
@@ -145,7 +146,7 @@ def score_crowd(
       seed: of the split, noted in the scores; the bootstrap uses a seed of its own.
       floor: (N, T) likewise of the crowd that skill starts from; without it there is none.
     """
-    crowd, mean = _crowd_counts(humans, values), values.mean(0, dtype=np.float64)
+    crowd, mean = _crowd_counts(humans, values), means(values)
     cost = answer_rps(humans, values)
     floor_cost = None if floor is None else answer_rps(humans, floor)
 
@@ -191,7 +192,7 @@ def _with_skill(
 def answer_rps(humans: Humans, values: np.ndarray) -> np.ndarray:
     """(R,) ranked probability score of each human answer under the crowd of `values` (N, T)."""
     crowd = _crowd_counts(humans, values)
-    p = crowd / crowd.sum(1, keepdims=True)
+    p = crowd / crowd.sum(1, keepdims=True).clip(1)
     cost = np.zeros(p.shape)
     for index, support in enumerate(humans.support):
         on_scale = humans.scale == index

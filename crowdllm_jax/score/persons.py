@@ -10,6 +10,7 @@ that person's place. In a study of several scales answers are mapped to [0, 1].
 import numpy as np
 from scipy.stats import wasserstein_distance
 
+from crowdllm_jax.score.asked import means
 from crowdllm_jax.score.bootstrap import FEWEST, Measures, interval
 from crowdllm_jax.score.held_out import Humans
 
@@ -21,18 +22,20 @@ AnswerTriples = tuple[np.ndarray, np.ndarray, np.ndarray]
 def in_peoples_places(humans: Humans, values: np.ndarray) -> list[AnswerTriples]:
     """Let agents answer the tasks that people answered: agent j in the place of person j mod H.
 
+    Whoever is not asked such a task answers, in its place, as the average of those who are: that
+    neither sets agents apart nor makes them alike beyond what the others' answers do.
+
     Returns:
       one (person, task, value) triple of (R,) arrays per round of agents, up to 20 rounds.
     """
     rounds = max(1, min(20, len(values) // humans.people))
-    return [
-        (
-            humans.person,
-            humans.task,
-            values[(r * humans.people + humans.person) % len(values), humans.task].astype(float),
-        )
-        for r in range(rounds)
-    ]
+    mean, triples = means(values), []
+    for r in range(rounds):
+        agent = (r * humans.people + humans.person) % len(values)
+        value = values[agent, humans.task].astype(float)
+        value = np.where(np.isnan(value), mean[humans.task], value)
+        triples.append((humans.person, humans.task, value))
+    return triples
 
 
 def personal(humans: Humans, answers: AnswerTriples) -> AnswerTriples:

@@ -6,6 +6,10 @@ from crowdllm_jax.runtime.names import as_shown, look_alikes
 from crowdllm_jax.study import reverse, scale_text, scales
 from crowdllm_jax.study.columns import attribute_columns
 from crowdllm_jax.study.records import Attribute, Block, Study, Witness, unanswered
+from crowdllm_jax.study.routing import people_asked
+
+MOST_ROUTED = 8
+"""Tasks that not everybody is asked, of which it is told who is."""
 
 
 def describe(study: Study) -> str:
@@ -46,6 +50,11 @@ def _answers(study: Study) -> list[str]:
         f"responses     {r:,} of {n * t:,} possible ({r / (n * t):.1%}); "
         f"{study.missing:,} cells left empty",
     ]
+    if study.skipped:
+        lines.append(
+            f"              {study.skipped:,} more were left empty by people who were not asked"
+        )
+    lines += _routed(study)
     if study.left_out:
         lines.append(
             f"              {study.left_out:,} of the responses are projects that voters "
@@ -58,6 +67,21 @@ def _answers(study: Study) -> list[str]:
             f"unanswered    {len(nobody):,} questions that nobody answered: {shown}{more}; a crowd "
             "answers them by the reference and features, or like any other question"
         )
+    return lines
+
+
+def _routed(study: Study) -> list[str]:
+    """Who is asked the tasks that only some are asked; of a few of them."""
+    asked, lines = people_asked(study), []
+    for task, who in list(asked.items())[:MOST_ROUTED]:
+        gave = len(np.unique(study.person[study.task == task]))
+        lines.append(
+            f"asked if      {as_shown(study.tasks.ids[task])}: "
+            f"{study.tasks.ask_if[study.tasks.ids[task]]}; {who.sum():,} of {len(who):,} people "
+            f"({who.mean():.0%}), {gave:,} of whom answered"
+        )
+    if len(asked) > MOST_ROUTED:
+        lines.append(f"              and {len(asked) - MOST_ROUTED:,} more tasks")
     return lines
 
 

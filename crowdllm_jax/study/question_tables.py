@@ -1,7 +1,7 @@
 """Tables of a user who asks a crowd something new: the questions, and a few people's answers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,17 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import as_shown, did_you_mean
 from crowdllm_jax.study import scale_text, scales
-from crowdllm_jax.study.ids import attribute_of, entities_of
+from crowdllm_jax.study.condition import TaskAnswers
+from crowdllm_jax.study.ids import Entities, attribute_of, entities_of
 from crowdllm_jax.study.questions import Questions, new_scale, questions_on
 from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.routing import (
+    check_order,
+    conditions_in,
+    heads_of,
+    routes_of,
+    who_is_asked,
+)
 from crowdllm_jax.study.scales import Scale
 from crowdllm_jax.study.spec import AttributeSpec, StudySpec
 from crowdllm_jax.study.tables import AbsentColumnError, Column, read_table, rows
@@ -60,12 +68,18 @@ def _only(known: Mapping[str, Scale]) -> str:
 
 
 def read_questions(
-    path: Path, spec: StudySpec | None, known: Mapping[str, Scale], answered: Sequence[str]
+    path: Path,
+    spec: StudySpec | None,
+    known: Mapping[str, Scale],
+    answered: Sequence[str],
+    profile: Sequence[Attribute] = (),
 ) -> Questions:
     """Questions of a table with a row each: `task` (or the name that the study's tables have for
     it), `text`, and `scale` (the name of one of the study) or `options` (with | between) and
-    `kind`.
+    `kind`; `ask_if`, if only some are asked it.
 
+    Args:
+      profile: what conditions may be on, beside questions above.
     Raises:
       CrowdError: names the file, the row and the column.
     """
@@ -99,7 +113,28 @@ def read_questions(
                 )
             wanted.append(name or _only(known))
         text.append(cell("text", row) or entities.ids[len(text)])
-    return questions_on(entities.ids, text, wanted, known, answered)
+    questions = questions_on(entities.ids, text, wanted, known, answered)
+    if (conditions := columns.get("ask_if")) is None:
+        return questions
+    return _routed(questions, conditions, entities, profile)
+
+
+def _routed(
+    questions: Questions, conditions: Column, entities: Entities, profile: Sequence[Attribute]
+) -> Questions:
+    """Questions with the conditions under which they are asked, all of which can be told."""
+    ask_if, heads = conditions_in(conditions, entities), heads_of(conditions, entities)
+    names = [attribute.name for attribute in profile]
+    routes = routes_of(ask_if, questions.ids, questions.task_scales, names, heads)
+    check_order(routes, entities)
+    people = len(profile[0].cells) if profile else 1
+
+    def nothing(task: int) -> TaskAnswers:
+        return TaskAnswers(questions.ids[task], questions.task_scales[task], np.full(people, -1.0))
+
+    # Whoever they are: this refuses values that there are none of.
+    who_is_asked(routes, profile, people, nothing)
+    return replace(questions, ask_if=ask_if)
 
 
 def _listed(options: str) -> list[str]:
@@ -108,10 +143,10 @@ def _listed(options: str) -> list[str]:
 
 def _columns(path: Path, spec: StudySpec | None) -> dict[str, Column]:
     """The columns there are of those that a table of questions may have, under one name each."""
-    names = {name: name for name in ("task", "text", "scale", "options", "kind")}
+    names = {name: name for name in ("task", "text", "scale", "options", "kind", "ask_if")}
     if spec is not None:
         names["task"] = spec.tasks.task or spec.responses.task
-        names |= {k: v for k in ("text", "scale") if (v := getattr(spec.tasks, k))}
+        names |= {k: v for k in ("text", "scale", "ask_if") if (v := getattr(spec.tasks, k))}
     there = _there(path, [*names.values(), *names])
     used = {role: name if name in there else role for role, name in names.items()}
     if used["task"] not in there:

@@ -6,7 +6,7 @@ learnt borrows the steps of the learnt scale of its kind that is nearest in size
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import numpy as np
@@ -28,6 +28,7 @@ class Questions:
       scales: by name, those that the questions have. scale: (A,) index into them.
       lender: (A,) index of the study's scale whose steps a question takes: its own, where the study
         has it.
+      ask_if: by the id of a question that only some are asked, the condition (see `routing`).
     """
 
     ids: tuple[str, ...]
@@ -35,6 +36,7 @@ class Questions:
     scales: dict[str, Scale]
     scale: np.ndarray
     lender: np.ndarray
+    ask_if: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def task_scales(self) -> tuple[Scale, ...]:

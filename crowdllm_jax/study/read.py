@@ -26,6 +26,15 @@ from crowdllm_jax.study.missing import (
     warn_of_level,
 )
 from crowdllm_jax.study.records import Participants, Study, Tasks, alike
+from crowdllm_jax.study.routing import (
+    check_order,
+    conditions_in,
+    heads_of,
+    people_asked,
+    routes_in,
+    skipped,
+    without_skipped,
+)
 from crowdllm_jax.study.spec import EmbeddingSpec, StudySpec, TasksSpec
 from crowdllm_jax.study.tables import (
     AbsentColumnError,
@@ -74,14 +83,12 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         scale_text.check(scale, f"study.scales.{name}")
     check_toplines(spec)
     tables = _read_tables(spec)
-    answers = tables["responses"]
+    answers, people, tasks = (tables[role] for role in ("responses", "participants", "tasks"))
+    person_id = spec.participants.participant or spec.responses.participant
     if spec.responses.share is not None:
         answers[spec.responses.participant] = row_names(answers)
-        person_id = spec.participants.participant or spec.responses.participant
-        tables["participants"][person_id] = answers[spec.responses.participant]
+        people[person_id] = answers[spec.responses.participant]
     person_of, task_of = answers[spec.responses.participant], answers[spec.responses.task]
-    people, tasks = tables["participants"], tables["tasks"]
-    person_id = spec.participants.participant or spec.responses.participant
     person_rows = entities_of(people[person_id], own_table=spec.participants.path is not None)
     person = _look_up(person_of, person_rows.ids, "participant", spec.participants.path)
     if known_tasks is None:
@@ -116,16 +123,30 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         row=np.flatnonzero(present),
         toplines=spec.responses.share is not None,
     )
-    completed = complete_ballots(study, answers[spec.responses.response].where)
-    t = len(study_tasks.ids)
+    where = answers[spec.responses.response].where
+    completed, t = complete_ballots(study, where), len(study_tasks.ids)
     # An empty cell of a ballot that was cast is a project left out: it has an answer now.
     empty = ~np.isin(person[~present] * t + task[~present], completed.person * t + completed.task)
+    if spec.tasks.ask_if is not None:
+        completed = _routed(completed, tasks[spec.tasks.ask_if], task_rows, where, spec.tasks.path)
+    unasked = empty & skipped(people_asked(completed), task[~present], person[~present])
     return replace(
         completed,
-        missing=int(empty.sum()),
+        missing=int((empty & ~unasked).sum()),
+        skipped=int(unasked.sum()),
         witnesses=read_witnesses(spec, completed),
         known=_known(answers[spec.responses.known], completed) if spec.responses.known else None,
     )
+
+
+def _routed(
+    study: Study, conditions: Column, entities: Entities, answers: str, own_table: str | None
+) -> Study:
+    """The study without what people answered to tasks that they were not asked."""
+    heads = heads_of(conditions, entities)
+    if own_table is not None:
+        check_order(routes_in(study, heads), entities)
+    return without_skipped(study, answers, heads)
 
 
 def _known(column: Column, study: Study) -> np.ndarray:
@@ -162,7 +183,7 @@ def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
         ),
         "tasks": (
             t.path or r.path,
-            [task_id, *t.attributes, *(c for c in (t.text, t.scale) if c)],
+            [task_id, *t.attributes, *(c for c in (t.text, t.scale, t.ask_if) if c)],
         ),
     }
 
@@ -266,11 +287,13 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tas
         attribute_of(name, kind, table[name], entities, "task")
         for name, kind in t.attributes.items()
     )
+    ask_if = {} if t.ask_if is None else conditions_in(table[t.ask_if], entities)
     tables = t.embedding or ()
     tables = (tables,) if isinstance(tables, EmbeddingSpec) else tables
     if not tables:
-        return Tasks(ids, text, scale, attributes, None)
-    return Tasks(ids, text, scale, attributes, *read_embeddings(tables, Path(spec.folder), ids))
+        return Tasks(ids, text, scale, attributes, None, ask_if=ask_if)
+    vectors = read_embeddings(tables, Path(spec.folder), ids)
+    return Tasks(ids, text, scale, attributes, *vectors, ask_if=ask_if)
 
 
 def _participants(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Participants:

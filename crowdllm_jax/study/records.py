@@ -5,7 +5,8 @@ are sorted, responses stand by participant and task.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -67,6 +68,7 @@ class Tasks:
       blocks: what comes from which source; empty where there is one.
       asked: so many of them, the last ones, were asked after the fit: no unit, axis or average is
         taken from them, so that what is known of a task does not depend on what else is asked.
+      ask_if: by the id of a task that only some are asked, the condition (see `routing`).
     """
 
     ids: tuple[str, ...]
@@ -76,6 +78,7 @@ class Tasks:
     embedding: np.ndarray | None
     blocks: tuple[Block, ...] = ()
     asked: int = 0
+    ask_if: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def base(self) -> int:
@@ -109,7 +112,8 @@ class Study:
       task: (R,) int32 index of the task.
       answer: (R,) float64: the level on a discrete scale, the value on a continuous one. Ballots
         are whole: whoever answers one task of a ballot answers all (`ballots.complete_ballots`).
-      missing: responses left empty in the data (they are simply absent above).
+      missing: responses left empty in the data (they are simply absent above). skipped: of those
+        left empty, how many are to tasks that these people were not asked.
       left_out: projects that voters left out of their ballots (above they are level 0).
       row: (R,) where each answer stood in its table, -1 of projects left out; None where the study
         came without a table. Nothing but `split.first` depends on it.
@@ -131,6 +135,7 @@ class Study:
     witnesses: tuple[Witness, ...] = ()
     known: np.ndarray | None = None
     toplines: bool = False
+    skipped: int = 0
 
     def __repr__(self) -> str:
         n, t = len(self.participants.ids), len(self.tasks.ids)
@@ -214,6 +219,8 @@ def fingerprint(study: Study, *, ordered: bool = False) -> str:
         add(study.tasks.blocks)
     for attribute in (*study.tasks.attributes, *study.participants.profile):
         add(attribute.name, attribute.kind, attribute.levels, attribute.cells)
+    if study.tasks.ask_if:
+        add(sorted(study.tasks.ask_if.items()))
     for witness in study.witnesses:
         add(witness.name, witness.person, witness.task, witness.value)
     if study.known is not None:

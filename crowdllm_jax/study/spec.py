@@ -81,12 +81,15 @@ class TasksSpec(_Spec, frozen=True, kw_only=True):
 
     Attributes:
       reverse: ids of reverse-keyed tasks: their answers are mirrored as they are read (`reverse`).
+      ask_if: the column with the condition under which a task is asked (`routing`); empty of those
+        that everybody is asked.
     """
 
     path: str | None = None
     task: str | None = None
     text: str | None = None
     scale: str | None = None
+    ask_if: str | None = None
     reverse: tuple[str, ...] = ()
     attributes: dict[str, AttributeSpec] = {}
     embedding: EmbeddingSpec | tuple[EmbeddingSpec, ...] | None = None

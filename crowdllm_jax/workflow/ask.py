@@ -2,7 +2,7 @@
 without a fit, and say how far to trust them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +15,10 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.persistent.asked import alone, moved, spreads
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.forecast import Outlook, Unsure, unsure_of
-from crowdllm_jax.population.panel import panel_of
+from crowdllm_jax.model.persistent.forecast import Unsure, unsure_of
 from crowdllm_jax.population.write import scale_entry, write_population
 from crowdllm_jax.profiles.generator import ProfileGenerator
-from crowdllm_jax.profiles.where import among, condition_of, groups_of
+from crowdllm_jax.profiles.where import groups_of, whom
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.reference.task_embeddings import Embedder
 from crowdllm_jax.runs.asked import Sources, check_askable, place
@@ -48,13 +47,13 @@ from crowdllm_jax.study.question_tables import (
 )
 from crowdllm_jax.study.questions import Questions
 from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.routing import routes_of
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import Split, split_study
-from crowdllm_jax.workflow.ask_notes import notes_on
+from crowdllm_jax.workflow.ask_audience import audiences, everybody
+from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes
 from crowdllm_jax.workflow.ask_table import by_question, table_of
 
-PANEL = 2048
-"""Agents whose beliefs the shares are worked out of, in each group."""
 SHARES_OF = 1000.0
 """People whose known shares are taken to be where nobody says."""
 
@@ -70,7 +69,8 @@ class Asking:
       answers: a table of some people's answers to the questions. shares: known shares of the levels
         of a single question, lowest first, as `people` people's (None: 1000).
       embedder: the model that turned the run's texts into vectors, where its table does not say.
-      where: a condition on the agents' profiles. by: an attribute whose values are told apart.
+      where: a condition on the agents' profiles. margins: shares of them in another population,
+        {attribute: {level: share}}. by: an attribute whose values are told apart.
     """
 
     scale: str | None = None
@@ -81,6 +81,7 @@ class Asking:
     people: float | None = None
     embedder: str | None = None
     where: str | None = None
+    margins: Mapping[str, Mapping[str, float]] | None = None
     by: str | None = None
 
 
@@ -176,6 +177,7 @@ def ask_run(
         told = {
             "of": crowd_fingerprint(run.crowd),
             "where": asking.where,
+            "margins": asking.margins,
             "questions": {
                 name: scale_entry(scale)
                 for name, scale in zip(
@@ -229,9 +231,7 @@ def _ask(
     asked = _questions(run, questions, asking)
     check_askable(run.crowd, asked)
     few = _few_answers(run, asked, asking)
-    generator = run.crowd.generator
-    if asking.where is not None:
-        generator = among(generator, condition_of(asking.where))
+    generator = whom(run.crowd.generator, asking.where, asking.margins)
     groups = {} if asking.by is None else groups_of(generator, asking.by)
     embedder = None if asking.embedder is None else Embedder(asking.embedder)
     given = Sources(
@@ -242,33 +242,54 @@ def _ask(
     with stage(progress, "learn how far to trust it"):
         trust = trust_of([held_out_outlook(c, run.study, split) for c, split in run.held])
     with stage(progress, "ask"):
-        # What is known of a question is what all people's answers to it say, whoever is asked now.
-        everybody = _outlook(placed.crowd, placed.crowd.generator)
-        rows = len(run.study.tasks.ids) + np.arange(len(asked.ids))
-        unsure = unsure_of(placed.crowd, rows, asked.task_scales)
-        # Held-out questions calibrate what is known before any answer, not what answers say.
-        learnt = [
-            everybody.learn(
-                replace(task, root=trust.stretch * task.root), *_counted(few[name], task)
-            )
-            if name in few
-            else task
-            for name, task in zip(asked.ids, unsure, strict=True)
-        ]
+        learnt = _learn(placed.crowd, asked, few, trust.stretch)
         stretch = [1.0 if name in few else trust.stretch for name in asked.ids]
         crowd = _alone(placed.crowd, asked, learnt, set(few), generator)
-        table = pa.concat_tables(
-            table_of(_outlook(placed.crowd, whom), asked, learnt, stretch, name, asking.by)
-            for name, whom in [(None, generator), *groups.items()]
-        )
+        of_all = audiences(placed.crowd, crowd, generator)
+        tables = [table_of(of_all, asked, learnt, stretch, None, asking.by)]
+        for name, group in groups.items():
+            of_group = audiences(placed.crowd, crowd, group)
+            tables.append(table_of(of_group, asked, learnt, stretch, name, asking.by))
     measured = trust if run.config.split.by == "tasks" else None
     notes = notes_on(placed, asked, run.crowd.scales, few, measured)
-    return Answered(crowd, by_question(table, asked), trust, notes)
+    told = routed_notes(asked, of_all)
+    table = by_question(pa.concat_tables(tables), asked)
+    return Answered(crowd, table, trust, (*told, *notes))
 
 
-def _outlook(crowd: Crowd, whom: ProfileGenerator) -> Outlook:
-    """What agents who are recruited so would say."""
-    return Outlook(crowd, panel_of(replace(crowd, generator=whom), PANEL, 0))
+def _learn(
+    placed: Crowd, asked: Questions, few: Mapping[str, FewAnswers], stretch: float
+) -> list[Unsure]:
+    """What is known of each question after the answers to it, if there are any.
+
+    These are all people's who are asked it, whoever is asked now. Held-out questions calibrate what
+    is known before any answer (by `stretch`), not what answers say.
+    """
+    new = len(placed.task_ids) - len(asked.ids) + np.arange(len(asked.ids))
+    learnt = unsure_of(placed, new, asked.task_scales)
+    if not few:
+        return learnt
+    profile = [attribute.name for attribute in placed.generator.attributes]
+    routes = routes_of(asked.ask_if, asked.ids, asked.task_scales, profile)
+    of_all = everybody(placed, placed.generator)
+    # Whether someone is asked is told by what is known of the questions before.
+    free = [i for i, name in enumerate(asked.ids) if name not in asked.ask_if]
+    for row in (*free, *(route.task for route in routes)):
+        name = asked.ids[row]
+        if name not in few:
+            continue
+        audience = of_all
+        if name in asked.ask_if:
+            crowd = _alone(placed, asked, learnt, set(few), placed.generator)
+            audience = audiences(placed, crowd, placed.generator)[row]
+        if audience.outlook is None:
+            raise CrowdError(
+                f"ask: '{name}' has known answers, and no agent is asked it (ask_if: "
+                f"{asked.ask_if[name]}); correct the condition, or leave these answers out"
+            )
+        before = replace(learnt[row], root=stretch * learnt[row].root)
+        learnt[row] = audience.outlook.learn(before, *_counted(few[name], before))
+    return learnt
 
 
 def _questions(run: _Run, questions: str | Sequence[str] | Path, asking: Asking) -> Questions:
@@ -284,7 +305,8 @@ def _questions(run: _Run, questions: str | Sequence[str] | Path, asking: Asking)
                 "ask: a table of questions says itself on which scales they are (columns scale, or "
                 "options and kind); leave out --scale, --options and --kind"
             )
-        return read_questions(questions, spec, run.crowd.scales, answered)
+        profile = run.crowd.generator.attributes
+        return read_questions(questions, spec, run.crowd.scales, answered, profile)
     texts = [questions] if isinstance(questions, str) else list(questions)
     texts = [" ".join(text.split()) for text in texts]
     return ask_texts(texts, asking.scale, asking.options, asking.kind, run.crowd.scales, answered)

@@ -1,7 +1,7 @@
 """What is said beside the answers to new questions: where each was placed from, which are unlike
 all that the run knows, and how far to trust them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.question_tables import FewAnswers
 from crowdllm_jax.study.questions import Questions
 from crowdllm_jax.study.scales import Nominal, Scale
+from crowdllm_jax.workflow.ask_audience import Audience
 
 FAR = 0.99
 """A question farther from the nearest training question than this part of these are from each
@@ -50,6 +51,18 @@ def notes_on(
                 f"{FAR:.0%} of these are from each other): its interval may be too narrow."
             )
     return (*notes, _trust_note(trust, answered=bool(few)))
+
+
+def routed_notes(asked: Questions, audiences: Sequence[Audience]) -> tuple[str, ...]:
+    """Sentences on how many agents are asked each question that not everybody is."""
+    return tuple(
+        f"'{name}' is asked of {audience.share:.0%} of the agents ({asked.ask_if[name]}); shares "
+        "are of these."
+        if audience.outlook is not None
+        else f"'{name}' is asked of nobody ({asked.ask_if[name]})."
+        for name, audience in zip(asked.ids, audiences, strict=True)
+        if name in asked.ask_if
+    )
 
 
 def _lent_note(name: str, scale: Scale, lends: str, lent: Scale) -> str:

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from crowdllm_jax.model.persistent.forecast import Outlook, Unsure
+from crowdllm_jax.model.persistent.forecast import Unsure
 from crowdllm_jax.runs.trust import NORMAL, stretched_interval
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.questions import Questions
+from crowdllm_jax.workflow.ask_audience import Audience
 
 
 def table_of(
-    outlook: Outlook,
+    audiences: Sequence[Audience],
     asked: Questions,
     learnt: Sequence[Unsure],
     stretch: Sequence[float],
@@ -22,21 +23,25 @@ def table_of(
     """Shares and means of the questions among some agents, with 90% intervals.
 
     Args:
-      outlook: what these agents would say. learnt: what is known of each question; stretch: how
-        many times wider its intervals are than the model's.
+      audiences: of each question those of these agents who are asked it. learnt: what is known of
+        each question; stretch: how many times wider its intervals are than the model's.
       group: which agents they are, and by: by what attribute; None where all are told together.
     """
     columns: dict[str, list[object]] = {name: [] for name in ("task_id", "group", "answer")}
     numbers: dict[str, list[float | None]] = {n: [] for n in ("share", "low", "high", "people")}
+    of_agents: list[float] = []
 
     def row(task_id: str, answer: str, value: float, low: float, high: float, n: float) -> None:
         for name, cell in zip(columns, (task_id, group, answer), strict=True):
             columns[name].append(cell)
         for name, number in zip(numbers, (value, low, high, n), strict=True):
             numbers[name].append(float(number))
+        of_agents.append(audience.share)
 
-    for task_id, task, wider in zip(asked.ids, learnt, stretch, strict=True):
-        shares, mean = outlook.draws(task)
+    for task_id, task, wider, audience in zip(asked.ids, learnt, stretch, audiences, strict=True):
+        if audience.outlook is None:
+            continue
+        shares, mean = audience.outlook.draws(task)
         values = scales.values(task.scale)
         if shares is not None:
             low, high = stretched_interval(shares, wider)
@@ -53,7 +58,8 @@ def table_of(
                 share = shares.mean(0)
                 variance = float(share @ values**2 - (share @ values) ** 2)
             row(task_id, "(mean)", mean.mean(), low, high, worth(variance, (high - low) / 2))
-    table = pa.table({**columns, **numbers})
+    told = {"asked": of_agents} if asked.ask_if else {}
+    table = pa.table({**columns, **numbers, **told})
     if by is None:
         return table.drop_columns(["group"])
     everyone = pa.array([g if g is not None else "(all)" for g in columns["group"]], pa.string())

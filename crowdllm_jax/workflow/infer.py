@@ -10,12 +10,13 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.infer import infer
 from crowdllm_jax.infer.known_profiles import KnownProfiles, read_profiles
 from crowdllm_jax.infer.question import MEAN, Estimand
-from crowdllm_jax.profiles.where import condition_of, people_among
+from crowdllm_jax.profiles.where import people_among
 from crowdllm_jax.runs.config import load_study
 from crowdllm_jax.runs.folder import open_run, split_crowd, stored_config
 from crowdllm_jax.runs.prepare import folds_in
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
+from crowdllm_jax.study.condition import condition_of
 from crowdllm_jax.study.split import split_study
 
 

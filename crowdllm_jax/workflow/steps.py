@@ -20,6 +20,7 @@ it stopped:
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from crowdllm_jax.population.count import count
 from crowdllm_jax.population.sample import Agents, sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.population.write_counts import write_counts
-from crowdllm_jax.profiles.where import among, condition_of
+from crowdllm_jax.profiles.where import whom
 from crowdllm_jax.report.answers_page import AnswersReport, render_answers
 from crowdllm_jax.report.page import ReportedRun, render
 from crowdllm_jax.runs.config import Config, PopulationConfig, dump_config
@@ -139,14 +140,16 @@ def sample_run(
     out: Path | None,
     progress: Progress = silent,
     where: str | None = None,
+    margins: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
     """Write a population of the first seed's crowd; returns its folder.
 
     Args:
-      where: a condition on profiles (see `profiles.where`), under which agents are recruited.
+      where: a condition on profiles, and margins: shares of them, under which agents are recruited
+        (see `profiles.where`).
     """
     progress("sample", 0, population.agents)
-    crowd = crowd_among(fitted_crowd(folder), where)
+    crowd = crowd_among(fitted_crowd(folder), where, margins)
     target = out or folder / "population"
     write_population(
         crowd,
@@ -167,10 +170,11 @@ def count_run(
     by: str | None = None,
     progress: Progress = silent,
     where: str | None = None,
+    margins: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
     """Write how many agents of the first seed's crowd give each answer; returns the folder."""
     progress("count", 0, agents)
-    crowd = crowd_among(fitted_crowd(folder), where)
+    crowd = crowd_among(fitted_crowd(folder), where, margins)
     target = out or folder / "counts"
     # Asked before anything is drawn.
     check_new(target)
@@ -178,11 +182,13 @@ def count_run(
     return target
 
 
-def crowd_among(crowd: Crowd, where: str | None) -> Crowd:
-    """A crowd whose agents fulfil a condition on profiles, if there is one."""
-    if where is None:
-        return crowd
-    return replace(crowd, generator=among(crowd.generator, condition_of(where)))
+def crowd_among(
+    crowd: Crowd,
+    where: str | None = None,
+    margins: Mapping[str, Mapping[str, float]] | None = None,
+) -> Crowd:
+    """A crowd whose agents are of a population with some margins, and fulfil a condition."""
+    return replace(crowd, generator=whom(crowd.generator, where, margins))
 
 
 def evaluate_run(folder: Path, splits: Splits) -> list[Score]:

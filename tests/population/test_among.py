@@ -11,7 +11,7 @@ from crowdllm_jax.population.count import count
 from crowdllm_jax.population.read import open_population
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.population.write import write_population
-from crowdllm_jax.profiles.where import condition_of
+from crowdllm_jax.study.condition import condition_of
 from crowdllm_jax.workflow.steps import crowd_among
 
 AGENTS = 500

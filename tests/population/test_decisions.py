@@ -181,10 +181,10 @@ def test_populations_of_before_are_read_where_nothing_has_changed(tmp_path, crow
 def test_a_population_of_a_later_version_is_refused(tmp_path, crowds):
     write_population(crowds["whole numbers"], tmp_path / "p", 20, 3)
     path = tmp_path / "p" / "manifest.json"
-    manifest = json.loads(path.read_text()) | {"schema": 3}
+    manifest = json.loads(path.read_text()) | {"schema": 4}
     manifest.pop("manifest_sha256")
     write_manifest(tmp_path / "p", manifest)
-    with pytest.raises(CrowdError, match=r"of a newer version .* \(schema 3, this one reads 2\)"):
+    with pytest.raises(CrowdError, match=r"of a newer version .* \(schema 4, this one reads 3\)"):
         decide(tmp_path / "p")
 
 

@@ -1,95 +1,27 @@
-"""Conditions on profiles: read and never run, and agents that are recruited under them exactly."""
+"""Agents that are recruited under conditions, or of another population, exactly."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 from scipy import stats
+from some_people import AGE, PEOPLE, PROFILE
 from synthetic import make_study
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles, recruit
-from crowdllm_jax.profiles.where import among, condition_of, groups_of, people_among
+from crowdllm_jax.profiles.where import (
+    among,
+    groups_of,
+    margins_of,
+    of_population,
+    people_among,
+    whom,
+)
+from crowdllm_jax.study.condition import condition_of
 from crowdllm_jax.study.ids import MISSING
-from crowdllm_jax.study.records import Attribute
 
-PEOPLE = 400
 AGENTS = 40_000
-
-
-def make_profile() -> tuple[Attribute, ...]:
-    random = np.random.default_rng(0)
-    age = random.integers(18, 80, PEOPLE).astype(float)
-    age[:40] = np.nan
-    return (
-        Attribute("age", "numeric", (), age),
-        Attribute(
-            "home town", "categorical", ("A", "B", MISSING), random.integers(0, 3, PEOPLE, np.int32)
-        ),
-        Attribute(
-            "school", "ordinal", ("low", "middle", "high"), random.integers(0, 3, PEOPLE, np.int32)
-        ),
-    )
-
-
-PROFILE = make_profile()
-AGE, TOWN, SCHOOL = (attribute.cells for attribute in PROFILE)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("age >= 60", AGE >= 60),
-        ("60 <= age", AGE >= 60),
-        ("30 < age < 40", (AGE > 30) & (AGE < 40)),
-        ("age > 70 or school == 'low'", (AGE > 70) | (SCHOOL == 0)),
-        ("age > 30 and not school in ['low', 'high']", (AGE > 30) & (SCHOOL == 1)),
-        ("school >= 'middle'", SCHOOL >= 1),
-        ("school not in ('low',)", SCHOOL > 0),
-        ("'home town' == 'A'", TOWN == 0),
-        ("'home town' != 'A'", TOWN == 1),
-        ("age is None", np.isnan(AGE)),
-        ("age != None and 'home town' is not None", ~np.isnan(AGE) & (TOWN < 2)),
-        ("age in [20, 21]", np.isin(AGE, [20, 21])),
-    ],
-)
-def test_a_condition_means_what_it_says(text, expected):
-    """Whoever has no answer fulfils no comparison."""
-    np.testing.assert_array_equal(condition_of(text).holds(PROFILE, PEOPLE), expected)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("age >=", "cannot be read"),
-        ("agee >= 60", "no attribute 'agee'.*did you mean 'age'"),
-        ("school == 'hihg'", "nobody's school is 'hihg'.*low, middle, high; did you mean 'high'"),
-        ("age == 'old'", "'age' is a number"),
-        ("'home town' < 'B'", "have no order"),
-        ("school == low", "is no value; texts stand in quotes: 'low'"),
-        ("age", "is no comparison"),
-        ("__import__('os').getcwd() == 'x'", "is no attribute"),
-        ("age > max(1, 2)", "is no value"),
-        ("age in 3", "write a list"),
-        ("(" * 500 + "age > 3" + ")" * 500, "cannot be read"),
-    ],
-)
-def test_what_is_no_condition_is_told(text, message):
-    with pytest.raises(CrowdError, match=message):
-        condition_of(text).holds(PROFILE, PEOPLE)
-
-
-def test_missing_answers_may_stand_before_others():
-    """In a written population levels stand in the order in which agents have them."""
-    gender = Attribute("gender", "categorical", (MISSING, "woman", "man"), np.array([0, 1, 2, 1]))
-    school = Attribute("school", "ordinal", (MISSING, "low", "high"), np.array([0, 1, 2, 1]))
-    for text, expected in [
-        ("gender == 'woman'", [0, 1, 0, 1]),
-        ("gender != 'woman'", [0, 0, 1, 0]),
-        ("school > 'low'", [0, 0, 1, 0]),
-        ("school in ['high']", [0, 0, 1, 0]),
-    ]:
-        np.testing.assert_array_equal(condition_of(text).holds((gender, school), 4), expected)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +83,51 @@ def test_too_many_profiles_to_part_are_told(monkeypatch):
     generator = fit_profiles(PROFILE, np.ones(PEOPLE), ProfilesConfig(smoothing=0.1))
     with pytest.raises(CrowdError, match=r"--by home town: the run's profiles are mixed anew"):
         groups_of(generator, "home town")
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_another_population_is_the_one_that_would_have_been_fitted(smoothing):
+    """Its margins hold, and given the attribute they are of nothing else changes: of real profiles
+    the weights are those of a fit with these margins."""
+    margins = {"school": {"low": 0.6, "middle": 0.3, "high": 0.1}}
+    weight = np.random.default_rng(1).gamma(2.0, size=PEOPLE)
+    study = fit_profiles(PROFILE, weight, ProfilesConfig(smoothing=smoothing))
+    other = of_population(study, margins)
+    np.testing.assert_allclose(other.shares[2], [0.6, 0.3, 0.1], atol=1e-8)
+    if not smoothing:
+        fitted = fit_profiles(PROFILE, weight, ProfilesConfig(margins=margins))
+        np.testing.assert_allclose(other.weight, fitted.weight, rtol=1e-8)
+        assert other.effective == pytest.approx(fitted.effective)
+    for level in ("low", "high"):
+        under = f"school == '{level}'"
+        before, after = whom(study, under), whom(study, under, margins)
+        np.testing.assert_allclose(after.weight, before.weight, rtol=1e-6)
+
+
+def test_margins_are_typed_or_in_a_file(tmp_path):
+    wanted = {"school": {"low": 0.6, "high": 0.4}}
+    (tmp_path / "census.yaml").write_text("school: {low: 0.6, high: 0.4}\n")
+    assert margins_of("{school: {low: 0.6, high: 0.4}}") == wanted
+    assert margins_of(str(tmp_path / "census.yaml")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{school: {low: 60%}}", r"--margins\.school\.low: '60%' is no share; write \{"),
+        ("{school: 3}", r"--margins\.school: '3' is no share"),
+        ("{school", r"--margins: line 1: "),
+        ("{}", "--margins: gives no shares"),
+        ("nowhere.yaml", "nowhere.yaml: no such file"),
+        ("{schooling: {low: 1}}", r"--margins\.schooling: no such attribute; there are: age"),
+        ("{school: {low: 1}}", r"--margins\.school: 'middle' is not given a share"),
+        ("{age: {low: 1}}", r"--margins\.age: a numeric attribute has no levels"),
+    ],
+)
+def test_margins_of_nothing_are_told(text, message):
+    generator = fit_profiles(PROFILE, np.ones(PEOPLE), ProfilesConfig())
+    with pytest.raises(CrowdError, match=message):
+        of_population(generator, margins_of(text))
 
 
 def test_people_who_count_for_nothing_are_nobody():

@@ -267,6 +267,88 @@ def test_a_condition_holds_for_everybody_who_is_looked_at(folder, again, fitted,
     assert set(table["profiles"].to_pylist()) == {42}
 
 
+def test_another_population_answers_as_its_groups_do(folder, again):
+    """Its shares are those of its groups, in its margins; of 2,048 agents each, a share is known to
+    0.011, and the sum of groups' shares to as much."""
+    margins = {"city": {"A": 0.9, "B": 0.1}}
+    groups = ask(folder, again, Asking(by="city")).table.to_pylist()
+    other = ask(folder, again, Asking(margins=margins, by="city"))
+    rows = {(r["task_id"], r["answer"], r["city"]): r["share"] for r in groups}
+    apart = []
+    for row in other.table.to_pylist():
+        if row["city"] == "(all)" and row["answer"] != "(mean)":
+            a, b = (rows[row["task_id"], row["answer"], city] for city in "AB")
+            apart.append(abs(row["share"] - (0.9 * a + 0.1 * b)))
+            assert apart[-1] < 4 * 0.011 * np.sqrt(2)
+    city = cl.sample(other.crowd, AGENTS, 0).profile[1]
+    # A share of 20,000 is known to 0.0021.
+    assert abs((city.cells == 0).mean() - 0.9) < 0.01
+
+
+def write_routed(path: Path, fitted, **ask_if: str) -> None:
+    """Three questions, the second and third perhaps with a condition."""
+    _, study, held = fitted
+    names = ["first", "second", "third"]
+    scale = ["agree", "rating", "agree"]
+    rows = [next(r for r in held if SCALES[study.tasks.scale[r]] == s) for s in scale]
+    conditions = [ask_if.get(name, "") for name in names]
+    write_vectors(path, names, study.tasks.embedding[rows], scale=scale, ask_if=conditions)
+
+
+def test_questions_may_be_asked_of_some_alone(folder, fitted, tmp_path):
+    """Agents are drawn as without conditions, and skip; the table is of those who are asked. Their
+    share of LOOKED_AT agents is known to 0.004; a share of 2,048 of them to 0.011."""
+    write_routed(tmp_path / "all.parquet", fitted)
+    some = {"second": "first == 'yes' and age >= 30", "third": "second >= 4"}
+    write_routed(tmp_path / "some.parquet", fitted, **some)
+    plain, found = (ask(folder, tmp_path / f"{name}.parquet") for name in ("all", "some"))
+    all_of, agents = (cl.sample(one.crowd, AGENTS, 0) for one in (plain, found))
+    age = agents.profile[0].cells
+    second = (all_of.answers[:, 0] == 1) & (age >= 30)
+    asked = np.stack([age > 0, second, second & (all_of.answers[:, 1] >= 3)], axis=1)
+    np.testing.assert_array_equal(agents.answers, np.where(asked, all_of.answers, -1))
+    assert "asked" not in plain.table.column_names
+    for task, name in enumerate(found.crowd.task_ids):
+        own = [r for r in found.table.to_pylist() if r["task_id"] == name]
+        assert abs(own[0]["asked"] - asked[:, task].mean()) < 0.02
+        gave = agents.answers[asked[:, task], task]
+        told = np.array([r["share"] for r in own if r["answer"] != "(mean)"])
+        drawn = np.bincount(gave, minlength=len(told)) / len(gave)
+        assert np.abs(told - drawn).max() < 0.05
+    assert "'second' is asked of" in found.notes[0]
+    out = ask_run(folder, tmp_path / "some.parquet", Asking(), tmp_path / "out", agents=300)[1]
+    written = pq.read_table(out / "part-00000.parquet")
+    null = written["decision"].is_null().to_numpy().reshape(300, 3)
+    np.testing.assert_array_equal(null, ~asked[:300])
+
+
+def test_known_answers_are_of_those_who_are_asked(folder, fitted, tmp_path):
+    """A question that those who agree answer, whose shares are theirs: met among them."""
+    write_routed(tmp_path / "some.parquet", fitted, third="first == 'yes'")
+    write(tmp_path / "few.csv", task=["third"] * 2, response=["no", "yes"], people=["900", "100"])
+    found = ask(folder, tmp_path / "some.parquet", Asking(answers=tmp_path / "few.csv"))
+    row = next(r for r in found.table.to_pylist() if (r["task_id"], r["answer"]) == ("third", "no"))
+    assert abs(row["share"] - 0.9) < 0.02
+    answers = cl.sample(found.crowd, AGENTS, 0).answers
+    gave = answers[answers[:, 2] >= 0, 2]
+    assert abs((gave == 0).mean() - 0.9) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("ask_if", "message"),
+    [
+        ({"second": "third == 'yes'"}, r"row 3 \('second'\).*'third' is asked after it \(row 4\)"),
+        ({"second": "frist == 'yes'"}, "no attribute and no task 'frist'.*did you mean 'first'"),
+        ({"second": "first == 'maybe'"}, "'maybe' is no answer to 'first'"),
+        ({"second": "city == 'Z'"}, "nobody's city is 'Z'"),
+    ],
+)
+def test_a_condition_of_a_question_is_checked(folder, fitted, tmp_path, ask_if, message):
+    write_routed(tmp_path / "odd.parquet", fitted, **ask_if)
+    with pytest.raises(CrowdError, match=message):
+        ask(folder, tmp_path / "odd.parquet")
+
+
 def test_what_is_written_joins_the_run(folder, again):
     """The same questions find the folder again; all is as its manifest says."""
     asking = Asking()

@@ -4,7 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crowdllm_jax.cli.arguments import Commands, add_quiet_command, add_run_folder, add_where
+from crowdllm_jax.cli.arguments import (
+    Commands,
+    add_margins,
+    add_quiet_command,
+    add_run_folder,
+    add_where,
+)
 from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
@@ -40,11 +46,13 @@ def add_ask(commands: Commands) -> None:
         metavar="FILE",
         type=Path,
         help="CSV or Parquet table of questions, a row each: task (an id), text, and scale, or "
-        "options (with | between) and kind; in place of QUESTION",
+        "options (with | between) and kind; ask_if, a condition on profiles or on questions above, "
+        "if only some are asked; in place of QUESTION",
     )
     _add_scale(command)
     _add_known(command)
     add_where(command)
+    add_margins(command)
     command.add_argument(
         "--by",
         metavar="ATTRIBUTE",
@@ -119,6 +127,7 @@ def _add_known(command: argparse.ArgumentParser) -> None:
 
 def ask(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Put new questions to a run's agents."""
+    from crowdllm_jax.profiles.where import margins_of
     from crowdllm_jax.runtime.named import named
     from crowdllm_jax.workflow.ask import Asking, ask_run
 
@@ -136,6 +145,7 @@ def ask(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         people=arguments.people,
         embedder=arguments.embedder,
         where=arguments.where,
+        margins=None if arguments.margins is None else margins_of(arguments.margins),
         by=arguments.by,
     )
     answered, folder = ask_run(
@@ -148,6 +158,7 @@ def ask(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         progress=progress,
     )
     whom = f", {arguments.where}" if arguments.where else ""
+    whom += ", of another population" if arguments.margins else ""
     return Outcome(
         text="\n".join(answered.notes),
         table=_table(answered.table, f"What agents answer{whom}"),

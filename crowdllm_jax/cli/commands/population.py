@@ -5,6 +5,7 @@ from pathlib import Path
 
 from crowdllm_jax.cli.arguments import (
     Commands,
+    add_margins,
     add_processes,
     add_quiet_command,
     add_run_folder,
@@ -56,6 +57,7 @@ def add_sample(commands: Commands) -> None:
         help="write only how many agents give each answer (counts.parquet), not the agents",
     )
     add_where(command)
+    add_margins(command)
     command.add_argument(
         "--by",
         metavar="ATTRIBUTE",
@@ -68,12 +70,15 @@ def sample(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Write a population of a run's crowd, or only its counts."""
     import msgspec
 
+    from crowdllm_jax.profiles.where import margins_of
     from crowdllm_jax.runs.folder import open_run
     from crowdllm_jax.workflow import steps
 
     folder, out, where = arguments.run, arguments.out, arguments.where
-    if where is not None and out is None:
-        raise CrowdError("--where: these are other agents than the run's; give --out DIR, too")
+    margins = None if arguments.margins is None else margins_of(arguments.margins)
+    if out is None and (where is not None or margins is not None):
+        flag = "--where" if where is not None else "--margins"
+        raise CrowdError(f"{flag}: these are other agents than the run's; give --out DIR, too")
     with open_run(folder) as config:
         wanted = {
             name: value
@@ -85,11 +90,11 @@ def sample(arguments: argparse.Namespace, progress: Progress) -> Outcome:
             if arguments.distributed:
                 raise CrowdError("--aggregate: is done by one process; leave --distributed out")
             agents, seed, by = population.agents, population.seed, arguments.by
-            counts = steps.count_run(folder, agents, seed, out, by, progress, where)
+            counts = steps.count_run(folder, agents, seed, out, by, progress, where, margins)
             return Outcome(written={"counts": counts})
         if arguments.by is not None:
             raise CrowdError("--by: counts are grouped; give --aggregate, too")
-        written = steps.sample_run(folder, population, out, progress, where)
+        written = steps.sample_run(folder, population, out, progress, where, margins)
         return Outcome(written={"population": written})
 
 

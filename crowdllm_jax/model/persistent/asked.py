@@ -233,6 +233,7 @@ def alone(crowd: Crowd, questions: Questions, unheard: Mapping[int, np.ndarray])
         task_scale=questions.scale,
         inputs=Design(layout, tasks, {}, design.centre),
         asked=True,
+        ask_if=questions.ask_if,
     )
 
 
