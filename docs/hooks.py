@@ -15,6 +15,8 @@ PAGES = {
 }
 LINK = re.compile(r"(?<=\]\()\.\./([^)#\s]+)")
 """A link out of the documentation's folder."""
+FROM_NOTEBOOK = re.compile(r'href="\.\./([\w-]+)\.md(#[^"]*)?"')
+"""A notebook's link to a page, which is not made one of the site otherwise."""
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -38,3 +40,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     for source, target in PAGES.items():
         markdown = markdown.replace(f"]({source}", f"]({target}")
     return markdown
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Links of notebooks as they are in the site."""
+    if page.file.src_uri.endswith(".ipynb"):
+        html = FROM_NOTEBOOK.sub(r'href="../../\1/\2"', html)
+    return html

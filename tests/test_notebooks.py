@@ -35,11 +35,13 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     cells = ["".join(cell["source"]) for cell in code_of(path)]
     assert sum(STEPS in cell for cell in cells) == 1
-    names = {"__name__": "__main__"}
-    with mpl.rc_context({"backend": "agg", "figure.max_open_warning": 0}):
-        told = [shown(names, cell.replace(STEPS, '"steps": 10')) for cell in cells]
-        drawn = len(plt.get_fignums())
-        plt.close("all")
+    names: dict[str, object] = {}
+    told, drawn = [], 0
+    with mpl.rc_context({"backend": "agg"}):
+        for cell in cells:
+            told.append(shown(names, cell.replace(STEPS, '"steps": 20')))
+            drawn += len(plt.get_fignums())
+            plt.close("all")
     assert drawn >= 2
     assert any(text.startswith("<div><p>") for text in told)
 

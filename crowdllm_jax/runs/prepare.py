@@ -188,7 +188,7 @@ def fit(
 
     Examples:
       >>> quick = {"kind": "persistent", "steps": 20}  # 1,000 steps, where it is not said
-      >>> config = cl.load_config({"split": {"by": "people", "test": 0.25}, "model": quick})
+      >>> config = cl.load_config({"split": {"by": "people", "test": 0.2}, "model": quick})
       >>> crowd, losses = cl.fit(study, config, seed=0)
       >>> crowd
       Crowd(persistent, 6 tasks; profile: age, education, income, log_place_size)

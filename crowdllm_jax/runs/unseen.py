@@ -22,7 +22,7 @@ def held_out_study(study: Study, config: Config, seed: int = 0) -> Study:
     Examples:
       >>> held = cl.held_out_study(study, config, seed=0)
       >>> len(held.participants.ids), len(study.participants.ids)
-      (236, 944)
+      (189, 944)
     """
     test = split_study(study, config.split, seed).test
     rows = replace(

@@ -81,7 +81,7 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> Scores:
 
     Examples:
       >>> quick = {"kind": "persistent", "steps": 20}
-      >>> people = {"by": "people", "test": 0.25}
+      >>> people = {"by": "people", "test": 0.2}
       >>> small = {"model": quick, "models": [], "population": {"agents": 500}}
       >>> scores = cl.run(
       ...     cl.load_config({"study": "anes96", "split": people, **small}), "runs/example"
