@@ -28,7 +28,7 @@ def workplace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     shutil.copytree(ROOT / "configs", folder / "configs")
     config = folder / "configs" / "anes96.yaml"
-    short = "population: {agents: 2000}\nmodel: {kind: persistent, steps: 20}\ntrain: {epochs: 1}"
+    short = "population: {agents: 2000}\nmodel: {kind: persistent, steps: 20}\nmodels: []"
     text, changed = re.subn(r"^population: .*", short, config.read_text(), flags=re.M)
     assert changed == 1
     config.write_text(text)

@@ -73,7 +73,7 @@ class Twins:
 
     Examples:
       >>> twins
-      Twins(944 people, 20 twins of each, 6 tasks)
+      Twins(189 people, 20 twins of each, 6 tasks)
     """
 
     ids: tuple[str, ...]
@@ -89,7 +89,7 @@ class Twins:
 
         Examples:
           >>> twins.numbers.mean(1).shape  # of everybody, the expected answer to each task
-          (944, 6)
+          (189, 6)
         """
         return numbers_on(self.tasks, self.answers)
 
@@ -115,7 +115,7 @@ class Twins:
         """The same as a data frame of pandas.
 
         Examples:
-          >>> len(twins.to_pandas()) == 944 * 20
+          >>> len(twins.to_pandas()) == 189 * 20
           True
         """
         return self.to_arrow().to_pandas()
@@ -129,7 +129,7 @@ class Twins:
 
         Examples:
           >>> dict(twins.to_arviz().posterior_predictive["answer"].sizes)
-          {'chain': 1, 'draw': 20, 'participant': 944, 'task': 6}
+          {'chain': 1, 'draw': 20, 'participant': 189, 'task': 6}
         """
         return to_arviz(
             np.swapaxes(self.numbers, 0, 1)[None],
@@ -163,9 +163,9 @@ def make_twins(
       CrowdError: the crowd is not persistent, or knows other tasks, scales or profile attributes.
 
     Examples:
-      >>> some = np.arange(len(study.task)) % 2 == 0  # every second answer is given to the twins
-      >>> cl.make_twins(crowd, study, some, draws=20).answers.shape
-      (944, 20, 6)
+      >>> some = np.arange(len(held.task)) % 2 == 0  # every second answer is given to the twins
+      >>> cl.make_twins(crowd, held, some, draws=20).answers.shape
+      (189, 20, 6)
     """
     design = design_for_twins(crowd, study)
     if not 1 <= draws <= MOST_DRAWS:

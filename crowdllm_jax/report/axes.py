@@ -34,7 +34,6 @@ def plot_shares(study: Study, agents: Agents, question: str, *, ax: "Axes | None
       CrowdError: the study has no such question, nobody answered it, or agents answer other tasks.
 
     Examples:
-      >>> held = cl.held_out_study(study, config, seed=0)
       >>> cl.plot_shares(held, agents, "vote").get_xlabel()
       'share of answers'
     """

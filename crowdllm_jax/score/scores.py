@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.score.metrics import Score
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Scores(list[Score]):
         """The first score of a model by a metric.
 
         Raises:
-          KeyError: there is none; says which models and metrics there are.
+          CrowdError: there is none; says which models and metrics there are.
 
         Examples:
           >>> scores.of("humans", "skill").value
@@ -38,7 +39,7 @@ class Scores(list[Score]):
             if (score.model, score.metric) == (model, metric):
                 return score
         known = sorted({s.metric for s in self if s.model == model}) or sorted(_models(self))
-        raise KeyError(f"no {metric} of {model}; there is: {', '.join(known)}")
+        raise CrowdError(f"no {metric} of {model}; there is: {', '.join(known)}")
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A row per score: model, split, seed, metric, value, low and high (95%), why.

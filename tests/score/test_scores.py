@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.score.metrics import Score
 from crowdllm_jax.score.scores import Scores
 
@@ -18,9 +19,9 @@ SCORES = Scores(
 
 def test_a_score_is_found_by_model_and_metric():
     assert SCORES.of("crowd", "skill") is SCORES[0]
-    with pytest.raises(KeyError, match="no rps of crowd; there is: skill"):
+    with pytest.raises(CrowdError, match="no rps of crowd; there is: skill"):
         SCORES.of("crowd", "rps")
-    with pytest.raises(KeyError, match="there is: <humans>, crowd"):
+    with pytest.raises(CrowdError, match="there is: <humans>, crowd"):
         SCORES.of("nobody", "rps")
 
 
