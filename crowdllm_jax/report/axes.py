@@ -50,7 +50,8 @@ def plot_shares(study: Study, agents: Agents, question: str, *, ax: "Axes | None
     shown = questions_of(study, _everybody(only), agents.numbers[:, [task]])[0]
     axes = own_axes(ax, height=0.8 + 0.35 * len(shown.labels))
     place = np.arange(len(shown.labels))
-    axes.barh(place, shown.crowd, height=0.6, color=CROWD, label=f"{len(agents.ids):,} agents")
+    agents_are = f"{len(agents.ids):,} agents"
+    axes.barh(place, shown.crowd, height=0.6, color=CROWD, alpha=0.5, label=agents_are)
     error = np.abs([shown.human - shown.low, shown.high - shown.human])
     people = f"{shown.people:,} people (95%)"
     axes.errorbar(shown.human, place, xerr=error, fmt="o", color=HUMAN, capsize=2, label=people)
