@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from matplotlib import pyplot as plt
 
 import crowdllm_jax as cl
 from crowdllm_jax.model.crowd import Crowd
@@ -50,7 +51,7 @@ def test_an_example_runs_as_it_stands(example, names, tmp_path):
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     with contextlib.chdir(tmp_path), mpl.rc_context({"backend": "agg"}):
         failed, _ = runner.run(example, out=told.append)
-        mpl.pyplot.close("all")
+        plt.close("all")
     assert not failed, "".join(told)
 
 
