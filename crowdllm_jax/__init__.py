@@ -8,6 +8,7 @@ from crowdllm_jax.runtime.version import __version__ as __version__
 if TYPE_CHECKING:
     from crowdllm_jax.aggregate.decide import decide as decide
     from crowdllm_jax.errors import CrowdError as CrowdError
+    from crowdllm_jax.errors import CrowdWarning as CrowdWarning
     from crowdllm_jax.model.crowd_file import load_crowd as load_crowd
     from crowdllm_jax.model.crowd_file import save_crowd as save_crowd
     from crowdllm_jax.population.count import count as count
@@ -15,29 +16,40 @@ if TYPE_CHECKING:
     from crowdllm_jax.population.sample import sample as sample
     from crowdllm_jax.population.twins import make_twins as make_twins
     from crowdllm_jax.population.write import write_population as write_population
+    from crowdllm_jax.report.axes import plot_means as plot_means
+    from crowdllm_jax.report.axes import plot_shares as plot_shares
     from crowdllm_jax.runs.config import load_config as load_config
     from crowdllm_jax.runs.config import load_study as load_study
     from crowdllm_jax.runs.evaluate import evaluate as evaluate
     from crowdllm_jax.runs.prepare import fit as fit
+    from crowdllm_jax.runs.unseen import held_out_study as held_out_study
+    from crowdllm_jax.runtime.notebook import progress_bar as progress_bar
     from crowdllm_jax.score.effects import profile_effects as profile_effects
     from crowdllm_jax.workflow.ask import Asking as Asking
     from crowdllm_jax.workflow.ask import ask as ask
+    from crowdllm_jax.workflow.ask_axes import plot_asked as plot_asked
     from crowdllm_jax.workflow.steps import run as run
 
 _PUBLIC = {
     "Asking": "workflow.ask",
     "CrowdError": "errors",
+    "CrowdWarning": "errors",
     "ask": "workflow.ask",
     "count": "population.count",
     "decide": "aggregate.decide",
     "evaluate": "runs.evaluate",
     "export_population": "population.export",
     "fit": "runs.prepare",
+    "held_out_study": "runs.unseen",
     "load_config": "runs.config",
     "load_crowd": "model.crowd_file",
     "load_study": "runs.config",
     "make_twins": "population.twins",
+    "plot_asked": "workflow.ask_axes",
+    "plot_means": "report.axes",
+    "plot_shares": "report.axes",
     "profile_effects": "score.effects",
+    "progress_bar": "runtime.notebook",
     "run": "workflow.steps",
     "sample": "population.sample",
     "save_crowd": "model.crowd_file",

@@ -6,7 +6,15 @@ from pathlib import Path
 
 
 class CrowdError(ValueError):
-    """A user's mistake, told in one message that names the place and the remedy."""
+    """A user's mistake, told in one message that names the place and the remedy.
+
+    Examples:
+      >>> try:
+      ...     cl.load_config({"model": {"kind": "persistent", "stepz": 20}})
+      ... except cl.CrowdError as error:
+      ...     print(error)
+      configuration: model.stepz: there is no such key; did you mean 'steps'?
+    """
 
 
 class PeerError(CrowdError):
@@ -14,7 +22,12 @@ class PeerError(CrowdError):
 
 
 class CrowdWarning(UserWarning):
-    """Something that a user should look at, though the work goes on."""
+    """Something that a user should look at, though the work goes on.
+
+    Examples:
+      >>> import warnings
+      >>> warnings.filterwarnings("error", category=cl.CrowdWarning)  # stop at any
+    """
 
 
 def first_line(error: BaseException) -> str:

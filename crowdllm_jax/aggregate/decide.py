@@ -43,9 +43,19 @@ def decide(
       source: a population's folder (or its counts'), a study, or the path of a study's YAML.
       data: folder of the study's tables.
       where: a condition on profiles (see `profiles.where`); only people (agents) who are so count.
-      costs, budget, worth: of greedy and equal-shares, see `budgeting.fund`.
+      costs: of each project by task id, for greedy and equal-shares. budget: to spend, in their
+        units.
+      worth: what a funded project counts for its voter (see `budgeting.fund`).
+    Returns:
+      A table of Arrow with a row per task (`to_pandas()` makes a data frame). Of "summary": how
+      many answered, the mean in the scale's units with a 95% interval, shares; else the label, or
+      whether it is funded.
     Raises:
       CrowdError: the answers cannot be read, or the rule does not suit them.
+
+    Examples:
+      >>> cl.decide(study).column("task_id")[0].as_py()
+      'self_placement'
     """
     folder = None if isinstance(source, Study) else Path(source)
     if folder is not None and folder.is_dir():

@@ -62,14 +62,14 @@ def regressors(
 
 
 def read_profiles(
-    path: Path, crowd: Crowd, study: StudySpec | str, weight: str | None = None
+    path: Path, crowd: Crowd, study: StudySpec | str | None, weight: str | None = None
 ) -> KnownProfiles:
     """Read real people's profiles, a row each, in the columns of the study a crowd was fitted on.
 
     Raises:
       CrowdError: a column is not there, or a cell is none that the crowd knows.
     """
-    if isinstance(study, str):
+    if not isinstance(study, StudySpec):
         # A study that comes with a package has no columns; these are the defaults.
         specs = {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}
         dialect = Dialect()
@@ -80,7 +80,7 @@ def read_profiles(
     if not specs:
         raise CrowdError("--profiles: the study knows nothing of people, so profiles say nothing")
     table = read_table(path, names, dialect=dialect)
-    if not isinstance(study, str):
+    if isinstance(study, StudySpec):
         table = {n: drop_missing(study, "participants", n, table[n]) for n in names}
     n = len(table[names[0]].codes)
     rows = Entities(tuple(map(str, range(2, n + 2))), np.arange(n))

@@ -45,6 +45,10 @@ class Crowd:
       asked: its tasks were asked after the fit: each is answered by itself, from draws keyed by its
         own id, whatever else is asked.
       ask_if: by the id of a task that only some agents are asked, the condition (`study.routing`).
+
+    Examples:
+      >>> crowd
+      Crowd(persistent, 6 tasks; profile: age, education, income, log_place_size)
     """
 
     config: ModelConfig
@@ -65,7 +69,12 @@ class Crowd:
 
     @property
     def task_scales(self) -> tuple[Scale, ...]:
-        """The scale of each task."""
+        """The scale of each of T tasks.
+
+        Examples:
+          >>> len(crowd.task_scales)
+          6
+        """
         in_order = tuple(self.scales.values())
         return tuple(in_order[index] for index in self.task_scale)
 

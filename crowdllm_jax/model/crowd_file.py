@@ -109,9 +109,19 @@ def _meta(crowd: Crowd) -> _Meta:
     )
 
 
-def save_crowd(crowd: Crowd, folder: Path) -> None:
+def save_crowd(crowd: Crowd, folder: str | Path) -> None:
     """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`; of several
-    processes all call it, and the first writes."""
+    processes all call it, and the first writes.
+
+    Raises:
+      FileExistsError: the folder is there already.
+
+    Examples:
+      >>> cl.save_crowd(crowd, "kept")
+      >>> cl.load_crowd("kept").task_ids == crowd.task_ids
+      True
+    """
+    folder = Path(folder)
     if processes.rank() == 0:
         folder.mkdir(parents=True)
     processes.meet("a crowd's folder")
@@ -121,12 +131,21 @@ def save_crowd(crowd: Crowd, folder: Path) -> None:
         (folder / "crowd.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta)))
 
 
-def load_crowd(folder: Path) -> Crowd:
-    """Read a crowd that `save_crowd` wrote.
+def load_crowd(folder: str | Path) -> Crowd:
+    """Read a crowd that `save_crowd` wrote, or a run: `runs/NAME/seed-0/MODEL/crowd`.
 
+    Returns:
+      The crowd as it was fitted; the study is not needed to sample from it.
     Raises:
       CrowdError: the folder holds no crowd, or a damaged one.
+
+    Examples:
+      >>> cl.save_crowd(crowd, "saved")
+      >>> again = cl.load_crowd("saved")
+      >>> bool((cl.sample(again, 10, seed=1).answers == agents.answers[:10]).all())
+      True
     """
+    folder = Path(folder)
     path = folder / "crowd.json"
     if not path.is_file():
         raise CrowdError(f"{folder}: holds no fitted crowd (no crowd.json); run `crowdllm fit`")

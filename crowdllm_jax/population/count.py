@@ -95,10 +95,18 @@ def count(
     """Count the answers of a population of any size.
 
     Args:
+      agents: N, up to 2**40. seed: of their answers.
       by: a profile attribute; its values are counted apart.
+    Returns:
+      `Counts` of G groups: (G, T, K) numbers of agents, (G, T) means and standard deviations.
     Raises:
       CrowdError: the number of agents or the seed is out of range, or the crowd knows no such
         attribute.
+
+    Examples:
+      >>> table = cl.count(crowd, agents=2000, seed=0, by="education")
+      >>> table.members.sum(), table.counts.shape[1:]  # six tasks, up to eight answers
+      (np.int64(2000), (6, 8))
     """
     check_numbers(agents, seed)
     if agents > MOST_AGENTS:

@@ -38,12 +38,13 @@ Layout = Literal["wide", "long"]
 
 
 def export_population(
-    folder: Path, out: Path, *, layout: Layout = "wide", agents: int | None = None
+    folder: str | Path, out: str | Path, *, layout: Layout = "wide", agents: int | None = None
 ) -> list[Path]:
     """Write a population as one file; whole or not at all.
 
     Args:
-      out: ends in .csv, .parquet or .sav. layout: a row per agent, or per decision.
+      folder: a population's, or a run's. out: a new file that ends in .csv, .parquet or .sav.
+      layout: a row per agent, or per decision.
       agents: only the first so many.
     Returns:
       the files written: a CSV has a note beside it.
@@ -51,7 +52,13 @@ def export_population(
       CrowdError: the folder holds no population, or there is such a file.
     Warns:
       CrowdWarning: there are fewer agents.
+
+    Examples:
+      >>> cl.write_population(crowd, "agents", agents=100, seed=1)
+      >>> [path.name for path in cl.export_population("agents", "agents.csv")]
+      ['agents.csv', 'agents.csv.note.txt']
     """
+    folder, out = Path(folder), Path(out)
     writers = {".csv": _write_csv, ".parquet": _write_parquet, ".sav": _write_sav}
     if out.suffix.lower() not in writers:
         raise CrowdError(

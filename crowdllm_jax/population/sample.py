@@ -41,7 +41,7 @@ from crowdllm_jax.model.persistent.draw import (
     ready_to_draw,
 )
 from crowdllm_jax.model.response import level_dtype
-from crowdllm_jax.population.frames import SHOWN, agents_table, html_of
+from crowdllm_jax.population.frames import SHOWN, agents_table, html_of, numbers_on, to_arviz
 from crowdllm_jax.population.grouped import (
     Drawn,
     GroupedDrawer,
@@ -51,6 +51,7 @@ from crowdllm_jax.population.grouped import (
     recruitment_of,
 )
 from crowdllm_jax.profiles.generator import distinct, profiles_of, recruit, recruit_rows
+from crowdllm_jax.profiles.where import whom
 from crowdllm_jax.runtime.prefetch import ahead, cores
 from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids
 from crowdllm_jax.study import scales
@@ -63,6 +64,7 @@ from crowdllm_jax.study.scales import Scale
 if TYPE_CHECKING:
     import pandas
     import polars
+    import xarray
 
 BLOCK = 8192
 """Agents drawn at once; the last block is filled up, so that one compiled program serves all."""
@@ -73,13 +75,19 @@ TABLE = 1 << 25
 
 @dataclass(frozen=True)
 class Agents:
-    """A block of a population.
+    """A population in memory, or a block of one: N agents and their answers to T tasks.
 
     Attributes:
       ids: (N,) int64. profile: attributes with N cells.
       answers: (N, T) levels of discrete tasks (values of continuous ones), smallest type that fits;
         -1 (NaN) where an agent was not asked.
       tasks: id and scale of each task; empty of blocks, which whoever draws them knows.
+
+    Examples:
+      >>> agents
+      Agents(1,000 agents, 6 tasks; profile: age, education, income, log_place_size)
+      >>> agents.answers.shape, agents.profile[0].name
+      ((1000, 6), 'age')
     """
 
     ids: np.ndarray
@@ -89,11 +97,22 @@ class Agents:
 
     def to_arrow(self) -> pa.Table:
         """A row per agent: agent_id, the profile, and a column per task with the answers as the
-        study writes them (numbers, codes or words)."""
+        study writes them (numbers, codes or words).
+
+        Examples:
+          >>> agents.to_arrow().num_rows
+          1000
+        """
         return agents_table(self.ids, self.profile, self.tasks, self.answers)
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """The same as a data frame of pandas."""
+        """The same as a data frame of pandas.
+
+        Examples:
+          >>> frame = agents.to_pandas()
+          >>> list(frame.columns[:3]), len(frame)
+          (['agent_id', 'age', 'education'], 1000)
+        """
         return self.to_arrow().to_pandas()
 
     def to_polars(self) -> "polars.DataFrame":
@@ -101,12 +120,40 @@ class Agents:
 
         Raises:
           CrowdError: polars is not installed.
+
+        Examples:
+          >>> agents.to_polars().height
+          1000
         """
         try:
             import polars
         except ImportError as error:
             raise CrowdError("to_polars: polars is not installed: pip install polars") from error
         return polars.from_arrow(self.to_arrow())
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(N, T) float64: the number that each answer counts as, in its scale's units (of a nominal
+        scale, the place of the level); NaN where an agent was not asked.
+
+        Examples:
+          >>> agents.numbers.mean(0).shape
+          (6,)
+        """
+        return numbers_on(self.tasks, self.answers)
+
+    def to_arviz(self) -> "xarray.DataTree":
+        """`numbers` as draws for ArviZ: `posterior_predictive.answer` of dimensions chain (1), draw
+        (N, the agents) and task (T).
+
+        Raises:
+          CrowdError: ArviZ is not installed.
+
+        Examples:
+          >>> agents.to_arviz().posterior_predictive["answer"].sizes["draw"]
+          1000
+        """
+        return to_arviz(self.numbers[None], ["task"], {"task": [task for task, _ in self.tasks]})
 
     def __repr__(self) -> str:
         n, t = self.answers.shape
@@ -118,8 +165,31 @@ class Agents:
         return html_of(shown.to_arrow(), repr(self))
 
 
-def sample(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Agents:
-    """Draw a population into memory: agents `start` to `start + agents - 1`."""
+def sample(
+    crowd: Crowd, agents: int, seed: int = 0, *, start: int = 0, where: str | None = None
+) -> Agents:
+    """Draw a population into memory: agents `start` to `start + agents - 1`.
+
+    An agent depends on the crowd, the seed and its id alone: the first ten of a thousand are the
+    ten alone.
+
+    Args:
+      agents: N, how many. seed: of their answers.
+      where: a condition on profiles, such as "age >= 60 and gender == 'woman'", under which agents
+        are recruited; N of them fulfil it.
+    Returns:
+      N agents, their profiles and (N, T) answers.
+    Raises:
+      CrowdError: the number of agents or the seed is out of range, or nobody is as `where` says.
+
+    Examples:
+      >>> cl.sample(crowd, agents=100, seed=1).answers.shape
+      (100, 6)
+      >>> old = cl.sample(crowd, agents=100, seed=1, where="age >= 60")
+      >>> bool(old.to_pandas().age.min() >= 60)
+      True
+    """
+    crowd = replace(crowd, generator=whom(crowd.generator, where))
     blocks = list(sample_blocks(crowd, agents, seed, start=start))
     profile = tuple(
         Attribute(a.name, a.kind, a.levels, np.concatenate([b.profile[i].cells for b in blocks]))

@@ -11,11 +11,12 @@ else: each person is computed alone, in one of a few shapes, and has random draw
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 from flax import nnx
 from jax.scipy.special import ndtri
 
@@ -41,10 +42,16 @@ from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.model.persistent.posterior import SETTLED, find, points
 from crowdllm_jax.model.persistent.witness import check_witnesses, said_of
+from crowdllm_jax.population.frames import SHOWN, agents_table, html_of, numbers_on, to_arviz
 from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids, threefry
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.scales import Scale
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 NODES = 1024
 """Beliefs that represent a posterior."""
@@ -62,6 +69,11 @@ class Twins:
       belief_sd: (H, L + 1) posterior standard deviations.
       effective: (H,) effective number of the posterior's weighted beliefs; below about 50 the
         intervals of that person are rough.
+      tasks: id and scale of each of T tasks.
+
+    Examples:
+      >>> twins
+      Twins(189 people, 20 twins of each, 6 tasks)
     """
 
     ids: tuple[str, ...]
@@ -69,6 +81,69 @@ class Twins:
     belief: np.ndarray
     belief_sd: np.ndarray
     effective: np.ndarray
+    tasks: tuple[tuple[str, Scale], ...] = ()
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(H, draws, T) float64: the number that each answer counts as, in its scale's units.
+
+        Examples:
+          >>> twins.numbers.mean(1).shape  # of everybody, the expected answer to each task
+          (189, 6)
+        """
+        return numbers_on(self.tasks, self.answers)
+
+    def to_arrow(self) -> pa.Table:
+        """A row per twin: participant (whose it is), draw, and a column per task with the answers
+        as the study writes them.
+
+        Examples:
+          >>> twins.to_arrow().column_names[:3]
+          ['participant', 'draw', 'self_placement']
+        """
+        h, draws, t = self.answers.shape
+        flat = agents_table(np.arange(h * draws), (), self.tasks, self.answers.reshape(-1, t))
+        person = pa.DictionaryArray.from_arrays(
+            np.repeat(np.arange(h, dtype=np.int32), draws), list(self.ids)
+        )
+        taken = {name.casefold() for name in flat.column_names[1:]}
+        keys = [f"twin_{n}" if n in taken else n for n in ("participant", "draw")]
+        columns = [person, pa.array(np.tile(np.arange(draws), h)), *flat.columns[1:]]
+        return pa.table(columns, names=[*keys, *flat.column_names[1:]])
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The same as a data frame of pandas.
+
+        Examples:
+          >>> len(twins.to_pandas()) == 189 * 20
+          True
+        """
+        return self.to_arrow().to_pandas()
+
+    def to_arviz(self) -> "xarray.DataTree":
+        """`numbers` as draws for ArviZ: `posterior_predictive.answer` of dimensions chain (1),
+        draw, participant (H) and task (T).
+
+        Raises:
+          CrowdError: ArviZ is not installed.
+
+        Examples:
+          >>> dict(twins.to_arviz().posterior_predictive["answer"].sizes)
+          {'chain': 1, 'draw': 20, 'participant': 189, 'task': 6}
+        """
+        return to_arviz(
+            np.swapaxes(self.numbers, 0, 1)[None],
+            ["participant", "task"],
+            {"participant": self.ids, "task": [task for task, _ in self.tasks]},
+        )
+
+    def __repr__(self) -> str:
+        h, draws, t = self.answers.shape
+        return f"Twins({h:,} people, {draws:,} twins of each, {t:,} tasks)"
+
+    def _repr_html_(self) -> str:
+        shown = replace(self, answers=self.answers[:, :, :SHOWN], tasks=self.tasks[:SHOWN])
+        return html_of(shown.to_arrow(), repr(self))
 
 
 def make_twins(
@@ -81,9 +156,16 @@ def make_twins(
       study: the people and their answers; people who answered nothing get the population's belief,
         and those of whom no witness tells may be anybody's of whom one would.
       known: (R,) bool, the responses that may be used; None uses all.
-      draws: twins per person.
+      draws: twins per person. seed: of their answers.
+    Returns:
+      Twins of all H people: (H, draws, T) answers, and what is known of each person's beliefs.
     Raises:
       CrowdError: the crowd is not persistent, or knows other tasks, scales or profile attributes.
+
+    Examples:
+      >>> some = np.arange(len(held.task)) % 2 == 0  # every second answer is given to the twins
+      >>> cl.make_twins(crowd, held, some, draws=20).answers.shape
+      (189, 20, 6)
     """
     design = design_for_twins(crowd, study)
     if not 1 <= draws <= MOST_DRAWS:
@@ -103,7 +185,8 @@ def make_twins(
         told = _told_of(study, design, ready_of(int(person)), int(person))
         drawn.append(_draw_one(design, told, profile, node, standing, seed, key))
     mean, sd, effective = (np.stack(column) for column in zip(*moments, strict=True))
-    return Twins(study.participants.ids, np.stack(drawn), mean, sd, effective)
+    tasks = tuple(zip(crowd.task_ids, crowd.task_scales, strict=True))
+    return Twins(study.participants.ids, np.stack(drawn), mean, sd, effective, tasks)
 
 
 class Posterior(NamedTuple):

@@ -76,7 +76,7 @@ class Part(NamedTuple):
 
 def write_population(
     crowd: Crowd,
-    folder: Path,
+    folder: str | Path,
     agents: int,
     seed: int,
     on_agents: Callable[[int, int], None] | None = None,
@@ -85,10 +85,18 @@ def write_population(
     """Sample a population into a folder; continue one that was interrupted.
 
     Args:
+      agents: N, how many. seed: of their answers.
       on_agents: called with the number of agents written so far and their total.
+      layout: a row per decision (long: N x T rows) or per agent (wide: N rows).
     Raises:
       CrowdError: the folder holds something else, or the disk does not take it.
+
+    Examples:
+      >>> cl.write_population(crowd, "thousand", agents=1000, seed=1)
+      >>> sorted(path.name for path in Path("thousand").glob("*.parquet"))
+      ['agents-00000.parquet', 'part-00000.parquet']
     """
+    folder = Path(folder)
     check_numbers(agents, seed)
     if layout == "wide" and "agent_id" in map(str.casefold, crowd.task_ids):
         raise CrowdError(

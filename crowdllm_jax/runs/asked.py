@@ -112,7 +112,7 @@ def place(
     silent = all(isinstance(r, FittedReference | MarginalReference) for r in config.references)
     if silent and (unknown := [i for i in unplaced if questions.ids[i] not in given.answered]):
         raise CrowdError(_nothing_said(questions.text[unknown[0]], study, config))
-    folder = "." if isinstance(config.study, str) else config.study.folder
+    folder = config.study.folder if isinstance(config.study, StudySpec) else "."
     # What is kept is of the first.
     sources = [given] + [dataclasses.replace(given, kept=None)] * (len(config.references) - 1)
     (reference, how), *others = (

@@ -1,5 +1,6 @@
 """The configuration of a run: one YAML file, typed, with unknown keys refused."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,7 +37,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Everything a run depends on, besides the data.
 
     Attributes:
-      study: a study file's content, or the name of one that comes along.
+      study: a study file's content, or the name of one that comes along; None where the study is
+        handed over beside the configuration, as from Python.
       reference: one, or a list of several that the persistent model trusts each by itself; what is
         scored and shown of a reference is then of the first.
       model: the crowd that is made. published: the cvae it is compared with, where `model` is
@@ -48,7 +50,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         population is drawn from the first.
     """
 
-    study: StudySpec | datasets.Name
+    study: StudySpec | datasets.Name | None = None
     split: SplitConfig = SplitConfig()
     reference: ReferenceConfig | tuple[ReferenceConfig, ...] = MarginalReference()
     profiles: ProfilesConfig = ProfilesConfig()
@@ -71,24 +73,39 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def load_config(
-    path: str | Path, overrides: tuple[str, ...] = (), data: str | None = None
+    source: str | Path | Mapping[str, Any], overrides: tuple[str, ...] = (), data: str | None = None
 ) -> Config:
-    """Read a configuration.
+    """Read a configuration, from a file or from a dictionary with the same keys.
 
     Args:
+      source: the path of a YAML file, or a dictionary; this may leave out `study`, where the study
+        is at hand (see `study`).
       overrides: "key.key=value" texts that replace single entries; values are YAML.
       data: replaces `study.folder`.
+    Returns:
+      The configuration, with the defaults of all that is not said.
     Raises:
-      CrowdError: names the file and the key.
+      CrowdError: a file cannot be read, or a key or value is not known; names the file and the key.
+
+    Examples:
+      >>> config = cl.load_config({"split": {"by": "people"}, "model": {"kind": "persistent"}})
+      >>> config.split.by, config.model.steps
+      ('people', 1000)
     """
-    tree = read_yaml(Path(path))
+    if isinstance(source, Mapping):
+        # A copy, and what YAML would hold: overrides change it.
+        tree, where = msgspec.to_builtins(dict(source)), "configuration"
+    else:
+        tree, where = read_yaml(Path(source)), str(source)
     for text in overrides:
         _override(tree, text)
     if data is not None:
         if not isinstance(tree.get("study"), dict):
-            raise CrowdError(f"--data: the study of {path} comes with the package, not from files")
+            raise CrowdError(f"--data: the study of {where} comes with the package, not from files")
         tree["study"]["folder"] = data
-    config: Config = convert(tree, Config, str(path))
+    config: Config = convert(tree, Config, where)
+    if config.study is None and not isinstance(source, Mapping):
+        raise CrowdError(f"{where}: missing required field `study`; it says what is answered where")
     return config
 
 
@@ -98,12 +115,25 @@ def load_study(
     """Read the study of a configuration, or of a study file (or configuration file) by path.
 
     Args:
+      source: a configuration, or the path of a study file or configuration file.
       data: replaces the folder of a study file. embedding: read the tasks' embedding, too.
+    Returns:
+      The study: T tasks, N participants, R responses.
     Raises:
-      CrowdError: see `study.read.read_study`.
+      CrowdError: a table cannot be read; names the file, row and column (`study.read.read_study`).
+
+    Examples:
+      >>> study = cl.load_study(cl.load_config({"study": "anes96"}))
+      >>> study.tasks.ids[:2]
+      ('self_placement', 'clinton_placement')
     """
     if isinstance(source, Config):
         spec, column = source.study, source.split.column
+        if spec is None:
+            raise CrowdError(
+                "load_study: the configuration names no study; give it one under study:, or hand "
+                "the study over itself, as in fit(study, config)"
+            )
         if column is not None and isinstance(spec, StudySpec):
             responses = structs.replace(spec.responses, known=column)
             spec = structs.replace(spec, responses=responses)

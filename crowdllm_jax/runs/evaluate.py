@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd, numbers_of
+from crowdllm_jax.model.crowd import Crowd, kind, numbers_of
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.make import AskedReference, ask_reference
@@ -19,6 +19,7 @@ from crowdllm_jax.score.correlations import score_correlations
 from crowdllm_jax.score.groups import score_groups
 from crowdllm_jax.score.held_out import Humans, held_out
 from crowdllm_jax.score.metrics import UNDEFINED, Score, score_crowd, score_of
+from crowdllm_jax.score.scores import Scores
 from crowdllm_jax.study.records import Attribute, Study
 
 SCORED_AGENTS = 10_000
@@ -28,21 +29,39 @@ SCORED_AGENTS = 10_000
 def evaluate(
     study: Study,
     config: Config,
-    crowds: dict[str, Crowd],
+    crowds: Crowd | dict[str, Crowd],
     seed: int = 0,
     *,
     progress: Progress = silent,
-) -> list[Score]:
+) -> Scores:
     """Score fitted crowds on the held-out responses, beside the noise ceiling and the baselines.
 
     Where answers are held out, the twins of the (persistent) model are scored beside their floors.
+
+    Args:
+      study: what the crowds were fitted to.
+      config: the same; its split says which responses are held out. seed: the same.
+      crowds: a fitted crowd, or several by the names they get in the scores.
+    Returns:
+      A score for each model ("humans" is the ceiling) and metric: value, 95% interval, and why
+      there is none; `Scores` is a list that a notebook shows as a table.
+    Raises:
+      CrowdError: all held-out people have weight 0, or twins of several crowds are asked for.
+
+    Examples:
+      >>> scores = cl.evaluate(study, config, crowd, seed=0)
+      >>> "skill" in {score.metric for score in scores}
+      True
     """
+    if isinstance(crowds, Crowd):
+        crowds = {kind(crowds.config): crowds}
     if config.split.by == "answers":
         if len(crowds) != 1:
             raise CrowdError(f"split.by: answers scores the twins of one crowd, not {len(crowds)}")
         crowd = next(iter(crowds.values()))
-        return score_answers([(prepare(study, config, seed), crowd)], seed, progress)
-    return score_all(prepare(study, config, seed), config, crowds, seed, progress)[0]
+        return Scores(score_answers([(prepare(study, config, seed), crowd)], seed, progress))
+    prepared = prepare(study, config, seed)
+    return Scores(score_all(prepared, config, crowds, seed, progress)[0])
 
 
 def profile_of(study: Study, humans: Humans) -> tuple[Attribute, ...]:

@@ -25,6 +25,7 @@ from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.score.personas import Personas, make_personas
 from crowdllm_jax.study.coding import fit_coding, task_features
 from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import Fold, Split, folds_of, split_study
 
 
@@ -63,7 +64,7 @@ def prepare(
     """Split the study, get its references, and fit the profile generator on training people."""
     check_model(study, config)
     split, generator = _split_and_recruit(study, config, seed, fold)
-    folder = "." if isinstance(config.study, str) else config.study.folder
+    folder = config.study.folder if isinstance(config.study, StudySpec) else "."
     study = choose_blocks(study, split)
     reference = make_reference(study, split, config.reference, folder, progress)
     if study.tasks.embedding is None and reference.embedding is not None:
@@ -178,11 +179,21 @@ def fit(
     """Fit the configured crowd to the training part of a study.
 
     Args:
+      study: from `load_study`, or from `study`, whose configuration needs no `study:`.
+      seed: of the split and of the initial weights.
       folder: where to keep the training checkpoints; None keeps them nowhere.
+      progress: called with a stage's name and how far it is; see `progress_bar`.
     Returns:
       The crowd to sample from, and the losses on the way.
     Raises:
       CrowdError: the study does not suit the configuration, or training diverges.
+
+    Examples:
+      >>> quick = {"kind": "persistent", "steps": 20}  # 1,000 steps, where it is not said
+      >>> config = cl.load_config({"split": {"by": "people", "test": 0.2}, "model": quick})
+      >>> crowd, losses = cl.fit(study, config, seed=0)
+      >>> crowd
+      Crowd(persistent, 6 tasks; profile: age, education, income, log_place_size)
     """
     prepared = prepare(study, config, seed, progress)
     return fit_model(prepared, config.model, config.train, seed, folder, progress, "crowd")

@@ -63,8 +63,15 @@ class AttributeEffect:
 def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
     """Every attribute's effect on every scale but the nominal ones, which have no location.
 
+    Returns:
+      One `AttributeEffect` for each scale and attribute, in logits with 95% intervals.
     Raises:
       CrowdError: the crowd is not of the persistent model.
+
+    Examples:
+      >>> first = cl.profile_effects(crowd)[0]
+      >>> first.attribute, first.low <= first.spread <= first.high
+      ('age', True)
     """
     if not isinstance(crowd.inputs, Design):
         raise CrowdError("profile effects need the persistent model (model.kind: persistent)")

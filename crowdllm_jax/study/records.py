@@ -5,16 +5,24 @@ are sorted, responses stand by participant and task.
 """
 
 import hashlib
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Scale
 
+if TYPE_CHECKING:
+    import pandas
+
 AttributeKind = Literal["categorical", "ordinal", "numeric"]
+
+SHOWN = 10
+"""Tasks that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,10 @@ class Study:
       witnesses: what others answered for the participants.
       toplines: participants stand for the people behind published shares, and each answers once.
       known: (R,) bool, what the study's own column says of each answer; None without one.
+
+    Examples:
+      >>> study.name, len(study.participants.ids), len(study.tasks.ids), list(study.scales)
+      ('anes96', 944, 6, ['placement', 'party', 'vote', 'days'])
     """
 
     name: str
@@ -145,21 +157,100 @@ class Study:
             f"scales: {scales_of})"
         )
 
+    def _repr_html_(self) -> str:
+        count = np.bincount(self.task, minlength=len(self.tasks.ids))
+        names = list(self.scales)
+        rows = "".join(
+            "<tr>"
+            + "".join(
+                f"<td>{html.escape(str(cell))}</td>"
+                for cell in (name, text, names[self.tasks.scale[task]], f"{count[task]:,}")
+            )
+            + "</tr>"
+            for task, (name, text) in enumerate(
+                zip(self.tasks.ids[:SHOWN], self.tasks.text[:SHOWN], strict=True)
+            )
+        )
+        head = "".join(f"<th>{name}</th>" for name in ("task", "text", "scale", "responses"))
+        return (
+            f"<div><p>{html.escape(repr(self))}</p><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table></div>"
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """A row per participant (N): participant, the profile, and a column per task (T) with the
+        answers as the data write them, empty where there is none.
+
+        Examples:
+          >>> study.to_arrow().num_rows
+          944
+        """
+        tasks = {name.casefold() for name in self.tasks.ids}
+        columns: dict[str, pa.Array] = {"participant": pa.array(self.participants.ids)}
+        for attribute in self.participants.profile:
+            clash = attribute.name.casefold() in tasks | {"participant"}
+            name = f"profile_{attribute.name}" if clash else attribute.name
+            if attribute.kind == "numeric":
+                columns[name] = pa.array(attribute.cells, from_pandas=True)
+            else:
+                levels = list(attribute.levels)
+                columns[name] = pa.DictionaryArray.from_arrays(attribute.cells, levels)
+        for task, name in enumerate(self.tasks.ids):
+            columns[name if name != "participant" else "task_participant"] = self._answers_to(task)
+        return pa.table(columns)
+
+    def _answers_to(self, task: int) -> pa.Array:
+        """(N,) everybody's answer to a task, as the data write it."""
+        scale, rows = self.scale_of(task), self.task == task
+        answer = np.full(len(self.participants.ids), np.nan)
+        answer[self.person[rows]] = self.answer[rows]
+        if scales.is_continuous(scale):
+            return pa.array(answer, from_pandas=True)
+        levels = scales.written(scale)
+        if len({type(level) for level in levels}) > 1:
+            levels = tuple(map(str, levels))
+        place = pa.array(np.nan_to_num(answer).astype(np.int32), mask=np.isnan(answer))
+        return pa.array(levels).take(place)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The same as a data frame of pandas.
+
+        Examples:
+          >>> study.to_pandas()[["age", "vote"]].shape
+          (944, 2)
+        """
+        return self.to_arrow().to_pandas()
+
     def scale_of(self, task: int) -> Scale:
-        """The scale on which a task is answered."""
+        """The scale on which a task (an index) is answered.
+
+        Examples:
+          >>> study.scale_of(4)
+          Binary(levels=(0, 1), labels=('Clinton', 'Dole'))
+        """
         return tuple(self.scales.values())[int(self.tasks.scale[task])]
 
     @property
     def weight(self) -> np.ndarray:
         """(R,) survey weight of whoever gave each response; exactly 1 where all count alike. Of
-        published shares, how many people each stands for."""
+        published shares, how many people each stands for.
+
+        Examples:
+          >>> float(study.weight.mean())
+          1.0
+        """
         own = self.participants.weight
         weight: np.ndarray = (own if self.toplines else alike(own))[self.person]
         return weight
 
     @property
     def value(self) -> np.ndarray:
-        """(R,) each answer as the number it stands for, in its scale's own units."""
+        """(R,) each answer as the number it stands for, in its scale's own units.
+
+        Examples:
+          >>> study.value.shape
+          (5664,)
+        """
         numbers = self.answer.copy()
         for index, scale in enumerate(self.scales.values()):
             on_scale = self.tasks.scale[self.task] == index

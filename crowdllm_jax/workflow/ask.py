@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.persistent.asked import alone, moved, spreads
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.forecast import Unsure, unsure_of
+from crowdllm_jax.population.frames import html_of
 from crowdllm_jax.population.write import scale_entry, write_population
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.profiles.where import groups_of, whom
@@ -54,6 +56,9 @@ from crowdllm_jax.workflow.ask_audience import audiences, everybody
 from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes
 from crowdllm_jax.workflow.ask_table import by_question, table_of
 
+if TYPE_CHECKING:
+    import pandas
+
 SHARES_OF = 1000.0
 """People whose known shares are taken to be where nobody says."""
 
@@ -71,6 +76,10 @@ class Asking:
       embedder: the model that turned the run's texts into vectors, where its table does not say.
       where: a condition on the agents' profiles. margins: shares of them in another population,
         {attribute: {level: share}}. by: an attribute whose values are told apart.
+
+    Examples:
+      >>> cl.Asking(options=("never", "sometimes", "often"), kind="ordinal").kind
+      'ordinal'
     """
 
     scale: str | None = None
@@ -101,6 +110,22 @@ class Answered:
     trust: Trust
     notes: tuple[str, ...]
 
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The table as a data frame of pandas.
+
+        Examples:
+          >>> answered.to_pandas().columns.tolist()
+          ['task_id', 'answer', 'share', 'low', 'high', 'people']
+        """
+        return self.table.to_pandas()
+
+    def __repr__(self) -> str:
+        asked = ", ".join(repr(name) for name in self.crowd.task_ids)
+        return f"Answered({asked}: {len(self.table)} rows, {len(self.notes)} notes)"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.table, " ".join(self.notes), len(self.table))
+
 
 @dataclass(frozen=True)
 class _Run:
@@ -127,8 +152,19 @@ def ask(
       run: a run's folder; or a crowd that `fit` returned, and the study and configuration it was
         fitted to (of seed 0).
       questions: texts, or the path of a table of questions (see `read_questions`).
+      asking: on which scale it is asked and what is known of the answers; None: as the run's
+        questions are answered that have one scale.
+    Returns:
+      The shares (from 0 to 1) and means of the answers, with 90% intervals, and how far to trust
+      them.
     Raises:
       CrowdError: nothing says how people would answer, or what is given does not fit together.
+
+    Examples:
+      >>> known = cl.Asking(scale="placement", shares="4,8,13,41,20,11,3", people=200)
+      >>> answered = cl.ask((crowd, study, config), "Where would you place Ross Perot?", known)
+      >>> answered.table.num_rows  # seven answers and the mean
+      8
     """
     if isinstance(run, tuple):
         crowd, study, config = run

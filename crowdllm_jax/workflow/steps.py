@@ -64,16 +64,31 @@ from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.groups import groups_of
 from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.score.metrics import Score, answer_rps, read_scores
+from crowdllm_jax.score.scores import Scores
 from crowdllm_jax.study.split import Fold, split_study
 
 
-def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Score]:
+def run(config: Config, out: str | Path, progress: Progress = silent) -> Scores:
     """Do everything, or what is left of it, in the folder `out`.
 
+    Args:
+      config: what to do; it names its study. out: a new folder, or that of the same run.
+      progress: called with a stage's name and how far it is; see `progress_bar`.
     Returns:
-      The scores of all models and seeds.
+      The scores of all models and seeds; the folder holds the population, the fitted crowds,
+      `scores.json`, `diagnostics.json` and `report.html`.
     Raises:
       CrowdError: bad data or configuration, or `out` holds something else.
+
+    Examples:
+      >>> quick = {"kind": "persistent", "steps": 20}
+      >>> people = {"by": "people", "test": 0.2}
+      >>> small = {"model": quick, "models": [], "population": {"agents": 500}}
+      >>> scores = cl.run(
+      ...     cl.load_config({"study": "anes96", "split": people, **small}), "runs/example"
+      ... )
+      >>> Path("runs/example/report.html").exists()
+      True
     """
     folder = Path(out)
     scores: list[Score] = []
@@ -85,7 +100,7 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> list[Sc
             with stage(progress, "report"):
                 report_run(folder, splits)
         processes.meet("the report")
-    return scores
+    return Scores(scores)
 
 
 def fit_run(folder: Path, splits: Splits) -> None:

@@ -52,13 +52,13 @@ def twin_run(
 
 def _answers_to(
     crowd: Crowd,
-    study: StudySpec | str,
+    study: StudySpec | str | None,
     path: Path,
     data: str | None,
     witnesses: dict[str, str] | None = None,
 ) -> Study:
     """Read people's answers to a crowd's tasks, in the columns of the study it was fitted on."""
-    if isinstance(study, str):
+    if not isinstance(study, StudySpec):
         # A study that comes with a package has no columns; these are the defaults.
         profile = {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}
         study = StudySpec(

@@ -111,12 +111,20 @@ def study(
 
     Args:
       frame: a data frame, an Arrow table, or the path of a file.
-      id, task, response, weight: names of columns. choices: what else may be said.
+      name: of the study, for reports.
+      id: the column of people's ids. task: in a long table that of the tasks.
+      response: in a long table that of the answers. weight: that of survey weights ("none": none).
+      choices: what else may be said (see `Choices`).
+    Returns:
+      The study: T tasks, N participants, R responses; fit it with `fit(study, config)`.
     Raises:
       CrowdError: it cannot be told what a column is for; what to say.
 
-    Example:
-      >>> study(pandas.DataFrame({"id": [1, 2], "q1": ["no", "yes"], "q2": ["yes", "no"]}))
+    Examples:
+      >>> import pandas as pd
+      >>> answers = {"id": range(40), "owns_a_car": ["no", "yes"] * 20, "votes": ["yes", "no"] * 20}
+      >>> cl.study(pd.DataFrame(answers), id="id", name="town")
+      Study('town': 40 participants, 2 tasks, 80 responses; scales: no_to_yes)
     """
     choices = replace(
         choices,
