@@ -22,7 +22,7 @@ from crowdllm_jax.runtime.precision import float32_products
 BENCHMARK = Path(aot.__file__)
 
 
-@pytest.mark.parametrize("part", ["sample", "train", "backbone"])
+@pytest.mark.parametrize("part", ["sample", "train", "backbone", "many"])
 def test_hot_programs_hold_the_rules_on_gpus(part):
     """No 64-bit numbers, no calls of the host, and products that decide answers in float32: a
     device that would round the factors to TF32 or bfloat16 is told not to."""
@@ -112,6 +112,7 @@ iteration_bounds: (5)
         ", 5 }", ", 5 /* loop exit test */ }"
     )
     (tmp_path / "124-other-68-final_bundles.txt").write_text(tested)
+    (tmp_path / "125-TLP-68-final_bundles.txt").write_text(kernel)
     assert bundles.kernels(tmp_path) == {"other": 2 + 2 * 5}
 
 

@@ -105,12 +105,15 @@ def test_runs_that_step_together_are_runs_alone():
     runs = several()
     program = train._program(runs)
     tables, inputs = train._inputs(runs)
-    step = jax.jit(jax.vmap(partial(epoch._one, program), (0, None, 0)))
-    state, before = epoch.start(program, inputs.key), None
+    step = jax.jit(jax.vmap(partial(epoch._one, program), (0, None, 0, epoch.PIECE_AXES)))
+    mesh = train.begin(runs[:1])[1]
+    state, before, number = epoch.start(program, inputs.key), None, np.int32(0)
     done = np.asarray(epoch.ended(state, inputs))
     while not done.all():
         before = jax.device_get(state)
-        state, info = step(state, tables, inputs)
+        order = epoch.order_of(mesh, number, inputs)
+        state, info = step(state, tables, inputs, epoch.Piece(number, order, np.int32(2**30)))
+        number += np.int32(1)
         for run in np.flatnonzero(done):
             for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(state), strict=True):
                 np.testing.assert_array_equal(old[run], np.asarray(new)[run])
