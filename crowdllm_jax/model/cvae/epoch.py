@@ -21,6 +21,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
 
+from crowdllm_jax.model.cvae.belief import Features, KnownTasks
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import Cvae, draw_noise
 from crowdllm_jax.model.cvae.loss import LossNumbers, cvae_loss
@@ -36,10 +37,12 @@ class Program(NamedTuple):
 
     Attributes:
       model: its sizes; the numbers in it are not looked at.
+      known: T where the last T of the features say which of the T tasks it is, 0 where none do.
       epochs: rows of the history.
     """
 
     features: int
+    known: int
     profile: int
     model: CvaeConfig
     batch: int
@@ -47,7 +50,8 @@ class Program(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """(T, F) task features and (P, C) profiles, shared by all runs."""
+    """(T, F) task features (without those that say which task it is) and (P, C) profiles, shared by
+    all runs."""
 
     x: jax.Array
     c: jax.Array
@@ -245,6 +249,11 @@ def _one(
     optimizer = make_optimizer(run.learning_rate, run.blender_learning_rate)
     idle = ended(state, run) | (state.epoch != piece.epoch)
 
+    def features(task: jax.Array) -> Features:
+        x = tables.x[task]
+        # Tables of several runs lie one below the other, each of as many tasks.
+        return KnownTasks(x, task % program.known) if program.known else x
+
     def loss(
         params: nnx.State[Any, Any],
         rows: ResponseRows,
@@ -260,7 +269,7 @@ def _one(
         weight = jnp.where(position < rows.length, rows.weight[chosen], 0.0)
         total, terms = cvae_loss(
             nnx.merge(graph, params),
-            tables.x[task],
+            features(task),
             tables.c[person],
             rows.reference[chosen],
             rows.answer[chosen],

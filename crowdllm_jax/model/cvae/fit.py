@@ -234,7 +234,18 @@ def shapes(run: Run) -> Program:
         auxiliary=m.auxiliary,
     )
     features, profile = run.train.x.shape[1], run.train.c.shape[1]
-    return Program(features, profile, sizes, run.config.batch_size, 0)
+    known = known_tasks(run.train.x)
+    return Program(features, known, profile, sizes, run.config.batch_size, 0)
+
+
+def known_tasks(x: np.ndarray) -> int:
+    """T where the last T columns of (T, F) features are one of each task's own, 0 elsewhere."""
+    tasks, features = x.shape
+    if features < tasks:
+        return 0
+    own = x[:, features - tasks :]
+    alone = np.count_nonzero(own) == tasks and np.all(own.diagonal() == 1)
+    return tasks if alone else 0
 
 
 def _program(runs: Sequence[Run]) -> Program:
@@ -258,7 +269,8 @@ def _bucket(*counts: int) -> int:
 
 def _inputs(runs: Sequence[Run]) -> tuple[Tables, RunInputs]:
     """Arrays for the device: tables that runs share are there once, rows are padded alike."""
-    x, task = _stacked([run.train.x for run in runs])
+    known = known_tasks(runs[0].train.x)
+    x, task = _stacked([run.train.x[:, : run.train.x.shape[1] - known] for run in runs])
     c, person = _stacked([run.train.c for run in runs])
 
     def numbers(values: Sequence[float], kind: type = np.float32) -> jax.Array:
