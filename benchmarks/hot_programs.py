@@ -17,7 +17,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from crowdllm_jax.backbone.architecture import read_architecture
-from crowdllm_jax.backbone.decoder import PARTITION, Decoder
+from crowdllm_jax.backbone.decoder import PARTITION, Decoder, Prefix
 from crowdllm_jax.backbone.scoring import TokenRows, run_prefix, run_rows
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae import draw as cvae_draw
@@ -160,7 +160,8 @@ def _cvae_one_by_one(crowd: Crowd, draw: grouped.GroupedDrawer) -> list[HotProgr
     drawn = (seed_halves(0), split_ids(AGENTS), draw.fitted, ROWS)
     cells, decisions = len(c) * layout.tasks, len(AGENTS) * layout.tasks
     return [
-        alike("cvae: table", cvae_draw.make_table, "cell", cells, statics, tabled),
+        # Made once per crowd: which tasks have levels is looked up, for each of its cells.
+        alike("cvae: table", cvae_draw.make_table, "cell", cells, statics, tabled, gathers=True),
         alike(
             "cvae: one by one",
             cvae_draw.draw_folded,
@@ -312,7 +313,7 @@ def backbones(
             filled.append((path, leaf.replace(shape)))
         return nnx.from_flat_state(filled)
 
-    prefix = (np.zeros(P, np.int32), np.int32(P))
+    first = (np.zeros(P, np.int32), np.int32(P))
     numbers = np.zeros((B, S), np.int32)
     rows = TokenRows(
         numbers,
@@ -328,19 +329,14 @@ def backbones(
 
     def of_rows(mesh: Mesh) -> tuple[Any, ...]:
         spread_weights = spread(mesh)
-        shared = jax.eval_shape(lambda w, *a: run_prefix(graph, w, *a), weights, *prefix)
+        hidden, prefix = jax.eval_shape(lambda w, *a: run_prefix(graph, w, *a), weights, *first)
+        heads = abstract((prefix.k, prefix.v), mesh, PartitionSpec(None, None, "model"))
+        by_head = Prefix(*heads, abstract(prefix.used, mesh))
         laid = abstract(rows, mesh, PartitionSpec("data"))
-        by_head = shared._replace(
-            **{
-                part: abstract(getattr(shared, part), mesh, PartitionSpec(None, None, "model"))
-                for part in ("k", "v")
-            },
-            used=abstract(shared.used, mesh),
-        )
-        return spread_weights, laid, by_head
+        return spread_weights, laid, (abstract(hidden, mesh), by_head)
 
     def of_prefix(mesh: Mesh) -> tuple[Any, ...]:
-        return spread(mesh), *abstract(prefix, mesh)
+        return spread(mesh), *abstract(first, mesh)
 
     common = {"devices": devices, "gathers": True, "exact": False}
     return [
