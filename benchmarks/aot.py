@@ -207,6 +207,7 @@ def main() -> None:
     without_a_tpu()
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=32"
     import hot_programs
+    import jax
 
     sizes = hot_programs.SMALL if args.small else hot_programs.Sizes()
     sizes = sizes._replace(agents=args.agents or sizes.agents)
@@ -223,7 +224,17 @@ def main() -> None:
             key = f"{name} {program.name}"
             if before and key not in before:
                 continue
-            figures, bad = compiled_figures(program, chip, FEW_GATHERS if args.small else GATHERS)
+            try:
+                figures, bad = compiled_figures(
+                    program, chip, FEW_GATHERS if args.small else GATHERS
+                )
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                print(f"{program.name:36} does not fit: {str(error).splitlines()[0]}", flush=True)
+                if key in before:
+                    wrong.append(f"{key}: does not fit")
+                continue
             found[key] = figures
             wrong += [f"{key}: {fault}" for fault in bad]
             if key in before:

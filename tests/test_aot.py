@@ -142,11 +142,15 @@ def test_growth_is_told():
     reason="libtpu compiles for TPUs; it is not in the test extra (684 MB). To run this: "
     "pip install '.[test,aot]' && pytest -n 0 tests/test_aot.py",
 )
-def test_hot_programs_hold_the_rules_on_a_tpu_and_take_no_more_than_they_did():
-    """Each model's sampler (drawing and counting in one program) and training step, at small sizes:
-    no scatter or large gather in the samplers, and bundles, bytes and memory within 5% of what is
-    in the file."""
-    command = [sys.executable, str(BENCHMARK), "--small", "--chips", "v5e", "--check", str(SMALL)]
+@pytest.mark.parametrize(
+    "what",
+    [["--parts", "sample", "--only", "cvae: draw and count, 10"], ["--check", str(SMALL)]],
+    ids=["sampler", "grown"],
+)
+def test_hot_programs_hold_the_rules_on_a_tpu(what):
+    """Drawing and counting in one program, without a scatter or a large gather; and what is in the
+    file takes no more bundles, bytes or memory than it says (up to 5%)."""
+    command = [sys.executable, str(BENCHMARK), "--small", "--chips", "v5e", *what]
     done = subprocess.run(
         command,
         capture_output=True,
@@ -155,5 +159,4 @@ def test_hot_programs_hold_the_rules_on_a_tpu_and_take_no_more_than_they_did():
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("decisions/s") == 2
-    assert done.stdout.count("steps/s") == 2
+    assert "s/s " in done.stdout

@@ -60,11 +60,12 @@ class Pieces:
         stop, late = bool(self._held), now - self._saved > SAVED
         if processes.size() > 1:
             told = processes.gather("a piece", (stop, late, size))
-            stop, late, size = told[:, 0].any(), told[:, 1].any(), told[:, 2].min()
+            stop, late = bool(told[:, 0].any()), bool(told[:, 1].any())
+            size = float(told[:, 2].min())
         self.size, self._began = int(size), time.monotonic()
         if late:
             self._saved = self._began
-        return Verdict(bool(stop), bool(late))
+        return Verdict(stop, late)
 
     def tell(self, report: Callable[..., None], *what: object) -> None:
         """Report something between two pieces. If that asks to stop (as a progress report may,

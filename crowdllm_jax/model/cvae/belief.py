@@ -88,6 +88,7 @@ def _first_layer(layer: nnx.Linear, x: Features, rest: jax.Array) -> jax.Array:
     """A linear layer of [x; rest]; who a task is looks up a row of its weights."""
     if not isinstance(x, KnownTasks):
         return layer(jnp.concatenate([x, rest], axis=-1))
+    assert layer.bias is not None
     kernel, bias = layer.kernel[...], layer.bias[...]
     before, after = x.dense.shape[-1], rest.shape[-1]
     others = jnp.concatenate([kernel[:before], kernel[len(kernel) - after :]])

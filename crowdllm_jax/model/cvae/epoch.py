@@ -215,13 +215,14 @@ def advance(
             return jax.lax.map(of_one, (state, runs, piece.order))
         return jax.vmap(one, (0, None, 0, PIECE_AXES))(state, tables, runs, piece)
 
-    split = (RUNS, PartitionSpec(), RUNS, Piece(PartitionSpec(), RUNS, PartitionSpec()))
+    split = (RUNS, PartitionSpec(), RUNS, PIECE_RUNS)
     return _over_runs(every, mesh, split)(state, tables, runs, piece)
 
 
 RUNS = PartitionSpec("runs")
+# Of a piece, the order is each run's own.
 PIECE_AXES = Piece(None, 0, None)  # type: ignore[arg-type]
-"""Of a piece, the order is each run's own."""
+PIECE_RUNS = Piece(PartitionSpec(), RUNS, PartitionSpec())  # type: ignore[arg-type]
 
 
 def _over_runs(every: Any, mesh: Mesh, split: tuple[Any, ...]) -> Any:

@@ -162,7 +162,7 @@ def fit_many(
             active, over = np.flatnonzero(~done), False
             order = order_of(mesh, epoch, inputs)
             while not over:
-                piece = Piece(epoch, order, np.int32(pieces.size))
+                piece = Piece(jnp.int32(epoch), order, jnp.int32(pieces.size))
                 state, info = advance(program, mesh, state, tables, inputs, piece)
                 info = jax.device_get(info)
                 done, over = info.ended, info.over.all()
