@@ -142,15 +142,10 @@ def test_growth_is_told():
     reason="libtpu compiles for TPUs; it is not in the test extra (684 MB). To run this: "
     "pip install '.[test,aot]' && pytest -n 0 tests/test_aot.py",
 )
-@pytest.mark.parametrize(
-    "what",
-    [["--parts", "sample", "--only", "cvae: draw and count, 10"], ["--check", str(SMALL)]],
-    ids=["sampler", "grown"],
-)
-def test_hot_programs_hold_the_rules_on_a_tpu(what):
-    """Drawing and counting in one program, without a scatter or a large gather; and what is in the
-    file takes no more bundles, bytes or memory than it says (up to 5%)."""
-    command = [sys.executable, str(BENCHMARK), "--small", "--chips", "v5e", *what]
+def test_hot_programs_hold_the_rules_on_a_tpu_and_take_no_more_than_they_did():
+    """The published model's sampler, which draws and counts in one program without a scatter or a
+    large gather, and its training step: bundles, bytes and memory within 5% of the file's."""
+    command = [sys.executable, str(BENCHMARK), "--small", "--chips", "v5e", "--check", str(SMALL)]
     done = subprocess.run(
         command,
         capture_output=True,
@@ -159,4 +154,5 @@ def test_hot_programs_hold_the_rules_on_a_tpu(what):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "s/s " in done.stdout
+    assert "decisions/s" in done.stdout
+    assert "steps/s" in done.stdout
