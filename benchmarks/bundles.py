@@ -21,12 +21,16 @@ def dump_flags(folder: Path) -> str:
     return f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"
 
 
+BETWEEN = "TLP"
+"""The top-level program, which calls the kernels: how often its loops turn is not written down."""
+
+
 def kernels(folder: Path) -> dict[str, int]:
     """Bundles of each kernel, by the name of its instruction in the program; empties the folder."""
     found = {}
     for path in folder.iterdir():
         name = re.match(r"\d+-([\w.\-]+?)-\d+-final_bundles\.txt$", path.name)
-        if name:
+        if name and name[1] != BETWEEN:
             found[name[1]] = _count(path.read_text(errors="replace"))
         path.unlink()
     return found

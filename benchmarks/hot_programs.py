@@ -3,6 +3,7 @@
 Each can be lowered for a platform that is not here: `HotProgram.trace(mesh)`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from crowdllm_jax.backbone.architecture import read_architecture
-from crowdllm_jax.backbone.decoder import PARTITION, Decoder
+from crowdllm_jax.backbone.decoder import PARTITION, Decoder, Prefix
 from crowdllm_jax.backbone.scoring import TokenRows, run_prefix, run_rows
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae import draw as cvae_draw
@@ -45,27 +46,35 @@ LLAMA_8B = {
     "max_position_embeddings": 8192,
     "rope_theta": 5e5,
 }
+LLAMA_70B = LLAMA_8B | {
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_attention_heads": 64,
+    "num_hidden_layers": 80,
+}
 
 
 class Sizes(NamedTuple):
-    """T tasks, distinct profiles, agents in a block, hidden units and dimensions of the belief,
-    layers of the language model and devices that share it."""
+    """T tasks, distinct profiles, agents in a block, hidden units and dimensions of the belief;
+    of the language models: layers (0 for all), rows of questions per share of the data, devices
+    (data, model) that share the small and the large one."""
 
     tasks: int = 300
     profiles: int = 262
     agents: int = 1 << 19
     hidden: int = 400
     latent: int = 32
-    layers: int = 32
+    layers: int = 0
     rows: int = 32
-    devices: int = 4
+    devices: tuple[int, int] = (1, 4)
+    many_devices: tuple[int, int] = (4, 8)
 
 
 AGENTS = np.arange(sample.BLOCK)
 ROWS = np.zeros(sample.BLOCK, np.int32)
 """Those who are drawn one by one, and their profiles."""
 
-SMALL = Sizes(40, 20, 1 << 14, 32, 4, 2, 4, 2)
+SMALL = Sizes(40, 20, 1 << 14, 32, 4, 2, 4, (1, 2), (2, 1))
 """Sizes that compile in seconds, for tests: the programs are the same."""
 
 
@@ -74,7 +83,8 @@ class HotProgram:
     """A compiled function and what it is called with.
 
     Attributes:
-      unit: what it makes, number: how many of them. devices: over which it is spread.
+      unit: what it makes, number: how many of them. devices: over which it is spread, the axes
+        data and model of its mesh; None for one device.
       static: its first arguments, by the mesh. given: all others, by the mesh; shapes only.
       gathers: whether it looks rows up by nature (a training step takes the rows of its batch).
     """
@@ -85,7 +95,7 @@ class HotProgram:
     number: int
     static: Callable[[Mesh], tuple[Any, ...]]
     given: Callable[[Mesh], tuple[Any, ...]]
-    devices: int = 1
+    devices: tuple[int, int] | None = None
     gathers: bool = False
     exact: bool = True
 
@@ -150,7 +160,8 @@ def _cvae_one_by_one(crowd: Crowd, draw: grouped.GroupedDrawer) -> list[HotProgr
     drawn = (seed_halves(0), split_ids(AGENTS), draw.fitted, ROWS)
     cells, decisions = len(c) * layout.tasks, len(AGENTS) * layout.tasks
     return [
-        alike("cvae: table", cvae_draw.make_table, "cell", cells, statics, tabled),
+        # Made once per crowd: which tasks have levels is looked up, for each of its cells.
+        alike("cvae: table", cvae_draw.make_table, "cell", cells, statics, tabled, gathers=True),
         alike(
             "cvae: one by one",
             cvae_draw.draw_folded,
@@ -211,9 +222,18 @@ def trainings(sizes: Sizes) -> list[HotProgram]:
     run = Run(data(answers), data(1024), model, TrainConfig(batch_size=batch), 0)
     program, _, state, tables, inputs = begin([run])
 
+    order = np.zeros(inputs.train.answer.shape, np.int32)
+    number = np.int32(0)
+
     def laid_out(mesh: Mesh) -> tuple[Any, ...]:
         runs = PartitionSpec("runs")
-        return abstract(state, mesh, runs), abstract(tables, mesh), abstract(inputs, mesh, runs)
+        piece = epoch.Piece(number, order, number)
+        return (
+            abstract(state, mesh, runs),
+            abstract(tables, mesh),
+            abstract(inputs, mesh, runs),
+            abstract(piece, mesh)._replace(order=abstract(order, mesh, runs)),
+        )
 
     def over(mesh: Mesh) -> tuple[Any, ...]:
         return program, mesh
@@ -269,13 +289,15 @@ def _persistent_step(sizes: Sizes) -> tuple[Any, ...]:
     raise AssertionError("the fit took no step")
 
 
-def backbones(sizes: Sizes) -> list[HotProgram]:
+def backbones(
+    sizes: Sizes, name: str, config: dict[str, Any], devices: tuple[int, int]
+) -> list[HotProgram]:
     """Scoring: the shared prefix, and rows of questions, with weights over a mesh (data, model)."""
-    config = LLAMA_8B | {"num_hidden_layers": sizes.layers}
+    config = config | ({"num_hidden_layers": sizes.layers} if sizes.layers else {})
     graph, weights = nnx.split(
         nnx.eval_shape(partial(Decoder, read_architecture(config), jnp.bfloat16))
     )
-    B, S, P, R, M, K = sizes.rows, 256, 256, 16, 16, 5
+    B, S, P, R, M, K = sizes.rows * devices[0], 256, 256, 16, 16, 5
 
     def spread(mesh: Mesh) -> Any:
         filled = []
@@ -291,7 +313,7 @@ def backbones(sizes: Sizes) -> list[HotProgram]:
             filled.append((path, leaf.replace(shape)))
         return nnx.from_flat_state(filled)
 
-    prefix = (np.zeros(P, np.int32), np.int32(P))
+    first = (np.zeros(P, np.int32), np.int32(P))
     numbers = np.zeros((B, S), np.int32)
     rows = TokenRows(
         numbers,
@@ -307,15 +329,16 @@ def backbones(sizes: Sizes) -> list[HotProgram]:
 
     def of_rows(mesh: Mesh) -> tuple[Any, ...]:
         spread_weights = spread(mesh)
-        shared = jax.eval_shape(lambda w, *a: run_prefix(graph, w, *a), weights, *prefix)
+        hidden, prefix = jax.eval_shape(lambda w, *a: run_prefix(graph, w, *a), weights, *first)
+        heads = abstract((prefix.k, prefix.v), mesh, PartitionSpec(None, None, "model"))
+        by_head = Prefix(*heads, abstract(prefix.used, mesh))
         laid = abstract(rows, mesh, PartitionSpec("data"))
-        return spread_weights, laid, abstract(shared, mesh)
+        return spread_weights, laid, (abstract(hidden, mesh), by_head)
 
     def of_prefix(mesh: Mesh) -> tuple[Any, ...]:
-        return spread(mesh), *abstract(prefix, mesh)
+        return spread(mesh), *abstract(first, mesh)
 
-    common = {"devices": sizes.devices, "gathers": True, "exact": False}
-    name = f"backbone of {sizes.layers} layers"
+    common = {"devices": devices, "gathers": True, "exact": False}
     return [
         HotProgram(
             f"{name}: prefix", run_prefix, "token", P, lambda _: (graph,), of_prefix, **common
@@ -328,14 +351,19 @@ def backbones(sizes: Sizes) -> list[HotProgram]:
 
 def mesh_of(program: HotProgram, devices: Any) -> Mesh:
     """A mesh over the first devices of a topology."""
-    chosen = np.array(devices[: program.devices])
     auto = jax.sharding.AxisType.Auto
-    if program.devices > 1:
-        return Mesh(chosen.reshape(1, -1), ("data", "model"), axis_types=(auto, auto))
-    return Mesh(chosen, ("runs",), axis_types=(auto,))
+    if program.devices is None:
+        return Mesh(np.array(devices[:1]), ("runs",), axis_types=(auto,))
+    chosen = np.array(devices[: math.prod(program.devices)]).reshape(program.devices)
+    return Mesh(chosen, ("data", "model"), axis_types=(auto, auto))
 
 
-def hot_programs(sizes: Sizes, parts: str = "sample train backbone") -> list[HotProgram]:
+def hot_programs(sizes: Sizes, parts: str = "sample train backbone many") -> list[HotProgram]:
     """All of them."""
-    made = {"sample": samplers, "train": trainings, "backbone": backbones}
+    made = {
+        "sample": samplers,
+        "train": trainings,
+        "backbone": partial(backbones, name="8B", config=LLAMA_8B, devices=sizes.devices),
+        "many": partial(backbones, name="70B", config=LLAMA_70B, devices=sizes.many_devices),
+    }
     return [program for part in parts.split() for program in made[part](sizes)]

@@ -1,4 +1,4 @@
-"""What a fit of the persistent model and a twin cost, by people, tasks, answers and dimensions.
+"""What a fit of either model and a twin cost, by people, tasks, answers and dimensions.
 
     python benchmarks/sparse.py [--json FILE] [--only NAME ...]
 
@@ -7,6 +7,9 @@ out and fitted in a process of its own, so that its peak memory is its own:
 
     seconds a step   median of the compiled steps (64 people each), without the first chunk of 50
     step / answer    the same by the answers that a step looks at
+    published        seconds of processor time that a step of the published model takes (64 answers,
+                     400 hidden units; tasks are known by who they are, as in a split by people),
+                     and that an epoch of all answers would
     peak             resident memory at its highest, the study's making included
     twin             seconds of processor time a person, warm, for people of the study's median
                      number of answers, 200 draws each
@@ -39,12 +42,14 @@ SIZES = {
     "tasks": Size(2_000, 2_000, 50, 4),
     "answers": Size(2_000, 500, 200, 4),
     "dimensions": Size(2_000, 500, 50, 8),
+    "both": Size(20_000, 2_000, 50, 4),
     "large": Size(100_000, 2_000, 100, 4),
 }
 STEPS = 200
 COLUMNS = (
     *("people", "tasks", "answers each", "dimensions"),
     *("ms a step", "ns an answer", "peak GB", "twin ms"),
+    *("published ms a step", "published s an epoch"),
 )
 
 
@@ -112,12 +117,33 @@ def measure(size: Size) -> dict[str, float]:
     make_twins(crowd, some)
     start = time.process_time()
     make_twins(crowd, some)
-    return {
+    return published(study) | {
         "seconds a step": step,
         "step / answer": step / (config.people * size.answers),
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "twin": (time.process_time() - start) / 50,
     }
+
+
+def published(study, steps: int = 50, epochs: int = 5) -> dict[str, float]:
+    """Of the published model's fit, by some of the answers; the first epoch also compiles."""
+    from crowdllm_jax.model.cvae.config import CvaeConfig
+    from crowdllm_jax.model.cvae.fit import Data, TrainConfig, fit
+    from crowdllm_jax.study.coding import task_features
+
+    config = TrainConfig(epochs=epochs)
+    x, people = task_features(study.tasks, identity=True), len(study.participants.ids)
+    chosen = np.random.default_rng(0).permutation(len(study.task))[: steps * config.batch_size]
+    tables = x, np.zeros((people, 1), np.float32), np.full(len(x), 0.5, np.float32)
+    unit = (study.answer - 1) / 4
+    train, none = (
+        Data(*tables, study.person[rows], study.task[rows], unit[rows])
+        for rows in (chosen, chosen[:0])
+    )
+    ends = [time.process_time()]
+    fit(train, none, CvaeConfig(), config, 0, on_epoch=lambda *_: ends.append(time.process_time()))
+    step = float(np.median(np.diff(ends)[1:])) / steps
+    return {"published": step, "published epoch": step * len(study.task) / config.batch_size}
 
 
 def people_of(study, count: int):
@@ -159,7 +185,8 @@ def main() -> None:
         print(
             f"| {name} | {size.people:,} | {size.tasks:,} | {size.answers} | {size.latent} "
             f"| {1e3 * found['seconds a step']:.1f} | {1e9 * found['step / answer']:,.0f} "
-            f"| {found['peak'] / 1e9:.2f} | {1e3 * found['twin']:.1f} |",
+            f"| {found['peak'] / 1e9:.2f} | {1e3 * found['twin']:.1f} "
+            f"| {1e3 * found['published']:.1f} | {found['published epoch']:.0f} |",
             flush=True,
         )
         records += [

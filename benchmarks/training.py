@@ -36,6 +36,7 @@ if "JAX_NUM_CPU_DEVICES" not in os.environ:
 import jax.numpy as jnp
 import numpy as np
 import torch
+from jax.sharding import AxisType, Mesh
 from torch_cvae import copy_weights
 from torch_training import TorchTrainer, with_care, with_loader
 
@@ -60,6 +61,8 @@ SHAPES = {
 }
 SHARES = (0.01, 0.05, 0.2, 1.0)
 SEEDS = 8
+EVERYTHING = np.int32(2**30)
+"""Responses in a piece: an epoch is one."""
 TOLERANCE = 1e-4  # relative, of a loss; float32 rounding through two epochs of Adam is below 1e-5
 
 
@@ -91,8 +94,11 @@ class Ours:
         self.first = jax.device_get(jax.tree.map(lambda leaf: leaf[0], self.state.params))
 
     def epoch(self) -> float:
+        epoch = np.int32(np.asarray(self.state.epoch)[0])
+        order = program_of.order_of(self.mesh, epoch, self.inputs)
+        piece = program_of.Piece(epoch, order, EVERYTHING)
         self.state, info = program_of.advance(
-            self.program, self.mesh, self.state, self.tables, self.inputs
+            self.program, self.mesh, self.state, self.tables, self.inputs, piece
         )
         return float(info.losses[0, 0, 0])
 
@@ -223,12 +229,16 @@ def together(runs: list[Run]) -> Callable[[], np.ndarray]:
     """All runs in one program on one device, one step at a time for all of them (vmap)."""
     program, *_, tables, inputs = begin(runs)
     tables, inputs = jax.device_put((tables, inputs), jax.devices()[0])
-    every = jax.jit(jax.vmap(partial(program_of._one, program), (0, None, 0)), donate_argnums=0)
+    axes = (0, None, 0, program_of.PIECE_AXES)
+    every = jax.jit(jax.vmap(partial(program_of._one, program), axes), donate_argnums=0)
+    mesh = Mesh(np.array(jax.devices()[:1]), ("runs",), axis_types=(AxisType.Auto,))
 
     def train_all() -> np.ndarray:
         state = program_of.start(program, inputs.key)
-        for _ in range(max(run.config.epochs for run in runs)):
-            state, _ = every(state, tables, inputs)
+        for epoch in range(max(run.config.epochs for run in runs)):
+            order = program_of.order_of(mesh, np.int32(epoch), inputs)
+            piece = program_of.Piece(np.int32(epoch), order, EVERYTHING)
+            state, _ = every(state, tables, inputs, piece)
         return np.asarray(state.history)
 
     return train_all

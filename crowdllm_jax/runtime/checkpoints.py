@@ -64,8 +64,8 @@ class Checkpoints:
           CrowdError: no state can be read, or it is the state of another configuration.
         """
         self._orbax.wait()
-        steps = {p.name for p in self.folder.iterdir() if p.name.isdecimal()}
-        for step in sorted(map(int, steps), reverse=True):
+        steps = self._steps()
+        for step in sorted(steps, reverse=True):
             try:
                 # As stored: given a wish, orbax casts dtypes to it without a word.
                 stored = self._orbax.load(step)
@@ -85,6 +85,13 @@ class Checkpoints:
         raise CrowdError(
             f"{self.folder}: no checkpoint can be read; delete the folder to train anew"
         )
+
+    def newest(self) -> int:
+        """Number of the newest state, damaged or not; 0 where there is none."""
+        return max(self._steps(), default=0)
+
+    def _steps(self) -> list[int]:
+        return [int(p.name) for p in self.folder.iterdir() if p.name.isdecimal()]
 
     def close(self) -> None:
         """Wait until everything is on the disk."""

@@ -7,8 +7,11 @@ the first does what is done once. They agree on when everybody has come so far (
 
 import socket
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from crowdllm_jax.errors import CrowdError, PeerError, first_line
@@ -104,8 +107,25 @@ def meet(step: str) -> None:
     """
     if size() == 1:
         return
-    try:
+    with _together(step):
         multihost_utils.sync_global_devices(step)
+
+
+def gather(step: str, numbers: Sequence[float]) -> np.ndarray:
+    """(processes, n) float32: the n numbers that every process brings to this step.
+
+    Raises:
+      PeerError: one of them has ended before.
+    """
+    with _together(step):
+        told = multihost_utils.process_allgather(np.asarray(numbers, np.float32))
+    return np.asarray(told).reshape(size(), len(numbers))
+
+
+@contextmanager
+def _together(step: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # the transport raises whatever it likes
         raise PeerError(
             f"another process of this run has ended before '{step}': see its own "

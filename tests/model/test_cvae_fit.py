@@ -12,7 +12,9 @@ from crowdllm_jax.model.cvae import epoch
 from crowdllm_jax.model.cvae import fit as train
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.fit import Data, TrainConfig, fit
+from crowdllm_jax.runtime import pieces
 from crowdllm_jax.runtime.checkpoints import Checkpoints
+from crowdllm_jax.runtime.pieces import Verdict
 
 MODEL = CvaeConfig(hidden=8, latent=2)
 CONFIG = TrainConfig(epochs=5, batch_size=16, learning_rate=3e-3, blender_learning_rate=3e-3)
@@ -67,6 +69,69 @@ def test_a_resumed_fit_is_bitwise_that_of_an_uninterrupted_one(tmp_path, whole, 
     assert same(resumed.params, whole.params)
     np.testing.assert_array_equal(resumed.history, whole.history)
     assert resumed.best_epoch == whole.best_epoch
+
+
+MANY = data(1500, 2)
+"""Validation responses in two batches: an epoch is 7 + 2 pieces."""
+
+
+@pytest.fixture
+def in_small_pieces(monkeypatch) -> list[int]:
+    """A batch at a time; one entry for each."""
+    unpatched, calls = train.advance, []
+
+    def counted(*arguments):
+        calls.append(int(arguments[-1].most))
+        return unpatched(*arguments)
+
+    monkeypatch.setattr(pieces, "PIECE", 0.0)
+    monkeypatch.setattr(train, "advance", counted)
+    return calls
+
+
+@pytest.mark.parametrize("before", [1, 7, 8, 9, 12])
+def test_a_fit_that_is_stopped_within_an_epoch_ends_in_the_same_bits(
+    before, tmp_path, in_small_pieces, monkeypatch
+):
+    """After the first batch, the last of the training part, in the validation part, at the epoch's
+    end, and within the second epoch."""
+    config = msgspec.structs.replace(CONFIG, epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "PIECE", 1e9)
+        patch.setattr(pieces, "FASTER", 2**30)
+        whole = fit(TRAIN, MANY, MODEL, config, seed=1)
+    assert len(in_small_pieces) == 3, "the first batch, the rest of the epoch, the second epoch"
+    in_small_pieces.clear()
+
+    def stop(found, done):
+        return Verdict(len(in_small_pieces) == before, False)
+
+    with monkeypatch.context() as patch, Checkpoints(tmp_path) as checkpoints:
+        patch.setattr(pieces.Pieces, "after", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(TRAIN, MANY, MODEL, config, 1, checkpoints=checkpoints)
+    assert len(in_small_pieces) == before
+    with Checkpoints(tmp_path) as checkpoints:
+        resumed = fit(TRAIN, MANY, MODEL, config, 1, checkpoints=checkpoints)
+    assert len(in_small_pieces) == 2 * 9, "a batch was done twice, or not at all"
+    assert same(resumed.params, whole.params)
+    np.testing.assert_array_equal(resumed.history, whole.history)
+
+
+def test_a_long_epoch_is_saved_once_a_minute(tmp_path, in_small_pieces, monkeypatch):
+    saved = []
+    monkeypatch.setattr(pieces, "SAVED", -1.0)
+    monkeypatch.setattr(Checkpoints, "save", lambda _, number, state: saved.append(number))
+    with Checkpoints(tmp_path) as checkpoints:
+        fit(
+            TRAIN,
+            MANY,
+            MODEL,
+            msgspec.structs.replace(CONFIG, epochs=1),
+            1,
+            checkpoints=checkpoints,
+        )
+    assert saved == list(range(1, 10))
 
 
 def test_a_finished_fit_is_not_run_again(tmp_path, whole):
@@ -162,15 +227,13 @@ def test_early_stopping_waits_as_many_epochs_as_told():
 
 def test_a_diverged_loss_is_told_and_keeps_the_best(tmp_path, monkeypatch):
     """The weights turn into NaN in the third epoch; what is stored stays the second one's."""
-    real, calls = train.advance, 0
+    real = train.advance
 
-    def poisoned(program, mesh, state, tables, runs):
-        nonlocal calls
-        calls += 1
-        if calls == 3:
+    def poisoned(program, mesh, state, tables, runs, piece):
+        if piece.epoch == 2:
             answer = runs.train.answer * np.float32(np.nan)
             runs = runs._replace(train=runs.train._replace(answer=answer))
-        return real(program, mesh, state, tables, runs)
+        return real(program, mesh, state, tables, runs, piece)
 
     monkeypatch.setattr(train, "advance", poisoned)
     with (

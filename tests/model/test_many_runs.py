@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import msgspec
 import numpy as np
 import pytest
+from flax import nnx
 from test_cvae_fit import CONFIG, MODEL, VALIDATION, data, traces  # noqa: F401
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae import epoch
 from crowdllm_jax.model.cvae import fit as train
+from crowdllm_jax.model.cvae.belief import KnownTasks
 from crowdllm_jax.model.cvae.config import CvaeConfig
+from crowdllm_jax.model.cvae.decision import Cvae
 from crowdllm_jax.model.cvae.fit import Data, Run, fit, fit_many
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 
@@ -90,6 +93,55 @@ def test_each_run_ends_as_it_does_alone(model):
         check_equal(fitted, alone(run))
 
 
+def test_who_a_task_is_is_looked_up_as_it_would_be_multiplied(monkeypatch):
+    """Two runs whose other features differ, so that their tables lie one below the other."""
+    own = np.eye(6, dtype=np.float32)
+    runs = [
+        Run(
+            *(
+                part._replace(x=np.hstack([sign * part.x, own]))
+                for part in (data(100, 1), VALIDATION)
+            ),
+            MODEL,
+            CONFIG,
+            1,
+        )
+        for sign in (1, -1)
+    ]
+    assert train.begin(runs)[3].x.shape == (12, 3)
+    looked_up = fit_many(runs)
+    monkeypatch.setattr(train, "known_tasks", lambda x: 0)
+    assert train.begin(runs)[3].x.shape == (12, 9)
+    for one, other in zip(looked_up, fit_many(runs), strict=True):
+        check_equal(one, other)
+
+
+def test_the_mixing_layer_looks_up_who_a_task_is_too():
+    belief = Cvae(9, 2, change(MODEL, semi_implicit=True), rngs=nnx.Rngs(0)).belief
+    task, case = np.array([5, 0, 5]), data(3, 1)
+    own = np.hstack([case.x, np.eye(6, dtype=np.float32)])[task]
+    rest = case.c[:3], np.ones((3, MODEL.injected), np.float32)
+    found = belief.encode(KnownTasks(jnp.asarray(case.x[task]), jnp.asarray(task)), *rest)
+    for one, other in zip(found, belief.encode(own, *rest), strict=True):
+        np.testing.assert_allclose(one, other, **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("x", "known"),
+    [
+        (np.eye(3), 3),
+        (np.hstack([np.ones((3, 2)), np.eye(3)]), 3),
+        (np.eye(3)[[1, 0, 2]], 0),
+        (np.eye(3) * 2, 0),
+        (np.eye(3) + np.eye(3, k=1), 0),
+        (np.ones((3, 1)), 0),
+        (np.hstack([np.eye(3), np.ones((3, 1))]), 0),
+    ],
+)
+def test_columns_that_say_who_a_task_is_are_found(x, known):
+    assert train.known_tasks(x.astype(np.float32)) == known
+
+
 def test_the_order_of_the_runs_does_not_matter():
     runs = several()
     order = [3, 0, 5, 2, 1, 4]
@@ -105,12 +157,15 @@ def test_runs_that_step_together_are_runs_alone():
     runs = several()
     program = train._program(runs)
     tables, inputs = train._inputs(runs)
-    step = jax.jit(jax.vmap(partial(epoch._one, program), (0, None, 0)))
-    state, before = epoch.start(program, inputs.key), None
+    step = jax.jit(jax.vmap(partial(epoch._one, program), (0, None, 0, epoch.PIECE_AXES)))
+    mesh = train.begin(runs[:1])[1]
+    state, before, number = epoch.start(program, inputs.key), None, np.int32(0)
     done = np.asarray(epoch.ended(state, inputs))
     while not done.all():
         before = jax.device_get(state)
-        state, info = step(state, tables, inputs)
+        order = epoch.order_of(mesh, number, inputs)
+        state, info = step(state, tables, inputs, epoch.Piece(number, order, np.int32(2**30)))
+        number += np.int32(1)
         for run in np.flatnonzero(done):
             for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(state), strict=True):
                 np.testing.assert_array_equal(old[run], np.asarray(new)[run])

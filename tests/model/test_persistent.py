@@ -1,6 +1,7 @@
 """The persistent model: its likelihood is exact, and a fit finds what made the data."""
 
 import dataclasses
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from crowdllm_jax.model.persistent.fit import fit_marginal, held_out_evidence, s
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runs import prepare as fitting
+from crowdllm_jax.runtime import pieces
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study import scales
@@ -332,6 +334,32 @@ def test_a_resumed_fit_ends_as_an_uninterrupted_one(small, chunks, tmp_path):
     with Checkpoints(tmp_path / "c") as kept:
         _, resumed, again = fit(small, checkpoints=kept, on_step=lambda step, _: seen.append(step))
     assert seen == [40, 60], "the first chunk was not done again"
+    np.testing.assert_array_equal(losses, again)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), whole, resumed))
+
+
+def test_a_fit_that_is_stopped_within_a_chunk_ends_in_the_same_bits(
+    small, chunks, tmp_path, monkeypatch
+):
+    """After 5 steps of 60, by Ctrl-C while the sixth is computed; a step at a time."""
+    _, whole, losses = fit(small)
+    monkeypatch.setattr(pieces, "PIECE", 0.0)
+    unpatched, calls = marginal._steps, []
+
+    def interrupted(*arguments):
+        calls.append(int(arguments[-1]))
+        after = unpatched(*arguments)
+        if len(calls) == 6:
+            signal.raise_signal(signal.SIGINT)
+        return after
+
+    monkeypatch.setattr(marginal, "_steps", interrupted)
+    with Checkpoints(tmp_path / "c") as kept, pytest.raises(KeyboardInterrupt):
+        fit(small, checkpoints=kept)
+    assert calls == [1] * 6, "it went on"
+    with Checkpoints(tmp_path / "c") as kept:
+        _, resumed, again = fit(small, checkpoints=kept)
+    assert calls == [1] * 60, "a step was done twice"
     np.testing.assert_array_equal(losses, again)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), whole, resumed))
 

@@ -29,6 +29,15 @@ AGENTS = 20_001
 
 MODEL = "model={kind: persistent, steps: 20}"
 
+CLI = ("-m", "crowdllm_jax.cli")
+SMALL_PIECES = """
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.runtime import pieces
+pieces.PIECE = 0.0
+main()
+"""
+"""The command line, with a request to stop heeded after every batch of a fit."""
+
 SOON = 30
 """Seconds in which a run must have ended after a peer has."""
 
@@ -39,7 +48,7 @@ def port() -> int:
         return free.getsockname()[1]
 
 
-def start(processes: int, devices: int, *command: str, only=None, **places) -> list:
+def start(processes: int, devices: int, *command: str, only=None, main=CLI, **places) -> list:
     """The same command in several processes, each with its own virtual devices."""
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     env = os.environ | {"XLA_FLAGS": flags, "NPROC": "32", "JAX_PLATFORMS": "cpu"}
@@ -47,7 +56,7 @@ def start(processes: int, devices: int, *command: str, only=None, **places) -> l
     several = ["--distributed", "--coordinator", at, "--processes", str(processes)]
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "crowdllm_jax.cli", *command, *several, "--process", str(i)],
+            [sys.executable, *main, *command, *several, "--process", str(i)],
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -141,6 +150,35 @@ def test_a_fit_goes_on_elsewhere(fitted, tmp_path):
     alone, shared = fitted_by_two(fitted, run)
     for name in alone:
         np.testing.assert_array_equal(shared[name], alone[name], err_msg=name)
+
+
+def test_processes_stop_within_an_epoch_together(tmp_path):
+    """SIGTERM to one of two: both end with what they have, and one alone goes on from there to the
+    bits of a fit that was left alone."""
+    config, few = str(write_config(tmp_path / "input")), "train.epochs=40"
+    model = ["--set", "model={kind: cvae, hidden: 8, latent: 2}", "--set", "models=[]"]
+    command = ["fit", config, *model, "--set", "train.batch_size=16", "--set", few, "--out"]
+    run = tmp_path / "run"
+    both = start(2, 1, *command, str(run), main=("-c", SMALL_PIECES))
+    while not (run / "seed-0/cvae/checkpoint/3").exists():
+        assert all(process.poll() is None for process in both)
+        time.sleep(0.05)
+    began = time.monotonic()
+    both[1].send_signal(signal.SIGTERM)
+    (other, told), (asked, why) = (ends(process, SOON) for process in both)
+    assert time.monotonic() - began < 10
+    assert asked == 143, why
+    assert other == 130, told
+    assert "terminated; the same command continues" in why
+    assert not crowd_folder(run, 0, "cvae").exists()
+    assert main([*command, str(run), "--quiet"]) == 0
+    assert main([*command, str(tmp_path / "whole"), "--quiet"]) == 0
+    one, two = (
+        flatten(load_crowd(crowd_folder(folder, 0, "cvae")).params)
+        for folder in (run, tmp_path / "whole")
+    )
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
 
 
 def test_devices_that_are_not_there_are_told(fitted, tmp_path, capsys):

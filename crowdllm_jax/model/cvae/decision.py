@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from crowdllm_jax.model.cvae.belief import BeliefGenerator
+from crowdllm_jax.model.cvae.belief import BeliefGenerator, Features
 from crowdllm_jax.model.cvae.blender import Blender
 from crowdllm_jax.model.cvae.config import CvaeConfig
 
@@ -60,7 +60,7 @@ def draw_noise(key: jax.Array, batch: int, config: CvaeConfig) -> Noise:
 
 def answer_scores(
     model: Cvae,
-    x: jax.Array,
+    x: Features,
     c: jax.Array,
     reference: jax.Array,
     noise: Noise,

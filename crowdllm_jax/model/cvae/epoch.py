@@ -1,9 +1,11 @@
-"""One epoch of every run, as one compiled program.
+"""A piece of every run's epoch, as one compiled program.
 
-`_one` is the epoch of a single run; `advance` maps it over all of them. A run takes as many steps
+`_one` is a piece of a single run; `advance` maps it over all of them. A run takes as many steps
 as its own responses make, in an order and with noise that come from its own (seed, epoch), so it
-ends in the same weights whatever runs beside it. A run that has ended takes no step and stays as
-it is. What differs between runs are arguments; only shapes are compiled in.
+ends in the same weights whatever runs beside it, and whatever the pieces: where a piece ends, the
+loop over batches is left with all that it carries, and the next piece enters it there. A run that
+is through with the epoch, or has ended, takes no step and stays as it is. What differs between
+runs are arguments; only shapes are compiled in.
 
 On an accelerator all runs take a step together (`vmap`). On a CPU a core has enough to do with one
 run, whose weights then stay in its cache, so each device takes its runs one after another: this ran
@@ -19,6 +21,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
 
+from crowdllm_jax.model.cvae.belief import Features, KnownTasks
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import Cvae, draw_noise
 from crowdllm_jax.model.cvae.loss import LossNumbers, cvae_loss
@@ -34,10 +37,12 @@ class Program(NamedTuple):
 
     Attributes:
       model: its sizes; the numbers in it are not looked at.
+      known: T where the last T of the features say which of the T tasks it is, 0 where none do.
       epochs: rows of the history.
     """
 
     features: int
+    known: int
     profile: int
     model: CvaeConfig
     batch: int
@@ -45,7 +50,8 @@ class Program(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """(T, F) task features and (P, C) profiles, shared by all runs."""
+    """(T, F) task features (without those that say which task it is) and (P, C) profiles, shared by
+    all runs."""
 
     x: jax.Array
     c: jax.Array
@@ -76,9 +82,12 @@ class RunInputs(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """All that the next epoch needs, and the best weights so far.
+    """All that the next piece needs, and the best weights so far.
 
     Attributes:
+      epoch: how many are done. batch: how many batches of the next one are, those of the
+        validation responses after those of the training responses.
+      sums: (2, 4) weighted losses of these batches, training and validation.
       history: (epochs, 2, 4) training and validation loss by TERMS; NaN where not run.
     """
 
@@ -88,14 +97,38 @@ class TrainState(NamedTuple):
     best_loss: jax.Array
     best_epoch: jax.Array
     epoch: jax.Array
+    batch: jax.Array
+    sums: jax.Array
     history: jax.Array
 
 
-class EpochInfo(NamedTuple):
-    """(2, 4) training and validation losses of the epoch, and whether it was the run's last."""
+class Piece(NamedTuple):
+    """What to do next.
+
+    Attributes:
+      epoch: which one, counted from 0. order: (R,) the run's training responses in it.
+      most: responses to look at, at most; at least one batch is done.
+    """
+
+    epoch: jax.Array
+    order: jax.Array
+    most: jax.Array
+
+
+class PieceInfo(NamedTuple):
+    """What a piece came to.
+
+    Attributes:
+      losses: (2, 4) training and validation losses of the epoch; NaN before its end, and where
+        the run has ended before.
+      over: whether the run is through with the epoch. ended: and with its last one.
+      done: responses that were looked at.
+    """
 
     losses: jax.Array
+    over: jax.Array
     ended: jax.Array
+    done: jax.Array
 
 
 def make_optimizer(
@@ -138,33 +171,68 @@ def start(program: Program, keys: jax.Array) -> TrainState:
             jnp.float32(jnp.inf),
             jnp.int32(0),
             jnp.int32(0),
+            jnp.int32(0),
+            jnp.zeros((2, len(TERMS))),
             jnp.full((program.epochs, 2, len(TERMS)), jnp.nan, jnp.float32),
         )
 
     return jax.vmap(one)(keys)
 
 
+@partial(jax.jit, static_argnums=0)
+def order_of(mesh: Mesh, epoch: jax.Array, runs: RunInputs) -> jax.Array:
+    """(B, R) order in which every run takes its training responses in an epoch."""
+
+    def every(epoch: jax.Array, runs: RunInputs) -> jax.Array:
+        def one(run: RunInputs) -> jax.Array:
+            key = _keys(run, epoch)[0]
+            return shuffled(key, len(run.train.answer), run.train.length)
+
+        return jax.lax.map(one, runs)
+
+    return _over_runs(every, mesh, (PartitionSpec(), RUNS))(epoch, runs)
+
+
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 @float32_products()
 def advance(
-    program: Program, mesh: Mesh, state: TrainState, tables: Tables, runs: RunInputs
-) -> tuple[TrainState, EpochInfo]:
-    """Every run's next epoch; the runs are split over the mesh's one axis, `runs`."""
+    program: Program, mesh: Mesh, state: TrainState, tables: Tables, runs: RunInputs, piece: Piece
+) -> tuple[TrainState, PieceInfo]:
+    """A piece of every run's epoch; the runs are split over the mesh's one axis, `runs`."""
     one = partial(_one, program)
 
-    def every(state: TrainState, tables: Tables, runs: RunInputs) -> tuple[TrainState, EpochInfo]:
+    def every(
+        state: TrainState, tables: Tables, runs: RunInputs, piece: Piece
+    ) -> tuple[TrainState, PieceInfo]:
         if mesh.devices.flat[0].platform == "cpu":
-            return jax.lax.map(lambda pair: one(pair[0], tables, pair[1]), (state, runs))
-        return jax.vmap(one, (0, None, 0))(state, tables, runs)
 
-    split = PartitionSpec("runs")
-    return jax.shard_map(
-        every,
-        mesh=mesh,
-        in_specs=(split, PartitionSpec(), split),
-        out_specs=split,
-        check_vma=False,
-    )(state, tables, runs)
+            def of_one(
+                own: tuple[TrainState, RunInputs, jax.Array],
+            ) -> tuple[TrainState, PieceInfo]:
+                state, run, order = own
+                return one(state, tables, run, piece._replace(order=order))
+
+            return jax.lax.map(of_one, (state, runs, piece.order))
+        return jax.vmap(one, (0, None, 0, PIECE_AXES))(state, tables, runs, piece)
+
+    split = (RUNS, PartitionSpec(), RUNS, PIECE_RUNS)
+    return _over_runs(every, mesh, split)(state, tables, runs, piece)
+
+
+RUNS = PartitionSpec("runs")
+# Of a piece, the order is each run's own.
+PIECE_AXES = Piece(None, 0, None)  # type: ignore[arg-type]
+PIECE_RUNS = Piece(PartitionSpec(), RUNS, PartitionSpec())  # type: ignore[arg-type]
+
+
+def _over_runs(every: Any, mesh: Mesh, split: tuple[Any, ...]) -> Any:
+    return jax.shard_map(every, mesh=mesh, in_specs=split, out_specs=RUNS, check_vma=False)
+
+
+def _keys(run: RunInputs, epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Those of an epoch's order and of its noise."""
+    order, noise = jax.random.split(jax.random.fold_in(run.key, epoch))
+    return order, noise
 
 
 def _new(program: Program, key: jax.Array) -> Cvae:
@@ -172,15 +240,20 @@ def _new(program: Program, key: jax.Array) -> Cvae:
 
 
 def _one(
-    program: Program, state: TrainState, tables: Tables, run: RunInputs
-) -> tuple[TrainState, EpochInfo]:
-    """One pass over a run's training responses, then the loss on its validation responses.
+    program: Program, state: TrainState, tables: Tables, run: RunInputs, piece: Piece
+) -> tuple[TrainState, PieceInfo]:
+    """Some batches of a run's training responses, and of its validation responses after them.
 
     Long because its inner functions share what is laid out here once per program.
     """
     graph = graph_of(program)
     optimizer = make_optimizer(run.learning_rate, run.blender_learning_rate)
-    done = ended(state, run)
+    idle = ended(state, run) | (state.epoch != piece.epoch)
+
+    def features(task: jax.Array) -> Features:
+        x = tables.x[task]
+        # Tables of several runs lie one below the other, each of as many tasks.
+        return KnownTasks(x, task % program.known) if program.known else x
 
     def loss(
         params: nnx.State[Any, Any],
@@ -197,7 +270,7 @@ def _one(
         weight = jnp.where(position < rows.length, rows.weight[chosen], 0.0)
         total, terms = cvae_loss(
             nnx.merge(graph, params),
-            tables.x[task],
+            features(task),
             tables.c[person],
             rows.reference[chosen],
             rows.answer[chosen],
@@ -211,57 +284,81 @@ def _one(
         return total * (weight.sum() / count), (every, weight.sum())
 
     def count(rows: ResponseRows, size: int) -> jax.Array:
-        return jnp.where(done, 0, -(-rows.length // size))
+        return jnp.where(idle, 0, -(-rows.length // size))
 
-    order_key, noise_key = jax.random.split(jax.random.fold_in(run.key, state.epoch))
-    order = shuffled(order_key, len(run.train.answer), run.train.length)
+    noise_key = _keys(run, piece.epoch)[1]
+    size = min(CHECKED, len(run.validation.answer))
+    steps, checks = count(run.train, program.batch), count(run.validation, size)
+    first = jnp.where(idle, 0, state.batch)
+    begin = jnp.minimum(first, steps)
+    end = jnp.minimum(begin + jnp.maximum(1, piece.most // program.batch), steps)
+    left = (piece.most - (end - begin) * program.batch) // size
+    left = jnp.where(end < steps, 0, jnp.maximum(left, jnp.where(begin < steps, 0, 1)))
+    begin_checks = first - begin
+    end_checks = jnp.minimum(begin_checks + left, checks)
 
     def step(number: jax.Array, carry):  # type: ignore[no-untyped-def]
         params, opt_state, total = carry
         gradient, (terms, weight) = jax.grad(loss, has_aux=True)(
-            params, run.train, order, program.batch, number, noise_key
+            params, run.train, piece.order, program.batch, number, noise_key
         )
         updates, opt_state = optimizer.update(gradient, opt_state)
         total += terms * weight
         return optax.apply_updates(params, updates), opt_state, total
 
-    params, opt_state, total = jax.lax.fori_loop(
-        0,
-        count(run.train, program.batch),
-        step,
-        (state.params, state.opt_state, jnp.zeros(len(TERMS))),
+    params, opt_state, trained = jax.lax.fori_loop(
+        begin, end, step, (state.params, state.opt_state, state.sums[0])
     )
-    trained = total / run.train.weight.sum()
 
     # The same noise in every epoch: losses then differ by the weights alone.
     fixed = jax.random.fold_in(run.key, jnp.uint32(2**32 - 1))
-    size = min(CHECKED, len(run.validation.answer))
     in_order = jnp.arange(len(run.validation.answer))
 
     def check(number: jax.Array, total: jax.Array) -> jax.Array:
         _, (terms, weight) = loss(params, run.validation, in_order, size, number, fixed)
         return total + terms * weight
 
-    held = (
-        jax.lax.fori_loop(0, count(run.validation, size), check, jnp.zeros(len(TERMS)))
-        / run.validation.weight.sum()
+    held = jax.lax.fori_loop(begin_checks, end_checks, check, state.sums[1])
+    over = ~idle & (end == steps) & (end_checks == checks)
+    state = state._replace(
+        params=params,
+        opt_state=opt_state,
+        batch=jnp.where(idle, state.batch, end + end_checks),
+        sums=jnp.stack([trained, held]),
     )
+    after = _after_epoch(program, state, run, over)
+    done = (end - begin) * program.batch + (end_checks - begin_checks) * size
+    losses = after.history[piece.epoch]
+    return after, PieceInfo(losses, over | idle, ended(after, run), done)
+
+
+def _averages(state: TrainState, run: RunInputs) -> jax.Array:
+    """(2, 4) losses of an epoch whose batches are all done."""
+    weight = jnp.stack([run.train.weight.sum(), run.validation.weight.sum()])
+    return state.sums / weight[:, None]
+
+
+def _after_epoch(
+    program: Program, state: TrainState, run: RunInputs, over: jax.Array
+) -> TrainState:
+    """The state that the next epoch begins with; as it is where this one is not over."""
+    trained, held = losses = _averages(state, run)
     # A comparison with NaN is false, so a diverged epoch never replaces the best one.
-    better = ~done & jnp.where(
+    better = over & jnp.where(
         run.validation.length > 0, held[0] < state.best_loss, jnp.isfinite(trained[0])
     )
-    epoch = state.epoch + jnp.where(done, 0, 1)
-    losses = jnp.where(done, jnp.nan, jnp.stack([trained, held]))
-    after = TrainState(
-        params,
-        opt_state,
-        jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best_params),
+    epoch = state.epoch + jnp.where(over, 1, 0)
+    return TrainState(
+        state.params,
+        state.opt_state,
+        jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.best_params),
         jnp.where(better, held[0], state.best_loss),
         jnp.where(better, epoch, state.best_epoch),
         epoch,
-        state.history.at[jnp.where(done, program.epochs, state.epoch)].set(losses, mode="drop"),
+        jnp.where(over, 0, state.batch),
+        jnp.where(over, 0.0, state.sums),
+        state.history.at[jnp.where(over, state.epoch, program.epochs)].set(losses, mode="drop"),
     )
-    return after, EpochInfo(losses, ended(after, run))
 
 
 def shuffled(key: jax.Array, size: int, count: jax.Array) -> jax.Array:

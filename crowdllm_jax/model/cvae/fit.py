@@ -1,8 +1,8 @@
 """Fit the published model: one run, or many in one program.
 
-Every epoch's order and noise come from the run's (seed, epoch), so a run that is stopped and
-resumed from its last saved epoch ends in exactly the weights of a run that was not. `epoch.py` is
-what happens on the device; here is what surrounds it.
+Every epoch's order and noise come from the run's (seed, epoch), and a saved state says how far into
+an epoch it is, so a run that is stopped and resumed ends in exactly the weights of a run that was
+not. `epoch.py` is what happens on the device; here is what surrounds it.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.epoch import (
+    Piece,
+    PieceInfo,
     Program,
     ResponseRows,
     RunInputs,
@@ -26,10 +28,12 @@ from crowdllm_jax.model.cvae.epoch import (
     advance,
     ended,
     graph_of,
+    order_of,
     start,
 )
 from crowdllm_jax.model.cvae.loss import LossNumbers, loss_numbers
 from crowdllm_jax.runtime.checkpoints import Checkpoints
+from crowdllm_jax.runtime.pieces import in_pieces
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
@@ -111,10 +115,12 @@ def fit(
     """Train to the best validation loss (to the last epoch where there is no validation part).
 
     Args:
-      checkpoints: where to save the state after each epoch, and to resume from.
+      checkpoints: where to save the state after each epoch (once a minute within a long one, and
+        where it is interrupted), and to resume from.
       on_epoch: called after each epoch with its number (from 1) and its (2, 4) losses.
     Raises:
       CrowdError: the loss is not finite.
+      KeyboardInterrupt: it was asked to stop, in this process or another, and the state is saved.
     """
     run = Run(train, validation, model_config, config, seed)
     tell = None if on_epoch is None else lambda epoch, losses: on_epoch(epoch, losses[0])
@@ -135,7 +141,7 @@ def fit_many(
     `jax.config.update("jax_num_cpu_devices", n)` gives to JAX before it starts.
 
     Args:
-      checkpoints: where to save the state of all runs after each epoch, and to resume from.
+      checkpoints: where to save the state of all runs (see `fit`), and to resume from.
       on_epoch: called with the number of epochs and (B, 2, 4) losses, NaN for runs that have ended.
     Raises:
       CrowdError: a loss is not finite.
@@ -148,23 +154,28 @@ def fit_many(
             state,
             stored,
         )
+    number = checkpoints.newest() if checkpoints is not None else 0
     done = np.asarray(ended(state, inputs))
-    while not done.all():
-        before = done
-        state, info = advance(program, mesh, state, tables, inputs)
-        epoch, losses, done = jax.device_get((state.epoch, *info))
-        for run in np.flatnonzero(~before):
-            if not np.isfinite(losses[run, 0]).all():
-                raise CrowdError(
-                    f"{f'run {run}: ' if len(runs) > 1 else ''}the training loss is "
-                    f"{losses[run, 0, 0]} in epoch {epoch[run]}; lower train.learning_rate or "
-                    "train.blender_learning_rate"
-                )
-        if checkpoints is not None:
-            checkpoints.save(int(epoch.max()), _kept(state, runs))
-        if on_epoch is not None:
-            on_epoch(int(epoch.max()), losses[: len(runs)])
-
+    with in_pieces() as pieces:
+        while not done.all():
+            epoch = np.int32(np.asarray(state.epoch)[~done].min())
+            active, over = np.flatnonzero(~done), False
+            order = order_of(mesh, epoch, inputs)
+            while not over:
+                piece = Piece(jnp.int32(epoch), order, jnp.int32(pieces.size))
+                state, info = advance(program, mesh, state, tables, inputs, piece)
+                info = jax.device_get(info)
+                done, over = info.ended, info.over.all()
+                if over:
+                    _check_losses(info, active, int(epoch) + 1, len(runs))
+                stop, late = pieces.after(int(info.done.sum()))
+                if checkpoints is not None and (over or stop or late):
+                    number += 1
+                    checkpoints.save(number, _kept(state, runs))
+                if stop:
+                    raise KeyboardInterrupt
+            if on_epoch is not None:
+                pieces.tell(on_epoch, int(epoch) + 1, info.losses[: len(runs)])
     graph = graph_of(program)
     state = jax.device_get(_kept(state, runs))
     return [
@@ -176,6 +187,21 @@ def fit_many(
         )
         for run in range(len(runs))
     ]
+
+
+def _check_losses(info: PieceInfo, active: np.ndarray, epoch: int, runs: int) -> None:
+    """Make sure that the runs that took part in an epoch have a loss.
+
+    Raises:
+      CrowdError: one has none.
+    """
+    for run in active:
+        if not np.isfinite(info.losses[run, 0]).all():
+            raise CrowdError(
+                f"{f'run {run}: ' if runs > 1 else ''}the training loss is "
+                f"{info.losses[run, 0, 0]} in epoch {epoch}; lower train.learning_rate or "
+                "train.blender_learning_rate"
+            )
 
 
 def begin(runs: Sequence[Run]) -> tuple[Program, Mesh, TrainState, Tables, RunInputs]:
@@ -208,7 +234,18 @@ def shapes(run: Run) -> Program:
         auxiliary=m.auxiliary,
     )
     features, profile = run.train.x.shape[1], run.train.c.shape[1]
-    return Program(features, profile, sizes, run.config.batch_size, 0)
+    known = known_tasks(run.train.x)
+    return Program(features, known, profile, sizes, run.config.batch_size, 0)
+
+
+def known_tasks(x: np.ndarray) -> int:
+    """T where the last T columns of (T, F) features are one of each task's own, 0 elsewhere."""
+    tasks, features = x.shape
+    if features < tasks:
+        return 0
+    own = x[:, features - tasks :]
+    alone = np.count_nonzero(own) == tasks and np.all(own.diagonal() == 1)
+    return tasks if alone else 0
 
 
 def _program(runs: Sequence[Run]) -> Program:
@@ -232,7 +269,8 @@ def _bucket(*counts: int) -> int:
 
 def _inputs(runs: Sequence[Run]) -> tuple[Tables, RunInputs]:
     """Arrays for the device: tables that runs share are there once, rows are padded alike."""
-    x, task = _stacked([run.train.x for run in runs])
+    known = known_tasks(runs[0].train.x)
+    x, task = _stacked([run.train.x[:, : run.train.x.shape[1] - known] for run in runs])
     c, person = _stacked([run.train.c for run in runs])
 
     def numbers(values: Sequence[float], kind: type = np.float32) -> jax.Array:

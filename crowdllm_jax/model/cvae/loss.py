@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from crowdllm_jax.model.cvae.belief import Features, written_out
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import Cvae, DecisionDraw, Noise, answer_scores
 
@@ -40,7 +41,7 @@ def loss_numbers(config: CvaeConfig) -> LossNumbers:
 
 def cvae_loss(
     model: Cvae,
-    x: jax.Array,
+    x: Features,
     c: jax.Array,
     reference: jax.Array,
     answer: jax.Array,
@@ -58,7 +59,8 @@ def cvae_loss(
       The weighted sum, and each term by name (unweighted).
     """
     draw = answer_scores(model, x, c, reference, noise, numbers.noise_scale, numbers.diversity)
-    error = ((model.belief.decode(draw.z, c) - x) ** 2).sum(-1)
+    decoded = model.belief.decode(draw.z, c)
+    error = ((decoded - written_out(x, decoded.shape[-1])) ** 2).sum(-1)
     terms = {
         "reconstruction": error,
         "kl": kl_to_prior(model, x, c, draw, noise, numbers.noise_scale),
@@ -71,7 +73,7 @@ def cvae_loss(
 
 
 def kl_to_prior(
-    model: Cvae, x: jax.Array, c: jax.Array, draw: DecisionDraw, noise: Noise, noise_scale: Number
+    model: Cvae, x: Features, c: jax.Array, draw: DecisionDraw, noise: Noise, noise_scale: Number
 ) -> jax.Array:
     """(B,) KL(q(z | x, c) || N(0, 1)).
 

@@ -38,10 +38,11 @@ from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.unanswered import settled
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
+from crowdllm_jax.runtime.pieces import in_pieces
 from crowdllm_jax.study import scales
 
 CHUNK = 50
-"""Steps in one compiled call, between two checkpoints."""
+"""Steps between two checkpoints, and in one compiled call at most."""
 
 
 class _State(NamedTuple):
@@ -113,21 +114,58 @@ def fit_marginal(
         None if mesh is None else NamedSharding(mesh, PartitionSpec()),
     )
     plan = batches(answers.person, len(answers.weight), config.people, config.steps, seed)
-    while (step := int(state.step)) < config.steps:
-        count = min(CHUNK, config.steps - step)
-        chunk = Batches(*(column[step : step + count] for column in plan))
-        state = _steps(static, state, tasks, people, chunk, points, key)
-        loss = float(np.mean(state.losses[step : step + count]))
-        if not np.isfinite(loss):
-            raise CrowdError(
-                f"the loss is {loss} after {step + count} steps; lower model.learning_rate"
-            )
-        if checkpoints is not None:
-            checkpoints.save(step + count, state)
-        if on_step is not None:
-            on_step(step + count, loss)
+
+    def advance(state: _State, count: int) -> _State:
+        chunk = _next_chunk(plan, int(state.step))
+        return _steps(static, state, tasks, people, chunk, points, key, np.int32(count))
+
+    state = _all_steps(advance, state, config.steps, checkpoints, on_step)
     params = jax.device_get(settled(graph, state.params, design))
     return graph, params, np.asarray(state.losses)
+
+
+def _all_steps(
+    advance: Callable[[_State, int], _State],
+    state: _State,
+    steps: int,
+    checkpoints: Checkpoints | None,
+    on_step: Callable[[int, float], None] | None,
+) -> _State:
+    """The state after the last step; saved and told of every CHUNK, and where it is to stop.
+
+    Raises:
+      CrowdError: the loss is not finite.
+      KeyboardInterrupt: the fit was asked to stop, and its state is saved.
+    """
+    with in_pieces() as pieces:
+        step = int(state.step)
+        while step < steps:
+            begin = step - step % CHUNK
+            end = min(begin + CHUNK, steps)
+            count = min(pieces.size, end - step)
+            state = advance(state, count)
+            step = int(state.step)
+            stop, late = pieces.after(count)
+            if step < end and not (stop or late):
+                continue
+            loss = float(np.mean(state.losses[begin:step]))
+            if not np.isfinite(loss):
+                raise CrowdError(
+                    f"the loss is {loss} after {step} steps; lower model.learning_rate"
+                )
+            if checkpoints is not None:
+                checkpoints.save(step, state)
+            if stop:
+                raise KeyboardInterrupt
+            if on_step is not None:
+                pieces.tell(on_step, step, loss)
+    return state
+
+
+def _next_chunk(plan: Batches, step: int) -> Batches:
+    """The next steps' rows of a plan, always as many: filled up with some that are not taken."""
+    rows = np.minimum(np.arange(step, step + CHUNK), len(plan.people) - 1)
+    return Batches(*(column[rows] for column in plan))
 
 
 def _begin(params: nnx.State[Any, Any], config: PersistentConfig, people: int) -> _State:
@@ -163,7 +201,9 @@ def _steps(
     plan: Batches,
     points: jax.Array,
     key: jax.Array,
+    count: jax.Array,
 ) -> _State:
+    """The first `count` steps of a plan."""
     config, key = static.config, jax.random.wrap_key_data(key)
     groups = {n: np.frombuffer(data, np.int32).reshape(s) for n, s, data in static.groups}
     tasks = tasks._replace(scale=np.array(static.layout.task_scale, np.int32))
@@ -191,7 +231,8 @@ def _steps(
         price = divergence(model, groups, tasks) * (size / people)
         return (price - (batch_answers.weight * likely).sum()) / size
 
-    def step(state: _State, batch: Batches) -> tuple[_State, None]:
+    def step(number: jax.Array, state: _State) -> _State:
+        batch = Batches(*(column[number] for column in plan))
         keys = tuple(jax.random.split(jax.random.fold_in(key, state.step)))
         batch_answers = jax.tree.map(shared, take(answers, *batch))
         model = nnx.merge(static.graph, state.params)
@@ -207,9 +248,9 @@ def _steps(
             state.modes.at[batch.people].set(bell.mode, unique_indices=True),
             state.step + 1,
             state.losses.at[state.step].set(value),
-        ), None
+        )
 
-    return jax.lax.scan(step, state, plan)[0]
+    return jax.lax.fori_loop(0, count, step, state)
 
 
 def _log_chance(
