@@ -29,6 +29,7 @@ from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.routing import routes_in
 from crowdllm_jax.study.statistics import unit
 
 NONE, ALL = "none", "all"
@@ -47,9 +48,16 @@ def attributes(study: Study, config: Config, progress: Progress) -> Results:
     """Fit every model with no attribute, each single one, and all.
 
     Raises:
-      CrowdError: the study has no profile attributes.
+      CrowdError: the study has no profile attributes, or needs one to tell who is asked what.
     """
     attribute_names = [attribute.name for attribute in study.participants.profile]
+    for route in routes_in(study):
+        if route.attributes:
+            raise CrowdError(
+                f"study attributes: who is asked '{study.tasks.ids[route.task]}' depends on the "
+                f"attribute '{route.attributes[0]}' (ask_if), which crowds without it cannot tell; "
+                "take the condition out of the tasks for this comparison"
+            )
     if not attribute_names:
         raise CrowdError(
             "study attributes: the study has no profile attributes; name columns "

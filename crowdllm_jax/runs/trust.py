@@ -90,7 +90,17 @@ def held_out_outlook(crowd: Crowd, study: Study, split: Split) -> Held:
     # Where no task of a scale was in training, there is no pooled share to compare with.
     trained = np.unique(study.tasks.scale[study.task[split.seen]])
     rows = rows[np.isin(study.tasks.scale[rows], trained)]
-    rows = np.array([r for r in rows if not scales.is_joint(in_order[study.tasks.scale[r]])], int)
+    # Neither ballots whose projects hang together, nor questions that only some people were asked:
+    # the shares of all agents are not those of the agents who would be.
+    rows = np.array(
+        [
+            r
+            for r in rows
+            if not scales.is_joint(in_order[study.tasks.scale[r]])
+            and study.tasks.ids[r] not in study.tasks.ask_if
+        ],
+        int,
+    )
     if not len(rows):
         return none
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, MOST).round().astype(int))]

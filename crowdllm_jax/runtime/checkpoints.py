@@ -73,7 +73,12 @@ class Checkpoints:
             except Exception as error:
                 damage = first_line(error)
             if not damage:
-                return unflatten(stored, like, self.folder)
+                try:
+                    return unflatten(stored, like, self.folder)
+                except CrowdError as error:
+                    raise CrowdError(
+                        f"{error}, or is an earlier version's; delete the folder to train anew"
+                    ) from None
             warnings.warn(
                 f"{self.folder}: the checkpoint of step {step} is damaged ({damage}) and passed "
                 "over",

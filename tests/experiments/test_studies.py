@@ -248,6 +248,14 @@ def test_no_attributes(config_path):
         attributes(study, load_config(config_path), silent)
 
 
+def test_an_attribute_that_tells_who_is_asked_is_not_left_out(config_path):
+    study = make_study()
+    tasks = dataclasses.replace(study.tasks, ask_if={"t01": "age >= 30"})
+    routed = dataclasses.replace(study, tasks=tasks)
+    with pytest.raises(CrowdError, match=r"who is asked 't01' depends on the attribute 'age'"):
+        attributes(routed, load_config(config_path), silent)
+
+
 def test_together_is_as_alone(config_path):
     """Jobs of two shapes, in the jobs' order, equal those that are fitted one by one."""
     config = load_config(config_path)

@@ -436,6 +436,15 @@ def test_held_out_questions_whose_scale_was_not_trained_say_nothing(fitted, fold
     assert some == (study.tasks.scale[held] != 1).sum() < whole
 
 
+def test_held_out_questions_that_some_were_asked_do_not_calibrate(fitted, folder):
+    """The shares of all agents would be held against those of some people."""
+    crowd, study, held = fitted
+    split = split_study(study, load_config(folder / "config.yaml").split, 0)
+    routed = replace(study.tasks, ask_if={study.tasks.ids[held[0]]: "age >= 30"})
+    some = held_out_outlook(crowd, replace(study, tasks=routed), split).questions
+    assert some == len(held) - 1
+
+
 def test_a_continuous_mean_is_known_as_far_as_its_answers_vary():
     """Normal answers of deviation 0.1 around the middle: 25 times as well as of yes and no. The
     variance of 4,000 of them is known to 2%. Answers at the two ends alone are yes and no."""
