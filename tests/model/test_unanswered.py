@@ -221,7 +221,7 @@ def test_a_meaningless_reference_costs_next_to_nothing():
 
 
 def test_a_good_reference_is_trusted():
-    assert cost(13, 1, "good") < -0.015
+    assert cost(20, 1, "good") < -0.015
 
 
 def test_a_reference_is_read_within_the_range_it_was_tried_in():

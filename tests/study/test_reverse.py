@@ -44,7 +44,7 @@ def test_answers_are_turned_about_the_middle(scale, tmp_path):
 
 def test_it_is_said(tmp_path):
     turned = read_study(spec(tmp_path, Binary(levels=("no", "yes")), reverse=["t02"]))
-    assert "mirrored      1 reverse-keyed tasks: t02" in describe(turned)
+    assert "mirrored      1 reverse-keyed questions: t02" in describe(turned)
     assert turned.tasks.text[2] == "t02 (reverse-keyed: its answers are mirrored)"
     assert turned.tasks.text[1] == "t01"
 
