@@ -206,6 +206,12 @@ def _task_rows(
     responses = responses[people.usable[study.person[responses]]]
     unlabelled = people if evidence.others is None else evidence.others
     usable = unlabelled.usable & evidence.stands[:, column]
+    name = study.tasks.ids[evidence.tasks[column]]
+    if not usable.any() and evidence.others is not None and name in study.tasks.ask_if:
+        raise CrowdError(
+            f"none of these people is asked '{name}' (ask_if: {study.tasks.ask_if[name]}); leave "
+            "it out of --tasks, or give profiles of people who are"
+        )
     if not usable.any():
         raise CrowdError(
             "everybody in the study answered, so there is nobody whose answer "

@@ -34,10 +34,10 @@ def agents_table(
       ids: (N,). profile: attributes with N cells. tasks: id and scale of each of T tasks.
       answers: (N, T) levels (values of continuous tasks).
     """
-    names = ["agent_id"]
     columns: list[pa.Array] = [pa.array(ids)]
     called = attribute_columns(attribute.name for attribute in profile)
     taken = {task.casefold() for task, _ in tasks}
+    names = ["crowd_agent_id" if "agent_id" in taken else "agent_id"]
     for attribute in profile:
         name = called[attribute.name]
         names.append(f"profile_{name}" if name.casefold() in taken else name)

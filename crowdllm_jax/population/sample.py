@@ -160,7 +160,9 @@ class Agents:
         known = ", ".join(attribute.name for attribute in self.profile) or "nothing"
         return f"Agents({n:,} agents, {t:,} tasks; profile: {known})"
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        if not self.tasks:
+            return None
         shown = replace(self, answers=self.answers[:, :SHOWN], tasks=self.tasks[:SHOWN])
         return html_of(shown.to_arrow(), repr(self))
 
@@ -190,7 +192,8 @@ def sample(
       True
     """
     crowd = replace(crowd, generator=whom(crowd.generator, where))
-    blocks = list(sample_blocks(crowd, agents, seed, start=start))
+    check_numbers(agents, seed)
+    blocks = list(sample_blocks(crowd, int(agents), seed, start=start))
     profile = tuple(
         Attribute(a.name, a.kind, a.levels, np.concatenate([b.profile[i].cells for b in blocks]))
         for i, a in enumerate(crowd.generator.attributes)
@@ -272,7 +275,7 @@ def _stretches(
 
 def check_numbers(agents: int, seed: int) -> None:
     """Raise CrowdError if there cannot be so many agents, or a seed is out of range."""
-    if not 1 <= agents <= 2**62:
+    if int(agents) != agents or not 1 <= agents <= 2**62:
         raise CrowdError(f"population.agents: {agents} is not a number of agents from 1 to 2**62")
     if not 0 <= seed < 2**63:
         raise CrowdError(f"population.seed: {seed} is not from 0 to 2**63 - 1")

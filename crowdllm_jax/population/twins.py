@@ -172,6 +172,12 @@ def make_twins(
         raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
     if not 0 <= seed < 2**63:
         raise CrowdError(f"seed: {seed} is not from 0 to 2**63 - 1")
+    if known is not None:
+        known = np.asarray(known, bool)
+        if known.shape != study.task.shape:
+            raise CrowdError(
+                f"known: {known.size:,} values for {len(study.task):,} responses; give one for each"
+            )
     ready_of = ready_for(crowd, study)
     drawn, moments = [], []
     everyone = np.arange(len(study.participants.ids))

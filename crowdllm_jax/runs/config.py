@@ -94,7 +94,9 @@ def load_config(
     """
     if isinstance(source, Mapping):
         # A copy, and what YAML would hold: overrides change it.
-        tree, where = msgspec.to_builtins(dict(source)), "configuration"
+        tree, where = _plain(source), "configuration"
+    elif not isinstance(source, str | Path):
+        raise CrowdError(f"load_config: a path or a dictionary, not {type(source).__name__}")
     else:
         tree, where = read_yaml(Path(source)), str(source)
     for text in overrides:
@@ -107,6 +109,19 @@ def load_config(
     if config.study is None and not isinstance(source, Mapping):
         raise CrowdError(f"{where}: missing required field `study`; it says what is answered where")
     return config
+
+
+def _plain(value: Any) -> Any:
+    """A dictionary's value as YAML would hold it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
 
 
 def load_study(

@@ -281,13 +281,7 @@ def _has(attribute: Attribute, op: ast.cmpop, value: str | float | bool, head: s
         with np.errstate(invalid="ignore"):
             return np.asarray(compare(attribute.cells, float(value)))
     levels = [level for level in attribute.levels if level != MISSING]
-    wanted = (
-        tidy_name(value)
-        if isinstance(value, str)
-        else f"{value:g}"
-        if value is not True and value is not False
-        else str(value)
-    )
+    wanted = tidy_name(value) if isinstance(value, str) else str(value).removesuffix(".0")
     if wanted not in levels:
         raise CrowdError(
             f"{head}: nobody's {name} is '{wanted}'; there are: "

@@ -85,8 +85,8 @@ class Asking:
     scale: str | None = None
     options: tuple[str, ...] | None = None
     kind: str | None = None
-    answers: Path | None = None
-    shares: str | None = None
+    answers: str | Path | None = None
+    shares: str | Sequence[float] | None = None
     people: float | None = None
     embedder: str | None = None
     where: str | None = None
@@ -289,6 +289,8 @@ def _ask(
     measured = trust if run.config.split.by == "tasks" else None
     notes = notes_on(placed, asked, run.crowd.scales, few, measured)
     told = routed_notes(asked, of_all)
+    # A group of whom nobody is asked anything has no rows.
+    tables = [table for table in tables if len(table)] or tables[:1]
     table = by_question(pa.concat_tables(tables), asked)
     return Answered(crowd, table, trust, (*told, *notes))
 
@@ -359,11 +361,12 @@ def _few_answers(run: _Run, asked: Questions, asking: Asking) -> dict[str, FewAn
         people = SHARES_OF if asking.people is None else asking.people
         if not 0 < people < np.inf:
             raise CrowdError(f"--people {people:g}: give a number above 0")
-        shares = known_shares(asking.shares, people, asked.task_scales[0])
-        return {asked.ids[0]: shares}
+        text = asking.shares
+        text = text if isinstance(text, str) else ",".join(str(float(share)) for share in text)
+        return {asked.ids[0]: known_shares(text, people, asked.task_scales[0])}
     if asking.people is not None:
         raise CrowdError("--people: says how many people's --shares are; give these, too")
-    return {} if asking.answers is None else read_few_answers(asking.answers, spec, asked)
+    return {} if asking.answers is None else read_few_answers(Path(asking.answers), spec, asked)
 
 
 def _counted(few: FewAnswers, task: Unsure) -> tuple[np.ndarray, np.ndarray]:

@@ -32,6 +32,8 @@ def plot_asked(
       >>> cl.plot_asked(answered).get_xlabel()
       'share of agents (90% interval)'
     """
+    if not len(answered.table):
+        raise CrowdError("plot_asked: no agent was asked any of these questions")
     table = answered.table.to_pandas()
     question = question or str(table.task_id.iloc[0])
     rows = table[(table.task_id == question) & (table.answer != "(mean)")]

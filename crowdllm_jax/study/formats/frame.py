@@ -19,15 +19,17 @@ def read_frame(frame: Any) -> Sheet:
     try:
         if isinstance(frame, pa.Table):
             table = frame
-        elif hasattr(frame, "to_arrow"):
+        elif hasattr(frame, "to_arrow") and hasattr(frame, "columns"):
             table = frame.to_arrow()
-        elif hasattr(frame, "iloc"):
+        elif hasattr(frame, "iloc") and hasattr(frame, "columns"):
             table = pa.Table.from_pandas(frame, preserve_index=False)
         else:
             raise CrowdError(
                 f"study: {type(frame).__name__} is no data frame; give one of pandas or polars, "
                 "or the path of a file"
             )
-    except (pa.ArrowException, TypeError) as error:
+    except CrowdError:
+        raise
+    except (pa.ArrowException, TypeError, ValueError) as error:
         raise CrowdError(f"data frame: cannot be read: {first_line(error)}") from error
     return sheet_of(Path("data frame"), "a data frame", table)
