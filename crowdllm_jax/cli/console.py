@@ -31,8 +31,13 @@ codecs.register_error(ERRORS, _plainly)
 class PlainConsole(Console):
     """A console that lays out what it will write: escapes are as wide as they come to stand there.
 
-    Control characters in names, which could move the cursor or colour what follows, are escaped.
+    Control characters in names, which could move the cursor or colour what follows, are escaped,
+    and a name such as `:car:` stays as it is.
     """
+
+    def __init__(self, **options: Any) -> None:
+        """See rich."""
+        super().__init__(emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """See rich."""

@@ -45,7 +45,7 @@ def _longest(column: Column) -> int:
 
 
 def _width(text: str) -> int:
-    return Text.from_markup(text).cell_len
+    return Text.from_markup(text, emoji=False).cell_len
 
 
 def _least(column: Column, narrow: int) -> int:

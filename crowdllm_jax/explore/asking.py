@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 import msgspec
 import pyarrow as pa
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.ids import MISSING
 from crowdllm_jax.study.scales import Scale
+
+MOST_OPTIONS = 50
+"""Answers that a question on the page may have: each takes the agents time."""
 
 
 class NewQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,11 +40,18 @@ class NewQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def where(self) -> str | None:
         """The condition on profiles that keeps who is asked; None keeps all."""
-        parts = [f"{name!r} in {list(kept)!r}" for name, kept in self.levels.items()]
+        parts = [_among(name, kept) for name, kept in self.levels.items()]
         for name, (low, high) in self.ranges.items():
             parts += [] if low is None else [f"{name!r} >= {low!r}"]
             parts += [] if high is None else [f"{name!r} <= {high!r}"]
         return " and ".join(parts) or None
+
+
+def _among(name: str, kept: Sequence[str]) -> str:
+    """The condition that an attribute has one of the levels; a condition has no name for a missing
+    one, but `is None`."""
+    present = f"{name!r} in {[level for level in kept if level != MISSING]!r}"
+    return f"({present} or {name!r} is None)" if MISSING in kept else present
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -81,7 +93,16 @@ class Asker:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, question: NewQuestion) -> Reply:
-        """Ask, once whoever asks at this moment is answered."""
+        """Ask, once whoever asks at this moment is answered.
+
+        Raises:
+          CrowdError: it has too many options, or `put` refuses it.
+        """
+        if len(question.options) > MOST_OPTIONS:
+            raise CrowdError(
+                f"there are {len(question.options)} answers to choose from; the page asks with at "
+                f"most {MOST_OPTIONS}, `crowdllm ask` with more"
+            )
         with self.lock:
             return self.put(question)
 

@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 import webbrowser
 from functools import cached_property
 from http import HTTPStatus
@@ -184,6 +185,11 @@ class _Handler(BaseHTTPRequestHandler):
                 told = self._ask(query) if path == "/ask" else self._counted(path, query)
             except CrowdError as error:
                 self.send_error(400, str(error))
+            except Exception:  # whoever waits for the answer is told of any fault
+                traceback.print_exc()
+                self.send_error(
+                    500, "this is a fault of crowdllm; the terminal of `crowdllm explore` says more"
+                )
             else:
                 self._send(200, "application/json", msgspec.json.encode(told))
         else:

@@ -24,7 +24,7 @@ from crowdllm_jax.profiles.where import groups_of, whom
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.reference.task_embeddings import Embedder
 from crowdllm_jax.runs.asked import Sources, check_askable, place
-from crowdllm_jax.runs.config import Config, load_study
+from crowdllm_jax.runs.config import Config, load_config, load_study
 from crowdllm_jax.runs.folder import (
     crowd_folder,
     fitted_crowd,
@@ -61,6 +61,9 @@ if TYPE_CHECKING:
 
 SHARES_OF = 1000.0
 """People whose known shares are taken to be where nobody says."""
+
+MOST_PEOPLE = 1e9
+"""People whose answers may be known to a question: a thousand million."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +148,8 @@ def ask(
     questions: str | Sequence[str] | Path,
     asking: Asking | None = None,
     progress: Progress = silent,
+    *,
+    data: str | None = None,
 ) -> Answered:
     """Ask a fitted crowd something new.
 
@@ -154,6 +159,7 @@ def ask(
       questions: texts, or the path of a table of questions (see `read_questions`).
       asking: on which scale it is asked and what is known of the answers; None: as the run's
         questions are answered that have one scale.
+      data: the folder of the study's tables, where they are no longer where the run found them.
     Returns:
       The shares (from 0 to 1) and means of the answers, with 90% intervals, and how far to trust
       them.
@@ -172,7 +178,7 @@ def ask(
         return _ask(
             _Run(crowd, study, config, split, ((crowd, split),)), questions, asking, progress
         )
-    with _opened(Path(run), progress) as opened:
+    with _opened(Path(run), progress, data) as opened:
         return _ask(opened, questions, asking, progress)
 
 
@@ -237,9 +243,11 @@ def _slug(crowd: Crowd, agents: int, seed: int) -> str:
 
 
 @contextmanager
-def _opened(folder: Path, progress: Progress) -> Iterator[_Run]:
+def _opened(folder: Path, progress: Progress, data: str | None = None) -> Iterator[_Run]:
     """A run's folder, locked, with its study."""
     config = stored_config(folder)
+    if data is not None:
+        config = load_config(folder / "config.yaml", data=data)
     with stage(progress, READ):
         study = load_study(config)
     folds = folds_in(study, config)
@@ -361,12 +369,23 @@ def _few_answers(run: _Run, asked: Questions, asking: Asking) -> dict[str, FewAn
         people = SHARES_OF if asking.people is None else asking.people
         if not 0 < people < np.inf:
             raise CrowdError(f"--people {people:g}: give a number above 0")
+        if people > MOST_PEOPLE:
+            raise CrowdError(f"--people {people:g}: give at most {MOST_PEOPLE:,.0f}")
         text = asking.shares
         text = text if isinstance(text, str) else ",".join(str(float(share)) for share in text)
         return {asked.ids[0]: known_shares(text, people, asked.task_scales[0])}
     if asking.people is not None:
         raise CrowdError("--people: says how many people's --shares are; give these, too")
-    return {} if asking.answers is None else read_few_answers(Path(asking.answers), spec, asked)
+    if asking.answers is None:
+        return {}
+    few = read_few_answers(Path(asking.answers), spec, asked)
+    for name, answers in few.items():
+        if answers.people.sum() > MOST_PEOPLE:
+            raise CrowdError(
+                f"{asking.answers}: '{name}' has the answers of {answers.people.sum():g} people "
+                f"(column people); give at most {MOST_PEOPLE:,.0f}"
+            )
+    return few
 
 
 def _counted(few: FewAnswers, task: Unsure) -> tuple[np.ndarray, np.ndarray]:

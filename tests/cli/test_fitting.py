@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
+from crowdllm_jax.cli.console import PlainConsole
 from crowdllm_jax.cli.fitting import fitting
 from crowdllm_jax.cli.main import main
 
@@ -59,6 +60,28 @@ def test_what_is_told_as_json(config_file, tmp_path, capsys):
     assert told["is"] == "a CSV table"
     assert any("ids of column id" in why for why in told["why"])
     assert told["next"].startswith("crowdllm run")
+
+
+def test_a_name_between_colons_is_no_picture(tmp_path, capsys):
+    table, out = tmp_path / "a.csv", tmp_path / ":car:.yaml"
+    table.write_text("id,q1,q2\n" + "".join(f"p{i},{i % 3},{i % 4}\n" for i in range(30)))
+    assert main(["init", str(table), "--out", str(out), "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["study"] == str(out)
+    assert main(["study", "check", str(tmp_path / ":dog:.yaml")]) == 2
+    assert ":dog:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [80, 24])
+def test_names_between_colons_stand_whole_in_tables(width):
+    table = Table(title=":car:")
+    table.add_column(":dog:")
+    table.add_column("n", justify="right")
+    table.add_column("share", justify="right")
+    table.add_row("[bold]:cat:[/bold]", "12345", "12345")
+    out = io.StringIO()
+    for part in fitting(table, width):
+        PlainConsole(file=out, width=width).print(part)
+    assert all(name in out.getvalue() for name in (":car:", ":dog:", ":cat:"))
 
 
 def test_a_shell_is_told_how_a_command_may_go_on(tmp_path):

@@ -25,6 +25,8 @@ from crowdllm_jax.population import sample as population
 from crowdllm_jax.population.read import read_manifest
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.profiles.where import condition_of
+from crowdllm_jax.study.ids import MISSING
+from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.scales import Continuous
 
 N, SEED = 3000, 4
@@ -171,6 +173,8 @@ def test_what_cannot_be_compared_is_told(explored):
 
 def put(new: NewQuestion) -> Reply:
     """A stand-in for the run's crowd: it refuses, or answers with half of each."""
+    if "fail" in new.question:
+        raise np.linalg.LinAlgError("Array must not contain infs or NaNs")
     if "refuse" in new.question:
         raise CrowdError("ask: nothing says how people would answer (--shares 1,2)")
     half = Share(0.5, 0.4, 0.625)
@@ -236,12 +240,41 @@ def test_only_the_page_asks_and_a_refusal_is_its_message(server):
     assert ask(server, "/ask?q=" + quote('{"question": 3}'), **{ASKS: "1"})[0].status == 400
 
 
+def test_a_fault_of_ours_is_answered_too(server, capsys):
+    path = "/ask?q=" + quote(json.dumps({"question": "fail at this"}))
+    answer, body = ask(server, path, **{ASKS: "1"})
+    assert answer.status == 500
+    assert "fault of crowdllm" in json.loads(body)["error"]
+    assert "LinAlgError" in capsys.readouterr().err
+    assert ask(server, "/study")[0].status == 200
+
+
 def test_who_is_asked_are_those_who_are_looked_at(explored):
     query = Query(task="t00", levels={"city": ("B", "C")}, ranges={"age": (30.5, 60)})
     where = NewQuestion(question="?", levels=query.levels, ranges=query.ranges).where
     held = condition_of(where).holds(explored.profile, N)
     np.testing.assert_array_equal(held, select(explored.profile, N, query))
     assert NewQuestion(question="?").where is None
+
+
+def test_who_lacks_a_value_is_asked_where_it_is_ticked():
+    cells = np.array([0, 1, 2, 2, 1])
+    profile = (Attribute("own car", "categorical", ("no", "yes", MISSING), cells),)
+    for kept in (("no", MISSING), (MISSING,), ("yes",), ()):
+        query = Query(task="t", levels={"own car": kept})
+        where = NewQuestion(question="?", levels=query.levels, ranges={}).where
+        held = condition_of(where).holds(profile, len(cells))
+        np.testing.assert_array_equal(held, select(profile, len(cells), query))
+    # Beside another condition the two stand together.
+    levels = {"own car": ("no", MISSING), "own  car": ("yes",)}
+    assert not condition_of(NewQuestion(question="?", levels=levels).where).holds(profile, 5).any()
+
+
+def test_more_options_than_the_page_takes_are_told():
+    options = tuple(f"o{i}" for i in range(51))
+    with pytest.raises(CrowdError, match="51 answers to choose from; the page asks with at most"):
+        Asker({}, put).ask(NewQuestion(question="?", options=options))
+    assert len(Asker({}, put).ask(NewQuestion(question="?", options=options[:50])).labels) == 50
 
 
 def test_only_this_host_and_these_addresses(server):

@@ -146,3 +146,11 @@ def test_a_new_question_is_answered_as_by_ask(begun):
     assert told == [(r["share"], r["low"], r["high"]) for r in table.to_pylist()]
     with pytest.raises(CrowdError, match="nothing says how people would answer"):
         asker.ask(NewQuestion(question="New?"))
+
+
+def test_a_new_question_finds_the_data_that_moved(begun, moved):
+    new = NewQuestion(question="New?", shares="10,20,30,20,20", people=50)
+    with pytest.raises(CrowdError, match="gone"):
+        asker_of(moved).ask(new)
+    there = asker_of(moved, str(begun[0].parent)).ask(new)
+    assert there == asker_of(begun[1]).ask(new)

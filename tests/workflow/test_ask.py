@@ -475,6 +475,7 @@ def test_a_continuous_mean_is_known_as_far_as_its_answers_vary():
         ("New?", {"scale": "agree", "shares": "30,50"}, "sum to 80"),
         ("New?", {"scale": "agree", "shares": "x,50"}, "numbers with commas"),
         ("New?", {"scale": "agree", "shares": "30,70", "people": np.inf}, "--people inf: give"),
+        ("New?", {"scale": "agree", "shares": "30,70", "people": 1e308}, "at most 1,000,000,000"),
         ("New?", {"scale": "agree", "people": 100}, "--people: says how many people's --shares"),
         ("New?", {"scale": "agree", "shares": "30,70", "where": "agee > 3"}, "did you mean 'age'"),
         ("New?", {"scale": "agree", "shares": "30,70", "by": "age"}, "--by age: is a number"),
@@ -494,6 +495,9 @@ def test_answers_that_do_not_fit_are_told(folder, tmp_path):
         ask(folder, "New?", Asking(scale="agree", answers=path))
     write(path, task=["Old?"], response=["yes"])
     with pytest.raises(CrowdError, match=r"'Old\?' \(row 2\) is no question that is asked: New\?"):
+        ask(folder, "New?", Asking(scale="agree", answers=path))
+    write(path, task=["New?"], response=["yes"], people=["1e308"])
+    with pytest.raises(CrowdError, match=r"few.csv: 'New\?' has the answers of 1e\+308 people"):
         ask(folder, "New?", Asking(scale="agree", answers=path))
 
 

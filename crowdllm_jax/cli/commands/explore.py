@@ -48,7 +48,7 @@ def explore(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     server = make_server(arguments.port)
     explored = explore_run(arguments.run, arguments.population, arguments.data, progress)
 
-    asker = asker_of(arguments.run)
+    asker = asker_of(arguments.run, arguments.data)
 
     def then() -> Outcome:
         serve(server, explored, asker, browse=arguments.open)
@@ -59,8 +59,12 @@ def explore(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     return Outcome(written={**shown, "to end it": "Ctrl-C"}, then=then)
 
 
-def asker_of(run: Path) -> "Asker":
-    """Who answers new questions on the page: the run's crowd, by the workflow of `ask`."""
+def asker_of(run: Path, data: str | None = None) -> "Asker":
+    """Who answers new questions on the page: the run's crowd, by the workflow of `ask`.
+
+    Args:
+      data: folder of the study's tables, where they have moved.
+    """
     import warnings
 
     from crowdllm_jax.explore.asking import Asker, NewQuestion, Reply, described, reply_of
@@ -80,7 +84,7 @@ def asker_of(run: Path) -> "Asker":
         )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            answered = ask(run, new.question, asking)
+            answered = ask(run, new.question, asking, data=data)
         return reply_of(answered.table, [*answered.notes, *(str(w.message) for w in caught)])
 
     known = fitted_crowd(run).scales.items()

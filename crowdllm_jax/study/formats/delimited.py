@@ -18,6 +18,7 @@ from pathlib import Path
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.csv_file import Dialect, check_encoding, layout_of
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size
 from crowdllm_jax.study.tables import Column, read_table
@@ -196,7 +197,9 @@ def without_titles(read: Rows) -> Rows:
     usual = sorted(filled)[len(filled) // 2] if filled else 0
     # A title has a cell or two; a header has a name for most columns, the first too.
     at = next((i for i, n in enumerate(filled) if n > 2 and 2 * n > usual), 0)
-    if at and (max(filled[:at]) > min(2, usual / 2) or not read.rows[at][0]):
+    held = [cell for cell in read.rows[at] if cell] if at else []
+    told_names = sum(number(cell) is None for cell in held) * 2 >= len(held)
+    if at and (max(filled[:at]) > min(2, usual / 2) or not read.rows[at][0] or not told_names):
         at = 0
     titles = [" ".join(filter(None, row)) for row in read.rows[:at]]
     told = (f"Left out above the names of columns: {' / '.join(titles)[:200]}.",) if at else ()
@@ -210,10 +213,10 @@ def even(path: Path, rows: list[list[str]]) -> list[list[str]]:
       CrowdError: one is longer than that.
     """
     width = max(map(len, rows[:3]), default=0)
-    for number, row in enumerate(rows, start=1):
+    for place, row in enumerate(rows, start=1):
         if len(row) > width and any(row[width:]):
             raise CrowdError(
-                f"{path}: row {number} has {len(row)} cells, the header {width} (a cell that holds "
+                f"{path}: row {place} has {len(row)} cells, the header {width} (a cell that holds "
                 "the delimiter needs quotes around it)"
             )
     return [[*row[:width], *[""] * (width - len(row))] for row in rows]

@@ -1,5 +1,6 @@
 """How programs write what they export: titles, ticked options, codes, encodings, ids."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -122,8 +123,28 @@ def test_numbers_among_words_are_codes_of_no_answer(tmp_path):
     rows[4][1] = "-99"
     assert answers(made(written(tmp_path, rows)), "q1")[3] is None
     rows = [["id", "q1"], *([i, 2 + i % 4] for i in range(N))]
-    study = made(written(tmp_path, rows))  # 2 to 5: of a scale from 1, which nobody gave
-    assert study.scale_of(0) == Ordinal(levels=(1, 2, 3, 4, 5))
+    study = made(written(tmp_path, rows))  # school grades, say: nothing tells of a 1
+    assert study.scale_of(0) == Ordinal(levels=(2, 3, 4, 5))
+
+
+def test_rarely_asked_questions_of_one_answer_are_no_ticked_options(tmp_path):
+    """Neither questions that are numbered alike, nor a battery, nor years."""
+    names = ["Q1", "Q2", "Q9", "Q12", "B_1", "B_2", "B_3", "vote_2016", "vote_2020"]
+    rare = [["5", "5", "5", "5", "Trump", "Biden"], [""] * 6]
+    rows = [["id", *names]]
+    for i in range(N):
+        q9, q12, *others = rare[i % 3 > 0]
+        rows.append([i, 1 + i % 5, 1 + i % 4, q9, q12, 1 + i % 5, *others])
+    study = made(written(tmp_path, rows))
+    assert "chosen" not in str(study.scales)
+    assert {"Q1", "Q2", "B_1"} <= set(study.tasks.ids)
+    assert {"Q9", "Q12"}.isdisjoint(study.tasks.ids)
+
+
+def test_a_row_of_numbers_is_no_header(tmp_path):
+    rows = [["id", "q1", "", ""], *([i, 1 + i % 4, 1 + i % 3, 2] for i in range(N))]
+    with contextlib.suppress(CrowdError):  # columns without a name may be refused
+        assert len(made(written(tmp_path, rows)).participants.ids) == N
 
 
 def test_ids_that_come_back_under_unknown_names_are_asked_for(tmp_path):
