@@ -170,6 +170,16 @@ def _codes(known: dict[str, str], strange: list[str]) -> tuple[str, ...] | None:
 
 def _ordered(codes: tuple[str, ...], labels: tuple[str, ...], *, by_file: bool) -> Guess:
     """An ordinal scale in the order of its codes, of the file, or of its words."""
+    if by_file and codes == labels:
+        # A data frame's levels stand in their order; codes with labels may not.
+        levels = tuple(map(_level, codes))
+        numbers = [number(code) for code in codes]
+        if None not in numbers and numbers != sorted(numbers, key=lambda n: n or 0.0):
+            # Levels that are numbers have to increase; below all of them none is another's name.
+            first = int(min(0.0, *(n for n in numbers if n is not None))) - 1 - len(codes)
+            levels = tuple(range(first, first + len(codes)))
+        named = _named(tuple(map(str, levels)), labels) if levels[0] != _level(codes[0]) else ()
+        return Guess(Ordinal(levels=levels, labels=named), _NONE, "ordered by the file")
     if all(map(_numeric, codes)):
         order = sorted(range(len(codes)), key=lambda i: float(codes[i]))
         why = "ordered by the codes of the file's labels"
@@ -268,7 +278,7 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
         return Guess(kind(levels=levels), _NONE, "in the order that was given")
     if len(texts) < 2:
         return "everybody gives one answer"
-    if _dates(texts):
+    if dates(texts):
         return "it holds dates or times"
     free = any(_within(texts, names) for names in choices.unordered)
     answers = sum(question.often)
@@ -323,5 +333,6 @@ _DATE = re.compile(
 )
 
 
-def _dates(texts: Sequence[str]) -> bool:
+def dates(texts: Sequence[str]) -> bool:
+    """Whether all texts are dates or times."""
     return all(_DATE.fullmatch(text) for text in texts)

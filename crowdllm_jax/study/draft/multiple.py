@@ -10,8 +10,11 @@ from itertools import pairwise
 import numpy as np
 
 from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.runtime.numerals import number
+from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.guess import dates
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
-from crowdllm_jax.study.formats.sheet import Field
+from crowdllm_jax.study.formats.sheet import Field, Use
 
 MOST_OPTIONS = 30
 _SIGNS = (";", "|", ", ", ",")
@@ -114,49 +117,84 @@ def split(field: Field, sign: str, options: list[str]) -> list[Field]:
     return fields
 
 
-_STEM = re.compile(r"(.+?)(?:\s*\[[^\]]*\]|[_.\s-]*\d+|(?:\s*[:/]\s*| - )\D.*)")
-"""The name of a question before that of its option: `Q7_1`, `Own [Car]`, `Own: Car`."""
+_STEM = re.compile(r"(.+?)(?:\s*\[([^\]]*)\]|[_.\s-]+(\d{1,3})|(?:\s*[:/]\s*| - )\D.*)")
+"""The name of a question before that of its option: `Q7_1`, `Own [Car]`, `Own: Car`; in `vote_2016`
+is a year, and `Q17` is a question of its own."""
+_OTHER = re.compile(r"(?i)other|text|sonstige|andere|autre|otr[oa]|altro|outr[oa]|inn[ey]")
 
 
 def ticked(fields: Sequence[Field]) -> list[Field]:
-    """Columns in which people ticked options, made questions of whether each was chosen.
+    """Columns in which people ticked options, made questions of whether each was chosen; profile,
+    if they describe people.
 
-    Such columns are called alike (or side by side as their one text), and hold nothing, or one
-    text each. Who ticked none of them is not known to have been asked.
+    Such columns are called alike (or side by side as their one text), and each holds nothing, or
+    one text, where it does not tell what else was chosen. Who ticked none of them is not known to
+    have been asked.
     """
     groups: dict[str, list[Field]] = defaultdict(list)
+    others: set[str] = set()
     stem = ""
     for field in fields:
         parts = _STEM.fullmatch(field.name)
-        if not _box(field):
+        own = field.grid or (parts[1] if parts else "")
+        if not _box(field, parts):
             stem = ""
+            if field.column.distinct and not _OTHER.search(field.name):
+                others.add(own)
             continue
-        if field.column.distinct == (field.name,):
-            stem = stem or f"{field.name}, or others"
-        else:
-            stem = field.grid or (parts[1] if parts else "")
+        alone = field.column.distinct == (field.name,)
+        stem = (stem or f"{field.name}, or others") if alone else own
         if stem:
             groups[stem].append(field)
     chosen: dict[str, Field] = {}
     for stem, boxes in groups.items():
-        if len(boxes) < 2:
+        if len(boxes) < 2 or stem in others or not _options(boxes):
             continue
+        use, why = _use(stem, boxes[0].text)
         asked = np.any([box.column.codes >= 0 for box in boxes], axis=0)
         for box in boxes:
             codes = np.where(asked, box.column.codes >= 0, -1).astype(np.int32)
             cells = replace(box.cells, codes=codes, distinct=("0", "1"))
-            option = dict(box.labels).get(box.column.distinct[0], box.column.distinct[0])
+            option = _option(box)
             text = box.text or (box.name if option.casefold() in _TICKS else f"{stem}: {option}")
-            chosen[box.name] = Field(box.name, cells, text, CHOSEN, use="question", grid=stem)
+            chosen[box.name] = Field(box.name, cells, text, CHOSEN, use=use, grid=stem, why=why)
     return [chosen.get(field.name, field) for field in fields]
 
 
-_TICKS = {"1", "x", "y", "yes", "ja", "oui", "sí", "si", "sim", "tak", "true", "checked", "✓", "✔"}
+_TICKS = {
+    *("1", "x", "y", "yes", "ja", "oui", "sí", "si", "sim", "tak", "true", "checked", "✓", "✔"),
+    *("selected", "chosen", "ticked"),
+}
 
 
-def _box(field: Field) -> bool:
-    """Whether a column is empty where people did not tick it, and says one thing where they did."""
+def _option(box: Field) -> str:
+    text = box.column.distinct[0]
+    return dict(box.labels).get(text, text)
+
+
+def _options(boxes: Sequence[Field]) -> bool:
+    """Whether columns say different things, or all only that they were ticked."""
+    said = [_option(box).casefold() for box in boxes if not box.grid]
+    return all(text in _TICKS for text in said) or len(set(said)) == len(said)
+
+
+def _use(stem: str, text: str) -> tuple[Use, str]:
+    """What options are for by the name of their question, and why if for nothing."""
+    if names.is_own(stem):
+        return "out", "no answer"
+    if names.is_person(stem):
+        return "out", "what may be ids (--questions keeps it)"
+    return ("profile" if names.is_profile(stem, text) else "question"), ""
+
+
+def _box(field: Field, parts: re.Match[str] | None) -> bool:
+    """Whether a column is empty where people did not tick it, and says one thing where they did: no
+    date, and of numbers only 1 or that of the option."""
     texts = field.column.distinct
     blank = bool(np.any(field.column.codes < 0))
     one = len(texts) == 1 and not is_no_answer(texts[0]) and texts[0] not in field.missing
-    return blank and one and field.use in (None, "question")
+    if not (blank and one and field.use in (None, "question")) or dates(texts):
+        return False
+    value = number(texts[0])
+    own = {1.0, *(number(part) for part in (parts.groups()[1:] if parts else ()) if part)}
+    return value is None or value in own or texts[0] in dict(field.labels)

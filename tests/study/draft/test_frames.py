@@ -55,3 +55,14 @@ def test_a_crowd_is_kept_and_taken_up(mixed_crowd: Crowd, tmp_path):
     again = cl.load_crowd(tmp_path / "crowd")
     one, other = (cl.sample(crowd, agents=5, seed=2).to_pandas() for crowd in (mixed_crowd, again))
     pd.testing.assert_frame_equal(one, other)
+
+
+@pytest.mark.parametrize("levels", [[3, 1, 2], ["c", "a", "b"]])
+def test_the_order_of_an_ordered_categorical_is_kept(levels):
+    cells = pd.Categorical([levels[i % 3] for i in range(30)], levels, ordered=True)
+    made = cl.study(pd.DataFrame({"id": range(30), "q": cells, "education": cells}))
+    scale = made.scale_of(0)
+    assert (scale.labels or scale.levels) == tuple(map(str, levels))
+    np.testing.assert_array_equal(made.answer, np.arange(30) % 3)
+    (education,) = made.participants.profile
+    assert education.levels == tuple(map(str, levels))
