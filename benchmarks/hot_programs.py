@@ -30,7 +30,7 @@ from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.draw import Recruited
 from crowdllm_jax.population import grouped, sample
-from crowdllm_jax.population.sample import drawers
+from crowdllm_jax.population.drawers import drawers
 from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 

@@ -34,14 +34,8 @@ from scipy import stats
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.population.sample import (
-    BLOCK,
-    blocks_in,
-    draw_blocks,
-    drawers,
-    sample,
-    sample_blocks,
-)
+from crowdllm_jax.population.drawers import drawers
+from crowdllm_jax.population.sample import BLOCK, blocks_in, draw_blocks, sample, sample_blocks
 from crowdllm_jax.profiles.generator import recruit_rows
 from crowdllm_jax.runtime.prefetch import ahead
 

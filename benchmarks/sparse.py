@@ -150,19 +150,15 @@ def people_of(study, count: int):
     """The study of its first people."""
     from dataclasses import replace
 
+    from crowdllm_jax.study.records import only_answers
+
     keep = study.person < count
     people = replace(
         study.participants,
         ids=study.participants.ids[:count],
         weight=study.participants.weight[:count],
     )
-    return replace(
-        study,
-        participants=people,
-        person=study.person[keep],
-        task=study.task[keep],
-        answer=study.answer[keep],
-    )
+    return replace(only_answers(study, keep), participants=people)
 
 
 def main() -> None:

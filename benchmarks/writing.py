@@ -25,7 +25,9 @@ from crowds import make_crowd
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.population.sample import Agents, blocks_in, draw_blocks, drawers, sample_blocks
+from crowdllm_jax.population.agents import Agents
+from crowdllm_jax.population.drawers import drawers
+from crowdllm_jax.population.sample import blocks_in, draw_blocks, sample_blocks
 from crowdllm_jax.population.write import write_population, write_rows
 
 TASKS = 300

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 import crowdllm_jax as cl
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.population.sample import Agents
+from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.twins import Twins
 from crowdllm_jax.score.scores import Scores
 from crowdllm_jax.study.draft.make import study as study_of

@@ -57,7 +57,7 @@ from crowdllm_jax.runs.trust import (
     trust_of,
 )
 from crowdllm_jax.study.coding import fit_coding, task_features
-from crowdllm_jax.study.records import Study, Tasks
+from crowdllm_jax.study.records import Study, Tasks, only_answers
 from crowdllm_jax.study.split import Split, split_study
 from crowdllm_jax.study.statistics import level_shares
 from crowdllm_jax.workflow.ask import ask
@@ -199,14 +199,7 @@ def opinionqa_llm(args: argparse.Namespace) -> Data:
 
 def without(study: Study, asked: np.ndarray, *, drop: bool) -> Study:
     """The study without some tasks, or with them but without their answers."""
-    kept = ~np.isin(study.task, asked)
-    fewer = replace(
-        study,
-        person=study.person[kept],
-        task=study.task[kept],
-        answer=study.answer[kept],
-        row=None if study.row is None else study.row[kept],
-    )
+    fewer = only_answers(study, ~np.isin(study.task, asked))
     if not drop:
         return fewer
     left = np.setdiff1d(np.arange(len(study.tasks.ids)), asked)

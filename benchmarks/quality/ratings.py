@@ -40,7 +40,7 @@ from crowdllm_jax.score.baselines import baseline_crowds
 from crowdllm_jax.score.ceiling import score_humans
 from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.score.metrics import measure_crowd
-from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.records import Attribute, Study, only_answers
 from crowdllm_jax.study.statistics import level_shares
 
 AGENTS = 10_000
@@ -117,9 +117,7 @@ def raters(study: Study, config: Config, seeds: int) -> list[Table]:
             own = order[study.task[order] == task]
             rank[own] = np.arange(len(own))
         aside = rank < 4
-        kept = replace(
-            study, person=study.person[~aside], task=study.task[~aside], answer=study.answer[~aside]
-        )
+        kept = only_answers(study, ~aside)
         probs = level_shares(study, aside, 0)
         ready = prepare(kept, msgspec.structs.replace(config, reference=MarginalReference()), seed)
         ready = replace(ready, reference=from_levels(study, "column", probs))

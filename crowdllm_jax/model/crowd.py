@@ -90,8 +90,5 @@ def numbers_of(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
     numbers = answers.astype(np.float32)
     for index, scale in enumerate(crowd.scales.values()):
         tasks = np.flatnonzero(crowd.task_scale == index)
-        own = answers[:, tasks]
-        numbers[:, tasks] = scales.numbers(scale, own)
-        if crowd.ask_if and not scales.is_continuous(scale):
-            numbers[:, tasks] = np.where(own < 0, np.nan, numbers[:, tasks])
+        numbers[:, tasks] = scales.numbers(scale, answers[:, tasks])
     return numbers

@@ -32,9 +32,10 @@ from crowdllm_jax.model.cvae.decision import score_moments
 from crowdllm_jax.model.levels import count_words, unpack
 from crowdllm_jax.model.response import score_cuts, thresholds
 from crowdllm_jax.population import sample
+from crowdllm_jax.population.drawers import Drawer, drawers
 from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
-from crowdllm_jax.population.sample import Drawer, check_numbers, drawers, in_flight
+from crowdllm_jax.population.sample import check_numbers, in_flight
 from crowdllm_jax.profiles.profile_counts import profile_counts
 from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.prefetch import ahead

@@ -54,14 +54,8 @@ def agents_table(
 def numbers_on(tasks: Sequence[tuple[str, Scale]], answers: np.ndarray) -> np.ndarray:
     """(..., T) float64 numbers that levels (values of continuous tasks) stand for; NaN where an
     agent was not asked (-1)."""
-    columns = []
-    for index, (_, scale) in enumerate(tasks):
-        given = answers[..., index]
-        number = scales.numbers(scale, given).astype(np.float64)
-        columns.append(
-            number if scales.is_continuous(scale) else np.where(given < 0, np.nan, number)
-        )
-    return np.stack(columns, axis=-1)
+    columns = [scales.numbers(scale, answers[..., index]) for index, (_, scale) in enumerate(tasks)]
+    return np.stack(columns, axis=-1).astype(np.float64)
 
 
 def to_arviz(

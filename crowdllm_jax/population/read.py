@@ -90,7 +90,9 @@ def answers_of(study: Study) -> Answers:
             block[rows, study.task[start:stop]] = study.answer[start:stop]
             yield block
 
-    weight, asked = study.participants.weight, np.ones(t)
+    # Published shares do not say who was asked by an answer.
+    weight, told = study.participants.weight, study.tasks.ask_if
+    asked = np.array([np.nan if name in told else 1.0 for name in study.tasks.ids])
     for task, who in people_asked(study).items():
         asked[task] = np.average(who, weights=weight)
     return Answers(

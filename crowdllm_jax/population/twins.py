@@ -46,7 +46,7 @@ from crowdllm_jax.population.frames import SHOWN, agents_table, html_of, numbers
 from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids, threefry
 from crowdllm_jax.study.coding import recode
-from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.records import Study, only_answers
 from crowdllm_jax.study.scales import Scale
 
 if TYPE_CHECKING:
@@ -302,14 +302,8 @@ def _used(crowd: Crowd, study: Study, known: np.ndarray | None) -> Study:
     order = np.lexsort((study.task, study.person))
     if known is not None:
         order = order[known[order]]
-    return replace(
-        study,
-        participants=replace(study.participants, profile=profile),
-        person=study.person[order],
-        task=study.task[order],
-        answer=study.answer[order],
-        row=None,
-    )
+    people = replace(study.participants, profile=profile)
+    return replace(only_answers(study, order), participants=people)
 
 
 def _answers_of(answers: AnswerTable, person: int) -> AnswerTable:

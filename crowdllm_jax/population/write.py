@@ -29,16 +29,11 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.persistent.design import Design
+from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.decisions import MEANING, write, writing_of
+from crowdllm_jax.population.drawers import drawers
 from crowdllm_jax.population.manifest import file_entry, write_manifest
-from crowdllm_jax.population.sample import (
-    BLOCK,
-    Agents,
-    blocks_in,
-    check_numbers,
-    draw_blocks,
-    drawers,
-)
+from crowdllm_jax.population.sample import BLOCK, blocks_in, check_numbers, draw_blocks
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import make_folder, sync_folder, write_whole
 from crowdllm_jax.runtime.version import __version__

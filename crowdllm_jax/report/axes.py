@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.population.sample import Agents
+from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.report.figures import CROWD, HUMAN, LINE
 from crowdllm_jax.report.shares import questions_of
 from crowdllm_jax.score.asked import means

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from crowdllm_jax.runs.config import Config
-from crowdllm_jax.study.records import Study, only_people
+from crowdllm_jax.study.records import Study, only_answers, only_people
 from crowdllm_jax.study.split import split_study
 
 
@@ -25,15 +25,7 @@ def held_out_study(study: Study, config: Config, seed: int = 0) -> Study:
       (189, 944)
     """
     test = split_study(study, config.split, seed).test
-    rows = replace(
-        study,
-        person=study.person[test],
-        task=study.task[test],
-        answer=study.answer[test],
-        row=None if study.row is None else study.row[test],
-        known=None if study.known is None else study.known[test],
-        witnesses=(),
-    )
+    rows = replace(only_answers(study, test), witnesses=())
     answered = study.participants.weight < 0
     answered[rows.person] = True
     return only_people(rows, answered)[0]

@@ -258,6 +258,18 @@ class Study:
         return numbers
 
 
+def only_answers(study: Study, rows: np.ndarray) -> Study:
+    """A study of some of its responses: (R,) bool, or their indices in another order."""
+    return replace(
+        study,
+        person=study.person[rows],
+        task=study.task[rows],
+        answer=study.answer[rows],
+        row=None if study.row is None else study.row[rows],
+        known=None if study.known is None else study.known[rows],
+    )
+
+
 def only_people(study: Study, kept: np.ndarray) -> tuple[Study, np.ndarray]:
     """A study of some of its people (N,) bool, and which responses (R,) bool are theirs."""
     rows, people = kept[study.person], study.participants
@@ -269,13 +281,9 @@ def only_people(study: Study, kept: np.ndarray) -> tuple[Study, np.ndarray]:
     )
     place = np.cumsum(kept, dtype=study.person.dtype) - 1
     smaller = replace(
-        study,
+        only_answers(study, rows),
         participants=some,
         person=place[study.person[rows]],
-        task=study.task[rows],
-        answer=study.answer[rows],
-        row=None if study.row is None else study.row[rows],
-        known=None if study.known is None else study.known[rows],
         witnesses=tuple(_only_of(witness, kept, place) for witness in study.witnesses),
     )
     return smaller, rows

@@ -21,7 +21,7 @@ from crowdllm_jax.study.condition import (
     missing,
 )
 from crowdllm_jax.study.ids import Entities, code_of_each
-from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.records import Attribute, Study, only_answers
 from crowdllm_jax.study.scales import Scale
 from crowdllm_jax.study.tables import Column, rows
 
@@ -182,7 +182,11 @@ def routes_in(study: Study, heads: Mapping[str, str] | None = None) -> tuple[Rou
 
 
 def people_asked(study: Study, heads: Mapping[str, str] | None = None) -> dict[int, np.ndarray]:
-    """Who of a study's people is asked each task that has a condition: see `who_is_asked`."""
+    """Who of a study's people is asked each task that has a condition: see `who_is_asked`.
+
+    Of published shares this is told of conditions on profiles alone: those who stand behind them
+    answer one task each.
+    """
     n = len(study.participants.ids)
 
     def column(task: int) -> TaskAnswers:
@@ -192,6 +196,8 @@ def people_asked(study: Study, heads: Mapping[str, str] | None = None) -> dict[i
         return TaskAnswers(study.tasks.ids[task], study.scale_of(task), cells)
 
     routes = routes_in(study, heads)
+    if study.toplines:
+        routes = tuple(route for route in routes if not route.reads)
     return who_is_asked(routes, study.participants.profile, n, column, believed=True)
 
 
@@ -239,11 +245,4 @@ def without_skipped(study: Study, where: str, heads: Mapping[str, str]) -> Study
         CrowdWarning,
         stacklevel=2,
     )
-    kept = ~outside
-    return replace(
-        study,
-        person=study.person[kept],
-        task=study.task[kept],
-        answer=study.answer[kept],
-        row=None if study.row is None else study.row[kept],
-    )
+    return only_answers(study, ~outside)

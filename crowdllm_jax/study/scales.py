@@ -136,11 +136,13 @@ def values(scale: Scale) -> np.ndarray:
 
 
 def numbers(scale: Scale, answers: np.ndarray) -> np.ndarray:
-    """The numbers that answers stand for: those of levels, and values as they are; same shape."""
+    """The numbers that answers stand for: those of levels (NaN of -1, no answer), and values as
+    they are; same shape."""
     if is_continuous(scale):
         return answers
     number: np.ndarray = values(scale)[answers.astype(np.int64)]
-    return number
+    none = answers < 0
+    return np.where(none, np.nan, number) if none.any() else number
 
 
 def written(scale: Scale) -> tuple[int | float | str, ...]:

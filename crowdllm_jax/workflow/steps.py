@@ -33,8 +33,9 @@ from crowdllm_jax.model.crowd_file import load_crowd, save_crowd
 from crowdllm_jax.model.cvae.fit import Losses
 from crowdllm_jax.model.fit import fit_model
 from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.count import count
-from crowdllm_jax.population.sample import Agents, sample
+from crowdllm_jax.population.sample import sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.profiles.where import whom

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from synthetic import EVERY_SCALE, make_study
 
-from crowdllm_jax.population.sample import Agents
+from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.twins import Twins
 
 STUDY = make_study(EVERY_SCALE, people=7)

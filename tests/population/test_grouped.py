@@ -12,11 +12,13 @@ from crowds import make_crowd
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population import drawers as drawing
 from crowdllm_jax.population import grouped
 from crowdllm_jax.population import sample as population
 from crowdllm_jax.population.count import count
+from crowdllm_jax.population.drawers import drawers
 from crowdllm_jax.population.grouped import TOGETHER, GroupedDrawer, by_profile, profile_rows
-from crowdllm_jax.population.sample import drawers, sample, sample_blocks
+from crowdllm_jax.population.sample import sample, sample_blocks
 from crowdllm_jax.profiles.generator import recruit_rows
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 
@@ -35,7 +37,7 @@ def crowd(request) -> Crowd:
 
 @pytest.fixture
 def on_accelerator(monkeypatch):
-    monkeypatch.setattr(population, "in_groups", lambda device: True)
+    monkeypatch.setattr(drawing, "in_groups", lambda device: True)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def on_accelerator(monkeypatch):
 def test_agents_are_those_of_a_cpu(crowd: Crowd, agents, start, monkeypatch):
     """Bit for bit, over blocks that end within a stretch and ids that need a second word."""
     expected = sample(crowd, agents, seed=7, start=start)
-    monkeypatch.setattr(population, "in_groups", lambda device: True)
+    monkeypatch.setattr(drawing, "in_groups", lambda device: True)
     assert isinstance(drawers(crowd)[0], GroupedDrawer)
     monkeypatch.setattr(grouped, "MOST", 1 << 14)
     found = sample(crowd, agents, seed=7, start=start)
@@ -62,7 +64,7 @@ def test_agents_are_those_of_a_cpu(crowd: Crowd, agents, start, monkeypatch):
 def test_counts_are_those_of_a_cpu(by, monkeypatch):
     crowd = make_crowd(CONFIGS["persistent"], tasks=67, features=8, profiles=40)
     expected = count(crowd, 20_011, seed=7, by=by)
-    monkeypatch.setattr(population, "in_groups", lambda device: True)
+    monkeypatch.setattr(drawing, "in_groups", lambda device: True)
     monkeypatch.setattr(grouped, "MOST", 1 << 14)
     found = count(crowd, 20_011, seed=7, by=by)
     np.testing.assert_array_equal(found.members, expected.members)
@@ -129,4 +131,4 @@ def test_blocks_fit_the_memory_and_are_mostly_full():
 
 
 def test_a_cpu_draws_as_ever():
-    assert not population.in_groups(jax.devices("cpu")[0])
+    assert not drawing.in_groups(jax.devices("cpu")[0])

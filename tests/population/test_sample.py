@@ -17,7 +17,7 @@ from crowdllm_jax.model.persistent import draw as draw_persistent
 from crowdllm_jax.population import sample as population
 from crowdllm_jax.population.sample import check_scales, sample, sample_blocks
 from crowdllm_jax.profiles import generator as profiles
-from crowdllm_jax.profiles.generator import recruit
+from crowdllm_jax.profiles.generator import recruit, recruit_rows
 from crowdllm_jax.runs.prepare import fit
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study import scales
@@ -68,7 +68,7 @@ def both(mixed_crowd: Crowd) -> tuple[Crowd, np.ndarray, np.ndarray]:
 
 
 def people_of(crowd: Crowd, seed: int, n: int) -> np.ndarray:
-    return population.recruit_rows(crowd.generator, seed, np.arange(n))
+    return recruit_rows(crowd.generator, seed, np.arange(n))
 
 
 def test_fast_path_equals_the_network_in_distribution(both):

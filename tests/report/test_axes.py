@@ -10,7 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.population.sample import Agents
+from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.report.axes import plot_means, plot_shares
 from crowdllm_jax.study import scales
 

@@ -1,5 +1,7 @@
 """Tasks that only some people are asked: skipped is not missing, and a condition is checked."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -8,8 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from routes import conditions, holds, names_in, text
+from synthetic import make_study
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.population.read import answers_of
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.read import read_study
 from crowdllm_jax.study.records import fingerprint
@@ -246,3 +250,15 @@ def test_without_a_table_of_tasks_order_is_that_of_conditions(tmp_path):
     study = read_study(msgspec.convert(tree, StudySpec))
     assert study.tasks.ask_if == {"b": "a >= 2"}
     assert people_asked(study)[1].all()
+
+
+def test_published_shares_tell_who_is_asked_by_profiles_alone():
+    """Who stands behind them answers one task: what they say to another is not known."""
+    study = make_study()
+    tasks = replace(study.tasks, ask_if={"t01": "t00 >= 2", "t02": "age >= 30"})
+    published = replace(study, tasks=tasks, toplines=True)
+    assert list(people_asked(published)) == [2]
+    asked = answers_of(published).asked
+    assert np.isnan(asked[1])
+    assert 0 < asked[2] < 1
+    np.testing.assert_array_equal(asked[[0, 3]], 1)
