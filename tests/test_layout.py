@@ -99,3 +99,27 @@ def test_a_module_in_the_wrong_place_is_found(graph):
     assert faults(beside) == ["score.metrics imports aggregate.decide, which is not below it"]
     assert faults({"utils": set()}) == ["utils: stands in no room"]
     assert circle({"a.x": {"a.y"}, "a.y": {"a.x"}, "a.z": set()}) == ["a.x", "a.y"]
+
+
+REASONS = {
+    "model.cvae.draw.draw_plain",
+    "model.cvae.epoch._one",
+    "population.grouped.count_block",
+    "infer.infer.infer",
+}
+"""Functions beyond 60 lines or 8 arguments; each says why where it stands."""
+
+
+def test_functions_are_short_and_the_formatter_formats():
+    long = set()
+    for name, path in modules().items():
+        text = path.read_text(encoding="utf-8")
+        assert "fmt: skip" not in text, name
+        assert "fmt: off" not in text, name
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+                lines = node.end_lineno - node.lineno + 1
+                if lines > 60 or len(given) > 8:
+                    long.add(f"{name}.{node.name}")
+    assert long == REASONS

@@ -72,13 +72,7 @@ def decide(
         if where is not None:
             answers = agents_among(folder, answers, condition_of(where))
     else:
-        with stage(progress, READ):
-            study = source if isinstance(source, Study) else load_study_file(source, data)
-        if where is not None:
-            people = study.participants
-            kept = people_among(people.profile, people.weight, condition_of(where))
-            study = only_people(study, kept)[0]
-        answers = answers_of(study)
+        answers = _of_people(source, data, where, progress)
     if rule == "summary":
         table = summarise(histogram(answers, progress))
     elif rule == "dawid-skene":
@@ -88,6 +82,19 @@ def decide(
     else:
         table = fund(answers, costs, budget, rule, worth, progress)
     return table if answers.effective is None else _synthetic(table)
+
+
+def _of_people(
+    source: Path | str | Study, data: str | None, where: str | None, progress: Progress
+) -> Answers:
+    """The answers in a study, of those people who fulfil a condition."""
+    with stage(progress, READ):
+        study = source if isinstance(source, Study) else load_study_file(source, data)
+    if where is not None:
+        people = study.participants
+        kept = people_among(people.profile, people.weight, condition_of(where))
+        study = only_people(study, kept)[0]
+    return answers_of(study)
 
 
 def _synthetic(table: pa.Table) -> pa.Table:

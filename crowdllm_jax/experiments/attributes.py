@@ -50,19 +50,7 @@ def attributes(study: Study, config: Config, progress: Progress) -> Results:
     Raises:
       CrowdError: the study has no profile attributes, or needs one to tell who is asked what.
     """
-    attribute_names = [attribute.name for attribute in study.participants.profile]
-    for route in routes_in(study):
-        if route.attributes:
-            raise CrowdError(
-                f"study attributes: who is asked '{study.tasks.ids[route.task]}' depends on the "
-                f"attribute '{route.attributes[0]}' (ask_if), which crowds without it cannot tell; "
-                "take the condition out of the tasks for this comparison"
-            )
-    if not attribute_names:
-        raise CrowdError(
-            "study attributes: the study has no profile attributes; name columns "
-            "under study.participants.profile"
-        )
+    attribute_names = _names_of(study)
     kinds: dict[str, list[str]] = {NONE: [], **{f"{name} only": [name] for name in attribute_names}}
     if len(attribute_names) > 1:
         kinds[ALL] = attribute_names
@@ -106,6 +94,24 @@ def attributes(study: Study, config: Config, progress: Progress) -> Results:
     )
     others = [kind for kind in kinds if kind != NONE]
     return replace(results, notes=tuple(_verdict(results, name, others) for name in models))
+
+
+def _names_of(study: Study) -> list[str]:
+    """The attributes that may be left out."""
+    for route in routes_in(study):
+        if route.attributes:
+            raise CrowdError(
+                f"study attributes: who is asked '{study.tasks.ids[route.task]}' depends on the "
+                f"attribute '{route.attributes[0]}' (ask_if), which crowds without it cannot tell; "
+                "take the condition out of the tasks for this comparison"
+            )
+    names = [attribute.name for attribute in study.participants.profile]
+    if not names:
+        raise CrowdError(
+            "study attributes: the study has no profile attributes; name columns "
+            "under study.participants.profile"
+        )
+    return names
 
 
 def draw(results: Results) -> str:

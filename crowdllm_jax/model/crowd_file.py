@@ -164,19 +164,7 @@ def load_crowd(folder: str | Path) -> Crowd:
             "folder and fit again"
         )
     try:
-        attributes = tuple(
-            Attribute(a.name, a.kind, a.levels, arrays[f"profile.cells.{i}"])
-            for i, a in enumerate(meta.profile)
-        )
-        generator = ProfileGenerator(
-            meta.generator,
-            meta.smoothing,
-            attributes,
-            arrays["profile.weight"],
-            tuple(arrays[f"profile.values.{i}"] for i in range(len(attributes))),
-            tuple(arrays[f"profile.shares.{i}"] for i in range(len(attributes))),
-            meta.effective,
-        )
+        generator = _generator(meta, arrays)
         task_scale = arrays["task_scale"]
         graph, like, inputs = _network(meta, arrays)
     except KeyError as error:
@@ -194,6 +182,22 @@ def load_crowd(folder: str | Path) -> Crowd:
         meta.codings,
         generator,
         ask_if=meta.ask_if,
+    )
+
+
+def _generator(meta: _Meta, arrays: dict[str, np.ndarray]) -> ProfileGenerator:
+    attributes = tuple(
+        Attribute(a.name, a.kind, a.levels, arrays[f"profile.cells.{i}"])
+        for i, a in enumerate(meta.profile)
+    )
+    return ProfileGenerator(
+        meta.generator,
+        meta.smoothing,
+        attributes,
+        arrays["profile.weight"],
+        tuple(arrays[f"profile.values.{i}"] for i in range(len(attributes))),
+        tuple(arrays[f"profile.shares.{i}"] for i in range(len(attributes))),
+        meta.effective,
     )
 
 

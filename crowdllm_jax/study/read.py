@@ -124,19 +124,27 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         toplines=spec.responses.share is not None,
     )
     where = answers[spec.responses.response].where
-    completed, t = complete_ballots(study, where), len(study_tasks.ids)
-    # An empty cell of a ballot that was cast is a project left out: it has an answer now.
-    empty = ~np.isin(person[~present] * t + task[~present], completed.person * t + completed.task)
+    completed = complete_ballots(study, where)
     if spec.tasks.ask_if is not None:
         completed = _routed(completed, tasks[spec.tasks.ask_if], task_rows, where, spec.tasks.path)
-    unasked = empty & skipped(people_asked(completed), task[~present], person[~present])
+    missing, unasked = _empty(completed, person[~present], task[~present])
     return replace(
         completed,
-        missing=int((empty & ~unasked).sum()),
-        skipped=int(unasked.sum()),
+        missing=missing,
+        skipped=unasked,
         witnesses=read_witnesses(spec, completed),
         known=_known(answers[spec.responses.known], completed) if spec.responses.known else None,
     )
+
+
+def _empty(study: Study, person: np.ndarray, task: np.ndarray) -> tuple[int, int]:
+    """How many of some cells without an answer are missing, and how many belong to people who were
+    not asked."""
+    t = len(study.tasks.ids)
+    # An empty cell of a ballot that was cast is a project left out: it has an answer now.
+    empty = ~np.isin(person * t + task, study.person * t + study.task)
+    unasked = empty & skipped(people_asked(study), task, person)
+    return int((empty & ~unasked).sum()), int(unasked.sum())
 
 
 def _routed(

@@ -9,13 +9,30 @@ from crowdllm_jax.study.formats.delimited import Rows
 from crowdllm_jax.study.formats.excel import table_of
 from crowdllm_jax.study.formats.sheet import Sheet
 
-_OWN = {
-    "submission id", "session_id", "status", "custom study tncs accepted at", "started at",
-    "completed at", "reviewed at", "archived at", "started_datetime", "completed_date_time",
-    "reviewed_at_datetime", "time taken", "time_taken", "completion code", "entered_code",
-    "total approvals", "num_approvals", "num_rejections", "prolific_score",
-    "fluent languages",
-}  # fmt: skip
+_OWN = frozenset(
+    [
+        "submission id",
+        "session_id",
+        "status",
+        "custom study tncs accepted at",
+        "started at",
+        "completed at",
+        "reviewed at",
+        "archived at",
+        "started_datetime",
+        "completed_date_time",
+        "reviewed_at_datetime",
+        "time taken",
+        "time_taken",
+        "completion code",
+        "entered_code",
+        "total approvals",
+        "num_approvals",
+        "num_rejections",
+        "prolific_score",
+        "fluent languages",
+    ]
+)
 _GONE = {"RETURNED", "TIMED-OUT", "TIMED_OUT", "REJECTED", "REVOKED"}
 _UNKNOWN = frozenset({"CONSENT_REVOKED", "DATA_EXPIRED"})
 

@@ -18,16 +18,44 @@ from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.formats.delimited import Rows
 from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size, column_of, unique_names
 
-_OWN = {
-    "startdate", "enddate", "status", "ipaddress", "progress", "duration (in seconds)", "finished",
-    "recordeddate", "recipientlastname", "recipientfirstname", "recipientemail",
-    "externalreference", "externaldatareference", "locationlatitude", "locationlongitude",
-    "distributionchannel", "userlanguage", "q_recaptchascore", "q_relevantidduplicate",
-    "q_relevantidduplicatescore", "q_relevantidfraudscore", "q_relevantidlaststartdate",
-    "q_totalduration", "q_ballotboxstuffing", "q_terminateflag", "q_language", "q_url", "q_chl",
-    "q_datapolicyviolations", "q_unansweredpercentage", "q_unansweredquestions",
-    "q_straightliningcount", "q_straightliningpercentage", "q_straightliningquestions",
-}  # fmt: skip
+_OWN = frozenset(
+    [
+        "startdate",
+        "enddate",
+        "status",
+        "ipaddress",
+        "progress",
+        "duration (in seconds)",
+        "finished",
+        "recordeddate",
+        "recipientlastname",
+        "recipientfirstname",
+        "recipientemail",
+        "externalreference",
+        "externaldatareference",
+        "locationlatitude",
+        "locationlongitude",
+        "distributionchannel",
+        "userlanguage",
+        "q_recaptchascore",
+        "q_relevantidduplicate",
+        "q_relevantidduplicatescore",
+        "q_relevantidfraudscore",
+        "q_relevantidlaststartdate",
+        "q_totalduration",
+        "q_ballotboxstuffing",
+        "q_terminateflag",
+        "q_language",
+        "q_url",
+        "q_chl",
+        "q_datapolicyviolations",
+        "q_unansweredpercentage",
+        "q_unansweredquestions",
+        "q_straightliningcount",
+        "q_straightliningpercentage",
+        "q_straightliningquestions",
+    ]
+)
 
 
 def is_qualtrics(rows: Rows) -> bool:

@@ -12,12 +12,31 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.formats.delimited import Rows
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, column_of, unique_names
 
-_OWN = {
-    "respondent id", "respondentid", "collector id", "collectorid", "start date", "startdate",
-    "end date", "enddate", "date created", "date modified", "ip address", "email address", "email",
-    "first name", "firstname", "last name", "lastname", "custom data 1", "custom data",
-    "custom value", "collector nm",
-}  # fmt: skip
+_OWN = frozenset(
+    [
+        "respondent id",
+        "respondentid",
+        "collector id",
+        "collectorid",
+        "start date",
+        "startdate",
+        "end date",
+        "enddate",
+        "date created",
+        "date modified",
+        "ip address",
+        "email address",
+        "email",
+        "first name",
+        "firstname",
+        "last name",
+        "lastname",
+        "custom data 1",
+        "custom data",
+        "custom value",
+        "collector nm",
+    ]
+)
 _PLAIN = {"", "response", "open-ended response", "antwort", "réponse", "respuesta"}
 
 

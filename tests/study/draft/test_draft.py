@@ -255,8 +255,11 @@ def written(folder: Path, force: bool = False) -> list[Path]:
 def test_files_are_never_replaced_unasked(tmp_path):
     files = written(tmp_path)
     assert {f.name for f in files} == {
-        "a.yaml", "a-answers.csv", "a-questions.csv", "a-people.csv",
-    }  # fmt: skip
+        "a.yaml",
+        "a-answers.csv",
+        "a-questions.csv",
+        "a-people.csv",
+    }
     (tmp_path / "a.yaml").unlink()
     (tmp_path / "a-people.csv").write_text("mine")
     (tmp_path / "a-answers.csv").unlink()
@@ -310,11 +313,50 @@ def test_names_that_yaml_or_our_tables_would_take_for_others(tmp_path):
     assert {a.name for a in again.participants.profile} == {"text_", "task_"}
 
 
-CELLS = ["yes", "no", "very good", "bad", "1", "99", "-1", "1.5", "a;b", "b;c", "18-24", "=x", "",
-         "NA", "don't know", "agree", "disagree", "😀", "1,000", "2024-01-02", "never", "1e400",
-         "nan", "x" * 300, "1 - low"]  # fmt: skip
-NAMES = ["id", "user", "age", "weight", "q1", "item", "rating", "task", "text", "Q [a]", "agent_id",
-         "participant", "scale", "x_r", "response"]  # fmt: skip
+CELLS = [
+    "yes",
+    "no",
+    "very good",
+    "bad",
+    "1",
+    "99",
+    "-1",
+    "1.5",
+    "a;b",
+    "b;c",
+    "18-24",
+    "=x",
+    "",
+    "NA",
+    "don't know",
+    "agree",
+    "disagree",
+    "😀",
+    "1,000",
+    "2024-01-02",
+    "never",
+    "1e400",
+    "nan",
+    "x" * 300,
+    "1 - low",
+]
+NAMES = [
+    "id",
+    "user",
+    "age",
+    "weight",
+    "q1",
+    "item",
+    "rating",
+    "task",
+    "text",
+    "Q [a]",
+    "agent_id",
+    "participant",
+    "scale",
+    "x_r",
+    "response",
+]
 
 
 @given(data=st.data())

@@ -142,24 +142,65 @@ def _rows(path: Path, rows: list[list[object]], delimiter: str = ",") -> None:
 
 def qualtrics(path: Path) -> None:
     levels, age = people()
-    header = ["StartDate", "EndDate", "Status", "IPAddress", "Progress", "Duration (in seconds)",
-              "Finished", "RecordedDate", "ResponseId", "Q1_1", "Q1_2", "Q1_3", "Q2", "Q3", "Q4",
-              "Q4_5_TEXT"]  # fmt: skip
-    texts = ["Start Date", "End Date", "Response Type", "IP Address", "Progress",
-             "Duration (in seconds)", "Finished", "Recorded Date", "Response ID",
-             "How much do you agree? - The city is clean", "How much do you agree? - It is safe",
-             "How much do you agree? - It is green", "How old are you?", "What is your gender?",
-             "What do you use?", "What do you use? - Other - Text"]  # fmt: skip
+    header = [
+        "StartDate",
+        "EndDate",
+        "Status",
+        "IPAddress",
+        "Progress",
+        "Duration (in seconds)",
+        "Finished",
+        "RecordedDate",
+        "ResponseId",
+        "Q1_1",
+        "Q1_2",
+        "Q1_3",
+        "Q2",
+        "Q3",
+        "Q4",
+        "Q4_5_TEXT",
+    ]
+    texts = [
+        "Start Date",
+        "End Date",
+        "Response Type",
+        "IP Address",
+        "Progress",
+        "Duration (in seconds)",
+        "Finished",
+        "Recorded Date",
+        "Response ID",
+        "How much do you agree? - The city is clean",
+        "How much do you agree? - It is safe",
+        "How much do you agree? - It is green",
+        "How old are you?",
+        "What is your gender?",
+        "What do you use?",
+        "What do you use? - Other - Text",
+    ]
     ids = [json.dumps({"ImportId": f"QID{i}"}) for i in range(len(header))]
     rows: list[list[object]] = [header, texts, ids]
     uses = ["Bus,Train", "Bike", "Train", "Bike,Bus"]
     for i in range(N):
         own = [AGREE[level] for level in levels[i]]
         rows.append(
-            ["2024-01-02 10:00:00", "2024-01-02 10:05:00", "IP Address", "1.2.3.4", 100, 200 + i,
-             "True", "2024-01-02 10:05:01", f"R_{i:03d}", *own, age[i],
-             "Female" if i % 2 else "Male", uses[i % 4], ""]
-        )  # fmt: skip
+            [
+                "2024-01-02 10:00:00",
+                "2024-01-02 10:05:00",
+                "IP Address",
+                "1.2.3.4",
+                100,
+                200 + i,
+                "True",
+                "2024-01-02 10:05:01",
+                f"R_{i:03d}",
+                *own,
+                age[i],
+                "Female" if i % 2 else "Male",
+                uses[i % 4],
+                "",
+            ]
+        )
     rows.append([*rows[3][:2], "Survey Preview", *rows[3][3:8], "R_preview", *rows[3][9:]])
     _rows(path, rows)
 
@@ -187,12 +228,41 @@ def qsf(path: Path) -> None:
 def surveymonkey(path: Path) -> None:
     levels, age = people()
     rows: list[list[object]] = [
-        ["Respondent ID", "Collector ID", "Start Date", "End Date", "IP Address", "Email Address",
-         "First Name", "Last Name", "Custom Data 1", "How much do you agree?", "", "",
-         "Which do you own?", "", "What is your age?"],
-        ["", "", "", "", "", "", "", "", "", "The city is clean", "It is safe", "It is green",
-         "Car", "Bike", "Open-Ended Response"],
-    ]  # fmt: skip
+        [
+            "Respondent ID",
+            "Collector ID",
+            "Start Date",
+            "End Date",
+            "IP Address",
+            "Email Address",
+            "First Name",
+            "Last Name",
+            "Custom Data 1",
+            "How much do you agree?",
+            "",
+            "",
+            "Which do you own?",
+            "",
+            "What is your age?",
+        ],
+        [
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "The city is clean",
+            "It is safe",
+            "It is green",
+            "Car",
+            "Bike",
+            "Open-Ended Response",
+        ],
+    ]
     for i in range(N):
         own = [AGREE[level] for level in levels[i]]
         ticks = ["Car" if i % 2 else "", "Bike" if i % 3 else ""]
@@ -203,8 +273,19 @@ def surveymonkey(path: Path) -> None:
 
 def limesurvey(path: Path) -> None:
     levels, age = people()
-    header = ["id", "submitdate", "lastpage", "startlanguage", "seed", "G1[SQ001]", "G1[SQ002]",
-              "G1[SQ003]", "own", "age", "remark"]  # fmt: skip
+    header = [
+        "id",
+        "submitdate",
+        "lastpage",
+        "startlanguage",
+        "seed",
+        "G1[SQ001]",
+        "G1[SQ002]",
+        "G1[SQ003]",
+        "own",
+        "age",
+        "remark",
+    ]
     rows: list[list[object]] = [header]
     for i in range(N):
         own = [f"A{level + 1}" for level in levels[i]]
@@ -220,12 +301,24 @@ def label_studio(path: Path) -> None:
         annotations = []
         for person in range(12):
             sense = "Positive" if levels[person, item] > 2 else "Negative"
-            choice = {"from_name": "sentiment", "to_name": "text", "type": "choices",
-                      "value": {"choices": [sense]}}  # fmt: skip
-            stars = {"from_name": "stars", "to_name": "text", "type": "rating",
-                     "value": {"rating": int(levels[person, item]) + 1}}  # fmt: skip
-            span = {"from_name": "part", "to_name": "text", "type": "labels",
-                    "value": {"start": 0, "end": 3, "labels": ["X"]}}  # fmt: skip
+            choice = {
+                "from_name": "sentiment",
+                "to_name": "text",
+                "type": "choices",
+                "value": {"choices": [sense]},
+            }
+            stars = {
+                "from_name": "stars",
+                "to_name": "text",
+                "type": "rating",
+                "value": {"rating": int(levels[person, item]) + 1},
+            }
+            span = {
+                "from_name": "part",
+                "to_name": "text",
+                "type": "labels",
+                "value": {"start": 0, "end": 3, "labels": ["X"]},
+            }
             annotations.append({"completed_by": person + 1, "result": [choice, stars, span]})
         tasks.append(
             {"id": item + 1, "data": {"text": f"A text, number {item}"}, "annotations": annotations}
@@ -236,9 +329,19 @@ def label_studio(path: Path) -> None:
 def mturk(path: Path) -> None:
     levels, _ = people(12)
     rows: list[list[object]] = [
-        ["HITId", "HITTypeId", "Title", "AssignmentId", "WorkerId", "AssignmentStatus",
-         "WorkTimeInSeconds", "Input.text", "Answer.rating", "Answer.offensive"]
-    ]  # fmt: skip
+        [
+            "HITId",
+            "HITTypeId",
+            "Title",
+            "AssignmentId",
+            "WorkerId",
+            "AssignmentStatus",
+            "WorkTimeInSeconds",
+            "Input.text",
+            "Answer.rating",
+            "Answer.offensive",
+        ]
+    ]
     for item in range(3):
         for person in range(12):
             given = [int(levels[person, item]) + 1, "yes" if levels[person, item] > 2 else "no"]
@@ -251,9 +354,20 @@ def mturk(path: Path) -> None:
 def prolific(path: Path) -> None:
     _, age = people()
     rows: list[list[object]] = [
-        ["Submission id", "Participant id", "Status", "Started at", "Completed at", "Time taken",
-         "Completion code", "Total approvals", "Age", "Sex", "Country of birth"]
-    ]  # fmt: skip
+        [
+            "Submission id",
+            "Participant id",
+            "Status",
+            "Started at",
+            "Completed at",
+            "Time taken",
+            "Completion code",
+            "Total approvals",
+            "Age",
+            "Sex",
+            "Country of birth",
+        ]
+    ]
     for i in range(N):
         status = "RETURNED" if i == 3 else "APPROVED"
         meta = [f"s{i}", f"p{i:02d}", status, "2024-01-02T10:00:00", "2024-01-02T10:09:00", 540]
@@ -264,9 +378,19 @@ def prolific(path: Path) -> None:
 
 def pabulib(path: Path) -> None:
     random = np.random.default_rng(3)
-    lines = ["META", "key;value", "description;Budget", "country;Nowhere", "num_projects;4",
-             f"num_votes;{N}", "budget;100", "vote_type;approval", "rule;greedy", "PROJECTS",
-             "project_id;cost;votes;name;category"]  # fmt: skip
+    lines = [
+        "META",
+        "key;value",
+        "description;Budget",
+        "country;Nowhere",
+        "num_projects;4",
+        f"num_votes;{N}",
+        "budget;100",
+        "vote_type;approval",
+        "rule;greedy",
+        "PROJECTS",
+        "project_id;cost;votes;name;category",
+    ]
     for p in range(4):
         lines.append(f"{p + 1};{10 * p + 10};0;Project {p + 1};{'green' if p % 2 else 'culture'}")
     lines += ["VOTES", "voter_id;age;sex;vote"]

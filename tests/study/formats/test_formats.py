@@ -182,10 +182,16 @@ def test_label_studio(tmp_path):
 
 def test_label_studio_json_min(tmp_path):
     tasks = [
-        {"id": t, "text": f"A long text that people read, number {t}", "annotator": a,
-         "annotation_id": 10 * t + a, "sentiment": "good" if (t + a) % 2 else "bad"}
-        for t in range(4) for a in range(6)
-    ]  # fmt: skip
+        {
+            "id": t,
+            "text": f"A long text that people read, number {t}",
+            "annotator": a,
+            "annotation_id": 10 * t + a,
+            "sentiment": "good" if (t + a) % 2 else "bad",
+        }
+        for t in range(4)
+        for a in range(6)
+    ]
     (tmp_path / "min.json").write_text(json.dumps(tasks))
     study = study_of_draft(draft_of_file(tmp_path / "min.json"), "it")
     assert answers(study, "1") == {str(a): "good" if (1 + a) % 2 else "bad" for a in range(6)}

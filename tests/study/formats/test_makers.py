@@ -160,10 +160,18 @@ def test_ids_that_come_back_under_unknown_names_are_asked_for(tmp_path):
 def test_limesurvey_codes_of_answers_are_ordered_and_ticks_are_no_constant(tmp_path):
     header = ["id", "submitdate", "lastpage", "startlanguage", "t[SQ1]", "t[SQ2]", "u[1]", "u[2]"]
     rows = [
-        [i + 1, "2024-01-02", 3, "en", f"AO0{1 + i % 4}", f"AO0{1 + i // 3 % 5}",
-         "Y" if i % 2 else "", "Y" if i % 3 else ""]
+        [
+            i + 1,
+            "2024-01-02",
+            3,
+            "en",
+            f"AO0{1 + i % 4}",
+            f"AO0{1 + i // 3 % 5}",
+            "Y" if i % 2 else "",
+            "Y" if i % 3 else "",
+        ]
         for i in range(N)
-    ]  # fmt: skip
+    ]
     study = made(written(tmp_path, [header, *rows]))
     assert study.scale_of(0) == Ordinal(levels=tuple(f"AO0{i}" for i in range(1, 5)))
     assert answers(study, "u[1]") == [None if i % 6 == 0 else i % 2 for i in range(N)]
@@ -178,9 +186,13 @@ def test_qualtrics_codes_of_several_answers_take_their_labels_from_the_survey(tm
     path = written(tmp_path, rows)
     choices = {str(i): {"Display": name} for i, name in enumerate(("Bus", "Car", "Foot"), start=1)}
     payload = {
-        "DataExportTag": "Q1", "QuestionType": "MC", "Selector": "MAVR", "QuestionText": "Use?",
-        "Choices": choices, "ChoiceOrder": ["1", "2", "3"],
-    }  # fmt: skip
+        "DataExportTag": "Q1",
+        "QuestionType": "MC",
+        "Selector": "MAVR",
+        "QuestionText": "Use?",
+        "Choices": choices,
+        "ChoiceOrder": ["1", "2", "3"],
+    }
     survey = {"SurveyEntry": {}, "SurveyElements": [{"Element": "SQ", "Payload": payload}]}
     (tmp_path / "a.qsf").write_text(json.dumps(survey))
     plain = made(path)
@@ -195,14 +207,20 @@ def task(number: int, choices: list[list[str]]) -> dict:
         "id": number,
         "data": {"text": f"text {number}"},
         "annotations": [
-            {"completed_by": person, "result": [
-                {"type": "choices", "from_name": "kind", "value": {"choices": given}},
-                {"type": "pairwise", "from_name": "pair",
-                 "value": {"selected": "left" if person % 2 else "right"}},
-            ]}
+            {
+                "completed_by": person,
+                "result": [
+                    {"type": "choices", "from_name": "kind", "value": {"choices": given}},
+                    {
+                        "type": "pairwise",
+                        "from_name": "pair",
+                        "value": {"selected": "left" if person % 2 else "right"},
+                    },
+                ],
+            }
             for person, given in enumerate(choices)
         ],
-    }  # fmt: skip
+    }
 
 
 def test_label_studio_options_that_are_chosen_together_and_pairs(tmp_path):
