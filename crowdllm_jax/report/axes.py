@@ -1,6 +1,5 @@
 """Pictures for a notebook: people's answers beside agents', on matplotlib axes of the caller's."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from crowdllm_jax.report.figures import CROWD, HUMAN, LINE
 from crowdllm_jax.report.shares import questions_of
 from crowdllm_jax.score.asked import means
 from crowdllm_jax.score.held_out import Humans, held_out
-from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.records import Study, only_answers
 from crowdllm_jax.study.split import Split
 
 if TYPE_CHECKING:
@@ -46,9 +45,8 @@ def plot_shares(study: Study, agents: Agents, question: str, *, ax: "Axes | None
     rows = study.task == task
     if not rows.any():
         raise CrowdError(f"plot_shares: nobody in this study answered '{question}'")
-    own = study.person[rows], study.task[rows], study.answer[rows]
-    only = replace(study, person=own[0], task=own[1], answer=own[2])
-    shown = questions_of(study, _everybody(only), agents.numbers[:, [task]])[0]
+    answers = _everybody(only_answers(study, rows))
+    shown = questions_of(study, answers, agents.numbers[:, [task]])[0]
     axes = own_axes(ax, height=0.8 + 0.35 * len(shown.labels))
     place = np.arange(len(shown.labels))
     agents_are = f"{len(agents.ids):,} agents"
