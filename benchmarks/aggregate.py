@@ -37,6 +37,7 @@ from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.fit import new_persistent
 from crowdllm_jax.population import sample
 from crowdllm_jax.population.count import count, tally
+from crowdllm_jax.population.drawers import drawers
 from crowdllm_jax.population.read import block_size
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
 from crowdllm_jax.reference.record import Reference
@@ -127,7 +128,7 @@ def host_counts(answers: np.ndarray) -> np.ndarray:
 
 def drawn(crowd: Crowd, way: str) -> Callable[[], np.ndarray | None]:
     """Draw BLOCKS blocks of agents, and count them in some way."""
-    draw, block, t = sample.drawers(crowd)[0], sample.BLOCK, len(crowd.task_ids)
+    draw, block, t = drawers(crowd)[0], sample.BLOCK, len(crowd.task_ids)
     group = np.zeros(block, np.int32)
 
     def work() -> np.ndarray | None:

@@ -29,8 +29,7 @@ from crowdllm_jax.model.persistent import fit as persistent_fit
 from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.draw import Recruited
-from crowdllm_jax.population import grouped, sample
-from crowdllm_jax.population.drawers import drawers
+from crowdllm_jax.population import drawers, grouped, sample
 from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 
@@ -195,12 +194,12 @@ def _persistent_one_by_one(crowd: Crowd, draw: grouped.GroupedDrawer) -> list[Ho
 
 
 def _grouped_drawer(crowd: Crowd) -> grouped.GroupedDrawer:
-    usual = sample.in_groups
-    sample.in_groups = lambda _: True
+    usual = drawers.in_groups
+    drawers.in_groups = lambda _: True
     try:
-        drawer = drawers(crowd)[0]
+        drawer = drawers.drawers(crowd)[0]
     finally:
-        sample.in_groups = usual
+        drawers.in_groups = usual
     assert isinstance(drawer, grouped.GroupedDrawer)
     return drawer
 
