@@ -105,7 +105,7 @@ def open_run(
 def _changed(stored: Config, config: Config) -> str:
     """In what two configurations differ besides the devices, for a run may go on elsewhere."""
     mesh = ("reference.mesh", "reference.mesh.data", "reference.mesh.model")
-    devices = ("model.devices", *mesh)
+    devices = ("model.devices", "train.devices", *mesh)
     return ", ".join([key for key in differences(stored, config) if key not in devices][:5])
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh
 
 from crowdllm_jax.errors import CrowdError, PeerError, first_line
 
@@ -97,6 +98,26 @@ def size() -> int:
 def rank() -> int:
     """Which of them this is; 0 does what is done once."""
     return int(jax.process_index())
+
+
+def mesh_of(devices: int, axis: str, key: str) -> Mesh | None:
+    """The devices that share one fit; None where this process does it on one of its own.
+
+    Args:
+      devices: how many; of several processes, all that they have. axis: what they share.
+      key: the configuration's name of the number.
+    Raises:
+      CrowdError: there are fewer, or several processes would leave some out.
+    """
+    if devices == 1:
+        return None
+    available = jax.devices()
+    if devices > len(available) or (size() > 1 and devices < len(available)):
+        raise CrowdError(
+            f"{key}: {devices}, but there are {len(available)}; several processes "
+            "share a fit by all their devices or not at all (1)"
+        )
+    return Mesh(np.array(available[:devices]), (axis,), axis_types=(AxisType.Auto,))
 
 
 def meet(step: str) -> None:

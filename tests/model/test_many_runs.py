@@ -1,6 +1,7 @@
 """Many runs in one program: each is what it is alone, whoever is beside it."""
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -157,8 +158,8 @@ def test_runs_that_step_together_are_runs_alone():
     runs = several()
     program = train._program(runs)
     tables, inputs = train._inputs(runs)
-    step = jax.jit(jax.vmap(partial(epoch._one, program), (0, None, 0, epoch.PIECE_AXES)))
     mesh = train.begin(runs[:1])[1]
+    step = jax.jit(jax.vmap(partial(epoch._one, program, mesh), (0, None, 0, epoch.PIECE_AXES)))
     state, before, number = epoch.start(program, inputs.key), None, np.int32(0)
     done = np.asarray(epoch.ended(state, inputs))
     while not done.all():
@@ -255,6 +256,36 @@ def test_runs_on_two_devices_are_the_same(tmp_path):
     with np.load(tmp_path / "one.npz") as stored:
         for two, name in zip(fit_many(several()[:5]), stored.files, strict=True):
             np.testing.assert_allclose(two.history, stored[name], **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "model", [MODEL, change(MODEL, semi_implicit=True)], ids=["plain", "semi-implicit"]
+)
+def test_two_devices_that_share_every_batch_make_the_same_runs(model):
+    """Each takes half of the rows and their gradients are added up, once a step."""
+    runs = several(model)[:3]
+    shared = [run._replace(config=change(run.config, devices=2)) for run in runs]
+    for one, two in zip(fit_many(runs), fit_many(shared), strict=True):
+        check_equal(one, two)
+    program, mesh, state, tables, inputs = train.begin(shared)
+    piece = epoch.Piece(jnp.int32(0), epoch.order_of(mesh, jnp.int32(0), inputs), jnp.int32(64))
+    text = epoch.advance.lower(program, mesh, state, tables, inputs, piece).compile().as_text()
+    assert "all-reduce(" in text
+    assert "all-gather(" not in text
+    products = {int(rows) for rows in re.findall(r"= f32\[(\d+),\d+\]\S* dot\(", text)}
+    assert CONFIG.batch_size // 2 in products
+    assert CONFIG.batch_size not in products
+
+
+@pytest.mark.parametrize(
+    ("batch", "devices", "told"),
+    [(16, 3, "do not divide train.batch_size"), (64, 32, "32, but there are 2")],
+)
+def test_batches_that_cannot_be_shared_are_told(batch, devices, told):
+    run = several()[0]
+    config = change(CONFIG, batch_size=batch, devices=devices)
+    with pytest.raises(CrowdError, match=f"train.devices: .*{told}"):
+        fit(*run._replace(config=config))
 
 
 def test_padding_keeps_the_noise_of_a_run():

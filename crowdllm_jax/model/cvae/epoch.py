@@ -7,6 +7,8 @@ loop over batches is left with all that it carries, and the next piece enters it
 is through with the epoch, or has ended, takes no step and stays as it is. What differs between
 runs are arguments; only shapes are compiled in.
 
+Devices have runs of their own (the mesh's axis is `runs`), or share every batch (`rows`).
+
 On an accelerator all runs take a step together (`vmap`). On a CPU a core has enough to do with one
 run, whose weights then stay in its cache, so each device takes its runs one after another: this ran
 faster than `vmap` and wastes nothing on shorter runs (docs/training.md).
@@ -19,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from crowdllm_jax.model.cvae.belief import Features, KnownTasks
 from crowdllm_jax.model.cvae.config import CvaeConfig
@@ -28,6 +30,9 @@ from crowdllm_jax.model.cvae.loss import LossNumbers, cvae_loss
 from crowdllm_jax.runtime.precision import float32_products
 
 TERMS = ("total", "reconstruction", "kl", "decision")
+ROWS = "rows"
+"""The axis of a mesh whose devices share every batch."""
+
 CHECKED = 1024
 """Validation responses in one batch."""
 
@@ -198,8 +203,8 @@ def order_of(mesh: Mesh, epoch: jax.Array, runs: RunInputs) -> jax.Array:
 def advance(
     program: Program, mesh: Mesh, state: TrainState, tables: Tables, runs: RunInputs, piece: Piece
 ) -> tuple[TrainState, PieceInfo]:
-    """A piece of every run's epoch; the runs are split over the mesh's one axis, `runs`."""
-    one = partial(_one, program)
+    """A piece of every run's epoch, by devices that have runs of their own or share each batch."""
+    one = partial(_one, program, mesh)
 
     def every(
         state: TrainState, tables: Tables, runs: RunInputs, piece: Piece
@@ -226,6 +231,8 @@ PIECE_RUNS = Piece(PartitionSpec(), RUNS, PartitionSpec())  # type: ignore[arg-t
 
 
 def _over_runs(every: Any, mesh: Mesh, split: tuple[Any, ...]) -> Any:
+    if ROWS in mesh.axis_names:
+        return every
     return jax.shard_map(every, mesh=mesh, in_specs=split, out_specs=RUNS, check_vma=False)
 
 
@@ -240,7 +247,7 @@ def _new(program: Program, key: jax.Array) -> Cvae:
 
 
 def _one(
-    program: Program, state: TrainState, tables: Tables, run: RunInputs, piece: Piece
+    program: Program, mesh: Mesh, state: TrainState, tables: Tables, run: RunInputs, piece: Piece
 ) -> tuple[TrainState, PieceInfo]:
     """Some batches of a run's training responses, and of its validation responses after them.
 
@@ -264,7 +271,7 @@ def _one(
         key: jax.Array,
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """Of batch `number`, its terms, and their weight; the last batch is filled up with 0s."""
-        position = number * size + jnp.arange(size)
+        position = number * size + _shared(mesh, jnp.arange(size))
         chosen = order[position]
         task, person = rows.task[chosen], rows.person[chosen]
         weight = jnp.where(position < rows.length, rows.weight[chosen], 0.0)
@@ -330,6 +337,13 @@ def _one(
     done = (end - begin) * program.batch + (end_checks - begin_checks) * size
     losses = after.history[piece.epoch]
     return after, PieceInfo(losses, over | idle, ended(after, run), done)
+
+
+def _shared(mesh: Mesh, row: jax.Array) -> jax.Array:
+    """A batch's rows, of which each device takes some; XLA adds up what they make of them."""
+    if ROWS not in mesh.axis_names or len(row) % mesh.size:
+        return row
+    return jax.lax.with_sharding_constraint(row, NamedSharding(mesh, PartitionSpec(ROWS)))
 
 
 def _averages(state: TrainState, run: RunInputs) -> jax.Array:

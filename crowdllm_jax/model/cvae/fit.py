@@ -18,6 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.epoch import (
+    ROWS,
     Piece,
     PieceInfo,
     Program,
@@ -32,6 +33,7 @@ from crowdllm_jax.model.cvae.epoch import (
     start,
 )
 from crowdllm_jax.model.cvae.loss import LossNumbers, loss_numbers
+from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 from crowdllm_jax.runtime.pieces import in_pieces
 
@@ -46,6 +48,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
       epochs: passes over the training responses, at most.
       patience: stop after so many epochs without a lower validation loss.
       learning_rate, blender_learning_rate: Adam's, for the belief generator and the blender.
+      devices: how many share the responses of a batch; of several processes, all that they have.
+        A large batch is what makes this worth while.
     """
 
     epochs: Positive = 40
@@ -53,6 +57,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     learning_rate: Rate = 1e-3
     blender_learning_rate: Rate = 1e-3
     patience: Positive = 10
+    devices: Positive = 1
 
 
 class Data(NamedTuple):
@@ -138,22 +143,19 @@ def fit_many(
     Runs may differ in data, seed, and every number of the configuration that is not a shape (the
     sizes of the network, the batch size). They are split over all local devices in blocks as
     listed, so list long ones among short ones; a CPU is one device for each core that
-    `jax.config.update("jax_num_cpu_devices", n)` gives to JAX before it starts.
+    `jax.config.update("jax_num_cpu_devices", n)` gives to JAX before it starts. With
+    `TrainConfig.devices` (the first run's) above 1, so many devices share every batch instead.
 
     Args:
       checkpoints: where to save the state of all runs (see `fit`), and to resume from.
       on_epoch: called with the number of epochs and (B, 2, 4) losses, NaN for runs that have ended.
     Raises:
-      CrowdError: a loss is not finite.
+      CrowdError: a loss is not finite, or a batch cannot be shared as asked.
       ValueError: the runs differ in shapes.
     """
     program, mesh, state, tables, inputs = begin(runs)
-    if checkpoints is not None and (stored := checkpoints.latest(_kept(state, runs))) is not None:
-        state = jax.tree.map(
-            lambda new, old: jax.device_put(np.concatenate([old, new[len(runs) :]]), new.sharding),
-            state,
-            stored,
-        )
+    if checkpoints is not None:
+        state = _latest(checkpoints, state, runs)
     number = checkpoints.newest() if checkpoints is not None else 0
     done = np.asarray(ended(state, inputs))
     with in_pieces() as pieces:
@@ -205,7 +207,13 @@ def _check_losses(info: PieceInfo, active: np.ndarray, epoch: int, runs: int) ->
 
 
 def begin(runs: Sequence[Run]) -> tuple[Program, Mesh, TrainState, Tables, RunInputs]:
-    """What `advance` takes, on the devices, filled up with idle runs to as many on each."""
+    """What `advance` takes, on the devices: all of it on each where they share the batches, else
+    some runs on each, filled up with idle ones to as many."""
+    shared = _shared(runs[0].config)
+    if shared is not None:
+        program, (tables, inputs) = _program(runs), _inputs(runs)
+        state = start(program, inputs.key)
+        return program, shared, *_everywhere(shared, (state, tables, inputs))
     devices = jax.local_devices()[: len(runs)]
     idle = runs[-1]._replace(config=msgspec.structs.replace(runs[-1].config, epochs=0))
     program = _program(runs)
@@ -216,6 +224,47 @@ def begin(runs: Sequence[Run]) -> tuple[Program, Mesh, TrainState, Tables, RunIn
     # Every device makes the weights of its own runs: copying them took longer.
     state = jax.device_put(start(program, inputs.key), split)
     return program, mesh, state, jax.device_put(tables, replicated), inputs
+
+
+def _shared(config: TrainConfig) -> Mesh | None:
+    """The devices that share a batch; None where each has runs of its own.
+
+    Raises:
+      CrowdError: there are fewer, or their shares would differ in size.
+    """
+    if config.batch_size % config.devices:
+        raise CrowdError(
+            f"train.devices: {config.devices} do not divide train.batch_size ({config.batch_size})"
+        )
+    return processes.mesh_of(config.devices, ROWS, "train.devices")
+
+
+def _everywhere(mesh: Mesh, tree: Any) -> Any:
+    """Arrays whole on every device of all processes."""
+    sharding = NamedSharding(mesh, PartitionSpec())
+
+    def put(leaf: jax.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(put(jax.random.key_data(leaf)))
+        return _put(np.asarray(leaf), sharding)
+
+    return jax.tree.map(put, tree)
+
+
+def _put(whole: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+    """An array on the devices of all processes, who all have the whole of it. `device_put` would
+    compare what they have, and find NaN unlike itself."""
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+
+
+def _latest(checkpoints: Checkpoints, state: TrainState, runs: Sequence[Run]) -> TrainState:
+    """The state that was saved last, on the devices of this one; this one where none was."""
+    stored = checkpoints.latest(_kept(state, runs))
+    if stored is None:
+        return state
+    return jax.tree.map(
+        lambda new, old: _put(np.concatenate([old, new[len(runs) :]]), new.sharding), state, stored
+    )
 
 
 def _kept(state: TrainState, runs: Sequence[Run]) -> TrainState:

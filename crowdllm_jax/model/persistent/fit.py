@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.scipy.special import ndtri
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from scipy.stats import qmc
 
 from crowdllm_jax.errors import CrowdError
@@ -97,7 +97,7 @@ def fit_marginal(
         design.layout,
         config,
         tuple((n, g.shape, g.tobytes()) for n, g in sorted(design.groups.items())),
-        mesh := _mesh(config.devices),
+        mesh := processes.mesh_of(config.devices, "people", "model.devices"),
     )
     state = _begin(params, config, len(answers.weight))
     if checkpoints is not None:
@@ -173,19 +173,6 @@ def _begin(params: nnx.State[Any, Any], config: PersistentConfig, people: int) -
     opt_state = _optimizer(config).init(params)
     modes = jnp.zeros((people, dimensions(config)))
     return _State(params, opt_state, modes, jnp.int32(0), jnp.zeros(config.steps))
-
-
-def _mesh(devices: int) -> Mesh | None:
-    """The devices that share a fit; None where this process does it on one of its own."""
-    if devices == 1:
-        return None
-    available = jax.devices()
-    if devices > len(available) or (processes.size() > 1 and devices < len(available)):
-        raise CrowdError(
-            f"model.devices: {devices}, but there are {len(available)}; several processes "
-            "share a fit by all their devices or not at all (1)"
-        )
-    return Mesh(np.array(available[:devices]), ("people",), axis_types=(AxisType.Auto,))
 
 
 def _optimizer(config: PersistentConfig) -> optax.GradientTransformation:
