@@ -8,7 +8,8 @@
 
 A file appears whole (written under a `.tmp-` name, synced, renamed) or not at all. Parts cover
 fixed ranges of agents, so a resumed run keeps the parts that are there and draws the others.
-Several processes (`runtime.processes`) take turns at the parts.
+Several processes (`runtime.processes`) each take the next part that nobody has taken, so that a
+slow one holds up nobody for longer than a part.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -44,6 +45,9 @@ SCHEMA = 2
 """Of what is written. 1: a decision was the number of its level, whatever the study wrote."""
 ROUTED = 3
 """The same, with nulls: where an agent was not asked (`ask_if` in the manifest)."""
+
+TAKEN = ".tmp-taken-"
+"""Of several processes, the one that makes this file writes that part."""
 
 PART_ROWS = 4_000_000
 GROUP_ROWS = 1_000_000
@@ -120,9 +124,10 @@ def write_population(
         )
         for number, first in enumerate(range(0, agents, per_part))
     ]
-    _write_parts(crowd, folder, plan, seed, parts[processes.rank() :: processes.size()], on_agents)
+    _write_parts(crowd, folder, plan, seed, parts, on_agents)
     processes.meet("the population's end")
     if processes.rank() == 0:
+        _sweep(folder)
         _write_manifest(crowd, folder, plan, [name for part in parts for name in part.names])
     processes.meet("the population's manifest")
 
@@ -135,16 +140,14 @@ def _write_parts(
     parts: list[Part],
     on_agents: Callable[[int, int], None] | None,
 ) -> None:
-    """Write those of some parts that are not there yet."""
+    """Write those of the parts that are not there yet, and that no other process writes."""
     identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    missing = [part for part in parts if not _is_written(folder, part, identity)]
+    taken, to_draw = tee(_taken(folder, parts, identity))
     # One stream of blocks through all parts, so that sampling never waits for a part to end.
-    spans = (span for part in missing for span in blocks_in(part.first, part.agents))
+    spans = (span for part in to_draw for span in blocks_in(part.first, part.agents))
     blocks = draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
-    total = sum(part.agents for part in parts)
-    done = total - sum(part.agents for part in missing)
     with _to_be_continued(folder), closing(blocks):
-        for part in missing:
+        for part in taken:
             meta = {
                 "crowdllm.plan": identity,
                 "crowdllm.start": str(part.first),
@@ -154,9 +157,27 @@ def _write_parts(
             blocks_of_part = islice(blocks, len(blocks_in(part.first, part.agents)))
             wide = plan["layout"] == "wide"
             write_rows(crowd, folder, part.names, blocks_of_part, meta, wide=wide)
-            done += part.agents
             if on_agents is not None:
-                on_agents(done, total)
+                on_agents(*_progress(folder, parts))
+
+
+def _taken(folder: Path, parts: list[Part], identity: str) -> Iterator[Part]:
+    """The parts that are this process's to write, as it comes to them."""
+    for number, part in enumerate(parts):
+        if processes.size() > 1:
+            try:
+                (folder / f"{TAKEN}{number:05d}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+        if not _is_written(folder, part, identity):
+            yield part
+
+
+def _progress(folder: Path, parts: list[Part]) -> tuple[int, int]:
+    """How many agents stand in the folder, whoever wrote them, and how many shall."""
+    there = {path.name for path in folder.glob("agents-*.parquet")}
+    done = sum(part.agents for part in parts if part.names[1] in there)
+    return done, sum(part.agents for part in parts)
 
 
 def _write_manifest(crowd: Crowd, folder: Path, plan: dict[str, Any], names: list[str]) -> None:
@@ -209,6 +230,10 @@ def _adopt(folder: Path, plan: dict[str, Any]) -> None:
         _check_plan(folder, plan)
     else:
         write_whole(path, json.dumps(plan, indent=1).encode())
+    _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
     for left in folder.glob(".tmp-*"):
         left.unlink()
 

@@ -302,6 +302,33 @@ def test_progress_counts_agents(tmp_path, rating_crowd: Crowd):
     assert seen == [(128, 300), (256, 300), (300, 300)]
 
 
+def test_a_slow_process_takes_fewer_parts(tmp_path, monkeypatch):
+    """Each part once, by whoever comes to it first: one does three while another does one."""
+    monkeypatch.setattr(output.processes, "size", lambda: 2)
+    parts = [output.Part(n, 1, (f"part-{n}", f"agents-{n}")) for n in range(12)]
+    fast, slow = (output._taken(tmp_path, parts, "plan") for _ in range(2))
+    taken: dict[str, list[int]] = {"fast": [], "slow": []}
+    for name, process in [("fast", fast), ("slow", slow), ("fast", fast), ("fast", fast)] * 4:
+        taken[name] += [part.first for part in [next(process, None)] if part is not None]
+    assert sorted(taken["fast"] + taken["slow"]) == list(range(12))
+    assert len(taken["slow"]) == 3
+
+
+def test_several_processes_leave_what_is_written(tmp_path, rating_crowd: Crowd, monkeypatch):
+    monkeypatch.setattr(output.processes, "size", lambda: 2)
+    monkeypatch.setattr(output.processes, "meet", lambda _: None)
+    folder = tmp_path / "p"
+    write_population(rating_crowd, folder, 300, SEED)
+    assert hidden(folder) == []
+    (folder / "part-00001.parquet").unlink()
+    rest = {path.name: path.stat().st_mtime_ns for path in folder.glob("*-0000[02].parquet")}
+    seen = []
+    write_population(rating_crowd, folder, 300, SEED, lambda *step: seen.append(step))
+    assert seen == [(300, 300)]
+    assert hidden(folder) == []
+    assert rest == {name: (folder / name).stat().st_mtime_ns for name in rest}
+
+
 def test_small_files_appear_whole(tmp_path):
     write_whole(tmp_path / "a.json", b"1")
     write_whole(tmp_path / "a.json", b"2")
