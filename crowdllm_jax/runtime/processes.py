@@ -148,7 +148,23 @@ def _together(step: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the transport raises whatever it likes
+        if "Gloo context initialization" in str(error) and (own := _own_loopback()):
+            raise PeerError(
+                f"the other processes cannot reach this one: {own} here, and JAX gives them the "
+                "address of that name; in /etc/hosts give it the one by which others know "
+                f"this machine ({first_line(error)})"
+            ) from error
         raise PeerError(
             f"another process of this run has ended before '{step}': see its own "
             f"message ({first_line(error)})"
         ) from error
+
+
+def _own_loopback() -> str:
+    """That this machine's name stands for itself alone, where it does."""
+    name = socket.gethostname()
+    try:
+        address = socket.gethostbyname(name)
+    except OSError:
+        return ""
+    return f"its name {name!r} stands for {address}" if address.startswith("127.") else ""

@@ -16,10 +16,12 @@ import pytest
 from synthetic import write_config
 
 from crowdllm_jax.cli.main import main
+from crowdllm_jax.errors import PeerError
 from crowdllm_jax.model.crowd_file import load_crowd
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.folder import crowd_folder, open_run
 from crowdllm_jax.runs.prepare import Splits
+from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import flatten
 from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.workflow.steps import fit_run
@@ -251,3 +253,20 @@ def test_what_does_not_fit_together_is_told(fitted, arguments, says):
     found = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
     assert found.returncode == 2
     assert says in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("127.0.1.1", "its name .* stands for 127.0.1.1 here"), ("10.9.0.1", "has ended before")],
+)
+def test_a_machine_that_only_knows_itself_is_told(monkeypatch, address, told):
+    """Between machines the processes connect by their names; Debian installs each as 127.0.1.1."""
+
+    def sync(_: str) -> None:
+        raise RuntimeError("UNKNOWN: Gloo context initialization failed: connection refused")
+
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    monkeypatch.setattr(processes.multihost_utils, "sync_global_devices", sync)
+    monkeypatch.setattr(processes.socket, "gethostbyname", lambda _: address)
+    with pytest.raises(PeerError, match=told):
+        processes.meet("a step")
