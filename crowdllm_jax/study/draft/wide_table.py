@@ -88,7 +88,8 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
         said = choices.questions + choices.profile + choices.out
         named = [f for f in named if f.name not in said]
-        for field in named:
+        settled = any(unique(f) and names.numbers_people(f.name) for f in named)
+        for field in [] if settled else named:
             _refuse_several_rows(field)
         # A few ids that stand twice are a mistake; many are no ids (PID may be a party).
         named = [f for f in named if len(f.column.distinct) * 2 > sheet.rows]
