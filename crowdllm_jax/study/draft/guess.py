@@ -12,9 +12,10 @@ from crowdllm_jax.study import scale_text
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.units import mixed_units
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import (
+    anchored,
     degrees_in,
-    folded,
     in_order,
     is_no_answer,
     only_coded,
@@ -295,7 +296,7 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     long = sum(map(len, texts)) / len(texts) > 80
     if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
         return f"it holds {len(texts):,} different texts"
-    told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts)
+    told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts) or anchored(texts)
     if not free and (told or (question.alike >= 3 and len(texts) <= 11)):
         words = as_flag(texts)
         raise CrowdError(

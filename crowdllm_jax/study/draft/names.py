@@ -2,7 +2,7 @@
 
 import re
 
-from crowdllm_jax.study.draft.words import folded
+from crowdllm_jax.study.draft.word_lists import folded
 
 
 def _words(text: str) -> frozenset[str]:
