@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.runtime.numerals import number
+from crowdllm_jax.runtime.numerals import leading_number, number
 from crowdllm_jax.study import scale_text
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
@@ -273,8 +273,8 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     if given is not None:
         by_fold = {folded(text): text for text in texts}
         levels = tuple(by_fold.get(folded(word), word) for word in given)
-        kind = Binary if len(levels) == 2 else Ordinal
-        return Guess(kind(levels=levels), _NONE, "in the order that was given")
+        one = Binary(levels=levels) if len(levels) == 2 else _ordinal(levels)
+        return Guess(one, _NONE, "in the order that was given")
     if len(texts) < 2:
         return "everybody gives one answer"
     if dates(texts):
@@ -292,7 +292,7 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
             return "it holds texts"
         return Guess(Binary(levels=order or tuple(sorted(texts))), _NONE, "two answers")
     if order:
-        return Guess(Ordinal(levels=order), _NONE, "ordered by their words")
+        return Guess(_ordinal(order), _NONE, "ordered by their words")
     long = sum(map(len, texts)) / len(texts) > 80
     if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
         return f"it holds {len(texts):,} different texts"
@@ -305,6 +305,24 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
             f"have none, --no-order {words}"
         )
     return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+
+
+def _ordinal(order: tuple[str, ...]) -> Ordinal:
+    """An ordinal scale of texts in order; names that stand for numbers (`Not at all`, 2, 3, 4, `Very
+    much`) become labels of these."""
+    plain = [number(text) for text in order]
+    whole = [value for value in plain if value is not None and value.is_integer()]
+    if not whole or None not in map(leading_number, order):
+        return Ordinal(levels=order)
+    values: list[int] = []
+    for place, value in enumerate(plain):
+        before = values[-1] + 1 if values else int(whole[0]) - plain.index(whole[0]) + place
+        values.append(before if value is None else int(value))
+    if values != sorted(set(values)) or values[-1] - values[0] >= MOST_LEVELS:
+        return Ordinal(levels=order)
+    levels = tuple(range(values[0], values[-1] + 1))
+    named = dict(zip(values, order, strict=True))
+    return Ordinal(levels=levels, labels=tuple(named.get(level, str(level)) for level in levels))
 
 
 def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:
