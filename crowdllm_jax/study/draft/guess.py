@@ -308,7 +308,7 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
 
 
 def _ordinal(order: tuple[str, ...]) -> Ordinal:
-    """An ordinal scale of texts in order; names that stand for numbers (`Not at all`, 2, 3, 4, `Very
+    """An ordinal scale of texts in order; names that stand for numbers (`Not at all`, 2, 3, `Very
     much`) become labels of these."""
     plain = [number(text) for text in order]
     whole = [value for value in plain if value is not None and value.is_integer()]

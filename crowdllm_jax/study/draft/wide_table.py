@@ -13,10 +13,11 @@ from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
+from crowdllm_jax.study.draft.rankings import ranking_in_cells, ranking_in_columns
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
-from crowdllm_jax.study.scales import Binary, Ordinal, Scale
+from crowdllm_jax.study.scales import Binary, Ordinal, Ranking, Scale
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_ANSWERS = 20_000_000
@@ -165,11 +166,14 @@ def _parted(
         reasons.append(
             f"Options that people tick, chosen or not, of those who ticked any: {shown(boxes, 8)}."
         )
-    for field in made:
+    for field in ranking_in_columns(made, reasons):
         use, why = _use(field, choices)
         if use == "profile":
             profile.append(field)
         elif use == "question":
+            if (ranked := ranking_in_cells(field, reasons)) is not None:
+                questions += ranked
+                continue
             found = options_of(field)
             if found is None:
                 questions.append(field)
@@ -244,6 +248,9 @@ def _guesses(
     guesses = []
     left: dict[str, list[str]] = defaultdict(list)
     for field in fields:
+        if field.ranks:
+            guesses.append((field, Guess(Ranking(k=field.ranks), frozenset(), "a ranking")))
+            continue
         result = guess(answered(field, words[frozenset(_spoken(field))]), choices)
         if isinstance(result, str):
             left[result].append(field.name)
@@ -315,7 +322,8 @@ def _tasks(
     tasks: list[Task] = []
     whys: dict[str, tuple[str, list[str]]] = {}
     for field, found in guesses:
-        name = book.name(found.scale)
+        ballot = field.grid if field.ranks else ""
+        name = book.name(found.scale, ballot)
         whys.setdefault(name, (found.why, []))[1].append(field.name)
         tasks.append(
             Task(field.name, field.text or field.name, name, field.name in choices.reverse)
