@@ -5,9 +5,24 @@ from collections.abc import Sequence
 
 from crowdllm_jax.study.draft.units import mixed_units
 
-_NONE = ("none", "never", "0", "keine", "nie", "aucun", "jamais", "ninguno", "nunca", "no income")
+_NONE = (
+    "none",
+    "never",
+    "0",
+    "keine",
+    "nie",
+    "aucun",
+    "jamais",
+    "ninguno",
+    "nunca",
+    "no income",
+    "nobody",
+    "no one",
+    "niemand",
+    "personne",
+)
 _NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{3})+(?!\d)|\d+(?:[.,]\d+)?")
-_BETWEEN = re.compile(r"\D{0,8}?(?:[-–—]|\bto\b|\bbis\b|\band\b|\bund\b|\ba\b|\bà\b)\D{0,4}", re.I)
+_BETWEEN = re.compile(r"\D{0,8}?(?:[-–—]|\bto\b|\bbis\b|\band\b|\bund\b|\ba\b|\bà\b)\D{0,13}", re.I)
 _UNDER = re.compile(r"(?i)\b(under|below|less|up to|unter|bis|moins|menos|younger|jünger)\b|<")
 _OVER = re.compile(r"(?i)\b(over|above|more|older|über|mehr|älter|plus|más)\b|[+>]")
 
@@ -26,7 +41,7 @@ def ordered_bands(levels: Sequence[str]) -> tuple[str, ...] | None:
 
 def _begin(level: str) -> float | None:
     """The number that a band begins with; below 0 where it has no lower end."""
-    if level.casefold().strip(" .()") in _NONE:
+    if level.casefold().strip(" .()$€£") in _NONE:
         return -2.0
     numbers = [*_NUMBER.finditer(level)]
     if len(numbers) == 2 and _BETWEEN.fullmatch(level[numbers[0].end() : numbers[1].start()]):

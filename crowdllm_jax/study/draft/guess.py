@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.runtime.numerals import number
+from crowdllm_jax.runtime.numerals import leading_number, number
 from crowdllm_jax.study import scale_text
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.units import mixed_units
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import (
+    anchored,
     degrees_in,
-    folded,
     in_order,
     is_no_answer,
     only_coded,
@@ -65,12 +66,12 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
     """
     label_of = dict(question.labels)
     listed = {number(code) for code in choices.missing} - {None}
+    amid = _amid(question, listed)
     dropped = {
         text
         for text in question.texts
         if text in question.missing
-        or text in choices.missing
-        or number(text) in listed
+        or ((text in choices.missing or number(text) in listed) and number(text) not in amid)
         or is_no_answer(label_of.get(text, text))
     }
     texts = tuple(text for text in question.texts if text not in dropped)
@@ -92,6 +93,16 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
     else:
         result = _words(question, texts, choices)
     return _checked(question, result, dropped)
+
+
+def _amid(question: Answered, listed: set[float | None]) -> set[float | None]:
+    """Of numbers that mean no answer those of one digit that stand amid a question's other answers:
+    the 9 that is no answer from 1 to 4 is one from 0 to 10."""
+    others = {number(text) for text in question.texts} - listed - {None}
+    if len(others) < 2 or question.labels:
+        return set()
+    low, high = (end(n for n in others if n is not None) for end in (min, max))
+    return {n for n in listed if n is not None and 0 < n < 10 and low < n < high}
 
 
 def _checked(question: Answered, result: Guess | str, dropped: set[str]) -> Guess | str:
@@ -255,16 +266,30 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
         and (len(negative) * 2 >= len(usual))
     ):
         return far - negative  # -2, -1, 0, 1, 2
-    last = max(usual)
-    others = [n for n in usual if n < last]
-    gap = last - max(others, default=last)
-    complete = len(others) > 2 and len(others) == max(others) - min(others) + 1
-    if last in (8.0, 9.0) and len(others) > 1 and (gap >= 3 or (gap == 2 and complete)):
+    codes = _last_codes(usual)
+    if codes:
+        listed = ", ".join(f"{code:g}" for code in codes)
+        others = [n for n in usual if n not in codes]
+        asked = f"is {listed} an answer, or the code" if len(codes) == 1 else ""
+        asked = asked or f"are {listed} answers, or the codes"
         raise CrowdError(
-            f"{name}: is {last:g} an answer, or the code of none (the others are "
-            f"{min(others):g} to {max(others):g})? Say --missing {last:g}, or --missing none"
+            f"'{name}': {asked} of none (the others are {min(others):g} to {max(others):g})? Say "
+            f"--missing {listed.replace(' ', '')}, or --missing none"
         )
     return far
+
+
+def _last_codes(numbers: Sequence[float]) -> list[float]:
+    """The 7, 8, 9 after a gap, of which the last is given, that may be codes of no answer."""
+    codes = [max(numbers)]
+    while codes[0] - 1 >= 7 and codes[0] - 1 in numbers:
+        codes.insert(0, codes[0] - 1)
+    others = [n for n in numbers if n < codes[0]]
+    if codes[-1] not in (8.0, 9.0) or len(others) < 2:
+        return []
+    gap = codes[0] - max(others)
+    complete = len(others) > 2 and len(others) == max(others) - min(others) + 1
+    return codes if gap >= 3 or (gap == 2 and complete) else []
 
 
 def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:
@@ -272,8 +297,8 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     if given is not None:
         by_fold = {folded(text): text for text in texts}
         levels = tuple(by_fold.get(folded(word), word) for word in given)
-        kind = Binary if len(levels) == 2 else Ordinal
-        return Guess(kind(levels=levels), _NONE, "in the order that was given")
+        one = Binary(levels=levels) if len(levels) == 2 else _ordinal(levels)
+        return Guess(one, _NONE, "in the order that was given")
     if len(texts) < 2:
         return "everybody gives one answer"
     if dates(texts):
@@ -291,11 +316,11 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
             return "it holds texts"
         return Guess(Binary(levels=order or tuple(sorted(texts))), _NONE, "two answers")
     if order:
-        return Guess(Ordinal(levels=order), _NONE, "ordered by their words")
+        return Guess(_ordinal(order), _NONE, "ordered by their words")
     long = sum(map(len, texts)) / len(texts) > 80
     if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
         return f"it holds {len(texts):,} different texts"
-    told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts)
+    told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts) or anchored(texts)
     if not free and (told or (question.alike >= 3 and len(texts) <= 11)):
         words = as_flag(texts)
         raise CrowdError(
@@ -304,6 +329,24 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
             f"have none, --no-order {words}"
         )
     return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+
+
+def _ordinal(order: tuple[str, ...]) -> Ordinal:
+    """An ordinal scale of texts in order; names that stand for numbers (`Not at all`, 2, 3, `Very
+    much`) become labels of these."""
+    plain = [number(text) for text in order]
+    whole = [value for value in plain if value is not None and value.is_integer()]
+    if not whole or None not in map(leading_number, order):
+        return Ordinal(levels=order)
+    values: list[int] = []
+    for place, value in enumerate(plain):
+        before = values[-1] + 1 if values else int(whole[0]) - plain.index(whole[0]) + place
+        values.append(before if value is None else int(value))
+    if values != sorted(set(values)) or values[-1] - values[0] >= MOST_LEVELS:
+        return Ordinal(levels=order)
+    levels = tuple(range(values[0], values[-1] + 1))
+    named = dict(zip(values, order, strict=True))
+    return Ordinal(levels=levels, labels=tuple(named.get(level, str(level)) for level in levels))
 
 
 def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:

@@ -1,17 +1,17 @@
 """A table with a row per answer as a study."""
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.crossed import crossed_keys, one_of_equals
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
-from crowdllm_jax.study.draft.guess import MOST_NAMES, Guess, guess
+from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, told_silent, unique
@@ -43,9 +43,17 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
     if (plain := _by_name(sheet, choices)) is not None:
         return plain
     response = sheet.field(choices.response, "--response") if choices.response else None
+    if choices.person is not None and choices.task is not None:
+        person, task = sheet.field(choices.person, "--id"), sheet.field(choices.task, "--task")
+        return Keys(person, task, response)
+    if (pair := crossed_keys(sheet, choices)) is not None:
+        return Keys(pair.person, pair.task, response)
+    return _by_some_names(sheet, choices, response)
+
+
+def _by_some_names(sheet: Sheet, choices: Choices, response: Field | None) -> Keys | None:
+    """The keys of a table that is too small, or holds too many mistakes, to tell by its rows."""
     person = _person(sheet, choices)
-    if person is None:
-        _ask_who(sheet, choices)
     if person is None or not _repeats(person):
         return None
     if choices.task is not None:
@@ -55,40 +63,10 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
     # By its name a column is that of tasks though a row of it is a mistake, which is then told.
     named = [f for f in others if names.is_task(f.name) and _keyed(person, f, 0.9)]
     answered = response or any(names.is_response(f.name) for f in sheet.fields)
-    candidates = _shortest_of_equals(named or (pairs if answered else []))
+    candidates = one_of_equals(named or (pairs if answered else []), sheet)
     if not candidates:
         return None
     return Keys(person, one_of("the ids of tasks", "--task", candidates), response)
-
-
-_ID = re.compile(r"[^\d\s]\D*\d+|[0-9a-fA-F-]{12,}|\S+@\S+")
-MOST_COLUMNS = 12
-
-
-def _ask_who(sheet: Sheet, choices: Choices) -> None:
-    """Raise CrowdError if no name tells whose the rows are, but they look like answers: two columns
-    of ids (`u17`, `Film 3`) come back in several rows, together in one."""
-    told = choices.questions or choices.profile or choices.out
-    if told or len(sheet.fields) > MOST_COLUMNS or any(f.use for f in sheet.fields):
-        return
-    ids = [
-        f
-        for f in sheet.fields
-        if _repeats(f)
-        and len(f.column.distinct) > MOST_NAMES
-        and not f.labels
-        and not names.is_own(f.name)
-        and all(map(_ID.fullmatch, f.column.distinct))
-    ]
-    for person in ids:
-        for task in ids:
-            if task is not person and _keyed(person, task):
-                raise CrowdError(
-                    f"{sheet.path}: its rows look like answers, since the ids of columns "
-                    f"'{person.name}' and '{task.name}' come back; which are the people's, and "
-                    f"which the tasks'? Say --id '{person.name}' --task '{task.name}', or the "
-                    f"other way round; --leave-out '{person.name}' takes each row for a person"
-                )
 
 
 def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
@@ -107,6 +85,8 @@ def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
     if [len(own) for own in found] != [1, 1, 1] or any(f.use for own in found for f in own):
         return None
     ((person,), (task,), (response,)) = found
+    if names.counts_tasks(task.name) and choices.task is None:
+        return None  # another column may say what was shown
     repeat = _repeats(person) or _repeats(task)
     return Keys(person, task, response) if repeat and _keyed(person, task, 0.5) else None
 
@@ -127,7 +107,10 @@ def _person(sheet: Sheet, choices: Choices) -> Field | None:
         return told[0]
     known = (choices.task, choices.response)
     found = [f for f in sheet.fields if names.is_person(f.name) and f.name not in known]
-    found = [f for f in found if _repeats(f) and f.name not in choices.out]
+    found = [f for f in found if f.name not in choices.out]
+    if choices.task is None and any(names.numbers_people(f.name) and unique(f) for f in found):
+        return None
+    found = [f for f in found if _repeats(f)]
     if len(found) > 1 and (people := [f for f in found if names.names_people(f.name)]):
         found = people
     if not found and choices.task is not None:
@@ -148,23 +131,6 @@ def _keyed(person: Field, task: Field, share: float = 1.0) -> bool:
         return False
     pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
     return len(np.unique(pairs[known])) >= share * len(pairs)
-
-
-def _same(one: Field, other: Field) -> bool:
-    """Whether two columns cut the rows alike: an id and what it stands for."""
-    pairs = (
-        one.column.codes.astype(np.int64) * (len(other.column.distinct) + 1) + other.column.codes
-    )
-    return len(one.column.distinct) == len(other.column.distinct) == len(np.unique(pairs))
-
-
-def _shortest_of_equals(fields: list[Field]) -> list[Field]:
-    """Of columns that cut the rows alike, the one with the shortest texts."""
-    kept: list[Field] = []
-    for field in sorted(fields, key=lambda f: sum(map(len, f.column.distinct))):
-        if not any(_same(field, other) for other in kept):
-            kept.append(field)
-    return kept
 
 
 @dataclass(frozen=True)
@@ -201,7 +167,8 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     reasons.append(
         f"A row is an answer: {person.name} says whose, {task.name} to what, {response.name} which."
     )
-    _check_rows(person, task)
+    _check_rows(person, task, response)
+    reasons += _told_of_rows(task, response, free)
     scaled = _scales(sheet, task, response, choices, reasons)
     rows = np.flatnonzero(scaled.code >= 0)
     if not len(rows):
@@ -236,6 +203,20 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     )
 
 
+def _told_of_rows(task: Field, response: Field, free: Sequence[Field]) -> list[str]:
+    """Sentences on rows without an answer, and on tasks that are only counted."""
+    told = []
+    if silent := int(np.sum(response.column.codes < 0)):
+        told.append(f"Left out, rows without an answer: {silent:,}.")
+    varied = [f.name for f in free if f is not response and not names.is_own(f.name)]
+    if varied and names.counts_tasks(task.name):
+        told.append(
+            f"{task.name} counts what was shown; if everybody saw it in another order, say with "
+            f"--task which column tells what it was ({shown(varied, 6)})."
+        )
+    return told
+
+
 def _told_by(key: Field, field: Field) -> bool:
     """Whether a column says one thing of each id."""
     pairs = (
@@ -254,6 +235,7 @@ def _first_rows(key: Field, codes: np.ndarray) -> np.ndarray:
 def _response(sheet: Sheet, free: Sequence[Field], choices: Choices) -> Field:
     """The column of answers: by its name, or as the only one that holds answers on a scale."""
     candidates = [f for f in free if not names.is_own(f.name) and f.name not in choices.out]
+    candidates = [f for f in candidates if not names.counts_tasks(f.name)]
     named = [f for f in candidates if names.is_response(f.name)]
     if len(named) == 1:
         return named[0]
@@ -266,13 +248,16 @@ def _response(sheet: Sheet, free: Sequence[Field], choices: Choices) -> Field:
     return one_of("the answers", "--response", scaled)
 
 
-def _check_rows(person: Field, task: Field) -> None:
-    """Raise CrowdError if a row lacks an id, or somebody answers a task twice."""
+def _check_rows(person: Field, task: Field, response: Field) -> None:
+    """Raise CrowdError if an answer lacks an id, or somebody answers a task twice."""
+    given = response.column.codes >= 0
     for field in (person, task):
-        if np.any(field.column.codes < 0):
-            raise CrowdError(field.column.no_id())
+        if np.any((field.column.codes < 0) & given):
+            silent = replace(field.column, codes=np.where(given, field.column.codes, 0))
+            raise CrowdError(silent.no_id())
     pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
-    order = np.argsort(pairs, kind="stable")
+    rows = np.flatnonzero(given)
+    order = rows[np.argsort(pairs[rows], kind="stable")]
     same = np.flatnonzero(np.diff(pairs[order]) == 0)
     if len(same):
         first, second = sorted(order[same[0] : same[0] + 2])
@@ -284,6 +269,7 @@ def _check_rows(person: Field, task: Field) -> None:
         )
 
 
+MANY_RANGES = 6
 MOST_SCALES = 1_000
 """Tasks whose answers are looked at one by one."""
 
@@ -323,7 +309,7 @@ def _of_one_kind(task: Field, response: Field, pooled: Guess | str) -> bool:
     if isinstance(pooled.scale, Continuous):
         spans = _spans(task, response)
         return len(spans) < 2 or float(np.min(spans)) * 4 >= float(np.max(spans))
-    asked = response.column.codes >= 0
+    asked = (response.column.codes >= 0) & (task.column.codes >= 0)
     pairs = np.unique(
         task.column.codes[asked].astype(np.int64) * len(response.column.distinct)
         + response.column.codes[asked]
@@ -332,21 +318,36 @@ def _of_one_kind(task: Field, response: Field, pooled: Guess | str) -> bool:
     used = np.bincount(pairs // len(response.column.distinct), minlength=len(given))
     many = given >= max(10, 4 * len(texts))
     # One task in ten may be answered by all alike.
-    return not many.any() or float(np.mean(2 * used[many] >= len(texts))) >= 0.9
+    wide = not many.any() or float(np.mean(2 * used[many] >= len(texts))) >= 0.9
+    return wide or (4 * int(np.min(used[many])) >= len(texts) and _overlapping(task, response))
+
+
+def _overlapping(task: Field, response: Field) -> bool:
+    """Whether tasks are answered with numbers of many different ranges (2 to 6, 3 to 7, 1 to 6):
+    parts of one scale; of several scales, many tasks would share each."""
+    low, high = _ranges(task, response)
+    return len(low) >= MANY_RANGES and 2 * len({*zip(low, high, strict=True)}) > len(low)
 
 
 def _spans(task: Field, response: Field) -> np.ndarray:
-    """The range of the numbers that each task was answered with, of those with ten and more."""
-    numbers = np.array([numerals.number(t) or np.nan for t in response.column.distinct] + [np.nan])
-    value = numbers[response.column.codes]
+    """How far the numbers reach that each task was answered with, of those with ten and more."""
+    low, high = _ranges(task, response)
+    return high - low
+
+
+def _ranges(task: Field, response: Field) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest number of each task with ten answers and more; no task, where
+    answers are words."""
+    read = [numerals.number(text) for text in response.column.distinct]
+    numbers = np.array([np.nan if number is None else number for number in read] + [np.nan])
+    value = np.where(task.column.codes >= 0, numbers[response.column.codes], np.nan)
     known = np.flatnonzero(~np.isnan(value))
     size = len(task.column.distinct)
     low, high = np.full(size, np.inf), np.full(size, -np.inf)
     np.minimum.at(low, task.column.codes[known], value[known])
     np.maximum.at(high, task.column.codes[known], value[known])
     given = np.bincount(task.column.codes[known], minlength=size)
-    span: np.ndarray = (high - low)[given >= 10]
-    return span
+    return low[given >= 10], high[given >= 10]
 
 
 def _scaled(

@@ -117,7 +117,7 @@ def split(field: Field, sign: str, options: list[str]) -> list[Field]:
     return fields
 
 
-_STEM = re.compile(r"(.+?)(?:\s*\[([^\]]*)\]|[_.\s-]+(\d{1,3})|(?:\s*[:/]\s*| - )\D.*)")
+STEM = re.compile(r"(.+?)(?:\s*\[([^\]]*)\]|[_.\s-]+(\d{1,3})|(?:\s*[:/]\s*| - )\D.*)")
 """The name of a question before that of its option: `Q7_1`, `Own [Car]`, `Own: Car`; in `vote_2016`
 is a year, and `Q17` is a question of its own."""
 _OTHER = re.compile(r"(?i)other|text|sonstige|andere|autre|otr[oa]|altro|outr[oa]|inn[ey]")
@@ -135,7 +135,7 @@ def ticked(fields: Sequence[Field]) -> list[Field]:
     others: set[str] = set()
     stem = ""
     for field in fields:
-        parts = _STEM.fullmatch(field.name)
+        parts = STEM.fullmatch(field.name)
         own = field.grid or (parts[1] if parts else "")
         if not _box(field, parts):
             stem = ""

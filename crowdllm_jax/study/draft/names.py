@@ -2,7 +2,7 @@
 
 import re
 
-from crowdllm_jax.study.draft.words import folded
+from crowdllm_jax.study.draft.word_lists import folded
 
 
 def _words(text: str) -> frozenset[str]:
@@ -19,6 +19,8 @@ _PERSON = _words(
     "respondentid subjectid participante encuestado usuario participante répondant utilisateur "
     "sujet rispondente utente deelnemer respondente uczestnik uzytkownik uživatel felhasználó "
     "användare bruker kullanıcı client clients customer kunde kunden klient cliente membre "
+    "who wer qui quien quién quem wie pp ppt ppts ppid ppn partid assessor grader critic taster "
+    "tester expert player crowdworker "
     "proband pseudonym évaluateur anotador annotateur codeur reader viewer listener juror "
     "пользователь респондент участник 用户 用户id 参与者 회원 回答者 ユーザー"
 )
@@ -32,6 +34,9 @@ _TASK = _words(
     "pelicula produit producto prodotto produto produkt artículo artikel livre libro livro buch "
     "książka "
     "tâche tarea tarefa taak zadanie úloha pregunta domanda pergunta vraag pytanie otázka "
+    "stim stimuli picture pic clip audio sound word essay abstract hotel claim headline query "
+    "passage summary translation segment face proposal policy motion topic logo advert concept "
+    "object thing "
     "énoncé imagen bild texte testo tekst serie episode track game dish wine beer brand "
     "фильм вопрос задание 电影 题目 问题 項目"
 )
@@ -111,12 +116,68 @@ def is_person(name: str) -> bool:
     """Whether a name is that of people's ids."""
     words = _plain(name)
     record = bool(words & _ID) and words <= _ID | _RECORD
-    return folded(name) in _PERSON or words <= _PERSON | _ID or record
+    called = bool(words & _PERSON) and words <= _PERSON | _ID | {"name"}
+    return folded(name) in _PERSON or words <= _PERSON | _ID or called or record
 
 
 def names_people(name: str) -> bool:
     """Whether a name says that ids are people's, and not of anything (`id`)."""
     return bool(_plain(name) & _PERSON)
+
+
+_RATER = _words(
+    "rater annotator coder judge evaluator reviewer labeler labeller juror worker voter assessor "
+    "grader critic taster tester expert crowdworker évaluateur anotador annotateur codeur"
+)
+_CASES = _words("case serial interview lfd lfdn")
+
+
+def is_rater(name: str) -> bool:
+    """Whether a name says that people answer about others (or about things)."""
+    return bool(_plain(name) & _RATER)
+
+
+def numbers_people(name: str) -> bool:
+    """Whether a name, of ids that are all different, says that a row is a person: the rows of any
+    table are numbered as cases."""
+    return names_people(name) and not _plain(name) <= _CASES | _ID
+
+
+_CONTACT = _words("email mail username login nickname nick handle")
+
+
+def is_contact(name: str) -> bool:
+    """Whether a name is that of addresses (or the like) that tell people apart."""
+    words = _plain(name)
+    return bool(words & _CONTACT) and words <= _CONTACT | _ID | _PERSON | _words("e address name")
+
+
+_COUNTED = _words(
+    "trial trials block order position index idx seq sequence counter row line versuch durchgang"
+)
+
+
+def counts_tasks(name: str) -> bool:
+    """Whether a name says that tasks are only counted as they come: the first, second, third."""
+    words = _plain(name)
+    return bool(words & _COUNTED) and words <= _COUNTED | _ID | _words("this n num rep global")
+
+
+_TIME = _words(
+    "wave waves welle year jahr time week woche day tag month monat round runde visit phase period "
+    "date onda vague ronda"
+)
+
+
+def is_time(name: str) -> bool:
+    """Whether a name says when the same people were asked again."""
+    words = _plain(name)
+    return bool(words & _TIME) and words <= _TIME | _ID | _words("point of survey study")
+
+
+def names_tasks(name: str) -> bool:
+    """Whether a name has a word for tasks, among others."""
+    return bool(_plain(name) & (_TASK | {"title"}))
 
 
 def is_task(name: str) -> bool:
@@ -138,9 +199,19 @@ def is_weight(name: str, text: str) -> bool:
 
 _BESIDE = _OWN | _words(
     "in seconds at secs ms s address sec first last page click submit start end completion taken "
-    "total elapsed spent code postal row"
+    "total elapsed spent code postal row sum rsi deg"
 )
-_OWN_NAMES = ("marca temporal", "carimbo de data hora", "informazioni cronologiche")
+_OWN_NAMES = (
+    *("marca temporal", "carimbo de data hora", "informazioni cronologiche"),
+    *("questnnr", "mailsent", "lastdata", "lastpage", "maxpage", "finished", "missing", "missrel"),
+    *("n comments", "n votes", "n agree", "n disagree", "group id", "unnamed 0"),
+)
+_CHECKED = re.compile(
+    r"\b(attention|manipulation|instructional) check|\bcaptcha\b|^(do|did) you (consent|agree to "
+    r"(take part|participate))|^i (hereby )?(consent|agree to (take part|participate))|\binformed "
+    r"consent\b|\beinverstandniserklarung\b|\bconsentimiento informado\b"
+)
+"""What is asked to tell who may or should be heeded."""
 
 
 def is_own(name: str) -> bool:
@@ -149,11 +220,18 @@ def is_own(name: str) -> bool:
     return (
         folded(name) in _OWN
         or folded(name) in _OWN_NAMES
+        or bool(_CHECKED.search(folded(name)))
         or bool(words & _OWN and words <= _BESIDE)
     )
 
 
 _WHEN = ("year", "jahr", "wave", "welle", "birth year", "year of birth")
+_WHERE = (
+    *("team", "site", "office", "branch", "unit", "location", "precinct", "precinct portion"),
+    *("ward", "school", "schule", "class", "klasse", "cntry", "standort", "abteilung", "tenure"),
+    *("precinctportion", "countinggroup", "counting group", "ballottype", "ballot type"),
+)
+"""Names that describe people if nothing else stands beside them."""
 
 
 def is_profile(name: str, text: str) -> bool:
@@ -162,7 +240,7 @@ def is_profile(name: str, text: str) -> bool:
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
     label = _plain(text) if text else frozenset()
     named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
-    when = folded(name) in _WHEN
+    when = folded(name) in (*_WHEN, *_WHERE)
     return (
         short or named or when or bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
     )

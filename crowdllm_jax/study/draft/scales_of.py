@@ -10,17 +10,22 @@ class ScaleNames:
 
     def __init__(self) -> None:
         self.by_name: dict[str, Scale] = {}
+        self._ballot: dict[str, str] = {}
 
-    def name(self, scale: Scale) -> str:
-        """The name of a scale: the same for the same scale."""
+    def name(self, scale: Scale, ballot: str = "") -> str:
+        """The name of a scale: the same for the same scale; of a ballot, of this ballot alone."""
+        if ballot in self._ballot.values():
+            return next(name for name, own in self._ballot.items() if own == ballot)
         for name, known in self.by_name.items():
-            if known == scale:
+            if known == scale and not ballot and name not in self._ballot:
                 return name
-        base = _name(scale)
+        base = f"ranking_{_short(ballot)}" if ballot else _name(scale)
         name, number = base, 2
         while name in self.by_name:
             name, number = f"{base}_{number}", number + 1
         self.by_name[name] = scale
+        if ballot:
+            self._ballot[name] = ballot
         return name
 
 
@@ -35,4 +40,5 @@ def _name(scale: Scale) -> str:
 
 
 def _short(text: str) -> str:
-    return re.sub(r"\W+", "_", text)[:24].strip("_").lower() or "level"
+    told = re.sub(r"^-(?=\d)", "minus_", text)
+    return re.sub(r"\W+", "_", told)[:24].strip("_").lower() or "level"

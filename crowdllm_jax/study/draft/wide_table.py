@@ -13,10 +13,11 @@ from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
+from crowdllm_jax.study.draft.rankings import ranking_in_cells, ranking_in_columns
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
-from crowdllm_jax.study.scales import Binary, Ordinal, Scale
+from crowdllm_jax.study.scales import Binary, Ordinal, Ranking, Scale
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_ANSWERS = 20_000_000
@@ -88,7 +89,8 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
         said = choices.questions + choices.profile + choices.out
         named = [f for f in named if f.name not in said]
-        for field in named:
+        settled = any(unique(f) and names.numbers_people(f.name) for f in named)
+        for field in [] if settled else named:
             _refuse_several_rows(field)
         # A few ids that stand twice are a mistake; many are no ids (PID may be a party).
         named = [f for f in named if len(f.column.distinct) * 2 > sheet.rows]
@@ -128,9 +130,11 @@ def _refuse_twice(field: Field) -> None:
 
 
 def _refuse_several_rows(field: Field) -> None:
-    """Raise CrowdError if ids come back in most rows; a few may be a party's (PID)."""
+    """Raise CrowdError if ids come back in most rows; a few may be a party's (PID), unless they are
+    called after who rates."""
     ids, rows = len(field.column.distinct), len(field.column.codes)
-    if MOST_GROUPS < ids <= rows / 2 and not field.labels:
+    raters = names.is_rater(field.name) and ids > 1 and in_order(field.column.distinct) is None
+    if (raters or ids > MOST_GROUPS) and ids <= rows / 2 and not field.labels:
         raise CrowdError(
             f"{field.cells.where}: its {ids:,} ids come back in several of the {rows:,} rows. If a "
             "row is a person at one time, keep one row of each; if it is an answer, name the "
@@ -159,16 +163,22 @@ def _parted(
     profile, questions = [], []
     left: dict[str, list[str]] = defaultdict(list)
     columns = [f for f in sheet.fields if f is not people and f is not weight]
+    if apart := [f.name for f in columns if _parts_apart(f, columns)]:
+        columns = [f for f in columns if f.name not in apart]
+        reasons.append(f"Left out, since their options have columns: {shown(apart, 8)}.")
     made = ticked(columns)
     if boxes := [f.name for f, own in zip(made, columns, strict=True) if f is not own]:
         reasons.append(
             f"Options that people tick, chosen or not, of those who ticked any: {shown(boxes, 8)}."
         )
-    for field in made:
+    for field in ranking_in_columns(made, reasons):
         use, why = _use(field, choices)
         if use == "profile":
             profile.append(field)
         elif use == "question":
+            if (ranked := ranking_in_cells(field, reasons)) is not None:
+                questions += ranked
+                continue
             found = options_of(field)
             if found is None:
                 questions.append(field)
@@ -182,6 +192,11 @@ def _parted(
             left[why].append(field.name)
     reasons += [f"Left out, {why}: {shown(out, 10)}." for why, out in left.items()]
     return profile, questions
+
+
+def _parts_apart(field: Field, fields: Sequence[Field]) -> bool:
+    """Whether the options of a question have columns of their own (`q`, and `q/a`, `q/b`)."""
+    return sum(other.name.startswith(f"{field.name}/") for other in fields) > 1
 
 
 def _use(field: Field, choices: Choices) -> tuple[str, str]:
@@ -243,6 +258,9 @@ def _guesses(
     guesses = []
     left: dict[str, list[str]] = defaultdict(list)
     for field in fields:
+        if field.ranks:
+            guesses.append((field, Guess(Ranking(k=field.ranks), frozenset(), "a ranking")))
+            continue
         result = guess(answered(field, words[frozenset(_spoken(field))]), choices)
         if isinstance(result, str):
             left[result].append(field.name)
@@ -314,7 +332,8 @@ def _tasks(
     tasks: list[Task] = []
     whys: dict[str, tuple[str, list[str]]] = {}
     for field, found in guesses:
-        name = book.name(found.scale)
+        ballot = field.grid if field.ranks else ""
+        name = book.name(found.scale, ballot)
         whys.setdefault(name, (found.why, []))[1].append(field.name)
         tasks.append(
             Task(field.name, field.text or field.name, name, field.name in choices.reverse)

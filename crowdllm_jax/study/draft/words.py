@@ -7,148 +7,20 @@ without case, accents and signs. An order is given only where no two answers com
 """
 
 import re
-import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from crowdllm_jax.runtime.numerals import leading_number
 from crowdllm_jax.study.draft.bands import ordered_bands
+from crowdllm_jax.study.draft.schooling import schooling
 from crowdllm_jax.study.draft.units import mixed_units
-
-
-def folded(text: str) -> str:
-    """A text in lower case, without accents and signs; words apart by one space."""
-    plain = unicodedata.normalize("NFD", text.casefold().replace("ł", "l").replace("’", "'"))
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    return " ".join(re.sub(r"[\W_]+", " ", plain.replace("'", " ")).split())
+from crowdllm_jax.study.draft.word_lists import LISTS, folded
 
 
 def _each(text: str) -> tuple[str, ...]:
     """Words that stand apart by bars."""
     return tuple(text.split("|"))
 
-
-def _list(text: str) -> dict[str, int]:
-    """Words with their rank: apart by `<` from lowest to highest, by `/` where they mean one."""
-    return {
-        folded(word): rank
-        for rank, words in enumerate(text.split("<"))
-        for word in words.split("/")
-    }
-
-
-_LISTS = tuple(
-    map(
-        _list,
-        (
-            "never/not at all < almost never/hardly ever/very rarely/very seldom< rarely/seldom "
-            "< once in a while < occasionally < sometimes/some of the time< about half the time/"
-            "half of the time < often/frequently/fairly often< usually/most of the time/mostly < "
-            "very often/very frequently< almost always/nearly always/almost all the time < "
-            "always/all of the time/all the time/every time",
-            "never < less than once a year/less than yearly/less often < once a year/yearly/"
-            "annually< a few times a year/several times a year < less than once a month < once a "
-            "month/monthly/about once a month < a few times a month/several times a month/2 3 "
-            "times a month< once a week/weekly/about once a week < 2 3 times a week/a few times "
-            "a week/several times a week/more than once a week < daily/every day/once a day/"
-            "about once a day< several times a day/multiple times a day/more than once a day",
-            "terrible/awful < very poor/very bad < poor/bad < fair/average/ok/okay/acceptable/so "
-            "so< good < very good/great < excellent/outstanding < exceptional",
-            "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
-            "little bit< some/somewhat/a moderate amount/moderately < quite a bit/quite a lot/a "
-            "good deal/much/a lot< very much/a great deal/extremely",
-            "very low < low < medium/mid/middle/moderate/average < high < very high",
-            "much worse < worse < somewhat worse < slightly worse/a little worse< about the same/"
-            "the same/same/no change/unchanged< slightly better/a little better < somewhat "
-            "better < better < much better",
-            "much less/far less < less < somewhat less/a little less < about the same/the same/"
-            "same< somewhat more/a little more < more < much more/far more",
-            "too little < about right/just right/the right amount < too much",
-            "nie/niemals/gar nie < fast nie/sehr selten < selten < gelegentlich/ab und zu/hin "
-            "und wieder< manchmal < oft/häufig < meistens/sehr oft/sehr häufig < fast immer < "
-            "immer/stets",
-            "sehr schlecht/ungenügend < schlecht/mangelhaft < ausreichend < mittel/mittelmäßig/"
-            "befriedigend/teils teils < gut < sehr gut < ausgezeichnet/hervorragend",
-            "gar nicht/überhaupt nicht < kaum/wenig < etwas/ein wenig/ein bisschen < mittel/"
-            "mittelmäßig/mäßig< ziemlich/stark < sehr/sehr stark < äußerst/extrem",
-            "sehr niedrig < niedrig/gering < mittel < hoch < sehr hoch",
-            "jamais < presque jamais/très rarement < rarement < parfois/quelquefois/de temps en "
-            "temps< souvent < très souvent < presque toujours < toujours",
-            "pas du tout < peu/un peu < moyennement/assez < beaucoup < énormément/extrêmement",
-            "très mauvais < mauvais < moyen/passable < bon < très bon < excellent",
-            "nunca/jamás < casi nunca/muy rara vez < rara vez/raramente < a veces/algunas veces/"
-            "de vez en cuando< a menudo/frecuentemente/con frecuencia < muy a menudo < casi "
-            "siempre < siempre",
-            "nada < poco/un poco < algo/regular < bastante < mucho < muchísimo",
-            "muy malo < malo < regular < bueno < muy bueno < excelente",
-            "muy mala < mala < regular < buena < muy buena < excelente",
-            "mai < quasi mai < raramente < qualche volta/a volte/talvolta < spesso < molto "
-            "spesso< quasi sempre < sempre",
-            "per niente < poco < abbastanza < molto < moltissimo",
-            "nunca < quase nunca < raramente < às vezes < frequentemente/muitas vezes < quase "
-            "sempre < sempre",
-            "nooit < bijna nooit < zelden < soms < vaak/regelmatig < meestal < bijna altijd < "
-            "altijd",
-            "nigdy < prawie nigdy < rzadko < czasami/czasem < często < bardzo często < zawsze",
-            "nie/niemals < seltener/seltener als einmal im monat/seltener als 1 mal im monat < "
-            "einmal im monat/etwa einmal im monat/einmal pro monat/monatlich < mehrmals im monat/"
-            "mehrmals pro monat/2 3 mal im monat < einmal pro woche/einmal die woche/einmal in der "
-            "woche/etwa einmal pro woche/wöchentlich < mehrmals pro woche/mehrmals die woche/"
-            "mehrmals in der woche/mehrmals wöchentlich < fast täglich/fast jeden tag < täglich/"
-            "jeden tag < mehrmals täglich/mehrmals am tag",
-            "jamais < moins souvent/moins d'une fois par mois < une fois par mois/environ une fois "
-            "par mois < plusieurs fois par mois/2 à 3 fois par mois < une fois par semaine/environ "
-            "une fois par semaine < plusieurs fois par semaine < tous les jours/chaque jour/"
-            "quotidiennement < plusieurs fois par jour",
-            "nunca < menos de una vez al mes/con menos frecuencia < una vez al mes < varias veces "
-            "al mes < una vez a la semana/una vez por semana < varias veces a la semana/varias "
-            "veces por semana < todos los días/a diario/diariamente < varias veces al día",
-            "mai < meno di una volta al mese/più raramente < una volta al mese < più volte al mese "
-            "< una volta alla settimana/una volta a settimana < più volte alla settimana/più volte "
-            "a settimana < ogni giorno/tutti i giorni < più volte al giorno",
-            "nunca < menos de uma vez por mês < uma vez por mês < várias vezes por mês < uma vez "
-            "por semana < várias vezes por semana < todos os dias/diariamente < várias vezes por "
-            "dia",
-            "nooit < minder dan een keer per maand/minder vaak < een keer per maand/maandelijks < "
-            "een paar keer per maand/meerdere keren per maand < een keer per week/wekelijks < een "
-            "paar keer per week/meerdere keren per week < elke dag/dagelijks < meerdere keren per "
-            "dag",
-            "nigdy < rzadziej/rzadziej niż raz w miesiącu < raz w miesiącu < kilka razy w miesiącu "
-            "< raz w tygodniu < kilka razy w tygodniu < codziennie < kilka razy dziennie",
-            "not at all < several days < more than half the days/over half the days < nearly every "
-            "day",
-            "überhaupt nicht < an einzelnen tagen < an mehr als der hälfte der tage < beinahe "
-            "jeden tag/fast jeden tag",
-            "jamais/pas du tout < plusieurs jours < plus de la moitié du temps/plus de sept jours "
-            "< presque tous les jours",
-            "nunca/ningún día/para nada < varios días < más de la mitad de los días < casi todos "
-            "los días",
-            "sd < d < n/u < a < sa",
-            "no < maybe/perhaps/not sure/unsure/possibly < yes",
-            "no < somewhat/partly/to some extent < yes",
-            "nein < vielleicht/teilweise/teils < ja",
-            "non < peut être < oui",
-            "no < quizás/tal vez < sí",
-            "no < forse < sì",
-            "não < talvez < sim",
-            "nee < misschien < ja",
-            "nie < może < tak",
-            "false < true",
-            "falsch < richtig",
-            "incorrect < correct",
-            "not selected < selected",
-            "not quoted < quoted",
-            "unchecked < checked",
-            "not chosen < chosen",
-            "not mentioned < mentioned",
-            "nicht genannt < genannt",
-            "not approved < approved",
-            "negative < neutral/mixed < positive",
-            "negativ < neutral < positiv",
-            "small < medium < large",
-            "easy < medium < hard",
-        ),
-    )
-)
 
 _DEGREES = {
     folded(word): degree
@@ -196,7 +68,12 @@ _CONTRARIES = {
             "insoddisfatto>soddisfatto|improbabile>probabile|discordo>concordo|"
             "insatisfeito>satisfeito|improvável>provável|mee oneens>mee eens|oneens>eens|"
             "ontevreden>tevreden|onbelangrijk>belangrijk|onwaarschijnlijk>waarschijnlijk|"
-            "niezadowolony>zadowolony"
+            "niezadowolony>zadowolony|disliked>liked|fewer>more|less>more|lower>higher|"
+            "smaller>larger|slower>faster|weaker>stronger|reduced>increased|reduce>increase|"
+            "decreasing>increasing|worsened>better|declined>better|unaware>aware|"
+            "em desacordo>de acordo|mauvaise>bonne|mauvais>bon|gesunken>gestiegen|"
+            "desaprueba>aprueba|desaprovo>aprovo|désapprouve>approuve|tegen>voor|falso>vero|"
+            "falso>verdadero|falso>verdadeiro|faux>vrai|onwaar>waar"
         )
     )
 }
@@ -212,12 +89,16 @@ _BARELY = [
 ]
 _NEUTRAL = re.compile(
     r"\b(might or might not|may or may not|not sure|unsure|"
+    r"(stay|stayed|stays|keep|kept|remain|remained|remains) (about )?(the same|unchanged|as is|"
+    r"as it is)|no change|unchanged|about right|just right|right amount|no difference|niet .* niet|"
     r"neither|neutral|neutraal|neutre|neutro|neutrale|weder|teils teils|unentschieden|"
     r"indifferent|undecided|indifferente|indiferente|in between|middle of the road|noch eens|ani "
     r"tak ani nie|mittel|both|ni .* ni|ne .* ne|nem .* nem|nao .* nem|noch .* noch|ani .* ani)\b"
 )
+_ALONE = {"the same", "about the same", "same", "moderate", "center", "centre", "centrist"}
+"""What is a neutral middle if nothing else is said."""
 _FILLERS = _each(
-    "a|an|the|it|is|i|am|to|of|yes|ja|oui|si|sim|tak|that|this|me|my|would|ich|es|das|ist"
+    "got|get|be|been|become|should|has|have|off|are|was|were|than|now|a|an|the|it|is|i|am|to|of|yes|ja|oui|si|sim|tak|that|this|me|my|would|ich|es|das|ist"
 )
 
 NO_ANSWER = {
@@ -236,7 +117,7 @@ NO_ANSWER = {
         "contesta|no sé|ns/nc|no sabe/no contesta|prefiero no contestar|no aplica|non so|non "
         "risponde|preferisco non rispondere|não sabe|não sei|não respondeu|ns/nr|prefiro não "
         "responder|weet niet|weet ik niet|geen antwoord|geen mening|wil niet zeggen|nie wiem|"
-        "odmowa|odmowa odpowiedzi|brak odpowiedzi|trudno powiedzieć"
+        "undervote|overvote|blank vote|odmowa|odmowa odpowiedzi|brak odpowiedzi|trudno powiedzieć"
     )
 }
 _NOTHING = ("", "-", "--", ".", "..", "?", "/")
@@ -265,17 +146,119 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     words = [folded(text) for text in several]
     if (ranked := _ranked(words)) is not None:
         return _sorted(several, ranked)
-    for ranks in _LISTS:
-        if all(word in ranks for word in words):
-            found = [float(ranks[word]) for word in words]
-            if len(set(found)) == len(found):
-                return _sorted(several, found)
+    told = _listed(words) or _listed(_without_shared(words)) or schooling(words)
+    told = told or _around_right(words) or _between_ends(several)
+    if told is not None:
+        return _sorted(several, told)
     parts = [_meaning(word) for word in words]
     senses = {sense for _, sense in parts if sense}
     degrees = [degree for degree, _ in parts]
     if len(senses) <= 1 and len(set(degrees)) == len(degrees) and _tells(words):
         return _sorted(several, degrees)
     return None
+
+
+def _listed(words: Sequence[str]) -> list[float] | None:
+    """The ranks of words in a list that has them all, each its own."""
+    for ranks in LISTS:
+        if all(word in ranks for word in words):
+            found = [float(ranks[word]) for word in words]
+            if len(set(found)) == len(found):
+                return found
+    return None
+
+
+def _without_shared(words: Sequence[str]) -> list[str]:
+    """Texts without the words that all of them have, or all but one (`a lot of trust`, `none`)."""
+    often = Counter(token for word in words for token in set(word.split()))
+    shared = {token for token, n in often.items() if n >= max(2, len(words) - 1)} - {"a", "not"}
+    if not shared:
+        return []
+    kept = [" ".join(token for token in word.split() if token not in shared) for word in words]
+    return [re.sub(r" of$", "", word) for word in kept]
+
+
+_RIGHT = re.compile(r".*\b(about|just|exactly) right\b.*|.*\bthe right \w+|appropriate|adequate|ok")
+_TOO = re.compile(
+    r"(?:(?P<much>far|much|way)|(?P<bit>a bit|a little|slightly|somewhat))? ?too (.+)"
+)
+_SCANT = {
+    folded(word)
+    for word in _each(
+        "little|few|small|short|slow|cheap|low|easy|weak|soft|early|cold|dark|quiet|thin|light|"
+        "simple|narrow|young|lenient|lax|loose|sweet little|shallow|boring|conservative"
+    )
+}
+
+
+def _around_right(words: Sequence[str]) -> list[float] | None:
+    """Numbers of answers around `about right`: too little, too cheap, not strict enough, and their
+    opposites; what of two is less, where no word tells, is the first by the alphabet."""
+    senses, numbers = [], []
+    for word in words:
+        too, lacking = _TOO.fullmatch(word), re.fullmatch(r"not (.+) enough", word)
+        if too is not None:
+            senses.append(too[3])
+            numbers.append(3.0 if too["much"] else 1.0 if too["bit"] else 2.0)
+        elif lacking is not None:
+            senses.append("")
+            numbers.append(2.0)
+        elif _RIGHT.fullmatch(word):
+            senses.append("right")
+            numbers.append(0.0)
+        else:
+            return None
+    sides = sorted({*senses} - {"right"}, key=lambda sense: (sense not in _SCANT, sense))
+    if len(sides) != 2 or "right" not in senses:
+        return None
+    found = [-n if s == sides[0] else n for n, s in zip(numbers, senses, strict=True)]
+    return found if len(set(found)) == len(found) else None
+
+
+MOST_ENDS = 2
+
+
+def anchored(texts: Sequence[str]) -> bool:
+    """Whether whole numbers in a row stand between two ends that have names."""
+    numbers = sorted(float(text) for text in texts if re.fullmatch(r"\d{1,2}", text))
+    ends = len(texts) - len(numbers)
+    return (
+        1 <= ends <= MOST_ENDS + 1 and len(numbers) >= 2 and numbers[-1] - numbers[0] <= len(texts)
+    )
+
+
+def _between_ends(texts: Sequence[str]) -> list[float] | None:
+    """Numbers of answers of which the ends (and perhaps the middle) have names instead: `Not at all
+    likely`, 2, 3, 4, `Extremely likely`."""
+    if not anchored(texts):
+        return None
+    worded = [text for text in texts if not text.isdecimal()]
+    numbers = [int(text) for text in texts if text.isdecimal()]
+    low, high = min(numbers), max(numbers)
+    place: dict[str, float] = {}
+    middle = [text for text in worded if _meaning(folded(text)) == (0.0, "")]
+    holes = [n for n in range(low, high) if n not in numbers]
+    if len(middle) > 1 or (middle and len(holes) != 1):
+        return None
+    place |= dict(zip(middle, map(float, holes), strict=False))
+    ends = [text for text in worded if text not in middle]
+    if len(ends) == MOST_ENDS:
+        if (order := in_order(ends)) is None:
+            return None
+        place |= {order[0]: low - 1.0, order[1]: high + 1.0}
+    elif len(ends) == 1:
+        word = folded(ends[0])
+        against = _meaning(word)[0] < 0 or word in _FIRST
+        known = against or _graded(word) or any(word in ranks for ranks in LISTS)
+        if not known or low > 2 or (low == 2) != against:
+            return None
+        place[ends[0]] = low - 1.0 if against else high + 1.0
+    else:
+        return None
+    return [place.get(text, float(text) if text.isdecimal() else 0.0) for text in texts]
+
+
+_FIRST = {word for ranks in LISTS for word, rank in ranks.items() if rank == 0}
 
 
 _RANK = re.compile(
@@ -315,7 +298,7 @@ def seems_ordered(texts: Sequence[str]) -> bool:
     words = [folded(text) for text in texts]
     several = len(words) > 2
     # Yes and no stand among answers that have no order, too.
-    long = [ranks for ranks in _LISTS if len(set(ranks.values())) > 3]
+    long = [ranks for ranks in LISTS if len(set(ranks.values())) > 3]
     listed = max(sum(word in ranks for word in words) for ranks in long)
     return several and (2 * listed > len(words) or 2 * sum(map(_graded, words)) >= len(words))
 
@@ -332,7 +315,8 @@ def _sorted(texts: tuple[str, ...], numbers: Sequence[float]) -> tuple[str, ...]
 def _tells(words: list[str]) -> bool:
     """Whether words hold a degree, a negation or a neutral middle at all."""
     return len(words) > 1 and any(
-        _graded(word) or _NEUTRAL.search(word) or _meaning(word)[0] < 0 for word in words
+        _graded(word) or _NEUTRAL.search(word) or word in _ALONE or _meaning(word)[0] < 0
+        for word in words
     )
 
 
@@ -351,7 +335,7 @@ def _without(word: str, part: str) -> str:
 def _meaning(word: str) -> tuple[float, str]:
     """How strongly a text speaks for its sense (against it: below 0), and the sense."""
     word = re.sub(r"\bper (niente|nulla)\b", "non del tutto", word)
-    if _NEUTRAL.search(word):
+    if _NEUTRAL.search(word) or word in _ALONE:
         return 0.0, ""
     sign, degree = 1.0, 2.0
     barely = next((part for part in _BARELY if _has(word, part)), None)
@@ -366,7 +350,7 @@ def _meaning(word: str) -> tuple[float, str]:
         if _has(word, contrary):
             word, sign = _without(word, contrary) + " " + sense, -sign
             break
-    word = re.sub(r"\bfavou?r\b", "support", word)
+    word = re.sub(r"\bfavou?r\b", "support", re.sub(r"\bimproved?\b", "better", word))
     kept = []
     for token in word.split():
         if token in _NEGATIONS:

@@ -34,6 +34,7 @@ class Field:
       ordered: whether the file says that its levels have an order.
       grid: the question of which this is one item; items of a grid are answered on one scale.
       several: the sign between answers, where the file says that a cell holds several.
+      ranks: of an option that people rank, how many places they give; 0 of others.
       why: why it is left out, where the format leaves it out.
     """
 
@@ -46,6 +47,7 @@ class Field:
     ordered: bool | None = None
     grid: str = ""
     several: str = ""
+    ranks: int = 0
     why: str = ""
 
     @cached_property

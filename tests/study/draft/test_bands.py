@@ -17,6 +17,9 @@ from crowdllm_jax.study.draft.bands import ordered_bands
         "Less than 1 hour|1-2 hrs|more than 3 h",
         "0|1k-5k|5k-10k|more than 10k",
         "Never|1-2 times|3-4 times|5 or more times",
+        "$0|Less than $25,000|$25,000-$49,999|$50,000 or more",
+        "unter 1000 €|1000 bis unter 2000 €|2000 bis unter 3000 €|3000 € und mehr",
+        "Nobody|1-2 people|3-5 people|More than 5 people",
     ],
 )
 def test_from_the_lowest_on(bands):

@@ -98,6 +98,18 @@ def test_numbers_that_may_mean_no_order_are_asked_for(answers):
     assert isinstance(scale_of(table, "x", Choices(unordered=(answers,))), Nominal)
 
 
+def test_names_of_ends_are_labels_of_numbers():
+    table = frame(x=cycle("Not at all likely", "2", "4", "Extremely likely"))
+    labels = ("Not at all likely", "2", "3", "4", "Extremely likely")
+    assert scale_of(table, "x") == Ordinal(levels=(1, 2, 3, 4, 5), labels=labels)
+    unknown = frame(x=cycle("Cats", "2", "3", "4", "Dogs"))
+    assert "--order" in asked(unknown)
+    order = Choices(orders=(("Cats", "2", "3", "4", "Dogs"),))
+    assert scale_of(unknown, "x", order) == Ordinal(
+        levels=(1, 2, 3, 4, 5), labels=("Cats", "2", "3", "4", "Dogs")
+    )
+
+
 def test_a_stray_text_among_numbers_is_asked_for():
     table = frame(x=[*cycle("1", "2", "3")[:-2], "three, or so", "two"])
     told = asked(table)

@@ -45,7 +45,93 @@ Definitely will not|Probably will not|May or may not|Probably will|Definitely wi
 Poor|Fair|Good|Very good|Excellent
 strongly oppose|somewhat oppose|somewhat support|strongly support
 Not at all|A little|Moderately|Quite a bit|Extremely
-not at all concerned|not too concerned|somewhat concerned|very concerned""".splitlines()  # noqa: E501
+not at all concerned|not too concerned|somewhat concerned|very concerned
+too little|about right|too much
+Too cheap|About right|Too expensive
+too slow|just right|too fast
+Much too short|A bit too short|About right|A bit too long|Much too long
+not strict enough|about right|too strict
+Not at all likely|2|3|4|Extremely likely
+1|2|3|4|Extremely satisfied
+Strongly disagree|2|3|Neutral|5|6|Strongly agree
+Not at all|1|2|3|4|5|Very much
+0 = not at all|1|2|3|4 = extremely
+Never|2|3|4|Always
+very bad|2|3|4|very good
+never heard of|heard of|used
+Never heard of it|Heard of it, but never used it|Used it
+not aware|aware|use regularly
+worse|same|better
+decrease|stay the same|increase
+decreased a lot|decreased a little|no change|increased a little|increased a lot
+should be decreased|kept the same|should be increased
+got worse|stayed the same|improved
+less|same|more
+fewer|the same|more
+lower|about the same|higher
+strongly oppose|somewhat oppose|neither favor nor oppose|somewhat favor|strongly favor
+strongly oppose|oppose|neutral|favor|strongly favor
+never|yearly|monthly|weekly|daily
+Never|Once or twice|A few times|Many times
+Not at all|Some days|Most days|Every day
+None at all|Not very much|A fair amount|A great deal
+hardly any|only some|a great deal
+No confidence at all|Not much confidence|Some confidence|A great deal of confidence
+Not a problem|Minor problem|Moderate problem|Serious problem
+none|mild|moderate|severe
+none|a few|some|most|all
+none of them|some of them|most of them|all of them
+Poorly|Fairly|Well
+not well at all|not very well|fairly well|very well
+disliked|neutral|liked
+conservative|moderate|liberal
+very conservative|conservative|moderate|liberal|very liberal
+right|center|left
+No|Yes, to some extent|Yes, definitely
+Not confident|Somewhat confident|Confident|Very confident
+Definitely would not buy|Probably would not buy|Might or might not buy|Probably would buy|Definitely would buy
+beginner|intermediate|advanced|expert
+Less than high school|High school diploma|Some college|Bachelor's degree|Master's degree|Doctorate
+No formal education|Primary school|High school|College degree|Graduate degree
+Less than high school|High school graduate|Some college, no degree|Associate degree|Bachelor's degree|Graduate or professional degree
+Hauptschulabschluss|Mittlere Reife|Fachhochschulreife|Abitur|Hochschulabschluss
+Sin estudios|Primaria|Secundaria|Bachillerato|Universitarios
+Sans diplôme|Brevet|CAP ou BEP|Bac|Bac+2|Bac+5
+Stimme überhaupt nicht zu|Stimme nicht zu|Weder noch|Stimme zu|Stimme voll und ganz zu
+lehne stark ab|lehne eher ab|teils/teils|stimme eher zu|stimme stark zu
+zu wenig|genau richtig|zu viel
+trop peu|juste ce qu'il faut|trop
+demasiado poco|lo justo|demasiado
+schlechter|gleich|besser
+weniger|gleich viel|mehr
+moins|pareil|plus
+menos|igual|más
+Pas du tout d'accord|Pas d'accord|Ni d'accord ni pas d'accord|D'accord|Tout à fait d'accord
+Muy en desacuerdo|En desacuerdo|Ni de acuerdo ni en desacuerdo|De acuerdo|Muy de acuerdo
+Totalmente em desacordo|Em desacordo|Nem de acordo nem em desacordo|De acordo|Totalmente de acordo
+Discordo totalmente|Discordo|Não concordo nem discordo|Concordo|Concordo totalmente
+Discordo totalmente|Discordo|Neutro|Concordo|Concordo totalmente
+Completamente in disaccordo|In disaccordo|Né d'accordo né in disaccordo|D'accordo|Completamente d'accordo
+Per niente|Poco|Abbastanza|Molto
+Helemaal mee oneens|Mee oneens|Niet mee eens, niet mee oneens|Mee eens|Helemaal mee eens
+zeer oneens|oneens|neutraal|eens|zeer eens
+sehr unwichtig|unwichtig|wichtig|sehr wichtig
+gar nicht zufrieden|wenig zufrieden|ziemlich zufrieden|sehr zufrieden
+muy insatisfecho|insatisfecho|ni satisfecho ni insatisfecho|satisfecho|muy satisfecho
+très insatisfait|plutôt insatisfait|plutôt satisfait|très satisfait
+très mauvaise|mauvaise|moyenne|bonne|très bonne
+strongly disapprove|somewhat disapprove|somewhat approve|strongly approve
+very unfavorable|somewhat unfavorable|somewhat favorable|very favorable
+definitely false|probably false|probably true|definitely true
+Very uncomfortable|Somewhat uncomfortable|Somewhat comfortable|Very comfortable
+Not a threat|Minor threat|Major threat
+Not at all interested|Not too interested|Somewhat interested|Very interested
+Much worse off|A little worse off|About the same|A little better off|Much better off
+полностью не согласен|скорее не согласен|скорее согласен|полностью согласен
+никогда|редко|иногда|часто|всегда
+まったくそう思わない|あまりそう思わない|どちらともいえない|ややそう思う|とてもそう思う
+非常不同意|不同意|中立|同意|非常同意
+very difficult|difficult|neither easy nor difficult|easy|very easy""".splitlines()  # noqa: E501
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -58,7 +144,13 @@ def test_from_the_lowest_to_the_highest(scale):
 
 
 @pytest.mark.parametrize(
-    "words", ["tea|coffee|water", "bronze|silver|gold", "north|south", "+|-", "😀|😐|🙁"]
+    "words",
+    [
+        *("tea|coffee|water", "bronze|silver|gold", "north|south", "+|-", "😀|😐|🙁"),
+        *("man|woman|neither", "employed|student|retired", "cat owner|dog owner|other"),
+        *("left wins|same|right wins", "too hot|too wet|fine", "A|2|3|B", "1|2|3|Amsterdam"),
+        *("high school|museum|library", "less sugar|more milk|same"),
+    ],
 )
 def test_words_that_tell_no_order(words):
     assert in_order(words.split("|")) is None
@@ -102,7 +194,7 @@ def test_texts_that_are_answers(text):
 
 
 @pytest.mark.parametrize(
-    "texts", ["1. Car|2. Bus|3. Bike", "(1) Liberal|(2) Moderate|(3) Conservative", "1=SPD|2=CDU"]
+    "texts", ["1. Car|2. Bus|3. Bike", "(1) Liberal|(2) Moderate|(3) Other", "1=SPD|2=CDU"]
 )
 def test_numbers_before_words_without_an_order_are_codes(texts):
     assert in_order(texts.split("|")) is None
@@ -132,6 +224,20 @@ def test_numbers_in_several_units_tell_no_order(texts):
 )
 def test_how_often_in_several_languages_and_ranks(words):
     assert in_order(words[::-1]) == words
+
+
+def test_words_around_what_is_right_have_an_order_though_none_is_known_to_be_less():
+    assert in_order(("too zesty", "about right", "too abrupt")) == (
+        "too abrupt",
+        "about right",
+        "too zesty",
+    )
+
+
+def test_an_end_that_nobody_chose_is_known_by_the_other():
+    assert in_order(("3", "2", "Very likely", "1")) == ("1", "2", "3", "Very likely")
+    assert in_order(("3", "2", "4", "Very unlikely")) == ("Very unlikely", "2", "3", "4")
+    assert in_order(("3", "2", "4", "Very likely")) is None  # is it 1, or 5?
 
 
 def test_numbered_names_have_no_order_of_their_numbers():

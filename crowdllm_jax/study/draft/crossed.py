@@ -1,0 +1,304 @@
+"""Two columns that make rows answers, whatever they are called: whose, and to what.
+
+Nobody answers a task twice, so that no two rows agree both in people and in tasks. Of two columns
+that have nothing to do with each other (age and income), or that go together, some rows do; how
+many of them would by chance, the columns themselves tell. Names, and what the ids look like, then
+say which of the two holds people.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
+from crowdllm_jax.study.draft.guess import Guess, guess
+from crowdllm_jax.study.draft.wide_table import answered, unique
+from crowdllm_jax.study.formats.sheet import Field, Sheet
+
+MOST_COLUMNS = 60
+MOST_ANSWERS = 3
+"""Columns of answers beside two keys without telling names; with more, rows are people who live
+together or go to one school (household and member)."""
+CHANCES = ((5.0, -7.0), (2.0, -12.0), (0.0, -18.0))
+"""By how much columns look like people and tasks (both, one, neither), and how small the log of the
+chance must then be that two unrelated columns cut rows so finely.
+
+A table has up to some thousand pairs of columns: exp(-18) times a thousand is below 1e-4."""
+SAID = 4.0
+NEARLY = 0.95
+"""The share of rows that two keys tell apart: a few answers are given twice by mistake."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Columns of people and tasks; `told`: by how much they look like that rather than the other
+    way round; `score`: by how much at all."""
+
+    person: Field
+    task: Field
+    told: float
+    score: float
+
+
+def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
+    """The columns of people and tasks; None where rows are people.
+
+    Raises:
+      CrowdError: rows are answers, but several columns may hold the people or the tasks.
+    """
+    if choices.questions or choices.profile or _one_person_per_row(sheet, choices):
+        return None
+    pairs = _pairs(sheet, choices)
+    if not pairs:
+        return None
+    best = max(pair.score for pair in pairs)
+    found = _without_counts([pair for pair in pairs if pair.score == best])
+    first = found[0]
+    answers = _answers(sheet, first, choices)
+    if not answers or (len(answers) > MOST_ANSWERS and not _both_named(first, choices)):
+        return None
+    if first.told == 0:
+        raise CrowdError(_which(sheet, first))
+    for what, flag, keys in (
+        ("the ids of people", "--id", {pair.person.name for pair in found}),
+        ("the ids of tasks", "--task", {pair.task.name for pair in found}),
+    ):
+        if len(keys) > 1:
+            listed = [field.name for field in sheet.fields if field.name in keys]
+            raise CrowdError(
+                f"{sheet.path}: its rows are answers; which column holds {what}: {shown(listed, 8)}"
+                f"? Say it with {flag} '{listed[0]}' (or another)"
+            )
+    if len(answers) > 1 and not _both_named(first, choices):
+        raise CrowdError(_which(sheet, first))
+    return first
+
+
+def _which(sheet: Sheet, pair: Pair) -> str:
+    one, other = pair.person.name, pair.task.name
+    return (
+        f"{sheet.path}: its rows look like answers, since '{one}' and '{other}' come back, but "
+        "hardly ever together; which are the people's, and which the tasks'? Say it with --id "
+        f"'{one}' --task '{other}', or the other way round; --leave-out {as_flag([one, other])} "
+        "takes each row for a person"
+    )
+
+
+def _both_named(pair: Pair, choices: Choices) -> bool:
+    person = choices.person is not None or names.is_person(pair.person.name)
+    return person and (choices.task is not None or names.is_task(pair.task.name))
+
+
+def _one_person_per_row(sheet: Sheet, choices: Choices) -> bool:
+    """Whether a column called after people is different in every row."""
+    if choices.person is not None or choices.task is not None or choices.response is not None:
+        return False
+    fields = [f for f in sheet.fields if f.name not in choices.out and names.is_person(f.name)]
+    return any(names.numbers_people(f.name) and unique(f) for f in fields)
+
+
+def _pairs(sheet: Sheet, choices: Choices) -> list[Pair]:
+    """Columns that together tell rows apart, each in the direction that is the more likely."""
+    fields = [f for f in sheet.fields if _may_be_key(f, choices)]
+    said = [sheet.field(name, flag) for name, flag in _said(choices)]
+    fields = one_of_equals([*said, *(f for f in fields if f not in said)], sheet)
+    if len(fields) > MOST_COLUMNS:
+        fields = [f for f in fields if _as_person(f, sheet) + _as_task(f, sheet) >= 2]
+    pairs = []
+    for place, one in enumerate(fields):
+        for other in fields[place + 1 :]:
+            if (pair := _pair(sheet, one, other, choices)) is not None:
+                pairs.append(pair)
+    return pairs
+
+
+def _said(choices: Choices) -> list[tuple[str, str]]:
+    told = ((choices.person, "--id"), (choices.task, "--task"))
+    return [(name, flag) for name, flag in told if name is not None]
+
+
+def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | None:
+    chance = _chance(one, other)
+    if chance is None:
+        return None
+    ways = [(one, other), (other, one)]
+    ways = [(p, t) for p, t in ways if choices.person in (None, p.name)]
+    ways = [(p, t) for p, t in ways if choices.task in (None, t.name)]
+    ways = [(p, t) for p, t in ways if not names.is_time(t.name) and not names.is_time(p.name)]
+    if not ways:
+        return None
+    scores = [_as_person(p, sheet) + _as_task(t, sheet) for p, t in ways]
+    best = int(np.argmax(scores))
+    score = scores[best]
+    # With one way round, the user has said which is which.
+    told = abs(scores[0] - scores[1]) if len(ways) == 2 else SAID
+    if chance > next(most for least, most in CHANCES if max(score, told) >= least):
+        return None
+    return Pair(*ways[best], told, score)
+
+
+def _may_be_key(field: Field, choices: Choices) -> bool:
+    """Whether a column comes back in several rows, and its name is none of answers and times."""
+    if field.use not in (None, "person", "task") or field.name in choices.out or field.labels:
+        return False
+    if field.name == choices.response or names.is_response(field.name):
+        return False
+    if names.is_weight(field.name, field.text) or names.is_profile(field.name, field.text):
+        return False
+    if names.is_own(field.name) and not names.is_contact(field.name):
+        return False
+    return len(field.column.distinct) > 1 and not unique(field)
+
+
+def one_of_equals(fields: Sequence[Field], sheet: Sheet) -> list[Field]:
+    """Of columns that cut the rows alike (an id and a name), the one that looks most like people's
+    or tasks' ids, and then that with the shortest texts."""
+
+    def rank(field: Field) -> tuple[float, int]:
+        looks = max(_as_person(field, sheet), _as_task(field, sheet))
+        return -looks, sum(map(len, field.column.distinct))
+
+    kept: list[Field] = []
+    for field in sorted(fields, key=rank):
+        if not any(_same(field, other) for other in kept):
+            kept.append(field)
+    return [field for field in fields if field in kept]
+
+
+def _same(one: Field, other: Field) -> bool:
+    """Whether two columns cut the rows alike: an id and what it stands for."""
+    if len(one.column.distinct) != len(other.column.distinct):
+        return False
+    return len(np.unique(_together(one, other))) == len(one.column.distinct)
+
+
+def _together(one: Field, other: Field) -> np.ndarray:
+    size = len(other.column.distinct) + 1
+    both: np.ndarray = one.column.codes.astype(np.int64) * size + other.column.codes
+    return both
+
+
+def _chance(one: Field, other: Field) -> float | None:
+    """The log of the chance that so few rows agree in both columns, if these had nothing to do with
+    each other; None where more rows than a few do."""
+    known = (one.column.codes >= 0) & (other.column.codes >= 0)
+    rows = int(np.sum(known))
+    sizes = len(one.column.distinct), len(other.column.distinct)
+    if rows < 4 or 2 * rows < len(known) or sizes[0] * sizes[1] < NEARLY * rows:
+        return None
+    together = _together(one, other)[known]
+    distinct, often = np.unique(together, return_counts=True)
+    if len(distinct) < NEARLY * rows:
+        return None
+    agree = float(np.sum(often * (often - 1)) / 2)
+    ones, others = (_agreeing(f.column.codes[known]) for f in (one, other))
+    expected = ones * others / (rows * (rows - 1) / 2)
+    chance: float = stats.poisson.logcdf(agree, expected) if expected else 0.0
+    return chance
+
+
+def _agreeing(codes: np.ndarray) -> float:
+    """Pairs of rows with one value."""
+    often = np.bincount(codes).astype(np.float64)
+    return float(np.sum(often * (often - 1)) / 2)
+
+
+def _without_counts(pairs: list[Pair]) -> list[Pair]:
+    """Pairs without those whose tasks are only counted (the first, second, third trial), if others
+    say what was shown."""
+    shown_tasks = [pair for pair in pairs if not names.counts_tasks(pair.task.name)]
+    return shown_tasks or pairs
+
+
+_PEOPLE = re.compile(r"\S+@\S+\.\S+|A[0-9A-Z]{12,14}|[0-9a-f]{24}")
+"""An address, a worker of Mechanical Turk, a participant of Prolific."""
+_SHOWN = re.compile(r"(?i).*\.(png|jpe?g|gif|bmp|svg|webp|wav|mp[34]|ogg|avi|mov|webm|txt|html?)")
+_NUMBERED = re.compile(r"([^\W\d]+)[\s_.-]*\d+")
+
+
+def _words_before(field: Field) -> str:
+    """What stands before the numbers of all ids: the `user` of `user_7`."""
+    found = [_NUMBERED.fullmatch(text) for text in field.column.distinct[:200]]
+    words = {match[1].strip("_").casefold() for match in found if match is not None}
+    return words.pop() if len(words) == 1 and None not in found else ""
+
+
+def _as_person(field: Field, sheet: Sheet) -> float:
+    """How much a column looks like people's ids."""
+    texts = field.column.distinct[:200]
+    if field.use == "person" or names.is_contact(field.name):
+        return 4.0
+    if names.is_person(field.name):
+        return 4.0 if names.is_rater(field.name) else 3.0 if names.names_people(field.name) else 2.0
+    if all(map(_PEOPLE.fullmatch, texts)) or names.names_people(_words_before(field) or "-"):
+        return 2.5
+    if names.names_people(field.name):
+        return 1.5
+    told = [f for f in sheet.fields if names.is_profile(f.name, f.text) and _tells(field, f)]
+    return 1.0 if told else 0.0
+
+
+def _as_task(field: Field, sheet: Sheet) -> float:
+    """How much a column looks like tasks' ids or texts."""
+    texts = field.column.distinct[:200]
+    if field.use == "task":
+        return 4.0
+    if names.is_task(field.name):
+        return 2.0 if names.counts_tasks(field.name) else 3.0
+    if all(map(_SHOWN.fullmatch, texts)) or names.is_task(_words_before(field) or "-"):
+        return 2.5
+    if sum(len(text.split()) for text in texts) >= 4 * len(texts):
+        return 2.0
+    if names.names_tasks(field.name):
+        return 1.5
+    long = [f for f in sheet.fields if _reads(f) and _tells(field, f)]
+    return 1.0 if long else 0.0
+
+
+def _reads(field: Field) -> bool:
+    texts = field.column.distinct[:50]
+    return sum(len(text.split()) for text in texts) >= 4 * len(texts)
+
+
+def _tells(key: Field, field: Field) -> bool:
+    """Whether a column says one thing of each id, and not of all."""
+    if key is field or len(field.column.distinct) < 2:
+        return False
+    return len(np.unique(_together(key, field))) == len(np.unique(key.column.codes))
+
+
+def _answers(sheet: Sheet, pair: Pair, choices: Choices) -> list[Field]:
+    """Columns that may hold answers: on a scale, and told by neither the person nor the task."""
+    if choices.response is not None:
+        return [sheet.field(choices.response, "--response")]
+    found = []
+    for field in sheet.fields:
+        if field in (pair.person, pair.task) or field.name in choices.out or field.use == "out":
+            continue
+        if names.is_own(field.name) or names.counts_tasks(field.name):
+            continue
+        if names.is_weight(field.name, field.text) or _one_told(pair, field):
+            continue
+        if _scaled(field, choices):
+            found.append(field)
+    named = [field for field in found if names.is_response(field.name)]
+    return named if len(named) == 1 else found
+
+
+def _one_told(pair: Pair, field: Field) -> bool:
+    return not field.column.distinct or any(
+        len(np.unique(_together(key, field))) == len(np.unique(key.column.codes))
+        for key in (pair.person, pair.task)
+    )
+
+
+def _scaled(field: Field, choices: Choices) -> bool:
+    try:
+        return isinstance(guess(answered(field, 1), choices), Guess)
+    except CrowdError:
+        return True  # its order, or a code, is to be asked for

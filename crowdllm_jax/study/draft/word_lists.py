@@ -1,0 +1,212 @@
+"""Answers that are lists of words from the lowest to the highest: how often, how good, how much."""
+
+import re
+import unicodedata
+
+
+def folded(text: str) -> str:
+    """A text in lower case, without accents and signs; words apart by one space."""
+    plain = unicodedata.normalize("NFD", text.casefold().replace("ł", "l").replace("’", "'"))
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    return " ".join(re.sub(r"[\W_]+", " ", plain.replace("'", " ")).split())
+
+
+def _list(text: str) -> dict[str, int]:
+    """Words with their rank: apart by `<` from lowest to highest, by `/` where they mean one."""
+    return {
+        folded(word): rank
+        for rank, words in enumerate(text.split("<"))
+        for word in words.split("/")
+    }
+
+
+LISTS = tuple(
+    map(
+        _list,
+        (
+            "never/not at all < almost never/hardly ever/very rarely/very seldom< rarely/seldom "
+            "< once in a while < occasionally < sometimes/some of the time< about half the "
+            "time/half of the time < often/frequently/fairly often< usually/most of the "
+            "time/mostly < very often/very frequently< almost always/nearly always/almost all "
+            "the time < always/all of the time/all the time/every time",
+            "never < less than once a year/less than yearly/less often < once a "
+            "year/yearly/annually< a few times a year/several times a year < less than once a "
+            "month < once a month/monthly/about once a month < a few times a month/several times "
+            "a month/2 3 times a month< once a week/weekly/about once a week < 2 3 times a "
+            "week/a few times a week/several times a week/more than once a week < daily/every "
+            "day/once a day/about once a day< several times a day/multiple times a day/more than "
+            "once a day",
+            "terrible/awful < very poor/very bad < poor/bad < fair/average/ok/okay/acceptable/so "
+            "so< good < very good/great < excellent/outstanding < exceptional",
+            "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
+            "little bit< some/somewhat/a moderate amount/moderately < quite a bit/quite a lot/a "
+            "good deal/much/a lot< very much/a great deal/extremely",
+            "very low < low < medium/mid/middle/moderate/average < high < very high",
+            "much worse < worse < somewhat worse < slightly worse/a little worse< about the "
+            "same/the same/same/no change/unchanged< slightly better/a little better < somewhat "
+            "better < better < much better",
+            "much less/far less < less < somewhat less/a little less < about the same/the "
+            "same/same< somewhat more/a little more < more < much more/far more",
+            "too little < about right/just right/the right amount < too much",
+            "nie/niemals/gar nie < fast nie/sehr selten < selten < gelegentlich/ab und zu/hin "
+            "und wieder< manchmal < oft/häufig < meistens/sehr oft/sehr häufig < fast immer < "
+            "immer/stets",
+            "sehr schlecht/ungenügend < schlecht/mangelhaft < ausreichend < "
+            "mittel/mittelmäßig/befriedigend/teils teils < gut < sehr gut < "
+            "ausgezeichnet/hervorragend",
+            "gar nicht/überhaupt nicht < kaum/wenig < etwas/ein wenig/ein bisschen < "
+            "mittel/mittelmäßig/mäßig< ziemlich/stark < sehr/sehr stark < äußerst/extrem",
+            "sehr niedrig < niedrig/gering < mittel < hoch < sehr hoch",
+            "jamais < presque jamais/très rarement < rarement < parfois/quelquefois/de temps en "
+            "temps< souvent < très souvent < presque toujours < toujours",
+            "pas du tout < peu/un peu < moyennement/assez < beaucoup < énormément/extrêmement",
+            "très mauvais < mauvais < moyen/passable < bon < très bon < excellent",
+            "nunca/jamás < casi nunca/muy rara vez < rara vez/raramente < a veces/algunas "
+            "veces/de vez en cuando< a menudo/frecuentemente/con frecuencia < muy a menudo < "
+            "casi siempre < siempre",
+            "nada < poco/un poco < algo/regular < bastante < mucho < muchísimo",
+            "muy malo < malo < regular < bueno < muy bueno < excelente",
+            "muy mala < mala < regular < buena < muy buena < excelente",
+            "mai < quasi mai < raramente < qualche volta/a volte/talvolta < spesso < molto "
+            "spesso< quasi sempre < sempre",
+            "per niente < poco < abbastanza < molto < moltissimo",
+            "nunca < quase nunca < raramente < às vezes < frequentemente/muitas vezes < quase "
+            "sempre < sempre",
+            "nooit < bijna nooit < zelden < soms < vaak/regelmatig < meestal < bijna altijd < "
+            "altijd",
+            "nigdy < prawie nigdy < rzadko < czasami/czasem < często < bardzo często < zawsze",
+            "nie/niemals < seltener/seltener als einmal im monat/seltener als 1 mal im monat < "
+            "einmal im monat/etwa einmal im monat/einmal pro monat/monatlich < mehrmals im "
+            "monat/mehrmals pro monat/2 3 mal im monat < einmal pro woche/einmal die "
+            "woche/einmal in der woche/etwa einmal pro woche/wöchentlich < mehrmals pro "
+            "woche/mehrmals die woche/mehrmals in der woche/mehrmals wöchentlich < fast "
+            "täglich/fast jeden tag < täglich/jeden tag < mehrmals täglich/mehrmals am tag",
+            "jamais < moins souvent/moins d'une fois par mois < une fois par mois/environ une "
+            "fois par mois < plusieurs fois par mois/2 à 3 fois par mois < une fois par "
+            "semaine/environ une fois par semaine < plusieurs fois par semaine < tous les "
+            "jours/chaque jour/quotidiennement < plusieurs fois par jour",
+            "nunca < menos de una vez al mes/con menos frecuencia < una vez al mes < varias "
+            "veces al mes < una vez a la semana/una vez por semana < varias veces a la "
+            "semana/varias veces por semana < todos los días/a diario/diariamente < varias veces "
+            "al día",
+            "mai < meno di una volta al mese/più raramente < una volta al mese < più volte al "
+            "mese < una volta alla settimana/una volta a settimana < più volte alla "
+            "settimana/più volte a settimana < ogni giorno/tutti i giorni < più volte al giorno",
+            "nunca < menos de uma vez por mês < uma vez por mês < várias vezes por mês < uma vez "
+            "por semana < várias vezes por semana < todos os dias/diariamente < várias vezes por "
+            "dia",
+            "nooit < minder dan een keer per maand/minder vaak < een keer per maand/maandelijks "
+            "< een paar keer per maand/meerdere keren per maand < een keer per week/wekelijks < "
+            "een paar keer per week/meerdere keren per week < elke dag/dagelijks < meerdere "
+            "keren per dag",
+            "nigdy < rzadziej/rzadziej niż raz w miesiącu < raz w miesiącu < kilka razy w "
+            "miesiącu < raz w tygodniu < kilka razy w tygodniu < codziennie < kilka razy dziennie",
+            "not at all < several days < more than half the days/over half the days < nearly "
+            "every day",
+            "überhaupt nicht < an einzelnen tagen < an mehr als der hälfte der tage < beinahe "
+            "jeden tag/fast jeden tag",
+            "jamais/pas du tout < plusieurs jours < plus de la moitié du temps/plus de sept "
+            "jours < presque tous les jours",
+            "nunca/ningún día/para nada < varios días < más de la mitad de los días < casi todos "
+            "los días",
+            "sd < d < n/u < a < sa",
+            "no < maybe/perhaps/not sure/unsure/possibly < yes",
+            "no < somewhat/partly/to some extent < yes",
+            "nein < vielleicht/teilweise/teils < ja",
+            "non < peut être < oui",
+            "no < quizás/tal vez < sí",
+            "no < forse < sì",
+            "não < talvez < sim",
+            "nee < misschien < ja",
+            "nie < może < tak",
+            "false < true",
+            "falsch < richtig",
+            "incorrect < correct",
+            "not selected < selected",
+            "not quoted < quoted",
+            "unchecked < checked",
+            "not chosen < chosen",
+            "not mentioned < mentioned",
+            "nicht genannt < genannt",
+            "not approved < approved",
+            "negative < neutral/mixed < positive",
+            "negativ < neutral < positiv",
+            "none/no/no at all/not a/not at all/nothing/none at all < very little/hardly "
+            "any/almost none < not much/not very much/only a little/a little/little < some/only "
+            "some/a moderate amount < a fair amount/quite a bit/quite a lot/a good deal < a "
+            "lot/much < a great deal/very much/complete/a very great deal",
+            "none/no/not any < very few/hardly any/almost none < few/a few < some/several < about "
+            "half/half < many/a lot < most/a majority < almost all/nearly all < all/every one",
+            "none/no/not a/not at all < mild/minor/slight/small < moderate/medium/somewhat of a "
+            "< serious/severe/major/strong/big/large < very serious/very severe/extreme/critical",
+            "never/not at all/none < once < once or twice < a few times/several times/some times "
+            "< many times/a lot of times",
+            "never/not at all/no days < rarely < some days/a few days < most days < every "
+            "day/daily",
+            "very poorly/not well at all < poorly/not well/not very well < fairly/fairly "
+            "well/somewhat well/ok < well/quite well < very well < extremely well",
+            "never heard of/never heard of it/not heard of/unaware/not aware/not at all aware/do "
+            "not know it/don't know it < heard of/heard of it/aware/know of it/know it/heard of "
+            "it but never used it/heard of but never used/heard of but not used/aware but never "
+            "used < tried/tried it/have tried it/used once/used in the past < used/used it/have "
+            "used/have used it/use/use it < use regularly/use it regularly/regular "
+            "user/currently use",
+            "beginner/novice < elementary < intermediate < advanced < expert/native/fluent",
+            "no < yes sometimes/yes somewhat/yes to some extent/yes a little/yes partly/to some "
+            "degree < yes mostly < yes definitely/yes completely/yes always/yes very much/yes a "
+            "lot",
+            "fewer < the same/the same number/about the same < more",
+            "weniger < gleich/gleich viel/gleichviel/unverändert < mehr",
+            "viel schlechter < schlechter < etwas schlechter < gleich/gleich gut/unverändert < "
+            "etwas besser < besser < viel besser",
+            "moins < pareil/autant/la même chose/inchangé < plus",
+            "moins bien/pire < pareil/la même chose < mieux",
+            "menos < igual/lo mismo/o mesmo < más/mais",
+            "peor/pior < igual/lo mismo/o mesmo < mejor/melhor",
+            "meno < uguale/lo stesso/come prima < più",
+            "peggio < uguale/lo stesso < meglio",
+            "minder < evenveel/even veel/gelijk/hetzelfde < meer",
+            "slechter < gelijk/hetzelfde < beter",
+            "zu wenig/viel zu wenig < genau richtig/richtig/gerade richtig < zu viel/zuviel",
+            "trop peu/pas assez < juste ce qu'il faut/juste bien/suffisant/assez < trop",
+            "muy poco/demasiado poco < lo justo/adecuado/suficiente < demasiado",
+            "troppo poco < giusto/il giusto < troppo",
+            "muito pouco/pouco demais < na medida certa/o suficiente < demais/demasiado",
+            "te weinig < precies goed/goed/voldoende < te veel",
+            "très mauvaise < mauvaise < moyenne/passable < bonne < très bonne < excellente",
+            "muito ruim/péssimo < ruim/mau < regular/médio < bom < muito bom/ótimo < excelente",
+            "pessimo < scarso/cattivo < sufficiente/medio < buono < molto buono < "
+            "ottimo/eccellente",
+            "zeer slecht < slecht < matig/voldoende < goed < zeer goed < uitstekend",
+            "никогда < почти никогда/очень редко < редко < иногда < часто < очень часто/почти "
+            "всегда < всегда",
+            "полностью не согласен/совершенно не согласен < не согласен/скорее не согласен < "
+            "нейтрально/ни то ни другое < скорее согласен/согласен < полностью "
+            "согласен/совершенно согласен",
+            "まったくそう思わない/全くそう思わない < そう思わない/あまりそう思わない < "
+            "どちらともいえない/どちらとも言えない < ややそう思う/まあそう思う < そう思う < "
+            "とてもそう思う/非常にそう思う/強くそう思う",
+            "まったくない/全くない < ほとんどない/めったにない < たまに/ときどき/時々 < "
+            "よく/しばしば < いつも/常に",
+            "非常不同意/非常不同意的 < 不同意/比较不同意 < 中立/一般/不确定 < 同意/比较同意 < "
+            "非常同意",
+            "非常不满意 < 不满意/比较不满意 < 一般/中立 < 满意/比较满意 < 非常满意",
+            "从不 < 很少 < 有时 < 经常 < 总是",
+            "ohne abschluss/kein abschluss/kein schulabschluss/noch schüler < "
+            "hauptschule/hauptschulabschluss/volksschule/volks oder hauptschulabschluss < "
+            "realschule/realschulabschluss/mittlere reife/mittlerer abschluss/mittlerer "
+            "schulabschluss < fachhochschulreife/fachabitur < abitur/hochschulreife/allgemeine "
+            "hochschulreife/matura < hochschulabschluss/studium/universität/bachelor/hochschule "
+            "< master/diplom < promotion/doktor",
+            "sans diplôme/aucun diplôme/aucun < brevet/brevet des collèges/bepc < cap ou bep/cap "
+            "bep/cap/bep < bac/baccalauréat < bac 2/bts dut/dut bts < bac 3/licence < bac "
+            "5/master < doctorat/bac 8",
+            "sin estudios/ninguno < primaria/estudios primarios/educación primaria < "
+            "secundaria/eso/estudios secundarios/educación secundaria < bachillerato < formación "
+            "profesional/fp < universitarios/universidad/estudios "
+            "universitarios/grado/licenciatura < posgrado/máster/maestría < doctorado",
+            "small < medium < large",
+            "easy < medium < hard",
+        ),
+    )
+)

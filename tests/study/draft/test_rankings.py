@@ -1,0 +1,88 @@
+"""Options that people rank, in one cell or a column each, are one ballot."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.make import draft_of_sheet, study
+from crowdllm_jax.study.formats.frame import read_frame
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.scales import Binary, Ordinal, Ranking
+
+OPTIONS = ("Health care", "Roads", "Taxes")
+ORDERS = [*itertools.permutations(OPTIONS)] * 5
+N = len(ORDERS)
+
+
+def table(**columns) -> pd.DataFrame:
+    """A table of 30 people who rank three things, and answer another question."""
+    return pd.DataFrame({"id": range(N), "trust": [1 + i % 5 for i in range(N)], **columns})
+
+
+def places(made: Study, question: str) -> np.ndarray:
+    """(N, 3) the places that people give to the options, in their order."""
+    at = [made.tasks.ids.index(f"{question} [{option}]") for option in OPTIONS]
+    levels = np.array([0, 3, 2, 1])  # as a ranking is written, by its level
+    found = np.zeros((N, 3), int)
+    for column, task in enumerate(at):
+        rows = made.task == task
+        person = np.array(made.participants.ids, int)[made.person[rows]]
+        found[person, column] = levels[made.answer[rows].astype(int)]
+    return found
+
+
+WANTED = np.array([[order.index(option) + 1 for option in OPTIONS] for order in ORDERS])
+
+
+@pytest.mark.parametrize("sign", [";", ", ", " > ", "|"])
+def test_cells_that_hold_all_options_in_an_order(sign):
+    made = study(table(q=[sign.join(order) for order in ORDERS]))
+    assert np.array_equal(places(made, "q"), WANTED)
+    assert sum(scale == Ranking(k=3) for scale in made.scales.values()) == 1
+
+
+def test_columns_that_hold_each_place_once():
+    columns = {f"q [{option}]": WANTED[:, i] for i, option in enumerate(OPTIONS)}
+    assert np.array_equal(places(study(table(**columns)), "q"), WANTED)
+
+
+def test_two_rankings_are_two_ballots():
+    cells = [";".join(order) for order in ORDERS]
+    made = study(table(a=cells, b=cells[::-1]))
+    assert sum(scale == Ranking(k=3) for scale in made.scales.values()) == 2
+    assert np.array_equal(places(made, "b"), WANTED[::-1])
+
+
+def test_the_best_of_more_options():
+    ranks = np.where(WANTED == 3, np.nan, WANTED)
+    columns = {f"q_{i}": ranks[:, i % 3] for i in range(3)}
+    made = study(table(**columns))
+    assert Ranking(k=2) not in made.scales.values()  # two places tell too little
+    five = {f"q_{i}": WANTED[:, i] if i < 3 else np.nan for i in range(3)}
+    five |= {"q_4": [np.nan] * N}
+    assert Ranking(k=3) in study(table(**five)).scales.values()
+
+
+def test_who_does_not_rank_is_left_out_and_told():
+    cells = [";".join(order) for order in ORDERS]
+    cells[4] = "Roads"
+    draft = draft_of_sheet(read_frame(table(q=cells)), Choices())
+    assert "Left out, as they are no such ranking: 1." in " ".join(draft.reasons)
+    wanted = WANTED.copy()
+    wanted[4] = 0
+    assert np.array_equal(places(study(table(q=cells)), "q"), wanted)
+
+
+def test_options_that_are_ticked_are_no_ranking():
+    ticked = ["Roads;Taxes", "Health care;Roads;Taxes", "Health care", "Roads"]
+    made = study(table(q=[ticked[i % 4] for i in range(N)]))
+    assert isinstance(made.scale_of(made.tasks.ids.index("q [Roads]")), Binary)
+
+
+def test_items_on_one_scale_are_no_ranking():
+    random = np.random.default_rng(0)
+    made = study(table(**{f"q_{i}": random.integers(1, 4, N) for i in range(3)}))
+    assert made.scale_of(made.tasks.ids.index("q_1")) == Ordinal(levels=(1, 2, 3))
