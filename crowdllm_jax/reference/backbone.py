@@ -13,6 +13,7 @@ from crowdllm_jax.backbone.answers import Answer, Scored, assemble, warn_low_mas
 from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.backbone.tune.config import TuneConfig
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.reference.calibration import Calibration, calibrated, with_blanks
 from crowdllm_jax.reference.questions import (
     CACHE,
     Orders,
@@ -63,6 +64,8 @@ class BackboneReference(
       dtype: of the weights; logits are float32 either way. auto: float32 on a CPU, bfloat16 on
         accelerators.
       orders: 2 also asks every task with its options the other way round, and averages the two.
+      calibration: divides the options' probabilities by those without content in the task's place;
+        see `reference.calibration`.
       personas: how many of the population's first agents answer the held-out tasks as the model
         sees them, for the baseline that asks a language model as everybody; None for no such
         baseline.
@@ -78,6 +81,7 @@ class BackboneReference(
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     prompt: PromptConfig = PromptConfig()
     orders: Orders = 1
+    calibration: Calibration = "none"
     personas: Positive | None = None
     batch: Positive = 32
     tune: TuneConfig | None = None
@@ -100,10 +104,13 @@ def ask_backbone(
       CrowdError: there is no such model, it is not supported, or a task does not fit it.
     """
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
-    report = stage_of(config.model, progress)
-    reference = reference_of(study, "backbone", _ask(config, prompt, questions, report, progress))
-    report = stage_of(f"{config.model} as personas", progress)
-    return reference, _ask(config, prompt, personas, report, progress)
+
+    def ask(questions: Sequence[Question], name: str) -> Scored:
+        asked = with_blanks(questions, config.calibration)
+        return calibrated(asked, _ask(config, prompt, asked, stage_of(name, progress), progress))
+
+    reference = reference_of(study, "backbone", ask(questions, config.model))
+    return reference, ask(personas, f"{config.model} as personas")
 
 
 def ask_share(
@@ -111,7 +118,7 @@ def ask_share(
 ) -> None:
     """Score this process's share of what the cache does not hold, for all to find there."""
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
-    for every in (questions, personas):
+    for every in (with_blanks(part, config.calibration) for part in (questions, personas)):
         # By text: the personas of a task stay together, for they share its computation.
         share = [q for q in every if crc32(q.text.encode()) % processes.size() == processes.rank()]
         _ask(config, prompt, share, stage_of(config.model, progress), progress)
@@ -238,7 +245,8 @@ def show_backbone(
     from crowdllm_jax.backbone.tokens import encode
 
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
-    first_few = [*questions[:count], *personas[:count]]
+    blanks = with_blanks(questions, config.calibration)[len(questions) :]
+    first_few = [*questions[:count], *personas[:count], *blanks[:count]]
     tokenizer = load_tokenizer(locate(config.model, config.revision, weights=False)[0])
     return shown(study, first_few, [e.text for e in encode(tokenizer, prompt, first_few)])
 
@@ -252,7 +260,7 @@ def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Qu
     cache = existing_cache(config.cache)
     distinct: set[str] = set()
     known = left = tokens = longest = 0
-    for part in _parts([*questions, *personas]):
+    for part in _parts(with_blanks([*questions, *personas], config.calibration)):
         encoded, keys = scoring.keys_of(model, part, prompt)
         answers = cache.get(keys) if cache else [None] * len(keys)
         for e, key, answer in zip(encoded, keys, answers, strict=True):

@@ -327,6 +327,11 @@ def _check(config: BackboneReference, tune: TuneConfig) -> None:
         raise CrowdError(
             "reference.tune: with `exit` the options are not read; set reference.orders to 1"
         )
+    if config.calibration != "none":
+        raise CrowdError(
+            "reference.calibration: adapters learn the shares of the options themselves; leave it "
+            "out, or leave out reference.tune"
+        )
     if not tune.targets or len(set(tune.targets)) < len(tune.targets):
         raise CrowdError("reference.tune.targets: name one or more matrices, each once")
 

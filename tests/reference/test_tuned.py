@@ -175,6 +175,7 @@ def test_both_orders_are_learnt(study, model):
         ({"groups": ("age",)}, {}, "'age' is numeric"),
         ({"groups": ("shoe",)}, {}, "'shoe' is no attribute"),
         ({"targets": ("q", "q")}, {}, "each once"),
+        ({}, {"calibration": "pmi"}, "reference.calibration: adapters learn the shares"),
     ],
 )
 def test_settings_that_do_not_fit(study, model, tmp_path, monkeypatch, changes, more, says):
