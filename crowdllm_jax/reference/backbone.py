@@ -34,6 +34,7 @@ from crowdllm_jax.study.records import Study
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
+    from crowdllm_jax.backbone.decoder import Packed
     from crowdllm_jax.backbone.weights import Backbone, Outline
 
 PART = 4096
@@ -63,6 +64,8 @@ class BackboneReference(
       revision: branch, tag or commit of a hub id.
       dtype: of the weights; logits are float32 either way. auto: float32 on a CPU, bfloat16 on
         accelerators.
+      weights: quantised leaves the matrices of a GGUF file so on the device; dense ones take more
+        memory, and a layer's need not be made from them each time.
       orders: 2 also asks every task with its options the other way round, and averages the two.
       calibration: divides the options' probabilities by those without content in the task's place;
         see `reference.calibration`.
@@ -79,6 +82,7 @@ class BackboneReference(
     model: str
     revision: str | None = None
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    weights: Literal["dense", "quantised"] = "dense"
     prompt: PromptConfig = PromptConfig()
     orders: Orders = 1
     calibration: Calibration = "none"
@@ -145,7 +149,13 @@ def load_backbone(config: BackboneReference, progress: Progress) -> "Backbone":
     name = f"load {Path(config.model).name} in {weights.chosen_dtype(config.dtype)}"
     with stage(progress, name):
         # Large weights take minutes, and a hub's are fetched first.
-        return weights.load(config.model, revision=config.revision, dtype=config.dtype, mesh=mesh)
+        return weights.load(
+            config.model,
+            revision=config.revision,
+            dtype=config.dtype,
+            mesh=mesh,
+            quantised=config.weights == "quantised",
+        )
 
 
 def _ask(
@@ -165,7 +175,8 @@ def _ask(
     tuned = None if adapters is None else peft.read_adapter(adapters)
     if tuned is not None:
         model = replace(model, revision=f"{model.revision}+{tuned.digest}")
-    mesh_of(config.mesh, model)  # tells of a mesh that does not fit before any work
+    mesh_of(config.mesh, model)  # tells of what does not fit before any work
+    _packings(config, model)
     parts = ((part, *scoring.keys_of(model, part, prompt)) for part in _parts(questions))
     first = next(parts)  # tasks that do not fit are told before a cache is made
     backbone = None
@@ -237,6 +248,16 @@ def mesh_of(config: MeshConfig, model: "Outline") -> "Mesh | None":
     return jax.make_mesh(shape, ("data", "model"), axis_types=kinds, devices=devices[:wanted])
 
 
+def _packings(config: BackboneReference, model: "Outline") -> "Packed":
+    from crowdllm_jax.backbone import weights
+    from crowdllm_jax.backbone.hub import locate
+
+    if config.weights == "dense":
+        return ()
+    place, _ = locate(config.model, config.revision, weights=False)
+    return weights.packings(place, model.architecture)
+
+
 def show_backbone(
     study: Study, config: BackboneReference, personas: Sequence[Question], count: int
 ) -> str:
@@ -273,10 +294,13 @@ def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Qu
                 left, tokens = left + 1, tokens + length
             else:
                 known += 1
+    size = weights.device_bytes(model.architecture, config.dtype, _packings(config, model))
     return "\n".join(
         [
             f"model     {model.name} ({model.architecture.family}, "
             f"{weights.chosen_dtype(config.dtype)})",
+            f"weights   {config.weights}, {size / 1e9:.2f} GB on the device"
+            f"{'s together' if config.mesh != MeshConfig() else ''}",
             f"prompts   {len(distinct):,} different; {known:,} answered in {config.cache}, "
             f"{left:,} to score",
             f"tokens    {tokens:,} to score, prompts and options; longest {longest:,} of a "

@@ -332,6 +332,11 @@ def _check(config: BackboneReference, tune: TuneConfig) -> None:
             "reference.calibration: adapters learn the shares of the options themselves; leave it "
             "out, or leave out reference.tune"
         )
+    if config.weights == "quantised":
+        raise CrowdError(
+            "reference.weights: adapters are added to dense weights; leave it out, or leave out "
+            "reference.tune"
+        )
     if not tune.targets or len(set(tune.targets)) < len(tune.targets):
         raise CrowdError("reference.tune.targets: name one or more matrices, each once")
 
