@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from zlib import crc32
 
 import msgspec
+import numpy as np
 
 from crowdllm_jax.backbone.answers import Answer, Scored, assemble, warn_low_mass
 from crowdllm_jax.backbone.questions import Prompt, Question
@@ -140,12 +141,16 @@ def ask_with(
     return _ask(config, prompt, questions, report, progress, adapters)
 
 
-def load_backbone(config: BackboneReference, progress: Progress) -> "Backbone":
-    """The model on its devices."""
+def load_backbone(
+    config: BackboneReference, progress: Progress, together: bool = False
+) -> "Backbone":
+    """The model on its devices; `together` on those of all processes, which share a batch."""
     from crowdllm_jax.backbone import weights
 
     model = weights.outline(config.model, revision=config.revision, dtype=config.dtype)
     mesh = mesh_of(config.mesh, model)
+    if together and processes.size() > 1:
+        mesh = _mesh_of_all(config.mesh)
     name = f"load {Path(config.model).name} in {weights.chosen_dtype(config.dtype)}"
     with stage(progress, name):
         # Large weights take minutes, and a hub's are fetched first.
@@ -246,6 +251,22 @@ def mesh_of(config: MeshConfig, model: "Outline") -> "Mesh | None":
         return None
     kinds = (AxisType.Auto, AxisType.Auto)
     return jax.make_mesh(shape, ("data", "model"), axis_types=kinds, devices=devices[:wanted])
+
+
+def _mesh_of_all(config: MeshConfig) -> "Mesh":
+    """The devices of every process: each shares a batch's rows with the others, and the weights,
+    as before, among its own."""
+    import jax
+    from jax.sharding import AxisType, Mesh
+
+    each = config.data * config.model
+    devices = [
+        [d for d in jax.devices() if d.process_index == process][:each]
+        for process in range(processes.size())
+    ]
+    shape = (processes.size() * config.data, config.model)
+    kinds = (AxisType.Auto, AxisType.Auto)
+    return Mesh(np.array(devices).reshape(shape), ("data", "model"), axis_types=kinds)
 
 
 def _packings(config: BackboneReference, model: "Outline") -> "Packed":

@@ -1,5 +1,6 @@
 """Weights that stay quantised: the dense path's numbers, in a part of its memory."""
 
+import json
 import os
 import subprocess
 import sys
@@ -86,19 +87,15 @@ def test_numbers_are_the_dequantisers_bit_for_bit(tmp_path, kinds):
 def quantised_file(folder, path, kinds):
     """The checkpoint as a file whose layers are of some types in turn, of random bytes."""
     families.make("qwen3", folder, num_hidden_layers=len(kinds), **WIDE)
-    gguf_files.convert(folder, path)
-    converted = gguf_files.converted
 
     def kind_of(name):
         return kinds[int(name.split(".")[1])] if name.split(".")[-2] in QUANTISED else None
-
-    import json
 
     config = json.loads((folder / "config.json").read_text())
     writer = GGUFWriter(path, "qwen3")
     gguf_files.write_shape(writer, config)
     gguf_files.byte_vocabulary(config["vocab_size"])(writer)
-    for seed, (name, values) in enumerate(converted(folder, config).items()):
+    for seed, (name, values) in enumerate(gguf_files.converted(folder, config).items()):
         kind = kind_of(name)
         if kind is None:
             writer.add_tensor(name, values)
@@ -146,10 +143,8 @@ def test_a_model_answers_as_its_dense_one(tmp_path, kinds):
     assert device_bytes(a, "float32") == bytes_of(weights)
     # The scan makes one layer dense at a time: never all, which would be four bytes a number.
     if hasattr(own.memory_analysis(), "temp_size_in_bytes"):
-        extra = (
-            own.memory_analysis().temp_size_in_bytes - dense.memory_analysis().temp_size_in_bytes
-        )
-        assert extra < 4 * numbers / len(kinds) * 1.5
+        extra, usual = (f.memory_analysis().temp_size_in_bytes for f in (own, dense))
+        assert extra - usual < 4 * numbers / len(kinds) * 1.5
 
 
 def seven(vocab=32000):
