@@ -65,12 +65,14 @@ def assemble(questions: Sequence[Question], answers: Sequence[Answer | None]) ->
 
 
 def warn_low_mass(questions: Sequence[Question], scored: Scored) -> None:
-    """Warn of questions whose options hold less than LOW_MASS of the model's probability."""
-    low = np.flatnonzero(scored.mass < LOW_MASS)
+    """Warn of questions, blank ones aside, whose options hold less than LOW_MASS of the model's
+    probability."""
+    asked = np.array([not q.blank for q in questions], bool)
+    low = np.flatnonzero(asked & (scored.mass < LOW_MASS))
     if low.size:
-        worst = int(np.nanargmin(scored.mass))
+        worst = int(low[scored.mass[low].argmin()])
         warnings.warn(
-            f"{low.size} of {len(questions)} questions: the options hold less than "
+            f"{low.size} of {asked.sum()} questions: the options hold less than "
             f"{LOW_MASS:.0%} of the model's probability (lowest {scored.mass[worst]:.2g}, "
             f"{shorten(questions[worst].text)!r}); the model would rather say something else, "
             "so change the prompt or the model",

@@ -23,6 +23,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from crowdllm_jax.backbone.architecture import Architecture, inverse_frequencies
+from crowdllm_jax.backbone.packed import PackedMatrix, Packing
 
 _FULL = 2**30  # a window that no sequence outgrows
 SCORES = 2**26
@@ -63,10 +64,16 @@ class Lora:
         return self.alpha / self.rank
 
 
+Packed = tuple[tuple[str, Packing], ...]
+"""The matrices of a block that stay quantised, and how."""
+
+
 class Block(nnx.Module):
     """All L layers' weights, stacked; called on one layer's slice of them."""
 
-    def __init__(self, a: Architecture, dtype: jnp.dtype, lora: Lora | None = None) -> None:
+    def __init__(
+        self, a: Architecture, dtype: jnp.dtype, lora: Lora | None = None, packed: Packed = ()
+    ) -> None:
         def weight(*shape: int) -> nnx.Param[Any]:
             return nnx.Param(jnp.zeros((a.layers, *shape), dtype))
 
@@ -88,6 +95,9 @@ class Block(nnx.Module):
         if a.mlp_bias:
             self.gate_bias, self.up_bias = weight(a.inner), weight(a.inner)
             self.down_bias = weight(a.width)
+        for name, packing in packed:
+            L, out, inward = getattr(self, name).shape
+            setattr(self, name, PackedMatrix(L, out, inward, packing))
         self.lora = lora
         if lora is not None:
             for name in lora.targets:
@@ -187,7 +197,9 @@ class Block(nnx.Module):
         return mixed + jnp.einsum("bgrst,btgh->bsgrh", p[..., P:], v)
 
     def _linear(self, name: str, x: jax.Array) -> jax.Array:
-        y = jnp.einsum("...i,oi->...o", x, getattr(self, name)[...])
+        matrix = getattr(self, name)
+        dense = matrix.dense(x.dtype) if isinstance(matrix, PackedMatrix) else matrix[...]
+        y = jnp.einsum("...i,oi->...o", x, dense)
         if self.lora is not None and name in self.lora.targets:
             a, b = (getattr(self, f"{name}_lora_{part}")[...].astype(x.dtype) for part in "ab")
             low = jnp.einsum("...i,ri->...r", x, a)
@@ -205,11 +217,15 @@ class Decoder(nnx.Module):
     input is kept for the backward pass, which computes the layer anew."""
 
     def __init__(
-        self, a: Architecture, dtype: jnp.dtype = jnp.float32, lora: Lora | None = None
+        self,
+        a: Architecture,
+        dtype: jnp.dtype = jnp.float32,
+        lora: Lora | None = None,
+        packed: Packed = (),
     ) -> None:
         self.a = a
         self.embed = nnx.Param(jnp.zeros((a.vocab, a.width), dtype))
-        self.block = Block(a, dtype, lora)
+        self.block = Block(a, dtype, lora, packed)
         self.norm = nnx.Param(jnp.zeros((a.width,), dtype))
         if not a.tied:
             self.head = nnx.Param(jnp.zeros((a.vocab, a.width), dtype))

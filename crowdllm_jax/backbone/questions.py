@@ -15,6 +15,9 @@ class Question:
     expected value), optionally the persona who answers, and where they differ from the labels the
     options' codes, which are not shown but understood.
 
+    `frame` is what of the text stands before and behind what the task is about (a ballot asks the
+    same of each project). A `blank` question has no content in that place, and may have no text.
+
     Raises CrowdError for fewer than two, empty or repeated options and for values or codes that do
     not fit.
     """
@@ -24,10 +27,12 @@ class Question:
     values: tuple[float, ...]
     persona: str = ""
     codes: tuple[str, ...] = ()
+    frame: tuple[str, str] = ("", "")
+    blank: bool = False
 
     def __post_init__(self) -> None:
         where = f"question {shorten(self.text)!r}"
-        if not self.text.strip():
+        if not (self.text.strip() or self.blank):
             raise CrowdError("a question has an empty text; give each task a text")
         if len(self.options) < 2 or len(set(self.options)) < len(self.options):
             raise CrowdError(f"{where}: options {self.options} must be two or more, all different")

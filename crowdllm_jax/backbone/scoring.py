@@ -295,11 +295,12 @@ def _answers(
             )
         # Kept apart from the mass, which may underflow.
         likely = np.exp(log_options - log_options.max())
+        own = e.task[1] - e.task[0]
         answers.append(
             Answer(
                 probs=tuple(likely / likely.sum()),
                 mass=float(min(np.exp(log_options).sum(), 1.0)),
-                embedding=(states[b] / (e.task[1] - e.task[0])).astype(np.float32),
+                embedding=(states[b] / own).astype(np.float32) if own else None,
             )
         )
     return answers

@@ -22,7 +22,8 @@ _CHUNK = 256  # questions encoded at once: the tokenizer's threads stay busy, me
 
 @dataclass(frozen=True)
 class Encoded:
-    """A question's tokens: the prompt's, the span of them that is the task's own text, and each
+    """A question's tokens: the prompt's, the span of them that is the task's own text (empty where
+    it has none), and each
     option's (with a terminator where one option would be the beginning of another). `text` is the
     whole prompt as the model sees it."""
 
@@ -62,7 +63,9 @@ def encode(tokenizer: Any, prompt: Prompt, questions: Sequence[Question]) -> Ite
         options = _option_tokens(tokenizer, frame, chunk, texts, prompts["input_ids"])
         for i, question in enumerate(chunk):
             begins = len(frame.before) + messages[i][1]
-            first, last = _own_tokens(prompts["offset_mapping"][i], begins, question.text)
+            first, last = 0, 0
+            if question.text.strip():
+                first, last = _own_tokens(prompts["offset_mapping"][i], begins, question.text)
             shift = len(frame.start)
             yield Encoded(
                 text=texts[i],

@@ -19,7 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from safetensors import SafetensorError, safe_open
 
 from crowdllm_jax.backbone.architecture import Architecture
-from crowdllm_jax.backbone.decoder import PARTITION, Decoder
+from crowdllm_jax.backbone.decoder import PARTITION, Decoder, Packed
+from crowdllm_jax.backbone.gguf.packing import Part
 from crowdllm_jax.backbone.gguf.tensors import GgufTensors
 from crowdllm_jax.backbone.hub import (
     fingerprint,
@@ -29,6 +30,7 @@ from crowdllm_jax.backbone.hub import (
     locate,
     read_json,
 )
+from crowdllm_jax.backbone.packed import bytes_of
 from crowdllm_jax.errors import CrowdError
 
 # Our name of a stacked weight -> its name within a layer of the files. The families give the same
@@ -95,6 +97,7 @@ def load(
     revision: str | None = None,
     dtype: str = "auto",
     mesh: Mesh | None = None,
+    quantised: bool = False,
 ) -> Backbone:
     """Load a decoder and its tokenizer.
 
@@ -105,6 +108,8 @@ def load(
         dtype: "bfloat16" or "float32"; logits are float32 either way. "auto" is what is fastest:
             see `chosen_dtype`.
         mesh: a mesh with the axes "data" and "model" over which to lay the weights out.
+        quantised: the layers' matrices of a GGUF file stay so on the device; each is made dense,
+            of type `dtype`, while it is used.
 
     Raises:
         CrowdError: the folder, a file, a key or a tensor is missing, unknown or of a wrong shape.
@@ -112,7 +117,8 @@ def load(
     dtype = chosen_dtype(dtype)
     o = outline(source, revision=revision, dtype=dtype)
     place, _ = locate(source, revision)
-    graph, weights = load_weights(place, o.architecture, jnp.dtype(dtype), mesh)
+    packed = packings(place, o.architecture) if quantised else ()
+    graph, weights = load_weights(place, o.architecture, jnp.dtype(dtype), mesh, packed)
     return Backbone(o.name, o.revision, o.architecture, o.tokenizer, graph, weights, mesh)
 
 
@@ -139,23 +145,46 @@ def outline(source: str | Path, *, revision: str | None = None, dtype: str = "au
     )
 
 
+def packings(place: Path, a: Architecture) -> Packed:
+    """How the matrices of a GGUF file stay quantised; raises CrowdError where they cannot."""
+    if not place.is_file():
+        raise CrowdError(
+            f"{place}: reference.weights: quantised ones are kept of a GGUF file; name one in "
+            "reference.model, or leave weights out"
+        )
+    return GgufTensors(header_of(place), a).packings()
+
+
+def device_bytes(a: Architecture, dtype: str, packed: Packed = ()) -> int:
+    """What the weights take on the devices together; nothing is allocated."""
+    make = partial(Decoder, a, jnp.dtype(chosen_dtype(dtype)), None, packed)
+    return bytes_of(nnx.state(nnx.eval_shape(make)))
+
+
 def load_weights(
-    place: Path, a: Architecture, dtype: jnp.dtype, mesh: Mesh | None = None
+    place: Path, a: Architecture, dtype: jnp.dtype, mesh: Mesh | None = None, packed: Packed = ()
 ) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
     """The decoder's graph and its weights, read from a folder's safetensors or a GGUF file."""
-    graph, weights = nnx.split(nnx.eval_shape(partial(Decoder, a, dtype)))
+    _, dense = nnx.split(nnx.eval_shape(partial(Decoder, a, dtype)))
+    graph, weights = nnx.split(nnx.eval_shape(partial(Decoder, a, dtype, None, packed)))
     flat = [(path, leaf, leaf.get_value()) for path, leaf in nnx.to_flat_state(weights)]
     with _open(place, a) as files:
-        sources = {path: files.sources(path) for path, _, _ in flat}
+        sources = {path: files.sources(path) for path, _ in nnx.to_flat_state(dense)}
         # All shapes before any memory: what config.json asks for may not be in the files.
-        for path, _, array in flat:
+        for path, leaf in nnx.to_flat_state(dense):
+            shape = leaf.get_value().shape
             for source in sources[path]:
-                files.check(source, array.shape[1:] if path[0] == "block" else array.shape)
+                files.check(source, shape[1:] if path[0] == "block" else shape)
 
         def fill(path: tuple[Any, ...], array: jax.ShapeDtypeStruct) -> jax.Array:
-            sharding = _sharding(mesh, PARTITION.get(path[-1], PartitionSpec()), array.shape)
             if path[0] == "block":
-                return stack(files, sources[path], array, sharding)
+                matrix, *part = path[1:]
+                sharding = _sharding(mesh, PARTITION.get(matrix, PartitionSpec()), array.shape)
+                of: Any = files
+                if part and isinstance(files, GgufTensors):
+                    of = files.packed(part[0], dict(packed)[matrix])
+                return stack(of, sources[path[:2]], array, sharding)
+            sharding = _sharding(mesh, PARTITION.get(path[-1], PartitionSpec()), array.shape)
             return files.array(sources[path][0], array.shape, array.dtype, sharding)
 
         filled = [(path, leaf.replace(fill(path, array))) for path, leaf, array in flat]
@@ -168,7 +197,10 @@ def _open(place: Path, a: Architecture) -> "DecoderTensors | GgufTensors":
 
 
 def stack(
-    files: "Tensors | GgufTensors", sources: list[str], leaf: jax.ShapeDtypeStruct, sharding: Any
+    files: "Tensors | GgufTensors | Part",
+    sources: list[str],
+    leaf: jax.ShapeDtypeStruct,
+    sharding: Any,
 ) -> jax.Array:
     """One layer after another into one donated buffer: the host holds a single layer's tensor."""
     inner = sharding

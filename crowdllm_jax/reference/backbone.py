@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from zlib import crc32
 
 import msgspec
+import numpy as np
 
 from crowdllm_jax.backbone.answers import Answer, Scored, assemble, warn_low_mass
 from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.backbone.tune.config import TuneConfig
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.reference.calibration import Calibration, calibrated, with_blanks
 from crowdllm_jax.reference.questions import (
     CACHE,
     Orders,
@@ -33,6 +35,7 @@ from crowdllm_jax.study.records import Study
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
+    from crowdllm_jax.backbone.decoder import Packed
     from crowdllm_jax.backbone.weights import Backbone, Outline
 
 PART = 4096
@@ -62,7 +65,11 @@ class BackboneReference(
       revision: branch, tag or commit of a hub id.
       dtype: of the weights; logits are float32 either way. auto: float32 on a CPU, bfloat16 on
         accelerators.
+      weights: quantised leaves the matrices of a GGUF file so on the device; dense ones take more
+        memory, and a layer's need not be made from them each time.
       orders: 2 also asks every task with its options the other way round, and averages the two.
+      calibration: divides the options' probabilities by those without content in the task's place;
+        see `reference.calibration`.
       personas: how many of the population's first agents answer the held-out tasks as the model
         sees them, for the baseline that asks a language model as everybody; None for no such
         baseline.
@@ -76,8 +83,10 @@ class BackboneReference(
     model: str
     revision: str | None = None
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    weights: Literal["dense", "quantised"] = "dense"
     prompt: PromptConfig = PromptConfig()
     orders: Orders = 1
+    calibration: Calibration = "none"
     personas: Positive | None = None
     batch: Positive = 32
     tune: TuneConfig | None = None
@@ -100,10 +109,13 @@ def ask_backbone(
       CrowdError: there is no such model, it is not supported, or a task does not fit it.
     """
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
-    report = stage_of(config.model, progress)
-    reference = reference_of(study, "backbone", _ask(config, prompt, questions, report, progress))
-    report = stage_of(f"{config.model} as personas", progress)
-    return reference, _ask(config, prompt, personas, report, progress)
+
+    def ask(questions: Sequence[Question], name: str) -> Scored:
+        asked = with_blanks(questions, config.calibration)
+        return calibrated(asked, _ask(config, prompt, asked, stage_of(name, progress), progress))
+
+    reference = reference_of(study, "backbone", ask(questions, config.model))
+    return reference, ask(personas, f"{config.model} as personas")
 
 
 def ask_share(
@@ -111,7 +123,7 @@ def ask_share(
 ) -> None:
     """Score this process's share of what the cache does not hold, for all to find there."""
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
-    for every in (questions, personas):
+    for every in (with_blanks(part, config.calibration) for part in (questions, personas)):
         # By text: the personas of a task stay together, for they share its computation.
         share = [q for q in every if crc32(q.text.encode()) % processes.size() == processes.rank()]
         _ask(config, prompt, share, stage_of(config.model, progress), progress)
@@ -129,16 +141,26 @@ def ask_with(
     return _ask(config, prompt, questions, report, progress, adapters)
 
 
-def load_backbone(config: BackboneReference, progress: Progress) -> "Backbone":
-    """The model on its devices."""
+def load_backbone(
+    config: BackboneReference, progress: Progress, together: bool = False
+) -> "Backbone":
+    """The model on its devices; `together` on those of all processes, which share a batch."""
     from crowdllm_jax.backbone import weights
 
     model = weights.outline(config.model, revision=config.revision, dtype=config.dtype)
     mesh = mesh_of(config.mesh, model)
+    if together and processes.size() > 1:
+        mesh = _mesh_of_all(config.mesh)
     name = f"load {Path(config.model).name} in {weights.chosen_dtype(config.dtype)}"
     with stage(progress, name):
         # Large weights take minutes, and a hub's are fetched first.
-        return weights.load(config.model, revision=config.revision, dtype=config.dtype, mesh=mesh)
+        return weights.load(
+            config.model,
+            revision=config.revision,
+            dtype=config.dtype,
+            mesh=mesh,
+            quantised=config.weights == "quantised",
+        )
 
 
 def _ask(
@@ -158,7 +180,8 @@ def _ask(
     tuned = None if adapters is None else peft.read_adapter(adapters)
     if tuned is not None:
         model = replace(model, revision=f"{model.revision}+{tuned.digest}")
-    mesh_of(config.mesh, model)  # tells of a mesh that does not fit before any work
+    mesh_of(config.mesh, model)  # tells of what does not fit before any work
+    _packings(config, model)
     parts = ((part, *scoring.keys_of(model, part, prompt)) for part in _parts(questions))
     first = next(parts)  # tasks that do not fit are told before a cache is made
     backbone = None
@@ -230,6 +253,32 @@ def mesh_of(config: MeshConfig, model: "Outline") -> "Mesh | None":
     return jax.make_mesh(shape, ("data", "model"), axis_types=kinds, devices=devices[:wanted])
 
 
+def _mesh_of_all(config: MeshConfig) -> "Mesh":
+    """The devices of every process: each shares a batch's rows with the others, and the weights,
+    as before, among its own."""
+    import jax
+    from jax.sharding import AxisType, Mesh
+
+    each = config.data * config.model
+    devices = [
+        [d for d in jax.devices() if d.process_index == process][:each]
+        for process in range(processes.size())
+    ]
+    shape = (processes.size() * config.data, config.model)
+    kinds = (AxisType.Auto, AxisType.Auto)
+    return Mesh(np.array(devices).reshape(shape), ("data", "model"), axis_types=kinds)
+
+
+def _packings(config: BackboneReference, model: "Outline") -> "Packed":
+    from crowdllm_jax.backbone import weights
+    from crowdllm_jax.backbone.hub import locate
+
+    if config.weights == "dense":
+        return ()
+    place, _ = locate(config.model, config.revision, weights=False)
+    return weights.packings(place, model.architecture)
+
+
 def show_backbone(
     study: Study, config: BackboneReference, personas: Sequence[Question], count: int
 ) -> str:
@@ -238,7 +287,8 @@ def show_backbone(
     from crowdllm_jax.backbone.tokens import encode
 
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
-    first_few = [*questions[:count], *personas[:count]]
+    blanks = with_blanks(questions, config.calibration)[len(questions) :]
+    first_few = [*questions[:count], *personas[:count], *blanks[:count]]
     tokenizer = load_tokenizer(locate(config.model, config.revision, weights=False)[0])
     return shown(study, first_few, [e.text for e in encode(tokenizer, prompt, first_few)])
 
@@ -252,7 +302,7 @@ def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Qu
     cache = existing_cache(config.cache)
     distinct: set[str] = set()
     known = left = tokens = longest = 0
-    for part in _parts([*questions, *personas]):
+    for part in _parts(with_blanks([*questions, *personas], config.calibration)):
         encoded, keys = scoring.keys_of(model, part, prompt)
         answers = cache.get(keys) if cache else [None] * len(keys)
         for e, key, answer in zip(encoded, keys, answers, strict=True):
@@ -265,10 +315,13 @@ def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Qu
                 left, tokens = left + 1, tokens + length
             else:
                 known += 1
+    size = weights.device_bytes(model.architecture, config.dtype, _packings(config, model))
     return "\n".join(
         [
             f"model     {model.name} ({model.architecture.family}, "
             f"{weights.chosen_dtype(config.dtype)})",
+            f"weights   {config.weights}, {size / 1e9:.2f} GB on the device"
+            f"{'s together' if config.mesh != MeshConfig() else ''}",
             f"prompts   {len(distinct):,} different; {known:,} answered in {config.cache}, "
             f"{left:,} to score",
             f"tokens    {tokens:,} to score, prompts and options; longest {longest:,} of a "

@@ -12,6 +12,8 @@ from crowdllm_jax.backbone.calls import Asked, ask, estimates
 from crowdllm_jax.backbone.endpoint import Endpoint, rendered
 from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.backbone.remedy import of_failure
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.reference.calibration import Calibration, calibrated, with_blanks
 from crowdllm_jax.reference.questions import (
     CACHE,
     Orders,
@@ -30,7 +32,7 @@ from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study.records import Study
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-OWN = ("prompt", "orders", "personas", "cache")
+OWN = ("prompt", "orders", "calibration", "personas", "cache")
 """Keys that do not concern the server."""
 
 
@@ -46,7 +48,8 @@ class EndpointReference(
 
     Attributes:
       key_variable: the environment variable that holds the key; the key itself is stored nowhere.
-      orders, personas: see `backbone.BackboneReference`; personas' profiles are sent to the server.
+      orders, calibration, personas: see `backbone.BackboneReference`; personas' profiles go to
+        the server.
       budget, max_calls: bounds of one command, in USD and in calls.
       cache: SQLite file of answers, relative to where the command runs.
     """
@@ -68,6 +71,7 @@ class EndpointReference(
     max_calls: Positive | None = None
     prompt: PromptConfig = PromptConfig()
     orders: Orders = 1
+    calibration: Calibration = "none"
     personas: Positive | None = None
     cache: str = CACHE
 
@@ -83,7 +87,7 @@ def ask_endpoint(
       CrowdError: the server refuses, the budget is too small, or a task is left without an answer.
     """
     prompt, tasks = prompt_and_questions(study, config.prompt, config.orders)
-    questions = [*tasks, *personas]
+    questions = with_blanks([*tasks, *personas], config.calibration)
     # Settings that do not go together are told before a cache is made.
     endpoint = _endpoint(config)
     with open_cache(config.cache) as cache:
@@ -107,9 +111,10 @@ def ask_endpoint(
     remedy = _remedy(asked, questions, endpoint, prompt)
     kept = f"; the other answers are in {config.cache}, so the same command asks only the rest"
     kept = kept if np.isfinite(asked.scored.mean).any() else ""
-    refuse_gaps(study, asked.scored, len(tasks), why, f"{remedy}{kept} (this took {spent})")
-    reference = reference_of(study, "endpoint", _part(asked.scored, slice(len(tasks))))
-    return replace(reference, spent=spent), _part(asked.scored, slice(len(tasks), None))
+    refuse_gaps(study, questions, asked.scored, why, f"{remedy}{kept} (this took {spent})")
+    scored = calibrated(questions, asked.scored)
+    reference = reference_of(study, "endpoint", _part(scored, slice(len(tasks))))
+    return replace(reference, spent=spent), _part(scored, slice(len(tasks), None))
 
 
 def _part(scored: Scored, rows: slice) -> Scored:
@@ -121,14 +126,15 @@ def show_endpoint(
 ) -> str:
     """The first messages as they are sent."""
     prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
-    first_few = [*questions[:count], *personas[:count]]
+    blanks = with_blanks(questions, config.calibration)[len(questions) :]
+    first_few = [*questions[:count], *personas[:count], *blanks[:count]]
     return shown(study, first_few, [rendered(prompt, q) for q in first_few])
 
 
 def plan_endpoint(study: Study, config: EndpointReference, personas: Sequence[Question]) -> str:
     """What it would take at most, retries aside; calls nobody."""
     prompt, tasks = prompt_and_questions(study, config.prompt, config.orders)
-    questions = [*tasks, *personas]
+    questions = with_blanks([*tasks, *personas], config.calibration)
     plans = estimates(_endpoint(config), questions, prompt, cache=existing_cache(config.cache))
     most = max(plans.values(), key=lambda plan: plan.calls)
     cost = f"{most.cost:,.4f} USD" if _priced(config) else "unknown: give price_in and price_out"
@@ -148,6 +154,11 @@ def plan_endpoint(study: Study, config: EndpointReference, personas: Sequence[Qu
 
 
 def _endpoint(config: EndpointReference) -> Endpoint:
+    if config.calibration != "none" and config.method != "logprobs":
+        raise CrowdError(
+            f"reference.calibration: {config.calibration} divides by probabilities, and counted "
+            "samples can be none; set reference.method to logprobs, or leave calibration out"
+        )
     fields = msgspec.structs.asdict(config)
     return Endpoint(**{k: v for k, v in fields.items() if k not in OWN})
 

@@ -81,12 +81,13 @@ def prompt_and_questions(
       CrowdError: a placeholder is unknown, missing or repeated, the study has no texts, or a text
         or label cannot be asked.
     """
+    template = _prompt(config)
     questions = _questions(study, config)
     turned = [
         replace(q, options=q.options[::-1], values=q.values[::-1], codes=q.codes[::-1])
         for q in (questions if orders == 2 else ())
     ]
-    return _prompt(config), questions + turned
+    return template, questions + turned
 
 
 def _prompt(config: PromptConfig) -> Prompt:
@@ -108,12 +109,15 @@ def _questions(study: Study, config: PromptConfig) -> list[Question]:
             f"reference: the tasks have no texts, and a model cannot answer '{tasks.ids[0]}'; name "
             "their column in study.tasks.text"
         )
-    every = [(*offered(scale, config), "", _codes(scale)) for scale in study.scales.values()]
+    every = [(*offered(scale, config), _codes(scale)) for scale in study.scales.values()]
+    before, behind = config.ballot.split("{project}")
     questions = []
     for text, index in zip(tasks.text, tasks.scale, strict=True):
+        frame = ("", "")
         if scales.is_ballot(tuple(study.scales.values())[index]):
-            text = config.ballot.replace("{project}", text.strip())
-        questions.append(Question(text, *every[index]))
+            frame, text = (before, behind), before + text.strip() + behind
+        options, values, codes = every[index]
+        questions.append(Question(text, options, values, codes=codes, frame=frame))
     return questions
 
 
@@ -184,15 +188,23 @@ def _as_reference(study: Study, kind: str, scored: Scored) -> Reference:
 
 
 def refuse_gaps(
-    study: Study, scored: Scored, asked: int, why: Callable[[int], str], remedy: str
+    study: Study,
+    questions: Sequence[Question],
+    scored: Scored,
+    why: Callable[[int], str],
+    remedy: str,
 ) -> None:
     """Raise CrowdError if a question has no answer; `why` tells the reason of one (by its place).
-    The first `asked` are the study's tasks (in each order), those after them are personas'."""
+    The study's tasks come first, in each order."""
     gaps = np.flatnonzero(np.isnan(scored.mean))
     if len(gaps):
         first, tasks = int(gaps[0]), study.tasks.ids
         what = "task(s)" if len(scored.mean) == len(tasks) else "question(s)"
-        name = f"'{tasks[first % len(tasks)]}'" if first < asked else "a persona's"
+        name = f"'{tasks[first % len(tasks)]}'"
+        if questions[first].persona:
+            name = "a persona's"
+        if questions[first].blank:
+            name = "one without content, by which reference.calibration divides"
         raise CrowdError(
             f"reference: no usable answer to {len(gaps)} of {len(scored.mean)} {what}, the first "
             f"{name} ({why(first)}); {remedy}"
@@ -216,11 +228,14 @@ def stage_of(model: str, progress: Progress) -> Callable[[int, int], None]:
 
 
 def shown(study: Study, questions: Sequence[Question], texts: Sequence[str]) -> str:
-    """The first tasks' prompts for people to read, given as the model sees them, and then
-    personas'."""
+    """The first tasks' prompts for people to read, given as the model sees them, then personas' and
+    blank ones."""
     lines = []
     for place, (question, text) in enumerate(zip(questions, texts, strict=True)):
-        title = "a persona" if question.persona else f"task {study.tasks.ids[place]}"
+        if question.blank:
+            title = "without content, to calibrate"
+        else:
+            title = "a persona" if question.persona else f"task {study.tasks.ids[place]}"
         lines += [f"--- {title}", text, f"--- options: {' | '.join(question.options)}", ""]
     return "\n".join(lines).rstrip("\n")
 

@@ -38,6 +38,7 @@ from crowdllm_jax.reference.questions import (
     stage_of,
 )
 from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import new_folder
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study import scales
@@ -137,7 +138,8 @@ def tune_reference(
     tune: TuneConfig,
     progress: Progress,
 ) -> tuple[Path, list[tuple[float, float]]]:
-    """Tune the adapters of a split that are not there yet.
+    """Tune the adapters of a split that are not there yet; several processes do it together, and
+    the first writes them.
 
     Returns:
       Their folder, and the validation loss of each before and after (as this call has seen them).
@@ -149,12 +151,13 @@ def tune_reference(
     from crowdllm_jax.backbone.tune.train import tune as fit_adapters
 
     plan = plan_tuning(study, split, config, tune)
+    processes.meet("what is to be tuned")  # all see the same adapters there
     losses, backbone = [], None
     for part in range(tune.folds):
         if plan.adapters(part).exists():
             continue
         if backbone is None:
-            backbone = load_backbone(config, progress)
+            backbone = load_backbone(config, progress, together=True)
         train, validation = plan.examples_of(part)
         checkpoints = plan.folder / f".tuning-{part}"
         stage = f"tune {Path(config.model).name}, {part + 1} of {tune.folds}"
@@ -165,10 +168,12 @@ def tune_reference(
         tuned = fit_adapters(
             backbone, train, validation, tune, checkpoints, (part,), plan.options, report
         )
-        with new_folder(plan.adapters(part)) as folder:
-            lora = Lora(tune.rank, tune.alpha, tune.targets)
-            write_adapter(folder, config.model, lora, tuned.arrays)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        if processes.rank() == 0:
+            with new_folder(plan.adapters(part)) as folder:
+                lora = Lora(tune.rank, tune.alpha, tune.targets)
+                write_adapter(folder, config.model, lora, tuned.arrays)
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        processes.meet(f"the adapters of {plan.adapters(part)}")
         losses.append((tuned.before, tuned.loss))
     return plan.folder, losses
 
@@ -326,6 +331,16 @@ def _check(config: BackboneReference, tune: TuneConfig) -> None:
     if tune.exit is not None and config.orders == 2:
         raise CrowdError(
             "reference.tune: with `exit` the options are not read; set reference.orders to 1"
+        )
+    if config.calibration != "none":
+        raise CrowdError(
+            "reference.calibration: adapters learn the shares of the options themselves; leave it "
+            "out, or leave out reference.tune"
+        )
+    if config.weights == "quantised":
+        raise CrowdError(
+            "reference.weights: adapters are added to dense weights; leave it out, or leave out "
+            "reference.tune"
         )
     if not tune.targets or len(set(tune.targets)) < len(tune.targets):
         raise CrowdError("reference.tune.targets: name one or more matrices, each once")

@@ -447,6 +447,7 @@ BAD = {
     "options alike": ({}, with_labels(["a", "b", "b", "d", "e"]), "change the label"),
     "no texts": ({}, ("  tasks: {text: text}\n", ""), "name their column in study.tasks.text"),
     "too long": ({"prompt": {"user": "words " * 300 + "{task}"}}, None, "context of 256"),
+    "nothing quantised": ({"weights": "quantised"}, None, "kept of a GGUF file"),
     "no cache": (no_cache, None, "not usable as a reference cache"),
 }
 

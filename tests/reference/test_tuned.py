@@ -175,6 +175,8 @@ def test_both_orders_are_learnt(study, model):
         ({"groups": ("age",)}, {}, "'age' is numeric"),
         ({"groups": ("shoe",)}, {}, "'shoe' is no attribute"),
         ({"targets": ("q", "q")}, {}, "each once"),
+        ({}, {"calibration": "pmi"}, "reference.calibration: adapters learn the shares"),
+        ({}, {"weights": "quantised"}, "reference.weights: adapters are added to dense"),
     ],
 )
 def test_settings_that_do_not_fit(study, model, tmp_path, monkeypatch, changes, more, says):

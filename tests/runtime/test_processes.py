@@ -1,6 +1,7 @@
 """Several processes and devices: the same agents, and an end whatever happens to a peer."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -11,10 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+import families
 import numpy as np
 import pytest
-from synthetic import write_config
+import vocabularies
+from synthetic import make_study, rows_of, write_config, write_table
 
+from crowdllm_jax.backbone.tune.peft import read_adapter
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import PeerError
 from crowdllm_jax.model.crowd_file import load_crowd
@@ -203,6 +207,42 @@ def test_processes_stop_within_an_epoch_together(tmp_path):
     )
     for name in one:
         np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+def test_two_processes_share_tuning(tmp_path, monkeypatch):
+    """Each has a half of every batch's rows: sums in another order, and the adapters of one process
+    to float rounding, which one of the two writes."""
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "tiny-chat"
+    families.make("llama2", model, vocab_size=400)
+    vocabularies.save(vocabularies.bytelevel(), model, vocabularies.CHAT)
+    study = make_study(tasks=30)
+    path = write_config(tmp_path / "input", study)
+    texts = {"text": [f"Task number {t}?" for t in study.task]}
+    write_table(path.with_name("responses.csv"), rows_of(study) | texts)
+    content = path.read_text().replace("  participants:", "  tasks: {text: text}\n  participants:")
+    few = {"folds": 2, "rank": 2, "epochs": 2, "batch": 8, "targets": ["q", "up"]}
+    tune = few | {"learning_rate": 0.02}
+    reference = {"kind": "backbone", "model": str(model), "dtype": "float32", "tune": tune}
+    path.write_text(content + f"reference: {json.dumps(reference)}\n")
+    assert main(["tune", str(path), "--quiet"]) == 0
+    (alone,) = (tmp_path / "adapters").iterdir()
+    two = ["--set", "reference.tune.adapters=two"]
+    for process in start(2, 1, "tune", str(path), *two, cwd=tmp_path):
+        code, err = ends(process, 200)
+        assert code == 0, err
+    names = sorted(p.relative_to(alone) for p in alone.rglob("*"))
+    shared = tmp_path / "two" / alone.name
+    assert sorted(p.relative_to(shared) for p in shared.rglob("*")) == names
+    moved = different = 0.0
+    for part in ("part-0", "part-1"):
+        one, other = (read_adapter(folder / part).arrays for folder in (alone, shared))
+        for name in one:
+            np.testing.assert_allclose(other[name], one[name], rtol=0, atol=1e-5, err_msg=name)
+            moved = max(moved, np.abs(one[name]).max() if name.endswith("_b") else 0.0)
+            different += np.any(one[name] != other[name])
+    assert moved > 1e-3  # they learnt something,
+    assert different  # and not each by itself
 
 
 def test_devices_that_are_not_there_are_told(fitted, tmp_path, capsys):

@@ -14,6 +14,8 @@ import numpy as np
 
 from crowdllm_jax.backbone.architecture import Architecture
 from crowdllm_jax.backbone.gguf.header import Header, TensorInfo
+from crowdllm_jax.backbone.gguf.packing import TYPES, Part
+from crowdllm_jax.backbone.packed import Packing, joint
 from crowdllm_jax.errors import CrowdError
 
 # Our name of a stacked weight -> its name within a layer of the file.
@@ -41,6 +43,8 @@ LAYER = {
 }
 OUTER = {"embed": "token_embd.weight", "norm": "output_norm.weight", "head": "output.weight"}
 ROPE_FACTORS = "rope_freqs.weight"  # part of the architecture, see config.py
+MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
+_FLOATS = ("F32", "F16", "BF16")
 _CHUNK = 1 << 22  # numbers dequantised at once
 
 
@@ -116,6 +120,36 @@ class GgufTensors:
         """Norms are stored as they multiply; the decoder adds Gemma's one itself, which keeps them
         as exact as they were trained when they are rounded to bfloat16."""
         return -self._a.norm_offset if name.endswith("norm.weight") else 0.0
+
+    def packings(self) -> tuple[tuple[str, Packing], ...]:
+        """The matrices of the layers that can stay quantised, and how; the others are floats.
+
+        Raises CrowdError: one is of a type that is not kept so, or none can.
+        """
+        found = []
+        for name in MATRICES:
+            sources = self.sources(("block", name))
+            kinds = [type_name(self.names[s].kind) for s in sources if s in self.names]
+            if all(kind in _FLOATS for kind in kinds):
+                continue
+            other = next((kind for kind in kinds if kind not in TYPES), None)
+            if other is not None:
+                raise CrowdError(
+                    f"{self._header.path}: reference.weights: a tensor like {sources[0]} is stored "
+                    f"as {other}, and quantised stay {', '.join(TYPES)}; take another file of the "
+                    "model (Q4_K_M, Q8_0), or weights: dense"
+                )
+            found.append((name, joint([TYPES[kind].packing for kind in kinds])))
+        if not found:
+            raise CrowdError(
+                f"{self._header.path}: reference.weights: nothing in the file is quantised; leave "
+                "weights out, or take a file such as Q4_K_M or Q8_0"
+            )
+        return tuple(found)
+
+    def packed(self, part: str, packing: Packing) -> Part:
+        """One of the arrays of such a matrix, by tensor."""
+        return Part(part, packing, self.names, self._row_order)
 
     def refuse_leftovers(self, used: set[str]) -> None:
         """Raises CrowdError if a tensor is not in `used`: the model would lack a part."""

@@ -59,13 +59,12 @@ class Tuned:
     before: float
 
 
-def _loss(
-    form: Form, config: TuneConfig, base: Any, held: Batches, place: Callable[..., Any], arrays: Any
-) -> float:
+def _loss(form: Form, config: TuneConfig, backbone: Backbone, held: Batches, arrays: Any) -> float:
     """The mean loss of adapters over all held examples."""
+    base, place, whole = backbone.weights, partial(_place, backbone), partial(_whole, backbone)
     total = np.zeros(3)
     for places in held.order():
-        total += np.array(evaluate(form, base, arrays, place(held.batch(places), "data")))
+        total += np.array(whole(evaluate(form, base, arrays, place(held.batch(places), "data"))))
     return float((total[0] + config.ordinal * total[1]) / total[2])
 
 
@@ -94,15 +93,15 @@ def tune(
         train, validation = [[until_task(e) for e in part] for part in (train, validation)]
     rows = rows_of(config, backbone)
     learnt, held = Batches(train, rows), Batches(validation, rows)
-    place = partial(_place, backbone)
+    place, whole = partial(_place, backbone), partial(_whole, backbone)
     arrays = start(form, seed, _average(train, options) if config.exit else None)
     state = place(State(np.int32(0), arrays, optimiser(config).init(arrays), *_unknown(arrays)))
     base = backbone.weights
-    loss_of = partial(_loss, form, config, base, held, place)
+    loss_of = partial(_loss, form, config, backbone, held)
     per_epoch = len(learnt.order())
     steps = per_epoch * config.epochs
     speed = Speed(backbone)
-    before = loss_of(arrays)
+    before = loss_of(state.arrays)
     with Checkpoints(folder) as checkpoints:
         state = place(checkpoints.latest(jax.device_get(state)) or state)
         while (step := int(state.step)) < steps and int(state.since) < config.patience:
@@ -113,18 +112,18 @@ def tune(
                 step += 1
                 speed.add(batch)
                 if step % SAVE == 0 and step % per_epoch:
-                    checkpoints.save(step, _copy(state))
+                    checkpoints.save(step, _copy(whole(state)))
                 if step % 5 == 0 or step % per_epoch == 0:
                     if not np.isfinite(float(loss)):
                         raise _diverged(backbone, step)
                     report(step, steps, f"loss {float(loss):.3f}; {speed}")
             state = _validated(state, loss_of(state.arrays))
-            checkpoints.save(step, _copy(state))
+            checkpoints.save(step, _copy(whole(state)))
             report(step, steps, f"loss {float(state.least):.4f}, was {before:.4f}; {speed}")
     report(steps, steps, f"loss {float(state.least):.4f}, was {before:.4f}")
     if float(state.least) >= before:
         return Tuned(arrays, before, before)
-    return Tuned(jax.device_get(state.best), float(state.least), before)
+    return Tuned(jax.device_get(whole(state.best)), float(state.least), before)
 
 
 def rows_of(config: TuneConfig, backbone: Backbone) -> int:
@@ -200,7 +199,24 @@ def _place(backbone: Backbone, tree: Any, *axes: str) -> Any:
     """Arrays on the backbone's devices: on all alike, or their rows shared over an axis."""
     if backbone.mesh is None:
         return jax.device_put(tree, jax.local_devices()[0])
-    return jax.device_put(tree, NamedSharding(backbone.mesh, PartitionSpec(*axes)))
+    sharding = NamedSharding(backbone.mesh, PartitionSpec(*axes))
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+
+    # Every process has the whole array; `device_put` would compare theirs each time.
+    def put(array: Any) -> jax.Array:
+        host = np.asarray(array)
+        return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
+
+    return jax.tree.map(put, tree)
+
+
+def _whole(backbone: Backbone, tree: Any) -> Any:
+    """A step's arrays, all of each on every device: no process reads what lies with another."""
+    if jax.process_count() == 1:
+        return tree
+    assert backbone.mesh is not None
+    return jax.jit(lambda x: x, out_shardings=NamedSharding(backbone.mesh, PartitionSpec()))(tree)
 
 
 def _diverged(backbone: Backbone, step: int) -> CrowdError:

@@ -3,7 +3,13 @@
 import argparse
 from pathlib import Path
 
-from crowdllm_jax.cli.arguments import Commands, add_config, add_quiet_command, changes
+from crowdllm_jax.cli.arguments import (
+    Commands,
+    add_config,
+    add_processes,
+    add_quiet_command,
+    changes,
+)
 from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.progress import READ, Progress, stage
@@ -25,6 +31,7 @@ def add_tune(commands: Commands) -> None:
     )
     add_config(command)
     command.add_argument("--seeds", metavar="N", type=int, help="how many splits (replaces seeds)")
+    add_processes(command)
 
 
 def tune(arguments: argparse.Namespace, progress: Progress) -> Outcome:
