@@ -51,22 +51,24 @@ def offensiveness(folder: Path) -> Asked:
 def twin2k(folder: Path, keep: Path) -> Asked:
     """1,600 people's answers to those ordinal questions of Twin-2K-500 (Toubia et al. 2025) of
     which there are enough on one scale to fit a reference to: moods in four degrees, each with
-    words of its own, and whether one would buy a product. Tables of them are written to `keep`."""
+    words of its own, and yes or no (mostly: would one buy a product?). Their tables are written to
+    `keep`."""
     tasks = pd.read_csv(folder / "tasks.csv")
     tasks["options"] = tasks["options"].map(json.loads)
     first = tasks["options"].str["1"]
     mood = tasks["text"].eq("Which of these statements describes you best?")
-    buy = first.str.startswith("Yes, I would purchase")
-    tasks["scale"] = np.where(mood, "mood", "buy")
+    yes = first.str.match("Yes|True|I would accept") & (tasks["options"].map(len) == 2)
+    tasks["scale"] = np.where(mood, "mood", "yes")
     tasks.loc[mood, "text"] += tasks.loc[mood, "options"].map(
         lambda told: "".join(f"\n{code}: {label}" for code, label in told.items())
     )
-    tasks = tasks[mood | buy]
+    tasks = tasks[mood | yes]
     answers = pd.read_parquet(folder / "responses.parquet")
     answers = answers.merge(tasks[["task", "scale"]], on="task")
     # "Yes" is the first of the options and the upper of the levels.
-    bought = answers["response"].map({1: "Yes", 2: "No"})
-    answers["response"] = answers["response"].astype(str).where(answers["scale"] == "mood", bought)
+    answers["response"] = answers["response"].astype(str)
+    agreed = answers["response"].map({"1": "Yes", "2": "No"})
+    answers["response"] = answers["response"].where(answers["scale"] == "mood", agreed)
     answers[["participant", "task", "response"]].to_csv(keep / "responses.csv", index=False)
     tasks[["task", "text", "scale"]].to_csv(keep / "tasks.csv", index=False)
     people = pd.read_csv(folder / "participants.csv")
@@ -80,7 +82,7 @@ def twin2k(folder: Path, keep: Path) -> Asked:
         "participants": {"path": "participants.csv", "profile": profile, "weight": "weight"},
         "scales": {
             "mood": {"kind": "ordinal", "levels": [1, 2, 3, 4]},
-            "buy": {"kind": "binary", "levels": ["No", "Yes"]},
+            "yes": {"kind": "binary", "levels": ["No", "Yes"]},
         },
     }
     split = {"by": "tasks", "test": 0.2, "validation": 0.1}
