@@ -26,6 +26,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from language_model_data import (
     ANSWERS,
@@ -41,6 +42,7 @@ from ratings import AGENTS, answers_of, ceiling, fit
 from table import Row, Table, write
 from task_features import of_crowd
 
+from crowdllm_jax.cli.compiled import cache_folder
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.reference.record import Reference, from_levels
@@ -220,6 +222,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path("runs/language_model"))
     parser.add_argument("--json", type=Path, help="write the records here")
     args = parser.parse_args()
+    # Sources of one kind share a split's programs.
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
     keep = args.keep / args.data
     keep.mkdir(parents=True, exist_ok=True)
     own = args.data == "offensiveness"
