@@ -23,7 +23,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.prepare import prepare
 from crowdllm_jax.study.spec import EmbeddingSpec
-from crowdllm_jax.study.statistics import task_means
+from crowdllm_jax.study.statistics import task_means, unit
 
 
 def people_of(ready: Prepared) -> tuple[np.ndarray, np.ndarray]:
@@ -44,9 +44,15 @@ def of_reference(ready: Prepared) -> Row:
 
 
 def of_crowd(ready: Prepared, values: np.ndarray) -> Row:
+    """All measures of a crowd's answers (N, T), and how its averages go with people's: r over
+    tasks, as shares of their scale's range less the scale's average."""
     tasks, people = people_of(ready)
-    r = float(np.corrcoef(values.mean(0)[tasks], people)[0, 1])
-    return {"rps": measured(ready, values)["rps"], "r": r}
+    said = unit(ready.study, values[:, tasks].mean(0), tasks)
+    of_scale = ready.study.tasks.scale[tasks]
+    for numbers in (said, people):
+        for index in np.unique(of_scale):
+            numbers[of_scale == index] -= numbers[of_scale == index].mean()
+    return measured(ready, values) | {"r": float(np.corrcoef(said, people)[0, 1])}
 
 
 def main() -> None:

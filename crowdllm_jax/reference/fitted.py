@@ -9,6 +9,7 @@ far to trust it.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -52,7 +53,8 @@ def fit_reference(
 
     Args:
       sources: (T, F) task features, by where they come from. Of several, each has a head of its
-        own and all have one together; these are averaged (stacked).
+        own, all have one together and, of three or more, so have all but one; these are averaged
+        (stacked).
     Raises:
       CrowdError: there are no task features, or too few training tasks on a scale.
     """
@@ -132,20 +134,32 @@ def _forecasts(
     out; units are those of the first `base` tasks."""
     heads = {name: cross_fit(x, target, count, folds) for name, x in sources.items()}
 
-    def stacked(names: list[str]) -> np.ndarray:
-        """From some sources: one head of each and, of several, two of all together."""
+    @cache
+    def together(names: tuple[str, ...]) -> list[np.ndarray]:
+        x = _side_by_side({name: sources[name] for name in names}, base)
+        return [cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
+
+    def stacked(names: tuple[str, ...]) -> np.ndarray:
+        """From some sources: one head of each, and of several two of all together. Of three or more
+        also two of all but one: a source that says nothing spoils the heads that read it."""
         parts = [heads[name] for name in names]
+        if len(names) > 2:
+            parts += [head for name in names for head in together(_without(names, name))]
         if len(names) > 1:
-            x = _side_by_side({name: sources[name] for name in names}, base)
-            parts += [cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
+            parts += together(names)
         return _stack(parts, target, count)
 
-    forecasts: dict[Case, np.ndarray] = {"all": stacked(list(sources))}
-    for name in sources if len(sources) > 1 else ():
+    every = tuple(sources)
+    forecasts: dict[Case, np.ndarray] = {"all": stacked(every)}
+    for name in every if len(every) > 1 else ():
         forecasts["only", name] = heads[name]
         # Built as the whole is, or the heads of all together would make any source look useful.
-        forecasts["without", name] = stacked([other for other in sources if other != name])
+        forecasts["without", name] = stacked(_without(every, name))
     return {case: _proper(forecast) for case, forecast in forecasts.items()}
+
+
+def _without(names: tuple[str, ...], one: str) -> tuple[str, ...]:
+    return tuple(name for name in names if name != one)
 
 
 def choose_blocks(study: Study, split: Split) -> Study:

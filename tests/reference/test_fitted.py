@@ -202,6 +202,24 @@ def test_the_stack_is_never_worse_than_its_best_part_on_what_it_is_fitted_to():
     np.testing.assert_allclose(mixed, 0.3 * heads[0] + 0.7 * heads[1], atol=1e-6)
 
 
+def test_a_source_that_says_nothing_leaves_the_others_forecast_as_good():
+    """On left-out training tasks no weights of the whole err more than those of any part, for the
+    whole has all of a part's heads, with three sources as with two."""
+    random = np.random.default_rng(3)
+    sources = {name: random.normal(size=(150, 8)) for name in ("one", "other")}
+    # Neither head alone sees how the two go together; the noise drowns them in a head of all three.
+    gap = sources["one"][:, 0] - sources["other"][:, 0]
+    target = (0.5 + 0.1 * np.tanh(gap) + 0.02 * random.normal(size=150))[:, None]
+    sources["noise"] = random.normal(size=(150, 300))
+    count = np.ones(150)
+    found = fitted._forecasts(sources, target, count, 5, 150)
+    error = {case: float(((forecast - target) ** 2).sum()) for case, forecast in found.items()}
+    for name in sources:
+        assert error["all"] <= error["without", name] * (1 + 1e-6)
+        assert error["all"] <= error["only", name] * (1 + 1e-6)
+    assert error["without", "noise"] < 0.9 * min(error["without", "one"], error["without", "other"])
+
+
 def test_one_of_a_tables_alternatives_is_chosen_on_training_tasks(two_sources):
     study, height = two_sources
     x = np.concatenate([study.tasks.embedding, height[:, None]], axis=1).astype(np.float32)
