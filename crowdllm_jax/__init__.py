@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from crowdllm_jax.workflow.ask import Asking as Asking
     from crowdllm_jax.workflow.ask import ask as ask
     from crowdllm_jax.workflow.ask_axes import plot_asked as plot_asked
+    from crowdllm_jax.workflow.plan import plan as plan
     from crowdllm_jax.workflow.steps import run as run
 
 _PUBLIC = {
@@ -45,6 +46,7 @@ _PUBLIC = {
     "load_crowd": "model.crowd_file",
     "load_study": "runs.config",
     "make_twins": "population.twins",
+    "plan": "workflow.plan",
     "plot_asked": "workflow.ask_axes",
     "plot_means": "report.axes",
     "plot_shares": "report.axes",

@@ -10,6 +10,7 @@ from crowdllm_jax.cli.commands.explore import add_explore
 from crowdllm_jax.cli.commands.export import add_export
 from crowdllm_jax.cli.commands.infer import add_infer
 from crowdllm_jax.cli.commands.init import add_init
+from crowdllm_jax.cli.commands.plan import add_plan
 from crowdllm_jax.cli.commands.population import add_sample, add_twin, add_verify
 from crowdllm_jax.cli.commands.reference import add_embed, add_reference
 from crowdllm_jax.cli.commands.run import add_evaluate, add_fit, add_report, add_run
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         add_aggregate,
         add_twin,
         add_infer,
+        add_plan,
         add_evaluate,
         add_explore,
         add_report,

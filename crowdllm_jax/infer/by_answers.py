@@ -4,12 +4,27 @@ A prediction must be made alike of the people who answered a task and of those w
 therefore made from everything a person answered but that task, with the answer itself left out.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.population.predicted import predict_answers
+from crowdllm_jax.population.predicted import Predictions, predict_answers
 from crowdllm_jax.runtime.progress import Progress
+from crowdllm_jax.study.bins import bins
 from crowdllm_jax.study.records import Study
+
+
+class Expected(NamedTuple):
+    """What is expected of people's answers.
+
+    Attributes:
+      mean: (N, T) expected answer, or chance of a level. variance: (N, T) of the answer around it,
+        by what is not known of the person and by chance. NaN where no use may be made of them.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
 
 
 def crowd_for_each(study: Study, held: np.ndarray) -> np.ndarray:
@@ -55,9 +70,8 @@ def predict_by_answers(
     tasks: np.ndarray,
     level: np.ndarray | None,
     progress: Progress,
-) -> np.ndarray:
-    """(N, T) what is expected of everybody by the crowd that has not seen the answer; NaN where no
-    use may be made of it.
+) -> Expected:
+    """What is expected of everybody by the crowd that has not seen the answer.
 
     Of several crowds, the mean where none has seen it.
 
@@ -70,7 +84,9 @@ def predict_by_answers(
     answered = np.zeros((len(study.participants.ids), len(study.tasks.ids)), bool)
     answered[study.person[held.any(0)], study.task[held.any(0)]] = True
     wanted = (may_stand_for(study, held) | answered)[:, tasks]
-    total, count = np.zeros(wanted.shape), np.zeros(wanted.shape)
+    # Whoever counts for nothing need not be predicted.
+    wanted &= study.participants.weight[:, None] > 0
+    total, count = np.zeros((*wanted.shape, 2)), np.zeros(wanted.shape)
     for number, crowd in enumerate(crowds):
         asked = wanted & ((crowd_of == number) | (crowd_of < 0))
         # People are known by what the crowd was fitted on; whoever is new to it, by all they said.
@@ -79,7 +95,8 @@ def predict_by_answers(
         total[asked] += _expected(crowd, study, usable, asked, tasks, level, progress)
         count += asked
     with np.errstate(invalid="ignore"):
-        return np.asarray(total / count)
+        mean = total / count[..., None]
+    return Expected(mean[..., 0], mean[..., 1])
 
 
 def _expected(
@@ -91,7 +108,8 @@ def _expected(
     level: np.ndarray | None,
     progress: Progress,
 ) -> np.ndarray:
-    """(A,) expected answers, in the order of `asked` (N, T) bool, each without the answer itself.
+    """(A, 2) expected answers and their variances, in the order of `asked` (N, T) bool, each
+    without the answer itself.
 
     Args:
       usable: (R,) bool, the responses that people are known by.
@@ -99,7 +117,7 @@ def _expected(
     given = np.zeros((len(asked), len(study.tasks.ids)), bool)
     given[study.person[usable], study.task[usable]] = True
     left_out = given[:, tasks] & asked
-    expected = np.full(asked.shape, np.nan)
+    expected = np.full((*asked.shape, 2), np.nan)
     # Together those who gave no such answer; task by task the others, less that answer.
     rounds = [(asked & ~left_out, usable)]
     for column in np.flatnonzero(left_out.any(0)):
@@ -112,12 +130,29 @@ def _expected(
         if not len(person):
             continue
         predicted = predict_answers(crowd, study, known, person, tasks[asked_of])
-        chance = predicted.chance
-        expected[pairs] = (
-            predicted.mean if level is None else chance[range(len(person)), level[asked_of]]
-        )
+        expected[pairs] = _moments(predicted, study, tasks[asked_of], level, asked_of)
     progress("predict people by their answers", len(rounds), len(rounds))
     return expected[asked]
+
+
+def _moments(
+    predicted: Predictions,
+    study: Study,
+    task: np.ndarray,
+    level: np.ndarray | None,
+    asked_of: np.ndarray,
+) -> np.ndarray:
+    """(A, 2) mean and variance of answers to tasks (A,), or of whether they are a level."""
+    if level is not None:
+        chance = predicted.chance[range(len(task)), level[asked_of]]
+        return np.stack([chance, chance * (1 - chance)], axis=1)
+    support = [bins(scale) for scale in study.scales.values()]
+    square = np.zeros(len(task))
+    for index, numbers in enumerate(support):
+        own = study.tasks.scale[task] == index
+        apart = numbers - predicted.mean[own, None]
+        square[own] = (predicted.chance[own, : len(numbers)] * apart**2).sum(1)
+    return np.stack([predicted.mean, square], axis=1)
 
 
 def _all_held(of: np.ndarray, out: np.ndarray, size: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.infer.by_answers import may_stand_for, predict_by_answers
 from crowdllm_jax.infer.estimate import Estimate, EstimationRows, estimate
 from crowdllm_jax.infer.known_profiles import KnownProfiles, regressors
+from crowdllm_jax.infer.planned import PlannedAnswers, planned_weights
 from crowdllm_jax.infer.predictions import PredictedPeople, crowd_that_predicts, predict
 from crowdllm_jax.infer.question import MEAN, Estimand, choose_tasks
 from crowdllm_jax.model.crowd import Crowd
@@ -46,6 +47,7 @@ class _Evidence:
         the crowd may stand.
       stands: (N, T) bool, for which unlabelled people's answer to which of the tasks: not for that
         of who is not asked.
+      plans: by which answers were gathered; none if those of a random sample were.
     """
 
     study: Study
@@ -57,9 +59,10 @@ class _Evidence:
     people: PredictedPeople
     others: PredictedPeople | None
     stands: np.ndarray
+    plans: tuple[PlannedAnswers, ...] = ()
 
 
-# Nine arguments: who predicts, what is known, what is asked, and three choices with defaults.
+# Ten arguments: who predicts, what is known, what is asked, and four choices with defaults.
 def infer(
     crowds: Crowd | tuple[Crowd, ...],
     study: Study,
@@ -69,6 +72,7 @@ def infer(
     others: KnownProfiles | None = None,
     *,
     twins: bool = False,
+    plans: tuple[PlannedAnswers, ...] = (),
     per_profile: int | None = None,
     progress: Progress = silent,
 ) -> pa.Table:
@@ -82,6 +86,8 @@ def infer(
         task at hand.
       twins: predict people's answers from their profile and their other answers, with a persistent
         crowd; False, from their profile alone.
+      plans: by which some answers were gathered, in the order in which they were made; people are
+        then weighted by the chance they had to be asked.
       per_profile: agents of each profile that make a prediction (see `expected_answers`).
     Returns:
       a row per task (and coefficient): task_id, (term,) estimate, low, high, humans_alone,
@@ -89,7 +95,7 @@ def infer(
     Raises:
       CrowdError: it cannot be done, and why.
     """
-    _check(question, twins=twins, others=others)
+    _check(question, twins=twins, others=others, plans=plans)
     crowds = crowds if isinstance(crowds, tuple) else (crowds,)
     held = np.atleast_2d(held)
     labelled = np.asarray(held.any(axis=0))
@@ -103,7 +109,7 @@ def infer(
         complete = np.isfinite(columns).all(1)
         usable = complete & (known.weight > 0)
         if twins:
-            expected = predict_by_answers(crowds, study, held, chosen, level, progress)
+            expected = predict_by_answers(crowds, study, held, chosen, level, progress).mean
         else:
             of = crowd_that_predicts(study, held, chosen, size)
             expected = predict(
@@ -117,12 +123,23 @@ def infer(
     unlabelled = None if others is None else predicted(others, 0, n)
     stands = _stands(study, held, chosen, others, twins=twins)
     evidence = _Evidence(
-        study, labelled, question, chosen, level, terms, people, unlabelled, stands
+        study, labelled, question, chosen, level, terms, people, unlabelled, stands, plans
     )
     return _table(_estimates(evidence, strict=tasks is not None), terms)
 
 
-def _check(question: Estimand, *, twins: bool, others: KnownProfiles | None) -> None:
+def _check(
+    question: Estimand,
+    *,
+    twins: bool,
+    others: KnownProfiles | None,
+    plans: tuple[PlannedAnswers, ...],
+) -> None:
+    if plans and others is not None:
+        raise CrowdError(
+            "--plan: was made of the study's people, not of those of --profiles: leave out one of "
+            "the two"
+        )
     if not 0 < question.confidence < 1:
         raise CrowdError(
             f"--level {question.confidence:g}: give a share between 0 and 1, such as 0.95"
@@ -206,6 +223,9 @@ def _task_rows(
     responses = responses[people.usable[study.person[responses]]]
     unlabelled = people if evidence.others is None else evidence.others
     usable = unlabelled.usable & evidence.stands[:, column]
+    asked = people
+    if evidence.plans:
+        asked, usable = _planned(evidence, column, responses, usable)
     name = study.tasks.ids[evidence.tasks[column]]
     if not usable.any() and evidence.others is not None and name in study.tasks.ask_if:
         raise CrowdError(
@@ -223,10 +243,27 @@ def _task_rows(
     else:
         answer = (study.answer[responses] == evidence.level[column]) * 1.0
     return (
-        people.rows(study.person[responses], column),
+        asked.rows(study.person[responses], column),
         answer,
         unlabelled.rows(np.flatnonzero(usable), column),
     )
+
+
+def _planned(
+    evidence: _Evidence, column: int, responses: np.ndarray, usable: np.ndarray
+) -> tuple[PredictedPeople, np.ndarray]:
+    """The people weighted by the chance they had to be asked, and (N,) bool, whom they stand for:
+    unlike those of a random sample, the others are none, so all are compared with them."""
+    study, people = evidence.study, evidence.people
+    answered = np.zeros(len(usable), bool)
+    answered[study.person[responses]] = True
+    # Whose answer served the fit can neither be asked nor stand for anybody.
+    gave = np.zeros(len(usable), bool)
+    task = int(evidence.tasks[column])
+    gave[study.person[study.task == task]] = True
+    everybody = answered | (usable & ~gave)
+    times = planned_weights(evidence.plans, task, answered, everybody, people.weight)
+    return replace(people, weight=people.weight * times), everybody
 
 
 def _estimates(evidence: _Evidence, *, strict: bool) -> dict[str, Estimate]:

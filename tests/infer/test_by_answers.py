@@ -91,7 +91,7 @@ def test_an_answer_is_not_predicted_from_itself(known, kind):
     other = np.where(study.task == task, 4 - study.answer, study.answer)
     turned = dataclasses.replace(study, answer=other)
     first, second = (
-        predict_by_answers(crowds, one, held, chosen, None, silent) for one in (study, turned)
+        predict_by_answers(crowds, one, held, chosen, None, silent).mean for one in (study, turned)
     )
     usable = np.isfinite(first[:, 0])
     assert usable.sum() > 40
@@ -106,7 +106,7 @@ def test_predictions_are_those_of_one_person_and_answer_at_a_time(known):
     study, held = known.study, HOLD_OUT["folds of answers"](known.study)
     crowds = crowds_of(known, held)
     level = np.full(TASKS, 4)
-    found = predict_by_answers(crowds, study, held, np.arange(TASKS), level, silent)
+    found = predict_by_answers(crowds, study, held, np.arange(TASKS), level, silent).mean
     random = np.random.default_rng(0)
     of_each, stands = crowd_for_each(study, held), may_stand_for(study, held)
     for p, t in random.choice(np.argwhere(stands | (of_each >= 0)), 12, replace=False):

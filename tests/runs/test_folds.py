@@ -24,7 +24,7 @@ from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.score.metrics import Score, answer_rps, read_scores
 from crowdllm_jax.study.split import SplitConfig, split_study
 from crowdllm_jax.workflow import steps
-from crowdllm_jax.workflow.infer import infer_run
+from crowdllm_jax.workflow.infer import Whom, infer_run
 
 SMALL = "split={by: people, folds: 3, validation: 0.2}"
 
@@ -129,7 +129,7 @@ def test_everyone_is_labelled_for_inference(finished, tmp_path, capsys):
     config, folder = finished
     with (tmp_path / "people.csv").open("w") as file:
         file.write("age,city\n" + "".join(f"{20 + i},{'ABC'[i % 3]}\n" for i in range(60)))
-    table = infer_run(folder, profiles=tmp_path / "people.csv").to_pydict()
+    table = infer_run(folder, whom=Whom(tmp_path / "people.csv")).to_pydict()
     assert table["people"] == [45] * 4
     assert table["profiles"] == [60] * 4
     study = load_study(config)

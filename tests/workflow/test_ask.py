@@ -21,7 +21,7 @@ from crowdllm_jax.runs.trust import Held, Trust, _variation, held_out_outlook, t
 from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.split import Split, split_study
 from crowdllm_jax.workflow.ask import Asking, ask, ask_run
-from crowdllm_jax.workflow.infer import infer_run
+from crowdllm_jax.workflow.infer import Whom, infer_run
 from crowdllm_jax.workflow.steps import fit_run
 
 CONFIG = """\
@@ -262,7 +262,7 @@ def test_a_condition_holds_for_everybody_who_is_looked_at(folder, again, fitted,
     _, study, held = fitted
     rating = next(study.tasks.ids[row] for row in held if row < EACH)
     profiles = tmp_path / "census.csv"
-    table = infer_run(folder, tasks=(rating,), profiles=profiles, where="age < 60")
+    table = infer_run(folder, tasks=(rating,), whom=Whom(profiles, where="age < 60"))
     assert set(table["people"].to_pylist()) == {40}
     assert set(table["profiles"].to_pylist()) == {42}
 

@@ -47,6 +47,15 @@ def add_infer(commands: Commands) -> None:
     command.add_argument(
         "--weight", metavar="COLUMN", type=tidy_name, help="survey weights in FILE"
     )
+    command.add_argument(
+        "--plan",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="the plan by which answers were gathered, as `crowdllm plan` wrote it: people are "
+        "weighted by the chance they had to be asked; of several, each by itself, first to last",
+    )
     add_where(command)
     command.add_argument(
         "--twins",
@@ -98,18 +107,17 @@ def _add_estimand(command: argparse.ArgumentParser) -> None:
 def infer(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Estimate about people by a run."""
     from crowdllm_jax.aggregate.decide import check_table
-    from crowdllm_jax.workflow.infer import infer_run
+    from crowdllm_jax.workflow.infer import Whom, infer_run
 
     if arguments.out is not None:
         check_table(arguments.out)
     title, estimand = _estimand(arguments)
+    whom = Whom(arguments.profiles, arguments.weight, arguments.where, tuple(arguments.plan))
     table = infer_run(
         arguments.run,
         estimand,
         None if arguments.tasks is None else tuple(arguments.tasks),
-        arguments.profiles,
-        arguments.weight,
-        arguments.where,
+        whom,
         twins=arguments.twins,
         progress=progress,
     )

@@ -1,0 +1,112 @@
+"""Answers that were gathered by a plan: the chance that each had, and the weight that it has.
+
+Whoever was asked with a small chance stands for many. What a batch of planned answers says of
+everybody is the answers that were there before it, plus its own, each over its chance; that is
+unbiased whatever was planned, and so is any average of what the answers before and the batch say
+whose weights do not depend on the batch. Here they are as the numbers of answers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.names import as_shown
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.tables import read_table, rows
+
+KEYS = ("participant", "task", "probability")
+
+
+@dataclass(frozen=True)
+class PlannedAnswers:
+    """One plan: whose answer to what was to be gathered, and the chance that it had to be.
+
+    Attributes:
+      person, task: (R,) indices into the study. chance: (R,) above 0, at most 1.
+    """
+
+    person: np.ndarray
+    task: np.ndarray
+    chance: np.ndarray
+
+
+def read_plan(path: Path, study: Study) -> PlannedAnswers:
+    """Read a plan that `crowdllm plan` wrote: participant, task, probability.
+
+    Raises:
+      CrowdError: names the file, the row and the column.
+    """
+    table = read_table(path, list(KEYS))
+    found = []
+    for key, ids in (("participant", study.participants.ids), ("task", study.tasks.ids)):
+        column, at = table[key], {name: i for i, name in enumerate(ids)}
+        if np.any(column.codes < 0):
+            raise CrowdError(column.no_id())
+        for code, name in enumerate(column.distinct):
+            if name not in at:
+                raise CrowdError(
+                    f"{column.where}: the study has no {key} {as_shown(name)} "
+                    f"({column.rows_of(code)}); give the plan that was made of this study"
+                )
+        found.append(np.array([at[name] for name in column.distinct])[column.codes])
+    person, task = found
+    column = table["probability"]
+    number = np.array([column.number(code) or np.nan for code in range(len(column.distinct))])
+    chance = np.append(number, np.nan)[column.codes]
+    wrong = np.flatnonzero(~((chance > 0) & (chance <= 1)))
+    if len(wrong):
+        raise CrowdError(
+            f"{column.where}: {rows(wrong[:1])} holds no chance above 0 and at most 1; leave the "
+            "column as `crowdllm plan` wrote it"
+        )
+    pair = person * len(study.tasks.ids) + task
+    _, first = np.unique(pair, return_index=True)
+    if len(first) < len(pair):
+        twice = int(np.setdiff1d(np.arange(len(pair)), first)[0])
+        who, what = study.participants.ids[person[twice]], study.tasks.ids[task[twice]]
+        raise CrowdError(
+            f"{path}: '{who}' is asked '{what}' twice ({rows(np.array([twice]))}); keep one row"
+        )
+    return PlannedAnswers(person, task, chance)
+
+
+def planned_weights(
+    plans: Sequence[PlannedAnswers],
+    task: int,
+    answered: np.ndarray,
+    frame: np.ndarray,
+    weight: np.ndarray,
+) -> np.ndarray:
+    """(N,) how many people's answers each person's answer to a task stands for; 0 of who gave none.
+
+    Answers that no plan asked for are taken to be those of a random sample of the people. Of a
+    batch those who did not answer are taken to be missing at random.
+
+    Args:
+      plans: in the order in which they were made. answered: (N,) bool, whose labelled answers there
+        are. frame: (N,) bool, the people who are estimated about, those who answered among them.
+      weight: (N,) survey weights.
+    """
+    batches = []
+    before = answered.copy()
+    for plan in plans:
+        own = plan.task == task
+        chance = np.zeros(len(frame))
+        chance[plan.person[own]] = plan.chance[own]
+        drawn = (chance > 0) & answered
+        batches.append((drawn, chance))
+        before &= ~drawn
+    total = before * 1.0 * weight[frame].sum() / max(weight[before].sum(), 1e-300)
+    for drawn, chance in batches:
+        if not drawn.any():
+            continue
+        own = np.where(drawn, 1 / np.where(drawn, chance, 1.0), 0.0)
+        rest = weight[frame & ~before].sum()
+        own = np.where(before, 1.0, own * rest / (weight * own).sum())
+        part = drawn.sum() / (drawn.sum() + before.sum())
+        total = (1 - part) * total + part * own
+        before = before | drawn
+    return np.asarray(total)
