@@ -47,7 +47,8 @@ def twin2k(folder: Path) -> Study:
         f"levels {k}": Ordinal(levels=tuple(range(1, k + 1)))
         for k in sorted({len(of_task) for of_task in codes.values()})
     }
-    people = pd.read_csv(folder / "participants.csv").set_index("participant")
+    people = pd.read_csv(folder / "participants.csv", dtype={"participant": str})
+    people = people.set_index("participant")
     people = people.loc[sorted(long["participant"].unique())]
     names = [name for name in people.columns if name != "weight"]
     attributes = tuple(_categorical(name, people[name]) for name in names)
