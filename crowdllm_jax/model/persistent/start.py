@@ -4,8 +4,9 @@ import numpy as np
 
 from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns
-from crowdllm_jax.model.persistent.factors import analyse, enough, standardised
-from crowdllm_jax.model.persistent.layout import Layout, layout_of
+from crowdllm_jax.model.persistent.factors import DOUBT, analyse, enough, standardised
+from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
+from crowdllm_jax.model.persistent.unanswered import dilution
 from crowdllm_jax.model.scales import continuous, nominal
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
@@ -35,6 +36,70 @@ def starting_levels(layout: Layout, answers: AnswerTable) -> np.ndarray:
             count = np.bincount(level[scale == index], minlength=k)[:k] + 1.0
             levels[index, :k] = np.log(count / count.sum())
     return levels
+
+
+def start_known(
+    model: Persistent, tasks: TaskColumns, layout: Layout, answers: AnswerTable
+) -> None:
+    """Start known tasks at how their answers go together, and then at their shares."""
+    start_loadings(model, tasks, layout, answers)
+    spread = np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    scale = np.array(layout.task_scale)
+    loading = tasks.loading @ np.asarray(model.effects.mean["loading"][...])
+    loading = loading + np.asarray(model.effects.mean["task_loading"][...])
+    loading[:, 0] += np.asarray(model.first_loading[...])[scale]
+    start_shares(model, layout, answers, np.sqrt(((loading * spread) ** 2).sum(1)))
+
+
+def start_shares(
+    model: Persistent, layout: Layout, answers: AnswerTable, spread: np.ndarray
+) -> None:
+    """Put single tasks' effects where people's answers have them, people lying apart by deviations
+    (T,): a scale's cuts moved as far as they are on average, and each level's rest."""
+    level = np.asarray(model.level[...])
+    scale = np.array(layout.task_scale)
+    given = answers.present > 0
+    task = answers.task[given]
+    count = np.zeros((len(scale), layout.levels))
+    np.add.at(count, (task, answers.level[given]), 1.0)
+    prior = np.exp(level + level_mask(layout))[scale]
+    prior /= prior.sum(1, keepdims=True)
+    share = (count + DOUBT * prior) / (count.sum(1, keepdims=True) + DOUBT)
+    effects = {name: np.array(model.effects.mean[name][...]) for name in ("task", "task_level")}
+    seen = count.sum(1) > 0
+    for kind, asked in layout.single:
+        own = np.flatnonzero(seen & np.isin(np.arange(len(scale)), asked))
+        if kind is continuous:
+            total = np.bincount(task, answers.value[given], len(scale))[own]
+            effects["task"][own] = total / count[own].sum(1) - continuous.MIDDLE
+            continue
+        if kind is not nominal:
+            cut = _cuts(share[own]) * dilution(spread[own])[:, None]
+            within = np.arange(1, layout.levels) < _sizes(layout)[scale[own], None]
+            weight = within * np.exp(-np.abs(cut))
+            gap = (_cuts(prior[own]) - cut) * weight
+            effects["task"][own] = gap.sum(1) / weight.sum(1)
+            below = 1 / (1 + np.exp(-(cut + effects["task"][own][:, None])))
+            below = np.where(within, below, 1.0)
+            ends = np.zeros((len(own), 1))
+            share[own] = np.diff(np.concatenate([ends, below, 1 + ends], axis=1), axis=1)
+        exists = level_mask(layout)[scale[own]] == 0
+        rest = np.where(exists, np.log(share[own].clip(1e-4) / prior[own].clip(1e-4)), 0.0)
+        effects["task_level"][own] = rest
+    for name, effect in effects.items():
+        model.effects.mean[name][...] = effect
+
+
+def _cuts(share: np.ndarray) -> np.ndarray:
+    """(T, K - 1) ends of levels on the logistic axis, from shares (T, K)."""
+    below = share.cumsum(1)[:, :-1].clip(1e-4, 1 - 1e-4)
+    cuts: np.ndarray = np.log(below / (1 - below))
+    return cuts
+
+
+def _sizes(layout: Layout) -> np.ndarray:
+    """(S,) levels of each scale."""
+    return np.array([max(2, scales.size(scale)) for scale in layout.scales])
 
 
 def start_loadings(
@@ -78,6 +143,12 @@ def start_loadings(
     for name in LOADINGS:
         model.effects.mean[name][...] = effects[name]
     model.first_loading[...] = first
+    residual = np.array(model.log_residual[...])
+    for index in np.unique(scale[list(layout.tasks_of(continuous))]):
+        on_scale = answered & (scale == index)
+        if on_scale.any():
+            residual[index] = np.log((sd**2 * found.noise)[on_scale].mean()) / 2
+    model.log_residual[...] = residual
 
 
 def dimensions_paid_for(study: Study, part: np.ndarray) -> int:
