@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("set", choices=SETS)
     parser.add_argument("folder", type=Path, nargs="?", default=Path())
     parser.add_argument("--folds", type=int, default=1)
-    parser.add_argument("--latent", type=int, default=8)
+    parser.add_argument("--latent", type=int, help="by default the model's own choice")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--json", type=Path, help="write the records here")
     args = parser.parse_args()

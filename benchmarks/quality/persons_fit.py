@@ -32,7 +32,7 @@ class Shown(Table):
 class Settings(NamedTuple):
     """What the command line says of the fits."""
 
-    latent: int
+    latent: int | None
     steps: int
     folds: int
     folder: Path

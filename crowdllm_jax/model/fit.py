@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from flax import nnx
+from msgspec.structs import replace
 
 from crowdllm_jax.model.caution import warn_of_new_tasks
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs, Inputs, ModelConfig
@@ -19,6 +20,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.persistent.fit import fit_marginal
+from crowdllm_jax.model.persistent.start import dimensions_paid_for
 from crowdllm_jax.model.persistent.witness import unwitnessed
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.reference.record import Reference
@@ -71,10 +73,15 @@ def _fit_persistent(
     name: str,
 ) -> tuple[Crowd, Losses]:
     study = prepared.study
-    # Nothing is chosen by validation here, so its responses serve the fit.
+    # Nothing else is chosen by validation here, so its responses serve the fit.
     part = prepared.split.seen
     known = prepared.split.by != "tasks"
     progress(f"fit {name}", 0, model.steps)
+    if model.latent is None:
+        # Loadings of single tasks are what further dimensions need.
+        alone = (known or bool(study.witnesses)) and not study.toplines
+        latent = dimensions_paid_for(study, part) if alone else model.dimensions
+        model = replace(model, latent=latent)
     design = make_design(study, prepared.reference, prepared.codings, part, model, known=known)
     people, answers = gather_answers(study, prepared.codings, design, part)
     graph, params, steps = fit_marginal(

@@ -75,7 +75,8 @@ def _of_persistent(finding: str, model: PersistentConfig) -> str:
             return (
                 "agents have one belief for the whole session, so what differs between its halves "
                 "is what they ask: dimensions that tasks share are missed; give model.latent "
-                f"another number (now {model.latent}) and look at the correlation error"
+                f"another number (now {model.latent or 'chosen by answers'}) and look at the "
+                "correlation error"
             )
     raise ValueError(f"there is no finding '{finding}'")
 

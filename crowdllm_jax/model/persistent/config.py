@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+FEWEST = 8
+"""Dimensions that are never too many: what learned shrinkage leaves of them costs nothing."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -20,7 +22,9 @@ class PersistentConfig(
     Attributes:
       latent: numbers in a belief, besides the personal scale. The first moves all tasks of a scale
         alike; the others load on task features and on single known tasks, under priors that are
-        learned, so that a dimension for which the answers do not speak shrinks to nothing.
+        learned, so that a dimension for which the answers do not speak shrinks to nothing. By
+        default 8, and more where single tasks are known and answers that are left out say that
+        more pay (`factors.enough`).
       injected: numbers of noise fed through the small network that makes the belief's
         distribution semi-implicit (Yin & Zhou 2018); 0 leaves it normal.
       components: principal components of the task features that effects may use.
@@ -31,7 +35,7 @@ class PersistentConfig(
         fit's rounding errors, and nothing else, depend on it.
     """
 
-    latent: Positive = 8
+    latent: Positive | None = None
     injected: Annotated[int, msgspec.Meta(ge=0, le=8)] = 2
     components: Positive = 64
     nodes: Annotated[int, msgspec.Meta(ge=16)] = 16
@@ -39,3 +43,8 @@ class PersistentConfig(
     people: Positive = 64
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.05
     devices: Positive = 1
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers in a belief: `latent`, and where nothing has chosen it the least."""
+        return FEWEST if self.latent is None else self.latent

@@ -90,11 +90,11 @@ def make_design(
     people = np.unique(study.person[train])
     everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
     centre = everyone[people].mean(0)
-    groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.latent)
+    groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.dimensions)
     groups["trust"] = np.arange(len(layout.scales) * len(told.shares), dtype=np.int32)
     # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
     if known or witnesses is not None:
-        groups |= _groups_of_tasks(attribute, t, config.latent)
+        groups |= _groups_of_tasks(attribute, t, config.dimensions)
     if witnesses is not None:
         groups |= _groups_of_witnesses(witnesses, len(layout.scales))
     return Design(layout, tasks, groups, centre, witnesses)

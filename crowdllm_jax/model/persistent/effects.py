@@ -80,7 +80,7 @@ class Persistent(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ) -> None:
-        self.belief = Belief(config.latent, config.injected, rngs=rngs)
+        self.belief = Belief(config.dimensions, config.injected, rngs=rngs)
         self.effects = Posterior(groups, rngs=rngs)
         self.level = nnx.Param(levels)
         self.first_loading = nnx.Param(jnp.ones(len(levels)))

@@ -35,11 +35,11 @@ from crowdllm_jax.model.persistent.effects import (
     mean_effects,
 )
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
+from crowdllm_jax.model.persistent.start import start_known, starting_levels
 from crowdllm_jax.model.persistent.unanswered import settled
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 from crowdllm_jax.runtime.pieces import in_pieces
-from crowdllm_jax.study import scales
 
 CHUNK = 50
 """Steps between two checkpoints, and in one compiled call at most."""
@@ -90,7 +90,9 @@ def fit_marginal(
       CrowdError: the loss is not finite.
     """
     model = new_persistent(design, config, seed)
-    model.level[...] = jnp.asarray(_starting_levels(design.layout, design.tasks.scale, answers))
+    model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
+    if "task_loading" in design.groups:
+        start_known(model, design.tasks, design.layout, answers)
     graph, params = nnx.split(model, nnx.Param)
     static = _Static(
         graph,
@@ -271,7 +273,7 @@ def held_out_evidence(
 
 def dimensions(config: PersistentConfig) -> int:
     """Normal numbers that make one belief: L, the personal scale, and the injected noise."""
-    return config.latent + 1 + config.injected
+    return config.dimensions + 1 + config.injected
 
 
 def sobol(nodes: int, width: int) -> np.ndarray:
@@ -285,16 +287,3 @@ def shifted(points: jax.Array, key: jax.Array, people: int) -> jax.Array:
     & Patterson 1976)."""
     shift = jax.random.uniform(key, (people, 1, points.shape[1]))
     return ndtri(((points[None] + shift) % 1.0).clip(1e-6, 1 - 1e-6))
-
-
-def _starting_levels(layout: Layout, task_scale: np.ndarray, answers: AnswerTable) -> np.ndarray:
-    """(S, K) log shares of the levels in the answers, one answer added to each level."""
-    levels = np.zeros((len(layout.scales), layout.levels), np.float32)
-    given = answers.present > 0
-    scale = task_scale[answers.task][given]
-    level = answers.level[given]
-    for index, one in enumerate(layout.scales):
-        if k := scales.size(one):
-            count = np.bincount(level[scale == index], minlength=k)[:k] + 1.0
-            levels[index, :k] = np.log(count / count.sum())
-    return levels

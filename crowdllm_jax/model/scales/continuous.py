@@ -24,9 +24,9 @@ def log_prob(given: Given, at: Standpoint) -> jax.Array:
 
 def log_clipped_normal(value: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Array:
     """Log density of a normal clipped to [0, 1]: mass at the ends, density between."""
-    inside = norm.logpdf(value, mean, sd)
-    low, high = log_ndtr((0 - mean) / sd), log_ndtr((mean - 1) / sd)
-    return jnp.where(value <= 0, low, jnp.where(value >= 1, high, inside))
+    # An answer is at one end at most, and the mass there is what costs most to compute.
+    beyond = log_ndtr(jnp.where(value <= 0, 0 - mean, mean - 1) / sd)
+    return jnp.where((value <= 0) | (value >= 1), beyond, norm.logpdf(value, mean, sd))
 
 
 def words(_levels: int) -> int:

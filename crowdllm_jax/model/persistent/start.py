@@ -1,0 +1,192 @@
+"""Where a fit starts: at what plain statistics of the answers say."""
+
+import numpy as np
+
+from crowdllm_jax.model.persistent.answers import AnswerTable
+from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns
+from crowdllm_jax.model.persistent.factors import DOUBT, analyse, enough, standardised
+from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
+from crowdllm_jax.model.persistent.unanswered import dilution
+from crowdllm_jax.model.scales import continuous, nominal
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.statistics import unit
+
+LOGISTIC_SD = np.pi / np.sqrt(3)
+"""Of the noise in an ordered answer, on the axis of its location."""
+RIDGE = 10.0
+"""Tasks' worth by which what columns say of loadings is drawn towards nothing."""
+LOADINGS = "loading", "task_loading"
+FAINT = 0.05
+"""Root mean square of loadings below which a dimension holds nothing."""
+MOST_PEOPLE = 5000
+"""Whose answers are analysed: loadings start well enough from theirs."""
+STEEPEST = 3.0
+"""What a task starts from loads on all dimensions together by no more."""
+
+
+def starting_levels(layout: Layout, answers: AnswerTable) -> np.ndarray:
+    """(S, K) log shares of the levels in the answers, one answer added to each level."""
+    levels = np.zeros((len(layout.scales), layout.levels), np.float32)
+    given = answers.present > 0
+    scale = np.array(layout.task_scale)[answers.task][given]
+    level = answers.level[given]
+    for index, one in enumerate(layout.scales):
+        if k := scales.size(one):
+            count = np.bincount(level[scale == index], minlength=k)[:k] + 1.0
+            levels[index, :k] = np.log(count / count.sum())
+    return levels
+
+
+def start_known(
+    model: Persistent, tasks: TaskColumns, layout: Layout, answers: AnswerTable
+) -> None:
+    """Start known tasks at how their answers go together, and then at their shares."""
+    start_loadings(model, tasks, layout, answers)
+    spread = np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    scale = np.array(layout.task_scale)
+    loading = tasks.loading @ np.asarray(model.effects.mean["loading"][...])
+    loading = loading + np.asarray(model.effects.mean["task_loading"][...])
+    loading[:, 0] += np.asarray(model.first_loading[...])[scale]
+    start_shares(model, layout, answers, np.sqrt(((loading * spread) ** 2).sum(1)))
+
+
+def start_shares(
+    model: Persistent, layout: Layout, answers: AnswerTable, spread: np.ndarray
+) -> None:
+    """Put single tasks' effects where people's answers have them, people lying apart by deviations
+    (T,): a scale's cuts moved as far as they are on average, and each level's rest."""
+    level = np.asarray(model.level[...])
+    scale = np.array(layout.task_scale)
+    given = answers.present > 0
+    task = answers.task[given]
+    count = np.zeros((len(scale), layout.levels))
+    np.add.at(count, (task, answers.level[given]), 1.0)
+    prior = np.exp(level + level_mask(layout))[scale]
+    prior /= prior.sum(1, keepdims=True)
+    share = (count + DOUBT * prior) / (count.sum(1, keepdims=True) + DOUBT)
+    effects = {name: np.array(model.effects.mean[name][...]) for name in ("task", "task_level")}
+    seen = count.sum(1) > 0
+    for kind, asked in layout.single:
+        own = np.flatnonzero(seen & np.isin(np.arange(len(scale)), asked))
+        if kind is continuous:
+            total = np.bincount(task, answers.value[given], len(scale))[own]
+            effects["task"][own] = total / count[own].sum(1) - continuous.MIDDLE
+            continue
+        if kind is not nominal:
+            cut = _cuts(share[own]) * dilution(spread[own])[:, None]
+            within = np.arange(1, layout.levels) < _sizes(layout)[scale[own], None]
+            weight = within * np.exp(-np.abs(cut))
+            gap = (_cuts(prior[own]) - cut) * weight
+            effects["task"][own] = gap.sum(1) / weight.sum(1)
+            below = 1 / (1 + np.exp(-(cut + effects["task"][own][:, None])))
+            below = np.where(within, below, 1.0)
+            ends = np.zeros((len(own), 1))
+            share[own] = np.diff(np.concatenate([ends, below, 1 + ends], axis=1), axis=1)
+        exists = level_mask(layout)[scale[own]] == 0
+        rest = np.where(exists, np.log(share[own].clip(1e-4) / prior[own].clip(1e-4)), 0.0)
+        effects["task_level"][own] = rest
+    for name, effect in effects.items():
+        model.effects.mean[name][...] = effect
+
+
+def _cuts(share: np.ndarray) -> np.ndarray:
+    """(T, K - 1) ends of levels on the logistic axis, from shares (T, K)."""
+    below = share.cumsum(1)[:, :-1].clip(1e-4, 1 - 1e-4)
+    cuts: np.ndarray = np.log(below / (1 - below))
+    return cuts
+
+
+def _sizes(layout: Layout) -> np.ndarray:
+    """(S,) levels of each scale."""
+    return np.array([max(2, scales.size(scale)) for scale in layout.scales])
+
+
+def start_loadings(
+    model: Persistent, tasks: TaskColumns, layout: Layout, answers: AnswerTable
+) -> None:
+    """Put loadings where a factor analysis of the answers has them, its first axis what moves all
+    tasks alike. Tasks whose answers are no numbers keep their own part."""
+    given = (answers.present > 0) & _numeric(layout)[answers.task]
+    person = np.repeat(answers.person[:, None], answers.task.shape[1], 1)[given]
+    task, value = answers.task[given], answers.value[given]
+    some = _some(person, len(answers.weight))
+    t = len(layout.task_scale)
+    numbers, sd = standardised(person[some], task[some], value[some], t)
+    answered = np.bincount(numbers.task, minlength=t) > 0
+    if not answered.any():
+        return
+    shape = (len(answers.weight), t)
+    found = analyse(numbers, shape, model.belief.latent)
+    size = np.where(
+        np.isin(np.arange(t), layout.tasks_of(continuous)),
+        sd,
+        LOGISTIC_SD / np.sqrt(found.noise),
+    )
+    loading = found.loading * size[:, None]
+    length = np.sqrt((loading**2).sum(1, keepdims=True))
+    loading = _turned(loading / np.maximum(1.0, length / STEEPEST), answered)
+    loading /= np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    # A dimension in which nothing is found yet starts anywhere, or it would never come out.
+    found_in = np.flatnonzero(np.sqrt((loading[answered] ** 2).mean(0)) > FAINT)
+    scale, first = np.array(layout.task_scale), np.array(model.first_loading[...])
+    if 0 in found_in:
+        for index in np.unique(scale[answered]):
+            first[index] = loading[answered & (scale == index), 0].mean()
+        loading[:, 0] -= first[scale]
+    # What columns say of loadings, by ridge regression; the rest is the tasks' own.
+    x, apart = tasks.loading[answered], loading[np.ix_(answered, found_in)]
+    by_column = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ apart)
+    effects = {name: np.array(model.effects.mean[name][...]) for name in LOADINGS}
+    effects["loading"][:, found_in] = by_column
+    effects["task_loading"][np.ix_(answered, found_in)] = apart - x @ by_column
+    for name in LOADINGS:
+        model.effects.mean[name][...] = effects[name]
+    model.first_loading[...] = first
+    residual = np.array(model.log_residual[...])
+    for index in np.unique(scale[list(layout.tasks_of(continuous))]):
+        on_scale = answered & (scale == index)
+        if on_scale.any():
+            residual[index] = np.log((sd**2 * found.noise)[on_scale].mean()) / 2
+    model.log_residual[...] = residual
+
+
+def dimensions_paid_for(study: Study, part: np.ndarray) -> int:
+    """As many dimensions of a belief as the responses `part` (R,) bool pay for."""
+    layout = layout_of(study.scales, study.tasks.scale)
+    rows = np.flatnonzero(part & _numeric(layout)[study.task])
+    rows = rows[_some(study.person[rows], len(study.participants.ids))]
+    shape = (len(study.participants.ids), len(study.tasks.ids))
+    task = study.task[rows]
+    value = unit(study, study.value[rows], task)
+    numbers, _ = standardised(study.person[rows], task, value, shape[1])
+    return enough(numbers, shape)
+
+
+def _numeric(layout: Layout) -> np.ndarray:
+    """(T,) bool, whether a task's answers are numbers, given one at a time."""
+    numeric = np.zeros(len(layout.task_scale), bool)
+    for kind, tasks in layout.single:
+        numeric[list(tasks)] = kind is not nominal
+    return numeric
+
+
+def _some(person: np.ndarray, people: int) -> np.ndarray:
+    """(R,) bool, the answers of at most MOST_PEOPLE, evenly chosen."""
+    every = -(-people // MOST_PEOPLE)
+    chosen: np.ndarray = person % every == 0
+    return chosen
+
+
+def _turned(loading: np.ndarray, answered: np.ndarray) -> np.ndarray:
+    """Loadings (T, L) on other axes: the first along which the tasks' sum varies most, the others
+    by how much of the rest they hold."""
+    total = loading[answered].sum(0)
+    if loading.shape[1] == 1 or not total.any():
+        return loading * (np.sign(total[0]) or 1.0)
+    first = total / np.sqrt((total**2).sum())
+    rest = loading - np.outer(loading @ first, first)
+    _, _, axes = np.linalg.svd(rest[answered], full_matrices=True)
+    # The rest holds nothing along the first axis, which is so the last of its axes.
+    turned = np.concatenate([first[:, None], axes[:-1].T], axis=1)
+    return loading @ turned

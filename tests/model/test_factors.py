@@ -1,0 +1,106 @@
+"""Where a fit starts, against scikit-learn's factor analysis and simulated factors."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from known_people import make_known
+from sklearn.decomposition import FactorAnalysis
+from synthetic import RATING, make_study
+
+from crowdllm_jax.model.crowd import numbers_of
+from crowdllm_jax.model.persistent.answers import gather_answers
+from crowdllm_jax.model.persistent.factors import analyse, enough, standardised
+from crowdllm_jax.model.persistent.start import start_known, starting_levels
+from crowdllm_jax.population.sample import sample
+from crowdllm_jax.study import scales
+from crowdllm_jax.study.scales import Binary, Continuous
+
+
+def simulated(people: int, loading: np.ndarray, share: float = 1.0, seed: int = 0):
+    """Normal answers (P, T) with unit noise, as numbers; a share of them is given."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(people, loading.shape[1])) @ loading.T
+    x += random.normal(size=x.shape)
+    person, task = np.nonzero(random.random(x.shape) < share)
+    return x, standardised(person, task, x[person, task], len(loading))[0]
+
+
+def correlation(found) -> np.ndarray:
+    covariance = found.loading @ found.loading.T + np.diag(found.noise)
+    sd = np.sqrt(np.diag(covariance))
+    return covariance / sd / sd[:, None]
+
+
+def test_it_is_scikit_learns_where_everything_is_answered():
+    """With 4,000 people shrinkage moves loadings by about 1 / 4,000 of themselves."""
+    loading = np.random.default_rng(1).normal(size=(9, 2))
+    x, numbers = simulated(4000, loading)
+    z = (x - x.mean(0)) / x.std(0)
+    expected = FactorAnalysis(2, tol=1e-6).fit(z).get_covariance()
+    np.testing.assert_allclose(correlation(analyse(numbers, x.shape, 2)), expected, atol=0.01)
+
+
+def test_it_needs_a_part_of_the_answers_and_drops_factors_that_are_none():
+    """Of 3,000 people a third answers: 330 pairs give a correlation to .055, of 66 of which the
+    worst is off by less than three times that."""
+    loading = np.random.default_rng(1).normal(size=(12, 2))
+    x, numbers = simulated(3000, loading, share=0.33)
+    found = analyse(numbers, x.shape, 6)
+    true = loading @ loading.T + np.eye(12)
+    sd = np.sqrt(np.diag(true))
+    np.testing.assert_allclose(correlation(found), true / sd / sd[:, None], atol=0.15)
+    size = np.sort(np.sqrt((found.loading**2).mean(0)))
+    # One more than there are may stand for a part of them, which takes long to turn away.
+    assert size[:3].max() < 0.05
+    assert size[4] > 0.3
+
+
+@pytest.mark.parametrize(("factors", "expected"), [(2, 8), (14, 16)])
+def test_as_many_dimensions_as_answers_left_out_pay_for(factors, expected):
+    """Each factor moves four tasks of its own."""
+    loading = np.repeat(np.eye(factors), 4, axis=0) * 1.5
+    _, numbers = simulated(400, loading)
+    assert enough(numbers, (400, len(loading))) == expected
+
+
+def answered(scales_by_name: dict, tasks: int):
+    """A model without effects, and 400 people's answers to two camps of tasks, some seldom yes."""
+    study = make_study(scales_by_name, tasks=tasks, people=400)
+    known = make_known(study, latent=3, loud=0.0)
+    random = np.random.default_rng(0)
+    side = np.where(np.arange(tasks) % 2, 2.0, 0.0)
+    stand = random.normal(size=(400, 1)) * side + np.linspace(-1.5, 1.5, tasks)
+    stand = stand + random.normal(size=(400, tasks))
+    (scale,) = scales_by_name.values()
+    if scales.is_continuous(scale):
+        low, high = scales.values(scale)
+        value = (low + (high - low) * (0.5 + 0.1 * stand)).clip(low, high)
+    else:
+        k = scales.size(scale)
+        value = np.digitize(stand, np.linspace(-1.5, 1.5, k - 1)) if k > 2 else 1.0 * (stand > 0)
+    study = dataclasses.replace(study, answer=value.astype(float).ravel())
+    _, answers = gather_answers(study, known.codings, known.design, np.ones(400 * tasks, bool))
+    model = known.model
+    model.level[...] = jnp.asarray(starting_levels(known.design.layout, answers))
+    start_known(model, known.design.tasks, known.design.layout, answers)
+    return known._replace(study=study), study.value.reshape(400, tasks)
+
+
+@pytest.mark.parametrize(
+    "scale", [RATING, Binary(levels=("no", "yes")), Continuous(low=0, high=100)], ids=str
+)
+def test_a_fit_starts_at_agents_like_people(scale):
+    """Before any step, in each task and between any two. 400 people's means are good to .05 of a
+    deviation, their correlations to .05, of 15 of which the worst may be off by three times that;
+    linear correlations stand for the logistic axis to about .1."""
+    known, people = answered({"scale": scale}, tasks=6)
+    agents = numbers_of(known.crowd, sample(known.crowd, 4000, 0).answers)
+    gap = np.abs(agents.mean(0) - people.mean(0)) / people.std(0)
+    assert gap.max() < 0.15
+    # Continuous tasks of a scale have one residual deviation, here of .4 to 1 times their own.
+    np.testing.assert_allclose(agents.std(0) / people.std(0), 1, atol=0.3)
+    one, two = np.corrcoef(agents.T), np.corrcoef(people.T)
+    assert np.abs(one - two).max() < 0.25
+    assert two[1, 3] > 0.3, "people of the second camp must hang together"
