@@ -1,4 +1,4 @@
-"""A language model that knows nothing: what it costs the persistent model, and that a run says so."""
+"""A language model that knows nothing: what it costs the persistent model, and that a run says it."""
 
 import csv
 import json
