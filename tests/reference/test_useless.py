@@ -1,4 +1,4 @@
-"""A language model that knows nothing: what it costs the persistent model, and that a run says it."""
+"""A language model that knows nothing: what the persistent model loses, and that a run says so."""
 
 import csv
 import json
