@@ -320,7 +320,7 @@ def plan_backbone(study: Study, config: BackboneReference, personas: Sequence[Qu
         [
             f"model     {model.name} ({model.architecture.family}, "
             f"{weights.chosen_dtype(config.dtype)})",
-            f"weights   {config.weights}, {size / 1e9:.2f} GB on the device"
+            f"weights   {config.weights}, {size / 1e6:,.1f} MB on the device"
             f"{'s together' if config.mesh != MeshConfig() else ''}",
             f"prompts   {len(distinct):,} different; {known:,} answered in {config.cache}, "
             f"{left:,} to score",

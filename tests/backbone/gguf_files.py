@@ -5,10 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import families
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, TokenType
+from gguf.constants import GGML_QUANT_SIZES
 from gguf.quants import quantize
 from safetensors.numpy import load_file
+
+from crowdllm_jax.backbone.gguf.packing import TYPES
 
 ARCHITECTURES = {
     "llama": "llama",
@@ -180,6 +184,48 @@ def tokenizer_of(raw: Any, pre: str, chat: str | None = None) -> Change:
             w.add_chat_template(chat)
 
     return write
+
+
+WIDE = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64}
+"""The shape of a model whose rows are whole blocks of any type."""
+
+
+def random_bytes(kind: str, rows: int, width: int, seed: int) -> np.ndarray:
+    """Any bytes are weights, but for factors that are not finite; these are about 0.05 at most."""
+    block, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    random = np.random.default_rng(seed)
+    stored = random.integers(0, 256, (rows, width // block, size), np.uint8)
+    sort = TYPES[kind]
+    factors = random.uniform(-0.002, 0.002, (rows, width // block, 2)).astype(np.float16)
+    for place, begin in enumerate([sort.factor] + ([] if sort.low is None else [sort.low])):
+        own = np.ascontiguousarray(factors[..., place : place + 1])
+        stored[..., begin : begin + 2] = own.view(np.uint8)
+    return stored.reshape(rows, -1)
+
+
+def quantised(folder: Path, path: Path, kinds: list[str], **shape: Any) -> Path:
+    """A random model as a file whose layers are of some types in turn."""
+    families.make("qwen3", folder, num_hidden_layers=len(kinds), **WIDE | shape)
+
+    def kind_of(name):
+        return kinds[int(name.split(".")[1])] if name.split(".")[-2] in QUANTISED else None
+
+    config = json.loads((folder / "config.json").read_text())
+    writer = GGUFWriter(path, "qwen3")
+    write_shape(writer, config)
+    byte_vocabulary(config["vocab_size"])(writer)
+    for seed, (name, values) in enumerate(converted(folder, config).items()):
+        kind = kind_of(name)
+        if kind is None:
+            writer.add_tensor(name, values)
+        else:
+            stored = random_bytes(kind, *values.shape, seed)
+            writer.add_tensor(name, stored, raw_dtype=GGMLQuantizationType[kind])
+    finish(writer)
+    return path
+
+
+QUANTISED = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
 
 class Forgetful(dict):

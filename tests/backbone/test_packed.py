@@ -1,6 +1,5 @@
 """Weights that stay quantised: the dense path's numbers, in a part of its memory."""
 
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 from flax import nnx
 from gguf import GGMLQuantizationType, GGUFWriter
-from gguf.constants import GGML_QUANT_SIZES
 from gguf.quants import dequantize
 from jax.sharding import SingleDeviceSharding
 
@@ -30,20 +28,6 @@ from crowdllm_jax.backbone.weights import device_bytes, load_weights, packings
 from crowdllm_jax.errors import CrowdError
 
 TOKENS = np.random.default_rng(0).integers(3, families.VOCAB, (2, 40))
-WIDE = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64}
-
-
-def random_bytes(kind, rows, width, seed=0):
-    """Any bytes are weights, but for factors that are not finite; these are about 0.05 at most."""
-    block, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
-    random = np.random.default_rng(seed)
-    stored = random.integers(0, 256, (rows, width // block, size), np.uint8)
-    sort = TYPES[kind]
-    factors = random.uniform(-0.002, 0.002, (rows, width // block, 2)).astype(np.float16)
-    for place, begin in enumerate([sort.factor] + ([] if sort.low is None else [sort.low])):
-        own = np.ascontiguousarray(factors[..., place : place + 1])
-        stored[..., begin : begin + 2] = own.view(np.uint8)
-    return stored.reshape(rows, -1)
 
 
 def packed_of(files, names, shape, packing):
@@ -64,13 +48,13 @@ def packed_of(files, names, shape, packing):
 )
 def test_numbers_are_the_dequantisers_bit_for_bit(tmp_path, kinds):
     """Alone and in company of other types, in the decoder's order of queries."""
-    families.make("llama2", tmp_path / "shape", **WIDE)
+    families.make("llama2", tmp_path / "shape", **gguf_files.WIDE)
     a = load_architecture(tmp_path / "shape")
     writer = GGUFWriter(tmp_path / "x.gguf", "llama")
     wanted = {}
     for layer, kind in enumerate(kinds):
         sort = GGMLQuantizationType[kind]
-        stored = random_bytes(kind, 256, 512, layer)
+        stored = gguf_files.random_bytes(kind, 256, 512, layer)
         for matrix in ("ffn_down", "attn_q"):
             writer.add_tensor(f"blk.{layer}.{matrix}.weight", stored, raw_dtype=sort)
             wanted[f"blk.{layer}.{matrix}.weight"] = dequantize(stored, sort)
@@ -82,31 +66,6 @@ def test_numbers_are_the_dequantisers_bit_for_bit(tmp_path, kinds):
         assert dense.std() > 1e-3
         turned = gguf_files.permuted(dense, 256 // a.head_dim) if "attn_q" in name else dense
         np.testing.assert_array_equal(turned, wanted[name])
-
-
-def quantised_file(folder, path, kinds):
-    """The checkpoint as a file whose layers are of some types in turn, of random bytes."""
-    families.make("qwen3", folder, num_hidden_layers=len(kinds), **WIDE)
-
-    def kind_of(name):
-        return kinds[int(name.split(".")[1])] if name.split(".")[-2] in QUANTISED else None
-
-    config = json.loads((folder / "config.json").read_text())
-    writer = GGUFWriter(path, "qwen3")
-    gguf_files.write_shape(writer, config)
-    gguf_files.byte_vocabulary(config["vocab_size"])(writer)
-    for seed, (name, values) in enumerate(gguf_files.converted(folder, config).items()):
-        kind = kind_of(name)
-        if kind is None:
-            writer.add_tensor(name, values)
-        else:
-            stored = random_bytes(kind, *values.shape, seed)
-            writer.add_tensor(name, stored, raw_dtype=GGMLQuantizationType[kind])
-    gguf_files.finish(writer)
-    return path
-
-
-QUANTISED = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
 
 def compiled(path, packed, mesh=None):
@@ -124,7 +83,7 @@ def compiled(path, packed, mesh=None):
 
 @pytest.mark.parametrize("kinds", [["Q8_0"] * 4, ["Q4_0"] * 4, ["Q4_K"] * 4, ["Q4_K", "Q6_K"] * 2])
 def test_a_model_answers_as_its_dense_one(tmp_path, kinds):
-    path = quantised_file(tmp_path / "hf", tmp_path / "x.gguf", kinds)
+    path = gguf_files.quantised(tmp_path / "hf", tmp_path / "x.gguf", kinds)
     packed = packings(path, load_architecture(path))
     assert [name for name, _ in packed] == list(MATRICES)
     with jax.default_matmul_precision("highest"):
@@ -180,7 +139,7 @@ def test_seven_billion_weights_fit_a_card_of_16_gb():
 
 
 def test_what_does_not_stay_quantised_is_told(tmp_path):
-    families.make("qwen3", tmp_path / "hf", **WIDE)
+    families.make("qwen3", tmp_path / "hf", **gguf_files.WIDE)
     a = load_architecture(tmp_path / "hf")
     with pytest.raises(CrowdError, match="kept of a GGUF file"):
         packings(tmp_path / "hf", a)
@@ -195,7 +154,7 @@ def test_what_does_not_stay_quantised_is_told(tmp_path):
 
 
 def test_factors_that_are_not_finite_are_refused(tmp_path):
-    path = quantised_file(tmp_path / "hf", tmp_path / "x.gguf", ["Q8_0"])
+    path = gguf_files.quantised(tmp_path / "hf", tmp_path / "x.gguf", ["Q8_0"])
     info = header_of(path).tensors["blk.0.ffn_up.weight"]
     data = bytearray(path.read_bytes())
     data[info.offset : info.offset + 2] = np.float16(np.inf).tobytes()
@@ -226,7 +185,7 @@ np.testing.assert_allclose(np.asarray(two(shared)), wanted, rtol=0, atol=1e-4 * 
 
 
 def test_a_mesh_of_devices_shares_them(tmp_path):
-    path = quantised_file(tmp_path / "hf", tmp_path / "x.gguf", ["Q4_K", "Q6_K"])
+    path = gguf_files.quantised(tmp_path / "hf", tmp_path / "x.gguf", ["Q4_K", "Q6_K"])
     script = MESH.format(tests=str(Path(__file__).parent), path=str(path))
     flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
     ended = subprocess.run(

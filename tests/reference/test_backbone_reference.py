@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 import families
+import gguf_files
 import jax
 import msgspec
 import numpy as np
@@ -87,6 +88,26 @@ def test_the_reference_is_what_the_model_says(ask, model):
     np.testing.assert_allclose(reference.mean, direct.mean, atol=1e-5)
     np.testing.assert_allclose(reference.embedding, direct.embedding, atol=1e-5)
     assert reference.probs.std(0).min() > 1e-3  # tasks differ
+
+
+def test_quantised_weights_give_the_same_reference(ask, tmp_path, capsys):
+    path = gguf_files.quantised(tmp_path / "hf", tmp_path / "q.gguf", ["Q4_K"] * 2, vocab_size=300)
+    config = load_config(ask(kind="backbone", model=str(path), dtype="float32"))
+    study = load_study(config)
+    found = []
+    for weights in ("dense", "quantised"):
+        own = msgspec.structs.replace(config.reference, weights=weights, cache=f"{weights}.sqlite")
+        found.append(ask_reference(study, own, (), progress.silent)[0])
+    np.testing.assert_allclose(found[1].probs, found[0].probs, atol=1e-5)
+    np.testing.assert_allclose(found[1].embedding, found[0].embedding, atol=1e-4)
+    assert found[0].probs.std(0).max() > 1e-3  # tasks differ
+    size = {}
+    for weights in ("dense", "quantised"):
+        change = ["--set", f"reference.weights={weights}"]
+        assert main(["reference", str(tmp_path / "input/config.yaml"), "--dry-run", *change]) == 0
+        (line,) = (k for k in capsys.readouterr().out.splitlines() if k.startswith("weights"))
+        size[weights] = float(line.split(f"weights   {weights}, ")[1].split(" MB on the device")[0])
+    assert 4 < size["dense"] / size["quantised"] < 8
 
 
 def test_processes_share_the_questions(ask, model, scored, monkeypatch):

@@ -210,8 +210,8 @@ def test_processes_stop_within_an_epoch_together(tmp_path):
 
 
 def test_two_processes_share_tuning(tmp_path, monkeypatch):
-    """Each has a half of every batch's rows: sums in another order, and the adapters of one process
-    to float rounding, which one of the two writes."""
+    """Each has a half of every batch's rows, and the weights on its two devices: sums in another
+    order, and the adapters of one process to float rounding, which one of the two writes."""
     monkeypatch.chdir(tmp_path)
     model = tmp_path / "tiny-chat"
     families.make("llama2", model, vocab_size=400)
@@ -227,9 +227,9 @@ def test_two_processes_share_tuning(tmp_path, monkeypatch):
     path.write_text(content + f"reference: {json.dumps(reference)}\n")
     assert main(["tune", str(path), "--quiet"]) == 0
     (alone,) = (tmp_path / "adapters").iterdir()
-    two = ["--set", "reference.tune.adapters=two"]
-    for process in start(2, 1, "tune", str(path), *two, cwd=tmp_path):
-        code, err = ends(process, 200)
+    two = ["--set", "reference.tune.adapters=two", "--set", "reference.mesh={model: 2}"]
+    for process in start(2, 2, "tune", str(path), *two, cwd=tmp_path):
+        code, err = ends(process, 400)
         assert code == 0, err
     names = sorted(p.relative_to(alone) for p in alone.rglob("*"))
     shared = tmp_path / "two" / alone.name

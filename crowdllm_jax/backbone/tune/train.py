@@ -6,7 +6,7 @@ after each epoch; the order of the batches is known from the step alone.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from crowdllm_jax.backbone.decoder import Lora
 from crowdllm_jax.backbone.tune.adapter import Form, form_of, lower_layers, start
@@ -216,7 +216,12 @@ def _whole(backbone: Backbone, tree: Any) -> Any:
     if jax.process_count() == 1:
         return tree
     assert backbone.mesh is not None
-    return jax.jit(lambda x: x, out_shardings=NamedSharding(backbone.mesh, PartitionSpec()))(tree)
+    return _everywhere(backbone.mesh)(tree)
+
+
+@lru_cache
+def _everywhere(mesh: Mesh) -> Callable[[Any], Any]:
+    return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def _diverged(backbone: Backbone, step: int) -> CrowdError:
