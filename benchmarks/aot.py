@@ -138,7 +138,12 @@ def compiled_figures(program: Any, chip: Chip, gathers: float) -> tuple[dict[str
         if looking_up(hlo, "scatter"):
             wrong.append("a scatter")
     best = max(cost["bytes accessed"] / chip.bandwidth, cost.get("flops", 0) / chip.flops)
-    collectives = re.findall(rf" ({COLLECTIVES})(?:-start)?\(", hlo)
+    collectives = [
+        f"{kind} {shape}"
+        for shape, kind in re.findall(
+            rf" = \(?(\w+\[[\d,]*\])[^=]*? ({COLLECTIVES})(?:-start)?\(", hlo
+        )
+    ]
     return {
         "bundles": total / program.number,
         "rate": program.number * chip.clock / total,
@@ -158,7 +163,10 @@ def compiled_figures(program: Any, chip: Chip, gathers: float) -> tuple[dict[str
 
 def shown(name: str, unit: str, figures: dict[str, Any]) -> str:
     """One line of the table."""
-    together = " ".join(f"{count} {kind}" for kind, count in figures["collectives"].items())
+    kinds: collections.Counter[str] = collections.Counter()
+    for collective, count in figures["collectives"].items():
+        kinds[collective.split()[0]] += count
+    together = " ".join(f"{count} {kind}" for kind, count in kinds.items())
     return (
         f"{name:36} {figures['rate']:9.3g} {unit}s/s {figures['gathers']:6.1%} "
         f"{figures['written']:9.3g} {figures['accessed']:9.3g} {figures['peak'] / 2**20:9.1f} "
