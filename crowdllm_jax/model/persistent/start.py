@@ -40,15 +40,20 @@ def starting_levels(layout: Layout, answers: AnswerTable) -> np.ndarray:
 
 def start_known(
     model: Persistent, tasks: TaskColumns, layout: Layout, answers: AnswerTable
-) -> None:
-    """Start known tasks at how their answers go together, and then at their shares."""
-    start_loadings(model, tasks, layout, answers)
+) -> np.ndarray:
+    """Start known tasks at how their answers go together, and then at their shares.
+
+    Returns:
+      (B, W) normal numbers of people's beliefs there; zeros of whom nothing is known.
+    """
+    beliefs = start_loadings(model, tasks, layout, answers)
     spread = np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
     scale = np.array(layout.task_scale)
     loading = tasks.loading @ np.asarray(model.effects.mean["loading"][...])
     loading = loading + np.asarray(model.effects.mean["task_loading"][...])
     loading[:, 0] += np.asarray(model.first_loading[...])[scale]
     start_shares(model, layout, answers, np.sqrt(((loading * spread) ** 2).sum(1)))
+    return beliefs
 
 
 def start_shares(
@@ -104,9 +109,11 @@ def _sizes(layout: Layout) -> np.ndarray:
 
 def start_loadings(
     model: Persistent, tasks: TaskColumns, layout: Layout, answers: AnswerTable
-) -> None:
+) -> np.ndarray:
     """Put loadings where a factor analysis of the answers has them, its first axis what moves all
-    tasks alike. Tasks whose answers are no numbers keep their own part."""
+    tasks alike. Tasks whose answers are no numbers keep their own part. Returns people's beliefs
+    (B, W)."""
+    beliefs = np.zeros((len(answers.weight), model.belief.width), np.float32)
     given = (answers.present > 0) & _numeric(layout)[answers.task]
     person = np.repeat(answers.person[:, None], answers.task.shape[1], 1)[given]
     task, value = answers.task[given], answers.value[given]
@@ -115,7 +122,7 @@ def start_loadings(
     numbers, sd = standardised(person[some], task[some], value[some], t)
     answered = np.bincount(numbers.task, minlength=t) > 0
     if not answered.any():
-        return
+        return beliefs
     shape = (len(answers.weight), t)
     found = analyse(numbers, shape, model.belief.latent)
     size = np.where(
@@ -125,7 +132,9 @@ def start_loadings(
     )
     loading = found.loading * size[:, None]
     length = np.sqrt((loading**2).sum(1, keepdims=True))
-    loading = _turned(loading / np.maximum(1.0, length / STEEPEST), answered)
+    loading /= np.maximum(1.0, length / STEEPEST)
+    axes = _axes(loading[answered])
+    loading = loading @ axes
     loading /= np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
     # A dimension in which nothing is found yet starts anywhere, or it would never come out.
     found_in = np.flatnonzero(np.sqrt((loading[answered] ** 2).mean(0)) > FAINT)
@@ -149,6 +158,8 @@ def start_loadings(
         if on_scale.any():
             residual[index] = np.log((sd**2 * found.noise)[on_scale].mean()) / 2
     model.log_residual[...] = residual
+    beliefs[:, found_in] = (found.person @ axes)[:, found_in]
+    return beliefs
 
 
 def dimensions_paid_for(study: Study, part: np.ndarray) -> int:
@@ -178,15 +189,14 @@ def _some(person: np.ndarray, people: int) -> np.ndarray:
     return chosen
 
 
-def _turned(loading: np.ndarray, answered: np.ndarray) -> np.ndarray:
-    """Loadings (T, L) on other axes: the first along which the tasks' sum varies most, the others
-    by how much of the rest they hold."""
-    total = loading[answered].sum(0)
+def _axes(loading: np.ndarray) -> np.ndarray:
+    """(L, L) orthogonal axes for loadings (T, L): the first along which the tasks' sum varies most,
+    the others by how much of the rest they hold."""
+    total = loading.sum(0)
     if loading.shape[1] == 1 or not total.any():
-        return loading * (np.sign(total[0]) or 1.0)
+        return np.eye(loading.shape[1]) * (np.sign(total[0]) or 1.0)
     first = total / np.sqrt((total**2).sum())
-    rest = loading - np.outer(loading @ first, first)
-    _, _, axes = np.linalg.svd(rest[answered], full_matrices=True)
+    _, _, axes = np.linalg.svd(loading - np.outer(loading @ first, first))
     # The rest holds nothing along the first axis, which is so the last of its axes.
-    turned = np.concatenate([first[:, None], axes[:-1].T], axis=1)
-    return loading @ turned
+    turned: np.ndarray = np.concatenate([first[:, None], axes[:-1].T], axis=1)
+    return turned
