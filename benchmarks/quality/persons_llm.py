@@ -20,9 +20,6 @@ from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.record import from_levels
 from crowdllm_jax.study.records import Study
 
-PARTS = 8
-"""Into which a tested person's answers fall: each is forecast from the others."""
-
 
 def llm_twins(settings: Settings) -> Iterable[Table]:
     shuffled = tuple(f"{name}:shuffled" for name in WITNESSES[:1])
@@ -51,13 +48,13 @@ def _tested(people: int, seed: int) -> np.ndarray:
 
 
 def _known_question(study: Study, settings: Settings, seed: int) -> float:
-    """Tested people's answers, each from seven eighths of the same person's others."""
+    """Tested people's answers, each from nineteen twentieths of the same person's others."""
     of_tested = _tested(len(study.participants.ids), seed)[study.person]
     crowd = fitted(study, ~of_tested, settings, "people", seed)
     rows = np.flatnonzero(of_tested)
-    part = np.random.default_rng([seed, 1]).integers(0, PARTS, len(rows))
+    part = np.random.default_rng([seed, 1]).integers(0, 20, len(rows))
     expected = np.zeros(len(rows))
-    for one in range(PARTS):
+    for one in range(20):
         told = of_tested.copy()
         told[rows[part == one]] = False
         asked = rows[part == one]
