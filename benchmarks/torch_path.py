@@ -134,7 +134,7 @@ def _moments(
     first, second, third = model.blender
     vector = (third.weight @ second.weight @ first.weight)[0]
     zero = torch.zeros(vector.shape, device=device())
-    to_z, to_c = vector[: crowd.config.latent], vector[crowd.config.latent :]
+    to_z, to_c = vector[: crowd.config.dimensions], vector[crowd.config.dimensions :]
     features = inputs.x.shape[1]
     by_task = inputs.x @ model.hidden.weight[:, :features].T + model.hidden.bias
     mean_vector = model.mean.weight.T @ to_z

@@ -18,7 +18,7 @@ from crowdllm_jax.experiments.results import Results, Row, rows_of
 from crowdllm_jax.model.crowd import ModelConfig
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.fit import TrainConfig
-from crowdllm_jax.model.fit import Prepared
+from crowdllm_jax.model.fit import Prepared, completed
 from crowdllm_jax.reference.fitted import FittedReference, fit_reference
 from crowdllm_jax.reference.marginal import crowd_average
 from crowdllm_jax.runs.config import Config
@@ -86,7 +86,7 @@ def _jobs(
 ) -> list[Job]:
     """A model's learning rates and its other references, with one seed."""
     rates = [
-        Job((name, "learning rate", rate), prepared, *_faster(model, train, factor), seed)
+        Job((name, "learning rate", rate), prepared, *_faster(model, train, factor, prepared), seed)
         for rate, factor in RATES.items()
     ]
     return rates + [
@@ -130,7 +130,7 @@ def draw(results: Results) -> str:
 
 
 def _faster(
-    model: ModelConfig, train: TrainConfig, factor: float
+    model: ModelConfig, train: TrainConfig, factor: float, prepared: Prepared
 ) -> tuple[ModelConfig, TrainConfig]:
     """The same training with other learning rates."""
     if isinstance(model, CvaeConfig):
@@ -139,7 +139,8 @@ def _faster(
             learning_rate=factor * train.learning_rate,
             blender_learning_rate=factor * train.blender_learning_rate,
         )
-    return msgspec.structs.replace(model, learning_rate=factor * model.learning_rate), train
+    model = completed(model, prepared)
+    return msgspec.structs.replace(model, learning_rate=factor * model.rate), train
 
 
 def _references(prepared: Prepared, notes: list[str]) -> dict[str, Prepared]:

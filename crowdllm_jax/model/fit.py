@@ -16,7 +16,7 @@ from crowdllm_jax.model.cvae.epoch import TERMS
 from crowdllm_jax.model.cvae.fit import Data, Fitted, Losses, Run, TrainConfig
 from crowdllm_jax.model.cvae.fit import fit as train_model
 from crowdllm_jax.model.persistent.answers import gather_answers
-from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.config import NEAR, PersistentConfig
 from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.persistent.fit import fit_marginal
@@ -64,6 +64,17 @@ def fit_model(
                 return _fit_published(prepared, model, train, seed, checkpoints, progress, name)
 
 
+def completed(model: PersistentConfig, prepared: Prepared) -> PersistentConfig:
+    """The configuration with its dimensions and learning rate, where it leaves them open."""
+    study, split = prepared.study, prepared.split
+    # Known tasks have loadings of their own: answers say how many dimensions pay, and where a fit
+    # may start. Published shares are answers of nobody twice.
+    if study.toplines or (split.by == "tasks" and not study.witnesses):
+        return replace(model, latent=model.dimensions, learning_rate=model.rate)
+    latent = model.latent or dimensions_paid_for(study, split.seen)
+    return replace(model, latent=latent, learning_rate=model.learning_rate or NEAR)
+
+
 def _fit_persistent(
     prepared: Prepared,
     model: PersistentConfig,
@@ -77,11 +88,7 @@ def _fit_persistent(
     part = prepared.split.seen
     known = prepared.split.by != "tasks"
     progress(f"fit {name}", 0, model.steps)
-    if model.latent is None:
-        # Loadings of single tasks are what further dimensions need.
-        alone = (known or bool(study.witnesses)) and not study.toplines
-        latent = dimensions_paid_for(study, part) if alone else model.dimensions
-        model = replace(model, latent=latent)
+    model = completed(model, prepared)
     design = make_design(study, prepared.reference, prepared.codings, part, model, known=known)
     people, answers = gather_answers(study, prepared.codings, design, part)
     graph, params, steps = fit_marginal(

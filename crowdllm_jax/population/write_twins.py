@@ -101,7 +101,9 @@ def _expected(crowd: Crowd, twins: Twins) -> pa.Table:
     for person, answers in enumerate(twins.answers):
         numbers = numbers_of(crowd, answers)[:, ordered].astype(np.float64)
         mean[person, ordered] = numbers.mean(0)
-        low[person, ordered], high[person, ordered] = np.quantile(numbers, (0.05, 0.95), axis=0)
+        # Answers that were given: a number between two would leave more than a tenth outside.
+        low[person, ordered] = np.quantile(numbers, 0.05, axis=0, method="lower")
+        high[person, ordered] = np.quantile(numbers, 0.95, axis=0, method="higher")
     columns = {
         "participant": _coded(np.repeat(np.arange(people), t), pa.array(twins.ids, pa.string())),
         "task_id": _coded(np.tile(np.arange(t), people), pa.array(crowd.task_ids, pa.string())),

@@ -10,12 +10,19 @@ from sklearn.decomposition import FactorAnalysis
 from synthetic import RATING, make_study
 
 from crowdllm_jax.model.crowd import numbers_of
+from crowdllm_jax.model.fit import Prepared, completed
+from crowdllm_jax.model.persistent import start as start_module
 from crowdllm_jax.model.persistent.answers import gather_answers
+from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.effects import mean_effects
 from crowdllm_jax.model.persistent.factors import analyse, enough, standardised
+from crowdllm_jax.model.persistent.fit import _log_chance
+from crowdllm_jax.model.persistent.posterior import SETTLED, find
 from crowdllm_jax.model.persistent.start import start_known, starting_levels
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Binary, Continuous
+from crowdllm_jax.study.split import Split
 
 
 def simulated(people: int, loading: np.ndarray, share: float = 1.0, seed: int = 0):
@@ -104,3 +111,38 @@ def test_a_fit_starts_at_agents_like_people(scale):
     one, two = np.corrcoef(agents.T), np.corrcoef(people.T)
     assert np.abs(one - two).max() < 0.25
     assert two[1, 3] > 0.3, "people of the second camp must hang together"
+
+
+@pytest.mark.parametrize(
+    ("by", "latent", "rate"), [("people", 16, 0.02), ("answers", 16, 0.02), ("tasks", 8, 0.05)]
+)
+def test_what_a_configuration_leaves_open_is_completed(by, latent, rate):
+    """Where single tasks are known, by a factor analysis and its start; what is given stays."""
+    loading = np.repeat(np.eye(14), 4, axis=0) * 1.5
+    x, _ = simulated(400, loading)
+    level = np.digitize(x, [-2, -0.7, 0.7, 2]).astype(float)
+    study = dataclasses.replace(make_study(tasks=56, people=400), answer=level.ravel())
+    every = np.ones(400 * 56, bool)
+    prepared = Prepared(study, Split(by, every, ~every, ~every), None, None, (), None)
+    open_ = completed(PersistentConfig(steps=7), prepared)
+    assert (open_.latent, open_.learning_rate, open_.steps) == (latent, rate, 7)
+    given = PersistentConfig(latent=3, learning_rate=0.1)
+    assert completed(given, prepared) == given
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_beliefs_start_where_people_are(every, monkeypatch):
+    """Where Newton steps lead from the population's middle, in the dimension that there is; what is
+    linear in answers is not quite the mode. Of many people some are analysed, and the others start
+    in the middle."""
+    monkeypatch.setattr(start_module, "MOST_PEOPLE", 400 // every)
+    known, _ = answered({"rating": RATING}, tasks=12)
+    _, answers = gather_answers(known.study, known.codings, known.design, np.ones(400 * 12, bool))
+    start = start_known(known.model, known.design.tasks, known.design.layout, answers)
+    chance = _log_chance(
+        known.model, mean_effects(known.model), known.design.tasks, known.design.layout, answers
+    )
+    assert every == 1 or not start[1::every].any()
+    end = np.asarray(find(chance, jnp.zeros(start.shape), SETTLED).mode)
+    assert np.corrcoef(start[::every, 0], end[::every, 0])[0, 1] > 0.9
+    assert ((end - start)[::every, 0] ** 2).mean() < 0.25 * (end[::every, 0] ** 2).mean()

@@ -225,11 +225,12 @@ def trusted():
 def test_trust_is_learned(trusted):
     """Per standard deviation it is 1.2, on the scale of logistic noise. Of 1,100 answers with a
     residual deviation of about 2 a slope has a standard error of .06; shrinkage adds some bias.
-    A task's own trust in the worthless one stands on 140 answers (.17) and is shrunk."""
+    A task's own trust in the worthless one stands on 140 answers (.17) and is shrunk, by what all
+    tasks say of it, to a small part of that."""
     _, _, _, crowd = trusted
     trust = np.asarray(ready_to_draw(crowd.graph, crowd.params, crowd.inputs).items.trust)
     assert trust[:, 0].mean() == pytest.approx(TRUST, abs=0.25)
-    assert np.abs(trust[:, 1]).max() < 0.25
+    assert np.sqrt((trust[:, 1] ** 2).mean()) < 0.08
 
 
 def test_a_witness_tells_what_other_answers_do_not(trusted):

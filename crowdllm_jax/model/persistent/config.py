@@ -6,6 +6,8 @@ import msgspec
 
 FEWEST = 8
 """Dimensions that are never too many: what learned shrinkage leaves of them costs nothing."""
+ANYWHERE, NEAR = 0.05, 0.02
+"""Adam's highest rate in a fit that starts anywhere, and in one that starts near its end."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -30,7 +32,9 @@ class PersistentConfig(
       components: principal components of the task features that effects may use.
       nodes: quasi-random beliefs, around where each person is, over which a person's likelihood is
         averaged.
-      steps, people, learning_rate: Adam steps, people per step, and its highest rate.
+      steps, people: Adam steps, and people per step.
+      learning_rate: its highest rate; by default 0.05, and 0.02 where single tasks are known, since
+        a fit to these starts near its end (`start`).
       devices: how many share the people of a step; of several processes, all that they have. A
         fit's rounding errors, and nothing else, depend on it.
     """
@@ -41,10 +45,16 @@ class PersistentConfig(
     nodes: Annotated[int, msgspec.Meta(ge=16)] = 16
     steps: Positive = 1000
     people: Positive = 64
-    learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.05
+    learning_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None
     devices: Positive = 1
 
     @property
     def dimensions(self) -> int:
         """Numbers in a belief: `latent`, and where nothing has chosen it the least."""
         return FEWEST if self.latent is None else self.latent
+
+    @property
+    def rate(self) -> float:
+        """Adam's highest rate: `learning_rate`, and where nothing has chosen it that of a fit that
+        starts anywhere."""
+        return ANYWHERE if self.learning_rate is None else self.learning_rate

@@ -57,8 +57,11 @@ class Posterior(nnx.Module):
         for name, group in groups.items():
             loads = name.endswith("loading")
             mean[name] = nnx.Param(START * loads * rngs.params.normal(group.shape))
-            log_sd[name] = nnx.Param(jnp.full(group.shape, -2.0))
-            prior = jnp.full(int(group.max(initial=0)) + 1, 0.0 if loads else -1.5)
+            # A witness starts as hardly trusted: it has to earn it.
+            doubted = name.endswith("witness")
+            log_sd[name] = nnx.Param(jnp.full(group.shape, -4.0 if doubted else -2.0))
+            start = 0.0 if loads else -3.0 if doubted else -1.5
+            prior = jnp.full(int(group.max(initial=0)) + 1, start)
             log_prior[name] = nnx.Param(prior)
         self.mean, self.log_sd = nnx.data(mean), nnx.data(log_sd)
         self.log_prior = nnx.data(log_prior)

@@ -91,8 +91,9 @@ def fit_marginal(
     """
     model = new_persistent(design, config, seed)
     model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
+    beliefs = np.zeros((len(answers.weight), dimensions(config)), np.float32)
     if "task_loading" in design.groups:
-        start_known(model, design.tasks, design.layout, answers)
+        beliefs = start_known(model, design.tasks, design.layout, answers)
     graph, params = nnx.split(model, nnx.Param)
     static = _Static(
         graph,
@@ -101,7 +102,7 @@ def fit_marginal(
         tuple((n, g.shape, g.tobytes()) for n, g in sorted(design.groups.items())),
         mesh := processes.mesh_of(config.devices, "people", "model.devices"),
     )
-    state = _begin(params, config, len(answers.weight))
+    state = _begin(params, config, beliefs)
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
     # By way of the host: JAX's weakly typed constants would compile the first chunk for themselves.
@@ -170,15 +171,14 @@ def _next_chunk(plan: Batches, step: int) -> Batches:
     return Batches(*(column[rows] for column in plan))
 
 
-def _begin(params: nnx.State[Any, Any], config: PersistentConfig, people: int) -> _State:
-    """The state before the first step: everybody's belief is in the population's middle."""
+def _begin(params: nnx.State[Any, Any], config: PersistentConfig, beliefs: np.ndarray) -> _State:
+    """The state before the first step, where everybody's beliefs (B, W) may be looked for."""
     opt_state = _optimizer(config).init(params)
-    modes = jnp.zeros((people, dimensions(config)))
-    return _State(params, opt_state, modes, jnp.int32(0), jnp.zeros(config.steps))
+    return _State(params, opt_state, jnp.asarray(beliefs), jnp.int32(0), jnp.zeros(config.steps))
 
 
 def _optimizer(config: PersistentConfig) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
+    return optax.adam(optax.cosine_decay_schedule(config.rate, config.steps))
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)

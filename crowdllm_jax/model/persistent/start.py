@@ -20,7 +20,7 @@ LOADINGS = "loading", "task_loading"
 FAINT = 0.05
 """Root mean square of loadings below which a dimension holds nothing."""
 MOST_PEOPLE = 5000
-"""Whose answers are analysed: loadings start well enough from theirs."""
+"""Whose answers are analysed, evenly chosen: loadings start well enough from theirs."""
 STEEPEST = 3.0
 """What a task starts from loads on all dimensions together by no more."""
 
@@ -40,15 +40,20 @@ def starting_levels(layout: Layout, answers: AnswerTable) -> np.ndarray:
 
 def start_known(
     model: Persistent, tasks: TaskColumns, layout: Layout, answers: AnswerTable
-) -> None:
-    """Start known tasks at how their answers go together, and then at their shares."""
-    start_loadings(model, tasks, layout, answers)
+) -> np.ndarray:
+    """Start known tasks at how their answers go together, and then at their shares.
+
+    Returns:
+      (B, W) normal numbers of people's beliefs there; zeros of whom nothing is known.
+    """
+    beliefs = start_loadings(model, tasks, layout, answers)
     spread = np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
     scale = np.array(layout.task_scale)
     loading = tasks.loading @ np.asarray(model.effects.mean["loading"][...])
     loading = loading + np.asarray(model.effects.mean["task_loading"][...])
     loading[:, 0] += np.asarray(model.first_loading[...])[scale]
     start_shares(model, layout, answers, np.sqrt(((loading * spread) ** 2).sum(1)))
+    return beliefs
 
 
 def start_shares(
@@ -104,63 +109,76 @@ def _sizes(layout: Layout) -> np.ndarray:
 
 def start_loadings(
     model: Persistent, tasks: TaskColumns, layout: Layout, answers: AnswerTable
-) -> None:
+) -> np.ndarray:
     """Put loadings where a factor analysis of the answers has them, its first axis what moves all
-    tasks alike. Tasks whose answers are no numbers keep their own part."""
+    tasks alike. Tasks whose answers are no numbers keep their own part. Returns people's beliefs
+    (B, W)."""
+    beliefs = np.zeros((len(answers.weight), model.belief.width), np.float32)
     given = (answers.present > 0) & _numeric(layout)[answers.task]
     person = np.repeat(answers.person[:, None], answers.task.shape[1], 1)[given]
     task, value = answers.task[given], answers.value[given]
-    some = _some(person, len(answers.weight))
-    t = len(layout.task_scale)
-    numbers, sd = standardised(person[some], task[some], value[some], t)
+    t, people = len(layout.task_scale), len(answers.weight)
+    every = -(-people // MOST_PEOPLE)
+    some = person % every == 0
+    numbers, sd = standardised(person[some] // every, task[some], value[some], t)
     answered = np.bincount(numbers.task, minlength=t) > 0
     if not answered.any():
-        return
-    shape = (len(answers.weight), t)
-    found = analyse(numbers, shape, model.belief.latent)
-    size = np.where(
-        np.isin(np.arange(t), layout.tasks_of(continuous)),
-        sd,
-        LOGISTIC_SD / np.sqrt(found.noise),
-    )
+        return beliefs
+    found = analyse(numbers, (-(-people // every), t), model.belief.latent)
+    is_continuous = np.isin(np.arange(t), layout.tasks_of(continuous))
+    size = np.where(is_continuous, sd, LOGISTIC_SD / np.sqrt(found.noise))
     loading = found.loading * size[:, None]
     length = np.sqrt((loading**2).sum(1, keepdims=True))
-    loading = _turned(loading / np.maximum(1.0, length / STEEPEST), answered)
+    loading /= np.maximum(1.0, length / STEEPEST)
+    axes = _axes(loading[answered])
+    loading = loading @ axes
     loading /= np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
     # A dimension in which nothing is found yet starts anywhere, or it would never come out.
     found_in = np.flatnonzero(np.sqrt((loading[answered] ** 2).mean(0)) > FAINT)
-    scale, first = np.array(layout.task_scale), np.array(model.first_loading[...])
-    if 0 in found_in:
-        for index in np.unique(scale[answered]):
-            first[index] = loading[answered & (scale == index), 0].mean()
-        loading[:, 0] -= first[scale]
-    # What columns say of loadings, by ridge regression; the rest is the tasks' own.
-    x, apart = tasks.loading[answered], loading[np.ix_(answered, found_in)]
+    _put(model, tasks, loading, answered, found_in)
+    scale, residual = np.array(layout.task_scale), np.array(model.log_residual[...])
+    for index in np.unique(scale[answered & is_continuous]):
+        on_scale = answered & (scale == index)
+        residual[index] = np.log((sd**2 * found.noise)[on_scale].mean()) / 2
+    model.log_residual[...] = residual
+    beliefs[::every, found_in] = (found.person @ axes)[:, found_in]
+    return beliefs
+
+
+def _put(
+    model: Persistent,
+    tasks: TaskColumns,
+    loading: np.ndarray,
+    answered: np.ndarray,
+    dimensions: np.ndarray,
+) -> None:
+    """Part loadings (T, L) of tasks that were answered (T,) bool, in some dimensions, into what a
+    scale's tasks share, what columns say by ridge regression, and the tasks' own."""
+    first = np.array(model.first_loading[...])
+    if 0 in dimensions:
+        for index in np.unique(tasks.scale[answered]):
+            first[index] = loading[answered & (tasks.scale == index), 0].mean()
+        loading[:, 0] -= first[tasks.scale]
+    x, apart = tasks.loading[answered], loading[np.ix_(answered, dimensions)]
     by_column = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ apart)
     effects = {name: np.array(model.effects.mean[name][...]) for name in LOADINGS}
-    effects["loading"][:, found_in] = by_column
-    effects["task_loading"][np.ix_(answered, found_in)] = apart - x @ by_column
+    effects["loading"][:, dimensions] = by_column
+    effects["task_loading"][np.ix_(answered, dimensions)] = apart - x @ by_column
     for name in LOADINGS:
         model.effects.mean[name][...] = effects[name]
     model.first_loading[...] = first
-    residual = np.array(model.log_residual[...])
-    for index in np.unique(scale[list(layout.tasks_of(continuous))]):
-        on_scale = answered & (scale == index)
-        if on_scale.any():
-            residual[index] = np.log((sd**2 * found.noise)[on_scale].mean()) / 2
-    model.log_residual[...] = residual
 
 
 def dimensions_paid_for(study: Study, part: np.ndarray) -> int:
     """As many dimensions of a belief as the responses `part` (R,) bool pay for."""
     layout = layout_of(study.scales, study.tasks.scale)
-    rows = np.flatnonzero(part & _numeric(layout)[study.task])
-    rows = rows[_some(study.person[rows], len(study.participants.ids))]
-    shape = (len(study.participants.ids), len(study.tasks.ids))
+    people, t = len(study.participants.ids), len(study.tasks.ids)
+    every = -(-people // MOST_PEOPLE)
+    rows = np.flatnonzero(part & _numeric(layout)[study.task] & (study.person % every == 0))
     task = study.task[rows]
     value = unit(study, study.value[rows], task)
-    numbers, _ = standardised(study.person[rows], task, value, shape[1])
-    return enough(numbers, shape)
+    numbers, _ = standardised(study.person[rows] // every, task, value, t)
+    return enough(numbers, (-(-people // every), t))
 
 
 def _numeric(layout: Layout) -> np.ndarray:
@@ -171,22 +189,14 @@ def _numeric(layout: Layout) -> np.ndarray:
     return numeric
 
 
-def _some(person: np.ndarray, people: int) -> np.ndarray:
-    """(R,) bool, the answers of at most MOST_PEOPLE, evenly chosen."""
-    every = -(-people // MOST_PEOPLE)
-    chosen: np.ndarray = person % every == 0
-    return chosen
-
-
-def _turned(loading: np.ndarray, answered: np.ndarray) -> np.ndarray:
-    """Loadings (T, L) on other axes: the first along which the tasks' sum varies most, the others
-    by how much of the rest they hold."""
-    total = loading[answered].sum(0)
+def _axes(loading: np.ndarray) -> np.ndarray:
+    """(L, L) orthogonal axes for loadings (T, L): the first along which the tasks' sum varies most,
+    the others by how much of the rest they hold."""
+    total = loading.sum(0)
     if loading.shape[1] == 1 or not total.any():
-        return loading * (np.sign(total[0]) or 1.0)
+        return np.eye(loading.shape[1]) * (np.sign(total[0]) or 1.0)
     first = total / np.sqrt((total**2).sum())
-    rest = loading - np.outer(loading @ first, first)
-    _, _, axes = np.linalg.svd(rest[answered], full_matrices=True)
+    _, _, axes = np.linalg.svd(loading - np.outer(loading @ first, first))
     # The rest holds nothing along the first axis, which is so the last of its axes.
-    turned = np.concatenate([first[:, None], axes[:-1].T], axis=1)
-    return loading @ turned
+    turned: np.ndarray = np.concatenate([first[:, None], axes[:-1].T], axis=1)
+    return turned
