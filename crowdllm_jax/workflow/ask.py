@@ -61,7 +61,7 @@ from crowdllm_jax.workflow.ask_known import (
     known_questions,
     tasks_called,
 )
-from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes
+from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes, trust_note
 from crowdllm_jax.workflow.ask_table import by_question, table_of
 
 if TYPE_CHECKING:
@@ -333,7 +333,11 @@ def _known(run: _Run, known: KnownQuestions, asking: Asking) -> Answered:
     generator = whom(run.crowd.generator, asking.where, asking.margins)
     groups = {} if asking.by is None else groups_of(generator, asking.by)
     learnt = known_places(run.crowd, known)
-    stretch = [1.0] * len(learnt)
+    assert isinstance(run.crowd.inputs, Design)
+    unheard = run.crowd.inputs.tasks.known[known.rows] == 0
+    parts = run.held if unheard.any() else ()
+    trust = trust_of([held_out_outlook(crowd, run.study, split) for crowd, split in parts])
+    stretch = np.where(unheard, trust.stretch, 1.0).tolist()
     of_all = audiences_of(run.crowd, known, generator)
     tables = [table_of(of_all, known.asked, learnt, stretch, None, asking.by)]
     for name, group in groups.items():
@@ -341,9 +345,12 @@ def _known(run: _Run, known: KnownQuestions, asking: Asking) -> Answered:
         tables.append(table_of(of_group, known.asked, learnt, stretch, name, asking.by))
     tables = [table for table in tables if len(table)] or tables[:1]
     notes = (*routed_notes(known.asked, of_all), *known_notes(known, run.study))
+    if unheard.any():
+        measured = trust if run.config.split.by == "tasks" else None
+        notes = (*notes, trust_note(measured, answered=False))
     table = by_question(pa.concat_tables(tables), known.asked)
     crowd = replace(known.crowd, generator=generator)
-    return Answered(crowd, table, trust_of([]), notes)
+    return Answered(crowd, table, trust, notes)
 
 
 def _learn(

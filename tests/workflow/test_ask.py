@@ -534,7 +534,7 @@ def test_what_is_kept_of_the_reference_is_what_a_fit_would_give(folder, again, a
         np.testing.assert_allclose(anew.table[name], answered.table[name], atol=1e-5)
 
 
-def test_agents_remember_what_they_answered(folder, fitted):
+def test_agents_remember_what_they_answered(folder, fitted, again):
     """By its name or its text, on its scale, in another population or not: agents answer as they
     did in the run's; the table is of these answers, as far as 20,000 and 2,048 agents and the
     normal-logistic approximation tell."""
@@ -561,6 +561,16 @@ def test_agents_remember_what_they_answered(folder, fitted):
     assert (agents.profile[0].cells >= 60).all()
     same = cl.sample(crowd, 500, 7, where="age >= 60")
     np.testing.assert_array_equal(agents.answers, same.answers)
+    # One that was held out is as uncertain as any that nobody answered.
+    _, _, held = fitted
+    name = study.tasks.ids[held[0]]
+    unheard, new = ask(folder, name), ask(folder, folder.parent / "again.parquet")
+    widths = [
+        {r["answer"]: r["high"] - r["low"] for r in one.table.to_pylist() if r["task_id"] == task}
+        for one, task in ((unheard, name), (new, f"new {name}"))
+    ]
+    assert widths[0] == pytest.approx(widths[1], abs=0.02)
+    assert unheard.notes[-1] == new.notes[-1]
     # On other options it is another question.
     asking = Asking(options=("a", "b", "c"), shares="20,30,50")
     assert ask(folder, study.tasks.text[3], asking).crowd.asked
