@@ -11,6 +11,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 import crowdllm_jax as cl
+from crowdllm_jax.infer.plan import Plan
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.twins import Twins
@@ -20,7 +21,7 @@ from crowdllm_jax.study.records import Study
 from crowdllm_jax.workflow.ask import Answered
 
 PUBLIC = {name: getattr(cl, name) for name in cl._PUBLIC} | {"study": study_of}
-HANDED_OUT = {kind.__name__: kind for kind in (Study, Crowd, Agents, Twins, Scores, Answered)}
+HANDED_OUT = {kind.__name__: kind for kind in (Study, Crowd, Agents, Twins, Scores, Answered, Plan)}
 """What public functions return, whose methods are public, too."""
 EXAMPLES = [
     test

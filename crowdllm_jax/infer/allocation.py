@@ -144,5 +144,5 @@ def allocate(
 def _lacking(prospect: Prospect) -> int:
     """Answers that are lacking for an interval; one more than people are open if these are too
     few."""
-    counts = range(prospect.open + 1)
-    return bisect_left(counts, ENOUGH, key=prospect.effective)
+    more = range(prospect.open + 1)
+    return bisect_left(more, True, key=lambda count: prospect.effective(count) >= ENOUGH)

@@ -1,5 +1,6 @@
 """Real people of whom the profile is known, and the columns that it makes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.csv_file import Dialect
-from crowdllm_jax.study.ids import MISSING, Entities, attribute_of
+from crowdllm_jax.study.ids import MISSING, Entities, attribute_of, entities_of
 from crowdllm_jax.study.missing import drop_missing
 from crowdllm_jax.study.records import Attribute
-from crowdllm_jax.study.spec import StudySpec, attribute_spec
+from crowdllm_jax.study.spec import AttributeSpec, StudySpec, attribute_spec
 from crowdllm_jax.study.tables import read_table
 
 
@@ -69,13 +70,7 @@ def read_profiles(
     Raises:
       CrowdError: a column is not there, or a cell is none that the crowd knows.
     """
-    if not isinstance(study, StudySpec):
-        # A study that comes with a package has no columns; these are the defaults.
-        specs = {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}
-        dialect = Dialect()
-    else:
-        specs = study.participants.profile
-        dialect = study.dialect()
+    specs, dialect = _columns(crowd, study)
     names = [*specs, *([weight] if weight and weight not in specs else [])]
     if not specs:
         raise CrowdError("--profiles: the study knows nothing of people, so profiles say nothing")
@@ -97,3 +92,39 @@ def read_profiles(
                 "weight of 0 or more"
             )
     return KnownProfiles(recode(crowd.codings, attributes), weights)
+
+
+def read_people(
+    path: Path, crowd: Crowd, study: StudySpec | str | None
+) -> tuple[tuple[str, ...], tuple[Attribute, ...]]:
+    """Read the ids and profiles of people who have answered nothing, a row each, in the columns of
+    the study a crowd was fitted on.
+
+    Returns:
+      N ids, and attributes of N cells in the crowd's levels.
+    Raises:
+      CrowdError: a column is not there, somebody stands there twice, or a cell is none that the
+        crowd knows.
+    """
+    specs, dialect = _columns(crowd, study)
+    key = "participant"
+    if isinstance(study, StudySpec):
+        key = study.participants.participant or study.responses.participant
+    table = read_table(path, [key, *specs], dialect=dialect)
+    if isinstance(study, StudySpec):
+        table |= {n: drop_missing(study, "participants", n, table[n]) for n in specs}
+    people = entities_of(table[key], own_table=True)
+    attributes = tuple(
+        attribute_of(name, spec, table[name], people, "person") for name, spec in specs.items()
+    )
+    return people.ids, recode(crowd.codings, attributes)
+
+
+def _columns(
+    crowd: Crowd, study: StudySpec | str | None
+) -> tuple[Mapping[str, AttributeSpec], Dialect]:
+    """The profile columns of the study a crowd was fitted on, and how its files are written."""
+    if not isinstance(study, StudySpec):
+        # A study that comes with a package has no columns; these are the defaults.
+        return {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}, Dialect()
+    return study.participants.profile, study.dialect()

@@ -11,9 +11,9 @@ import numpy as np
 from crowdllm_jax.infer.allocation import Prospect, chances, shares_of
 from crowdllm_jax.infer.estimate import FEWEST
 
-SHRUNK = 10.0
+SHRUNK = 40.0
 """How far predictions are off in one question is told by its own answers and those to all others,
-which count as so many."""
+which count as so many: that a few people answer alike must not look like certainty."""
 
 STEPS = 8
 """Parts of the people who may be asked at which the worth of an answer is worked out; between them

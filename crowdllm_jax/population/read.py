@@ -20,8 +20,8 @@ from crowdllm_jax.population.manifest import check_seal
 from crowdllm_jax.population.write import ROUTED, written_levels
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.routing import people_asked
 from crowdllm_jax.study.scales import Scale
+from crowdllm_jax.study.shares_asked import shares_asked
 
 CELLS = 1 << 22
 """Answers in a block."""
@@ -90,11 +90,7 @@ def answers_of(study: Study) -> Answers:
             block[rows, study.task[start:stop]] = study.answer[start:stop]
             yield block
 
-    # Published shares do not say who was asked by an answer.
-    weight, told = study.participants.weight, study.tasks.ask_if
-    asked = np.array([np.nan if name in told else 1.0 for name in study.tasks.ids])
-    for task, who in people_asked(study).items():
-        asked[task] = np.average(who, weights=weight)
+    weight = study.participants.weight
     return Answers(
         study.tasks.ids,
         study.scales,
@@ -104,7 +100,7 @@ def answers_of(study: Study) -> Answers:
         None if np.ptp(weight) == 0 else weight,
         blocks,
         study.tasks.ask_if,
-        asked,
+        shares_asked(study),
     )
 
 

@@ -89,6 +89,12 @@ class Condition:
         found: np.ndarray = _holds(self.tree, self.head, known, people)
         return found
 
+    @property
+    def is_on_none(self) -> bool:
+        """Whether it says what holds of who has no answer."""
+        nodes = ast.walk(self.tree)
+        return any(isinstance(node, ast.Constant) and node.value is None for node in nodes)
+
     def reads(self, names: Iterable[str]) -> set[str]:
         """The names that it is on, among them some that are none of `names`."""
         known, found = dict.fromkeys(names), set()

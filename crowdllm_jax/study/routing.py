@@ -7,6 +7,7 @@ does not fulfil it skips the task: that is no missing answer, and shares are of 
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -187,18 +188,25 @@ def people_asked(study: Study, heads: Mapping[str, str] | None = None) -> dict[i
     Of published shares this is told of conditions on profiles alone: those who stand behind them
     answer one task each.
     """
-    n = len(study.participants.ids)
-
-    def column(task: int) -> TaskAnswers:
-        cells = np.full(n, np.nan if scales.is_continuous(study.scale_of(task)) else -1.0)
-        gave = study.task == task
-        cells[study.person[gave]] = study.answer[gave]
-        return TaskAnswers(study.tasks.ids[task], study.scale_of(task), cells)
-
     routes = routes_in(study, heads)
     if study.toplines:
         routes = tuple(route for route in routes if not route.reads)
-    return who_is_asked(routes, study.participants.profile, n, column, believed=True)
+    return believed_asked(study, routes)
+
+
+def believed_asked(study: Study, routes: Sequence[Route]) -> dict[int, np.ndarray]:
+    """Who of a study's people is asked by some routes, those who answered among them."""
+    people, answers = study.participants, partial(answers_to, study)
+    return who_is_asked(routes, people.profile, len(people.ids), answers, believed=True)
+
+
+def answers_to(study: Study, task: int) -> TaskAnswers:
+    """What a study's people answered to a task."""
+    scale = study.scale_of(task)
+    cells = np.full(len(study.participants.ids), np.nan if scales.is_continuous(scale) else -1.0)
+    gave = study.task == task
+    cells[study.person[gave]] = study.answer[gave]
+    return TaskAnswers(study.tasks.ids[task], scale, cells)
 
 
 def skipped(asked: Mapping[int, np.ndarray], task: np.ndarray, person: np.ndarray) -> np.ndarray:

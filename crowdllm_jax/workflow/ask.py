@@ -1,5 +1,5 @@
 """Ask a fitted crowd something new: the same agents answer questions that nobody has answered yet,
-without a fit, and say how far to trust them."""
+without a fit, and say how far to trust them. What they have answered they remember."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,13 +47,21 @@ from crowdllm_jax.study.question_tables import (
     read_few_answers,
     read_questions,
 )
-from crowdllm_jax.study.questions import Questions
+from crowdllm_jax.study.questions import Questions, questions_on
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.routing import routes_of
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import Split, split_study
 from crowdllm_jax.workflow.ask_audience import audiences, everybody
-from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes
+from crowdllm_jax.workflow.ask_known import (
+    KnownQuestions,
+    audiences_of,
+    known_notes,
+    known_places,
+    known_questions,
+    tasks_called,
+)
+from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes, trust_note
 from crowdllm_jax.workflow.ask_table import by_question, table_of
 
 if TYPE_CHECKING:
@@ -77,6 +85,8 @@ class Asking:
       answers: a table of some people's answers to the questions. shares: known shares of the levels
         of a single question, lowest first, as `people` people's (None: 1000).
       embedder: the model that turned the run's texts into vectors, where its table does not say.
+      again: of a question that the run has: ask the agents anew, for the how manieth time; 0 takes
+        what they answered.
       where: a condition on the agents' profiles. margins: shares of them in another population,
         {attribute: {level: share}}. by: an attribute whose values are told apart.
 
@@ -92,6 +102,7 @@ class Asking:
     shares: str | Sequence[float] | None = None
     people: float | None = None
     embedder: str | None = None
+    again: int = 0
     where: str | None = None
     margins: Mapping[str, Mapping[str, float]] | None = None
     by: str | None = None
@@ -102,7 +113,8 @@ class Answered:
     """What a crowd says to new questions.
 
     Attributes:
-      crowd: whose agents answer them alone: `sample` draws them, each as in the run's population.
+      crowd: whose agents answer them: `sample` draws them, each as in the run's population. Of
+        questions that the run has it is the run's, whose agents answer its other questions, too.
       table: task_id, (the attribute of `by`,) answer, share, low, high (90%), people (how many
         asked would make as narrow an interval); the row "(mean)" holds the mean answer.
       trust: how the run's held-out questions were met. notes: sentences on all that.
@@ -123,7 +135,7 @@ class Answered:
         return self.table.to_pandas()
 
     def __repr__(self) -> str:
-        asked = ", ".join(repr(name) for name in self.crowd.task_ids)
+        asked = ", ".join(repr(name) for name in dict.fromkeys(self.table["task_id"].to_pylist()))
         return f"Answered({asked}: {len(self.table)} rows, {len(self.notes)} notes)"
 
     def _repr_html_(self) -> str:
@@ -151,7 +163,7 @@ def ask(
     *,
     data: str | None = None,
 ) -> Answered:
-    """Ask a fitted crowd something new.
+    """Ask a fitted crowd something new; a question that the run has is answered as it was.
 
     Args:
       run: a run's folder; or a crowd that `fit` returned, and the study and configuration it was
@@ -205,7 +217,8 @@ def ask_run(
         population = run.config.population
         agents = population.agents if agents is None else agents
         seed = population.seed if seed is None else seed
-        target = out or folder / "asked" / _slug(answered.crowd, agents, seed)
+        first = answered.table["task_id"][0].as_py()
+        target = out or folder / "asked" / _slug(first, answered.crowd, agents, seed)
         target.parent.mkdir(parents=True, exist_ok=True)
         progress("sample", 0, agents)
         write_population(
@@ -216,6 +229,7 @@ def ask_run(
             lambda done, total: progress("sample", done, total),
             population.layout,
         )
+        asked = set(answered.table["task_id"].to_pylist())
         told = {
             "of": crowd_fingerprint(run.crowd),
             "where": asking.where,
@@ -225,6 +239,7 @@ def ask_run(
                 for name, scale in zip(
                     answered.crowd.task_ids, answered.crowd.task_scales, strict=True
                 )
+                if name in asked
             },
             "notes": answered.notes,
             "answers": [
@@ -236,9 +251,9 @@ def ask_run(
     return answered, target
 
 
-def _slug(crowd: Crowd, agents: int, seed: int) -> str:
+def _slug(question: str, crowd: Crowd, agents: int, seed: int) -> str:
     """A folder's name that says what was asked, and is another for anything else."""
-    first = "".join(c if c.isalnum() else "-" for c in crowd.task_ids[0].lower())[:40].strip("-")
+    first = "".join(c if c.isalnum() else "-" for c in question.lower())[:40].strip("-")
     return f"{first}-{key_of(f'{crowd_fingerprint(crowd)} {agents} {seed}') % 16**6:06x}"
 
 
@@ -274,6 +289,11 @@ def _ask(
     asking = asking or Asking()
     asked = _questions(run, questions, asking)
     check_askable(run.crowd, asked)
+    typed = not isinstance(questions, Path)
+    rows = tasks_called(run.study, asked.ids, asked.task_scales, typed=typed)
+    known = known_questions(run.crowd, run.study, asked, rows, asking.again)
+    if known is not None:
+        return _known(run, known, asking)
     few = _few_answers(run, asked, asking)
     generator = whom(run.crowd.generator, asking.where, asking.margins)
     groups = {} if asking.by is None else groups_of(generator, asking.by)
@@ -301,6 +321,36 @@ def _ask(
     tables = [table for table in tables if len(table)] or tables[:1]
     table = by_question(pa.concat_tables(tables), asked)
     return Answered(crowd, table, trust, (*told, *notes))
+
+
+def _known(run: _Run, known: KnownQuestions, asking: Asking) -> Answered:
+    """What agents answered to questions that the run has, or answer when asked again."""
+    if asking.answers is not None or asking.shares is not None:
+        raise CrowdError(
+            f"ask: '{known.asked.ids[0]}' is a question of the run, to which its people's answers "
+            "are known; leave out --answers and --shares, or ask it under another name"
+        )
+    generator = whom(run.crowd.generator, asking.where, asking.margins)
+    groups = {} if asking.by is None else groups_of(generator, asking.by)
+    learnt = known_places(run.crowd, known)
+    assert isinstance(run.crowd.inputs, Design)
+    unheard = run.crowd.inputs.tasks.known[known.rows] == 0
+    parts = run.held if unheard.any() else ()
+    trust = trust_of([held_out_outlook(crowd, run.study, split) for crowd, split in parts])
+    stretch = np.where(unheard, trust.stretch, 1.0).tolist()
+    of_all = audiences_of(run.crowd, known, generator)
+    tables = [table_of(of_all, known.asked, learnt, stretch, None, asking.by)]
+    for name, group in groups.items():
+        of_group = audiences_of(run.crowd, known, group)
+        tables.append(table_of(of_group, known.asked, learnt, stretch, name, asking.by))
+    tables = [table for table in tables if len(table)] or tables[:1]
+    notes = (*routed_notes(known.asked, of_all), *known_notes(known, run.study))
+    if unheard.any():
+        measured = trust if run.config.split.by == "tasks" else None
+        notes = (*notes, trust_note(measured, answered=False))
+    table = by_question(pa.concat_tables(tables), known.asked)
+    crowd = replace(known.crowd, generator=generator)
+    return Answered(crowd, table, trust, notes)
 
 
 def _learn(
@@ -355,6 +405,12 @@ def _questions(run: _Run, questions: str | Sequence[str] | Path, asking: Asking)
         return read_questions(questions, spec, run.crowd.scales, answered, profile)
     texts = [questions] if isinstance(questions, str) else list(questions)
     texts = [" ".join(text.split()) for text in texts]
+    if texts and (asking.scale, asking.options, asking.kind) == (None, None, None):
+        rows = tasks_called(run.study, texts, [None] * len(texts), typed=True)
+        if min(rows) >= 0:
+            # Nobody need be told on which scale the run's own questions are.
+            own = [names[run.crowd.task_scale[row]] for row in rows]
+            return questions_on(texts, texts, own, run.crowd.scales, answered)
     return ask_texts(texts, asking.scale, asking.options, asking.kind, run.crowd.scales, answered)
 
 

@@ -1,5 +1,6 @@
 """Who is asked a new question, and what those agents would say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,21 +36,25 @@ def everybody(crowd: Crowd, whom: ProfileGenerator) -> Audience:
     return Audience(Outlook(crowd, panel_of(replace(crowd, generator=whom), PANEL, 0)))
 
 
-def audiences(placed: Crowd, crowd: Crowd, whom: ProfileGenerator) -> list[Audience]:
+def audiences(
+    placed: Crowd, crowd: Crowd, whom: ProfileGenerator, tasks: Sequence[int] | None = None
+) -> list[Audience]:
     """Of each question, the agents who are asked it.
 
     Args:
       placed: the run's crowd with the questions behind its tasks. crowd: that of the questions.
+      tasks: which of these are looked at; None takes all.
     """
     all_of_them = everybody(placed, whom)
     found = [all_of_them] * len(crowd.task_ids)
-    if not crowd.ask_if:
+    looked_at = range(len(crowd.task_ids)) if tasks is None else tasks
+    routed = [task for task in looked_at if crowd.task_ids[task] in crowd.ask_if]
+    if not routed:
         return found
     asked = asked_of(crowd, whom)
     panel = panel_of(replace(placed, generator=whom), LOOKED_AT, 0)
-    for task, name in enumerate(crowd.task_ids):
-        if name in crowd.ask_if:
-            found[task] = _some(placed, panel, asked[:, task])
+    for task in routed:
+        found[task] = _some(placed, panel, asked[:, task])
     return found
 
 

@@ -50,7 +50,7 @@ def notes_on(
                 f"'{name}' is unlike all training questions (farther from the nearest than "
                 f"{FAR:.0%} of these are from each other): its interval may be too narrow."
             )
-    return (*notes, _trust_note(trust, answered=bool(few)))
+    return (*notes, trust_note(trust, answered=bool(few)))
 
 
 def routed_notes(asked: Questions, audiences: Sequence[Audience]) -> tuple[str, ...]:
@@ -81,7 +81,12 @@ def _lent_note(name: str, scale: Scale, lends: str, lent: Scale) -> str:
     )
 
 
-def _trust_note(trust: Trust | None, *, answered: bool) -> str:
+def trust_note(trust: Trust | None, *, answered: bool) -> str:
+    """A sentence on how close answers to questions that nobody answered come.
+
+    Args:
+      trust: see `notes_on`. answered: some people's answers to them are known.
+    """
     before = " before the known answers" if answered else ""
     if trust is None or not trust.questions:
         return (

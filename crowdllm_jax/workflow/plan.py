@@ -1,28 +1,31 @@
 """Plan by a fitted run whom to ask what next."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.infer.known_profiles import read_people
 from crowdllm_jax.infer.plan import Goal, Plan, plan_answers
 from crowdllm_jax.infer.question import MEAN, Estimand
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime.progress import Progress, silent
-from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.coding import recode
+from crowdllm_jax.study.records import Participants, Study
 from crowdllm_jax.study.split import split_study
 from crowdllm_jax.workflow.infer import Held, among, held_by, tasks_named
 
 
 def plan(
     run: str | Path | tuple[Crowd, Study, Config],
-    budget: int | None = None,
+    budget: int | Goal,
     question: Estimand = MEAN,
     tasks: tuple[str, ...] | None = None,
     *,
-    width: float | None = None,
+    people: str | Path | None = None,
     where: str | None = None,
-    seed: int = 0,
     progress: Progress = silent,
 ) -> Plan:
     """Plan which of a run's people to ask which of its questions that they have not answered, so
@@ -32,13 +35,12 @@ def plan(
       run: the folder of a fitted run of the persistent model, some of whose answers are held out;
         or a crowd that `fit` returned, and the study and configuration it was fitted to (of seed
         0).
-      budget: answers to be gathered, at most; None, as many as `width` needs.
+      budget: answers to be gathered, at most; or a `Goal`, which may be a width to be reached.
       question: the mean or share that is to be known, and the confidence of its intervals.
       tasks: ids of the questions that may be asked; None, all that suit.
-      width: of the intervals, as a part of the range of the answers; stop where all are so narrow.
-        None makes their mean width as small as the budget allows.
+      people: CSV or Parquet table of people who have answered nothing, with the study's columns of
+        ids and profiles, who may be asked, too.
       where: a condition on profiles; only people who fulfil it are asked and estimated about.
-      seed: of the draw.
     Returns:
       whom to ask what, and how wide intervals are now and will be then.
     Raises:
@@ -51,15 +53,36 @@ def plan(
     if isinstance(run, tuple):
         crowd, study, config = run
         held = np.stack([split_study(study, config.split, 0).test])
-        fitted = among(Held((crowd,), study, config, held), where)
+        fitted = Held((crowd,), study, config, held)
     else:
-        fitted = among(held_by(Path(run), progress), where)
+        fitted = held_by(Path(run), progress)
+    if people is not None:
+        fitted = _joined_by(fitted, Path(people))
+    fitted = among(fitted, where)
     return plan_answers(
         fitted.crowds,
         fitted.study,
         fitted.held,
-        Goal(budget, width, seed),
+        budget if isinstance(budget, Goal) else Goal(budget),
         question,
         tasks_named(tasks, fitted.study),
         progress,
     )
+
+
+def _joined_by(run: Held, path: Path) -> Held:
+    """The same, with people behind the study's own who have answered nothing."""
+    crowd, own = run.crowds[0], run.study.participants
+    ids, attributes = read_people(path, crowd, run.config.study)
+    both = set(ids) & set(own.ids)
+    if both:
+        raise CrowdError(
+            f"--people {path}: '{min(both)}' is one of the study's people, who may be asked "
+            "without it; leave them out"
+        )
+    pairs = zip(recode(crowd.codings, own.profile), attributes, strict=True)
+    profile = tuple(replace(a, cells=np.concatenate([a.cells, b.cells])) for a, b in pairs)
+    # Survey weights have mean 1.
+    weight = np.append(own.weight, np.ones(len(ids)))
+    people = Participants(own.ids + ids, profile, weight)
+    return replace(run, study=replace(run.study, participants=people))

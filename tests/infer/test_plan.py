@@ -29,10 +29,12 @@ from crowdllm_jax.infer.plan import Goal, plan_answers
 from crowdllm_jax.infer.planned import PlannedAnswers, planned_weights, read_plan
 from crowdllm_jax.infer.prospects import Told, questions_of
 from crowdllm_jax.infer.question import Estimand
-from crowdllm_jax.model.crowd_file import save_crowd
+from crowdllm_jax.model.crowd_file import load_crowd, save_crowd
 from crowdllm_jax.runs.config import dump_config, load_config, load_study
 from crowdllm_jax.runs.folder import crowd_folder
-from crowdllm_jax.study.records import only_answers
+from crowdllm_jax.study.records import Participants, only_answers
+from crowdllm_jax.study.split import split_study
+from crowdllm_jax.workflow.plan import plan
 
 PEOPLE, TASKS = 160, 4
 errors = st.lists(st.floats(0, 100), min_size=1, max_size=30)
@@ -150,10 +152,10 @@ def planned_study(random, *, weighted=True):
         (one,) = questions_of([told], np.ones(n))
         each = chances(one.share, 40)
         drawn = draw(each, random)
-        plan = PlannedAnswers(one.open[drawn], np.zeros(40, int), each[drawn])
-        plans.append(plan)
+        batch = PlannedAnswers(one.open[drawn], np.zeros(40, int), each[drawn])
+        plans.append(batch)
         gave = gave.copy()
-        gave[plan.person] = True
+        gave[batch.person] = True
     weight = planned_weights(plans, 0, gave, everybody, np.ones(n)) if weighted else gave * 1.0
 
     def rows(who, weight):
@@ -362,6 +364,43 @@ def test_the_command(fitted, tmp_path, capsys):
     assert "Mean answers" in capsys.readouterr().out
     assert main(["plan", str(fitted), "--share", "3", "--width", "0.2", "--tasks", "t00"]) == 0
     assert "--out FILE writes" in capsys.readouterr().out
+
+
+def test_people_of_a_table_may_be_asked(fitted, tmp_path, capsys):
+    """As if they had stood in the study's table of participants: the same questions of as many
+    people with the same prospects, and all of them among those who are drawn from."""
+    crowds = tuple(load_crowd(crowd_folder(fitted, 0, "persistent", fold)) for fold in range(2))
+    config = load_config(fitted / "config.yaml")
+    study, others = load_study(config), make_study({"rating": RATING}, people=30, seed=9)
+    path = tmp_path / "people.csv"
+    age, city = others.participants.profile
+    columns = {
+        "participant": [f"new {i}" for i in range(30)],
+        "age": ["" if np.isnan(a) else f"{a:g}" for a in age.cells],
+        "city": [city.levels[c] for c in city.cells],
+    }
+    write_table(path, columns)
+    planned = plan(fitted, 100_000, people=path)
+    alone = plan(fitted, 100_000)
+    rows = {row["task"] for row in planned.asks.to_pylist() if row["participant"] == "new 3"}
+    assert rows == set(study.tasks.ids)
+    gap = np.array(planned.questions["open"]) - np.array(alone.questions["open"])
+    assert gap.tolist() == [30] * 4
+    own = study.participants
+    profile = tuple(
+        dataclasses.replace(a, cells=np.concatenate([a.cells, b.cells]))
+        for a, b in zip(own.profile, (age, city), strict=True)
+    )
+    people = Participants((*own.ids, *columns["participant"]), profile, np.ones(len(own.ids) + 30))
+    larger = dataclasses.replace(study, participants=people)
+    held = np.stack([split_study(study, config.split, 0, fold).test for fold in range(2)])
+    same = plan_answers(crowds, larger, held, Goal(budget=100_000))
+    for name in planned.questions.column_names[1:]:
+        found, wanted = (table[name].to_numpy() for table in (planned.questions, same.questions))
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    write_table(path, columns | {"participant": ["p003", *columns["participant"][1:]]})
+    assert main(["plan", str(fitted), "--budget", "9", "--people", str(path)]) == 2
+    assert "'p003' is one of the study's people" in capsys.readouterr().err
 
 
 def test_wrong_plans(fitted, tmp_path, capsys):

@@ -16,7 +16,7 @@ from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.population.read import answers_of
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.read import read_study
-from crowdllm_jax.study.records import fingerprint
+from crowdllm_jax.study.records import fingerprint, only_answers
 from crowdllm_jax.study.routing import people_asked
 from crowdllm_jax.study.scales import Approval
 from crowdllm_jax.study.spec import StudySpec
@@ -252,13 +252,53 @@ def test_without_a_table_of_tasks_order_is_that_of_conditions(tmp_path):
     assert people_asked(study)[1].all()
 
 
-def test_published_shares_tell_who_is_asked_by_profiles_alone():
-    """Who stands behind them answers one task: what they say to another is not known."""
-    study = make_study()
-    tasks = replace(study.tasks, ask_if={"t01": "t00 >= 2", "t02": "age >= 30"})
+def test_published_shares_tell_who_is_asked():
+    """Who stands behind them answers one task: what they say to another is not known, but how many
+    of those who were asked it say so."""
+    study = make_study(people=200)
+    study = only_answers(study, study.task == study.person % 4)
+    conditions = {"t01": "t00 >= 2", "t02": "age >= 30", "t03": "t01 >= 3"}
+    tasks = replace(study.tasks, ask_if=conditions)
     published = replace(study, tasks=tasks, toplines=True)
     assert list(people_asked(published)) == [2]
     asked = answers_of(published).asked
-    assert np.isnan(asked[1])
-    assert 0 < asked[2] < 1
-    np.testing.assert_array_equal(asked[[0, 3]], 1)
+    of = {t: study.answer[study.task == t] for t in range(4)}
+    assert asked[1] == pytest.approx((of[0] >= 1).mean())
+    assert asked[3] == pytest.approx((of[0] >= 1).mean() * (of[1] >= 2).mean())
+    age = study.participants.profile[0].cells
+    assert asked[2] == pytest.approx((age[~np.isnan(age)] >= 30).mean())
+    assert asked[0] == 1
+    for condition in ("t00 >= 2 and t02 >= 2", "t00 is None", "t01 >= 3 and age > 30"):
+        tasks = replace(study.tasks, ask_if={"t01": "t00 >= 2", "t03": condition})
+        assert np.isnan(answers_of(replace(published, tasks=tasks)).asked[3])
+
+
+CONDITIONS = (
+    {"t01": "t00 >= 3"},
+    {"t01": "t00 >= 3", "t02": "t01 >= 2", "t03": "not (t02 >= 4)"},
+    {"t01": "t00 >= 3 and age >= 30"},
+    {"t02": "t00 >= 3 or t01 < 3"},
+    {"t01": "age >= 40", "t03": "t01 >= 2 and t00 < 5"},
+)
+
+
+@pytest.mark.parametrize("ask_if", CONDITIONS)
+def test_missing_answers_do_not_make_fewer_asked(ask_if):
+    """A third of 4,000 people's answers are left out: the share who are asked is what it was, to 4
+    standard errors of a share of 1,000, which are left where two answers decide."""
+    study = make_study(people=4000)
+    study = replace(study, tasks=replace(study.tasks, ask_if=ask_if))
+    everybody = people_asked(study)
+    whole = answers_of(study).asked
+    keep = np.random.default_rng(0).random(len(study.task)) < 2 / 3
+    skipped_by = np.zeros(len(study.task), bool)
+    for task, who in everybody.items():
+        skipped_by |= (study.task == task) & ~who[study.person]
+    some = answers_of(only_answers(study, keep & ~skipped_by)).asked
+    for task, who in everybody.items():
+        known = np.isfinite(study.participants.profile[0].cells)
+        assert abs(whole[task] - who[known].mean()) < 0.002
+        assert abs(some[task] - whole[task]) < 4 * 0.5 / np.sqrt(1000)
+    # What is missing is itself what decides, where the condition says so.
+    none = replace(study, tasks=replace(study.tasks, ask_if={"t01": "t00 is None"}))
+    assert abs(answers_of(only_answers(none, keep)).asked[1] - 1 / 3) < 0.04

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -470,7 +471,12 @@ def test_a_continuous_mean_is_known_as_far_as_its_answers_vary():
         ("New?", {"options": ("0", "100"), "kind": "continuous"}, "learnt no continuous scale"),
         ("", {"scale": "rating"}, "a question is empty"),
         (["New?", "New?"], {"scale": "rating"}, "is asked twice"),
-        ("t03", {"scale": "rating", "shares": "20,20,20,20,20"}, "is a task of the run already"),
+        ("t03", {"scale": "agree", "shares": "20,80"}, "is a task of the run already"),
+        ("t03", {"shares": "20,20,20,20,20"}, "'t03' is a question of the run, to which"),
+        (["t03", "New?"], {"scale": "rating"}, "'t03' is a question of the run.*and 'New\\?'"),
+        (["t03", "Question t03"], {}, "'t03' is asked twice"),
+        ("New?", {"scale": "rating", "again": 1}, "--again: 'New\\?' is no question of the run"),
+        ("t03", {"again": -1}, "--again -1: give how often"),
         ("New?", {"scale": "agree", "shares": "30,30,40"}, "3 shares.*2 levels"),
         ("New?", {"scale": "agree", "shares": "30,50"}, "sum to 80"),
         ("New?", {"scale": "agree", "shares": "x,50"}, "numbers with commas"),
@@ -526,3 +532,82 @@ def test_what_is_kept_of_the_reference_is_what_a_fit_would_give(folder, again, a
         away.rename(kept)
     for name in ("share", "low", "high"):
         np.testing.assert_allclose(anew.table[name], answered.table[name], atol=1e-5)
+
+
+def test_agents_remember_what_they_answered(folder, fitted, again):
+    """By its name or its text, on its scale, in another population or not: agents answer as they
+    did in the run's; the table is of these answers, as far as 20,000 and 2,048 agents and the
+    normal-logistic approximation tell."""
+    crowd, study, _ = fitted
+    old = cl.sample(crowd, AGENTS, 7)
+    for question, given, row in (
+        ("t03", {}, 3),
+        (f"  {study.tasks.text[25]} ", {}, 25),
+        ("t45", {"scale": "party"}, 45),
+        (["t07", "Question t30"], {}, 7),
+    ):
+        found = ask(folder, question, Asking(**given))
+        name = study.tasks.ids[row]
+        place = found.crowd.task_ids.index(name)
+        new = cl.sample(found.crowd, AGENTS, 7).answers[:, place]
+        np.testing.assert_array_equal(new, old.answers[:, row])
+        own = [r for r in found.table.to_pylist() if r["task_id"] == name]
+        told = np.array([r["share"] for r in own if r["answer"] != "(mean)"])
+        assert np.abs(told - np.bincount(new, minlength=len(told)) / AGENTS).max() < 0.05
+        assert all(r["low"] <= r["share"] <= r["high"] for r in own)
+        assert f"'{name}' is a question of the run: agents answer as they did" in found.notes[0]
+    other = ask(folder, "t03", Asking(where="age >= 60", by="city"))
+    agents = cl.sample(other.crowd, 500, 7)
+    assert (agents.profile[0].cells >= 60).all()
+    same = cl.sample(crowd, 500, 7, where="age >= 60")
+    np.testing.assert_array_equal(agents.answers, same.answers)
+    # One that was held out is as uncertain as any that nobody answered.
+    _, _, held = fitted
+    name = study.tasks.ids[held[0]]
+    unheard, new = ask(folder, name), ask(folder, folder.parent / "again.parquet")
+    widths = [
+        {r["answer"]: r["high"] - r["low"] for r in one.table.to_pylist() if r["task_id"] == task}
+        for one, task in ((unheard, name), (new, f"new {name}"))
+    ]
+    assert widths[0] == pytest.approx(widths[1], abs=0.02)
+    assert unheard.notes[-1] == new.notes[-1]
+    # On other options it is another question.
+    asking = Asking(options=("a", "b", "c"), shares="20,30,50")
+    assert ask(folder, study.tasks.text[3], asking).crowd.asked
+
+
+def test_agents_are_asked_again(folder, fitted):
+    """With the beliefs they have, and other chance: the same every time it is the second time.
+    Shares of 20,000 agents each differ by 5 standard errors at most."""
+    crowd, _, _ = fitted
+    old = cl.sample(crowd, AGENTS, 7)
+    once, twice, thrice = (
+        cl.sample(ask(folder, ["t03", "t25"], Asking(again=n)).crowd, AGENTS, 7) for n in (1, 1, 2)
+    )
+    assert [name for name, _ in thrice.tasks] == ["t03 (again 2)", "t25 (again 2)"]
+    np.testing.assert_array_equal(once.answers, twice.answers)
+    for one, other in zip(once.profile, old.profile, strict=True):
+        np.testing.assert_array_equal(one.cells, other.cells)
+    before = old.answers[:, [3, 25]]
+    for new in (once, thrice):
+        gap = np.abs(shares(new.answers) - shares(before))
+        assert gap.max() < 5 * np.sqrt(2) * 0.5 / np.sqrt(AGENTS)
+    # Retests hang together with the test as with each other.
+    pairs = [(before, once.answers), (before, thrice.answers), (once.answers, thrice.answers)]
+    for task in range(2):
+        r = [np.corrcoef(a[:, task], b[:, task])[0, 1] for a, b in pairs]
+        assert min(r) > 0.02
+        assert max(r) < 0.95
+        assert max(r) - min(r) < 5 / np.sqrt(AGENTS) * np.sqrt(2)
+
+
+def test_what_is_remembered_is_written_as_it_was(folder, fitted):
+    crowd, _, _ = fitted
+    answered, out = ask_run(folder, "t03", Asking(), agents=300, seed=7)
+    assert repr(answered).startswith("Answered('t03': 6 rows")
+    assert out.name.startswith("t03-")
+    told = json.loads((out / "asked.json").read_text())
+    assert list(told["questions"]) == ["t03"]
+    table = pq.read_table(out / "part-00000.parquet")
+    own = table.filter(pa.compute.equal(table["task_id"], "t03"))["decision"].to_pylist()
+    assert [int(cell) for cell in own] == (cl.sample(crowd, 300, 7).answers[:, 3] + 1).tolist()

@@ -51,6 +51,16 @@ def add_ask(commands: Commands) -> None:
     )
     _add_scale(command)
     _add_known(command)
+    command.add_argument(
+        "--again",
+        metavar="N",
+        type=int,
+        nargs="?",
+        const=1,
+        default=0,
+        help="ask a question that the run has anew, as in a retest (N: for the how manieth time); "
+        "without it, agents answer it as they did",
+    )
     add_where(command)
     add_margins(command)
     command.add_argument(
@@ -144,6 +154,7 @@ def ask(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         shares=arguments.shares,
         people=arguments.people,
         embedder=arguments.embedder,
+        again=arguments.again,
         where=arguments.where,
         margins=None if arguments.margins is None else margins_of(arguments.margins),
         by=arguments.by,

@@ -25,6 +25,44 @@ def add_plan(commands: Commands) -> None:
         "what is told, the questions, and what was written where: an object",
     )
     add_run_folder(command)
+    _add_goal(command)
+    estimand = command.add_mutually_exclusive_group()
+    estimand.add_argument("--mean", action="store_true", help="for mean answers (the default)")
+    estimand.add_argument(
+        "--share", metavar="LEVEL", type=tidy_name, help="for the share of people who answer so"
+    )
+    command.add_argument(
+        "--tasks",
+        metavar="ID,..",
+        type=tidy_name,
+        action="append",
+        help="questions that may be asked (default: all that suit); listed as in `infer`",
+    )
+    command.add_argument(
+        "--people",
+        metavar="FILE",
+        type=Path,
+        help="CSV or Parquet table of people who have answered nothing, with the study's columns "
+        "of ids and profiles, who may be asked, too",
+    )
+    add_where(command)
+    command.add_argument(
+        "--level",
+        metavar="C",
+        type=float,
+        default=0.95,
+        help="confidence of the intervals (default: 0.95)",
+    )
+    command.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="table of whom to ask what, .csv or .parquet, not there yet (default: none)",
+    )
+
+
+def _add_goal(command: argparse.ArgumentParser) -> None:
+    """Take what more answers are for, and how many there may be."""
     command.add_argument(
         "--budget",
         metavar="N",
@@ -38,34 +76,8 @@ def add_plan(commands: Commands) -> None:
         help="stop where every interval is so wide, as a part of the range of the answers "
         "(0.05: 5 percentage points of a share); default: the narrowest on average",
     )
-    estimand = command.add_mutually_exclusive_group()
-    estimand.add_argument("--mean", action="store_true", help="for mean answers (the default)")
-    estimand.add_argument(
-        "--share", metavar="LEVEL", type=tidy_name, help="for the share of people who answer so"
-    )
-    command.add_argument(
-        "--tasks",
-        metavar="ID,..",
-        type=tidy_name,
-        action="append",
-        help="questions that may be asked (default: all that suit); listed as in `infer`",
-    )
-    add_where(command)
-    command.add_argument(
-        "--level",
-        metavar="C",
-        type=float,
-        default=0.95,
-        help="confidence of the intervals (default: 0.95)",
-    )
     command.add_argument(
         "--seed", metavar="S", type=int, default=0, help="of the draw (default: 0)"
-    )
-    command.add_argument(
-        "--out",
-        metavar="FILE",
-        type=Path,
-        help="table of whom to ask what, .csv or .parquet, not there yet (default: none)",
     )
 
 
@@ -73,6 +85,7 @@ def plan(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Plan by a run whom to ask what."""
     from crowdllm_jax.aggregate.decide import check_table, write_table
     from crowdllm_jax.cli.terminal import table_of
+    from crowdllm_jax.infer.plan import Goal
     from crowdllm_jax.infer.question import Estimand
     from crowdllm_jax.workflow.plan import plan as plan_by
 
@@ -83,12 +96,11 @@ def plan(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         question = Estimand("share", level=arguments.share, confidence=arguments.level)
     planned = plan_by(
         arguments.run,
-        arguments.budget,
+        Goal(arguments.budget, arguments.width, arguments.seed),
         question,
         None if arguments.tasks is None else tuple(arguments.tasks),
-        width=arguments.width,
+        people=arguments.people,
         where=arguments.where,
-        seed=arguments.seed,
         progress=progress,
     )
     if arguments.out is not None:

@@ -278,16 +278,32 @@ def _levels_of(
 
 def one_task(crowd: Crowd, task: int) -> tuple[Design, nnx.State[Any, Any]]:
     """What a crowd knows of one of its tasks, to be drawn by itself."""
+    return _of_tasks(crowd, np.array([task]))
+
+
+def some_tasks(crowd: Crowd, rows: np.ndarray) -> Crowd:
+    """The crowd of some of its tasks (A,) alone."""
+    design, params = _of_tasks(crowd, rows)
+    return replace(
+        crowd,
+        params=params,
+        task_ids=tuple(crowd.task_ids[row] for row in rows),
+        task_scale=crowd.task_scale[rows],
+        inputs=design,
+    )
+
+
+def _of_tasks(crowd: Crowd, rows: np.ndarray) -> tuple[Design, nnx.State[Any, Any]]:
     design = crowd.inputs
     assert isinstance(design, Design)
     arrays = arrays_of(crowd)
     own = {
-        name: arrays[name].take([task], axis)
+        name: arrays[name].take(rows, axis)
         for part in ("mean", "log_sd")
         for effect, axis in OWN.items()
         if (name := f"effects.{part}.{effect}") in arrays
     }
     there = {name: column for name, column in design.tasks._asdict().items() if column is not None}
-    columns = design.tasks._replace(**{n: np.asarray(c)[[task]] for n, c in there.items()})
+    columns = design.tasks._replace(**{n: np.asarray(c)[rows] for n, c in there.items()})
     layout = layout_of(dict(crowd.scales), columns.scale)
     return design._replace(layout=layout, tasks=columns), _with(crowd, own)

@@ -1,0 +1,143 @@
+"""Questions that a run's study has: agents remember what they answered, or are asked again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.persistent.asked import arrays_of, some_tasks
+from crowdllm_jax.model.persistent.forecast import Unsure, unsure_of
+from crowdllm_jax.profiles.generator import ProfileGenerator
+from crowdllm_jax.study.questions import Questions
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.routing import routes_of
+from crowdllm_jax.study.scales import Scale
+from crowdllm_jax.workflow.ask_audience import Audience, audiences
+
+
+@dataclass(frozen=True)
+class KnownQuestions:
+    """Questions that are tasks of a run.
+
+    Attributes:
+      asked: they, under the run's ids. rows: (A,) indices of the tasks.
+      crowd: whose agents answer them: all of the run's tasks as in its population, or these alone,
+        again.
+    """
+
+    asked: Questions
+    rows: np.ndarray
+    crowd: Crowd
+
+
+def tasks_called(
+    study: Study, names: Sequence[str], own: Sequence[Scale | None], *, typed: bool
+) -> list[int]:
+    """Which of a study's tasks some questions are; -1 of those that are none.
+
+    In a table the id says what a question is; one that is typed is the task that has it for its id
+    or for its text.
+
+    Args:
+      own: the scales they are asked on; None takes the task's. Another scale is another question.
+    """
+    of_id = {name: i for i, name in enumerate(study.tasks.ids)}
+    of_text: dict[str, int] = {}
+    if typed:
+        of_text = {" ".join(text.split()): i for i, text in enumerate(study.tasks.text)}
+    found = []
+    for name, scale in zip(names, own, strict=True):
+        row = of_id.get(name, of_text.get(name, -1))
+        same = row >= 0 and (scale is None or scale == study.scale_of(row))
+        found.append(row if same else -1)
+    return found
+
+
+def known_questions(
+    crowd: Crowd, study: Study, asked: Questions, rows: Sequence[int], again: int
+) -> KnownQuestions | None:
+    """The questions as tasks of the run; None if they are new.
+
+    Args:
+      rows: which tasks they are (`tasks_called`). again: asked anew for the how manieth time; 0
+        takes what agents answered.
+    Raises:
+      CrowdError: some are and some are not, or they cannot be asked again.
+    """
+    if again < 0:
+        raise CrowdError(f"--again {again}: give how often it is asked again, from 1")
+    there = np.array(rows) >= 0
+    if not there.any():
+        if again:
+            raise CrowdError(
+                f"--again: '{asked.ids[0]}' is no question of the run, so nobody has answered it "
+                "yet; leave it out"
+            )
+        return None
+    if not there.all():
+        old, new = (asked.ids[int(np.argmax(side))] for side in (there, ~there))
+        raise CrowdError(
+            f"ask: '{old}' is a question of the run, which its agents have answered, and '{new}' "
+            "is new; ask them one after the other"
+        )
+    ids = tuple(study.tasks.ids[row] for row in rows)
+    if len(set(ids)) < len(ids):
+        raise CrowdError(f"ask: '{ids[0]}' is asked twice; keep one")
+    conditions = {name: crowd.ask_if[name] for name in ids if name in crowd.ask_if}
+    asked = replace(asked, ids=ids, text=tuple(study.tasks.text[row] for row in rows))
+    of_run = np.array(rows)
+    if not again:
+        return KnownQuestions(replace(asked, ask_if=conditions), of_run, crowd)
+    _check_again(crowd, conditions)
+    numbered = "again" if again == 1 else f"again {again}"
+    names = {name: f"{name} ({numbered})" for name in ids}
+    conditions = {names[name]: text for name, text in conditions.items()}
+    some = some_tasks(crowd, of_run)
+    some = replace(some, task_ids=tuple(names.values()), asked=True, ask_if=conditions)
+    return KnownQuestions(replace(asked, ids=some.task_ids, ask_if=conditions), of_run, some)
+
+
+def _check_again(crowd: Crowd, conditions: Mapping[str, str]) -> None:
+    names = [attribute.name for attribute in crowd.generator.attributes]
+    routes = routes_of(crowd.ask_if, crowd.task_ids, crowd.task_scales, names)
+    for route in routes:
+        name = crowd.task_ids[route.task]
+        if name in conditions and route.reads:
+            raise CrowdError(
+                f"--again: '{name}' is asked by what was answered to "
+                f"'{crowd.task_ids[route.reads[0]]}' (ask_if); leave out --again"
+            )
+
+
+def known_places(crowd: Crowd, known: KnownQuestions) -> list[Unsure]:
+    """Where the tasks are, and how far the fit knows it."""
+    arrays, places = arrays_of(crowd), []
+    for task in unsure_of(crowd, known.rows, known.asked.task_scales):
+        level = arrays["effects.mean.task_level"][task.row, : len(task.middle) - 1]
+        middle = np.append(arrays["effects.mean.task"][task.row], level)
+        places.append(replace(task, middle=middle))
+    return places
+
+
+def audiences_of(run: Crowd, known: KnownQuestions, generator: ProfileGenerator) -> list[Audience]:
+    """Of each question, the agents who are asked it."""
+    every = audiences(run, run, generator, tasks=known.rows.tolist())
+    return [every[row] for row in known.rows]
+
+
+def known_notes(known: KnownQuestions, study: Study) -> tuple[str, ...]:
+    """Sentences on what was remembered, or asked again."""
+    ids = [study.tasks.ids[row] for row in known.rows]
+    if known.crowd.asked:
+        return tuple(
+            f"'{name}' is a question of the run: the agents answer it again, with the beliefs they "
+            "have and other chance."
+            for name in ids
+        )
+    return tuple(
+        f"'{name}' is a question of the run: agents answer as they did in its population "
+        "(--again asks anew)."
+        for name in ids
+    )
