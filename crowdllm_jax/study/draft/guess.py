@@ -66,12 +66,12 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
     """
     label_of = dict(question.labels)
     listed = {number(code) for code in choices.missing} - {None}
+    amid = _amid(question, listed)
     dropped = {
         text
         for text in question.texts
         if text in question.missing
-        or text in choices.missing
-        or number(text) in listed
+        or ((text in choices.missing or number(text) in listed) and number(text) not in amid)
         or is_no_answer(label_of.get(text, text))
     }
     texts = tuple(text for text in question.texts if text not in dropped)
@@ -93,6 +93,16 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
     else:
         result = _words(question, texts, choices)
     return _checked(question, result, dropped)
+
+
+def _amid(question: Answered, listed: set[float | None]) -> set[float | None]:
+    """Of numbers that mean no answer those of one digit that stand amid a question's other answers:
+    the 9 that is no answer from 1 to 4 is one from 0 to 10."""
+    others = {number(text) for text in question.texts} - listed - {None}
+    if len(others) < 2 or question.labels:
+        return set()
+    low, high = (end(n for n in others if n is not None) for end in (min, max))
+    return {n for n in listed if n is not None and 0 < n < 10 and low < n < high}
 
 
 def _checked(question: Answered, result: Guess | str, dropped: set[str]) -> Guess | str:
@@ -256,16 +266,30 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
         and (len(negative) * 2 >= len(usual))
     ):
         return far - negative  # -2, -1, 0, 1, 2
-    last = max(usual)
-    others = [n for n in usual if n < last]
-    gap = last - max(others, default=last)
-    complete = len(others) > 2 and len(others) == max(others) - min(others) + 1
-    if last in (8.0, 9.0) and len(others) > 1 and (gap >= 3 or (gap == 2 and complete)):
+    codes = _last_codes(usual)
+    if codes:
+        listed = ", ".join(f"{code:g}" for code in codes)
+        others = [n for n in usual if n not in codes]
+        asked = f"is {listed} an answer, or the code" if len(codes) == 1 else ""
+        asked = asked or f"are {listed} answers, or the codes"
         raise CrowdError(
-            f"{name}: is {last:g} an answer, or the code of none (the others are "
-            f"{min(others):g} to {max(others):g})? Say --missing {last:g}, or --missing none"
+            f"'{name}': {asked} of none (the others are {min(others):g} to {max(others):g})? Say "
+            f"--missing {listed.replace(' ', '')}, or --missing none"
         )
     return far
+
+
+def _last_codes(numbers: Sequence[float]) -> list[float]:
+    """The 7, 8, 9 after a gap, of which the last is given, that may be codes of no answer."""
+    codes = [max(numbers)]
+    while codes[0] - 1 >= 7 and codes[0] - 1 in numbers:
+        codes.insert(0, codes[0] - 1)
+    others = [n for n in numbers if n < codes[0]]
+    if codes[-1] not in (8.0, 9.0) or len(others) < 2:
+        return []
+    gap = codes[0] - max(others)
+    complete = len(others) > 2 and len(others) == max(others) - min(others) + 1
+    return codes if gap >= 3 or (gap == 2 and complete) else []
 
 
 def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:

@@ -199,9 +199,19 @@ def is_weight(name: str, text: str) -> bool:
 
 _BESIDE = _OWN | _words(
     "in seconds at secs ms s address sec first last page click submit start end completion taken "
-    "total elapsed spent code postal row"
+    "total elapsed spent code postal row sum rsi deg"
 )
-_OWN_NAMES = ("marca temporal", "carimbo de data hora", "informazioni cronologiche")
+_OWN_NAMES = (
+    *("marca temporal", "carimbo de data hora", "informazioni cronologiche"),
+    *("questnnr", "mailsent", "lastdata", "lastpage", "maxpage", "finished", "missing", "missrel"),
+    *("n comments", "n votes", "n agree", "n disagree", "group id", "unnamed 0"),
+)
+_CHECKED = re.compile(
+    r"\b(attention|manipulation|instructional) check|\bcaptcha\b|^(do|did) you (consent|agree to "
+    r"(take part|participate))|^i (hereby )?(consent|agree to (take part|participate))|\binformed "
+    r"consent\b|\beinverstandniserklarung\b|\bconsentimiento informado\b"
+)
+"""What is asked to tell who may or should be heeded."""
 
 
 def is_own(name: str) -> bool:
@@ -210,11 +220,18 @@ def is_own(name: str) -> bool:
     return (
         folded(name) in _OWN
         or folded(name) in _OWN_NAMES
+        or bool(_CHECKED.search(folded(name)))
         or bool(words & _OWN and words <= _BESIDE)
     )
 
 
 _WHEN = ("year", "jahr", "wave", "welle", "birth year", "year of birth")
+_WHERE = (
+    *("team", "site", "office", "branch", "unit", "location", "precinct", "precinct portion"),
+    *("ward", "school", "schule", "class", "klasse", "cntry", "standort", "abteilung", "tenure"),
+    *("precinctportion", "countinggroup", "counting group", "ballottype", "ballot type"),
+)
+"""Names that describe people if nothing else stands beside them."""
 
 
 def is_profile(name: str, text: str) -> bool:
@@ -223,7 +240,7 @@ def is_profile(name: str, text: str) -> bool:
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
     label = _plain(text) if text else frozenset()
     named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
-    when = folded(name) in _WHEN
+    when = folded(name) in (*_WHEN, *_WHERE)
     return (
         short or named or when or bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
     )

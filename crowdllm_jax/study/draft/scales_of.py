@@ -40,4 +40,5 @@ def _name(scale: Scale) -> str:
 
 
 def _short(text: str) -> str:
-    return re.sub(r"\W+", "_", text)[:24].strip("_").lower() or "level"
+    told = re.sub(r"^-(?=\d)", "minus_", text)
+    return re.sub(r"\W+", "_", told)[:24].strip("_").lower() or "level"

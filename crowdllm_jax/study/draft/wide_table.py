@@ -130,9 +130,11 @@ def _refuse_twice(field: Field) -> None:
 
 
 def _refuse_several_rows(field: Field) -> None:
-    """Raise CrowdError if ids come back in most rows; a few may be a party's (PID)."""
+    """Raise CrowdError if ids come back in most rows; a few may be a party's (PID), unless they are
+    called after who rates."""
     ids, rows = len(field.column.distinct), len(field.column.codes)
-    if MOST_GROUPS < ids <= rows / 2 and not field.labels:
+    raters = names.is_rater(field.name) and ids > 1 and in_order(field.column.distinct) is None
+    if (raters or ids > MOST_GROUPS) and ids <= rows / 2 and not field.labels:
         raise CrowdError(
             f"{field.cells.where}: its {ids:,} ids come back in several of the {rows:,} rows. If a "
             "row is a person at one time, keep one row of each; if it is an answer, name the "
@@ -161,6 +163,9 @@ def _parted(
     profile, questions = [], []
     left: dict[str, list[str]] = defaultdict(list)
     columns = [f for f in sheet.fields if f is not people and f is not weight]
+    if apart := [f.name for f in columns if _parts_apart(f, columns)]:
+        columns = [f for f in columns if f.name not in apart]
+        reasons.append(f"Left out, since their options have columns: {shown(apart, 8)}.")
     made = ticked(columns)
     if boxes := [f.name for f, own in zip(made, columns, strict=True) if f is not own]:
         reasons.append(
@@ -187,6 +192,11 @@ def _parted(
             left[why].append(field.name)
     reasons += [f"Left out, {why}: {shown(out, 10)}." for why, out in left.items()]
     return profile, questions
+
+
+def _parts_apart(field: Field, fields: Sequence[Field]) -> bool:
+    """Whether the options of a question have columns of their own (`q`, and `q/a`, `q/b`)."""
+    return sum(other.name.startswith(f"{field.name}/") for other in fields) > 1
 
 
 def _use(field: Field, choices: Choices) -> tuple[str, str]:

@@ -120,6 +120,8 @@ LISTS = tuple(
             "nee < misschien < ja",
             "nie < może < tak",
             "false < true",
+            "reject < accept",
+            "rejected < accepted",
             "falsch < richtig",
             "incorrect < correct",
             "not selected < selected",

@@ -15,10 +15,12 @@ from crowdllm_jax.errors import CrowdError, first_line
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.formats.answers import Answer, answers_sheet, asked_apart
 from crowdllm_jax.study.formats.delimited import Rows
+from crowdllm_jax.study.formats.json_records import read_lines, read_records
 from crowdllm_jax.study.formats.sheet import Sheet
 
 _ON_A_SCALE = ("choices", "rating", "number", "pairwise", "taxonomy")
 _HELD_AS = {"pairwise": "selected"}
+_LABEL_STUDIO = {"annotator", "annotation_id"}
 _OWN = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
 
 
@@ -28,28 +30,39 @@ def read_label_studio(path: Path) -> Sheet:
     Raises:
       CrowdError: it is other JSON, or holds no choices, ratings or numbers.
     """
-    try:
-        tasks = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CrowdError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise CrowdError(f"{path}: is JSON, but no list of tasks as Label Studio exports it")
+    tasks = _objects(path)
+    if not tasks or not all(isinstance(task, dict) for task in tasks):
+        raise CrowdError(
+            f"{path}: is JSON, but no list of records; make it a list of objects, one per answer "
+            "or per person, or write its records as CSV"
+        )
     left: Counter[str] = Counter()
     if any("annotations" in task or "completions" in task for task in tasks):
         answers = [answer for task in tasks for answer in _annotated(task, left)]
-    elif any("annotator" in task for task in tasks):
+    elif any(task.keys() >= _LABEL_STUDIO for task in tasks):
         data = _data(tasks)
         answers = [answer for task in tasks for answer in _flat(task, data)]
     else:
-        raise CrowdError(
-            f"{path}: is JSON, but not as Label Studio exports it (its tasks have no annotations); "
-            "write its records as CSV"
-        )
+        return read_records(path, tasks)
     if not answers:
         raise CrowdError(f"{path}: holds no choices, ratings or numbers")
     told = ", ".join(f"{often} {kind}" for kind, often in sorted(left.items()))
     notes = (f"Results that are no answers on a scale are left out: {told}.",) if left else ()
     return answers_sheet(path, "an export of Label Studio (JSON)", asked_apart(answers), notes)
+
+
+def _objects(path: Path) -> Any:
+    """The list that a file holds: as one, as the only list of an object, or a line for each."""
+    try:
+        held = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        if "Extra data" not in first_line(error):
+            raise CrowdError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
+        return read_lines(path)
+    if isinstance(held, dict):
+        lists = [value for value in held.values() if isinstance(value, list)]
+        return lists[0] if len(lists) == 1 else [held]
+    return held if isinstance(held, list) else []
 
 
 def is_label_studio(rows: Rows) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.file_kind import foreign, is_parquet
 from crowdllm_jax.study.formats import (
     excel,
@@ -100,6 +101,7 @@ def _table(top: Rows, encoding: str | None) -> Sheet:
             return read(top if book else read_rows(top.path, encoding))
     if book:
         return excel.table_of(top, "an Excel workbook")
-    if top.titles:
+    names = [name for name in map(tidy_name, (top.rows or [[]])[0]) if name]
+    if top.titles or len({*names}) < len(names):
         return with_points(excel.table_of(read_rows(top.path, encoding), "a CSV table"))
     return read_delimited(top.path, encoding)

@@ -72,7 +72,10 @@ def test_files_that_hold_nothing(tmp_path):
 
 
 def test_two_columns_of_one_name(tmp_path):
-    assert "column 'q' stands there twice" in told(text(tmp_path, "id,q,q\n1,2,3\n4,5,6\n"))
+    rows = "".join(f"p{i},{1 + i % 5},{1 + i % 4}\n" for i in range(12))
+    draft = draft_of_file(text(tmp_path, "id,q,q\n" + rows))
+    assert [task.id for task in draft.tasks] == ["q", "q_2"]
+    assert "Columns of one name are told apart by numbers: q." in draft.reasons
 
 
 def test_formulas_are_texts(tmp_path):

@@ -302,3 +302,57 @@ def test_decimal_commas_in_two_columns_and_points_between_thousands(tmp_path):
     draft = draft_of_file(tmp_path / "de.csv")
     assert [task.id for task in draft.tasks] == ["Zufrieden", "Preis"]
     assert {float(answer) for answer in draft.answers} == {1.5, 2.25, 999, 1234.5}
+
+
+RECORDS = [
+    {
+        "worker": f"w{w}",
+        "item": f"t{t}",
+        "rating": 1 + (w + t) % 5,
+        "tags": ["a", "b"],
+        "at": {"x": t},
+    }
+    for w in range(12)
+    for t in range(6)
+]
+
+
+@pytest.mark.parametrize("kind", ["list", "object", "lines"])
+def test_records_in_json(kind, tmp_path):
+    text = json.dumps({"data": RECORDS} if kind == "object" else RECORDS)
+    if kind == "lines":
+        text = "\n".join(map(json.dumps, RECORDS)) + "\n"
+    (tmp_path / "a.json").write_text(text)
+    draft = draft_of_file(tmp_path / "a.json")
+    study = study_of_draft(draft, "it")
+    assert answers(study, "t2") == {f"w{w}": 1 + (w + 2) % 5 for w in range(12)}
+    assert "at.x" in " ".join(draft.reasons)
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n{"a": \n')
+    with pytest.raises(CrowdError, match=r"a\.jsonl: line 3 cannot be read as JSON"):
+        draft_of_file(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("options", [True, False])
+def test_prodigy(options, tmp_path):
+    """A choice of options, or a label that is accepted or not; what is ignored is left out."""
+    lines = []
+    for a in range(4):
+        for t in range(5):
+            own = {"text": f"text {t}", "_input_hash": 100 + t, "_annotator_id": f"ann{a}"}
+            ignored = (a, t) == (0, 2)
+            told = {
+                "answer": "ignore" if ignored else "accept" if options or (a + t) % 2 else "reject"
+            }
+            if options:
+                told |= {"options": [{"id": "x"}, {"id": "y"}], "accept": ["xy"[(a + t) % 2]]}
+            else:
+                told |= {"label": "GOOD"}
+            lines.append(json.dumps({**own, **told}))
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    study = study_of_draft(draft_of_file(tmp_path / "a.jsonl"), "it")
+    task, words = ("102", ("x", "y")) if options else ("102 GOOD", ("reject", "accept"))
+    assert answers(study, task) == {f"ann{a}": words[a % 2] for a in range(1, 4)}
+    assert study.tasks.text[study.tasks.ids.index(task)].startswith("text 2")

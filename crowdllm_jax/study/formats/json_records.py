@@ -1,0 +1,112 @@
+"""JSON with a record per row: a list of objects, or one object per line (https://jsonlines.org), as
+Prodigy (https://prodi.gy/docs/api-interfaces) and Doccano write them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from crowdllm_jax.errors import CrowdError, first_line
+from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size, column_of, unique_names
+
+Record = dict[str, Any]
+MOST_WITHIN = 2
+"""How deep an object within a record is looked into."""
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The objects of a file with one per line.
+
+    Raises:
+      CrowdError: a line is none.
+    """
+    found = []
+    for number, line in enumerate(path.read_text("utf-8-sig", "replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            found.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise CrowdError(
+                f"{path}: line {number} cannot be read as JSON: {first_line(error)}"
+            ) from error
+    return found
+
+
+def read_records(path: Path, records: list[Record]) -> Sheet:
+    """Records as a table with a column per key; `a.b` is the b of an object a.
+
+    Raises:
+      CrowdError: it is too large.
+    """
+    if any("_task_hash" in record or "_input_hash" in record for record in records):
+        return _prodigy(path, records)
+    return _sheet(path, "a table in JSON", [dict(_cells(record)) for record in records])
+
+
+def _sheet(
+    path: Path,
+    what: str,
+    rows: list[dict[str, str]],
+    uses: dict[str, Use] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Sheet:
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    check_size(path, len(rows), len(keys))
+    fields = tuple(
+        Field(
+            name, column_of(path, name, (row.get(key) for row in rows)), use=(uses or {}).get(key)
+        )
+        for key, name in zip(keys, unique_names(keys), strict=True)
+    )
+    return Sheet(path, what, len(rows), fields, notes)
+
+
+def _cells(record: Record, before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    for key, value in record.items():
+        name = f"{before}{key}"
+        if isinstance(value, dict) and depth < MOST_WITHIN:
+            yield from _cells(value, f"{name}.", depth + 1)
+        else:
+            yield name, _text(value)
+
+
+def _text(value: Any) -> str:
+    """A value as a cell: nothing for null, the parts of a list with semicolons between."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case list() if all(isinstance(part, str | int | float) for part in value):
+            return "; ".join(map(str, value))
+        case list() | dict():
+            return ""  # spans and boxes, which are no answers on a scale
+        case _:
+            return str(value)
+
+
+def _prodigy(path: Path, records: list[Record]) -> Sheet:
+    """Annotations of Prodigy: the chosen option, or whether a label was accepted."""
+    kept = [record for record in records if record.get("answer") in ("accept", "reject")]
+    if not kept:
+        raise CrowdError(f"{path}: is an export of Prodigy in which nothing was answered")
+    options = any(record.get("options") for record in kept)
+    if options:
+        kept = [record for record in kept if record.get("accept")]
+    rows = []
+    for record in kept:
+        task = str(record.get("_input_hash", record.get("_task_hash")))
+        label = "" if options else _text(record.get("label"))
+        rows.append(
+            {
+                "annotator": str(record.get("_annotator_id") or record.get("_session_id") or ""),
+                "task": f"{task} {label}".strip(),
+                "text": " - ".join(filter(None, (_text(record.get("text")), label))),
+                "answer": _text(record["accept"]) if options else str(record["answer"]),
+            }
+        )
+    uses: dict[str, Use] = {"annotator": "person", "task": "task", "answer": "response"}
+    ignored = len(records) - len(kept)
+    notes = (f"Left out, ignored or without a choice: {ignored:,} annotations.",) if ignored else ()
+    return _sheet(path, "an export of Prodigy", rows, {**uses, "text": "text"}, notes)
