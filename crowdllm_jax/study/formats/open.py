@@ -16,6 +16,7 @@ from crowdllm_jax.study.formats import (
     prolific,
     qualtrics,
     surveymonkey,
+    zooniverse,
 )
 from crowdllm_jax.study.formats.delimited import (
     MAX_BYTES,
@@ -36,6 +37,7 @@ _BY_HEADER = (
     (limesurvey.is_limesurvey, limesurvey.read_limesurvey),
     (label_studio.is_label_studio, label_studio.read_label_studio_rows),
     (mturk.is_mturk, mturk.read_mturk),
+    (zooniverse.is_zooniverse, zooniverse.read_zooniverse),
     (prolific.is_prolific, prolific.read_prolific),
     (surveymonkey.has_two_headings, surveymonkey.read_two_headings),
 )

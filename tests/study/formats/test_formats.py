@@ -356,3 +356,28 @@ def test_prodigy(options, tmp_path):
     task, words = ("102", ("x", "y")) if options else ("102 GOOD", ("reject", "accept"))
     assert answers(study, task) == {f"ann{a}": words[a % 2] for a in range(1, 4)}
     assert study.tasks.text[study.tasks.ids.index(task)].startswith("text 2")
+
+
+def test_zooniverse(tmp_path):
+    """A choice and boxes about each subject; marks are left out, and a second classification."""
+    header = ["classification_id", "user_name", "annotations", "subject_data", "subject_ids"]
+    rows = []
+    for u in range(6):
+        for s in range(5):
+            told = [
+                {"task": "T0", "task_label": "Shape?", "value": ["round", "flat"][(u + s) % 2]},
+                {"task": "T1", "task_label": "Seen?", "value": ["arm", "bar"][: 1 + u % 2]},
+                {"task": "T2", "task_label": "Mark", "value": [{"x": 1.0}]},
+            ]
+            rows.append([100 * u + s, f"user{u}", json.dumps(told), "{}", 70 + s])
+    other = json.dumps([{"task": "T0", "task_label": "Shape?", "value": "flat"}])
+    rows.append([999, "user0", other, "{}", 70])
+    pd.DataFrame(rows, columns=header).to_csv(tmp_path / "a.csv", index=False)
+    draft = draft_of_file(tmp_path / "a.csv")
+    study = study_of_draft(draft, "it")
+    assert answers(study, "70 Shape?") == {f"user{u}": ["round", "flat"][u % 2] for u in range(6)}
+    assert answers(study, "70 Seen? [bar]") == {
+        f"user{u}": ["not chosen", "chosen"][u % 2] for u in range(6)
+    }
+    assert "once more: 1." in " ".join(draft.reasons)
+    assert "no choices: 30." in " ".join(draft.reasons)
