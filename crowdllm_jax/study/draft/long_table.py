@@ -9,26 +9,28 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
-from crowdllm_jax.study.draft.crossed import crossed_keys, one_of_equals
-from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
+from crowdllm_jax.study.draft.crossed import crossed_keys, one_of_equals, said_responses
+from crowdllm_jax.study.draft.draft import Choices, Draft, Task, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.scales_of import ScaleNames
+from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, told_silent, unique
 from crowdllm_jax.study.formats.sheet import Field, Sheet
-from crowdllm_jax.study.scales import Continuous, Scale
+from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Scale
 from crowdllm_jax.study.spec import AttributeSpec
 
 MOST_TASK_LEVELS = 20
+FEW_PEOPLE = 8
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The columns that make a table one of answers."""
+    """The columns that make a table one of answers; no responses: to be found."""
 
     person: Field
     task: Field
-    response: Field | None
+    responses: tuple[Field, ...]
 
 
 def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
@@ -39,34 +41,34 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
     """
     by_use = {field.use: field for field in sheet.fields}
     if {"person", "task", "response"} <= by_use.keys():
-        return Keys(by_use["person"], by_use["task"], by_use["response"])
+        return Keys(by_use["person"], by_use["task"], (by_use["response"],))
     if (plain := _by_name(sheet, choices)) is not None:
         return plain
-    response = sheet.field(choices.response, "--response") if choices.response else None
+    responses = said_responses(sheet, choices)
     if choices.person is not None and choices.task is not None:
         person, task = sheet.field(choices.person, "--id"), sheet.field(choices.task, "--task")
-        return Keys(person, task, response)
+        return Keys(person, task, responses)
     if (pair := crossed_keys(sheet, choices)) is not None:
-        return Keys(pair.person, pair.task, response)
-    return _by_some_names(sheet, choices, response)
+        return Keys(pair.person, pair.task, responses)
+    return _by_some_names(sheet, choices, responses)
 
 
-def _by_some_names(sheet: Sheet, choices: Choices, response: Field | None) -> Keys | None:
+def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...]) -> Keys | None:
     """The keys of a table that is too small, or holds too many mistakes, to tell by its rows."""
     person = _person(sheet, choices)
     if person is None or not _repeats(person):
         return None
     if choices.task is not None:
-        return Keys(person, sheet.field(choices.task, "--task"), response)
-    others = [f for f in sheet.fields if f not in (person, response) and _may_be_task(f, choices)]
+        return Keys(person, sheet.field(choices.task, "--task"), responses)
+    others = [f for f in sheet.fields if f not in (person, *responses) and _may_be_task(f, choices)]
     pairs = [f for f in others if _keyed(person, f)]
     # By its name a column is that of tasks though a row of it is a mistake, which is then told.
     named = [f for f in others if names.is_task(f.name) and _keyed(person, f, 0.9)]
-    answered = response or any(names.is_response(f.name) for f in sheet.fields)
+    answered = responses or any(names.is_response(f.name) for f in sheet.fields)
     candidates = one_of_equals(named or (pairs if answered else []), sheet)
     if not candidates:
         return None
-    return Keys(person, one_of("the ids of tasks", "--task", candidates), response)
+    return Keys(person, one_of("the ids of tasks", "--task", candidates), responses)
 
 
 def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
@@ -88,7 +90,7 @@ def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
     if names.counts_tasks(task.name) and choices.task is None:
         return None  # another column may say what was shown
     repeat = _repeats(person) or _repeats(task)
-    return Keys(person, task, response) if repeat and _keyed(person, task, 0.5) else None
+    return Keys(person, task, (response,)) if repeat and _keyed(person, task, 0.5) else None
 
 
 def _may_be_task(field: Field, choices: Choices) -> bool:
@@ -158,12 +160,15 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     reasons = list(sheet.notes)
     person, task = keys.person, keys.task
     weight = weight_of(sheet, choices)
-    others = [f for f in sheet.fields if f not in (person, task, keys.response, weight)]
+    others = [f for f in sheet.fields if f not in (person, task, *keys.responses, weight)]
     others = [f for f in others if f.use != "group" and f.column.distinct]
     of_person = [f for f in others if _told_by(person, f)]
     of_task = [f for f in others if f not in of_person and _told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
-    response = keys.response or _response(sheet, free, choices)
+    responses = keys.responses or _responses(sheet, free, choices)
+    if len(responses) > 1:
+        return _from_several(sheet, Keys(person, task, responses), of_task, choices)
+    (response,) = responses
     reasons.append(
         f"A row is an answer: {person.name} says whose, {task.name} to what, {response.name} which."
     )
@@ -174,7 +179,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     if not len(rows):
         raise CrowdError(f"{response.cells.where}: holds no answer on a scale; {reasons[-1]}")
     people, persons = np.unique(person.column.codes[rows], return_inverse=True)
-    kept = [f for f in of_person if f.name not in choices.out and not names.is_own(f.name)]
+    kept = [f for f in of_person if f.name not in choices.out and not _no_profile(person, f)]
     profile = profile_of(kept, _first_rows(person, people), reasons)
     if profile:
         reasons.append(f"Profile: {shown(profile, 12)}.")
@@ -182,7 +187,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         reasons.append(f"Weights: {weight.name}.")
     left = [f.name for f in (*free, *of_person) if f is not response and f not in kept]
     if left:
-        reasons.append(f"Left out: {shown(left, 10)}.")
+        reasons.append(f"Left out: {shown(left, 10)} (--response A,B asks several).")
     asked, tasks = np.unique(task.column.codes[rows], return_inverse=True)
     kept = [f for f in of_task if f.name not in choices.out and not names.is_own(f.name)]
     records, attributes = _tasks(asked, task, kept, scaled, choices, reasons)
@@ -200,6 +205,17 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         scaled.by_name,
         attributes,
         tuple(reasons),
+    )
+
+
+def _no_profile(person: Field, field: Field) -> bool:
+    """Whether a column tells of people what a program notes, or is another id of theirs."""
+    if names.is_own(field.name):
+        return True
+    texts = field.column.distinct
+    apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
+    return apart and (
+        names.is_person(field.name) or any(numerals.number(text) is None for text in texts)
     )
 
 
@@ -232,20 +248,43 @@ def _first_rows(key: Field, codes: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _response(sheet: Sheet, free: Sequence[Field], choices: Choices) -> Field:
-    """The column of answers: by its name, or as the only one that holds answers on a scale."""
+def _from_several(sheet: Sheet, keys: Keys, of_task: list[Field], choices: Choices) -> Draft:
+    """Make a study of a table whose rows answer several questions each."""
+    listed = shown((field.name for field in keys.responses), 8)
+    told = f"A row answers several questions, each of which is asked of every {keys.task.name}: "
+    sheet = replace(sheet, notes=(*sheet.notes, f"{told}{listed}."))
+    sheet = stacked(sheet, keys.responses, keys.task, _longest(keys.task, of_task))
+    response = next(field for field in sheet.fields if field.use == "response")
+    person, task = sheet.field(keys.person.name, "--id"), sheet.field(keys.task.name, "--task")
+    return from_long(sheet, Keys(person, task, (response,)), replace(choices, response=None))
+
+
+def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[Field, ...]:
+    """The columns of answers: one by its name, or those that hold answers on a scale.
+
+    Raises:
+      CrowdError: there is none, or of several some hold no levels.
+    """
     candidates = [f for f in free if not names.is_own(f.name) and f.name not in choices.out]
     candidates = [f for f in candidates if not names.counts_tasks(f.name)]
     named = [f for f in candidates if names.is_response(f.name)]
     if len(named) == 1:
-        return named[0]
-    scaled = [f for f in named or candidates if isinstance(guess(answered(f, 1), choices), Guess)]
+        return (named[0],)
+    guesses = [(f, guess(answered(f, 1), choices)) for f in named or candidates]
+    scaled = [(f, found.scale) for f, found in guesses if isinstance(found, Guess)]
     if not scaled:
         raise CrowdError(
             f"{sheet.path}: which column holds the answers? Say it with --response COLUMN (it has: "
             f"{shown((f.name for f in sheet.fields), 12)})"
         )
-    return one_of("the answers", "--response", scaled)
+    fields = tuple(field for field, _ in scaled)
+    if all(isinstance(scale, Ordinal | Binary) for _, scale in scaled):
+        return fields
+    listed = as_flag(field.name for field in fields)
+    raise CrowdError(
+        f"{sheet.path}: which column holds the answers: {shown((f.name for f in fields), 8)}? Say "
+        f"it with --response '{fields[0].name}' (or another), or, if each does, --response {listed}"
+    )
 
 
 def _check_rows(person: Field, task: Field, response: Field) -> None:
