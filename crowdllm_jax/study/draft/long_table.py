@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
@@ -16,6 +18,7 @@ from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, told_silent, unique
+from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Scale
 from crowdllm_jax.study.spec import AttributeSpec
@@ -56,6 +59,8 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
 def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...]) -> Keys | None:
     """The keys of a table that is too small, or holds too many mistakes, to tell by its rows."""
     person = _person(sheet, choices)
+    if person is None:
+        _ask_whose(sheet, choices)
     if person is None or not _repeats(person):
         return None
     if choices.task is not None:
@@ -69,6 +74,32 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     if not candidates:
         return None
     return Keys(person, one_of("the ids of tasks", "--task", candidates), responses)
+
+
+MOST_COLUMNS = 12
+FEWEST_ROWS = 3
+
+
+def _ask_whose(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if rows hold answers to tasks, by what their columns are called, but none is
+    called after people."""
+    told = choices.questions or choices.profile or choices.person
+    if told or len(sheet.fields) > MOST_COLUMNS or any(f.use for f in sheet.fields):
+        return
+    fields = [f for f in sheet.fields if f.name not in choices.out]
+    tasks = [f for f in fields if names.is_task(f.name) and not names.counts_tasks(f.name)]
+    tasks = [
+        f for f in tasks if FEWEST_ROWS * len(f.column.distinct) <= sheet.rows and not f.labels
+    ]
+    answers = [f for f in fields if names.is_plain_response(f.name)]
+    if len(tasks) != 1 or len(answers) != 1 or any(names.is_person(f.name) for f in fields):
+        return
+    task = tasks[0].name
+    raise CrowdError(
+        f"{sheet.path}: its rows look like answers ('{answers[0].name}') to what '{task}' says, "
+        "but no column says whose; say it with --id COLUMN (if two hold first and last names, "
+        f"write both into one); --leave-out '{task}' takes each row for a person"
+    )
 
 
 def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
@@ -161,7 +192,8 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     person, task = keys.person, keys.task
     weight = weight_of(sheet, choices)
     others = [f for f in sheet.fields if f not in (person, task, *keys.responses, weight)]
-    others = [f for f in others if f.use != "group" and f.column.distinct]
+    own = [f.name for f in others if f.use == "out" and f.column.distinct]
+    others = [f for f in others if f.use not in ("group", "out") and f.column.distinct]
     of_person = [f for f in others if _told_by(person, f)]
     of_task = [f for f in others if f not in of_person and _told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
@@ -172,7 +204,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     reasons.append(
         f"A row is an answer: {person.name} says whose, {task.name} to what, {response.name} which."
     )
-    _check_rows(person, task, response)
+    _check_rows(person, task, response, free)
     reasons += _told_of_rows(task, response, free)
     scaled = _scales(sheet, task, response, choices, reasons)
     rows = np.flatnonzero(scaled.code >= 0)
@@ -185,6 +217,8 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         reasons.append(f"Profile: {shown(profile, 12)}.")
     if weight is not None:
         reasons.append(f"Weights: {weight.name}.")
+    if own:
+        reasons.append(f"Left out, since they are the program's own: {shown(own, 10)}.")
     left = [f.name for f in (*free, *of_person) if f is not response and f not in kept]
     if left:
         reasons.append(f"Left out: {shown(left, 10)} (--response A,B asks several).")
@@ -287,7 +321,7 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
     )
 
 
-def _check_rows(person: Field, task: Field, response: Field) -> None:
+def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Field]) -> None:
     """Raise CrowdError if an answer lacks an id, or somebody answers a task twice."""
     given = response.column.codes >= 0
     for field in (person, task):
@@ -304,11 +338,22 @@ def _check_rows(person: Field, task: Field, response: Field) -> None:
             f"{person.cells.where}: '{person.column.distinct[person.column.codes[first]]}' answers "
             f"'{task.column.distinct[task.column.codes[first]]}' twice (rows {first + 2} and "
             f"{second + 2}, {len(same):,} such pairs); keep one, or name other columns with --id "
-            "and --task"
+            f"and --task{_told_apart(pairs[rows], [f.column.codes[rows] for f in others], others)}"
         )
 
 
+def _told_apart(pairs: np.ndarray, codes: Sequence[np.ndarray], others: Sequence[Field]) -> str:
+    """A hint at a column (of a session, say) that tells the rows of a pair apart."""
+    for own, field in zip(codes, others, strict=True):
+        few = 1 < len(field.column.distinct) <= MOST_ROUNDS
+        if few and len({*zip(pairs.tolist(), own.tolist(), strict=True)}) == len(pairs):
+            return f". '{field.name}' tells them apart: keep the rows of one of its values"
+    return ""
+
+
 MANY_RANGES = 6
+FEWEST_ANSWERS = 10
+MOST_ROUNDS = 12
 MOST_SCALES = 1_000
 """Tasks whose answers are looked at one by one."""
 
@@ -328,16 +373,51 @@ def _scales(
                 raise
             pooled = "tasks may have answers of their own"
         one = np.zeros(len(task.column.codes), np.int32)
-        if many or _of_one_kind(task, response, pooled):
+        kinds = _vocabularies(task, response, choices)
+        if kinds is None and (many or _of_one_kind(task, response, pooled)):
             return _scaled(response, one, ("all tasks",), [pooled], reasons)
-        cut = task
-    order = np.argsort(cut.column.codes, kind="stable")
-    ends = np.searchsorted(cut.column.codes[order], np.arange(len(cut.column.distinct) + 1))
+        group, called = kinds or (task.column.codes, task.column.distinct)
+    else:
+        group, called = cut.column.codes, cut.column.distinct
+    order = np.argsort(group, kind="stable")
+    ends = np.searchsorted(group[order], np.arange(len(called) + 1))
     guesses = [
         guess(answered(response, 1, order[ends[i] : ends[i + 1]]), choices)
-        for i in range(len(cut.column.distinct))
+        for i in range(len(called))
     ]
-    return _scaled(response, cut.column.codes, cut.column.distinct, guesses, reasons)
+    return _scaled(response, group, called, guesses, reasons)
+
+
+def _vocabularies(
+    task: Field, response: Field, choices: Choices
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Tasks in groups that share no answer with each other, such as questions with words of their
+    own: each row's group, and its tasks for a sentence. None where all are linked, or a group has
+    too few answers to be one."""
+    answers = len(response.column.distinct)
+    silent = np.array([_no_answer(response, text, choices) for text in response.column.distinct])
+    rows = np.flatnonzero((task.column.codes >= 0) & (response.column.codes >= 0))
+    rows = rows[~silent[response.column.codes[rows]]]
+    size = len(task.column.distinct) + answers
+    links = (task.column.codes[rows], len(task.column.distinct) + response.column.codes[rows])
+    joined = sparse.coo_array((np.ones(len(rows)), links), shape=(size, size))
+    of_node = csgraph.connected_components(joined, directed=False)[1]
+    kinds, of_task = np.unique(of_node[: len(task.column.distinct)], return_inverse=True)
+    texts = [np.sum(of_node[len(task.column.distinct) :] == kind) for kind in kinds]
+    given = np.bincount(of_task[task.column.codes[rows]], minlength=len(kinds))
+    if len(kinds) < 2 or min(texts) < 2 or np.min(given) < FEWEST_ANSWERS:
+        return None
+    group = np.array([*of_task, -1], np.int32)[task.column.codes]
+    called = tuple(
+        shown([task.column.distinct[i] for i in np.flatnonzero(of_task == kind)], 4)
+        for kind in range(len(kinds))
+    )
+    return group, called
+
+
+def _no_answer(response: Field, text: str, choices: Choices) -> bool:
+    label = dict(response.labels).get(text, text)
+    return text in response.missing or text in choices.missing or is_no_answer(label)
 
 
 def _of_one_kind(task: Field, response: Field, pooled: Guess | str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
 from crowdllm_jax.study.draft.draft import Choices, Draft
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
@@ -62,7 +63,7 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
             f"{sheet.path}: is {sheet.what}, without answers; which file holds the answers? "
             f"crowdllm init ANSWERS.csv --people {sheet.path.name}"
         )
-    sheet = people_in_rows(one_spelling(without_totals(sheet), choices), choices)
+    sheet = people_in_rows(one_spelling(plain_amounts(without_totals(sheet)), choices), choices)
     keys = keys_of(sheet, choices)
     return from_wide(sheet, choices) if keys is None else from_long(sheet, keys, choices)
 

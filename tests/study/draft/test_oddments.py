@@ -8,7 +8,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
 from crowdllm_jax.study.formats.frame import read_frame
-from crowdllm_jax.study.scales import Nominal, Ordinal
+from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal
 
 N = 40
 PEOPLE = [f"p{i}" for i in range(N)]
@@ -82,3 +82,64 @@ def test_few_raters_of_tasks_of_their_own_are_asked_for():
     assert "column 'rater': its 2 ids come back in several of the 40 rows" in asked(frame)
     person = frame.rename(columns={"rater": "PID"})
     assert isinstance(scale_of(person, "label"), Nominal)
+
+
+def test_amounts_are_numbers():
+    paid = [f"${1000 + 25 * i:,}" for i in range(N)]
+    share = [f"{2 * i} %" for i in range(N)]
+    made = study(table(paid=paid, share=share))
+    at = made.tasks.ids.index("paid")
+    assert sorted(made.answer[made.task == at]) == [1000 + 25 * i for i in range(N)]
+    assert scale_of(table(share=share), "share") == Continuous(low=0, high=100)
+    mixed = table(x=cycle("$5", "6 €", "7"))
+    assert not isinstance(scale_of(mixed, "x"), Continuous | Ordinal)
+
+
+def test_codes_of_no_answer_beside_a_wide_range():
+    counts = [i if i % 8 else (-9, -7, 999)[i // 8 % 3] for i in range(N)]
+    assert scale_of(table(x=counts), "x") == Continuous(low=1, high=39)
+    signed = [10 * (i // 2) - 100 for i in range(N)]
+    assert scale_of(table(x=signed), "x") == Continuous(low=-100, high=90)
+
+
+def test_what_asks_for_a_text_is_no_choice_of_unknown_order():
+    typed = cycle("none", "No", "Nothing", "More parking", "very good")
+    assert study(table(**{"Any suggestions?": typed})).tasks.ids == ("good",)
+    how = cycle("bus", "bike", "car")
+    assert "Comment venez-vous ?" in study(table(**{"Comment venez-vous ?": how})).tasks.ids
+
+
+def test_one_spelling_in_all_columns():
+    frame = table(a=cycle("Agree", "Disagree"), b=cycle("AGREE", "DISAGREE", "Agree"))
+    assert scale_of(frame, "a") == scale_of(frame, "b")
+
+
+def test_questions_with_words_of_their_own_have_scales_of_their_own():
+    asked_of = {"q1": ("bad", "ok", "good"), "q2": ("no", "yes"), "q3": tuple(range(11))}
+    rows = [
+        (p, q, words[i % len(words)]) for i, p in enumerate(PEOPLE) for q, words in asked_of.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["participant", "question", "answer"]).astype(str)
+    assert scale_of(frame, "q1") == Ordinal(levels=("bad", "ok", "good"))
+    assert scale_of(frame, "q2") == Binary(levels=("no", "yes"))
+    assert scale_of(frame, "q3") == Ordinal(levels=tuple(range(11)))
+
+
+def rated(**columns) -> pd.DataFrame:
+    rows = [
+        (p, m, 1 + (i + 2 * j) % 5) for i, p in enumerate(PEOPLE) for j, m in enumerate("abcdef")
+    ]
+    return pd.DataFrame(rows, columns=["user", "movie", "rating"]).assign(**columns)
+
+
+def test_answers_of_nobody_are_asked_for():
+    frame = rated().drop(columns="user").assign(First=cycle(*"xyz") * 6, Last=cycle(*"ab") * 6)
+    assert "('rating') to what 'movie' says, but no column says whose; say it with --id" in asked(
+        frame
+    )
+    assert len(study(frame, choices=Choices(out=("movie",))).participants.ids) == 6 * N
+
+
+def test_a_column_that_tells_repeated_answers_apart_is_named():
+    twice = pd.concat([rated(session=1), rated(session=2)], ignore_index=True)
+    assert "'session' tells them apart: keep the rows of one of its values" in asked(twice)

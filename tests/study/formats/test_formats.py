@@ -381,3 +381,16 @@ def test_zooniverse(tmp_path):
     }
     assert "once more: 1." in " ".join(draft.reasons)
     assert "no choices: 30." in " ".join(draft.reasons)
+
+
+def test_figure_eight(tmp_path):
+    """Judgments of units by workers; the program's own columns are no answers."""
+    rows = [
+        [500 + u, 9000 + 10 * u + w, 0.5 + w / 20, 70 + w, ["bad", "good"][(u + w) % 2], "good"]
+        for u in range(8)
+        for w in range(6)
+    ]
+    header = ["_unit_id", "_id", "_trust", "_worker_id", "mood", "mood_gold"]
+    pd.DataFrame(rows, columns=header).to_csv(tmp_path / "a.csv", index=False)
+    study = study_of_draft(draft_of_file(tmp_path / "a.csv"), "it")
+    assert answers(study, "503") == {str(70 + w): ["bad", "good"][(3 + w) % 2] for w in range(6)}
