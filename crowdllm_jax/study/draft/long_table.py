@@ -312,7 +312,7 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
             f"{shown((f.name for f in sheet.fields), 12)})"
         )
     fields = tuple(field for field, _ in scaled)
-    if all(isinstance(scale, Ordinal | Binary) for _, scale in scaled):
+    if len(fields) == 1 or all(isinstance(scale, Ordinal | Binary) for _, scale in scaled):
         return fields
     listed = as_flag(field.name for field in fields)
     raise CrowdError(

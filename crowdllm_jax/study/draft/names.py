@@ -72,7 +72,8 @@ _PROFILE = _words(
     "erwerb employed empstat profesión ocupación race ethnicity ethnic religion marital "
     "familienstand married children kids household hhsize language sprache cohort generation "
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
-    "stadtteil csp pcs tenure seniority town stadt ville ciudad cond arm "
+    "stadtteil csp pcs agea gndr eisced eduyrs hinctnta domicil dvage birthyr faminc inputstate "
+    "tenure seniority town stadt ville ciudad cond arm "
     "plec возраст пол образование регион город доход 年齢 性別 地域 年龄 性别 学历 地区 나이 "
     "성별"
 )

@@ -16,7 +16,7 @@ from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
 from crowdllm_jax.study.draft.rankings import ranking_in_cells, ranking_in_columns
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
-from crowdllm_jax.study.formats.sheet import Field, Sheet
+from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
 from crowdllm_jax.study.scales import Binary, Ordinal, Ranking, Scale
 from crowdllm_jax.study.tables import rows as named_rows
 
@@ -89,6 +89,9 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
         said = choices.questions + choices.profile + choices.out
         named = [f for f in named if f.name not in said]
+        if not any(map(unique, named)) and (both := _within_groups(sheet, named)) is not None:
+            reasons.append(f"People: one per row, with ids of columns {both.name} together.")
+            return both
         settled = any(unique(f) and names.numbers_people(f.name) for f in named)
         for field in [] if settled else named:
             _refuse_several_rows(field)
@@ -105,6 +108,25 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
     _refuse_twice(field)
     reasons.append(f"People: one per row, with ids of column {field.name}.")
     return field
+
+
+def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:
+    """Ids of people who are numbered within groups that describe them (countries, schools), if
+    groups and numbers together are different in every row."""
+    for field in named:
+        for group in sheet.fields:
+            few = len(group.column.distinct) < len(field.column.distinct)
+            if not few or names.is_time(group.name) or not names.is_profile(group.name, group.text):
+                continue
+            texts = [f"{g} {own}" for g, own in zip(*map(_texts, (group, field)), strict=True)]
+            if "" not in (*_texts(group), *_texts(field)) and len({*texts}) == sheet.rows:
+                name = f"{group.name} and {field.name}"
+                return Field(name, column_of(sheet.path, name, texts))
+    return None
+
+
+def _texts(field: Field) -> list[str]:
+    return cells_of(field, np.arange(len(field.column.codes)))
 
 
 def unique(field: Field) -> bool:
