@@ -64,6 +64,7 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     answers = _answers(sheet, first, choices)
     if not answers or (len(answers) > MOST_ANSWERS and not _both_named(first, choices)):
         return None
+    _refuse_shares(sheet, first, answers)
     if first.told == 0:
         raise CrowdError(_which(sheet, first))
     for what, flag, keys in (
@@ -79,6 +80,17 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     if len(answers) > 1 and not _both_named(first, choices):
         raise CrowdError(_which(sheet, first))
     return first
+
+
+def _refuse_shares(sheet: Sheet, pair: Pair, answers: Sequence[Field]) -> None:
+    """Raise CrowdError if a table tells how many people gave each answer, and not who."""
+    keys = [key for key in (pair.person, pair.task) if names.is_option(key.name)]
+    shares = [field for field in answers if names.is_share(field.name)]
+    if keys and shares:
+        raise CrowdError(
+            f"{sheet.path}: holds shares of answers ('{shares[0].name}' of each '{keys[0].name}'), "
+            "and nobody's own; give a table with a row per person, or per person and question"
+        )
 
 
 def _which(sheet: Sheet, pair: Pair) -> str:
@@ -128,6 +140,9 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
     chance = _chance(one, other)
     if chance is None:
         return None
+    profiles = sum(names.is_profile(f.name, f.text) for f in (one, other))
+    if profiles == 1:
+        return None  # people are numbered within a school
     ways = [(one, other), (other, one)]
     ways = [(p, t) for p, t in ways if choices.person in (None, p.name)]
     ways = [(p, t) for p, t in ways if choices.task in (None, t.name)]
@@ -150,7 +165,7 @@ def _may_be_key(field: Field, sheet: Sheet, choices: Choices) -> bool:
         return False
     if names.is_response(field.name) or field in said_responses(sheet, choices):
         return False
-    if names.is_weight(field.name, field.text) or names.is_profile(field.name, field.text):
+    if names.is_weight(field.name, field.text):
         return False
     if names.is_own(field.name) and not names.is_contact(field.name):
         return False

@@ -255,7 +255,9 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
     whole = all(float(n).is_integer() for n in numbers)
     if whole and len(usual) >= 2 and max(usual) - min(usual) >= MOST_LEVELS:
         return _codes_beside_counts(numbers)
-    if not whole or len(usual) < 2:
+    if not whole:
+        return _codes_beside_decimals(numbers)
+    if len(usual) < 2:
         return set()
     far = {n for n in numbers if n in _CODES | _NEGATIVE}
     if set(numbers) - far != set(usual):
@@ -293,6 +295,15 @@ def _codes_beside_counts(numbers: Sequence[float]) -> set[float]:
     others = [n for n in numbers if n >= 0 and n not in _FAR]
     far = {n for n in numbers if n in _FAR and len(others) > 1 and n >= 3 * max(others)}
     return negative | far
+
+
+_NINES = {99.0, 999.0, 9999.0, -99.0, -999.0, -9999.0}
+
+
+def _codes_beside_decimals(numbers: Sequence[float]) -> set[float]:
+    """A 99 or the like, several times as large as all other numbers."""
+    others = [abs(n) for n in numbers if n not in _NINES]
+    return {n for n in numbers if n in _NINES and len(others) > 1 and abs(n) > 5 * max(others)}
 
 
 def _last_codes(numbers: Sequence[float]) -> list[float]:

@@ -192,6 +192,20 @@ def is_response(name: str) -> bool:
     return bool(tokens(name) & _RESPONSE)
 
 
+_OPTION = _words("option options answer answers response category choice level antwort")
+_SHARE = _words("share shares percent percentage pct proportion frequency count n anteil prozent")
+
+
+def is_option(name: str) -> bool:
+    """Whether a name is that of the answers that may be given."""
+    return _plain(name) <= _OPTION | _ID
+
+
+def is_share(name: str) -> bool:
+    """Whether a name says how many people gave an answer."""
+    return bool(_plain(name) & _SHARE)
+
+
 def is_plain_response(name: str) -> bool:
     """Whether a name is a word for answers, and nothing else."""
     return folded(name) in _RESPONSE

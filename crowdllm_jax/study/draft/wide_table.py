@@ -13,11 +13,15 @@ from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
-from crowdllm_jax.study.draft.rankings import ranking_in_cells, ranking_in_columns
+from crowdllm_jax.study.draft.rankings import (
+    ranking_by_places,
+    ranking_in_cells,
+    ranking_in_columns,
+)
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
-from crowdllm_jax.study.scales import Binary, Ordinal, Ranking, Scale
+from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Ranking, Scale
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_ANSWERS = 20_000_000
@@ -193,7 +197,7 @@ def _parted(
         reasons.append(
             f"Options that people tick, chosen or not, of those who ticked any: {shown(boxes, 8)}."
         )
-    for field in ranking_in_columns(made, reasons):
+    for field in ranking_by_places(ranking_in_columns(made, reasons), reasons):
         use, why = _use(field, choices)
         if use == "profile":
             profile.append(field)
@@ -325,7 +329,24 @@ def _widened(guesses: list[tuple[Field, Guess]]) -> list[tuple[Field, Guess]]:
             beside = [scale for scale in common if scale in grid or not _of_numbers(scale)]
         wider = _wider(found.scale, beside) if not field.labels else None
         result.append((field, found if wider is None else replace(found, scale=wider)))
-    return result
+    return _with_one_range(result)
+
+
+FEWEST_RANGES = 3
+MOSTLY = 0.75
+
+
+def _with_one_range(guesses: list[tuple[Field, Guess]]) -> list[tuple[Field, Guess]]:
+    """Questions answered by numbers of nearly the same range share it."""
+    ranges = [g.scale for _, g in guesses if isinstance(g.scale, Continuous)]
+    if len(ranges) < FEWEST_RANGES:
+        return guesses
+    low, high = min(scale.low for scale in ranges), max(scale.high for scale in ranges)
+    near = [scale for scale in ranges if scale.high - scale.low >= MOSTLY * (high - low)]
+    if len(near) < FEWEST_RANGES:
+        return guesses
+    one = Continuous(low=min(s.low for s in near), high=max(s.high for s in near))
+    return [(f, replace(g, scale=one) if g.scale in near else g) for f, g in guesses]
 
 
 def _of_numbers(scale: Ordinal) -> bool:

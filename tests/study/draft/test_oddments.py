@@ -143,3 +143,31 @@ def test_answers_of_nobody_are_asked_for():
 def test_a_column_that_tells_repeated_answers_apart_is_named():
     twice = pd.concat([rated(session=1), rated(session=2)], ignore_index=True)
     assert "'session' tells them apart: keep the rows of one of its values" in asked(twice)
+
+
+def test_columns_side_by_side_that_only_say_yes_are_options():
+    ticks = {"Cats": cycle("Yes", None), "Dogs": cycle("Yes", "Yes", None)}
+    made = study(table(**ticks))
+    assert set(made.tasks.ids) == {"good", "Cats", "Dogs"}
+    assert np.sum(made.answer[made.task == made.tasks.ids.index("Cats")]) == N / 2
+
+
+def test_ranges_that_are_nearly_alike_are_one_and_codes_none_of_them():
+    random = np.random.default_rng(0)
+    columns = {f"joke{j}": np.round(random.uniform(-10, 10, N), 2) for j in range(3)}
+    for values in columns.values():
+        values[::4] = 99
+    made = study(table(**columns))
+    ranges = [scale for scale in made.scales.values() if isinstance(scale, Continuous)]
+    assert len(ranges) == 1
+    assert (ranges[0].low >= -10, ranges[0].high <= 10) == (True, True)
+
+
+def test_shares_of_answers_are_nobodys():
+    rows = [
+        (f"q{q}", option, (q * len(option) + ord(option[0])) % 97 / 97)
+        for q in range(30)
+        for option in ("low", "mid", "high")
+    ]
+    frame = pd.DataFrame(rows, columns=["task", "option", "share"])
+    assert "holds shares of answers ('share' of each 'option')" in asked(frame)

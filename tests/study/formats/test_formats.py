@@ -394,3 +394,18 @@ def test_figure_eight(tmp_path):
     pd.DataFrame(rows, columns=header).to_csv(tmp_path / "a.csv", index=False)
     study = study_of_draft(draft_of_file(tmp_path / "a.csv"), "it")
     assert answers(study, "503") == {str(70 + w): ["bad", "good"][(3 + w) % 2] for w in range(6)}
+
+
+@pytest.mark.parametrize("kind", ["columns", "ids"])
+def test_objects_in_json(kind, tmp_path):
+    """Columns as pandas writes them, and people by their ids."""
+    good = [1 + i % 5 for i in range(N)]
+    if kind == "columns":
+        index = map(str, range(N))
+        held = {"id": {i: f"p{i}" for i in index}}
+        held["good"] = dict(zip(held["id"], good, strict=True))
+    else:
+        held = {f"p{i}": {"good": good[i]} for i in range(N)}
+    (tmp_path / "a.json").write_text(json.dumps(held))
+    study = study_of_draft(draft_of_file(tmp_path / "a.json"), "it")
+    assert answers(study, "good") == {f"p{i}": good[i] for i in range(N)}
