@@ -125,6 +125,13 @@ def test_questions_with_words_of_their_own_have_scales_of_their_own():
     assert scale_of(frame, "q3") == Ordinal(levels=tuple(range(11)))
 
 
+def test_numbers_that_no_two_tasks_share_are_one_range():
+    random = np.random.default_rng(0)
+    rows = [(p, t, round(random.uniform(0, 50), 6)) for p in PEOPLE for t in "abc"]
+    frame = pd.DataFrame(rows, columns=["participant", "task", "rating"])
+    assert len(study(frame).scales) == 1
+
+
 def rated(**columns) -> pd.DataFrame:
     rows = [
         (p, m, 1 + (i + 2 * j) % 5) for i, p in enumerate(PEOPLE) for j, m in enumerate("abcdef")
