@@ -63,6 +63,15 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
             f"{sheet.path}: is {sheet.what}, without answers; which file holds the answers? "
             f"crowdllm init ANSWERS.csv --people {sheet.path.name}"
         )
+    try:
+        return _draft(sheet, choices)
+    except CrowdError as error:
+        if str(sheet.path) in str(error) or str(error).startswith("--"):
+            raise
+        raise CrowdError(f"{sheet.path}: {error}") from error
+
+
+def _draft(sheet: Sheet, choices: Choices) -> Draft:
     sheet = people_in_rows(one_spelling(plain_amounts(without_totals(sheet)), choices), choices)
     keys = keys_of(sheet, choices)
     return from_wide(sheet, choices) if keys is None else from_long(sheet, keys, choices)

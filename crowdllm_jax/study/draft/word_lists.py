@@ -32,10 +32,10 @@ LISTS = tuple(
             "never < less than once a year/less than yearly/less often < once a "
             "year/yearly/annually< a few times a year/several times a year < less than once a "
             "month < once a month/monthly/about once a month < a few times a month/several times "
-            "a month/2 3 times a month< once a week/weekly/about once a week < 2 3 times a "
-            "week/a few times a week/several times a week/more than once a week < most days < "
-            "daily/every day/once a day/about once a day< several times a day/multiple times a "
-            "day/more than once a day",
+            "a month/2 3 times a month< once a week/weekly/about once a week/once or twice a "
+            "week < 2 3 times a week/a few times a week/several times a week/more than once a "
+            "week < most days < daily/every day/once a day/about once a day< several times a "
+            "day/multiple times a day/more than once a day",
             "terrible/awful < very poor/very bad < poor/bad < fair/average/ok/okay/acceptable/so "
             "so< good < very good/great < excellent/outstanding < exceptional",
             "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
