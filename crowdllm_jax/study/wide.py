@@ -28,8 +28,10 @@ def heading_rows(layout: Layout) -> int:
         return qualtrics
     header, below = layout.names, layout.first[0]
     merged = [column for column, name in enumerate(header) if not tidy_name(name)]
-    # A last column without a name is what a delimiter at the end of each row leaves.
-    inner = [column for column in merged if column < len(header) - 1 and column < len(below)]
+    # A last column without a name is what a delimiter at the end of each row leaves; a first one
+    # holds the names of rows.
+    last = min(len(header) - 1, len(below))
+    inner = [column for column in merged if 0 < column < last]
     worded = [column for column in inner if any(map(str.isalpha, below[column]))]
     empty = below.count("")
     return int(bool(worded) and empty > 0)

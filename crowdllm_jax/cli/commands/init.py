@@ -43,7 +43,7 @@ def add_init(commands: Commands) -> None:
 def _add_choices(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--id", metavar="COLUMN", help="people's ids")
     group.add_argument("--task", metavar="COLUMN", help="ids of tasks, where a row is an answer")
-    group.add_argument("--response", metavar="COLUMN", help="answers, where a row is an answer")
+    group.add_argument("--response", metavar="COLUMN", help="answers of such rows (A,B: each)")
     group.add_argument("--weight", metavar="COLUMN", help="survey weights, or none")
     group.add_argument("--profile", metavar="A,B", default="", help="columns that describe people")
     group.add_argument("--questions", metavar="A,B", default="", help="columns that are questions")

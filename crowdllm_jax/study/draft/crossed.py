@@ -6,6 +6,7 @@ many of them would by chance, the columns themselves tell. Names, and what the i
 say which of the two holds people.
 """
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
@@ -62,6 +64,7 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     answers = _answers(sheet, first, choices)
     if not answers or (len(answers) > MOST_ANSWERS and not _both_named(first, choices)):
         return None
+    _refuse_shares(sheet, first, answers)
     if first.told == 0:
         raise CrowdError(_which(sheet, first))
     for what, flag, keys in (
@@ -77,6 +80,17 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     if len(answers) > 1 and not _both_named(first, choices):
         raise CrowdError(_which(sheet, first))
     return first
+
+
+def _refuse_shares(sheet: Sheet, pair: Pair, answers: Sequence[Field]) -> None:
+    """Raise CrowdError if a table tells how many people gave each answer, and not who."""
+    keys = [key for key in (pair.person, pair.task) if names.is_option(key.name)]
+    shares = [field for field in answers if names.is_share(field.name)]
+    if keys and shares:
+        raise CrowdError(
+            f"{sheet.path}: holds shares of answers ('{shares[0].name}' of each '{keys[0].name}'), "
+            "and nobody's own; give a table with a row per person, or per person and question"
+        )
 
 
 def _which(sheet: Sheet, pair: Pair) -> str:
@@ -104,7 +118,7 @@ def _one_person_per_row(sheet: Sheet, choices: Choices) -> bool:
 
 def _pairs(sheet: Sheet, choices: Choices) -> list[Pair]:
     """Columns that together tell rows apart, each in the direction that is the more likely."""
-    fields = [f for f in sheet.fields if _may_be_key(f, choices)]
+    fields = [f for f in sheet.fields if _may_be_key(f, sheet, choices)]
     said = [sheet.field(name, flag) for name, flag in _said(choices)]
     fields = one_of_equals([*said, *(f for f in fields if f not in said)], sheet)
     if len(fields) > MOST_COLUMNS:
@@ -126,6 +140,9 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
     chance = _chance(one, other)
     if chance is None:
         return None
+    profiles = sum(names.is_profile(f.name, f.text) for f in (one, other))
+    if profiles == 1:
+        return None  # people are numbered within a school
     ways = [(one, other), (other, one)]
     ways = [(p, t) for p, t in ways if choices.person in (None, p.name)]
     ways = [(p, t) for p, t in ways if choices.task in (None, t.name)]
@@ -142,13 +159,13 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
     return Pair(*ways[best], told, score)
 
 
-def _may_be_key(field: Field, choices: Choices) -> bool:
+def _may_be_key(field: Field, sheet: Sheet, choices: Choices) -> bool:
     """Whether a column comes back in several rows, and its name is none of answers and times."""
     if field.use not in (None, "person", "task") or field.name in choices.out or field.labels:
         return False
-    if field.name == choices.response or names.is_response(field.name):
+    if names.is_response(field.name) or field in said_responses(sheet, choices):
         return False
-    if names.is_weight(field.name, field.text) or names.is_profile(field.name, field.text):
+    if names.is_weight(field.name, field.text):
         return False
     if names.is_own(field.name) and not names.is_contact(field.name):
         return False
@@ -275,7 +292,7 @@ def _tells(key: Field, field: Field) -> bool:
 def _answers(sheet: Sheet, pair: Pair, choices: Choices) -> list[Field]:
     """Columns that may hold answers: on a scale, and told by neither the person nor the task."""
     if choices.response is not None:
-        return [sheet.field(choices.response, "--response")]
+        return [*said_responses(sheet, choices)]
     found = []
     for field in sheet.fields:
         if field in (pair.person, pair.task) or field.name in choices.out or field.use == "out":
@@ -288,6 +305,20 @@ def _answers(sheet: Sheet, pair: Pair, choices: Choices) -> list[Field]:
             found.append(field)
     named = [field for field in found if names.is_response(field.name)]
     return named if len(named) == 1 else found
+
+
+def said_responses(sheet: Sheet, choices: Choices) -> tuple[Field, ...]:
+    """The columns of answers that the user names; none if they are to be found.
+
+    Raises:
+      CrowdError: there is no column of a name.
+    """
+    if choices.response is None:
+        return ()
+    if any(field.name == tidy_name(choices.response) for field in sheet.fields):
+        return (sheet.field(choices.response, "--response"),)
+    said = next(csv.reader([choices.response], skipinitialspace=True), [])
+    return tuple(sheet.field(name, "--response") for name in said)
 
 
 def _one_told(pair: Pair, field: Field) -> bool:

@@ -17,7 +17,8 @@ class Choices:
     """What a user says of a file, so that it is not guessed.
 
     Attributes:
-      person, task, response, weight: names of columns; weight "none": there is none.
+      person, task, response, weight: names of columns; response "A,B": both are answers; weight
+        "none": there is none.
       profile, questions, out: columns that describe people, that are questions, that are neither.
       orders: answers from the lowest to the highest, of questions answered in these words.
       unordered: answers that have no order.

@@ -253,7 +253,11 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
     """
     usual = [n for n in numbers if 0 <= n < 77]
     whole = all(float(n).is_integer() for n in numbers)
-    if not whole or len(usual) < 2 or max(usual) - min(usual) >= MOST_LEVELS:
+    if whole and len(usual) >= 2 and max(usual) - min(usual) >= MOST_LEVELS:
+        return _codes_beside_counts(numbers)
+    if not whole:
+        return _codes_beside_decimals(numbers)
+    if len(usual) < 2:
         return set()
     far = {n for n in numbers if n in _CODES | _NEGATIVE}
     if set(numbers) - far != set(usual):
@@ -277,6 +281,29 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
             f"--missing {listed.replace(' ', '')}, or --missing none"
         )
     return far
+
+
+MOST_CODES = 5
+_FAR = {777.0, 888.0, 997.0, 998.0, 999.0, 9997.0, 9998.0, 9999.0}
+
+
+def _codes_beside_counts(numbers: Sequence[float]) -> set[float]:
+    """A few negative codes, and 999 or the like, beside a wide range of whole numbers from 0 on."""
+    negative = {n for n in numbers if n < 0}
+    if not negative <= _NEGATIVE or len(negative) > MOST_CODES:
+        negative = set()
+    others = [n for n in numbers if n >= 0 and n not in _FAR]
+    far = {n for n in numbers if n in _FAR and len(others) > 1 and n >= 3 * max(others)}
+    return negative | far
+
+
+_NINES = {99.0, 999.0, 9999.0, -99.0, -999.0, -9999.0}
+
+
+def _codes_beside_decimals(numbers: Sequence[float]) -> set[float]:
+    """A 99 or the like, several times as large as all other numbers."""
+    others = [abs(n) for n in numbers if n not in _NINES]
+    return {n for n in numbers if n in _NINES and len(others) > 1 and abs(n) > 5 * max(others)}
 
 
 def _last_codes(numbers: Sequence[float]) -> list[float]:
@@ -306,9 +333,12 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     free = any(_within(texts, names) for names in choices.unordered)
     answers = sum(question.often)
     typed = len(texts) > 7 and len(texts) * 2 > answers
+    open_question = _OPEN.search(folded(question.name)) is not None
     order = None
     if len(texts) <= MOST_LEVELS and not typed:
         order = in_order(texts) or ordered_bands(texts)
+    if order is None and open_question and not free:
+        return "it asks for a text of one's own"
     if order is None and not free:
         _ask_of_strays(question, texts)
     if len(texts) == 2:
@@ -362,6 +392,15 @@ def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:
         f"{shown(strays, MOST_STRAYS)}; correct them in the file, or, if they are no answers, say "
         f"--missing {as_flag(strays)}"
     )
+
+
+_OPEN = re.compile(
+    r"\b(suggestions?|(any|other|further|additional) (comments?|feedback|remarks?|thoughts)|"
+    r"anything else|please (explain|specify|describe|elaborate)|why (do|did|is|are|not|or)|in your "
+    r"own words|open ended|freitext|anmerkungen|anregungen|weitere bemerkungen|commentaires?|"
+    r"remarques|comentarios?|sugerencias|commenti|suggerimenti|opmerkingen|uwagi)\b|\bcomments?$"
+)
+"""What asks for a typed text."""
 
 
 def _within(texts: Sequence[str], order: Sequence[str]) -> bool:

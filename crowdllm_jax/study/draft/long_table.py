@@ -1,6 +1,5 @@
 """A table with a row per answer as a study."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,26 +8,28 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
-from crowdllm_jax.study.draft.crossed import crossed_keys, one_of_equals
-from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
+from crowdllm_jax.study.draft.crossed import crossed_keys, one_of_equals, said_responses
+from crowdllm_jax.study.draft.draft import Choices, Draft, Task, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
+from crowdllm_jax.study.draft.long_scales import Scaled, scales_of_tasks
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
-from crowdllm_jax.study.draft.scales_of import ScaleNames
-from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, told_silent, unique
+from crowdllm_jax.study.draft.stacked import stacked
+from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, unique
 from crowdllm_jax.study.formats.sheet import Field, Sheet
-from crowdllm_jax.study.scales import Continuous, Scale
+from crowdllm_jax.study.scales import Binary, Ordinal
 from crowdllm_jax.study.spec import AttributeSpec
 
 MOST_TASK_LEVELS = 20
+FEW_PEOPLE = 8
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The columns that make a table one of answers."""
+    """The columns that make a table one of answers; no responses: to be found."""
 
     person: Field
     task: Field
-    response: Field | None
+    responses: tuple[Field, ...]
 
 
 def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
@@ -39,34 +40,62 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
     """
     by_use = {field.use: field for field in sheet.fields}
     if {"person", "task", "response"} <= by_use.keys():
-        return Keys(by_use["person"], by_use["task"], by_use["response"])
+        return Keys(by_use["person"], by_use["task"], (by_use["response"],))
     if (plain := _by_name(sheet, choices)) is not None:
         return plain
-    response = sheet.field(choices.response, "--response") if choices.response else None
+    responses = said_responses(sheet, choices)
     if choices.person is not None and choices.task is not None:
         person, task = sheet.field(choices.person, "--id"), sheet.field(choices.task, "--task")
-        return Keys(person, task, response)
+        return Keys(person, task, responses)
     if (pair := crossed_keys(sheet, choices)) is not None:
-        return Keys(pair.person, pair.task, response)
-    return _by_some_names(sheet, choices, response)
+        return Keys(pair.person, pair.task, responses)
+    return _by_some_names(sheet, choices, responses)
 
 
-def _by_some_names(sheet: Sheet, choices: Choices, response: Field | None) -> Keys | None:
+def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...]) -> Keys | None:
     """The keys of a table that is too small, or holds too many mistakes, to tell by its rows."""
     person = _person(sheet, choices)
+    if person is None:
+        _ask_whose(sheet, choices)
     if person is None or not _repeats(person):
         return None
     if choices.task is not None:
-        return Keys(person, sheet.field(choices.task, "--task"), response)
-    others = [f for f in sheet.fields if f not in (person, response) and _may_be_task(f, choices)]
+        return Keys(person, sheet.field(choices.task, "--task"), responses)
+    others = [f for f in sheet.fields if f not in (person, *responses) and _may_be_task(f, choices)]
     pairs = [f for f in others if _keyed(person, f)]
     # By its name a column is that of tasks though a row of it is a mistake, which is then told.
     named = [f for f in others if names.is_task(f.name) and _keyed(person, f, 0.9)]
-    answered = response or any(names.is_response(f.name) for f in sheet.fields)
+    answered = responses or any(names.is_response(f.name) for f in sheet.fields)
     candidates = one_of_equals(named or (pairs if answered else []), sheet)
     if not candidates:
         return None
-    return Keys(person, one_of("the ids of tasks", "--task", candidates), response)
+    return Keys(person, one_of("the ids of tasks", "--task", candidates), responses)
+
+
+MOST_COLUMNS = 12
+FEWEST_ROWS = 3
+
+
+def _ask_whose(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if rows hold answers to tasks, by what their columns are called, but none is
+    called after people."""
+    told = choices.questions or choices.profile or choices.person
+    if told or len(sheet.fields) > MOST_COLUMNS or any(f.use for f in sheet.fields):
+        return
+    fields = [f for f in sheet.fields if f.name not in choices.out]
+    tasks = [f for f in fields if names.is_task(f.name) and not names.counts_tasks(f.name)]
+    tasks = [
+        f for f in tasks if FEWEST_ROWS * len(f.column.distinct) <= sheet.rows and not f.labels
+    ]
+    answers = [f for f in fields if names.is_plain_response(f.name)]
+    if len(tasks) != 1 or len(answers) != 1 or any(names.is_person(f.name) for f in fields):
+        return
+    task = tasks[0].name
+    raise CrowdError(
+        f"{sheet.path}: its rows look like answers ('{answers[0].name}') to what '{task}' says, "
+        "but no column says whose; say it with --id COLUMN (if two hold first and last names, "
+        f"write both into one); --leave-out '{task}' takes each row for a person"
+    )
 
 
 def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
@@ -88,7 +117,7 @@ def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
     if names.counts_tasks(task.name) and choices.task is None:
         return None  # another column may say what was shown
     repeat = _repeats(person) or _repeats(task)
-    return Keys(person, task, response) if repeat and _keyed(person, task, 0.5) else None
+    return Keys(person, task, (response,)) if repeat and _keyed(person, task, 0.5) else None
 
 
 def _may_be_task(field: Field, choices: Choices) -> bool:
@@ -113,6 +142,9 @@ def _person(sheet: Sheet, choices: Choices) -> Field | None:
     found = [f for f in found if _repeats(f)]
     if len(found) > 1 and (people := [f for f in found if names.names_people(f.name)]):
         found = people
+    if len(found) > 1:  # groups of people, of whom none has tasks
+        tasks = [f for f in sheet.fields if f not in found and _may_be_task(f, choices)]
+        found = [f for f in found if any(_keyed(f, task, 0.9) for task in tasks)]
     if not found and choices.task is not None:
         raise CrowdError("which column holds the ids of people? Say it with --id COLUMN")
     return one_of("the ids of people", "--id", found) if found else None
@@ -133,22 +165,6 @@ def _keyed(person: Field, task: Field, share: float = 1.0) -> bool:
     return len(np.unique(pairs[known])) >= share * len(pairs)
 
 
-@dataclass(frozen=True)
-class Scaled:
-    """The scales of a table of answers.
-
-    Attributes:
-      group: (R,) of each row, index into `names`.
-      names: each group's scale, None where it has none.
-      code: (R,) each row's answer among the texts of its column, -1 where there is none.
-    """
-
-    group: np.ndarray
-    names: tuple[str | None, ...]
-    code: np.ndarray
-    by_name: dict[str, Scale]
-
-
 def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     """Make a study of a long table.
 
@@ -158,31 +174,37 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     reasons = list(sheet.notes)
     person, task = keys.person, keys.task
     weight = weight_of(sheet, choices)
-    others = [f for f in sheet.fields if f not in (person, task, keys.response, weight)]
-    others = [f for f in others if f.use != "group" and f.column.distinct]
+    others = [f for f in sheet.fields if f not in (person, task, *keys.responses, weight)]
+    own = [f.name for f in others if f.use == "out" and f.column.distinct]
+    others = [f for f in others if f.use not in ("group", "out") and f.column.distinct]
     of_person = [f for f in others if _told_by(person, f)]
     of_task = [f for f in others if f not in of_person and _told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
-    response = keys.response or _response(sheet, free, choices)
+    responses = keys.responses or _responses(sheet, free, choices)
+    if len(responses) > 1:
+        return _from_several(sheet, Keys(person, task, responses), of_task, choices)
+    (response,) = responses
     reasons.append(
         f"A row is an answer: {person.name} says whose, {task.name} to what, {response.name} which."
     )
-    _check_rows(person, task, response)
+    _check_rows(person, task, response, free)
     reasons += _told_of_rows(task, response, free)
-    scaled = _scales(sheet, task, response, choices, reasons)
+    scaled = scales_of_tasks(sheet, task, response, choices, reasons)
     rows = np.flatnonzero(scaled.code >= 0)
     if not len(rows):
         raise CrowdError(f"{response.cells.where}: holds no answer on a scale; {reasons[-1]}")
     people, persons = np.unique(person.column.codes[rows], return_inverse=True)
-    kept = [f for f in of_person if f.name not in choices.out and not names.is_own(f.name)]
+    kept = [f for f in of_person if f.name not in choices.out and not _no_profile(person, f)]
     profile = profile_of(kept, _first_rows(person, people), reasons)
     if profile:
         reasons.append(f"Profile: {shown(profile, 12)}.")
     if weight is not None:
         reasons.append(f"Weights: {weight.name}.")
+    if own:
+        reasons.append(f"Left out, since they are the program's own: {shown(own, 10)}.")
     left = [f.name for f in (*free, *of_person) if f is not response and f not in kept]
     if left:
-        reasons.append(f"Left out: {shown(left, 10)}.")
+        reasons.append(f"Left out: {shown(left, 10)} (--response A,B asks several).")
     asked, tasks = np.unique(task.column.codes[rows], return_inverse=True)
     kept = [f for f in of_task if f.name not in choices.out and not names.is_own(f.name)]
     records, attributes = _tasks(asked, task, kept, scaled, choices, reasons)
@@ -200,6 +222,17 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         scaled.by_name,
         attributes,
         tuple(reasons),
+    )
+
+
+def _no_profile(person: Field, field: Field) -> bool:
+    """Whether a column tells of people what a program notes, or is another id of theirs."""
+    if names.is_own(field.name):
+        return True
+    texts = field.column.distinct
+    apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
+    return apart and (
+        names.is_person(field.name) or any(numerals.number(text) is None for text in texts)
     )
 
 
@@ -232,23 +265,46 @@ def _first_rows(key: Field, codes: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _response(sheet: Sheet, free: Sequence[Field], choices: Choices) -> Field:
-    """The column of answers: by its name, or as the only one that holds answers on a scale."""
+def _from_several(sheet: Sheet, keys: Keys, of_task: list[Field], choices: Choices) -> Draft:
+    """Make a study of a table whose rows answer several questions each."""
+    listed = shown((field.name for field in keys.responses), 8)
+    told = f"A row answers several questions, each of which is asked of every {keys.task.name}: "
+    sheet = replace(sheet, notes=(*sheet.notes, f"{told}{listed}."))
+    sheet = stacked(sheet, keys.responses, keys.task, _longest(keys.task, of_task))
+    response = next(field for field in sheet.fields if field.use == "response")
+    person, task = sheet.field(keys.person.name, "--id"), sheet.field(keys.task.name, "--task")
+    return from_long(sheet, Keys(person, task, (response,)), replace(choices, response=None))
+
+
+def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[Field, ...]:
+    """The columns of answers: one by its name, or those that hold answers on a scale.
+
+    Raises:
+      CrowdError: there is none, or of several some hold no levels.
+    """
     candidates = [f for f in free if not names.is_own(f.name) and f.name not in choices.out]
     candidates = [f for f in candidates if not names.counts_tasks(f.name)]
     named = [f for f in candidates if names.is_response(f.name)]
     if len(named) == 1:
-        return named[0]
-    scaled = [f for f in named or candidates if isinstance(guess(answered(f, 1), choices), Guess)]
+        return (named[0],)
+    guesses = [(f, guess(answered(f, 1), choices)) for f in named or candidates]
+    scaled = [(f, found.scale) for f, found in guesses if isinstance(found, Guess)]
     if not scaled:
         raise CrowdError(
             f"{sheet.path}: which column holds the answers? Say it with --response COLUMN (it has: "
             f"{shown((f.name for f in sheet.fields), 12)})"
         )
-    return one_of("the answers", "--response", scaled)
+    fields = tuple(field for field, _ in scaled)
+    if len(fields) == 1 or all(isinstance(scale, Ordinal | Binary) for _, scale in scaled):
+        return fields
+    listed = as_flag(field.name for field in fields)
+    raise CrowdError(
+        f"{sheet.path}: which column holds the answers: {shown((f.name for f in fields), 8)}? Say "
+        f"it with --response '{fields[0].name}' (or another), or, if each does, --response {listed}"
+    )
 
 
-def _check_rows(person: Field, task: Field, response: Field) -> None:
+def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Field]) -> None:
     """Raise CrowdError if an answer lacks an id, or somebody answers a task twice."""
     given = response.column.codes >= 0
     for field in (person, task):
@@ -265,127 +321,20 @@ def _check_rows(person: Field, task: Field, response: Field) -> None:
             f"{person.cells.where}: '{person.column.distinct[person.column.codes[first]]}' answers "
             f"'{task.column.distinct[task.column.codes[first]]}' twice (rows {first + 2} and "
             f"{second + 2}, {len(same):,} such pairs); keep one, or name other columns with --id "
-            "and --task"
+            f"and --task{_told_apart(pairs[rows], [f.column.codes[rows] for f in others], others)}"
         )
 
 
-MANY_RANGES = 6
-MOST_SCALES = 1_000
-"""Tasks whose answers are looked at one by one."""
+MOST_ROUNDS = 12
 
 
-def _scales(
-    sheet: Sheet, task: Field, response: Field, choices: Choices, reasons: list[str]
-) -> Scaled:
-    """One scale for all answers, if they are of one kind; else one for each group or task."""
-    by_use = {field.use: field for field in sheet.fields}
-    cut = by_use.get("group")
-    if cut is None:
-        many = len(task.column.distinct) > MOST_SCALES
-        try:
-            pooled = guess(answered(response, 1), choices)
-        except CrowdError:
-            if many:
-                raise
-            pooled = "tasks may have answers of their own"
-        one = np.zeros(len(task.column.codes), np.int32)
-        if many or _of_one_kind(task, response, pooled):
-            return _scaled(response, one, ("all tasks",), [pooled], reasons)
-        cut = task
-    order = np.argsort(cut.column.codes, kind="stable")
-    ends = np.searchsorted(cut.column.codes[order], np.arange(len(cut.column.distinct) + 1))
-    guesses = [
-        guess(answered(response, 1, order[ends[i] : ends[i + 1]]), choices)
-        for i in range(len(cut.column.distinct))
-    ]
-    return _scaled(response, cut.column.codes, cut.column.distinct, guesses, reasons)
-
-
-def _of_one_kind(task: Field, response: Field, pooled: Guess | str) -> bool:
-    """Whether tasks that many people answered use at least half of the answers that there are."""
-    if isinstance(pooled, str):
-        return False
-    texts = [i for i, text in enumerate(response.column.distinct) if text not in pooled.dropped]
-    if isinstance(pooled.scale, Continuous):
-        spans = _spans(task, response)
-        return len(spans) < 2 or float(np.min(spans)) * 4 >= float(np.max(spans))
-    asked = (response.column.codes >= 0) & (task.column.codes >= 0)
-    pairs = np.unique(
-        task.column.codes[asked].astype(np.int64) * len(response.column.distinct)
-        + response.column.codes[asked]
-    )
-    given = np.bincount(task.column.codes[asked], minlength=len(task.column.distinct))
-    used = np.bincount(pairs // len(response.column.distinct), minlength=len(given))
-    many = given >= max(10, 4 * len(texts))
-    # One task in ten may be answered by all alike.
-    wide = not many.any() or float(np.mean(2 * used[many] >= len(texts))) >= 0.9
-    return wide or (4 * int(np.min(used[many])) >= len(texts) and _overlapping(task, response))
-
-
-def _overlapping(task: Field, response: Field) -> bool:
-    """Whether tasks are answered with numbers of many different ranges (2 to 6, 3 to 7, 1 to 6):
-    parts of one scale; of several scales, many tasks would share each."""
-    low, high = _ranges(task, response)
-    return len(low) >= MANY_RANGES and 2 * len({*zip(low, high, strict=True)}) > len(low)
-
-
-def _spans(task: Field, response: Field) -> np.ndarray:
-    """How far the numbers reach that each task was answered with, of those with ten and more."""
-    low, high = _ranges(task, response)
-    return high - low
-
-
-def _ranges(task: Field, response: Field) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest number of each task with ten answers and more; no task, where
-    answers are words."""
-    read = [numerals.number(text) for text in response.column.distinct]
-    numbers = np.array([np.nan if number is None else number for number in read] + [np.nan])
-    value = np.where(task.column.codes >= 0, numbers[response.column.codes], np.nan)
-    known = np.flatnonzero(~np.isnan(value))
-    size = len(task.column.distinct)
-    low, high = np.full(size, np.inf), np.full(size, -np.inf)
-    np.minimum.at(low, task.column.codes[known], value[known])
-    np.maximum.at(high, task.column.codes[known], value[known])
-    given = np.bincount(task.column.codes[known], minlength=size)
-    return low[given >= 10], high[given >= 10]
-
-
-def _scaled(
-    response: Field,
-    group: np.ndarray,
-    called: Sequence[str],
-    guesses: Sequence[Guess | str],
-    reasons: list[str],
-) -> Scaled:
-    """Answers with the scales that were guessed; `reasons` gets a sentence on each scale."""
-    book = ScaleNames()
-    scale_names: list[str | None] = []
-    code = response.column.codes.copy()
-    told: dict[str, list[str]] = defaultdict(list)
-    for place, found in enumerate(guesses):
-        if isinstance(found, str):
-            scale_names.append(None)
-            told[f"Left out, since {found}"].append(called[place])
-            code[group == place] = -1
-            continue
-        name = book.name(found.scale)
-        scale_names.append(name)
-        told[f"Scale {name} ({found.why})"].append(called[place])
-        gone = [i for i, text in enumerate(response.column.distinct) if text in found.dropped]
-        if gone:
-            code[(group == place) & np.isin(code, gone)] = -1
-    reasons += [f"{what}: {shown(which, 8)}." for what, which in told.items()]
-    reasons += told_silent(
-        (name, response.labels, found.dropped & _given(response, group == place))
-        for place, (name, found) in enumerate(zip(called, guesses, strict=True))
-        if isinstance(found, Guess)
-    )
-    return Scaled(group, tuple(scale_names), code, book.by_name)
-
-
-def _given(response: Field, rows: np.ndarray) -> frozenset[str]:
-    codes = np.unique(response.column.codes[rows])
-    return frozenset(response.column.distinct[code] for code in codes if code >= 0)
+def _told_apart(pairs: np.ndarray, codes: Sequence[np.ndarray], others: Sequence[Field]) -> str:
+    """A hint at a column (of a session, say) that tells the rows of a pair apart."""
+    for own, field in zip(codes, others, strict=True):
+        few = 1 < len(field.column.distinct) <= MOST_ROUNDS
+        if few and len({*zip(pairs.tolist(), own.tolist(), strict=True)}) == len(pairs):
+            return f". '{field.name}' tells them apart: keep the rows of one of its values"
+    return ""
 
 
 def _tasks(

@@ -6,11 +6,13 @@ from typing import Any
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
 from crowdllm_jax.study.draft.draft import Choices, Draft
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
 from crowdllm_jax.study.draft.people import joined
 from crowdllm_jax.study.draft.spelling import one_spelling
+from crowdllm_jax.study.draft.stacked import people_in_rows
 from crowdllm_jax.study.draft.totals import without_totals
 from crowdllm_jax.study.draft.wide_table import from_wide
 from crowdllm_jax.study.draft.write import study_of_draft
@@ -61,7 +63,16 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
             f"{sheet.path}: is {sheet.what}, without answers; which file holds the answers? "
             f"crowdllm init ANSWERS.csv --people {sheet.path.name}"
         )
-    sheet = one_spelling(without_totals(sheet), choices)
+    try:
+        return _draft(sheet, choices)
+    except CrowdError as error:
+        if str(sheet.path) in str(error) or str(error).startswith("--"):
+            raise
+        raise CrowdError(f"{sheet.path}: {error}") from error
+
+
+def _draft(sheet: Sheet, choices: Choices) -> Draft:
+    sheet = people_in_rows(one_spelling(plain_amounts(without_totals(sheet)), choices), choices)
     keys = keys_of(sheet, choices)
     return from_wide(sheet, choices) if keys is None else from_long(sheet, keys, choices)
 

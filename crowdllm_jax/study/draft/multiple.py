@@ -142,7 +142,8 @@ def ticked(fields: Sequence[Field]) -> list[Field]:
             if field.column.distinct and not _OTHER.search(field.name):
                 others.add(own)
             continue
-        alone = field.column.distinct == (field.name,)
+        tick = not own and _option(field).casefold() in _TICKS
+        alone = field.column.distinct == (field.name,) or tick
         stem = (stem or f"{field.name}, or others") if alone else own
         if stem:
             groups[stem].append(field)

@@ -19,7 +19,7 @@ _PERSON = _words(
     "respondentid subjectid participante encuestado usuario participante répondant utilisateur "
     "sujet rispondente utente deelnemer respondente uczestnik uzytkownik uživatel felhasználó "
     "användare bruker kullanıcı client clients customer kunde kunden klient cliente membre "
-    "who wer qui quien quién quem wie pp ppt ppts ppid ppn partid assessor grader critic taster "
+    "who wer qui quien quién quem pp ppt ppts ppid ppn partid assessor grader critic taster "
     "tester expert player crowdworker "
     "proband pseudonym évaluateur anotador annotateur codeur reader viewer listener juror "
     "пользователь респондент участник 用户 用户id 参与者 회원 回答者 ユーザー"
@@ -36,7 +36,7 @@ _TASK = _words(
     "tâche tarea tarefa taak zadanie úloha pregunta domanda pergunta vraag pytanie otázka "
     "stim stimuli picture pic clip audio sound word essay abstract hotel claim headline query "
     "passage summary translation segment face proposal policy motion topic logo advert concept "
-    "object thing "
+    "object thing business place venue app anime seller shop "
     "énoncé imagen bild texte testo tekst serie episode track game dish wine beer brand "
     "фильм вопрос задание 电影 题目 问题 項目"
 )
@@ -72,7 +72,8 @@ _PROFILE = _words(
     "erwerb employed empstat profesión ocupación race ethnicity ethnic religion marital "
     "familienstand married children kids household hhsize language sprache cohort generation "
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
-    "stadtteil tenure seniority town stadt ville ciudad cond arm "
+    "stadtteil csp pcs agea gndr eisced eduyrs hinctnta domicil dvage birthyr faminc inputstate "
+    "tenure seniority town stadt ville ciudad cond arm "
     "plec возраст пол образование регион город доход 年齢 性別 地域 年龄 性别 学历 地区 나이 "
     "성별"
 )
@@ -189,6 +190,25 @@ def is_task(name: str) -> bool:
 def is_response(name: str) -> bool:
     """Whether a name is that of answers."""
     return bool(tokens(name) & _RESPONSE)
+
+
+_OPTION = _words("option options answer answers response category choice level antwort")
+_SHARE = _words("share shares percent percentage pct proportion frequency count n anteil prozent")
+
+
+def is_option(name: str) -> bool:
+    """Whether a name is that of the answers that may be given."""
+    return _plain(name) <= _OPTION | _ID
+
+
+def is_share(name: str) -> bool:
+    """Whether a name says how many people gave an answer."""
+    return bool(_plain(name) & _SHARE)
+
+
+def is_plain_response(name: str) -> bool:
+    """Whether a name is a word for answers, and nothing else."""
+    return folded(name) in _RESPONSE
 
 
 def is_weight(name: str, text: str) -> bool:

@@ -1,6 +1,8 @@
-"""Questions that are answered by ranking: all options in one cell (`B;A;C`), or a column per option
-with its place. Each option becomes a question of its own, and together they are one ballot."""
+"""Questions that are answered by ranking: all options in one cell (`B;A;C`), a column per option
+with its place, or a column per place with its option. Each option becomes a question of its own,
+and together they are one ballot."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +12,7 @@ import numpy as np
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft.multiple import MOST_OPTIONS, STEM
-from crowdllm_jax.study.draft.words import is_no_answer
+from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field
 
 _SIGNS = (";", "|", " > ", ">", ", ", ",")
@@ -75,6 +77,71 @@ def ranking_in_columns(fields: Sequence[Field], reasons: list[str]) -> list[Fiel
         if len(options) >= FEWEST_OPTIONS:
             made |= _ranked(stem, options, reasons)
     return [made.get(field.name, field) for field in fields]
+
+
+_PLACE = re.compile(
+    r"(?i)\b(first|second|third|fourth|fifth|sixth|1st|2nd|3rd|[4-9]th|erste|zweite|dritte|vierte|"
+    r"fünfte|premier|deuxième|troisième|primera|segunda|tercera)\b|\d+(?=\D*$)"
+)
+
+
+_RANKS = re.compile(
+    r"(?i)rank|choice|place|priorit|prefer|position|rang|wahl|choix|eleccion|elección|first|second|"
+    r"third|erste|zweite|dritte|premier|deuxième|primera|segunda"
+)
+
+
+def ranking_by_places(fields: Sequence[Field], reasons: list[str]) -> list[Field]:
+    """Fields, of which those that are called after places (`First choice`, `rank[2]`) and hold
+    different options in each row are made a question per option."""
+    groups: dict[str, list[Field]] = defaultdict(list)
+    for field in fields:
+        named = _PLACE.search(field.name) and _RANKS.search(field.name)
+        if named and field.use in (None, "question") and not field.labels:
+            groups[_PLACE.sub("#", field.name)].append(field)
+    result = [*fields]
+    for places in groups.values():
+        options = {t for f in places for t in f.column.distinct if not is_no_answer(t)}
+        numbers = any(number(text) is not None for text in options) or in_order(options)
+        if (
+            len(places) < FEWEST_OPTIONS
+            or not len(places) <= len(options) <= MOST_OPTIONS
+            or numbers
+        ):
+            continue
+        if (made := _options_of_places(places, sorted(options), reasons)) is not None:
+            at = result.index(places[0])
+            result = [f for f in result if f not in places]
+            result[at:at] = made
+    return result
+
+
+def _options_of_places(
+    places: Sequence[Field], options: list[str], reasons: list[str]
+) -> list[Field] | None:
+    """A question per option from a column per place; None where people name options twice."""
+    k, index = len(places), {option: i for i, option in enumerate(options)}
+    named = np.stack(
+        [
+            np.array([*(index.get(t, -1) for t in f.column.distinct), -1])[f.column.codes]
+            for f in places
+        ],
+        axis=1,
+    )
+    asked = np.any(named >= 0, axis=1)
+    order = np.sort(named, axis=1)
+    right = (order[:, 0] >= 0) & np.all(np.diff(order, axis=1) > 0, axis=1)
+    if np.sum(asked) < FEWEST_PEOPLE or np.sum(right) < MOSTLY * np.sum(asked):
+        return None
+    stem = " / ".join(field.name for field in places)
+    reasons += _told(stem, k, int(np.sum(asked & ~right)))
+    made = []
+    for option, i in index.items():
+        place = np.where(np.any(named == i, axis=1), np.argmax(named == i, axis=1), -1)
+        codes = np.where(right, place, -1).astype(np.int32)
+        cells = replace(places[0].cells, codes=codes, distinct=tuple(map(str, range(1, k + 1))))
+        made.append(Field(option, cells, "", use="question", grid=stem, ranks=k))
+    return made
 
 
 def _places(field: Field) -> bool:

@@ -1,6 +1,7 @@
 """Spellings of one answer in capitals and small letters: `Agree`, `agree`, `AGREE`."""
 
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,37 +16,57 @@ MOST_ANSWERS = 40
 
 def one_spelling(sheet: Sheet, choices: Choices) -> Sheet:
     """A sheet in whose columns of answers (and profiles) each text has one spelling, the most
-    frequent; a note says which became which. Ids, and codes with labels, stay as they are."""
+    frequent of all columns; a note says which became which. Ids, and codes with labels, stay as
+    they are."""
     ids = (choices.person, choices.task)
+    uses = ("person", "task", "group", "text", "out")
+    spelled = [
+        field.name
+        for field in sheet.fields
+        if not (field.labels or field.use in uses or field.name in ids)
+        and not (names.is_person(field.name) or names.is_task(field.name))
+        and len({*map(_alike, field.column.distinct)}) <= MOST_ANSWERS
+    ]
+    best = _best(field for field in sheet.fields if field.name in spelled)
     notes = []
     fields = []
     for field in sheet.fields:
-        is_id = field.name in ids or names.is_person(field.name) or names.is_task(field.name)
-        if field.labels or is_id or field.use in ("person", "task", "group", "text", "out"):
-            fields.append(field)
-            continue
-        merged, told = _merged(field)
+        merged, told = _merged(field, best) if field.name in spelled else (field, [])
         fields.append(merged)
         if told:
             notes.append(f"Spellings made one in column {field.name}: {shown(told, 6)}.")
     return replace(sheet, fields=tuple(fields), notes=(*sheet.notes, *notes))
 
 
-def _merged(field: Field) -> tuple[Field, list[str]]:
+def _merged(field: Field, best: Mapping[str, str]) -> tuple[Field, list[str]]:
     """A column with one spelling per text, and which spellings became which."""
     column = field.column
-    alike: dict[str, list[int]] = defaultdict(list)
-    for code, text in enumerate(column.distinct):
-        alike[" ".join(text.casefold().split())].append(code)
-    if len(alike) == len(column.distinct) or len(alike) > MOST_ANSWERS:
+    kept = [best.get(_alike(text), text) for text in column.distinct]
+    if kept == [*column.distinct]:
         return field, []
-    often = np.bincount(column.codes[column.codes >= 0], minlength=len(column.distinct))
-    # The first of those that are equally frequent.
-    kept = [max(codes, key=lambda code: int(often[code])) for codes in alike.values()]
-    place = np.full(len(column.distinct) + 1, -1, np.int32)  # the last: a missing cell's -1
-    told = []
-    for new, (best, codes) in enumerate(zip(kept, alike.values(), strict=True)):
-        place[codes] = new
-        told += [f"{column.distinct[c]} as {column.distinct[best]}" for c in codes if c != best]
-    texts = tuple(column.distinct[code] for code in kept)
-    return replace(field, cells=replace(column, codes=place[column.codes], distinct=texts)), told
+    index: dict[str, int] = {}
+    place = np.array([*(index.setdefault(t, len(index)) for t in kept), -1], np.int32)
+    told = [f"{old} as {new}" for old, new in zip(column.distinct, kept, strict=True) if old != new]
+    cells = replace(column, codes=place[column.codes], distinct=tuple(index))
+    return replace(field, cells=cells), told
+
+
+def _alike(text: str) -> str:
+    """What spellings of one text have in common."""
+    return " ".join(text.casefold().split())
+
+
+def _best(fields: Iterable[Field]) -> dict[str, str]:
+    """The most frequent spelling of each text; of those that are equally frequent the first."""
+    often: Counter[str] = Counter()
+    for field in fields:
+        codes = field.column.codes[field.column.codes >= 0]
+        counts = np.bincount(codes, minlength=len(field.column.distinct))
+        for text, count in zip(field.column.distinct, counts, strict=True):
+            often[text] += int(count)
+    best: dict[str, str] = {}
+    for text, count in often.items():
+        known = best.setdefault(_alike(text), text)
+        if count > often[known]:
+            best[_alike(text)] = text
+    return best

@@ -10,18 +10,15 @@ from crowdllm_jax.study.formats.sheet import Field, Sheet
 
 MOST_ROWS = 5
 _SUMS = {
-    folded(word)
-    for word in (
-        "total|totals|grand total|sum|average|averages|mean|avg|median|count|n|std|stdev|std dev|sd|"
-        "standard deviation|min|max|gesamt|summe|mittelwert|durchschnitt|anzahl|moyenne|somme|"
-        "effectif|suma|promedio|media|somma|totale|soma|média|totaal|gemiddelde|razem|średnia"
-    ).split("|")
+    *("total", "totals", "grand total", "sum", "average", "averages", "mean", "avg", "median"),
+    *("standard deviation", "std dev", "gesamt", "summe", "mittelwert", "durchschnitt", "moyenne"),
+    *("somme", "effectif", "suma", "promedio", "somma", "totale", "soma", "totaal", "gemiddelde"),
+    *("razem", "srednia"),
 }
 
 
 def without_totals(sheet: Sheet) -> Sheet:
-    """A sheet without the rows at its end whose first cell with a text is called after a sum; a note
-    says so."""
+    """A sheet without the rows at its end whose first text is the name of a sum; a note says so."""
     names: list[str] = []
     while len(names) < min(MOST_ROWS, sheet.rows - 1):
         name = _first_text(sheet, sheet.rows - 1 - len(names))

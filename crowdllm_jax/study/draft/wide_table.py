@@ -13,11 +13,15 @@ from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
-from crowdllm_jax.study.draft.rankings import ranking_in_cells, ranking_in_columns
+from crowdllm_jax.study.draft.rankings import (
+    ranking_by_places,
+    ranking_in_cells,
+    ranking_in_columns,
+)
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
-from crowdllm_jax.study.formats.sheet import Field, Sheet
-from crowdllm_jax.study.scales import Binary, Ordinal, Ranking, Scale
+from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
+from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Ranking, Scale
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_ANSWERS = 20_000_000
@@ -89,6 +93,9 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
         said = choices.questions + choices.profile + choices.out
         named = [f for f in named if f.name not in said]
+        if not any(map(unique, named)) and (both := _within_groups(sheet, named)) is not None:
+            reasons.append(f"People: one per row, with ids of columns {both.name} together.")
+            return both
         settled = any(unique(f) and names.numbers_people(f.name) for f in named)
         for field in [] if settled else named:
             _refuse_several_rows(field)
@@ -105,6 +112,25 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
     _refuse_twice(field)
     reasons.append(f"People: one per row, with ids of column {field.name}.")
     return field
+
+
+def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:
+    """Ids of people who are numbered within groups that describe them (countries, schools), if
+    groups and numbers together are different in every row."""
+    for field in named:
+        for group in sheet.fields:
+            few = len(group.column.distinct) < len(field.column.distinct)
+            if not few or names.is_time(group.name) or not names.is_profile(group.name, group.text):
+                continue
+            texts = [f"{g} {own}" for g, own in zip(*map(_texts, (group, field)), strict=True)]
+            if "" not in (*_texts(group), *_texts(field)) and len({*texts}) == sheet.rows:
+                name = f"{group.name} and {field.name}"
+                return Field(name, column_of(sheet.path, name, texts))
+    return None
+
+
+def _texts(field: Field) -> list[str]:
+    return cells_of(field, np.arange(len(field.column.codes)))
 
 
 def unique(field: Field) -> bool:
@@ -171,7 +197,7 @@ def _parted(
         reasons.append(
             f"Options that people tick, chosen or not, of those who ticked any: {shown(boxes, 8)}."
         )
-    for field in ranking_in_columns(made, reasons):
+    for field in ranking_by_places(ranking_in_columns(made, reasons), reasons):
         use, why = _use(field, choices)
         if use == "profile":
             profile.append(field)
@@ -216,6 +242,8 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
     if choices.questions:
         named = names.is_profile(field.name, field.text) and not choices.profile
         return ("profile", "") if named else ("out", "since it is not among --questions")
+    if _a_group(field) and not choices.profile:
+        return "profile", ""
     if (why := _no_answers(field)) is not None:
         return "out", why
     if names.is_profile(field.name, field.text) and not choices.profile:
@@ -223,6 +251,13 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
     if _numbered(field):
         return "out", "since its whole numbers are all different (--questions keeps it)"
     return "question", ""
+
+
+def _a_group(field: Field) -> bool:
+    """Whether a column that is called after people holds no ids but a few groups: member or not."""
+    few = 1 < len(field.column.distinct) <= MOST_GROUPS
+    repeat = 3 * len(field.column.distinct) <= len(field.column.codes)
+    return few and repeat and names.is_person(field.name) and names.names_people(field.name)
 
 
 def _no_answers(field: Field) -> str | None:
@@ -303,7 +338,24 @@ def _widened(guesses: list[tuple[Field, Guess]]) -> list[tuple[Field, Guess]]:
             beside = [scale for scale in common if scale in grid or not _of_numbers(scale)]
         wider = _wider(found.scale, beside) if not field.labels else None
         result.append((field, found if wider is None else replace(found, scale=wider)))
-    return result
+    return _with_one_range(result)
+
+
+FEWEST_RANGES = 3
+MOSTLY = 0.75
+
+
+def _with_one_range(guesses: list[tuple[Field, Guess]]) -> list[tuple[Field, Guess]]:
+    """Questions answered by numbers of nearly the same range share it."""
+    ranges = [g.scale for _, g in guesses if isinstance(g.scale, Continuous)]
+    if len(ranges) < FEWEST_RANGES:
+        return guesses
+    low, high = min(scale.low for scale in ranges), max(scale.high for scale in ranges)
+    near = [scale for scale in ranges if scale.high - scale.low >= MOSTLY * (high - low)]
+    if len(near) < FEWEST_RANGES:
+        return guesses
+    one = Continuous(low=min(s.low for s in near), high=max(s.high for s in near))
+    return [(f, replace(g, scale=one) if g.scale in near else g) for f, g in guesses]
 
 
 def _of_numbers(scale: Ordinal) -> bool:

@@ -32,10 +32,10 @@ LISTS = tuple(
             "never < less than once a year/less than yearly/less often < once a "
             "year/yearly/annually< a few times a year/several times a year < less than once a "
             "month < once a month/monthly/about once a month < a few times a month/several times "
-            "a month/2 3 times a month< once a week/weekly/about once a week < 2 3 times a "
-            "week/a few times a week/several times a week/more than once a week < daily/every "
-            "day/once a day/about once a day< several times a day/multiple times a day/more than "
-            "once a day",
+            "a month/2 3 times a month< once a week/weekly/about once a week/once or twice a "
+            "week < 2 3 times a week/a few times a week/several times a week/more than once a "
+            "week < most days < daily/every day/once a day/about once a day< several times a "
+            "day/multiple times a day/more than once a day",
             "terrible/awful < very poor/very bad < poor/bad < fair/average/ok/okay/acceptable/so "
             "so< good < very good/great < excellent/outstanding < exceptional",
             "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
@@ -76,19 +76,19 @@ LISTS = tuple(
             "altijd",
             "nigdy < prawie nigdy < rzadko < czasami/czasem < często < bardzo często < zawsze",
             "nie/niemals < seltener/seltener als einmal im monat/seltener als 1 mal im monat < "
-            "einmal im monat/etwa einmal im monat/einmal pro monat/monatlich < mehrmals im "
-            "monat/mehrmals pro monat/2 3 mal im monat < einmal pro woche/einmal die "
-            "woche/einmal in der woche/etwa einmal pro woche/wöchentlich < mehrmals pro "
-            "woche/mehrmals die woche/mehrmals in der woche/mehrmals wöchentlich < fast "
+            "einmal im monat/etwa einmal im monat/einmal pro monat/jeden monat/monatlich < "
+            "mehrmals im monat/mehrmals pro monat/2 3 mal im monat < einmal pro woche/einmal die "
+            "woche/jede woche/einmal in der woche/etwa einmal pro woche/wöchentlich < mehrmals "
+            "pro woche/mehrmals die woche/mehrmals in der woche/mehrmals wöchentlich < fast "
             "täglich/fast jeden tag < täglich/jeden tag < mehrmals täglich/mehrmals am tag",
             "jamais < moins souvent/moins d'une fois par mois < une fois par mois/environ une "
-            "fois par mois < plusieurs fois par mois/2 à 3 fois par mois < une fois par "
-            "semaine/environ une fois par semaine < plusieurs fois par semaine < tous les "
-            "jours/chaque jour/quotidiennement < plusieurs fois par jour",
-            "nunca < menos de una vez al mes/con menos frecuencia < una vez al mes < varias "
-            "veces al mes < una vez a la semana/una vez por semana < varias veces a la "
-            "semana/varias veces por semana < todos los días/a diario/diariamente < varias veces "
-            "al día",
+            "fois par mois/chaque mois < plusieurs fois par mois/2 à 3 fois par mois < une fois "
+            "par semaine/environ une fois par semaine/chaque semaine < plusieurs fois par "
+            "semaine < tous les jours/chaque jour/quotidiennement < plusieurs fois par jour",
+            "nunca < menos de una vez al mes/con menos frecuencia < una vez al mes/cada mes < "
+            "varias veces al mes < una vez a la semana/una vez por semana/cada semana < varias "
+            "veces a la semana/varias veces por semana < todos los días/a diario/cada "
+            "día/diariamente < varias veces al día",
             "mai < meno di una volta al mese/più raramente < una volta al mese < più volte al "
             "mese < una volta alla settimana/una volta a settimana < più volte alla "
             "settimana/più volte a settimana < ogni giorno/tutti i giorni < più volte al giorno",
@@ -119,7 +119,14 @@ LISTS = tuple(
             "não < talvez < sim",
             "nee < misschien < ja",
             "nie < może < tak",
+            "no/nay/against < abstain/abstention/abstained/present < yes/yea/aye/for",
+            "nein < enthaltung < ja",
+            "non/contre < abstention < oui/pour",
+            "no/en contra < abstención < sí/a favor",
+            "n < y",
             "false < true",
+            "reject < accept",
+            "rejected < accepted",
             "falsch < richtig",
             "incorrect < correct",
             "not selected < selected",
@@ -135,8 +142,9 @@ LISTS = tuple(
             "any/almost none < not much/not very much/only a little/a little/little < some/only "
             "some/a moderate amount < a fair amount/quite a bit/quite a lot/a good deal < a "
             "lot/much < a great deal/very much/complete/a very great deal",
-            "none/no/not any < very few/hardly any/almost none < few/a few < some/several < about "
-            "half/half < many/a lot < most/a majority < almost all/nearly all < all/every one",
+            "none/no/not any < very few/hardly any/almost none < few/a few < some/several < "
+            "about half/half < many/a lot < most/a majority < almost all/nearly all < all/every "
+            "one",
             "none/no/not a/not at all < mild/minor/slight/small < moderate/medium/somewhat of a "
             "< serious/severe/major/strong/big/large < very serious/very severe/extreme/critical",
             "never/not at all/none < once < once or twice < a few times/several times/some times "

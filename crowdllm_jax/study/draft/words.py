@@ -117,7 +117,8 @@ NO_ANSWER = {
         "contesta|no sé|ns/nc|no sabe/no contesta|prefiero no contestar|no aplica|non so|non "
         "risponde|preferisco non rispondere|não sabe|não sei|não respondeu|ns/nr|prefiro não "
         "responder|weet niet|weet ik niet|geen antwoord|geen mening|wil niet zeggen|nie wiem|"
-        "undervote|overvote|blank vote|odmowa|odmowa odpowiedzi|brak odpowiedzi|trudno powiedzieć"
+        "absent|abwesend|undervote|overvote|blank vote|"
+        "odmowa|odmowa odpowiedzi|brak odpowiedzi|trudno powiedzieć"
     )
 }
 _NOTHING = ("", "-", "--", ".", "..", "?", "/")

@@ -245,6 +245,8 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
     if len(names) < 2:
         title = any(len(row) > 1 for row in layout.first)
         remedy = "; delete what stands above the row of names" if title else ""
+        if "::" in (names or [""])[0]:
+            remedy = "; write a comma in place of each ::, and a row of names above"
         raise CrowdError(
             f"{path}: has one column ('{(names or [''])[0][:80]}'); a table needs people, and "
             f"their answers in other columns{remedy}"

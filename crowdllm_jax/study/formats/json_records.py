@@ -33,6 +33,21 @@ def read_lines(path: Path) -> list[Any]:
     return found
 
 
+def records_of(held: dict[str, Any]) -> list[Any]:
+    """The records of one object: its only list; its columns, as pandas writes them (`{"q": {"0": 1,
+    "1": 5}}`); or its objects, whose keys are their ids."""
+    lists = [value for value in held.values() if isinstance(value, list)]
+    if len(lists) == 1:
+        return lists[0]
+    inner = [value for value in held.values() if isinstance(value, dict)]
+    if len(inner) < max(len(held), 2):
+        return [held]
+    keys = list(inner[0])
+    if all(key.isdecimal() for key in keys) and all(list(value) == keys for value in inner):
+        return [{name: column[key] for name, column in held.items()} for key in keys]
+    return [{"id": key, **value} for key, value in held.items()]
+
+
 def read_records(path: Path, records: list[Record]) -> Sheet:
     """Records as a table with a column per key; `a.b` is the b of an object a.
 

@@ -15,7 +15,7 @@ from crowdllm_jax.errors import CrowdError, first_line
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.formats.answers import Answer, answers_sheet, asked_apart
 from crowdllm_jax.study.formats.delimited import Rows
-from crowdllm_jax.study.formats.json_records import read_lines, read_records
+from crowdllm_jax.study.formats.json_records import read_lines, read_records, records_of
 from crowdllm_jax.study.formats.sheet import Sheet
 
 _ON_A_SCALE = ("choices", "rating", "number", "pairwise", "taxonomy")
@@ -39,7 +39,7 @@ def read_label_studio(path: Path) -> Sheet:
     left: Counter[str] = Counter()
     if any("annotations" in task or "completions" in task for task in tasks):
         answers = [answer for task in tasks for answer in _annotated(task, left)]
-    elif any(_LABEL_STUDIO <= task.keys() for task in tasks):
+    elif any(task.keys() >= _LABEL_STUDIO for task in tasks):
         data = _data(tasks)
         answers = [answer for task in tasks for answer in _flat(task, data)]
     else:
@@ -52,7 +52,7 @@ def read_label_studio(path: Path) -> Sheet:
 
 
 def _objects(path: Path) -> Any:
-    """The list that a file holds: as one, as the only list of an object, or a line for each."""
+    """The records that a file holds: as a list, in one object, or on a line each."""
     try:
         held = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -60,8 +60,7 @@ def _objects(path: Path) -> Any:
             raise CrowdError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
         return read_lines(path)
     if isinstance(held, dict):
-        lists = [value for value in held.values() if isinstance(value, list)]
-        return lists[0] if len(lists) == 1 else [held]
+        return records_of(held)
     return held if isinstance(held, list) else []
 
 

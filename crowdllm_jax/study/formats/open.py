@@ -4,9 +4,11 @@ from pathlib import Path
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.file_kind import foreign, is_parquet
 from crowdllm_jax.study.formats import (
     excel,
+    figure_eight,
     label_studio,
     labelled,
     limesurvey,
@@ -16,6 +18,7 @@ from crowdllm_jax.study.formats import (
     prolific,
     qualtrics,
     surveymonkey,
+    zooniverse,
 )
 from crowdllm_jax.study.formats.delimited import (
     MAX_BYTES,
@@ -36,6 +39,8 @@ _BY_HEADER = (
     (limesurvey.is_limesurvey, limesurvey.read_limesurvey),
     (label_studio.is_label_studio, label_studio.read_label_studio_rows),
     (mturk.is_mturk, mturk.read_mturk),
+    (figure_eight.is_figure_eight, figure_eight.read_figure_eight),
+    (zooniverse.is_zooniverse, zooniverse.read_zooniverse),
     (prolific.is_prolific, prolific.read_prolific),
     (surveymonkey.has_two_headings, surveymonkey.read_two_headings),
 )
@@ -101,7 +106,27 @@ def _table(top: Rows, encoding: str | None) -> Sheet:
             return read(top if book else read_rows(top.path, encoding))
     if book:
         return excel.table_of(top, "an Excel workbook")
+    if not top.titles and _begins_with_answers(top):
+        first = ", ".join(top.rows[0][:6])
+        raise CrowdError(
+            f"{top.path}: has no row of names, since its first row ({first}) is like those below; "
+            "put names above, such as user,item,rating"
+        )
     names = [name for name in map(tidy_name, (top.rows or [[]])[0]) if name]
     if top.titles or len({*names}) < len(names):
         return with_points(excel.table_of(read_rows(top.path, encoding), "a CSV table"))
     return read_delimited(top.path, encoding)
+
+
+def _begins_with_answers(top: Rows) -> bool:
+    """Whether the first row holds numbers for the most part, and many of its cells come again below
+    it."""
+    header, *body = top.rows or [[]]
+    numbers = sum(number(cell) is not None for cell in header)
+    again = sum(bool(cell) and any(row[i] == cell for row in body) for i, cell in enumerate(header))
+    plain = numbers == len(header)
+    return (
+        len(header) > 1
+        and 2 * numbers >= len(header)
+        and (3 if plain else 2) * again >= len(header)
+    )

@@ -225,8 +225,11 @@ def long_table(**columns) -> pd.DataFrame:
 def test_long_tables_and_their_columns():
     made = study(long_table(note=[f"n{i}" for i in range(40)]))
     assert (len(made.participants.ids), len(made.tasks.ids), len(made.task)) == (10, 4, 40)
-    renamed = long_table().rename(columns={"stars": "a"}).assign(b=lambda t: t["a"])
+    renamed = (
+        long_table().rename(columns={"stars": "a"}).assign(b=[3.1 * i % 97 for i in range(40)])
+    )
     assert "which column holds the answers: a, b? Say it with --response 'a'" in asked(renamed)
+    assert len(study(renamed, choices=Choices(response="a,b")).tasks.ids) == 8
     twice = pd.concat([long_table(), long_table().head(1)], ignore_index=True)
     message = asked(twice, Choices(person="user", task="item"))
     assert "'u0' answers 't0' twice (rows 2 and 42" in message

@@ -72,3 +72,22 @@ def test_ids_that_are_left_out_number_people_by_their_rows():
     table = pd.DataFrame({"id": ["a", "a", *"bcdefgh"], "q": [1, 2, 3] * 3, "r": [1, 2, 2] * 3})
     assert "--leave-out 'id'" in asked(table)
     assert study(table, choices=Choices(out=("id",))).participants.ids[0] == "2"
+
+
+def test_people_who_are_numbered_within_groups():
+    table = pd.DataFrame({"country": np.repeat(["DE", "FR", "PL"], 20), "idno": [*range(20)] * 3})
+    table = table.assign(**{f"q{j}": [1 + (i * j + i) % 5 for i in range(60)] for j in range(1, 6)})
+    made = study(table)
+    assert (len(made.participants.ids), made.participants.ids[20]) == (60, "FR 0")
+    assert [attribute.name for attribute in made.participants.profile] == ["country"]
+    assert "idno" not in made.tasks.ids
+    waves = table.rename(columns={"country": "wave"})
+    assert "its 20 ids come back in several of the 60 rows" in asked(waves)
+
+
+def test_a_column_that_is_different_in_every_row_settles_whose_rows_they_are():
+    table = pd.DataFrame(
+        {"member": [i // 2 for i in range(60)], "client": [i // 3 for i in range(60)]}
+    )
+    table = table.assign(respondent=range(60), q=[1 + i % 5 for i in range(60)])
+    assert len(study(table).participants.ids) == 60

@@ -86,3 +86,21 @@ def test_items_on_one_scale_are_no_ranking():
     random = np.random.default_rng(0)
     made = study(table(**{f"q_{i}": random.integers(1, 4, N) for i in range(3)}))
     assert made.scale_of(made.tasks.ids.index("q_1")) == Ordinal(levels=(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "names", [["First choice", "2nd choice", "Third choice"], ["rank[1]", "rank[2]", "rank[3]"]]
+)
+def test_columns_of_places_that_hold_options(names):
+    made = study(table(**{name: [order[k] for order in ORDERS] for k, name in enumerate(names)}))
+    levels = np.array([0, 3, 2, 1])
+    for option, wanted in zip(OPTIONS, WANTED.T, strict=True):
+        rows = made.task == made.tasks.ids.index(option)
+        person = np.array(made.participants.ids, int)[made.person[rows]]
+        assert np.array_equal(levels[made.answer[rows].astype(int)], wanted[person])
+
+
+def test_words_of_a_scale_under_numbered_names_are_no_ranking():
+    words = ["never", "sometimes", "often"]
+    columns = {f"choice {j}": [words[(i + j) % 3] for i in range(N)] for j in range(3)}
+    assert study(table(**columns)).tasks.ids == ("choice 0", "choice 1", "choice 2", "trust")

@@ -78,6 +78,19 @@ def test_two_columns_of_one_name(tmp_path):
     assert "Columns of one name are told apart by numbers: q." in draft.reasons
 
 
+def test_a_table_without_a_row_of_names(tmp_path):
+    rows = "".join(f"{1 + i // 6}\t{i % 6}\t{1 + i % 5}\t{88125 + 7 * i}\n" for i in range(40))
+    assert "has no row of names" in told(text(tmp_path, rows))
+    pivot = "user,31,1029,1061\n" + "".join(f"{i},{i % 5},{i % 4},{i % 3}\n" for i in range(12))
+    assert len(draft_of_file(text(tmp_path, pivot)).tasks) == 3
+    assert "write a comma in place of each ::" in told(text(tmp_path, "1::2::3\n2::2::4\n"))
+
+
+def test_a_first_column_without_a_name_is_no_row_of_headings(tmp_path):
+    rows = "".join(f"Ann {i},{1 + i % 5},{'' if i == 0 else 1 + i % 4}\n" for i in range(12))
+    assert len(draft_of_file(text(tmp_path, ",q1,q2\n" + rows)).people) == 12
+
+
 def test_formulas_are_texts(tmp_path):
     rows = "".join(f"p{i},{'=1+1' if i % 2 else '@x'},{i % 5}\n" for i in range(12))
     study = study_of_draft(draft_of_file(text(tmp_path, "id,odd,q\n" + rows)), "it")

@@ -302,3 +302,110 @@ def test_decimal_commas_in_two_columns_and_points_between_thousands(tmp_path):
     draft = draft_of_file(tmp_path / "de.csv")
     assert [task.id for task in draft.tasks] == ["Zufrieden", "Preis"]
     assert {float(answer) for answer in draft.answers} == {1.5, 2.25, 999, 1234.5}
+
+
+RECORDS = [
+    {
+        "worker": f"w{w}",
+        "item": f"t{t}",
+        "rating": 1 + (w + t) % 5,
+        "tags": ["a", "b"],
+        "at": {"x": t},
+    }
+    for w in range(12)
+    for t in range(6)
+]
+
+
+@pytest.mark.parametrize("kind", ["list", "object", "lines"])
+def test_records_in_json(kind, tmp_path):
+    text = json.dumps({"data": RECORDS} if kind == "object" else RECORDS)
+    if kind == "lines":
+        text = "\n".join(map(json.dumps, RECORDS)) + "\n"
+    (tmp_path / "a.json").write_text(text)
+    draft = draft_of_file(tmp_path / "a.json")
+    study = study_of_draft(draft, "it")
+    assert answers(study, "t2") == {f"w{w}": 1 + (w + 2) % 5 for w in range(12)}
+    assert "at.x" in " ".join(draft.reasons)
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n{"a": \n')
+    with pytest.raises(CrowdError, match=r"a\.jsonl: line 3 cannot be read as JSON"):
+        draft_of_file(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("options", [True, False])
+def test_prodigy(options, tmp_path):
+    """A choice of options, or a label that is accepted or not; what is ignored is left out."""
+    lines = []
+    for a in range(4):
+        for t in range(5):
+            own = {"text": f"text {t}", "_input_hash": 100 + t, "_annotator_id": f"ann{a}"}
+            ignored = (a, t) == (0, 2)
+            told = {
+                "answer": "ignore" if ignored else "accept" if options or (a + t) % 2 else "reject"
+            }
+            if options:
+                told |= {"options": [{"id": "x"}, {"id": "y"}], "accept": ["xy"[(a + t) % 2]]}
+            else:
+                told |= {"label": "GOOD"}
+            lines.append(json.dumps({**own, **told}))
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    study = study_of_draft(draft_of_file(tmp_path / "a.jsonl"), "it")
+    task, words = ("102", ("x", "y")) if options else ("102 GOOD", ("reject", "accept"))
+    assert answers(study, task) == {f"ann{a}": words[a % 2] for a in range(1, 4)}
+    assert study.tasks.text[study.tasks.ids.index(task)].startswith("text 2")
+
+
+def test_zooniverse(tmp_path):
+    """A choice and boxes about each subject; marks are left out, and a second classification."""
+    header = ["classification_id", "user_name", "annotations", "subject_data", "subject_ids"]
+    rows = []
+    for u in range(6):
+        for s in range(5):
+            told = [
+                {"task": "T0", "task_label": "Shape?", "value": ["round", "flat"][(u + s) % 2]},
+                {"task": "T1", "task_label": "Seen?", "value": ["arm", "bar"][: 1 + u % 2]},
+                {"task": "T2", "task_label": "Mark", "value": [{"x": 1.0}]},
+            ]
+            rows.append([100 * u + s, f"user{u}", json.dumps(told), "{}", 70 + s])
+    other = json.dumps([{"task": "T0", "task_label": "Shape?", "value": "flat"}])
+    rows.append([999, "user0", other, "{}", 70])
+    pd.DataFrame(rows, columns=header).to_csv(tmp_path / "a.csv", index=False)
+    draft = draft_of_file(tmp_path / "a.csv")
+    study = study_of_draft(draft, "it")
+    assert answers(study, "70 Shape?") == {f"user{u}": ["round", "flat"][u % 2] for u in range(6)}
+    assert answers(study, "70 Seen? [bar]") == {
+        f"user{u}": ["not chosen", "chosen"][u % 2] for u in range(6)
+    }
+    assert "once more: 1." in " ".join(draft.reasons)
+    assert "no choices: 30." in " ".join(draft.reasons)
+
+
+def test_figure_eight(tmp_path):
+    """Judgments of units by workers; the program's own columns are no answers."""
+    rows = [
+        [500 + u, 9000 + 10 * u + w, 0.5 + w / 20, 70 + w, ["bad", "good"][(u + w) % 2], "good"]
+        for u in range(8)
+        for w in range(6)
+    ]
+    header = ["_unit_id", "_id", "_trust", "_worker_id", "mood", "mood_gold"]
+    pd.DataFrame(rows, columns=header).to_csv(tmp_path / "a.csv", index=False)
+    study = study_of_draft(draft_of_file(tmp_path / "a.csv"), "it")
+    assert answers(study, "503") == {str(70 + w): ["bad", "good"][(3 + w) % 2] for w in range(6)}
+
+
+@pytest.mark.parametrize("kind", ["columns", "ids"])
+def test_objects_in_json(kind, tmp_path):
+    """Columns as pandas writes them, and people by their ids."""
+    good = [1 + i % 5 for i in range(N)]
+    if kind == "columns":
+        index = map(str, range(N))
+        held = {"id": {i: f"p{i}" for i in index}}
+        held["good"] = dict(zip(held["id"], good, strict=True))
+    else:
+        held = {f"p{i}": {"good": good[i]} for i in range(N)}
+    (tmp_path / "a.json").write_text(json.dumps(held))
+    study = study_of_draft(draft_of_file(tmp_path / "a.json"), "it")
+    assert answers(study, "good") == {f"p{i}": good[i] for i in range(N)}

@@ -1,0 +1,186 @@
+"""What tables hold beside answers: sums below, options told twice, checks, codes of no answer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.make import draft_of_sheet, study
+from crowdllm_jax.study.formats.frame import read_frame
+from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal
+
+N = 40
+PEOPLE = [f"p{i}" for i in range(N)]
+
+
+def cycle(*values: object) -> list[object]:
+    return [values[i % len(values)] for i in range(N)]
+
+
+def table(**columns) -> pd.DataFrame:
+    return pd.DataFrame({"id": PEOPLE, "good": cycle(1, 2, 3, 4, 5), **columns})
+
+
+def scale_of(frame: pd.DataFrame, question: str, choices: Choices = Choices()):  # noqa: B008
+    made = study(frame, choices=choices)
+    return made.scale_of(made.tasks.ids.index(question))
+
+
+def asked(frame: pd.DataFrame) -> str:
+    with pytest.raises(CrowdError) as caught:
+        study(frame)
+    return str(caught.value)
+
+
+def test_rows_that_sum_up_are_nobodys_answers():
+    sums = pd.DataFrame({"id": ["Total", "Average"], "good": [120, 3.25]})
+    frame = pd.concat([table(), sums], ignore_index=True)
+    draft = draft_of_sheet(read_frame(frame), Choices())
+    assert draft.people == tuple(PEOPLE)
+    assert "rows that sum up the others: Total, Average" in " ".join(draft.reasons)
+    assert scale_of(frame, "good") == Ordinal(levels=(1, 2, 3, 4, 5))
+
+
+def test_an_answer_that_is_called_after_a_sum_stays():
+    frame = pd.DataFrame({"q": cycle("total", "part", "none"), "good": cycle(1, 2, 3, 4)})
+    assert len(study(frame.iloc[:-3]).participants.ids) == N - 3
+
+
+def test_a_question_whose_options_have_columns_is_not_asked_twice():
+    several = cycle("radio tv", "radio", "tv net")
+    ticks = {
+        f"media/{m}": [int(m in cell.split()) for cell in several] for m in ("radio", "tv", "net")
+    }
+    made = study(table(media=several, **ticks))
+    assert set(made.tasks.ids) == {"good", *ticks}
+
+
+@pytest.mark.parametrize(
+    "name", ["Attention check: select 3", "Do you consent?", "I agree to take part", "TIME_SUM"]
+)
+def test_checks_are_no_questions(name):
+    assert study(table(**{name: cycle("yes", "no")})).tasks.ids == ("good",)
+
+
+def test_last_codes_are_asked_for_together():
+    frame = table(x=cycle(1, 2, 3, 4, 7, 8, 9), y=cycle(*range(11)))
+    assert "'x': are 7, 8, 9 answers, or the codes of none" in asked(frame)
+    assert "--missing 7,8,9" in asked(frame)
+
+
+def test_codes_of_no_answer_are_answers_where_they_stand_amid_others():
+    frame = table(x=cycle(1, 2, 3, 4, 7, 8, 9), y=cycle(*range(11)))
+    choices = Choices(missing=("7", "8", "9"))
+    assert scale_of(frame, "x", choices) == Ordinal(levels=(1, 2, 3, 4))
+    made = study(frame, choices=choices)
+    assert np.sum(made.task == made.tasks.ids.index("y")) == N
+
+
+def test_few_raters_of_tasks_of_their_own_are_asked_for():
+    frame = pd.DataFrame({"id": range(N), "label": cycle("a", "b", "c"), "rater": cycle("x", "y")})
+    assert "column 'rater': its 2 ids come back in several of the 40 rows" in asked(frame)
+    person = frame.rename(columns={"rater": "PID"})
+    assert isinstance(scale_of(person, "label"), Nominal)
+
+
+def test_amounts_are_numbers():
+    paid = [f"${1000 + 25 * i:,}" for i in range(N)]
+    share = [f"{2 * i} %" for i in range(N)]
+    made = study(table(paid=paid, share=share))
+    at = made.tasks.ids.index("paid")
+    assert sorted(made.answer[made.task == at]) == [1000 + 25 * i for i in range(N)]
+    assert scale_of(table(share=share), "share") == Continuous(low=0, high=100)
+    mixed = table(x=cycle("$5", "6 €", "7"))
+    assert not isinstance(scale_of(mixed, "x"), Continuous | Ordinal)
+
+
+def test_codes_of_no_answer_beside_a_wide_range():
+    counts = [i if i % 8 else (-9, -7, 999)[i // 8 % 3] for i in range(N)]
+    assert scale_of(table(x=counts), "x") == Continuous(low=1, high=39)
+    signed = [10 * (i // 2) - 100 for i in range(N)]
+    assert scale_of(table(x=signed), "x") == Continuous(low=-100, high=90)
+
+
+def test_what_asks_for_a_text_is_no_choice_of_unknown_order():
+    typed = cycle("none", "No", "Nothing", "More parking", "very good")
+    assert study(table(**{"Any suggestions?": typed})).tasks.ids == ("good",)
+    how = cycle("bus", "bike", "car")
+    assert "Comment venez-vous ?" in study(table(**{"Comment venez-vous ?": how})).tasks.ids
+
+
+def test_one_spelling_in_all_columns():
+    frame = table(a=cycle("Agree", "Disagree"), b=cycle("AGREE", "DISAGREE", "Agree"))
+    assert scale_of(frame, "a") == scale_of(frame, "b")
+
+
+def test_questions_with_words_of_their_own_have_scales_of_their_own():
+    asked_of = {"q1": ("bad", "ok", "good"), "q2": ("no", "yes"), "q3": tuple(range(11))}
+    rows = [
+        (p, q, words[i % len(words)]) for i, p in enumerate(PEOPLE) for q, words in asked_of.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["participant", "question", "answer"]).astype(str)
+    assert scale_of(frame, "q1") == Ordinal(levels=("bad", "ok", "good"))
+    assert scale_of(frame, "q2") == Binary(levels=("no", "yes"))
+    assert scale_of(frame, "q3") == Ordinal(levels=tuple(range(11)))
+
+
+def test_numbers_that_no_two_tasks_share_are_one_range():
+    random = np.random.default_rng(0)
+    rows = [(p, t, round(random.uniform(0, 50), 6)) for p in PEOPLE for t in "abc"]
+    frame = pd.DataFrame(rows, columns=["participant", "task", "rating"])
+    assert len(study(frame).scales) == 1
+
+
+def rated(**columns) -> pd.DataFrame:
+    rows = [
+        (p, m, 1 + (i + 2 * j) % 5) for i, p in enumerate(PEOPLE) for j, m in enumerate("abcdef")
+    ]
+    return pd.DataFrame(rows, columns=["user", "movie", "rating"]).assign(**columns)
+
+
+def test_answers_of_nobody_are_asked_for():
+    frame = rated().drop(columns="user").assign(First=cycle(*"xyz") * 6, Last=cycle(*"ab") * 6)
+    assert "('rating') to what 'movie' says, but no column says whose; say it with --id" in asked(
+        frame
+    )
+    assert len(study(frame, choices=Choices(out=("movie",))).participants.ids) == 6 * N
+
+
+def test_a_column_that_tells_repeated_answers_apart_is_named():
+    twice = pd.concat([rated(session=1), rated(session=2)], ignore_index=True)
+    assert "'session' tells them apart: keep the rows of one of its values" in asked(twice)
+
+
+def test_columns_side_by_side_that_only_say_yes_are_options():
+    ticks = {"Cats": cycle("Yes", None), "Dogs": cycle("Yes", "Yes", None)}
+    made = study(table(**ticks))
+    assert set(made.tasks.ids) == {"good", "Cats", "Dogs"}
+    assert np.sum(made.answer[made.task == made.tasks.ids.index("Cats")]) == N / 2
+
+
+def test_ranges_that_are_nearly_alike_are_one_and_codes_none_of_them():
+    random = np.random.default_rng(0)
+    columns = {f"joke{j}": np.round(random.uniform(-10, 10, N), 2) for j in range(3)}
+    for values in columns.values():
+        values[::4] = 99
+    made = study(table(**columns))
+    ranges = [scale for scale in made.scales.values() if isinstance(scale, Continuous)]
+    assert len(ranges) == 1
+    assert (ranges[0].low >= -10, ranges[0].high <= 10) == (True, True)
+
+
+def test_shares_of_answers_are_nobodys():
+    rows = [
+        (f"q{q}", option, (q * len(option) + ord(option[0])) % 97 / 97)
+        for q in range(30)
+        for option in ("low", "mid", "high")
+    ]
+    frame = pd.DataFrame(rows, columns=["task", "option", "share"])
+    assert "holds shares of answers ('share' of each 'option')" in asked(frame)
+
+
+def test_a_few_groups_under_a_name_of_people_are_no_ids():
+    made = study(table(member=cycle("yes", "no"), expert=cycle("a", "b", "c")))
+    assert made.tasks.ids == ("good",)
+    assert {attribute.name for attribute in made.participants.profile} == {"member", "expert"}

@@ -1,0 +1,64 @@
+"""Rows that answer several questions, and columns that are people."""
+
+import numpy as np
+import pandas as pd
+
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.make import draft_of_sheet, study
+from crowdllm_jax.study.formats.frame import read_frame
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.scales import Ordinal
+
+RATERS, WINES = 8, 9
+AROMA = 1 + np.arange(RATERS * WINES) * 5 % 7
+TASTE = 1 + np.arange(RATERS * WINES) * 3 % 4
+
+
+def tasting(**columns) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "panelist": np.repeat([f"p{i}" for i in range(RATERS)], WINES),
+            "wine": np.tile([f"wine {j}" for j in range(WINES)], RATERS),
+            "aroma": AROMA,
+            "taste": TASTE,
+        }
+    )
+    return table.assign(**columns)
+
+
+def numbers(made: Study, task: str) -> dict[str, int]:
+    """What each person answers to a task, by the numbers of its levels."""
+    at = made.tasks.ids.index(task)
+    levels = made.scale_of(at).levels
+    rows = np.flatnonzero(made.task == at)
+    return {made.participants.ids[made.person[r]]: levels[int(made.answer[r])] for r in rows}
+
+
+def test_each_question_is_asked_of_each_task_on_a_scale_of_its_own():
+    made = study(tasting(grape=lambda t: "ab"[len(t) % 2]))
+    assert len(made.tasks.ids) == 2 * WINES
+    assert numbers(made, "wine 2 [taste]") == {f"p{i}": TASTE[i * WINES + 2] for i in range(RATERS)}
+    assert numbers(made, "wine 4 [aroma]") == {f"p{i}": AROMA[i * WINES + 4] for i in range(RATERS)}
+    scales = {made.scale_of(made.tasks.ids.index(f"wine 1 [{q}]")) for q in ("aroma", "taste")}
+    assert scales == {Ordinal(levels=tuple(range(1, 8))), Ordinal(levels=(1, 2, 3, 4))}
+
+
+def test_texts_of_tasks_say_what_was_asked():
+    table = tasting(about=lambda t: "A bottle of " + t["wine"] + " from the south of the hill")
+    made = study(table)
+    text = made.tasks.text[made.tasks.ids.index("wine 3 [taste]")]
+    assert text == "A bottle of wine 3 from the south of the hill [taste]"
+
+
+def test_one_that_is_called_an_answer_is_taken_alone_and_the_others_are_told():
+    table = tasting().rename(columns={"aroma": "rating"})
+    draft = draft_of_sheet(read_frame(table), Choices())
+    assert len(draft.tasks) == WINES
+    assert "taste (--response A,B asks several)" in " ".join(draft.reasons)
+
+
+def test_columns_that_are_called_after_people():
+    rated = {f"rater_{i}": AROMA[i * WINES : (i + 1) * WINES] for i in range(RATERS)}
+    made = study(pd.DataFrame({"sentence": [f"s{j}" for j in range(WINES)], **rated}))
+    assert (len(made.participants.ids), len(made.tasks.ids)) == (RATERS, WINES)
+    assert numbers(made, "s4") == {f"rater_{i}": AROMA[i * WINES + 4] for i in range(RATERS)}
