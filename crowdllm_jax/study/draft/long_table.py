@@ -142,6 +142,9 @@ def _person(sheet: Sheet, choices: Choices) -> Field | None:
     found = [f for f in found if _repeats(f)]
     if len(found) > 1 and (people := [f for f in found if names.names_people(f.name)]):
         found = people
+    if len(found) > 1:  # groups of people, of whom none has tasks
+        tasks = [f for f in sheet.fields if f not in found and _may_be_task(f, choices)]
+        found = [f for f in found if any(_keyed(f, task, 0.9) for task in tasks)]
     if not found and choices.task is not None:
         raise CrowdError("which column holds the ids of people? Say it with --id COLUMN")
     return one_of("the ids of people", "--id", found) if found else None

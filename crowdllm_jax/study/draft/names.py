@@ -19,7 +19,7 @@ _PERSON = _words(
     "respondentid subjectid participante encuestado usuario participante répondant utilisateur "
     "sujet rispondente utente deelnemer respondente uczestnik uzytkownik uživatel felhasználó "
     "användare bruker kullanıcı client clients customer kunde kunden klient cliente membre "
-    "who wer qui quien quién quem wie pp ppt ppts ppid ppn partid assessor grader critic taster "
+    "who wer qui quien quién quem pp ppt ppts ppid ppn partid assessor grader critic taster "
     "tester expert player crowdworker "
     "proband pseudonym évaluateur anotador annotateur codeur reader viewer listener juror "
     "пользователь респондент участник 用户 用户id 参与者 회원 回答者 ユーザー"
@@ -127,8 +127,8 @@ def names_people(name: str) -> bool:
 
 
 _RATER = _words(
-    "rater annotator coder judge evaluator reviewer labeler labeller juror worker voter assessor "
-    "grader critic taster tester expert crowdworker évaluateur anotador annotateur codeur"
+    "rater annotator coder judge evaluator reviewer labeler labeller juror assessor "
+    "grader critic taster crowdworker évaluateur anotador annotateur codeur"
 )
 _CASES = _words("case serial interview lfd lfdn")
 

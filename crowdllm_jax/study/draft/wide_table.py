@@ -242,6 +242,8 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
     if choices.questions:
         named = names.is_profile(field.name, field.text) and not choices.profile
         return ("profile", "") if named else ("out", "since it is not among --questions")
+    if _a_group(field) and not choices.profile:
+        return "profile", ""
     if (why := _no_answers(field)) is not None:
         return "out", why
     if names.is_profile(field.name, field.text) and not choices.profile:
@@ -249,6 +251,14 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
     if _numbered(field):
         return "out", "since its whole numbers are all different (--questions keeps it)"
     return "question", ""
+
+
+def _a_group(field: Field) -> bool:
+    """Whether a column that is called after people holds no ids but a few groups: member or not."""
+    few = 1 < len(field.column.distinct) <= MOST_GROUPS
+    repeat = 3 * len(field.column.distinct) <= len(field.column.codes)
+    named = names.is_person(field.name) and names.names_people(field.name)
+    return few and repeat and named and not names.is_rater(field.name)
 
 
 def _no_answers(field: Field) -> str | None:

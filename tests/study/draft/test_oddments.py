@@ -178,3 +178,9 @@ def test_shares_of_answers_are_nobodys():
     ]
     frame = pd.DataFrame(rows, columns=["task", "option", "share"])
     assert "holds shares of answers ('share' of each 'option')" in asked(frame)
+
+
+def test_a_few_groups_under_a_name_of_people_are_no_ids():
+    made = study(table(member=cycle("yes", "no"), expert=cycle("a", "b", "c")))
+    assert made.tasks.ids == ("good",)
+    assert {attribute.name for attribute in made.participants.profile} == {"member", "expert"}
