@@ -127,8 +127,8 @@ def names_people(name: str) -> bool:
 
 
 _RATER = _words(
-    "rater annotator coder judge evaluator reviewer labeler labeller juror worker voter assessor "
-    "grader critic taster tester expert crowdworker évaluateur anotador annotateur codeur"
+    "rater annotator coder judge evaluator reviewer labeler labeller juror assessor "
+    "grader critic taster crowdworker évaluateur anotador annotateur codeur"
 )
 _CASES = _words("case serial interview lfd lfdn")
 

@@ -257,7 +257,8 @@ def _a_group(field: Field) -> bool:
     """Whether a column that is called after people holds no ids but a few groups: member or not."""
     few = 1 < len(field.column.distinct) <= MOST_GROUPS
     repeat = 3 * len(field.column.distinct) <= len(field.column.codes)
-    return few and repeat and names.is_person(field.name) and names.names_people(field.name)
+    named = names.is_person(field.name) and names.names_people(field.name)
+    return few and repeat and named and not names.is_rater(field.name)
 
 
 def _no_answers(field: Field) -> str | None:
