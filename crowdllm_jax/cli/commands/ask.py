@@ -58,7 +58,7 @@ def add_ask(commands: Commands) -> None:
         nargs="?",
         const=1,
         default=0,
-        help="ask a question that the run has anew, as in a retest (N: for the how manieth time); "
+        help="ask a question that the run has anew, as in a retest (3: for the third time); "
         "without it, agents answer it as they did",
     )
     add_where(command)
