@@ -85,7 +85,7 @@ class Asking:
       answers: a table of some people's answers to the questions. shares: known shares of the levels
         of a single question, lowest first, as `people` people's (None: 1000).
       embedder: the model that turned the run's texts into vectors, where its table does not say.
-      again: of a question that the run has: ask the agents anew, for the first, second, ... time; 0 takes
+      again: of a question that the run has: ask the agents anew, for the first, ... time; 0 takes
         what they answered.
       where: a condition on the agents' profiles. margins: shares of them in another population,
         {attribute: {level: share}}. by: an attribute whose values are told apart.

@@ -61,7 +61,7 @@ def known_questions(
     """The questions as tasks of the run; None if they are new.
 
     Args:
-      rows: which tasks they are (`tasks_called`). again: asked anew, for the first, second, ... time; 0
+      rows: which tasks they are (`tasks_called`). again: asked anew, for the first, ... time; 0
         takes what agents answered.
     Raises:
       CrowdError: some are and some are not, or they cannot be asked again.
