@@ -125,12 +125,12 @@ def by_source(bench: Bench, ways: Collection[str] = (SAMPLED, PERSISTENT, CVAE))
     """The crowds of each source, all on the same splits."""
     table = Table(f"{bench.name}: held-out tasks, by what the reference is made of", COLUMNS)
     for seed in range(bench.seeds):
-        marginal = bench.sources["marginal"]
-        humans = cache(lambda s=seed, m=marginal: ceiling(m.prepared(s), s))
+        first = next(iter(bench.sources.values()))
+        humans = cache(lambda s=seed, f=first: ceiling(f.prepared(s), s))
         table.add("humans (ceiling)", bench.kept.row(f"humans, {seed}", humans))
         for name, source in bench.sources.items():
             for way, row in bench.crowds(source, seed, ways).items():
-                floor = source is marginal and way == SAMPLED
+                floor = name == "marginal" and way == SAMPLED
                 table.add("training answers, pooled" if floor else f"{name}: {way}", row)
     return table
 
@@ -149,7 +149,8 @@ def comparisons(table: Table, sources: Collection[str]) -> str:
         if f"{source}: {CVAE}" in table.rows
     }
     parts = [source for source in PARTS if source in sources]
-    for way in (SAMPLED, PERSISTENT) if pairs else (SAMPLED,):
+    ways = [way for way in (SAMPLED, PERSISTENT) if f"all stacked: {way}" in table.rows]
+    for way in ways if parts else ():
         told = f"all stacked - best part, {way.strip('*')}"
         pairs[told] = (f"all stacked: {way}", [f"{source}: {way}" for source in parts])
     lines = []
@@ -220,6 +221,7 @@ def main() -> None:
     parser.add_argument("--encoder", help="for a data set without a sentence embedding")
     parts = ("sources", "references", "useless", "tuned")
     parser.add_argument("--only", nargs="+", choices=parts, default=["sources", "useless"])
+    parser.add_argument("--sources", nargs="+", help="those of these names; all by default")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=PersistentConfig().steps)
     parser.add_argument("--keep", type=Path, default=Path("runs/language_model"))
@@ -236,7 +238,8 @@ def main() -> None:
     configs = sources(asked, args.model, keep, tell)
     if "tuned" in args.only:
         configs["tuned"] = tuned(asked, args.model, keep)
-    every = {name: Source(name, config, load_study(config)) for name, config in configs.items()}
+    chosen = {name: config for name, config in configs.items() if name in (args.sources or configs)}
+    every = {name: Source(name, config, load_study(config)) for name, config in chosen.items()}
     bench = Bench(args.data, Kept(keep / "rows.jsonl"), args.steps, args.seeds, every)
     tables = []
     if "tuned" in args.only:
