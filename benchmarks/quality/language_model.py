@@ -8,6 +8,7 @@ sentence encoder's folder (offensiveness comes with its embedding). Parts (--onl
 
     sources    held-out tasks; for each source of a reference the reference itself, sampled, the
                persistent and the published model
+    references the same without the two models (minutes)
     useless    what a reference that says nothing costs the persistent model: a constant, and
                MiniLM's and the model's answers shuffled among tasks
     tuned      adapters tuned on the training tasks' answers, cross-fitted (hours on a CPU; only if
@@ -104,7 +105,9 @@ class Bench(NamedTuple):
         model = PersistentConfig(steps=self.steps) if way == PERSISTENT else config.published
         return of_crowd(ready, answers_of(fit(ready, model, config, seed)))
 
-    def crowds(self, source: Source, seed: int) -> dict[str, Row]:
+    def crowds(
+        self, source: Source, seed: int, ways: Collection[str] = (SAMPLED, PERSISTENT, CVAE)
+    ) -> dict[str, Row]:
         """The rows of one source and seed; it is prepared if any is not there yet."""
         ready = cache(partial(source.prepared, seed))
 
@@ -114,20 +117,20 @@ class Bench(NamedTuple):
             crowds = baseline_crowds(source.study, ready().split, ready().reference, AGENTS, seed)
             return of_crowd(ready(), crowds["reference_sampled"])
 
-        keys = {way: f"{source.name}, {way}, {seed}" for way in (SAMPLED, PERSISTENT, CVAE)}
+        keys = {way: f"{source.name}, {way}, {seed}" for way in ways}
         return {way: self.kept.row(key, partial(measure, way)) for way, key in keys.items()}
 
 
-def by_source(bench: Bench) -> Table:
+def by_source(bench: Bench, ways: Collection[str] = (SAMPLED, PERSISTENT, CVAE)) -> Table:
     """The crowds of each source, all on the same splits."""
     table = Table(f"{bench.name}: held-out tasks, by what the reference is made of", COLUMNS)
     for seed in range(bench.seeds):
-        marginal = bench.sources["marginal"]
-        humans = cache(lambda s=seed, m=marginal: ceiling(m.prepared(s), s))
+        first = next(iter(bench.sources.values()))
+        humans = cache(lambda s=seed, f=first: ceiling(f.prepared(s), s))
         table.add("humans (ceiling)", bench.kept.row(f"humans, {seed}", humans))
         for name, source in bench.sources.items():
-            for way, row in bench.crowds(source, seed).items():
-                floor = source is marginal and way == SAMPLED
+            for way, row in bench.crowds(source, seed, ways).items():
+                floor = name == "marginal" and way == SAMPLED
                 table.add("training answers, pooled" if floor else f"{name}: {way}", row)
     return table
 
@@ -143,9 +146,11 @@ def comparisons(table: Table, sources: Collection[str]) -> str:
     pairs = {
         f"{source}, persistent - cvae": (f"{source}: {PERSISTENT}", [f"{source}: {CVAE}"])
         for source in sources
+        if f"{source}: {CVAE}" in table.rows
     }
     parts = [source for source in PARTS if source in sources]
-    for way in (SAMPLED, PERSISTENT):
+    ways = [way for way in (SAMPLED, PERSISTENT) if f"all stacked: {way}" in table.rows]
+    for way in ways if parts else ():
         told = f"all stacked - best part, {way.strip('*')}"
         pairs[told] = (f"all stacked: {way}", [f"{source}: {way}" for source in parts])
     lines = []
@@ -214,9 +219,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", required=True)
     parser.add_argument("--encoder", help="for a data set without a sentence embedding")
-    parser.add_argument(
-        "--only", nargs="+", choices=("sources", "useless", "tuned"), default=["sources", "useless"]
-    )
+    parts = ("sources", "references", "useless", "tuned")
+    parser.add_argument("--only", nargs="+", choices=parts, default=["sources", "useless"])
+    parser.add_argument("--sources", nargs="+", help="those of these names; all by default")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=PersistentConfig().steps)
     parser.add_argument("--keep", type=Path, default=Path("runs/language_model"))
@@ -233,15 +238,17 @@ def main() -> None:
     configs = sources(asked, args.model, keep, tell)
     if "tuned" in args.only:
         configs["tuned"] = tuned(asked, args.model, keep)
-    every = {name: Source(name, config, load_study(config)) for name, config in configs.items()}
+    chosen = {name: config for name, config in configs.items() if name in (args.sources or configs)}
+    every = {name: Source(name, config, load_study(config)) for name, config in chosen.items()}
     bench = Bench(args.data, Kept(keep / "rows.jsonl"), args.steps, args.seeds, every)
     tables = []
     if "tuned" in args.only:
         for seed in range(args.seeds):
             ready, reference = every["marginal"].prepared(seed), configs["tuned"].reference
             tune_reference(ready.study, ready.split, reference, reference.tune, tell)
-    if {"sources", "tuned"} & set(args.only):
-        tables.append(by_source(bench))
+    if {"sources", "references", "tuned"} & set(args.only):
+        alone = args.only == ["references"]
+        tables.append(by_source(bench, (SAMPLED,)) if alone else by_source(bench))
         print(tables[-1].markdown(), comparisons(tables[-1], every), "", sep="\n", flush=True)
     if "useless" in args.only:
         tables.append(useless(bench))
