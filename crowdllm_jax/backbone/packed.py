@@ -24,8 +24,8 @@ class Packing:
 
     Attributes:
       bits: of a code, 4 (two in a byte, the first and the second half of a group) or 8.
-      group, block: how many numbers of a row share a scale, and a factor; where these are as
-        many, there are no scales.
+      group, block: how many numbers of a row share a scale, and a factor.
+      scaled: whether there are scales.
       low: whether something is subtracted.
       zero: what a code of 4 bits is more than it counts.
     """
@@ -35,6 +35,7 @@ class Packing:
     block: int
     low: bool
     zero: int = 0
+    scaled: bool = False
 
     def parts(self, rows: int, width: int) -> dict[str, tuple[tuple[int, int], Any]]:
         """Shape and type of each array of a matrix (rows, width)."""
@@ -42,7 +43,7 @@ class Packing:
         parts: dict[str, Any] = {"codes": codes}
         for factor, scale in (("factor", "scale"), ("low", "low_scale"))[: 1 + self.low]:
             parts[factor] = ((rows, width // self.block), jnp.float16)
-            if self.group < self.block:
+            if self.scaled:
                 parts[scale] = ((rows, width // self.group), jnp.int8)
         return parts
 
@@ -57,6 +58,7 @@ def joint(packings: Sequence[Packing]) -> Packing:
         min(p.block for p in packings),
         any(p.low for p in packings),
         max(zeros) if bits == 4 else 0,
+        any(p.scaled for p in packings),
     )
 
 
@@ -85,7 +87,7 @@ class PackedMatrix(nnx.Module):
     def _scaled(self, factor: str, scale: str) -> jax.Array:
         """(out, groups, 1) what a group's codes are multiplied by, or what is subtracted."""
         scaled = getattr(self, factor)[...].astype(jnp.float32)[..., None]
-        if self.packing.group < self.packing.block:
+        if self.packing.scaled:
             scales = getattr(self, scale)[...].astype(jnp.float32)
             scaled *= scales.reshape(*scaled.shape[:2], -1)
         return scaled.reshape(scaled.shape[0], -1, 1)

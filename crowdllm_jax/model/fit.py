@@ -20,7 +20,7 @@ from crowdllm_jax.model.persistent.config import NEAR, PersistentConfig
 from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.persistent.fit import fit_marginal
-from crowdllm_jax.model.persistent.start import dimensions_paid_for
+from crowdllm_jax.model.persistent.start import dimensions_paid_for, starts_at_answers
 from crowdllm_jax.model.persistent.witness import unwitnessed
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.reference.record import Reference
@@ -67,9 +67,10 @@ def fit_model(
 def completed(model: PersistentConfig, prepared: Prepared) -> PersistentConfig:
     """The configuration with its dimensions and learning rate, where it leaves them open."""
     study, split = prepared.study, prepared.split
-    # Known tasks have loadings of their own: answers say how many dimensions pay, and where a fit
-    # may start. Published shares are answers of nobody twice.
-    if study.toplines or (split.by == "tasks" and not study.witnesses):
+    # Known tasks have loadings of their own: answers that are numbers say how many dimensions pay,
+    # and where a fit may start. Published shares are answers of nobody twice.
+    alone = split.by != "tasks" or bool(study.witnesses)
+    if study.toplines or not alone or not starts_at_answers(study, split.seen):
         return replace(model, latent=model.dimensions, learning_rate=model.rate)
     latent = model.latent or dimensions_paid_for(study, split.seen)
     return replace(model, latent=latent, learning_rate=model.learning_rate or NEAR)

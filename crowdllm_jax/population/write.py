@@ -8,8 +8,8 @@
 
 A file appears whole (written under a `.tmp-` name, synced, renamed) or not at all. Parts cover
 fixed ranges of agents, so a resumed run keeps the parts that are there and draws the others.
-Several processes (`runtime.processes`) each take the next part that nobody has taken, so that a
-slow one holds up nobody for longer than a part.
+Several processes (`runtime.processes`) each take the next parts that nobody has taken, as many as
+they draw at once, so that a slow one does not hold its share of all.
 """
 
 import hashlib

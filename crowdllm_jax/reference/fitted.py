@@ -266,6 +266,8 @@ def _stack(heads: list[np.ndarray], y: np.ndarray, count: np.ndarray) -> np.ndar
     gap = np.stack([(root * (head - y)[seen]).ravel() for head in heads], axis=1)
     # As weights sum to 1, the error is that of the gaps' average: least squares with a heavy row.
     heavy = 1e3 * np.sqrt((gap**2).sum(0).max())
+    if heavy == 0:  # all answers are equal, and foretold by every head
+        return np.mean(heads, axis=0)
     system = np.concatenate([gap, np.full((1, len(heads)), heavy)])
     weight, _ = nnls(system, np.append(np.zeros(len(gap)), heavy))
     return np.tensordot(weight / weight.sum(), np.stack(heads), axes=1)

@@ -112,10 +112,14 @@ def mesh_of(devices: int, axis: str, key: str) -> Mesh | None:
     if devices == 1:
         return None
     available = jax.devices()
-    if devices > len(available) or (size() > 1 and devices < len(available)):
+    if devices > len(available):
         raise CrowdError(
-            f"{key}: {devices}, but there are {len(available)}; several processes "
-            "share a fit by all their devices or not at all (1)"
+            f"{key}: {devices}, but there are {len(available)} devices; give at most as many"
+        )
+    if size() > 1 and devices < len(available):
+        raise CrowdError(
+            f"{key}: {devices}, but there are {len(available)} devices; several processes share a "
+            f"fit by all of them ({len(available)}) or not at all (1)"
         )
     return Mesh(np.array(available[:devices]), (axis,), axis_types=(AxisType.Auto,))
 

@@ -130,7 +130,7 @@ def _choices(kind: Any, path: list[str]) -> list[str]:
             fields = [field for info in infos for field in getattr(info, "fields", ())]
             infos = [p for field in fields if field.encode_name == name for p in _parts(field.type)]
     words = [info.values for info in infos if isinstance(info, msgspec.inspect.LiteralType)]
-    return sorted(str(word) for values in words for word in values)
+    return sorted({str(word) for values in words for word in values})
 
 
 def _places(kind: Any) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import families
@@ -44,7 +45,9 @@ def packed_of(files, names, shape, packing):
 
 
 @pytest.mark.parametrize(
-    "kinds", [*([k] for k in TYPES), ["Q4_K", "Q6_K"], ["Q4_0", "Q4_1"], list(TYPES)]
+    "kinds",
+    [*([k] for k in TYPES), *([a, b] for a, b in combinations(TYPES, 2)), list(TYPES)],
+    ids="-".join,
 )
 def test_numbers_are_the_dequantisers_bit_for_bit(tmp_path, kinds):
     """Alone and in company of other types, in the decoder's order of queries."""
@@ -166,6 +169,7 @@ def test_factors_that_are_not_finite_are_refused(tmp_path):
 
 MESH = """
 import sys
+from itertools import combinations
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import jax, numpy as np

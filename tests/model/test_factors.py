@@ -21,7 +21,7 @@ from crowdllm_jax.model.persistent.posterior import SETTLED, find
 from crowdllm_jax.model.persistent.start import start_known, starting_levels
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.scales import Binary, Continuous
+from crowdllm_jax.study.scales import Binary, Continuous, Nominal
 from crowdllm_jax.study.split import Split
 
 
@@ -128,6 +128,11 @@ def test_what_a_configuration_leaves_open_is_completed(by, latent, rate):
     assert (open_.latent, open_.learning_rate, open_.steps) == (latent, rate, 7)
     given = PersistentConfig(latent=3, learning_rate=0.1)
     assert completed(given, prepared) == given
+    # Choices without an order are no numbers: nothing is analysed, and no fit starts near anything.
+    choices = {"choice": Nominal(levels=tuple("abcde"))}
+    study = dataclasses.replace(make_study(choices, tasks=56, people=400), answer=level.ravel())
+    plain = completed(PersistentConfig(), dataclasses.replace(prepared, study=study))
+    assert (plain.latent, plain.learning_rate) == (8, 0.05)
 
 
 @pytest.mark.parametrize("every", [1, 4])
@@ -142,7 +147,61 @@ def test_beliefs_start_where_people_are(every, monkeypatch):
     chance = _log_chance(
         known.model, mean_effects(known.model), known.design.tasks, known.design.layout, answers
     )
-    assert every == 1 or not start[1::every].any()
+    some = start.any(1)
+    assert some.sum() == 400 // every
     end = np.asarray(find(chance, jnp.zeros(start.shape), SETTLED).mode)
-    assert np.corrcoef(start[::every, 0], end[::every, 0])[0, 1] > 0.9
-    assert ((end - start)[::every, 0] ** 2).mean() < 0.25 * (end[::every, 0] ** 2).mean()
+    assert np.corrcoef(start[some, 0], end[some, 0])[0, 1] > 0.9
+    assert ((end - start)[some, 0] ** 2).mean() < 0.25 * (end[some, 0] ** 2).mean()
+
+
+@pytest.mark.parametrize(("tasks", "factors"), [(20, 1), (3, 1), (2, 2), (12, 5), (40, 8)])
+def test_axes_turn_loadings_and_nothing_else(tasks, factors):
+    """Also where most dimensions hold nothing, or there are fewer tasks than dimensions."""
+    loading = np.zeros((tasks, 8))
+    loading[:, 1 : 1 + factors] = np.random.default_rng(tasks).normal(
+        0.3, 1, (tasks, min(7, factors))
+    )
+    axes = start_module._axes(loading)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(8), atol=1e-9)
+    turned = loading @ axes
+    # The sum over tasks varies along the first axis alone, the others come by their size.
+    np.testing.assert_allclose(turned.sum(0)[1:], 0, atol=1e-9)
+    size = (turned[:, 1:] ** 2).sum(0)
+    assert (np.diff(size) < 1e-9).all()
+
+
+def test_people_who_are_analysed_are_chosen_by_chance(monkeypatch):
+    """Not every second one, who may all have got one of two forms."""
+    monkeypatch.setattr(start_module, "MOST_PEOPLE", 3000)
+    person = np.repeat(np.arange(1, 6001), 2)
+    place = start_module._places(person, 6002)
+    some = np.flatnonzero(place >= 0)
+    np.testing.assert_array_equal(place[some], np.arange(3000))
+    # Of 3,000 the even ones are 1,500 with a deviation of 27 / sqrt(2).
+    assert abs((some % 2 == 0).sum() - 1500) < 5 * 20
+    assert place[0] == place[6001] == -1
+
+
+@pytest.mark.parametrize("given", ["none", "equal", "once"])
+def test_answers_that_tell_nothing_pay_for_no_dimension(given):
+    person, task = (grid.ravel() for grid in np.indices((40, 40)))
+    value = np.full(1600, 0.5)
+    if given == "none":
+        person, task, value = person[:0], task[:0], value[:0]
+    elif given == "once":
+        own = person == task
+        person, task, value = person[own], task[own], np.random.default_rng(0).random(40)
+    numbers, sd = standardised(person, task, value, 40)
+    assert enough(numbers, (40, 40)) == 8
+    assert np.isfinite(sd).all()
+
+
+def test_continuous_answers_without_spread_tell_of_no_noise():
+    """The residual stays where it starts without them, instead of next to nothing."""
+    scale = Continuous(low=0, high=100)
+    known = make_known(make_study({"scale": scale}, tasks=6, people=50), latent=3, loud=0.0)
+    study = dataclasses.replace(known.study, answer=np.full(300, 40.0))
+    _, answers = gather_answers(study, known.codings, known.design, np.ones(300, bool))
+    before = np.array(known.model.log_residual[...])
+    start_known(known.model, known.design.tasks, known.design.layout, answers)
+    np.testing.assert_array_equal(known.model.log_residual[...], before)

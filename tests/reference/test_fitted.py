@@ -202,6 +202,12 @@ def test_the_stack_is_never_worse_than_its_best_part_on_what_it_is_fitted_to():
     np.testing.assert_allclose(mixed, 0.3 * heads[0] + 0.7 * heads[1], atol=1e-6)
 
 
+def test_heads_that_all_foretell_equal_answers_are_averaged():
+    heads = [np.full((4, 2), 0.5), np.full((4, 2), 0.5)]
+    found = fitted._stack(heads, np.full((4, 2), 0.5), np.array([3.0, 2.0, 0.0, 1.0]))
+    np.testing.assert_array_equal(found, heads[0])
+
+
 def test_a_source_that_says_nothing_leaves_the_others_forecast_as_good():
     """On left-out training tasks no weights of the whole err more than those of any part, for the
     whole has all of a part's heads, with three sources as with two."""

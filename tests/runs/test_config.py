@@ -190,6 +190,10 @@ def test_every_part_of_a_configuration_refuses_unknown_keys():
         ("model.kind=cave", "model.kind: invalid value 'cave'; give one of: cvae, persistent"),
         ("population.layout=w", "invalid enum value 'w'; give one of: long, wide"),
         (
+            "reference={kind: backbone, model: m, calibration: domain}",
+            "calibration: .*; give one of: contextual, none, pmi",
+        ),
+        (
             "study={name: a, folder: ., responses: {path: a.csv}, scales: {r: {kind: ordnal}}}",
             r"study.scales.\*.kind: .* give one of: approval, binary, .*, points, ranking",
         ),

@@ -38,9 +38,9 @@ TYPES = {
     "Q4_1": _Type(Packing(4, 32, 32, True), low=2),
     "Q5_0": _Type(Packing(8, 32, 32, False)),
     "Q5_1": _Type(Packing(8, 32, 32, True), low=2),
-    "Q4_K": _Type(Packing(4, 32, 256, True), low=2, scales=slice(4, 16)),
-    "Q5_K": _Type(Packing(8, 32, 256, True), low=2, scales=slice(4, 16)),
-    "Q6_K": _Type(Packing(8, 16, 256, False), factor=208, scales=slice(192, 208)),
+    "Q4_K": _Type(Packing(4, 32, 256, True, scaled=True), low=2, scales=slice(4, 16)),
+    "Q5_K": _Type(Packing(8, 32, 256, True, scaled=True), low=2, scales=slice(4, 16)),
+    "Q6_K": _Type(Packing(8, 16, 256, False, scaled=True), factor=208, scales=slice(192, 208)),
 }
 """What can be kept quantised, by gguf's names."""
 

@@ -101,6 +101,8 @@ def enough(answers: Numbers, shape: tuple[int, int]) -> int:
     that pays."""
     spared = np.random.default_rng(7).random(len(answers.value)) < SPARED
     told, asked = answers.some(~spared), answers.some(spared)
+    if not spared.any():
+        return FEWEST
 
     def error(dimensions: int) -> np.ndarray:
         found = analyse(told, shape, dimensions)
@@ -111,7 +113,8 @@ def enough(answers: Numbers, shape: tuple[int, int]) -> int:
     best, before = FEWEST, error(FEWEST)
     while 2 * best <= min(MOST, *shape):
         gain = before - (now := error(2 * best))
-        if gain.mean() < max(SETTLES * before.mean(), gain.std() / np.sqrt(len(gain))):
+        # Where there is nothing to forecast nothing is gained, and nothing pays.
+        if not gain.mean() > max(SETTLES * before.mean(), gain.std() / np.sqrt(len(gain))):
             break
         best, before = 2 * best, now
     return best

@@ -20,9 +20,11 @@ LOADINGS = "loading", "task_loading"
 FAINT = 0.05
 """Root mean square of loadings below which a dimension holds nothing."""
 MOST_PEOPLE = 5000
-"""Whose answers are analysed, evenly chosen: loadings start well enough from theirs."""
+"""Whose answers are analysed, chosen by chance: loadings start well enough from theirs."""
 STEEPEST = 3.0
 """What a task starts from loads on all dimensions together by no more."""
+LEAST = 0.01
+"""Deviation of continuous answers, of a scale of length 1, below which they tell of no noise."""
 
 
 def starting_levels(layout: Layout, answers: AnswerTable) -> np.ndarray:
@@ -117,14 +119,14 @@ def start_loadings(
     given = (answers.present > 0) & _numeric(layout)[answers.task]
     person = np.repeat(answers.person[:, None], answers.task.shape[1], 1)[given]
     task, value = answers.task[given], answers.value[given]
-    t, people = len(layout.task_scale), len(answers.weight)
-    every = -(-people // MOST_PEOPLE)
-    some = person % every == 0
-    numbers, sd = standardised(person[some] // every, task[some], value[some], t)
+    t = len(layout.task_scale)
+    place = _places(person, len(answers.weight))
+    some = place[person] >= 0
+    numbers, sd = standardised(place[person[some]], task[some], value[some], t)
     answered = np.bincount(numbers.task, minlength=t) > 0
     if not answered.any():
         return beliefs
-    found = analyse(numbers, (-(-people // every), t), model.belief.latent)
+    found = analyse(numbers, (int(place.max()) + 1, t), model.belief.latent)
     is_continuous = np.isin(np.arange(t), layout.tasks_of(continuous))
     size = np.where(is_continuous, sd, LOGISTIC_SD / np.sqrt(found.noise))
     loading = found.loading * size[:, None]
@@ -139,9 +141,11 @@ def start_loadings(
     scale, residual = np.array(layout.task_scale), np.array(model.log_residual[...])
     for index in np.unique(scale[answered & is_continuous]):
         on_scale = answered & (scale == index)
-        residual[index] = np.log((sd**2 * found.noise)[on_scale].mean()) / 2
+        variance = (sd**2 * found.noise)[on_scale].mean()
+        if variance > LEAST**2:
+            residual[index] = np.log(variance) / 2
     model.log_residual[...] = residual
-    beliefs[::every, found_in] = (found.person @ axes)[:, found_in]
+    beliefs[np.ix_(place >= 0, found_in)] = (found.person @ axes)[:, found_in]
     return beliefs
 
 
@@ -169,16 +173,32 @@ def _put(
     model.first_loading[...] = first
 
 
+def starts_at_answers(study: Study, part: np.ndarray) -> bool:
+    """Whether loadings can start at the responses `part` (R,) bool: some of them are numbers."""
+    layout = layout_of(study.scales, study.tasks.scale)
+    return bool(_numeric(layout)[study.task[part]].any())
+
+
 def dimensions_paid_for(study: Study, part: np.ndarray) -> int:
     """As many dimensions of a belief as the responses `part` (R,) bool pay for."""
     layout = layout_of(study.scales, study.tasks.scale)
-    people, t = len(study.participants.ids), len(study.tasks.ids)
-    every = -(-people // MOST_PEOPLE)
-    rows = np.flatnonzero(part & _numeric(layout)[study.task] & (study.person % every == 0))
-    task = study.task[rows]
-    value = unit(study, study.value[rows], task)
-    numbers, _ = standardised(study.person[rows] // every, task, value, t)
-    return enough(numbers, (-(-people // every), t))
+    rows = np.flatnonzero(part & _numeric(layout)[study.task])
+    place = _places(study.person[rows], len(study.participants.ids))[study.person[rows]]
+    rows, place = rows[place >= 0], place[place >= 0]
+    task, t = study.task[rows], len(study.tasks.ids)
+    numbers, _ = standardised(place, task, unit(study, study.value[rows], task), t)
+    return enough(numbers, (int(place.max(initial=-1)) + 1, t))
+
+
+def _places(person: np.ndarray, people: int) -> np.ndarray:
+    """(P,) which of those who are analysed each of P people is, -1 of the others; `person` (R,) of
+    each answer."""
+    there = np.unique(person)
+    if len(there) > MOST_PEOPLE:
+        there = np.sort(np.random.default_rng(0).permutation(there)[:MOST_PEOPLE])
+    place = np.full(people, -1)
+    place[there] = np.arange(len(there))
+    return place
 
 
 def _numeric(layout: Layout) -> np.ndarray:
@@ -196,7 +216,7 @@ def _axes(loading: np.ndarray) -> np.ndarray:
     if loading.shape[1] == 1 or not total.any():
         return np.eye(loading.shape[1]) * (np.sign(total[0]) or 1.0)
     first = total / np.sqrt((total**2).sum())
-    _, _, axes = np.linalg.svd(loading - np.outer(loading @ first, first))
-    # The rest holds nothing along the first axis, which is so the last of its axes.
-    turned: np.ndarray = np.concatenate([first[:, None], axes[:-1].T], axis=1)
-    return turned
+    # Everything but the first axis; along most of it loadings may be 0, so it is found by itself.
+    rest = np.linalg.qr(np.column_stack([first, np.eye(len(first))]))[0][:, 1:]
+    _, turned = np.linalg.eigh((loading @ rest).T @ (loading @ rest))
+    return np.column_stack([first, rest @ turned[:, ::-1]])
