@@ -14,6 +14,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.allocation import Prospect, allocate, chances, draw
 from crowdllm_jax.infer.by_answers import Expected, may_stand_for, predict_by_answers
 from crowdllm_jax.infer.estimate import FEWEST
+from crowdllm_jax.infer.planned import check_all_held
 from crowdllm_jax.infer.prospects import Question, Told, questions_of
 from crowdllm_jax.infer.question import MEAN, Estimand, choose_tasks
 from crowdllm_jax.model.crowd import Crowd
@@ -99,6 +100,7 @@ def plan_answers(
     _check(goal, question)
     held = np.atleast_2d(held)
     chosen, level = choose_tasks(study, np.asarray(held.any(0)), question, tasks)
+    check_all_held(study, held, chosen)
     expected = predict_by_answers(crowds, study, held, chosen, level, progress)
     questions = _questions(study, held, chosen, level, expected)
     if not any(len(one.open) for one in questions):
