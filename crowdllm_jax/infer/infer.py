@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.infer.by_answers import may_stand_for, predict_by_answers
-from crowdllm_jax.infer.estimate import Estimate, EstimationRows, estimate
+from crowdllm_jax.infer.estimate import RARE, Estimate, EstimationRows, estimate
 from crowdllm_jax.infer.known_profiles import KnownProfiles, regressors
 from crowdllm_jax.infer.planned import (
     PlannedAnswers,
@@ -33,9 +33,6 @@ from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.routing import people_asked, routes_in
 
-RARE = 5
-"""People who must give, and who must not give, one of two answers for its share to have an
-interval."""
 MOST = 1 << 27
 """Numbers that are kept at once: people x tasks x columns."""
 

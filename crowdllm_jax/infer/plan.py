@@ -5,6 +5,7 @@ from how uncertain the twin is, set right by how far twins were off in the answe
 """
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,6 +127,10 @@ def _check(goal: Goal, question: Estimand) -> None:
         )
     if goal.budget is None and goal.width is None:
         raise CrowdError("plan: give the number of answers (--budget N), a --width, or both")
+    if goal.budget is not None and (
+        isinstance(goal.budget, bool) or not isinstance(goal.budget, Integral)
+    ):
+        raise CrowdError(f"--budget {goal.budget!r}: give a whole number of answers")
     if goal.budget is not None and goal.budget < 1:
         raise CrowdError(f"--budget {goal.budget}: give a number of answers from 1")
     if goal.width is not None and not 0 < goal.width < 1:
@@ -159,7 +164,10 @@ def _questions(
         ends = scales.values(study.scale_of(task))
         unit = 1.0 if level is not None else float(ends[-1] - ends[0])
         mean, variance = expected.mean[:, column] / unit, expected.variance[:, column] / unit**2
-        told.append(Told(task, unit, answer / unit, mean, variance, gave & counts, may))
+        low = 0.0 if level is not None else ends[0] / unit
+        two = level is not None or scales.size(study.scale_of(task)) == 2
+        known = (answer / unit, mean, variance, gave & counts, may)
+        told.append(Told(task, unit, *known, low if two else None))
     return questions_of(told, weight)
 
 
@@ -189,7 +197,7 @@ def _asks(study: Study, questions: list[Question], more: list[int], seed: int) -
 
 def at_random(prospect: Prospect) -> Prospect:
     """The same question, of people drawn by equal chances."""
-    return replace(prospect, drawn=(prospect.equal,), kish=(1.0,))
+    return replace(prospect, drawn=(prospect.equal,), kish=(prospect.even,))
 
 
 def _even(questions: list[Question], budget: int) -> list[int]:

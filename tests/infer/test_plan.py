@@ -132,6 +132,40 @@ def test_questions_without_an_interval_come_first():
     assert allocate([lacking], 3, level=0.9) == [3]
 
 
+def told(answers, weight, *, low=None, open_to=40):
+    """A question of which these answers are there, and as many people are open."""
+    n = len(answers) + open_to
+    gave = np.arange(n) < len(answers)
+    answer = np.append(np.asarray(answers, float), np.full(open_to, np.nan))
+    spread = np.full(n, 0.25)
+    return questions_of(
+        [Told(0, 1.0, answer, np.full(n, 0.1), spread, gave, ~gave, low)], np.resize(weight, n)
+    )[0].prospect
+
+
+def test_answers_count_by_their_weights():
+    """As `infer` counts them: 40 people of whom every other weighs 9 times as much are 24.4."""
+    kish = 20 * (1 + 9) ** 2 / (1 + 81)
+    uneven, even = told([0, 1] * 20, [1.0, 9.0]), told([0, 1] * 20, [1.0])
+    assert uneven.effective(0) == pytest.approx(kish)
+    assert not np.isfinite(uneven.width(0, 0.9))
+    assert uneven.even == pytest.approx(kish / 40)
+    assert even.effective(0) == 40
+    assert np.isfinite(even.width(0, 0.9))
+
+
+def test_a_rare_answer_has_no_interval_before_it_is_given_often_enough():
+    """Two of 40 gave it, and each of the others is expected to by 0.1: 30 more make it five."""
+    for low in (0.0, 1.0):
+        one = told(np.append([1, 1], np.zeros(38)) + low, [1.0], low=low)
+        if low:
+            one = dataclasses.replace(one, rate=0.1)
+        assert one.rare == 2
+        assert allocate([one], 40, level=0.9) == [40]
+        assert not np.isfinite(one.width(29, 0.9))
+        assert np.isfinite(one.width(30, 0.9))
+
+
 def simulated(random, people=300):
     """People of whom some are foretold well, and others badly and too low."""
     mean = random.uniform(0.2, 0.8, people)
@@ -389,6 +423,9 @@ def test_a_width_stops(known):
     ("goal", "question", "message"),
     [
         (Goal(), Estimand(), "give the number of answers"),
+        (Goal(2.5), Estimand(), "--budget 2.5: give a whole number"),
+        (Goal("5"), Estimand(), "--budget '5': give a whole number"),
+        (Goal(True), Estimand(), "--budget True: give a whole number"),
         (Goal(0), Estimand(), "--budget 0: give a number of answers from 1"),
         (Goal(5, 2.0), Estimand(), "--width 2: is a part of the range"),
         (Goal(5, seed=-1), Estimand(), "--seed: -1 is not from 0"),
