@@ -56,9 +56,11 @@ from crowdllm_jax.workflow.ask_audience import audiences, everybody
 from crowdllm_jax.workflow.ask_known import (
     KnownQuestions,
     audiences_of,
+    check_same,
     known_notes,
     known_places,
     known_questions,
+    no_surer,
     tasks_called,
 )
 from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes, trust_note
@@ -217,8 +219,7 @@ def ask_run(
         population = run.config.population
         agents = population.agents if agents is None else agents
         seed = population.seed if seed is None else seed
-        first = answered.table["task_id"][0].as_py()
-        target = out or folder / "asked" / _slug(first, answered.crowd, agents, seed)
+        target = out or folder / "asked" / _slug(answered, asking, agents, seed)
         target.parent.mkdir(parents=True, exist_ok=True)
         progress("sample", 0, agents)
         write_population(
@@ -251,10 +252,15 @@ def ask_run(
     return answered, target
 
 
-def _slug(question: str, crowd: Crowd, agents: int, seed: int) -> str:
-    """A folder's name that says what was asked, and is another for anything else."""
-    first = "".join(c if c.isalnum() else "-" for c in question.lower())[:40].strip("-")
-    return f"{first}-{key_of(f'{crowd_fingerprint(crowd)} {agents} {seed}') % 16**6:06x}"
+def _slug(answered: Answered, asking: Asking, agents: int, seed: int) -> str:
+    """A folder's name that says what was asked, and is another for anything else: several
+    questions that the run has are answered by one and the same crowd."""
+    asked = list(dict.fromkeys(answered.table["task_id"].to_pylist()))
+    first = "".join(c if c.isalnum() else "-" for c in asked[0].lower())[:40].strip("-")
+    margins = {name: dict(shares) for name, shares in (asking.margins or {}).items()}
+    whom = (asking.where, margins, asking.by)
+    key = key_of(f"{crowd_fingerprint(answered.crowd)} {agents} {seed} {asked} {whom}")
+    return f"{first}-{key % 16**6:06x}"
 
 
 @contextmanager
@@ -291,6 +297,8 @@ def _ask(
     check_askable(run.crowd, asked)
     typed = not isinstance(questions, Path)
     rows = tasks_called(run.study, asked.ids, asked.task_scales, typed=typed)
+    if not typed:
+        check_same(run.crowd, run.study, asked, rows, questions)
     known = known_questions(run.crowd, run.study, asked, rows, asking.again)
     if known is not None:
         return _known(run, known, asking)
@@ -349,6 +357,7 @@ def _known(run: _Run, known: KnownQuestions, asking: Asking) -> Answered:
         measured = trust if run.config.split.by == "tasks" else None
         notes = (*notes, trust_note(measured, answered=False))
     table = by_question(pa.concat_tables(tables), known.asked)
+    table = no_surer(table, known, run.study, run.split)
     crowd = replace(known.crowd, generator=generator)
     return Answered(crowd, table, trust, notes)
 
