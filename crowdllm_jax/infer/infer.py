@@ -22,6 +22,7 @@ from crowdllm_jax.infer.planned import (
     PlannedAnswers,
     check_all_held,
     check_different,
+    decided_by,
     planned_weights,
 )
 from crowdllm_jax.infer.predictions import PredictedPeople, crowd_that_predicts, predict
@@ -273,17 +274,13 @@ def _check_route(evidence: _Evidence, task: int) -> None:
     then no longer by chance."""
     study = evidence.study
     planned = {one for plan in evidence.plans for one in np.unique(plan.task).tolist()}
-    reads = {route.task: route.reads for route in routes_in(study)}
-    waiting = list(reads.get(task, ()))
-    while waiting:
-        decides = waiting.pop()
-        if decides in planned:
-            raise CrowdError(
-                f"'{study.tasks.ids[task]}' is asked by the answer to '{study.tasks.ids[decides]}' "
-                "(ask_if), which a plan asked of some people rather than others, so who is known "
-                "to be asked it is no fair part of those who are; leave it out (--tasks)"
-            )
-        waiting += reads.get(decides, ())
+    decides = decided_by(study, task, planned)
+    if decides is not None:
+        raise CrowdError(
+            f"'{study.tasks.ids[task]}' is asked by the answer to '{study.tasks.ids[decides]}' "
+            "(ask_if), which a plan asked of some people rather than others, so who is known "
+            "to be asked it is no fair part of those who are; leave it out (--tasks)"
+        )
 
 
 def _estimates(evidence: _Evidence, *, strict: bool) -> dict[str, Estimate]:

@@ -6,15 +6,17 @@ unbiased whatever was planned, and so is any average of what the answers before 
 whose weights do not depend on the batch. Here they are as the numbers of answers.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.runtime.names import as_shown
 from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.routing import routes_in
 from crowdllm_jax.study.tables import read_table, rows
 
 KEYS = ("participant", "task", "probability")
@@ -73,6 +75,31 @@ def read_plan(path: Path, study: Study) -> PlannedAnswers:
     return PlannedAnswers(person, task, chance)
 
 
+def gathered(plans: Sequence[PlannedAnswers], study: Study) -> str:
+    """A sentence on how many of the answers that plans asked for there are.
+
+    Warns:
+      CrowdWarning: there are none of a plan's.
+    """
+    many = len(study.tasks.ids)
+    there, counts = study.person.astype(np.int64) * many + study.task, []
+    for plan in plans:
+        wanted = plan.person.astype(np.int64) * many + plan.task
+        counts.append(int(np.isin(wanted, there).sum()))
+    told = ", ".join(
+        f"{count:,} of {len(plan.person):,}" for count, plan in zip(counts, plans, strict=True)
+    )
+    each = " (plan by plan)" if len(plans) > 1 else ""
+    if 0 in counts:
+        warnings.warn(
+            f"--plan: no answer that plan {counts.index(0) + 1} asked for is there; add the "
+            "answers to the study's table of responses, and fit anew",
+            CrowdWarning,
+            stacklevel=2,
+        )
+    return f"{told} planned answers are there{each}."
+
+
 def check_all_held(study: Study, held: np.ndarray, tasks: np.ndarray) -> None:
     """Make sure that no answer to some tasks is one that every crowd was fitted on: plans are of
     all people, and those who gave it could neither be asked nor be predicted.
@@ -91,6 +118,19 @@ def check_all_held(study: Study, held: np.ndarray, tasks: np.ndarray) -> None:
             "of everybody, so every answer must be held out from some crowd; fit with split: "
             "{by: people, folds: 5} (or by: answers in folds, where everybody gave several)"
         )
+
+
+def decided_by(study: Study, task: int, asked: Collection[int]) -> int | None:
+    """One of some tasks that decides, itself or through others, who is asked a task; None if none
+    does."""
+    reads = {route.task: route.reads for route in routes_in(study)}
+    waiting = list(reads.get(task, ()))
+    while waiting:
+        decides = waiting.pop()
+        if decides in asked:
+            return decides
+        waiting += reads.get(decides, ())
+    return None
 
 
 def check_different(plans: Sequence[PlannedAnswers]) -> None:

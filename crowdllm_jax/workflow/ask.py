@@ -297,7 +297,7 @@ def _ask(
     check_askable(run.crowd, asked)
     typed = not isinstance(questions, Path)
     rows = tasks_called(run.study, asked.ids, asked.task_scales, typed=typed)
-    if not typed:
+    if isinstance(questions, Path):
         check_same(run.crowd, run.study, asked, rows, questions)
     known = known_questions(run.crowd, run.study, asked, rows, asking.again)
     if known is not None:

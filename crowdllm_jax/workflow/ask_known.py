@@ -100,10 +100,18 @@ def known_questions(
       rows: which tasks they are (`tasks_called`). again: asked anew, for the first, ... time; 0
         takes what agents answered.
     Raises:
-      CrowdError: some are and some are not, or they cannot be asked again.
+      CrowdError: some are and some are not, one has the id of a task on another scale, or they
+        cannot be asked again.
     """
     if again < 0:
         raise CrowdError(f"--again {again}: give how often it is asked again, from 1")
+    for name, row in zip(asked.ids, rows, strict=True):
+        if row < 0 and name in study.tasks.ids:
+            own = tuple(study.scales)[study.tasks.scale[study.tasks.ids.index(name)]]
+            raise CrowdError(
+                f"ask: '{name}' is a question of the run, on the scale '{own}'; leave out --scale "
+                "and --options (in a table, give that scale), or give a new question another id"
+            )
     there = np.array(rows) >= 0
     if not there.any():
         if again:

@@ -386,6 +386,13 @@ def test_answers_of_the_fit_cannot_be_planned_with(known):
     assert plan_answers(crowds, study, held, Goal(5), tasks=("t03",)).asks.num_rows == 5
 
 
+def test_a_plan_says_which_of_its_questions_cannot_be_estimated(known):
+    both = plan_of(known, Goal(10_000), tasks=("t00", "t01"))
+    assert "'t01' is asked by the answer to 't00'" in both.notes[-1]
+    alone = plan_of(known, Goal(10_000), tasks=("t01", "t02"))
+    assert not any("ask_if" in note for note in alone.notes)
+
+
 def test_what_an_asked_answer_decides_is_not_estimated(known):
     """t01 is asked by t00; of all tasks it is left out, and told."""
     crowds, held = (known.crowd, known.crowd), held_of(known.study)
@@ -430,13 +437,22 @@ def test_a_width_stops(known):
         (Goal(5, 2.0), Estimand(), "--width 2: is a part of the range"),
         (Goal(5, seed=-1), Estimand(), "--seed: -1 is not from 0"),
         (Goal(5), Estimand(pool=True), "means and shares of single tasks"),
-        (Goal(5), Estimand("share", level="nine"), "has no level 'nine'"),
+        (Goal(5), Estimand("share", level="nine"), "no question has a level 'nine'"),
         (Goal(5), Estimand(confidence=1.0), "--level 1: give a share between 0 and 1"),
     ],
 )
 def test_what_cannot_be_planned(known, goal, question, message):
     with pytest.raises(CrowdError, match=message):
         plan_of(known, goal, question=question)
+
+
+def test_what_has_no_interval_is_told_beside_the_others(known):
+    """30 people answered t02 so far, too few."""
+    study = known.study
+    rows = np.flatnonzero(study.task == 2)[30:]
+    fewer = known._replace(study=only_answers(study, ~np.isin(np.arange(len(study.task)), rows)))
+    notes = plan_of(fewer, Goal(60), tasks=("t02", "t03")).notes
+    assert "and too few answers to 1 of 2 questions); by equal chances" in notes[1]
 
 
 def test_nobody_left_to_ask(known):
@@ -474,7 +490,19 @@ def test_the_command(fitted, tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
     # Before anybody was asked, the plan changes nothing but whom the answers are compared with.
     assert main(["infer", str(fitted), "--twins", "--plan", str(target)]) == 0
-    assert "Mean answers" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "Mean answers" in shown.out
+    assert "0 of 20 planned answers are there." in shown.out
+    assert "no answer that plan 1 asked for is there" in shown.err
+    rows = pyarrow.csv.read_csv(target).to_pydict()
+    study = load_study(load_config(fitted / "config.yaml"))
+    there = study.participants.ids[study.person[0]], study.tasks.ids[study.task[0]]
+    rows["participant"][0], rows["task"][0] = there
+    write_table(tmp_path / "one.csv", {name: list(map(str, rows[name])) for name in rows})
+    assert main(["infer", str(fitted), "--twins", "--plan", str(tmp_path / "one.csv")]) == 0
+    shown = capsys.readouterr()
+    assert "1 of 20 planned answers are there." in shown.out
+    assert "no answer" not in shown.err
     assert main(["plan", str(fitted), "--share", "3", "--width", "0.2", "--tasks", "t00"]) == 0
     assert "--out FILE writes" in capsys.readouterr().out
 
@@ -511,6 +539,9 @@ def test_people_of_a_table_may_be_asked(fitted, tmp_path, capsys):
     for name in planned.questions.column_names[1:]:
         found, wanted = (table[name].to_numpy() for table in (planned.questions, same.questions))
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    write_table(path, columns | {"city": ["Atlantis", *columns["city"][1:]]})
+    with pytest.raises(CrowdError, match=r"people.csv: .*'city'.*'Atlantis'"):
+        plan(fitted, 9, people=path)
     write_table(path, columns | {"participant": ["p003", *columns["participant"][1:]]})
     assert main(["plan", str(fitted), "--budget", "9", "--people", str(path)]) == 2
     assert "'p003' is one of the study's people" in capsys.readouterr().err

@@ -473,7 +473,7 @@ def test_a_continuous_mean_is_known_as_far_as_its_answers_vary():
         ("New?", {"options": ("0", "100"), "kind": "continuous"}, "learnt no continuous scale"),
         ("", {"scale": "rating"}, "a question is empty"),
         (["New?", "New?"], {"scale": "rating"}, "is asked twice"),
-        ("t03", {"scale": "agree", "shares": "20,80"}, "is a task of the run already"),
+        ("t03", {"scale": "agree", "shares": "20,80"}, "on the scale 'rating'; leave out --scale"),
         ("t03", {"shares": "20,20,20,20,20"}, "'t03' is a question of the run, to which"),
         (["t03", "New?"], {"scale": "rating"}, "'t03' is a question of the run.*and 'New\\?'"),
         (["t03", "Question t03"], {}, "'t03' is asked twice"),
