@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -220,6 +220,8 @@ def ask_run(
         agents = population.agents if agents is None else agents
         seed = population.seed if seed is None else seed
         target = out or folder / "asked" / _slug(answered, asking, agents, seed)
+        told = _told(run, answered, asking)
+        _check_same_questions(target / "asked.json", told)
         target.parent.mkdir(parents=True, exist_ok=True)
         progress("sample", 0, agents)
         write_population(
@@ -230,26 +232,42 @@ def ask_run(
             lambda done, total: progress("sample", done, total),
             population.layout,
         )
-        asked = set(answered.table["task_id"].to_pylist())
-        told = {
-            "of": crowd_fingerprint(run.crowd),
-            "where": asking.where,
-            "margins": asking.margins,
-            "questions": {
-                name: scale_entry(scale)
-                for name, scale in zip(
-                    answered.crowd.task_ids, answered.crowd.task_scales, strict=True
-                )
-                if name in asked
-            },
-            "notes": answered.notes,
-            "answers": [
-                {name: None if cell != cell else cell for name, cell in row.items()}
-                for row in answered.table.to_pylist()
-            ],
-        }
         write_whole(target / "asked.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
     return answered, target
+
+
+def _told(run: _Run, answered: Answered, asking: Asking) -> dict[str, Any]:
+    """What asked.json says."""
+    asked, crowd = set(answered.table["task_id"].to_pylist()), answered.crowd
+    return {
+        "of": crowd_fingerprint(run.crowd),
+        "where": asking.where,
+        "margins": asking.margins,
+        "questions": {
+            name: scale_entry(scale)
+            for name, scale in zip(crowd.task_ids, crowd.task_scales, strict=True)
+            if name in asked
+        },
+        "notes": answered.notes,
+        "answers": [
+            {name: None if cell != cell else cell for name, cell in row.items()}
+            for row in answered.table.to_pylist()
+        ],
+    }
+
+
+def _check_same_questions(path: Path, told: dict[str, Any]) -> None:
+    """Raise CrowdError if a folder holds the answers to other questions, or told by something else:
+    the run's own questions are all answered by one population."""
+    if not path.exists():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    old, new = ([list(one["questions"]), *map(list, one["answers"][:1])] for one in (before, told))
+    if old != new:
+        raise CrowdError(
+            f"{path}: is of {', '.join(map(repr, before['questions']))}, or told by another "
+            "attribute; give another folder (--out)"
+        )
 
 
 def _slug(answered: Answered, asking: Asking, agents: int, seed: int) -> str:

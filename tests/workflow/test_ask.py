@@ -626,7 +626,11 @@ def test_answers_to_several_of_the_runs_questions_are_kept_apart(folder):
     folders = [ask_run(folder, which, how, agents=50)[1] for which, how in asked]
     assert len(set(folders)) == len(asked)
     assert ask_run(folder, "t03", Asking(), agents=50)[1] == folders[0]
-    assert json.loads((folders[0] / "asked.json").read_text())["answers"]
+    kept = (folders[0] / "asked.json").read_bytes()
+    for which, how in asked[1:3]:
+        with pytest.raises(CrowdError, match=r"asked.json: is of 't03', or told by another"):
+            ask_run(folder, which, how, folders[0], agents=50)
+    assert (folders[0] / "asked.json").read_bytes() == kept
 
 
 def test_nothing_is_known_better_than_by_those_who_answered(folder, fitted, monkeypatch):
