@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from crowdllm_jax.infer.estimate import FEWEST
+from crowdllm_jax.infer.estimate import FEWEST, RARE
 
 MIXED = 0.2
 """The part of a draw that is by equal chances: nobody's answer weighs more than 1 / MIXED times
@@ -34,7 +34,11 @@ class Prospect:
       equal: the error's variance in an answer of somebody drawn by equal chances; drawn: (G,) the
         same of one who is drawn as planned, where no, ..., all people who are open are drawn.
       rest: the variance that no further answer takes away, as the people are a sample themselves.
-      kish: (G,) how much of an answer is left of one that is drawn as planned, by Kish's number.
+      kish: (G,) how much of an answer is left of one that is drawn as planned, by Kish's number;
+        even: of one that is drawn by equal chances.
+      worth: Kish's number of the answers that there are; None: they all count the same.
+      rare: people who gave the rarer of two answers, and rate: the share of those who are open
+        that is expected to; without a limit where there are not two answers.
     """
 
     answers: int
@@ -43,10 +47,19 @@ class Prospect:
     drawn: tuple[float, ...]
     rest: float
     kish: tuple[float, ...] = (1.0,)
+    even: float = 1.0
+    worth: float | None = None
+    rare: float = np.inf
+    rate: float = 0.0
 
     def effective(self, more: int) -> float:
         """Kish's effective number of answers after so many more."""
-        return self.answers + more * self._at(self.kish, more)
+        there = self.answers if self.worth is None else self.worth
+        return there + more * self._at(self.kish, more)
+
+    def enough(self, more: int) -> bool:
+        """Whether there is an interval after so many more answers."""
+        return self.effective(more) >= ENOUGH and self.rare + more * self.rate >= RARE
 
     def _at(self, values: tuple[float, ...], more: int) -> float:
         """Values that stand for parts of the open people, where so many are drawn."""
@@ -58,12 +71,12 @@ class Prospect:
     def width(self, more: int, level: float) -> float:
         """The expected width of the interval after so many more answers; infinite where there is
         none."""
-        n = self.answers + more
-        if self.effective(more) < ENOUGH:
+        if not self.enough(more):
             return np.inf
+        n = self.answers + more
         off = self.answers * self.equal + more * self._at(self.drawn, more)
         variance = off / n**2 + self.rest
-        return float(2 * stdtrit(n - 2, 0.5 + level / 2) * np.sqrt(variance))
+        return float(2 * stdtrit(self.effective(more) - 2, 0.5 + level / 2) * np.sqrt(variance))
 
 
 def shares_of(error: np.ndarray) -> np.ndarray:
@@ -145,4 +158,4 @@ def _lacking(prospect: Prospect) -> int:
     """Answers that are lacking for an interval; one more than people are open if these are too
     few."""
     more = range(prospect.open + 1)
-    return bisect_left(more, True, key=lambda count: prospect.effective(count) >= ENOUGH)
+    return bisect_left(more, True, key=prospect.enough)

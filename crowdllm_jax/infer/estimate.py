@@ -33,6 +33,9 @@ from crowdllm_jax.errors import CrowdError
 FEWEST = 30
 """Labelled people (Kish's effective number) besides one per coefficient, for an interval to hold:
 docs/inference.md shows its coverage with so many."""
+RARE = 5
+"""People who must give, and who must not give, one of two answers for its share to have an
+interval."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,15 @@ import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.infer.by_answers import may_stand_for, predict_by_answers
-from crowdllm_jax.infer.estimate import Estimate, EstimationRows, estimate
+from crowdllm_jax.infer.estimate import RARE, Estimate, EstimationRows, estimate
 from crowdllm_jax.infer.known_profiles import KnownProfiles, regressors
-from crowdllm_jax.infer.planned import PlannedAnswers, planned_weights
+from crowdllm_jax.infer.planned import (
+    PlannedAnswers,
+    check_all_held,
+    check_different,
+    decided_by,
+    planned_weights,
+)
 from crowdllm_jax.infer.predictions import PredictedPeople, crowd_that_predicts, predict
 from crowdllm_jax.infer.question import MEAN, Estimand, choose_tasks
 from crowdllm_jax.model.crowd import Crowd
@@ -28,9 +34,6 @@ from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.routing import people_asked, routes_in
 
-RARE = 5
-"""People who must give, and who must not give, one of two answers for its share to have an
-interval."""
 MOST = 1 << 27
 """Numbers that are kept at once: people x tasks x columns."""
 
@@ -100,6 +103,8 @@ def infer(
     held = np.atleast_2d(held)
     labelled = np.asarray(held.any(axis=0))
     chosen, level = choose_tasks(study, labelled, question, tasks)
+    if plans:
+        check_all_held(study, held, chosen)
     n, profile = len(study.participants.ids), study.participants.profile
     in_study = KnownProfiles(recode(crowds[0].codings, profile), study.participants.weight)
     terms = regressors(in_study.attributes, question.attributes, n)[1]
@@ -140,6 +145,7 @@ def _check(
             "--plan: was made of the study's people, not of those of --profiles: leave out one of "
             "the two"
         )
+    check_different(plans)
     if not 0 < question.confidence < 1:
         raise CrowdError(
             f"--level {question.confidence:g}: give a share between 0 and 1, such as 0.95"
@@ -257,13 +263,24 @@ def _planned(
     study, people = evidence.study, evidence.people
     answered = np.zeros(len(usable), bool)
     answered[study.person[responses]] = True
-    # Whose answer served the fit can neither be asked nor stand for anybody.
-    gave = np.zeros(len(usable), bool)
-    task = int(evidence.tasks[column])
-    gave[study.person[study.task == task]] = True
-    everybody = answered | (usable & ~gave)
+    task, everybody = int(evidence.tasks[column]), answered | usable
+    _check_route(evidence, task)
     times = planned_weights(evidence.plans, task, answered, everybody, people.weight)
     return replace(people, weight=people.weight * times), everybody
+
+
+def _check_route(evidence: _Evidence, task: int) -> None:
+    """Raise CrowdError if a plan asked what decides who is asked a task: of whom that is known is
+    then no longer by chance."""
+    study = evidence.study
+    planned = {one for plan in evidence.plans for one in np.unique(plan.task).tolist()}
+    decides = decided_by(study, task, planned)
+    if decides is not None:
+        raise CrowdError(
+            f"'{study.tasks.ids[task]}' is asked by the answer to '{study.tasks.ids[decides]}' "
+            "(ask_if), which a plan asked of some people rather than others, so who is known "
+            "to be asked it is no fair part of those who are; leave it out (--tasks)"
+        )
 
 
 def _estimates(evidence: _Evidence, *, strict: bool) -> dict[str, Estimate]:

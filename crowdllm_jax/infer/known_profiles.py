@@ -91,7 +91,7 @@ def read_profiles(
                 f"{table[weight].where}: row {rows.ids[int(np.argmax(bad))]} has no "
                 "weight of 0 or more"
             )
-    return KnownProfiles(recode(crowd.codings, attributes), weights)
+    return KnownProfiles(_known(path, crowd, attributes), weights)
 
 
 def read_people(
@@ -117,7 +117,15 @@ def read_people(
     attributes = tuple(
         attribute_of(name, spec, table[name], people, "person") for name, spec in specs.items()
     )
-    return people.ids, recode(crowd.codings, attributes)
+    return people.ids, _known(path, crowd, attributes)
+
+
+def _known(path: Path, crowd: Crowd, attributes: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
+    """Attributes of a table in the levels that the crowd knows."""
+    try:
+        return recode(crowd.codings, attributes)
+    except CrowdError as error:
+        raise CrowdError(f"{path}: {error}") from error
 
 
 def _columns(

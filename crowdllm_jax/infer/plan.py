@@ -5,6 +5,7 @@ from how uncertain the twin is, set right by how far twins were off in the answe
 """
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ import pyarrow as pa
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.allocation import Prospect, allocate, chances, draw
 from crowdllm_jax.infer.by_answers import Expected, may_stand_for, predict_by_answers
-from crowdllm_jax.infer.estimate import FEWEST
+from crowdllm_jax.infer.estimate import FEWEST, RARE
+from crowdllm_jax.infer.planned import check_all_held, decided_by
 from crowdllm_jax.infer.prospects import Question, Told, questions_of
 from crowdllm_jax.infer.question import MEAN, Estimand, choose_tasks
 from crowdllm_jax.model.crowd import Crowd
@@ -99,6 +101,7 @@ def plan_answers(
     _check(goal, question)
     held = np.atleast_2d(held)
     chosen, level = choose_tasks(study, np.asarray(held.any(0)), question, tasks)
+    check_all_held(study, held, chosen)
     expected = predict_by_answers(crowds, study, held, chosen, level, progress)
     questions = _questions(study, held, chosen, level, expected)
     if not any(len(one.open) for one in questions):
@@ -112,7 +115,22 @@ def plan_answers(
     more = allocate(prospects, budget, level=question.confidence, width=goal.width)
     asks = _asks(study, questions, more, goal.seed)
     table = _table(study, questions, more, question.confidence)
-    return Plan(asks, table, _notes(asks, questions, more, goal, question.confidence))
+    notes = _notes(asks, questions, more, goal, question.confidence)
+    return Plan(asks, table, (*notes, *_lost(study, questions, more)))
+
+
+def _lost(study: Study, questions: list[Question], more: list[int]) -> list[str]:
+    """Sentences on questions of which nothing is estimated once another that decides who is asked
+    them was asked by plan."""
+    ids = study.tasks.ids
+    planned = {one.task for one, count in zip(questions, more, strict=True) if count}
+    found = {task: decided_by(study, task, planned) for task in sorted(planned)}
+    return [
+        f"'{ids[task]}' is asked by the answer to '{ids[decides]}' (ask_if): with this plan "
+        "`infer` refuses it; plan for one of the two (--tasks)."
+        for task, decides in found.items()
+        if decides is not None
+    ]
 
 
 def _check(goal: Goal, question: Estimand) -> None:
@@ -124,6 +142,10 @@ def _check(goal: Goal, question: Estimand) -> None:
         )
     if goal.budget is None and goal.width is None:
         raise CrowdError("plan: give the number of answers (--budget N), a --width, or both")
+    if goal.budget is not None and (
+        isinstance(goal.budget, bool) or not isinstance(goal.budget, Integral)
+    ):
+        raise CrowdError(f"--budget {goal.budget!r}: give a whole number of answers")
     if goal.budget is not None and goal.budget < 1:
         raise CrowdError(f"--budget {goal.budget}: give a number of answers from 1")
     if goal.width is not None and not 0 < goal.width < 1:
@@ -157,7 +179,10 @@ def _questions(
         ends = scales.values(study.scale_of(task))
         unit = 1.0 if level is not None else float(ends[-1] - ends[0])
         mean, variance = expected.mean[:, column] / unit, expected.variance[:, column] / unit**2
-        told.append(Told(task, unit, answer / unit, mean, variance, gave & counts, may))
+        low = 0.0 if level is not None else ends[0] / unit
+        two = level is not None or scales.size(study.scale_of(task)) == 2
+        known = (answer / unit, mean, variance, gave & counts, may)
+        told.append(Told(task, unit, *known, low if two else None))
     return questions_of(told, weight)
 
 
@@ -187,7 +212,7 @@ def _asks(study: Study, questions: list[Question], more: list[int], seed: int) -
 
 def at_random(prospect: Prospect) -> Prospect:
     """The same question, of people drawn by equal chances."""
-    return replace(prospect, drawn=(prospect.equal,), kish=(1.0,))
+    return replace(prospect, drawn=(prospect.equal,), kish=(prospect.even,))
 
 
 def _even(questions: list[Question], budget: int) -> list[int]:
@@ -242,26 +267,32 @@ def _notes(
     if not told.all():
         notes.append(
             f"{_count(int((~told).sum()), 'question')} will have too few answers for an interval "
-            f"({FEWEST + 1} are needed); plan a larger budget, or fewer questions (--tasks)."
+            f"({FEWEST + 1} are needed, as they are weighted, and of two answers {RARE} people's "
+            "each); plan a larger budget, or fewer questions (--tasks)."
         )
     if told.any():
         even = _even(questions, sum(more))
         equal = np.array(
             [at_random(p).width(n, level) for p, n in zip(prospects, even, strict=True)]
         )
-        # Infinite where even spreading leaves a question without an interval.
-        beside = ""
-        if np.isfinite(equal[told]).all():
-            beside = f"; by equal chances, spread evenly: {equal[told].mean():.3f}"
-        now = np.array([p.width(0, level) for p in prospects])[told]
-        before = f" (now {now.mean():.3f})" if np.isfinite(now).all() else ""
+        now = np.array([p.width(0, level) for p in prospects])
         notes.append(
             f"Expected width of the {100 * level:g}% intervals, as a part of the range: "
-            f"{then[told].mean():.3f} on average{before}{beside}."
+            f"{then[told].mean():.3f} on average (now {_mean(now[told])}); by equal chances, "
+            f"spread evenly: {_mean(equal[told])}."
         )
     if goal.width is not None:
         notes.append(_reached(prospects, then, goal, level))
     return tuple(notes)
+
+
+def _mean(widths: np.ndarray) -> str:
+    """The mean width, of questions some of which may be without an interval."""
+    there = np.isfinite(widths)
+    if there.all():
+        return f"{widths.mean():.3f}"
+    none = f"too few answers to {int((~there).sum())} of {_count(len(there), 'question')}"
+    return f"{widths[there].mean():.3f}, and {none}" if there.any() else none
 
 
 def _reached(prospects: list[Prospect], then: np.ndarray, goal: Goal, level: float) -> str:

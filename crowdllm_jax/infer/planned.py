@@ -6,15 +6,17 @@ unbiased whatever was planned, and so is any average of what the answers before 
 whose weights do not depend on the batch. Here they are as the numbers of answers.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.runtime.names import as_shown
 from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.routing import routes_in
 from crowdllm_jax.study.tables import read_table, rows
 
 KEYS = ("participant", "task", "probability")
@@ -73,6 +75,76 @@ def read_plan(path: Path, study: Study) -> PlannedAnswers:
     return PlannedAnswers(person, task, chance)
 
 
+def gathered(plans: Sequence[PlannedAnswers], study: Study) -> str:
+    """A sentence on how many of the answers that plans asked for there are.
+
+    Warns:
+      CrowdWarning: there are none of a plan's.
+    """
+    many = len(study.tasks.ids)
+    there, counts = study.person.astype(np.int64) * many + study.task, []
+    for plan in plans:
+        wanted = plan.person.astype(np.int64) * many + plan.task
+        counts.append(int(np.isin(wanted, there).sum()))
+    told = ", ".join(
+        f"{count:,} of {len(plan.person):,}" for count, plan in zip(counts, plans, strict=True)
+    )
+    each = " (plan by plan)" if len(plans) > 1 else ""
+    if 0 in counts:
+        warnings.warn(
+            f"--plan: no answer that plan {counts.index(0) + 1} asked for is there; add the "
+            "answers to the study's table of responses, and fit anew",
+            CrowdWarning,
+            stacklevel=2,
+        )
+    return f"{told} planned answers are there{each}."
+
+
+def check_all_held(study: Study, held: np.ndarray, tasks: np.ndarray) -> None:
+    """Make sure that no answer to some tasks is one that every crowd was fitted on: plans are of
+    all people, and those who gave it could neither be asked nor be predicted.
+
+    Args:
+      held: (K, R) bool, the responses that each of K crowds was not fitted on.
+    Raises:
+      CrowdError: there is such an answer.
+    """
+    counts = np.isin(study.task, tasks) & (study.participants.weight[study.person] > 0)
+    fitted = np.flatnonzero(counts & ~held.any(0))
+    if len(fitted):
+        raise CrowdError(
+            f"plan: the crowd was fitted on {len(fitted):,} of {counts.sum():,} answers to these "
+            f"questions (the first to '{study.tasks.ids[study.task[fitted[0]]]}'), and a plan is "
+            "of everybody, so every answer must be held out from some crowd; fit with split: "
+            "{by: people, folds: 5} (or by: answers in folds, where everybody gave several)"
+        )
+
+
+def decided_by(study: Study, task: int, asked: Collection[int]) -> int | None:
+    """One of some tasks that decides, itself or through others, who is asked a task; None if none
+    does."""
+    reads = {route.task: route.reads for route in routes_in(study)}
+    waiting = list(reads.get(task, ()))
+    while waiting:
+        decides = waiting.pop()
+        if decides in asked:
+            return decides
+        waiting += reads.get(decides, ())
+    return None
+
+
+def check_different(plans: Sequence[PlannedAnswers]) -> None:
+    """Raise CrowdError if a plan is given twice."""
+    seen: dict[frozenset[tuple[int, int, float]], int] = {}
+    for number, plan in enumerate(plans, start=1):
+        cells = (plan.person.tolist(), plan.task.tolist(), plan.chance.tolist())
+        first = seen.setdefault(frozenset(zip(*cells, strict=True)), number)
+        if first != number:
+            raise CrowdError(
+                f"--plan: number {number} has the same rows as number {first}; give each plan once"
+            )
+
+
 def planned_weights(
     plans: Sequence[PlannedAnswers],
     task: int,
@@ -83,27 +155,25 @@ def planned_weights(
     """(N,) how many people's answers each person's answer to a task stands for; 0 of who gave none.
 
     Answers that no plan asked for are taken to be those of a random sample of the people. Of a
-    batch those who did not answer are taken to be missing at random.
+    batch those who did not answer are taken to be missing at random. Whoever is in several plans
+    did not answer until the last of them, whose answer it is.
 
     Args:
       plans: in the order in which they were made. answered: (N,) bool, whose labelled answers there
         are. frame: (N,) bool, the people who are estimated about, those who answered among them.
       weight: (N,) survey weights.
     """
-    batches = []
-    before = answered.copy()
-    for plan in plans:
+    last, chance = np.full(len(frame), -1), np.ones(len(frame))
+    for number, plan in enumerate(plans):
         own = plan.task == task
-        chance = np.zeros(len(frame))
-        chance[plan.person[own]] = plan.chance[own]
-        drawn = (chance > 0) & answered
-        batches.append((drawn, chance))
-        before &= ~drawn
+        last[plan.person[own]], chance[plan.person[own]] = number, plan.chance[own]
+    before = answered & (last < 0)
     total = before * 1.0 * weight[frame].sum() / max(weight[before].sum(), 1e-300)
-    for drawn, chance in batches:
+    for number in range(len(plans)):
+        drawn = answered & (last == number)
         if not drawn.any():
             continue
-        own = np.where(drawn, 1 / np.where(drawn, chance, 1.0), 0.0)
+        own = np.where(drawn, 1 / chance, 0.0)
         rest = weight[frame & ~before].sum()
         own = np.where(before, 1.0, own * rest / (weight * own).sum())
         part = drawn.sum() / (drawn.sum() + before.sum())

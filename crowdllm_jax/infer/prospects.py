@@ -27,6 +27,7 @@ class Told(NamedTuple):
       task: its index. unit: the length of its range.
       answer: (N,) NaN where there is none. mean, variance: (N,) that are expected of each.
       gave: (N,) bool, whose labelled answer there is. may: (N,) bool, who may be asked.
+      low: the lower of two answers; None where there are not two.
     """
 
     task: int
@@ -36,6 +37,7 @@ class Told(NamedTuple):
     variance: np.ndarray
     gave: np.ndarray
     may: np.ndarray
+    low: float | None = None
 
 
 class Question(NamedTuple):
@@ -101,9 +103,27 @@ def _question(
     rest = ((w * (f - np.average(f, weights=w))) ** 2).sum() / total**2
     share = shares_of(off[people])
     drawn, kish = _by_count(off[people], weight[people], share) if len(people) else ([equal], [1.0])
-    count = int(told.gave.sum())
-    prospect = Prospect(count, len(people), equal, tuple(drawn), rest, tuple(kish))
+    count, even = int(told.gave.sum()), kish_of(weight[people]) / max(1, len(people))
+    worth = kish_of(weight[told.gave])
+    prospect = Prospect(
+        count, len(people), equal, tuple(drawn), rest, tuple(kish), even, worth, *_rare(told)
+    )
     return Question(told.task, told.unit, people, share, prospect)
+
+
+def kish_of(weight: np.ndarray) -> float:
+    """Kish's effective number of people who have these weights."""
+    return float(weight.sum() ** 2 / max((weight**2).sum(), 1e-300))
+
+
+def _rare(told: Told) -> tuple[float, float]:
+    """How many gave the rarer of two answers, and which share of the others is expected to."""
+    if told.low is None:
+        return np.inf, 0.0
+    high = told.answer[told.gave] > told.low + 0.5
+    rate = float(told.mean[told.may].mean()) - told.low if told.may.any() else 0.0
+    fewer = min((int(high.sum()), rate), (int((~high).sum()), 1 - rate))
+    return float(fewer[0]), float(np.clip(fewer[1], 0, 1))
 
 
 def _by_count(

@@ -73,6 +73,8 @@ def choose_tasks(
     else:
         suits = scales.which(scales.is_ordered, map(study.scale_of, chosen))
         odd = "has a nominal scale, whose answers have no mean; ask for --share LEVEL"
+    if tasks is None and question.kind == "share" and not suits.any():
+        raise CrowdError(f"no question {odd.replace('has no', 'has a')}")
     if not suits.all() and (tasks is not None or not suits.any()):
         raise CrowdError(f"task '{study.tasks.ids[chosen[np.argmin(suits)]]}' {odd}")
     chosen, level = chosen[suits], level[suits]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,9 +56,11 @@ from crowdllm_jax.workflow.ask_audience import audiences, everybody
 from crowdllm_jax.workflow.ask_known import (
     KnownQuestions,
     audiences_of,
+    check_same,
     known_notes,
     known_places,
     known_questions,
+    no_surer,
     tasks_called,
 )
 from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes, trust_note
@@ -217,8 +219,9 @@ def ask_run(
         population = run.config.population
         agents = population.agents if agents is None else agents
         seed = population.seed if seed is None else seed
-        first = answered.table["task_id"][0].as_py()
-        target = out or folder / "asked" / _slug(first, answered.crowd, agents, seed)
+        target = out or folder / "asked" / _slug(answered, asking, agents, seed)
+        told = _told(run, answered, asking)
+        _check_same_questions(target / "asked.json", told)
         target.parent.mkdir(parents=True, exist_ok=True)
         progress("sample", 0, agents)
         write_population(
@@ -229,32 +232,53 @@ def ask_run(
             lambda done, total: progress("sample", done, total),
             population.layout,
         )
-        asked = set(answered.table["task_id"].to_pylist())
-        told = {
-            "of": crowd_fingerprint(run.crowd),
-            "where": asking.where,
-            "margins": asking.margins,
-            "questions": {
-                name: scale_entry(scale)
-                for name, scale in zip(
-                    answered.crowd.task_ids, answered.crowd.task_scales, strict=True
-                )
-                if name in asked
-            },
-            "notes": answered.notes,
-            "answers": [
-                {name: None if cell != cell else cell for name, cell in row.items()}
-                for row in answered.table.to_pylist()
-            ],
-        }
         write_whole(target / "asked.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
     return answered, target
 
 
-def _slug(question: str, crowd: Crowd, agents: int, seed: int) -> str:
-    """A folder's name that says what was asked, and is another for anything else."""
-    first = "".join(c if c.isalnum() else "-" for c in question.lower())[:40].strip("-")
-    return f"{first}-{key_of(f'{crowd_fingerprint(crowd)} {agents} {seed}') % 16**6:06x}"
+def _told(run: _Run, answered: Answered, asking: Asking) -> dict[str, Any]:
+    """What asked.json says."""
+    asked, crowd = set(answered.table["task_id"].to_pylist()), answered.crowd
+    return {
+        "of": crowd_fingerprint(run.crowd),
+        "where": asking.where,
+        "margins": asking.margins,
+        "questions": {
+            name: scale_entry(scale)
+            for name, scale in zip(crowd.task_ids, crowd.task_scales, strict=True)
+            if name in asked
+        },
+        "notes": answered.notes,
+        "answers": [
+            {name: None if cell != cell else cell for name, cell in row.items()}
+            for row in answered.table.to_pylist()
+        ],
+    }
+
+
+def _check_same_questions(path: Path, told: dict[str, Any]) -> None:
+    """Raise CrowdError if a folder holds the answers to other questions, or told by something else:
+    the run's own questions are all answered by one population."""
+    if not path.exists():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    old, new = ([list(one["questions"]), *map(list, one["answers"][:1])] for one in (before, told))
+    if old != new:
+        raise CrowdError(
+            f"{path}: is of {', '.join(map(repr, before['questions']))}, or told by another "
+            "attribute; give another folder (--out)"
+        )
+
+
+def _slug(answered: Answered, asking: Asking, agents: int, seed: int) -> str:
+    """A folder's name that says what was asked, and is another for anything else: several
+    questions that the run has are answered by one and the same crowd."""
+    asked = list(dict.fromkeys(answered.table["task_id"].to_pylist()))
+    first = "".join(c if c.isalnum() else "-" for c in asked[0].lower())[:40].strip("-")
+    margins = {name: dict(shares) for name, shares in (asking.margins or {}).items()}
+    whom = (asking.where, margins, asking.by)
+    key = key_of(f"{crowd_fingerprint(answered.crowd)} {agents} {seed} {asked} {whom}")
+    return f"{first}-{key % 16**6:06x}"
 
 
 @contextmanager
@@ -291,6 +315,8 @@ def _ask(
     check_askable(run.crowd, asked)
     typed = not isinstance(questions, Path)
     rows = tasks_called(run.study, asked.ids, asked.task_scales, typed=typed)
+    if isinstance(questions, Path):
+        check_same(run.crowd, run.study, asked, rows, questions)
     known = known_questions(run.crowd, run.study, asked, rows, asking.again)
     if known is not None:
         return _known(run, known, asking)
@@ -349,6 +375,7 @@ def _known(run: _Run, known: KnownQuestions, asking: Asking) -> Answered:
         measured = trust if run.config.split.by == "tasks" else None
         notes = (*notes, trust_note(measured, answered=False))
     table = by_question(pa.concat_tables(tables), known.asked)
+    table = no_surer(table, known, run.study, run.split)
     crowd = replace(known.crowd, generator=generator)
     return Answered(crowd, table, trust, notes)
 

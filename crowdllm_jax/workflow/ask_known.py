@@ -1,19 +1,25 @@
 """Questions that a run's study has: agents remember what they answered, or are asked again."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.asked import arrays_of, some_tasks
 from crowdllm_jax.model.persistent.forecast import Unsure, unsure_of
 from crowdllm_jax.profiles.generator import ProfileGenerator
+from crowdllm_jax.runs.trust import NORMAL
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.questions import Questions
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.routing import routes_of
 from crowdllm_jax.study.scales import Scale
+from crowdllm_jax.study.split import Split
 from crowdllm_jax.workflow.ask_audience import Audience, audiences
 
 
@@ -55,6 +61,36 @@ def tasks_called(
     return found
 
 
+def check_same(
+    crowd: Crowd, study: Study, asked: Questions, rows: Sequence[int], path: Path
+) -> None:
+    """Make sure that a table means the run's questions by their ids.
+
+    Raises:
+      CrowdError: it asks one of other people than the run did (ask_if).
+    Warns:
+      CrowdWarning: it has another text for one.
+    """
+    for name, text, row in zip(asked.ids, asked.text, rows, strict=True):
+        if row < 0:
+            continue
+        own, given = crowd.ask_if.get(name, ""), asked.ask_if.get(name, "")
+        if given and given.split() != own.split():
+            raise CrowdError(
+                f"{path}: '{name}' is a question of the run, asked of "
+                f"{f'those of whom {own}' if own else 'everybody'}, and not by ask_if: {given}; "
+                "leave that out, or give the question another id"
+            )
+        if text != name and text.split() != study.tasks.text[row].split():
+            warnings.warn(
+                f"{path}: '{name}' is a question of the run, and has another text there "
+                f"('{study.tasks.text[row]}'); it is answered as that. Give a new question "
+                "another id",
+                CrowdWarning,
+                stacklevel=2,
+            )
+
+
 def known_questions(
     crowd: Crowd, study: Study, asked: Questions, rows: Sequence[int], again: int
 ) -> KnownQuestions | None:
@@ -64,10 +100,18 @@ def known_questions(
       rows: which tasks they are (`tasks_called`). again: asked anew, for the first, ... time; 0
         takes what agents answered.
     Raises:
-      CrowdError: some are and some are not, or they cannot be asked again.
+      CrowdError: some are and some are not, one has the id of a task on another scale, or they
+        cannot be asked again.
     """
     if again < 0:
         raise CrowdError(f"--again {again}: give how often it is asked again, from 1")
+    for name, row in zip(asked.ids, rows, strict=True):
+        if row < 0 and name in study.tasks.ids:
+            own = tuple(study.scales)[study.tasks.scale[study.tasks.ids.index(name)]]
+            raise CrowdError(
+                f"ask: '{name}' is a question of the run, on the scale '{own}'; leave out --scale "
+                "and --options (in a table, give that scale), or give a new question another id"
+            )
     there = np.array(rows) >= 0
     if not there.any():
         if again:
@@ -125,6 +169,50 @@ def audiences_of(run: Crowd, known: KnownQuestions, generator: ProfileGenerator)
     """Of each question, the agents who are asked it."""
     every = audiences(run, run, generator, tasks=known.rows.tolist())
     return [every[row] for row in known.rows]
+
+
+def no_surer(table: pa.Table, known: KnownQuestions, study: Study, split: Split) -> pa.Table:
+    """The table with no interval narrower than as many people's answers have as the crowd was
+    fitted to: another sample of people would have answered otherwise."""
+    columns = {name: table[name].to_pylist() for name in ("share", "low", "high", "people")}
+    of_name = dict(zip(known.asked.ids, known.rows.tolist(), strict=True))
+    told = {name: _answers(study, split, row) for name, row in of_name.items()}
+    for i, (name, answer) in enumerate(
+        zip(table["task_id"].to_pylist(), table["answer"].to_pylist(), strict=True)
+    ):
+        people, variance = told[name]
+        if not people:
+            continue
+        share, ends = columns["share"][i], (0.0, 1.0)
+        if answer == "(mean)":
+            numbers = scales.values(study.scale_of(of_name[name]))
+            ends = float(numbers[0]), float(numbers[-1])
+        else:
+            variance = share * (1 - share)
+        half = NORMAL * np.sqrt(variance / people)
+        columns["low"][i] = min(columns["low"][i], max(share - half, ends[0]))
+        columns["high"][i] = max(columns["high"][i], min(share + half, ends[1]))
+        # A mean of continuous answers has no such number.
+        if columns["people"][i] > people:
+            columns["people"][i] = people
+    for name, cells in columns.items():
+        table = table.set_column(
+            table.column_names.index(name), name, pa.array(cells, pa.float64())
+        )
+    return table
+
+
+def _answers(study: Study, split: Split, task: int) -> tuple[float, float]:
+    """How many people's answers to a task the crowd was fitted to (Kish's effective number), and
+    their variance."""
+    rows = np.flatnonzero((study.task == task) & split.train)
+    weight = study.participants.weight[study.person[rows]]
+    if not weight.sum() > 0:
+        return 0.0, 0.0
+    value = study.value[rows]
+    mean = np.average(value, weights=weight)
+    people = float(weight.sum() ** 2 / (weight**2).sum())
+    return people, float(np.average((value - mean) ** 2, weights=weight))
 
 
 def known_notes(known: KnownQuestions, study: Study) -> tuple[str, ...]:

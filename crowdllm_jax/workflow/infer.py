@@ -9,7 +9,7 @@ import pyarrow as pa
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.infer import infer
 from crowdllm_jax.infer.known_profiles import KnownProfiles, read_profiles
-from crowdllm_jax.infer.planned import read_plan
+from crowdllm_jax.infer.planned import gathered, read_plan
 from crowdllm_jax.infer.question import MEAN, Estimand
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.profiles.where import people_among
@@ -102,6 +102,8 @@ def infer_run(
         `named`).
       whom: None: the study's people.
       twins: predict from people's other answers, too.
+    Returns:
+      the table, with a note on planned answers in its metadata (`notes`) where there are plans.
     """
     whom = whom or Whom()
     if whom.weight is not None and whom.profiles is None:
@@ -123,7 +125,8 @@ def infer_run(
         kept = people_among(others.attributes, others.weight, run.condition)
         profile = tuple(replace(a, cells=a.cells[kept]) for a in others.attributes)
         others = KnownProfiles(profile, others.weight[kept])
-    return infer(
+    plans = tuple(read_plan(path, study) for path in whom.plans)
+    table = infer(
         run.crowds,
         study,
         run.held,
@@ -131,6 +134,7 @@ def infer_run(
         tasks_named(tasks, study),
         others,
         twins=twins,
-        plans=tuple(read_plan(path, study) for path in whom.plans),
+        plans=plans,
         progress=progress,
     )
+    return table.replace_schema_metadata({"notes": gathered(plans, study)}) if plans else table

@@ -32,9 +32,9 @@ def plan(
     that `infer` with twins becomes as precise as so many answers make it.
 
     Args:
-      run: the folder of a fitted run of the persistent model, some of whose answers are held out;
-        or a crowd that `fit` returned, and the study and configuration it was fitted to (of seed
-        0).
+      run: the folder of a fitted run of the persistent model, in which every answer to these
+        questions is held out from some crowd (folds, or held-out tasks); or a crowd that `fit`
+        returned, and the study and configuration it was fitted to (of seed 0), for held-out tasks.
       budget: answers to be gathered, at most; or a `Goal`, which may be a width to be reached.
       question: the mean or share that is to be known, and the confidence of its intervals.
       tasks: ids of the questions that may be asked; None, all that suit.
@@ -44,10 +44,11 @@ def plan(
     Returns:
       whom to ask what, and how wide intervals are now and will be then.
     Raises:
-      CrowdError: nobody may be asked, or what is given does not fit together.
+      CrowdError: nobody may be asked, the crowd was fitted on answers to these questions, or what
+        is given does not fit together.
 
     Examples:
-      >>> cl.plan((crowd, open_study, config), 40, tasks=("vote",), where="age >= 60")
+      >>> cl.plan((task_crowd, open_study, by_tasks), 40, where="age >= 60")
       Plan(40 answers of 40 people)
     """
     if isinstance(run, tuple):

@@ -183,7 +183,11 @@ def test_whoever_did_not_answer_a_held_out_task_is_its_unlabelled(answered):
         (Estimand(confidence=95), None, "--level 95: give a share"),
         (Estimand(), ("t09",), "the study has no task 't09'; it has: t00"),
         (Estimand(), ("t03",), "nobody's answers to 't03' are held out.*held out are: t00"),
-        (Estimand("share", level="6"), None, "has no level '6' .rating: ordinal, 5 levels"),
+        (
+            Estimand("share", level="6"),
+            None,
+            "no question has a level '6' .rating: ordinal, 5",
+        ),
         (Estimand("regress", attributes=("job",)), None, "no attribute 'job'; they have: age"),
         (Estimand("regress", attributes=("city", "city")), None, "'city' stands there twice"),
     ],

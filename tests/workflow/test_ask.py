@@ -13,7 +13,9 @@ import pytest
 from synthetic import make_study
 
 import crowdllm_jax as cl
-from crowdllm_jax.errors import CrowdError
+import crowdllm_jax.workflow.ask as ask_module
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.model.persistent.asked import stretched
 from crowdllm_jax.population.manifest import verify
 from crowdllm_jax.runs.config import load_config, load_study
@@ -471,7 +473,7 @@ def test_a_continuous_mean_is_known_as_far_as_its_answers_vary():
         ("New?", {"options": ("0", "100"), "kind": "continuous"}, "learnt no continuous scale"),
         ("", {"scale": "rating"}, "a question is empty"),
         (["New?", "New?"], {"scale": "rating"}, "is asked twice"),
-        ("t03", {"scale": "agree", "shares": "20,80"}, "is a task of the run already"),
+        ("t03", {"scale": "agree", "shares": "20,80"}, "on the scale 'rating'; leave out --scale"),
         ("t03", {"shares": "20,20,20,20,20"}, "'t03' is a question of the run, to which"),
         (["t03", "New?"], {"scale": "rating"}, "'t03' is a question of the run.*and 'New\\?'"),
         (["t03", "Question t03"], {}, "'t03' is asked twice"),
@@ -611,3 +613,62 @@ def test_what_is_remembered_is_written_as_it_was(folder, fitted):
     table = pq.read_table(out / "part-00000.parquet")
     own = table.filter(pa.compute.equal(table["task_id"], "t03"))["decision"].to_pylist()
     assert [int(cell) for cell in own] == (cl.sample(crowd, 300, 7).answers[:, 3] + 1).tolist()
+
+
+def test_answers_to_several_of_the_runs_questions_are_kept_apart(folder):
+    """They are of one population, and each answer has a folder of its own, found again."""
+    asked = [
+        ("t03", Asking()),
+        (["t03", "t25"], Asking()),
+        ("t03", Asking(by="city")),
+        ("t03", Asking(where="age >= 60")),
+    ]
+    folders = [ask_run(folder, which, how, agents=50)[1] for which, how in asked]
+    assert len(set(folders)) == len(asked)
+    assert ask_run(folder, "t03", Asking(), agents=50)[1] == folders[0]
+    kept = (folders[0] / "asked.json").read_bytes()
+    for which, how in asked[1:3]:
+        with pytest.raises(CrowdError, match=r"asked.json: is of 't03', or told by another"):
+            ask_run(folder, which, how, folders[0], agents=50)
+    assert (folders[0] / "asked.json").read_bytes() == kept
+
+
+def test_nothing_is_known_better_than_by_those_who_answered(folder, fitted, monkeypatch):
+    """A fit that is sure of all it says is of these people; others would have said otherwise: a
+    share's standard deviation is at least sqrt(p (1 - p) / n)."""
+    _, study, held = fitted
+    row = next(row for row in range(EACH) if row not in held)
+    name = study.tasks.ids[row]
+    places = ask_module.known_places
+    monkeypatch.setattr(
+        ask_module,
+        "known_places",
+        lambda crowd, known: [replace(one, root=0 * one.root) for one in places(crowd, known)],
+    )
+    config = load_config(folder / "config.yaml")
+    n = (split_study(study, config.split, 0).train & (study.task == row)).sum()
+    assert n == PEOPLE
+    value = study.value[study.task == row]
+    for line in ask(folder, name, Asking(by="city")).table.to_pylist():
+        p, mean = line["share"], line["answer"] == "(mean)"
+        half = 1.6448536 * np.sqrt((value.var() if mean else p * (1 - p)) / n)
+        low, high = (1, 5) if mean else (0, 1)
+        assert line["low"] == pytest.approx(max(low, p - half), abs=0.01)
+        assert line["high"] == pytest.approx(min(high, p + half), abs=0.01)
+        assert line["people"] <= n
+
+
+def test_a_table_that_means_another_question_by_a_known_id(folder, tmp_path):
+    path = tmp_path / "known.csv"
+    write(path, task=["t03"], text=["Question t03"], scale=["rating"], ask_if=["age > 30"])
+    with pytest.raises(CrowdError, match="'t03' is a question of the run, asked of everybody"):
+        ask(folder, path)
+    write(path, task=["t03"], text=["Something else?"], scale=["rating"])
+    with pytest.warns(CrowdWarning, match=r"another text there \('Question t03'\)"):
+        ask(folder, path)
+
+
+def test_again_stands_behind_the_question(folder, capsys):
+    with pytest.raises(SystemExit):
+        main(["ask", str(folder), "--again", "Question t03"])
+    assert 'put the question before it ("Question t03" --again)' in capsys.readouterr().err

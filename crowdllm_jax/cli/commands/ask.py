@@ -54,7 +54,7 @@ def add_ask(commands: Commands) -> None:
     command.add_argument(
         "--again",
         metavar="N",
-        type=int,
+        type=_times,
         nargs="?",
         const=1,
         default=0,
@@ -81,6 +81,17 @@ def add_ask(commands: Commands) -> None:
         type=Path,
         help="folder for the agents' answers (default: one of its own in RUN/asked)",
     )
+
+
+def _times(text: str) -> int:
+    """How often a question is asked again."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no number; put the question before it (\"{text}\" --again), or say how "
+            "often it is asked again (--again 2)"
+        ) from error
 
 
 def _add_scale(command: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """`infer`, which estimates about people from their answers and the crowd's."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,7 +123,8 @@ def infer(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         progress=progress,
     )
     title = f"{title}, {100 * arguments.level:g}% intervals"
-    return tabled(table, title, arguments.out)
+    notes = (table.schema.metadata or {}).get(b"notes", b"").decode()
+    return replace(tabled(table, title, arguments.out), text=notes)
 
 
 def _estimand(arguments: argparse.Namespace) -> "tuple[str, Estimand]":

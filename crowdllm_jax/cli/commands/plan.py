@@ -111,7 +111,9 @@ def plan(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     return Outcome(
         text="\n".join(notes),
         table=table_of(
-            planned.questions, f"Answers to gather, {100 * arguments.level:g}% intervals"
+            planned.questions,
+            f"Answers to gather, {100 * arguments.level:g}% intervals (widths in the units of the "
+            "answers)",
         ),
         written={} if arguments.out is None else {"plan": arguments.out},
         data={"notes": notes, "questions": planned.questions.to_pylist()},
