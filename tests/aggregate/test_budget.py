@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from rivals import plain_equal_shares, plain_greedy, plain_shares
+from other_rules import plain_equal_shares, plain_greedy, plain_shares
 from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax.aggregate import budgeting as budget

@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from rivals import plain_dawid_skene
+from other_rules import plain_dawid_skene
 from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax.aggregate import dawid_skene as truth
