@@ -13,6 +13,8 @@ from pathlib import Path
 # compiling small programs, LLVM is not asked to make them fast. There are two devices, so that
 # code that takes for granted that there is one fails here.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests run side by side, a core each: threads of linear algebra would only wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
 if version("jaxlib").startswith("0.10."):
