@@ -23,9 +23,8 @@ _CHUNK = 256  # questions encoded at once: the tokenizer's threads stay busy, me
 @dataclass(frozen=True)
 class Encoded:
     """A question's tokens: the prompt's, the span of them that is the task's own text (empty where
-    it has none), and each
-    option's (with a terminator where one option would be the beginning of another). `text` is the
-    whole prompt as the model sees it."""
+    it has none), and each option's (with a terminator where one option would be the beginning of
+    another). `text` is the whole prompt as the model sees it."""
 
     text: str
     prompt: tuple[int, ...]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from crowdllm_jax.cli.outcome import Handler
+from crowdllm_jax.runtime.names import tidy_name
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """The commands of the command line, or of one of its commands."""
@@ -94,6 +95,29 @@ def add_run_folder(command: argparse.ArgumentParser) -> None:
         metavar="RUN",
         type=Path,
         help="run folder, made by `crowdllm run` or `crowdllm fit`",
+    )
+
+
+def add_level(command: argparse.ArgumentParser) -> None:
+    """Take how sure intervals are."""
+    command.add_argument(
+        "--level",
+        metavar="C",
+        type=float,
+        default=0.95,
+        help="confidence of the intervals (default: 0.95)",
+    )
+
+
+def add_tasks(command: argparse.ArgumentParser, which: str) -> None:
+    """Take the ids of some tasks."""
+    command.add_argument(
+        "--tasks",
+        metavar="ID,..",
+        type=tidy_name,
+        action="append",
+        help=f"{which}; may be given several times. An id that holds a comma is given by itself "
+        "(--tasks 'Q1, part b'), or in quotes inside a list (--tasks '\"Q1, part b\",Q2')",
     )
 
 

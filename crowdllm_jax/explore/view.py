@@ -14,12 +14,12 @@ from scipy.special import stdtrit
 
 from crowdllm_jax.aggregate.summary import interval
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.profiles.raking import kish
 from crowdllm_jax.report.bars import Bars, bars, tally
 from crowdllm_jax.report.shares import wilson
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.scales import Scale
+from crowdllm_jax.study.statistics import kish
 
 FEWEST = 5
 """Held-out people below whom nothing of them is shown: a share of three people says nothing, and

@@ -10,6 +10,7 @@ import numpy as np
 
 from crowdllm_jax.infer.allocation import Prospect, chances, shares_of
 from crowdllm_jax.infer.estimate import FEWEST
+from crowdllm_jax.study.statistics import kish
 
 SHRUNK = 40.0
 """How far predictions are off in one question is told by its own answers and those to all others,
@@ -102,18 +103,13 @@ def _question(
     f = slope * told.mean[everybody]
     rest = ((w * (f - np.average(f, weights=w))) ** 2).sum() / total**2
     share = shares_of(off[people])
-    drawn, kish = _by_count(off[people], weight[people], share) if len(people) else ([equal], [1.0])
-    count, even = int(told.gave.sum()), kish_of(weight[people]) / max(1, len(people))
-    worth = kish_of(weight[told.gave])
+    drawn, left = _by_count(off[people], weight[people], share) if len(people) else ([equal], [1.0])
+    count, even = int(told.gave.sum()), kish(weight[people]) / max(1, len(people))
+    worth = kish(weight[told.gave])
     prospect = Prospect(
-        count, len(people), equal, tuple(drawn), rest, tuple(kish), even, worth, *_rare(told)
+        count, len(people), equal, tuple(drawn), rest, tuple(left), even, worth, *_rare(told)
     )
     return Question(told.task, told.unit, people, share, prospect)
-
-
-def kish_of(weight: np.ndarray) -> float:
-    """Kish's effective number of people who have these weights."""
-    return float(weight.sum() ** 2 / max((weight**2).sum(), 1e-300))
 
 
 def _rare(told: Told) -> tuple[float, float]:
@@ -131,10 +127,10 @@ def _by_count(
 ) -> tuple[list[float], list[float]]:
     """(STEPS + 1,) the error's variance in an answer, and how much is left of an answer by Kish's
     number, where so many of (M,) people are drawn: of most, many are asked for sure."""
-    drawn, kish, total = [], [], weight.sum()
+    drawn, left, total = [], [], weight.sum()
     for part in np.arange(STEPS + 1) / STEPS:
         count = part * len(share)
         each = chances(share, count) / count if count else share
         drawn.append(float((off**2 / each).sum() / total**2))
-        kish.append(min(1.0, float(total**2 / (weight**2 / each).sum())))
-    return drawn, kish
+        left.append(min(1.0, float(total**2 / (weight**2 / each).sum())))
+    return drawn, left

@@ -18,10 +18,11 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.profiles.raking import kish, rake
+from crowdllm_jax.profiles.raking import rake
 from crowdllm_jax.runtime.names import tidy_fields
 from crowdllm_jax.runtime.randomness import Pair, Stream, seed_halves, split_ids, uniform, words
 from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.statistics import kish
 
 
 class ProfilesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,11 +10,6 @@ from crowdllm_jax.study.ids import MISSING
 from crowdllm_jax.study.records import Attribute
 
 
-def kish(weight: np.ndarray) -> float:
-    """Kish's effective sample size: (sum w)^2 / sum w^2."""
-    return float(weight.sum() ** 2 / (weight**2).sum())
-
-
 def rake(
     attributes: tuple[Attribute, ...],
     weight: np.ndarray,

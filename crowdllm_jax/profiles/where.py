@@ -9,11 +9,12 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.profiles.profile_counts import possible
-from crowdllm_jax.profiles.raking import kish, rake
+from crowdllm_jax.profiles.raking import rake
 from crowdllm_jax.runtime.names import tidy_names
 from crowdllm_jax.runtime.yaml import parse, read_yaml
 from crowdllm_jax.study.condition import Condition, attribute_named, condition_of
 from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.statistics import kish
 
 
 def people_among(

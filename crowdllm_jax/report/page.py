@@ -11,7 +11,6 @@ import jinja2
 import numpy as np
 
 from crowdllm_jax.model.cvae.fit import Losses
-from crowdllm_jax.profiles.raking import kish
 from crowdllm_jax.report import figures
 from crowdllm_jax.report.charts import (
     Chart,
@@ -45,6 +44,7 @@ from crowdllm_jax.score.metrics import Score
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.statistics import kish
 
 SHOWN, PICKED = 12, 4
 """Questions whose charts are all shown if there are no more; of more, so many of the closest and of

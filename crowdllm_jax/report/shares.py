@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crowdllm_jax.profiles.raking import kish
 from crowdllm_jax.report.bars import bars, tally
 from crowdllm_jax.score.asked import given
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import cells_of
 from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.statistics import kish
 
 MOST_BARS, STRETCHES = 12, 10
 """Answers that get a bar each on the page; of more, about so many stretches of them."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, Sharding
 
 from crowdllm_jax.errors import CrowdError, PeerError, first_line
 
@@ -122,6 +122,12 @@ def mesh_of(devices: int, axis: str, key: str) -> Mesh | None:
             f"fit by all of them ({len(available)}) or not at all (1)"
         )
     return Mesh(np.array(available[:devices]), (axis,), axis_types=(AxisType.Auto,))
+
+
+def laid_out(whole: np.ndarray, sharding: Sharding) -> jax.Array:
+    """An array on the devices of all processes, who all have the whole of it. `device_put` would
+    compare what they have, each time, and find NaN unlike itself."""
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 
 
 def meet(step: str) -> None:

@@ -18,13 +18,13 @@ import numpy as np
 import statsmodels.api as sm
 from statsmodels.stats.proportion import proportion_confint
 
-from crowdllm_jax.profiles.raking import kish
 from crowdllm_jax.score.asked import deviations as apart
 from crowdllm_jax.score.bootstrap import FEWEST as FEWEST_UNITS
 from crowdllm_jax.score.bootstrap import interval
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.study.coding import Coding, encode
 from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.statistics import kish
 
 FEWEST = 10
 """People in a group, and people per coefficient."""

@@ -7,6 +7,7 @@ from crowdllm_jax.study import reverse, scale_text, scales
 from crowdllm_jax.study.columns import attribute_columns
 from crowdllm_jax.study.records import Attribute, Block, Study, Witness, unanswered
 from crowdllm_jax.study.routing import people_asked
+from crowdllm_jax.study.statistics import kish
 
 MOST_ROUTED = 8
 """Tasks that not everybody is asked, of which it is told who is."""
@@ -147,9 +148,9 @@ def _people(study: Study) -> list[str]:
             f"{weight.sum():,.0f} people's answers"
         )
     elif np.ptp(weight) > 0:
-        effective = weight.sum() ** 2 / (weight**2).sum()
         lines.append(
-            f"weights       given; Kish's effective sample size {effective:,.1f} of {len(weight):,}"
+            "weights       given; Kish's effective sample size "
+            f"{kish(weight):,.1f} of {len(weight):,}"
         )
     return lines
 

@@ -6,6 +6,12 @@ from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
 
 
+def kish(weight: np.ndarray) -> float:
+    """Kish's effective sample size: (sum w)^2 / sum w^2; 0 where nobody has a weight."""
+    square = float((weight**2).sum())
+    return float(weight.sum() ** 2 / square) if square > 0 else 0.0
+
+
 def unit(study: Study, numbers: np.ndarray, task: np.ndarray) -> np.ndarray:
     """Map numbers on the tasks' scales to [0, 1]: lowest level 0, highest 1."""
     low, width = ends(study)

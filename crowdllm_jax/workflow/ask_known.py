@@ -20,6 +20,7 @@ from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.routing import routes_of
 from crowdllm_jax.study.scales import Scale
 from crowdllm_jax.study.split import Split
+from crowdllm_jax.study.statistics import kish
 from crowdllm_jax.workflow.ask_audience import Audience, audiences
 
 
@@ -205,14 +206,13 @@ def no_surer(table: pa.Table, known: KnownQuestions, study: Study, split: Split)
 def _answers(study: Study, split: Split, task: int) -> tuple[float, float]:
     """How many people's answers to a task the crowd was fitted to (Kish's effective number), and
     their variance."""
-    rows = np.flatnonzero((study.task == task) & split.train)
+    rows = np.flatnonzero((study.task == task) & split.seen)
     weight = study.participants.weight[study.person[rows]]
     if not weight.sum() > 0:
         return 0.0, 0.0
     value = study.value[rows]
     mean = np.average(value, weights=weight)
-    people = float(weight.sum() ** 2 / (weight**2).sum())
-    return people, float(np.average((value - mean) ** 2, weights=weight))
+    return kish(weight), float(np.average((value - mean) ** 2, weights=weight))
 
 
 def known_notes(known: KnownQuestions, study: Study) -> tuple[str, ...]:

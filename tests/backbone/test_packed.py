@@ -1,12 +1,8 @@
 """Weights that stay quantised: the dense path's numbers, in a part of its memory."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 
 import families
 import gguf_files
@@ -167,35 +163,14 @@ def test_factors_that_are_not_finite_are_refused(tmp_path):
         load_weights(path, a, jnp.float32, None, packings(path, a))
 
 
-MESH = """
-import sys
-from itertools import combinations
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-import jax, numpy as np
-import test_packed as t
-from jax.sharding import AxisType
-mesh = jax.make_mesh((1, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-path = Path({path!r})
-packed = t.packings(path, t.load_architecture(path))
-with jax.default_matmul_precision("highest"):
-    one, weights = t.compiled(path, packed)
-    two, shared = t.compiled(path, packed, mesh)
-codes = shared["block"]["down"]["codes"][...]
-assert codes.addressable_shards[0].data.nbytes * 2 == codes.nbytes
-wanted = np.asarray(one(weights))
-np.testing.assert_allclose(np.asarray(two(shared)), wanted, rtol=0, atol=1e-4 * wanted.std())
-"""
-
-
-def test_a_mesh_of_devices_shares_them(tmp_path):
+def test_two_devices_share_them(tmp_path):
     path = gguf_files.quantised(tmp_path / "hf", tmp_path / "x.gguf", ["Q4_K", "Q6_K"])
-    script = MESH.format(tests=str(Path(__file__).parent), path=str(path))
-    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
-    ended = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        check=False,
-        env=os.environ | {"XLA_FLAGS": flags},
-    )
-    assert ended.returncode == 0, ended.stderr.decode()
+    packed = packings(path, load_architecture(path))
+    mesh = jax.make_mesh((1, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    with jax.default_matmul_precision("highest"):
+        one, weights = compiled(path, packed)
+        two, shared = compiled(path, packed, mesh)
+    codes = shared["block"]["down"]["codes"][...]
+    assert codes.addressable_shards[0].data.nbytes * 2 == codes.nbytes
+    wanted = np.asarray(one(weights))
+    np.testing.assert_allclose(np.asarray(two(shared)), wanted, rtol=0, atol=1e-4 * wanted.std())

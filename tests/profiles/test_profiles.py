@@ -9,8 +9,9 @@ from scipy.optimize import minimize
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.profiles.generator import ProfilesConfig, distinct, fit_profiles, recruit
-from crowdllm_jax.profiles.raking import kish, rake
+from crowdllm_jax.profiles.raking import rake
 from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.statistics import kish
 
 ALPHA = 1e-6
 N = 20_000

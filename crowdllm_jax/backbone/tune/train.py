@@ -25,6 +25,7 @@ from crowdllm_jax.backbone.tune.loss import terms
 from crowdllm_jax.backbone.tune.speed import Speed
 from crowdllm_jax.backbone.weights import Backbone
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 
 SAVE = 200
@@ -202,13 +203,7 @@ def _place(backbone: Backbone, tree: Any, *axes: str) -> Any:
     sharding = NamedSharding(backbone.mesh, PartitionSpec(*axes))
     if jax.process_count() == 1:
         return jax.device_put(tree, sharding)
-
-    # Every process has the whole array; `device_put` would compare theirs each time.
-    def put(array: Any) -> jax.Array:
-        host = np.asarray(array)
-        return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
-
-    return jax.tree.map(put, tree)
+    return jax.tree.map(lambda array: processes.laid_out(np.asarray(array), sharding), tree)
 
 
 def _whole(backbone: Backbone, tree: Any) -> Any:

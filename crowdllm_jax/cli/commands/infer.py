@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from crowdllm_jax.cli.arguments import (
     TABLE,
     Commands,
+    add_level,
     add_quiet_command,
     add_run_folder,
     add_table_out,
+    add_tasks,
     add_where,
 )
 from crowdllm_jax.cli.outcome import Outcome, tabled
@@ -64,13 +66,7 @@ def add_infer(commands: Commands) -> None:
         help="predict people's answers from their other answers, too, not from the profile alone "
         "(persistent model)",
     )
-    command.add_argument(
-        "--level",
-        metavar="C",
-        type=float,
-        default=0.95,
-        help="confidence of the intervals (default: 0.95)",
-    )
+    add_level(command)
     add_table_out(command)
 
 
@@ -89,15 +85,7 @@ def _add_estimand(command: argparse.ArgumentParser) -> None:
         help="coefficients of least squares of the answer on profile attributes; listed as tasks "
         "are",
     )
-    command.add_argument(
-        "--tasks",
-        metavar="ID,..",
-        type=tidy_name,
-        action="append",
-        help="tasks to ask of (default: all held out that suit and have enough people); may be "
-        "given several times. An id that holds a comma is given by itself (--tasks 'Q1, part b'), "
-        "or in quotes inside a list (--tasks '\"Q1, part b\",Q2')",
-    )
+    add_tasks(command, "tasks to ask of (default: all held out that suit and have enough people)")
     command.add_argument(
         "--pool",
         action="store_true",

@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from crowdllm_jax.cli.arguments import Commands, add_quiet_command, add_run_folder, add_where
+from crowdllm_jax.cli.arguments import (
+    Commands,
+    add_level,
+    add_quiet_command,
+    add_run_folder,
+    add_table_out,
+    add_tasks,
+    add_where,
+)
 from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.progress import Progress
@@ -31,13 +39,7 @@ def add_plan(commands: Commands) -> None:
     estimand.add_argument(
         "--share", metavar="LEVEL", type=tidy_name, help="for the share of people who answer so"
     )
-    command.add_argument(
-        "--tasks",
-        metavar="ID,..",
-        type=tidy_name,
-        action="append",
-        help="questions that may be asked (default: all that suit); listed as in `infer`",
-    )
+    add_tasks(command, "questions that may be asked (default: all that suit)")
     command.add_argument(
         "--people",
         metavar="FILE",
@@ -46,19 +48,8 @@ def add_plan(commands: Commands) -> None:
         "of ids and profiles, who may be asked, too",
     )
     add_where(command)
-    command.add_argument(
-        "--level",
-        metavar="C",
-        type=float,
-        default=0.95,
-        help="confidence of the intervals (default: 0.95)",
-    )
-    command.add_argument(
-        "--out",
-        metavar="FILE",
-        type=Path,
-        help="table of whom to ask what, .csv or .parquet, not there yet (default: none)",
-    )
+    add_level(command)
+    add_table_out(command)
 
 
 def _add_goal(command: argparse.ArgumentParser) -> None:

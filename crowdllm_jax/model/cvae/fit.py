@@ -246,15 +246,9 @@ def _everywhere(mesh: Mesh, tree: Any) -> Any:
     def put(leaf: jax.Array) -> jax.Array:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(put(jax.random.key_data(leaf)))
-        return _put(np.asarray(leaf), sharding)
+        return processes.laid_out(np.asarray(leaf), sharding)
 
     return jax.tree.map(put, tree)
-
-
-def _put(whole: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
-    """An array on the devices of all processes, who all have the whole of it. `device_put` would
-    compare what they have, and find NaN unlike itself."""
-    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 
 
 def _latest(checkpoints: Checkpoints, state: TrainState, runs: Sequence[Run]) -> TrainState:
@@ -262,9 +256,11 @@ def _latest(checkpoints: Checkpoints, state: TrainState, runs: Sequence[Run]) ->
     stored = checkpoints.latest(_kept(state, runs))
     if stored is None:
         return state
-    return jax.tree.map(
-        lambda new, old: _put(np.concatenate([old, new[len(runs) :]]), new.sharding), state, stored
-    )
+
+    def put(new: jax.Array, old: np.ndarray) -> jax.Array:
+        return processes.laid_out(np.concatenate([old, new[len(runs) :]]), new.sharding)
+
+    return jax.tree.map(put, state, stored)
 
 
 def _kept(state: TrainState, runs: Sequence[Run]) -> TrainState:

@@ -25,16 +25,16 @@ class PersistentConfig(
       latent: numbers in a belief, besides the personal scale. The first moves all tasks of a scale
         alike; the others load on task features and on single known tasks, under priors that are
         learned, so that a dimension for which the answers do not speak shrinks to nothing. By
-        default 8, and more where single tasks are known and answers that are left out say that
-        more pay (`factors.enough`).
+        default 8, and more where single tasks are known by numbers and answers that are left out
+        say that more pay (`factors.enough`).
       injected: numbers of noise fed through the small network that makes the belief's
         distribution semi-implicit (Yin & Zhou 2018); 0 leaves it normal.
       components: principal components of the task features that effects may use.
       nodes: quasi-random beliefs, around where each person is, over which a person's likelihood is
         averaged.
       steps, people: Adam steps, and people per step.
-      learning_rate: its highest rate; by default 0.05, and 0.02 where single tasks are known, since
-        a fit to these starts near its end (`start`).
+      learning_rate: its highest rate; by default 0.05, and 0.02 where single tasks are known by
+        numbers, since a fit to these starts near its end (`start`).
       devices: how many share the people of a step; of several processes, all that they have. A
         fit's rounding errors, and nothing else, depend on it.
     """

@@ -191,10 +191,11 @@ def _same(one: Field, other: Field) -> bool:
     """Whether two columns cut the rows alike: an id and what it stands for."""
     if len(one.column.distinct) != len(other.column.distinct):
         return False
-    return len(np.unique(_together(one, other))) == len(one.column.distinct)
+    return len(np.unique(together(one, other))) == len(one.column.distinct)
 
 
-def _together(one: Field, other: Field) -> np.ndarray:
+def together(one: Field, other: Field) -> np.ndarray:
+    """(R,) a number for what each row says in both columns."""
     size = len(other.column.distinct) + 1
     both: np.ndarray = one.column.codes.astype(np.int64) * size + other.column.codes
     return both
@@ -208,8 +209,7 @@ def _chance(one: Field, other: Field) -> float | None:
     sizes = len(one.column.distinct), len(other.column.distinct)
     if rows < 4 or 2 * rows < len(known) or sizes[0] * sizes[1] < NEARLY * rows:
         return None
-    together = _together(one, other)[known]
-    distinct, often = np.unique(together, return_counts=True)
+    distinct, often = np.unique(together(one, other)[known], return_counts=True)
     if len(distinct) < NEARLY * rows:
         return None
     agree = float(np.sum(often * (often - 1)) / 2)
@@ -284,9 +284,12 @@ def _reads(field: Field) -> bool:
 
 def _tells(key: Field, field: Field) -> bool:
     """Whether a column says one thing of each id, and not of all."""
-    if key is field or len(field.column.distinct) < 2:
-        return False
-    return len(np.unique(_together(key, field))) == len(np.unique(key.column.codes))
+    return key is not field and len(field.column.distinct) > 1 and told_by(key, field)
+
+
+def told_by(key: Field, field: Field) -> bool:
+    """Whether a column says one thing of each id."""
+    return len(np.unique(together(key, field))) == len(np.unique(key.column.codes))
 
 
 def _answers(sheet: Sheet, pair: Pair, choices: Choices) -> list[Field]:
@@ -322,10 +325,7 @@ def said_responses(sheet: Sheet, choices: Choices) -> tuple[Field, ...]:
 
 
 def _one_told(pair: Pair, field: Field) -> bool:
-    return not field.column.distinct or any(
-        len(np.unique(_together(key, field))) == len(np.unique(key.column.codes))
-        for key in (pair.person, pair.task)
-    )
+    return not field.column.distinct or any(told_by(k, field) for k in (pair.person, pair.task))
 
 
 def _scaled(field: Field, choices: Choices) -> bool:

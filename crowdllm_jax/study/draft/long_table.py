@@ -8,7 +8,13 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
-from crowdllm_jax.study.draft.crossed import crossed_keys, one_of_equals, said_responses
+from crowdllm_jax.study.draft.crossed import (
+    crossed_keys,
+    one_of_equals,
+    said_responses,
+    together,
+    told_by,
+)
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.long_scales import Scaled, scales_of_tasks
@@ -161,8 +167,7 @@ def _keyed(person: Field, task: Field, share: float = 1.0) -> bool:
     known = (task.column.codes >= 0) & (person.column.codes >= 0)
     if len(task.column.distinct) < 2 or unique(task):
         return False
-    pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
-    return len(np.unique(pairs[known])) >= share * len(pairs)
+    return len(np.unique(together(person, task)[known])) >= share * len(known)
 
 
 def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
@@ -177,8 +182,8 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     others = [f for f in sheet.fields if f not in (person, task, *keys.responses, weight)]
     own = [f.name for f in others if f.use == "out" and f.column.distinct]
     others = [f for f in others if f.use not in ("group", "out") and f.column.distinct]
-    of_person = [f for f in others if _told_by(person, f)]
-    of_task = [f for f in others if f not in of_person and _told_by(task, f)]
+    of_person = [f for f in others if told_by(person, f)]
+    of_task = [f for f in others if f not in of_person and told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
     responses = keys.responses or _responses(sheet, free, choices)
     if len(responses) > 1:
@@ -250,14 +255,6 @@ def _told_of_rows(task: Field, response: Field, free: Sequence[Field]) -> list[s
     return told
 
 
-def _told_by(key: Field, field: Field) -> bool:
-    """Whether a column says one thing of each id."""
-    pairs = (
-        key.column.codes.astype(np.int64) * (len(field.column.distinct) + 1) + field.column.codes
-    )
-    return len(np.unique(pairs)) == len(np.unique(key.column.codes))
-
-
 def _first_rows(key: Field, codes: np.ndarray) -> np.ndarray:
     """The first row of each id."""
     present, first = np.unique(key.column.codes, return_index=True)
@@ -311,7 +308,7 @@ def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Fi
         if np.any((field.column.codes < 0) & given):
             silent = replace(field.column, codes=np.where(given, field.column.codes, 0))
             raise CrowdError(silent.no_id())
-    pairs = person.column.codes.astype(np.int64) * len(task.column.distinct) + task.column.codes
+    pairs = together(person, task)
     rows = np.flatnonzero(given)
     order = rows[np.argsort(pairs[rows], kind="stable")]
     same = np.flatnonzero(np.diff(pairs[order]) == 0)

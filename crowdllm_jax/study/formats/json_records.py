@@ -14,7 +14,28 @@ MOST_WITHIN = 2
 """How deep an object within a record is looked into."""
 
 
-def read_lines(path: Path) -> list[Any]:
+def records_in(path: Path) -> list[Record]:
+    """The records that a file holds: as a list, in one object, or on a line each.
+
+    Raises:
+      CrowdError: it is no JSON, or holds none.
+    """
+    try:
+        held = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        if "Extra data" not in first_line(error):
+            raise CrowdError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
+        held = _lines(path)
+    found = _records_of(held) if isinstance(held, dict) else held
+    if not found or not all(isinstance(record, dict) for record in found):
+        raise CrowdError(
+            f"{path}: is JSON, but no list of records; make it a list of objects, one per answer "
+            "or per person, or write its records as CSV"
+        )
+    return found
+
+
+def _lines(path: Path) -> list[Any]:
     """The objects of a file with one per line.
 
     Raises:
@@ -33,7 +54,7 @@ def read_lines(path: Path) -> list[Any]:
     return found
 
 
-def records_of(held: dict[str, Any]) -> list[Any]:
+def _records_of(held: dict[str, Any]) -> list[Any]:
     """The records of one object: its only list; its columns, as pandas writes them (`{"q": {"0": 1,
     "1": 5}}`); or its objects, whose keys are their ids."""
     lists = [value for value in held.values() if isinstance(value, list)]

@@ -11,57 +11,42 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from crowdllm_jax.errors import CrowdError, first_line
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.formats.answers import Answer, answers_sheet, asked_apart
 from crowdllm_jax.study.formats.delimited import Rows
-from crowdllm_jax.study.formats.json_records import read_lines, read_records, records_of
+from crowdllm_jax.study.formats.json_records import Record
 from crowdllm_jax.study.formats.sheet import Sheet
 
 _ON_A_SCALE = ("choices", "rating", "number", "pairwise", "taxonomy")
 _HELD_AS = {"pairwise": "selected"}
-_LABEL_STUDIO = {"annotator", "annotation_id"}
+_ANNOTATED = {"annotations", "completions"}
+_ANNOTATION = {"annotator", "annotation_id"}
 _OWN = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
 
 
-def read_label_studio(path: Path) -> Sheet:
-    """Read an export.
+def is_label_studio_json(tasks: list[Record]) -> bool:
+    """Whether records are annotated tasks, or one per annotation (JSON-MIN)."""
+    return any(_ANNOTATED & task.keys() or task.keys() >= _ANNOTATION for task in tasks)
+
+
+def read_label_studio_json(path: Path, tasks: list[Record]) -> Sheet:
+    """Read an export as JSON.
 
     Raises:
-      CrowdError: it is other JSON, or holds no choices, ratings or numbers.
+      CrowdError: it holds no choices, ratings or numbers.
     """
-    tasks = _objects(path)
-    if not tasks or not all(isinstance(task, dict) for task in tasks):
-        raise CrowdError(
-            f"{path}: is JSON, but no list of records; make it a list of objects, one per answer "
-            "or per person, or write its records as CSV"
-        )
     left: Counter[str] = Counter()
-    if any("annotations" in task or "completions" in task for task in tasks):
+    if any(_ANNOTATED & task.keys() for task in tasks):
         answers = [answer for task in tasks for answer in _annotated(task, left)]
-    elif any(task.keys() >= _LABEL_STUDIO for task in tasks):
+    else:
         data = _data(tasks)
         answers = [answer for task in tasks for answer in _flat(task, data)]
-    else:
-        return read_records(path, tasks)
     if not answers:
         raise CrowdError(f"{path}: holds no choices, ratings or numbers")
     told = ", ".join(f"{often} {kind}" for kind, often in sorted(left.items()))
     notes = (f"Results that are no answers on a scale are left out: {told}.",) if left else ()
     return answers_sheet(path, "an export of Label Studio (JSON)", asked_apart(answers), notes)
-
-
-def _objects(path: Path) -> Any:
-    """The records that a file holds: as a list, in one object, or on a line each."""
-    try:
-        held = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        if "Extra data" not in first_line(error):
-            raise CrowdError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
-        return read_lines(path)
-    if isinstance(held, dict):
-        return records_of(held)
-    return held if isinstance(held, list) else []
 
 
 def is_label_studio(rows: Rows) -> bool:

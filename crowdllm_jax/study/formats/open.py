@@ -9,6 +9,7 @@ from crowdllm_jax.study.file_kind import foreign, is_parquet
 from crowdllm_jax.study.formats import (
     excel,
     figure_eight,
+    json_records,
     label_studio,
     labelled,
     limesurvey,
@@ -83,7 +84,10 @@ def read_file(
                 f"{path}: is a survey of Qualtrics, its questions without answers; which file "
                 f"holds the answers? crowdllm init ANSWERS.csv --questionnaire {path.name}"
             )
-        return label_studio.read_label_studio(path)
+        records = json_records.records_in(path)
+        if label_studio.is_label_studio_json(records):
+            return label_studio.read_label_studio_json(path, records)
+        return json_records.read_records(path, records)
     if told := foreign(path, encoding or "utf-16" if b"\0" in head else encoding):
         raise CrowdError(f"{path}: is {told}")
     return _table(read_rows(path, encoding, most=TOP), encoding)
