@@ -50,6 +50,15 @@ SHAPES = {
         num_key_value_heads=4,
         max_position_embeddings=2048,
     ),
+    "llama-3.1-8b": lambda: transformers.LlamaConfig(
+        vocab_size=128_256,
+        hidden_size=4096,
+        intermediate_size=14_336,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        max_position_embeddings=8192,
+    ),
     "qwen3-1.7b": lambda: transformers.Qwen3Config(
         vocab_size=151_936,
         hidden_size=2048,
@@ -62,6 +71,7 @@ SHAPES = {
         max_position_embeddings=4096,
     ),
 }
+JOBS = ("plain", "options", "personas")
 WORDS = 30_000
 PROMPT = Prompt(user="{task} {persona}", persona="{persona}", option="{option}", cue=" w0")
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.3}  # of a log-probability over 3 tokens
@@ -70,9 +80,10 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.3}  # of a log-probability over 3 to
 def make_checkpoint(folder: Path, shape: str, dtype: torch.dtype) -> torch.nn.Module:
     """Random weights in a Hugging Face folder, with one token per word."""
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(
-        SHAPES[shape](), dtype=dtype, attn_implementation="sdpa"
-    ).eval()
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = transformers.AutoModelForCausalLM.from_config(
+            SHAPES[shape](), dtype=dtype, attn_implementation="sdpa"
+        ).eval()
     model.save_pretrained(folder)
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(WORDS)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -243,6 +254,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="llama-75m")
     parser.add_argument("--dtype", choices=TOLERANCE, default="float32")
+    parser.add_argument("--only", nargs="+", choices=JOBS, default=JOBS)
     parser.add_argument("--rows", type=int, default=64, help="questions or personas per job")
     parser.add_argument("--batch", type=int, default=16, help="rows per forward pass, for all")
     parser.add_argument("--repeats", type=int, default=3)
@@ -257,7 +269,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = make_checkpoint(Path(folder), args.shape, getattr(torch, args.dtype))
         backbone = load(folder, dtype=args.dtype)
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     if args.compile:
         model = torch.compile(model, dynamic=True)
     weights, inner = count_weights(model)
@@ -283,7 +294,7 @@ def main() -> None:
             )
 
     ceiling = matmul(args.dtype)
-    for job in ("plain", "options", "personas"):
+    for job in args.only:
         check_equal(backbone, model, job, args.dtype)
         ways, questions, tokens = make_job(backbone, model, job, args.rows, args.batch)
         seconds, rate = take_turns(ways, ceiling, args.repeats)

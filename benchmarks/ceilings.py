@@ -28,9 +28,10 @@ def _make_words(seed: Pair, ids: Pair, count: int) -> jax.Array:
     return one ^ other
 
 
-def random_words(agents: int = 8192, count: int = 80, rounds: int = 12) -> Job:
+def random_words(count: int = 80, rounds: int = 12) -> Job:
     """32-bit words of our threefry. Both words of a block are made and folded into one that is
     stored, as a sampler that uses 16 bits a decision stores four answers of a byte."""
+    agents = 1 << (13 if on_cpu() else 19)  # as many as a block has
     seed, ids = jax.device_put((seed_halves(1), split_ids(np.arange(agents))))
 
     def job() -> float:
@@ -42,8 +43,9 @@ def random_words(agents: int = 8192, count: int = 80, rounds: int = 12) -> Job:
     return job
 
 
-def jax_words(count: int = 1_300_000, rounds: int = 8) -> Job:
+def jax_words(rounds: int = 8) -> Job:
     """32-bit words of `jax.random.bits`."""
+    count = 1_300_000 if on_cpu() else 1 << 27
     make = jax.jit(lambda key: jax.random.bits(key, (count,), jnp.uint32))
     keys = [jax.random.key(i) for i in range(rounds)]
 

@@ -30,7 +30,6 @@ from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.draw import Recruited
 from crowdllm_jax.population import drawers, grouped, sample
-from crowdllm_jax.runtime.precision import float32_products
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 
 LLAMA_8B = {
@@ -96,12 +95,10 @@ class HotProgram:
     given: Callable[[Mesh], tuple[Any, ...]]
     devices: tuple[int, int] | None = None
     gathers: bool = False
-    exact: bool = True
 
     def trace(self, mesh: Mesh) -> Any:
         """Its traced form, with the arguments laid out over a mesh; to be lowered, compiled."""
-        with float32_products() if self.exact else jax.default_matmul_precision("default"):
-            return self.function.trace(*self.static(mesh), *self.given(mesh))
+        return self.function.trace(*self.static(mesh), *self.given(mesh))
 
 
 def abstract(tree: Any, mesh: Mesh, spec: PartitionSpec | None = None) -> Any:
@@ -337,7 +334,7 @@ def backbones(
     def of_prefix(mesh: Mesh) -> tuple[Any, ...]:
         return spread(mesh), *abstract(first, mesh)
 
-    common = {"devices": devices, "gathers": True, "exact": False}
+    common = {"devices": devices, "gathers": True}
     return [
         HotProgram(
             f"{name}: prefix", run_prefix, "token", P, lambda _: (graph,), of_prefix, **common

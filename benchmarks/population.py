@@ -9,8 +9,9 @@ model one of agents' averages. Then all take turns; medians are printed, and rat
 
 Ours counts everything until the answers lie on the host: recruiting, drawing, copying; "made ready
 as well" also what is done once per crowd (the table over profiles); "on the device" leaves the
-answers there (on a CPU that is the same place). The slow rivals are timed on few
-agents, and what they take per decision is extrapolated. The ceiling of a decision is 16 random
+answers there (on a CPU that is the same place), and "counted" counts them there. The slow rivals
+are timed on few agents, and what they take per decision is extrapolated; torch's answers are copied
+to the host but where it says otherwise. The ceiling of a decision is 16 random
 bits, of `jax.random.bits` or, which is harder, of our generator with nothing else to do.
 
 How cost grows is measured with one size changed at a time: N, T, P (distinct profiles), L.
@@ -34,10 +35,20 @@ from scipy import stats
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.population.count import tally
 from crowdllm_jax.population.drawers import drawers
-from crowdllm_jax.population.sample import BLOCK, blocks_in, draw_blocks, sample, sample_blocks
+from crowdllm_jax.population.grouped import GroupedDrawer, draw_in_order
+from crowdllm_jax.population.sample import (
+    BLOCK,
+    blocks_in,
+    draw_blocks,
+    in_flight,
+    sample,
+    sample_blocks,
+)
 from crowdllm_jax.profiles.generator import recruit_rows
 from crowdllm_jax.runtime.prefetch import ahead
+from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 
 ALPHA = 1e-4
 """Chance that equal samplers are called different, over all cells of one comparison."""
@@ -57,24 +68,59 @@ def ours(crowd: Crowd, agents: int) -> Callable[[], int]:
 def on_device(crowd: Crowd, agents: int) -> Callable[[], int]:
     """Sample a population and leave it on the device."""
     draw, tasks = drawers(crowd)[0], len(crowd.task_ids)
+    size = draw.size(agents) if isinstance(draw, GroupedDrawer) else BLOCK
+
+    def block(first: int) -> jax.Array:
+        if not isinstance(draw, GroupedDrawer):
+            return draw(0, first + np.arange(BLOCK))[1]
+        halves = seed_halves(0), split_ids(np.array(first))
+        return draw_in_order(draw.drawn, size, draw.fitted, draw.recruits, *halves)[0]
 
     def work() -> int:
-        starts = range(0, agents, BLOCK)
-        for _, drawn in ahead(lambda first: draw(0, first + np.arange(BLOCK)), starts):
+        starts = range(0, agents, size)
+        for drawn in ahead(block, starts, in_flight([draw])):
             jax.block_until_ready(drawn)
-        return len(starts) * BLOCK * tasks
+        return len(starts) * size * tasks
 
     return work
 
 
-def rival(sampler: torch_path.Sampler, agents: int, profiles: int) -> Callable[[], int]:
+def counted(crowd: Crowd, agents: int) -> Callable[[], int]:
+    """Draw a population and count its answers on the device; only the counts reach the host."""
+    draw, tasks = drawers(crowd)[0], len(crowd.task_ids)
+    size, levels = BLOCK, 5
+    if isinstance(draw, GroupedDrawer):
+        size = draw.size(agents)
+    group = np.zeros(size, np.int32)
+
+    def block(first: int) -> np.ndarray:
+        if isinstance(draw, GroupedDrawer):
+            everyone = np.zeros(draw.real, np.int32)
+            return draw.count(0, first, size, size, everyone, (1, levels))[1]
+        drawn = draw(0, first + np.arange(BLOCK))[1]
+        return np.asarray(tally(crowd.task_scales, (1, tasks, levels), drawn, group))
+
+    def work() -> int:
+        starts = range(0, agents, size)
+        total = sum(ahead(block, starts, in_flight([draw])))
+        assert np.sum(total) == len(starts) * size * tasks
+        return len(starts) * size * tasks
+
+    return work
+
+
+def rival(
+    sampler: torch_path.Sampler, agents: int, profiles: int, *, copied: bool = True
+) -> Callable[[], int]:
     row = torch.from_numpy(np.random.default_rng(0).integers(0, profiles, agents))
     row = row.to(torch_path.device())
 
     def work() -> int:
         answers = sampler(row)
-        if answers.is_cuda:
+        if copied:
             answers = answers.cpu()
+        elif answers.is_cuda:
+            torch.cuda.synchronize()
         return answers.numel()
 
     return work
@@ -188,12 +234,18 @@ def compare(args: argparse.Namespace, records: Records) -> dict[str, float]:
         "cvae": timed(ours(cvae, args.agents)),
         "cvae, made ready as well": timed(from_nothing(cvae, args.agents)),
         "cvae, on the device": timed(on_device(cvae, args.agents)),
+        "cvae, counted": timed(counted(cvae, args.agents)),
         "persistent": timed(ours(persistent, args.agents)),
         "persistent, made ready as well": timed(from_nothing(persistent, args.agents)),
         "persistent, on the device": timed(on_device(persistent, args.agents)),
+        "persistent, counted": timed(counted(persistent, args.agents)),
         "memory bandwidth": ceilings.bandwidth(),
         "matrix product": ceilings.matmul(),
         **{n: timed(rival(s, agents, args.profiles)) for n, (s, agents) in samplers.items()},
+        **{
+            f"{n}, on the device": timed(rival(s, agents, args.profiles, copied=False))
+            for n, (s, agents) in list(samplers.items())[-2:]
+        },
     }
     return tell_speeds(take_turns(jobs, args.repeats), records)
 

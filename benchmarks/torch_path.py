@@ -37,6 +37,11 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _together() -> int:
+    """Agents of a batch: what fits a CPU's caches, or fills a GPU."""
+    return 1 << (17 if device() == "cuda" else 13)
+
+
 def _to_torch(array: object) -> torch.Tensor:
     return torch.from_numpy(np.array(array, copy=True)).to(device())
 
@@ -134,7 +139,7 @@ def _moments(
     first, second, third = model.blender
     vector = (third.weight @ second.weight @ first.weight)[0]
     zero = torch.zeros(vector.shape, device=device())
-    to_z, to_c = vector[: crowd.config.dimensions], vector[crowd.config.dimensions :]
+    to_z, to_c = vector[: crowd.config.latent], vector[crowd.config.latent :]
     features = inputs.x.shape[1]
     by_task = inputs.x @ model.hidden.weight[:, :features].T + model.hidden.bias
     mean_vector = model.mean.weight.T @ to_z
@@ -173,7 +178,8 @@ def _draws(n: int, tasks: int) -> torch.Tensor:
     return word.random_(-(2**31), 2**31).view(torch.int16)[:, :tasks]
 
 
-def folded(crowd: Crowd, batch: int = 8192) -> Sampler:
+def folded(crowd: Crowd) -> Sampler:
+    batch = _together()
     with torch.inference_mode():
         inputs = _Inputs(crowd)
         moments = _moments(crowd, PublishedModel(crowd), inputs)
@@ -199,7 +205,8 @@ def folded(crowd: Crowd, batch: int = 8192) -> Sampler:
     return sample
 
 
-def persistent(crowd: Crowd, batch: int = 8192) -> Sampler:
+def persistent(crowd: Crowd) -> Sampler:
+    batch = _together()
     ready = jax.tree.map(np.asarray, ready_to_draw(crowd.graph, crowd.params, crowd.inputs))
     inputs = _Inputs(crowd)
     c = inputs.c - _to_torch(crowd.inputs.centre.astype(np.float32))

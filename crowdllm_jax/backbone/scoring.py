@@ -24,6 +24,7 @@ from crowdllm_jax.backbone.questions import DEFAULT, Prompt, Question, shorten
 from crowdllm_jax.backbone.tokens import Encoded, encode
 from crowdllm_jax.backbone.weights import Backbone, Outline
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.precision import float32_products
 
 _SHARED = 32  # tokens of a common beginning that are worth a pass of their own
 _PARAMETERS = '{"method": "packed options"}'  # to be changed with what an answer means
@@ -96,10 +97,22 @@ def find(
         if progress is not None:
             progress(len(known), distinct)
 
+    def take(part: list[int], sent: tuple[jax.Array, jax.Array]) -> None:
+        answers = _answers(backbone, sent, [encoded[i] for i in part])
+        fresh = [
+            (keys[i], replace(a, embedding=None) if questions[i].persona else a)
+            for i, a in zip(part, answers, strict=True)
+        ]
+        known.update(fresh)
+        if cache is not None:
+            cache.put(fresh)
+        report()
+
     look_up(keys)
     report()
     shape = shape_of(encoded)
     places = {k: i for i, k in reversed(list(enumerate(keys))) if k not in known}
+    waiting: tuple[list[int], tuple[jax.Array, jax.Array]] | None = None
     for group in _groups(questions, sorted(places.values())):
         shared = _shared_prefix([encoded[i].prompt for i in group])
         prefix = _prefix(backbone, encoded[group[0]].prompt[:shared]) if shared else None
@@ -112,15 +125,13 @@ def find(
             if not part:
                 continue
             rows = pack([encoded[i] for i in part], shared, shape, size)
-            answers = _answers(backbone, rows, prefix, [encoded[i] for i in part])
-            fresh = [
-                (keys[i], replace(a, embedding=None) if questions[i].persona else a)
-                for i, a in zip(part, answers, strict=True)
-            ]
-            known.update(fresh)
-            if cache is not None:
-                cache.put(fresh)
-            report()
+            # The device works on these rows while the host takes the answers to those before.
+            sent = _send(backbone, rows, prefix)
+            if waiting is not None:
+                take(*waiting)
+            waiting = part, sent
+    if waiting is not None:
+        take(*waiting)
     return [known[k] for k in keys]
 
 
@@ -235,6 +246,7 @@ def pack(
 
 
 @partial(jax.jit, static_argnums=0)
+@float32_products()
 def run_prefix(
     graph: nnx.GraphDef[Any], weights: nnx.State[Any, Any], token_P: jax.Array, used: jax.Array
 ) -> tuple[jax.Array, Prefix]:
@@ -243,6 +255,7 @@ def run_prefix(
 
 
 @partial(jax.jit, static_argnums=0)
+@float32_products()
 def run_rows(
     graph: nnx.GraphDef[Any],
     weights: nnx.State[Any, Any],
@@ -276,15 +289,19 @@ def _prefix(backbone: Backbone, tokens: tuple[int, ...]) -> tuple[jax.Array, Pre
     return run_prefix(backbone.graph, backbone.weights, padded, np.int32(len(tokens)))
 
 
-def _answers(
-    backbone: Backbone,
-    rows: TokenRows,
-    prefix: tuple[jax.Array, Prefix] | None,
-    encoded: Sequence[Encoded],
-) -> list[Answer]:
+def _send(
+    backbone: Backbone, rows: TokenRows, prefix: tuple[jax.Array, Prefix] | None
+) -> tuple[jax.Array, jax.Array]:
     if backbone.mesh is not None:
         rows = jax.device_put(rows, NamedSharding(backbone.mesh, PartitionSpec("data")))
-    logp, states = map(np.asarray, run_rows(backbone.graph, backbone.weights, rows, prefix))
+    sent: tuple[jax.Array, jax.Array] = run_rows(backbone.graph, backbone.weights, rows, prefix)
+    return sent
+
+
+def _answers(
+    backbone: Backbone, sent: tuple[jax.Array, jax.Array], encoded: Sequence[Encoded]
+) -> list[Answer]:
+    logp, states = map(np.asarray, sent)
     answers = []
     for b, e in enumerate(encoded):
         log_options = logp[b, : len(e.options)].astype(np.float64)

@@ -21,6 +21,7 @@ from crowdllm_jax.backbone.decoder import ACTIVATE
 from crowdllm_jax.backbone.hub import load_tokenizer, locate, read_json
 from crowdllm_jax.backbone.weights import Tensors, stack
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.precision import float32_products
 
 _BUCKET = 32
 _ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -185,6 +186,7 @@ def embed(
 
 
 @partial(jax.jit, static_argnums=(0, 4))
+@float32_products()
 def run_texts(
     graph: nnx.GraphDef[Any],
     weights: nnx.State[Any, Any],

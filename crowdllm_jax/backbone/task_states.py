@@ -21,6 +21,7 @@ from crowdllm_jax.backbone.scoring import padded
 from crowdllm_jax.backbone.tokens import encode_texts
 from crowdllm_jax.backbone.weights import Backbone
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.precision import float32_products
 
 
 def task_states(
@@ -82,6 +83,7 @@ def task_states(
 
 
 @partial(jax.jit, static_argnums=(0, 5))
+@float32_products()
 def run_states(
     graph: nnx.GraphDef[Any],
     weights: nnx.State[Any, Any],

@@ -37,7 +37,7 @@ from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
 from crowdllm_jax.population.sample import check_numbers, in_flight
 from crowdllm_jax.profiles.profile_counts import profile_counts
-from crowdllm_jax.runtime.precision import float32_products
+from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 from crowdllm_jax.runtime.prefetch import ahead
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
@@ -278,7 +278,7 @@ def _cut_table(task_scales: tuple[Scale, ...]) -> np.ndarray:
     return table
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=SAME_BITS)
 @float32_products()
 def _table(
     graph: nnx.GraphDef[Any],

@@ -135,7 +135,13 @@ def _in_groups(
     recruits = jax.device_put(recruitment_of(people, kind), device)
     table = jax.device_put(make(coded), device)
     return GroupedDrawer(
-        drawn(profiles=len(coded)), fitted(table), recruits, profiles, len(first), sizes
+        drawn(profiles=len(coded)),
+        fitted(table),
+        recruits,
+        profiles,
+        len(first),
+        sizes,
+        reorders=device.platform == "gpu",
     )
 
 

@@ -20,11 +20,12 @@ import numpy as np
 
 from crowdllm_jax.model.cvae import draw as cvae
 from crowdllm_jax.model.cvae.draw import ScoreLayout, Table
-from crowdllm_jax.model.levels import LANES, MOST_CUTS, block_count
+from crowdllm_jax.model.levels import LANES, MOST_CUTS, block_count, take_rows
 from crowdllm_jax.model.persistent import draw as persistent
 from crowdllm_jax.model.persistent.draw import ProfileTable, Ready, Recruited
 from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.profiles.generator import ProfileGenerator
+from crowdllm_jax.runtime.precision import SAME_BITS
 from crowdllm_jax.runtime.randomness import (
     Pair,
     Stream,
@@ -129,7 +130,7 @@ def by_profile(row: jax.Array, profiles: int) -> Groups:
     number = jnp.arange(n, dtype=jnp.uint32)
     key = jax.lax.sort(row.astype(jnp.uint32) << bits | number, is_stable=False)
     first = jnp.arange(profiles + 1, dtype=jnp.int32)
-    begin = jnp.searchsorted((key >> bits).astype(jnp.int32), first)
+    begin = _places((key >> bits).astype(jnp.int32), first)
     groups = -(-jnp.diff(begin) // TOGETHER)
     until = jnp.cumsum(groups)
     group = jnp.arange(n // TOGETHER + profiles, dtype=jnp.int32)
@@ -141,6 +142,19 @@ def by_profile(row: jax.Array, profiles: int) -> Groups:
     there = at[:, None] + jnp.arange(TOGETHER)[None] < begin[own + 1][:, None]
     mine = (keys & jnp.uint32((1 << bits) - 1)).astype(jnp.int32)
     return Groups(jnp.where(there, mine, n), own.astype(jnp.int32))
+
+
+def _places(rows: jax.Array, wanted: jax.Array) -> jax.Array:
+    """(W,) how many of N sorted rows, a power of two, lie below each wanted number.
+
+    Counted among every so many rows and then between two of these: a GPU would be told of every
+    turn of a search anew, which takes it longer than all drawing.
+    """
+    step = 1 << (len(rows).bit_length() // 2)
+    below = (rows[::step][None] < wanted[:, None]).sum(1, dtype=jnp.int32)
+    begin = jnp.maximum(below - 1, 0) * step
+    between = jax.vmap(lambda at: jax.lax.dynamic_slice(rows, (at,), (step,)))(begin)
+    return begin + (between < wanted[:, None]).sum(1, dtype=jnp.int32)
 
 
 def _grouped(
@@ -159,7 +173,7 @@ def _from(first: Pair, number: jax.Array) -> Pair:
     return first[0] + (low < number).astype(jnp.uint32), low
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=SAME_BITS)
 def draw_block(
     drawn: Drawn, size: int, fitted: Fitted, recruits: Recruitment, seed: Pair, first: Pair
 ) -> tuple[jax.Array, Groups]:
@@ -169,8 +183,22 @@ def draw_block(
     return drawn_words.swapaxes(1, 2), groups
 
 
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=SAME_BITS)
+def draw_in_order(
+    drawn: Drawn, size: int, fitted: Fitted, recruits: Recruitment, seed: Pair, first: Pair
+) -> tuple[jax.Array, jax.Array]:
+    """(N, B) words of `size` agents from the `first` on, and the profiles (N,) they have."""
+    drawn_words, groups = _grouped(drawn, size, fitted, recruits, seed, first)
+    place = groups.place.reshape(-1)
+    at = jnp.zeros(size, jnp.int32).at[place].set(jnp.arange(len(place)), mode="drop")
+    # Without the barrier XLA draws agents where they are looked up, each with ends of its own.
+    standing = jax.lax.optimization_barrier(drawn_words.swapaxes(1, 2))
+    answers = take_rows(standing.reshape(len(place), -1), at)
+    return answers, groups.row[at // TOGETHER]
+
+
 # Nine arguments: jit takes apart what is static, what lies on the device and what changes.
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=SAME_BITS)
 def count_block(
     drawn: Drawn,
     size: int,
@@ -230,6 +258,8 @@ class GroupedDrawer:
       fitted, recruits: on the device.
       profiles: attributes with the cells of those rows of the table that are `real`.
       sizes: of blocks, from few agents to many.
+      reorders: whether the device puts agents back in their order. A GPU does it in passing, and
+        would otherwise wait for the host; a TPU would take longer for it than for all else.
     """
 
     drawn: Drawn
@@ -238,6 +268,7 @@ class GroupedDrawer:
     profiles: tuple[Attribute, ...]
     real: int
     sizes: tuple[int, ...]
+    reorders: bool
 
     def size(self, agents: int) -> int:
         """How many agents a block should have if so many are left."""
@@ -248,13 +279,16 @@ class GroupedDrawer:
         n = len(ids)
         first = split_ids(ids[0])
         given = (self.fitted, self.recruits, seed_halves(seed), first)
-        drawn, groups = jax.device_get(draw_block(self.drawn, n, *given))
-        place = groups.place.reshape(-1)
-        there = np.flatnonzero(place < n)
-        answers = np.empty((n, drawn.shape[-1]), np.uint32)
-        answers[place[there]] = drawn.reshape(-1, drawn.shape[-1])[there]
-        row = np.empty(n, np.int32)
-        row[place[there]] = groups.row[there // TOGETHER]
+        if self.reorders:
+            answers, row = jax.device_get(draw_in_order(self.drawn, n, *given))
+        else:
+            drawn, groups = jax.device_get(draw_block(self.drawn, n, *given))
+            place = groups.place.reshape(-1)
+            there = np.flatnonzero(place < n)
+            answers = np.empty((n, drawn.shape[-1]), np.uint32)
+            answers[place[there]] = drawn.reshape(-1, drawn.shape[-1])[there]
+            row = np.empty(n, np.int32)
+            row[place[there]] = groups.row[there // TOGETHER]
         cells = (Attribute(a.name, a.kind, a.levels, a.cells[row]) for a in self.profiles)
         return tuple(cells), answers
 

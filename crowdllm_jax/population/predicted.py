@@ -20,7 +20,7 @@ from crowdllm_jax.model.persistent.witness import Said, said_of
 from crowdllm_jax.model.scales import continuous
 from crowdllm_jax.model.scales.standpoint import Given
 from crowdllm_jax.population.twins import Posterior, design_for_twins, posteriors, ready_for
-from crowdllm_jax.runtime.precision import float32_products
+from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.bins import BINS, bins
 from crowdllm_jax.study.records import Study
@@ -109,7 +109,7 @@ def _questions(task: np.ndarray, posterior: Posterior, said: Said | None) -> Ans
     return AnswerTable(row, np.zeros_like(row), blank, blank, nobody, (), profile, weight, said)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=SAME_BITS)
 @float32_products()
 def _chances(
     layout: Layout,

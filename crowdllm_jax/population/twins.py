@@ -43,7 +43,7 @@ from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.model.persistent.posterior import SETTLED, find, points
 from crowdllm_jax.model.persistent.witness import check_witnesses, said_of
 from crowdllm_jax.population.frames import SHOWN, agents_table, html_of, numbers_on, to_arviz
-from crowdllm_jax.runtime.precision import float32_products
+from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids, threefry
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study, only_answers
@@ -314,7 +314,7 @@ def _answers_of(answers: AnswerTable, person: int) -> AnswerTable:
     return take(answers, np.array([person]), filled, np.zeros(len(filled), np.int32))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=SAME_BITS)
 @float32_products()
 def _posterior(
     layout: Layout,

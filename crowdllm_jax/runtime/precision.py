@@ -10,6 +10,10 @@ from contextlib import contextmanager
 
 import jax
 
+SAME_BITS = {"xla_gpu_deterministic_ops": True}
+"""Compiler options of fits and samplers: a GPU adds up in a fixed order, and does not choose its
+programs by timing them, so that the same command gives the same bits. Others do so anyway."""
+
 
 @contextmanager
 def float32_products() -> Iterator[None]:

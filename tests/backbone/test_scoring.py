@@ -173,9 +173,9 @@ def test_nothing_is_computed_twice(backbone, tmp_path, monkeypatch):
     cache, computed = Cache(tmp_path / "c.sqlite"), []
     real = scoring._answers
 
-    def counting(b, rows, prefix, encoded):
+    def counting(b, sent, encoded):
         computed.extend(e.text for e in encoded)
-        return real(b, rows, prefix, encoded)
+        return real(b, sent, encoded)
 
     monkeypatch.setattr(scoring, "_answers", counting)
     doubled = QUESTIONS + QUESTIONS

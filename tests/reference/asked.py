@@ -64,9 +64,9 @@ def scored(monkeypatch):
     """The prompts that were computed, in order."""
     computed, real = [], scoring._answers
 
-    def counting(backbone, rows, prefix, encoded):
+    def counting(backbone, sent, encoded):
         computed.extend(e.text for e in encoded)
-        return real(backbone, rows, prefix, encoded)
+        return real(backbone, sent, encoded)
 
     monkeypatch.setattr(scoring, "_answers", counting)
     return computed

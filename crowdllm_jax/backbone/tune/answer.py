@@ -14,8 +14,9 @@ from crowdllm_jax.backbone.tune.loss import log_shares
 from crowdllm_jax.backbone.tune.peft import Adapter
 from crowdllm_jax.backbone.weights import Backbone
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.precision import float32_products
 
-_log_shares = partial(jax.jit, static_argnums=0)(log_shares)
+_log_shares = partial(jax.jit, static_argnums=0)(float32_products()(log_shares))
 
 
 def early_answers(

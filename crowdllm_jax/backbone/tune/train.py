@@ -27,6 +27,7 @@ from crowdllm_jax.backbone.weights import Backbone
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
+from crowdllm_jax.runtime.precision import float32_products
 
 SAVE = 200
 """Steps between two checkpoints, at most."""
@@ -140,6 +141,7 @@ def optimiser(config: TuneConfig) -> optax.GradientTransformation:
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@float32_products()
 def train_step(
     form: Form,
     config: TuneConfig,
@@ -159,6 +161,7 @@ def train_step(
 
 
 @partial(jax.jit, static_argnums=0)
+@float32_products()
 def evaluate(form: Form, base: nnx.State[Any, Any], arrays: Any, batch: Batch) -> jax.Array:
     """(3,) the terms of the loss on a batch."""
     return jnp.stack(terms(form, base, arrays, batch))

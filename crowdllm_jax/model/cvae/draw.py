@@ -35,7 +35,7 @@ from crowdllm_jax.model.response import (
     thresholds,
 )
 from crowdllm_jax.model.scales.kinds import fill_ballots
-from crowdllm_jax.runtime.precision import float32_products
+from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 from crowdllm_jax.runtime.randomness import Pair, Stream, normal, words
 from crowdllm_jax.study.scales import Continuous, Joint, Scale
 
@@ -85,7 +85,7 @@ def cut_table(crowd: Crowd, layout: ScoreLayout) -> np.ndarray:
 Table = tuple[jax.Array, jax.Array, jax.Array]
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=SAME_BITS)
 @float32_products()
 def make_table(
     graph: nnx.GraphDef[Any],

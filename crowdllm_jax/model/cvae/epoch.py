@@ -27,7 +27,7 @@ from crowdllm_jax.model.cvae.belief import Features, KnownTasks
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import Cvae, draw_noise
 from crowdllm_jax.model.cvae.loss import LossNumbers, cvae_loss
-from crowdllm_jax.runtime.precision import float32_products
+from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 
 TERMS = ("total", "reconstruction", "kl", "decision")
 ROWS = "rows"
@@ -198,7 +198,7 @@ def order_of(mesh: Mesh, epoch: jax.Array, runs: RunInputs) -> jax.Array:
     return _over_runs(every, mesh, (PartitionSpec(), RUNS))(epoch, runs)
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2, compiler_options=SAME_BITS)
 @float32_products()
 def advance(
     program: Program, mesh: Mesh, state: TrainState, tables: Tables, runs: RunInputs, piece: Piece

@@ -23,7 +23,7 @@ from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.model.scales import nominal, ordered
 from crowdllm_jax.model.scales.kinds import BALLOT
 from crowdllm_jax.model.scales.standpoint import Standpoint
-from crowdllm_jax.runtime.precision import float32_products
+from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 from crowdllm_jax.runtime.randomness import Pair, Stream, normal, words
 
 FEW = 8
@@ -108,7 +108,7 @@ class ProfileTable(NamedTuple):
     ordered: jax.Array
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=SAME_BITS)
 @float32_products()
 def ready_profiles(layout: Layout, fitted: Items, c: jax.Array) -> ProfileTable:
     """Work out, once per distinct profile (P, C), what does not depend on the agent."""
@@ -230,14 +230,22 @@ def draw_grouped(layout: Layout, ready: Ready, agents: Recruited) -> jax.Array:
     profiles = agents.profiles.ordered.reshape(-1, LANES * blocks)
     of_group = take_rows(profiles, agents.row).reshape(-1, LANES, blocks, 1)
 
-    def location(lane: int) -> jax.Array:
+    def added(lane: int) -> jax.Array:
         stand = of_group[:, lane]
-        if latent > FEW:
-            product = jnp.einsum("lga,lb->gba", z[:, :, 0], tables.loading[lane])
-            return stand + product
         for dimension in range(latent):
             stand = stand + z[dimension] * loading[lane, dimension]
         return stand
+
+    def product(lane: int) -> jax.Array:
+        return of_group[:, lane] + jnp.einsum("lga,lb->gba", z[:, :, 0], tables.loading[lane])
+
+    def location(lane: int) -> jax.Array:
+        if latent <= FEW:
+            return added(lane)
+        # A GPU is as fast by terms, and chooses another product, with other last bits, for blocks
+        # of another size.
+        terms = partial(added, lane)
+        return jax.lax.platform_dependent(cuda=terms, rocm=terms, default=partial(product, lane))
 
     scale, ends = standing.scale.reshape(shape[0], 1, shape[1]), tables.ends[:, :, None, :, None]
     return ordered.draw(agents.seed, agents.ids, len(layout.ordered), location, scale, ends)

@@ -40,6 +40,7 @@ from crowdllm_jax.model.persistent.unanswered import settled
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 from crowdllm_jax.runtime.pieces import in_pieces
+from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 
 CHUNK = 50
 """Steps between two checkpoints, and in one compiled call at most."""
@@ -181,7 +182,8 @@ def _optimizer(config: PersistentConfig) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(config.rate, config.steps))
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+@partial(jax.jit, static_argnums=0, donate_argnums=1, compiler_options=SAME_BITS)
+@float32_products()
 def _steps(
     static: _Static,
     state: _State,
