@@ -8,6 +8,9 @@ A random checkpoint is written to a temporary folder and loaded by both. Three j
     options    the same, with 5 options of 3 tokens each
     personas   64 personas of 25 tokens on one task of 250, 5 options of one token
 
+A fourth, `--only rows`, runs our compiled program by itself, on rows of 256 tokens and on weights
+that are made on the device, for shapes too large to be written to a folder in passing.
+
 and three ways to do each: ours (`scoring.score`, tokenizing included); torch as it is commonly
 done (a forward pass per question and option, padded batches in the order given, all logits); and
 torch with care (sorted by length, only the logits that are read, the personas' common task
@@ -24,18 +27,23 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 import transformers
 from ceilings import matmul
+from flax import nnx
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from crowdllm_jax.backbone.architecture import read_architecture
+from crowdllm_jax.backbone.decoder import Decoder
 from crowdllm_jax.backbone.questions import Prompt, Question
-from crowdllm_jax.backbone.scoring import score
+from crowdllm_jax.backbone.scoring import pack, run_rows, score, shape_of
 from crowdllm_jax.backbone.tokens import Encoded, encode
 from crowdllm_jax.backbone.weights import Backbone, load
 from crowdllm_jax.errors import CrowdWarning
@@ -72,6 +80,8 @@ SHAPES = {
     ),
 }
 JOBS = ("plain", "options", "personas")
+ROW = 256
+"""Tokens of a row of the job `rows`."""
 WORDS = 30_000
 PROMPT = Prompt(user="{task} {persona}", persona="{persona}", option="{option}", cue=" w0")
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.3}  # of a log-probability over 3 tokens
@@ -250,11 +260,33 @@ def count_weights(model: Any) -> tuple[int, int]:
     return weights, weights - embedding * (1 if model.config.tie_word_embeddings else 2)
 
 
+def rows_alone(shape: str, batch: int, repeats: int) -> tuple[float, float, float]:
+    """Tokens and operations per second of our program in bfloat16, and the matrix product's."""
+    architecture = read_architecture(SHAPES[shape]().to_dict())
+    graph, shapes = nnx.split(nnx.eval_shape(partial(Decoder, architecture, jnp.bfloat16)))
+
+    @jax.jit
+    def weights_like() -> Any:
+        key = jax.random.key(0)
+        return jax.tree.map(lambda s: 0.02 * jax.random.normal(key, s.shape, s.dtype), shapes)
+
+    weights = weights_like()
+    many = Encoded("", tuple(range(ROW)), (0, ROW), tuple((k,) for k in range(5)))
+    rows = pack([many] * batch, 0, shape_of([many]), batch)
+    ceiling = matmul("bfloat16")
+    ways = {"ours": lambda: jax.block_until_ready(run_rows(graph, weights, rows, None))}
+    seconds, rate = take_turns(ways, ceiling, repeats)
+    median = statistics.median(seconds["ours"])
+    embedding = architecture.vocab * architecture.width * (1 if architecture.tied else 2)
+    inner = sum(leaf.size for leaf in jax.tree.leaves(shapes)) - embedding
+    return batch * ROW / median, 2 * inner * batch * ROW / median, rate
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="llama-75m")
     parser.add_argument("--dtype", choices=TOLERANCE, default="float32")
-    parser.add_argument("--only", nargs="+", choices=JOBS, default=JOBS)
+    parser.add_argument("--only", nargs="+", choices=(*JOBS, "rows"), default=JOBS)
     parser.add_argument("--rows", type=int, default=64, help="questions or personas per job")
     parser.add_argument("--batch", type=int, default=16, help="rows per forward pass, for all")
     parser.add_argument("--repeats", type=int, default=3)
@@ -263,36 +295,22 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = arguments()
-    warnings.simplefilter("ignore", CrowdWarning)  # random weights like no option
+Note = Callable[[str, str, dict[str, tuple[float, str]]], None]
+
+
+def against_torch(args: argparse.Namespace, note: Note) -> None:
+    """The jobs that both do, from one folder."""
     with tempfile.TemporaryDirectory() as folder:
         model = make_checkpoint(Path(folder), args.shape, getattr(torch, args.dtype))
         backbone = load(folder, dtype=args.dtype)
     if args.compile:
         model = torch.compile(model, dynamic=True)
     weights, inner = count_weights(model)
-    device = jax.devices()[0].device_kind
-    rival_device = next(model.parameters()).device.type
     print(
-        f"{args.shape} ({weights / 1e6:.0f}M weights), {args.dtype}; ours on {device}, "
-        f"torch {torch.__version__} on {rival_device}{' compiled' * args.compile}"
+        f"{args.shape} ({weights / 1e6:.0f}M weights), {args.dtype}; "
+        f"ours on {jax.devices()[0].device_kind}, torch {torch.__version__} on "
+        f"{next(model.parameters()).device.type}{' compiled' * args.compile}"
     )
-    records: list[dict[str, object]] = []
-
-    def note(job: str, variant: str, values: dict[str, tuple[float, str]]) -> None:
-        for metric, (value, unit) in values.items():
-            records.append(
-                {
-                    "benchmark": f"backbone {args.shape} {args.dtype} {job}",
-                    "variant": variant,
-                    "metric": metric,
-                    "value": value,
-                    "unit": unit,
-                    "device": device if variant == "ours" else rival_device,
-                }
-            )
-
     ceiling = matmul(args.dtype)
     for job in args.only:
         check_equal(backbone, model, job, args.dtype)
@@ -306,19 +324,49 @@ def main() -> None:
             note(job, name, {"prompts": (speed, "1/s"), "time relative to ours": (ratio, "x")})
         if job == "plain":
             share = 2 * inner * tokens / median["ours"] / rate
-            print(
-                f"{job:9} ours: {tokens / median['ours']:.0f} tokens/s, {share:.0%} of the "
-                f"measured matmul ceiling of {rate / 1e9:.0f} GFLOP/s"
-            )
-            note(
-                job,
-                "ours",
+            tell_rate(note, job, tokens / median["ours"], share, rate)
+
+
+def tell_rate(note: Note, job: str, tokens: float, share: float, rate: float) -> None:
+    print(
+        f"{job:9} ours: {tokens:.0f} tokens/s, {share:.0%} of the measured matmul ceiling of "
+        f"{rate / 1e9:.0f} GFLOP/s"
+    )
+    note(
+        job,
+        "ours",
+        {
+            "tokens": (tokens, "1/s"),
+            "share of the matmul ceiling": (share, "1"),
+            "matmul ceiling": (rate, "FLOP/s"),
+        },
+    )
+
+
+def main() -> None:
+    args = arguments()
+    warnings.simplefilter("ignore", CrowdWarning)  # random weights like no option
+    records: list[dict[str, object]] = []
+
+    def note(job: str, variant: str, values: dict[str, tuple[float, str]]) -> None:
+        cuda = torch.cuda.is_available() and variant != "ours"
+        for metric, (value, unit) in values.items():
+            records.append(
                 {
-                    "tokens": (tokens / median["ours"], "1/s"),
-                    "share of the matmul ceiling": (share, "1"),
-                    "matmul ceiling": (rate, "FLOP/s"),
-                },
+                    "benchmark": f"backbone {args.shape} {args.dtype} {job}",
+                    "variant": variant,
+                    "metric": metric,
+                    "value": value,
+                    "unit": unit,
+                    "device": "cuda" if cuda else jax.devices()[0].device_kind,
+                }
             )
+
+    if args.only == ["rows"]:
+        tokens, operations, rate = rows_alone(args.shape, args.batch, args.repeats)
+        tell_rate(note, "rows", tokens, operations / rate, rate)
+    else:
+        against_torch(args, note)
     if args.json:
         args.json.write_text(json.dumps(records, indent=1) + "\n")
 

@@ -173,7 +173,7 @@ def _cvae_one_by_one(crowd: Crowd, draw: grouped.GroupedDrawer) -> list[HotProgr
 def _persistent_one_by_one(crowd: Crowd, draw: grouped.GroupedDrawer) -> list[HotProgram]:
     ready, profiles = draw.fitted
     seed, ids = seed_halves(0), split_ids(AGENTS)
-    beliefs = partial(persistent_draw.draw_beliefs, ready.graph)
+    beliefs = partial(persistent_draw._beliefs, ready.graph)
     standing = jax.eval_shape(beliefs, ready.params, seed, ids)
     drawn = (ready.tables, Recruited(profiles, ROWS, seed, ids), standing)
     decisions = len(AGENTS) * len(crowd.task_ids)

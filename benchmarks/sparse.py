@@ -7,11 +7,11 @@ out and fitted in a process of its own, so that its peak memory is its own:
 
     seconds a step   median of the compiled steps (64 people each), without the first chunk of 50
     step / answer    the same by the answers that a step looks at
-    published        seconds of processor time that a step of the published model takes (64 answers,
-                     400 hidden units; tasks are known by who they are, as in a split by people),
-                     and that an epoch of all answers would
+    published        seconds of processor time (on an accelerator: of time) that a step of the
+                     published model takes (64 answers, 400 hidden units; tasks are known by who
+                     they are, as in a split by people), and that an epoch of all answers would
     peak             resident memory at its highest, the study's making included
-    twin             seconds of processor time a person, warm, for people of the study's median
+    twin             the same a person, warm, for people of the study's median
                      number of answers, 200 draws each
 
 `people` and `tasks` show what does not cost: the answers a person gives stay the same.
@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,7 +80,9 @@ def study_of(size: Size, seed: int = 0):
     )
 
 
-def measure(size: Size) -> dict[str, float]:
+def measure(size: Size) -> dict[str, Any]:
+    import jax
+
     from crowdllm_jax.model.crowd import Crowd
     from crowdllm_jax.model.persistent import fit
     from crowdllm_jax.model.persistent.answers import gather_answers
@@ -115,17 +117,25 @@ def measure(size: Size) -> dict[str, float]:
     )
     some = people_of(study, 50)
     make_twins(crowd, some)
-    start = time.process_time()
+    clock = clock_of(jax.default_backend())
+    start = clock()
     make_twins(crowd, some)
-    return published(study) | {
+    twin = (clock() - start) / len(some.participants.ids)
+    return published(study, clock) | {
+        "device": jax.devices()[0].device_kind,
         "seconds a step": step,
         "step / answer": step / (config.people * size.answers),
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "twin": (time.process_time() - start) / 50,
+        "twin": twin,
     }
 
 
-def published(study, steps: int = 50, epochs: int = 5) -> dict[str, float]:
+def clock_of(backend: str):
+    """Processor time on a CPU, which others may be using; else time, since the device works."""
+    return time.process_time if backend == "cpu" else time.perf_counter
+
+
+def published(study, clock, steps: int = 50, epochs: int = 5) -> dict[str, float]:
     """Of the published model's fit, by some of the answers; the first epoch also compiles."""
     from crowdllm_jax.model.cvae.config import CvaeConfig
     from crowdllm_jax.model.cvae.fit import Data, TrainConfig, fit
@@ -140,8 +150,8 @@ def published(study, steps: int = 50, epochs: int = 5) -> dict[str, float]:
         Data(*tables, study.person[rows], study.task[rows], unit[rows])
         for rows in (chosen, chosen[:0])
     )
-    ends = [time.process_time()]
-    fit(train, none, CvaeConfig(), config, 0, on_epoch=lambda *_: ends.append(time.process_time()))
+    ends = [clock()]
+    fit(train, none, CvaeConfig(), config, 0, on_epoch=lambda *_: ends.append(clock()))
     step = float(np.median(np.diff(ends)[1:])) / steps
     return {"published": step, "published epoch": step * len(study.task) / config.batch_size}
 
@@ -178,6 +188,7 @@ def main() -> None:
             [sys.executable, __file__, "--one", name], capture_output=True, text=True, check=True
         )
         found = json.loads(done.stdout.splitlines()[-1])
+        device = found.pop("device")
         print(
             f"| {name} | {size.people:,} | {size.tasks:,} | {size.answers} | {size.latent} "
             f"| {1e3 * found['seconds a step']:.1f} | {1e9 * found['step / answer']:,.0f} "
@@ -192,7 +203,7 @@ def main() -> None:
                 "metric": metric,
                 "value": value,
                 "unit": "bytes" if metric == "peak" else "s",
-                "device": "cpu",
+                "device": device,
                 **size._asdict(),
             }
             for metric, value in found.items()

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from crowdllm_jax.runtime.precision import float32_products
+from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 
 BENCHMARK = Path(aot.__file__)
 SMALL = BENCHMARK.parent / "results" / "aot-small.json"
@@ -30,6 +30,14 @@ def test_hot_programs_hold_the_rules_on_gpus(part):
     programs = hot_programs.hot_programs(hot_programs.SMALL, part)
     assert len(programs) >= 2
     assert aot.on_gpus(programs) == []
+
+
+@pytest.mark.parametrize("part", ["sample", "train"])
+def test_samplers_and_fits_give_the_same_bits_twice_on_a_gpu(part):
+    """Left to itself it adds up in whatever order comes, and chooses programs by timing them."""
+    for program in hot_programs.hot_programs(hot_programs.SMALL, part):
+        told = dict(program.function._jit_info.compiler_options_kvs)
+        assert told == SAME_BITS, program.name
 
 
 def lowered(function, *arguments, platform="cuda") -> str:

@@ -110,7 +110,7 @@ def make_table(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=SAME_BITS)
 def draw_folded(
     layout: ScoreLayout, cuts: int, seed: Pair, ids: Pair, table: Table, row: jax.Array
 ) -> jax.Array:
@@ -172,7 +172,7 @@ def _in_task_order(layout: ScoreLayout, parts: list[jax.Array]) -> jax.Array:
     return jnp.concatenate(parts, axis=1)[:, order]
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3), compiler_options=SAME_BITS)
 @float32_products()
 def draw_plain(
     graph: nnx.GraphDef[Any],

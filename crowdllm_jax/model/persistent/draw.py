@@ -138,17 +138,23 @@ def draw_agents(layout: Layout, ready: Ready, agents: Recruited) -> jax.Array:
     return draw_answers(layout, ready.tables, agents, standing)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=SAME_BITS)
 @float32_products()
 def draw_beliefs(
     graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], seed: Pair, ids: Pair
 ) -> Standing:
     """One belief per agent: z (N, L) and the personal scale (N,)."""
+    return _beliefs(graph, params, seed, ids)
+
+
+def _beliefs(
+    graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], seed: Pair, ids: Pair
+) -> Standing:
     belief = nnx.merge(graph, params)
     return Standing(*belief(normal(words(seed, ids, Stream.LATENT, belief.width))))
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=SAME_BITS)
 @float32_products()
 def draw_answers(
     layout: Layout, tables: Tables, agents: Recruited, standing: Standing
@@ -222,7 +228,7 @@ def draw_grouped(layout: Layout, ready: Ready, agents: Recruited) -> jax.Array:
     """
     tables, shape = ready.tables, agents.ids[0].shape
     flat = (agents.ids[0].reshape(-1), agents.ids[1].reshape(-1))
-    standing = draw_beliefs(ready.graph, ready.params, agents.seed, flat)
+    standing = _beliefs(ready.graph, ready.params, agents.seed, flat)
     latent = standing.z.shape[1]
     z = standing.z.T.reshape(latent, shape[0], 1, shape[1])
     loading = tables.loading[:, :, None, :, None]
