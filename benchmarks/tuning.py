@@ -5,15 +5,16 @@
 A random checkpoint (the shapes of `backbone.py`) gets the same adapters on both sides: rank 8
 beside all seven matrices of a layer. A step is the loss of `crowdllm_jax.backbone.tune` on one
 batch of questions of the same length with five options of a token each (divergence, and distance on
-the scale), its gradient, the clipping and Adam. Three ways to do it:
+the scale), its gradient, the clipping and Adam. Four ways to do it:
 
     ours         `train_step` as `crowdllm tune` runs it: each layer is computed anew for the
                  backward pass, so that only its input is kept
-    torch, anew  PEFT with `gradient_checkpointing_enable`, which does the same
-    torch, kept  PEFT without, which keeps everything that a layer makes
+    ours, kept   with `recompute: false`, which keeps everything that a layer makes
+    torch, anew  PEFT with `gradient_checkpointing_enable`, which computes anew
+    torch, kept  PEFT without
 
 torch reads the logits of the last token only, and there is no padding for either. The losses of the
-first steps are checked to be equal before anything is timed; then the three take turns, and medians
+first steps are checked to be equal before anything is timed; then they take turns, and medians
 are printed with the ratio to ours. The ceiling is the machine's own matrix product, measured in the
 same turns; a token costs four operations per weight of a layer, those computed anew left out.
 """
@@ -75,12 +76,12 @@ def make_job(backbone: Backbone, rows: int, length: int) -> Job:
 class Ours:
     """Our step, and the adapters it began with."""
 
-    def __init__(self, backbone: Backbone, job: Job) -> None:
+    def __init__(self, backbone: Backbone, job: Job, *, anew: bool) -> None:
         steps = np.full(4, 0.25)
         examples = [
             Example(e, p, 1.0, steps, 0) for e, p in zip(job.encoded, job.shares, strict=True)
         ]
-        self.form, self.base = form_of(backbone, LORA), backbone.weights
+        self.form, self.base = form_of(backbone, LORA, anew), backbone.weights
         self.first = start(self.form, (0,), None)
         begun = State(
             np.int32(0),
@@ -148,14 +149,20 @@ def contestants(
         model: Any = make_checkpoint(Path(folder) / "model", shape, getattr(torch, dtype))
         backbone = load(str(Path(folder) / "model"), dtype=dtype)
         job = make_job(backbone, rows, length)
-        ours = Ours(backbone, job)
+        ours, ours_kept = (Ours(backbone, job, anew=anew) for anew in (True, False))
         adapters = Path(folder) / "adapters"
         adapters.mkdir()
         write_adapter(adapters, str(Path(folder) / "model"), LORA, ours.first)
         inner = count_weights(model)[1]
         anew = Torch(copy.deepcopy(model), adapters, job, anew=True)
         kept = Torch(model, adapters, job, anew=False)
-    return {"ours": ours.step, "torch, anew": anew.step, "torch, kept": kept.step}, inner
+    ways = {
+        "ours": ours.step,
+        "ours, kept": ours_kept.step,
+        "torch, anew": anew.step,
+        "torch, kept": kept.step,
+    }
+    return ways, inner
 
 
 def main() -> None:
@@ -175,7 +182,7 @@ def main() -> None:
     records: list[dict[str, object]] = []
 
     def note(variant: str, metric: str, value: float, unit: str) -> None:
-        where = "cuda" if variant != "ours" and torch.cuda.is_available() else device
+        where = "cuda" if variant.startswith("torch") and torch.cuda.is_available() else device
         record = {"benchmark": name, "variant": variant, "metric": metric}
         records.append(record | {"value": value, "unit": unit, "device": where})
 

@@ -213,8 +213,8 @@ class Block(nnx.Module):
 
 class Decoder(nnx.Module):
     """Embedding, layers, final norm and vocabulary projection. Weights start at zero: they are
-    loaded, see `weights.load`. With adapters it is made to be trained: of each layer only the
-    input is kept for the backward pass, which computes the layer anew."""
+    loaded, see `weights.load`. With adapters it is made to be trained: with `recompute`, of each
+    layer only the input is kept for the backward pass, which computes the layer anew."""
 
     def __init__(
         self,
@@ -222,8 +222,10 @@ class Decoder(nnx.Module):
         dtype: jnp.dtype = jnp.float32,
         lora: Lora | None = None,
         packed: Packed = (),
+        recompute: bool = True,
     ) -> None:
         self.a = a
+        self.recompute = recompute
         self.embed = nnx.Param(jnp.zeros((a.vocab, a.width), dtype))
         self.block = Block(a, dtype, lora, packed)
         self.norm = nnx.Param(jnp.zeros((a.width,), dtype))
@@ -323,7 +325,7 @@ class Decoder(nnx.Module):
         window_L = jnp.array([w or _FULL for w in a.windows])
         frequency_L = jnp.stack([jnp.array(inverse_frequencies(r, a.head_dim)) for r in a.ropes])
         kv = None if prefix is None else (prefix.k, prefix.v)
-        if self.block.lora is not None:
+        if self.block.lora is not None and self.recompute:
             layer = jax.checkpoint(layer, prevent_cse=False)  # a scan needs no such prevention
         return x_BxSxD, layer, (stacked, window_L, frequency_L, kv)
 

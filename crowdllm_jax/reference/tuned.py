@@ -347,7 +347,7 @@ def _check(config: BackboneReference, tune: TuneConfig) -> None:
 
 
 def _digest(model: "Outline", tune: TuneConfig, examples: "Sequence[Example]") -> str:
-    settings = msgspec.structs.replace(tune, adapters="")
+    settings = msgspec.structs.replace(tune, adapters="", recompute=True)
     digest = hashlib.sha256(repr((model.name, model.revision, settings)).encode())
     for e in examples:
         digest.update(repr((e.encoded, e.weight, e.scale)).encode())

@@ -127,9 +127,10 @@ def close(ours, theirs, tolerance=1e-4):
         assert gap <= tolerance * np.abs(right).max(), (name, gap, np.abs(right).max())
 
 
-def test_loss_and_gradients_equal_peft(family, tmp_path):
+@pytest.mark.parametrize("recompute", [True, False])
+def test_loss_and_gradients_equal_peft(family, tmp_path, recompute):
     folder, backbone = family
-    examples, form = examples_of(backbone), form_of(backbone, LORA)
+    examples, form = examples_of(backbone), form_of(backbone, LORA, recompute)
     arrays = loud(start(form, (0,), None))
     # A row more than there are examples: it fills up, and counts for nothing.
     batch = Batches(examples, 4).batch(np.arange(3))

@@ -26,11 +26,12 @@ Arrays = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Form:
-    """Everything about a decoder to be tuned that is no array."""
+    """Everything about a decoder to be tuned that is no array; see `Decoder`."""
 
     architecture: Architecture
     dtype: str
     lora: Lora
+    recompute: bool
 
 
 def dtype_of(backbone: Backbone) -> jnp.dtype:
@@ -39,9 +40,9 @@ def dtype_of(backbone: Backbone) -> jnp.dtype:
     return embed[...].dtype
 
 
-def form_of(backbone: Backbone, lora: Lora) -> Form:
+def form_of(backbone: Backbone, lora: Lora, recompute: bool = True) -> Form:
     """The form of a decoder that is to have adapters."""
-    return Form(backbone.architecture, str(dtype_of(backbone)), lora)
+    return Form(backbone.architecture, str(dtype_of(backbone)), lora, recompute)
 
 
 def lower_layers(backbone: Backbone, layers: int | None) -> Backbone:
@@ -108,6 +109,7 @@ def merge(backbone: Backbone, lora: Lora, arrays: Arrays) -> Backbone:
 
 
 def _parts(form: Form) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
-    make = partial(Decoder, form.architecture, jnp.dtype(form.dtype), form.lora)
+    dtype = jnp.dtype(form.dtype)
+    make = partial(Decoder, form.architecture, dtype, form.lora, recompute=form.recompute)
     parts: Any = nnx.split(nnx.eval_shape(make), nnx.LoRAParam, ...)
     return parts[0], parts[1]

@@ -23,6 +23,8 @@ class TuneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
       ordinal: weight of the ordinal distance (the ranked probability score, on a scale of width 1)
         beside the divergence (in nats).
       learning_rate: of Adam, after a warmup. batch: rows of a step.
+      recompute: compute each layer anew for the backward pass, and keep its input alone; without, a
+        step is faster where the memory holds all that the layers make. What is learnt is the same.
       epochs: at most; patience: epochs without a better validation loss after which tuning ends.
     """
 
@@ -36,5 +38,6 @@ class TuneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ordinal: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 2e-4
     batch: Count = 16
+    recompute: bool = True
     epochs: Count = 10
     patience: Count = 2

@@ -90,7 +90,7 @@ def tune(
       CrowdError: the loss is not finite.
     """
     backbone = lower_layers(backbone, config.exit)
-    form = form_of(backbone, Lora(config.rank, config.alpha, config.targets))
+    form = form_of(backbone, Lora(config.rank, config.alpha, config.targets), config.recompute)
     if config.exit is not None:
         train, validation = [[until_task(e) for e in part] for part in (train, validation)]
     rows = rows_of(config, backbone)
