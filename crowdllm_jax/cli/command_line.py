@@ -14,6 +14,7 @@ from crowdllm_jax.cli.commands.plan import add_plan
 from crowdllm_jax.cli.commands.population import add_sample, add_twin, add_verify
 from crowdllm_jax.cli.commands.reference import add_embed, add_reference
 from crowdllm_jax.cli.commands.run import add_evaluate, add_fit, add_report, add_run
+from crowdllm_jax.cli.commands.serve import add_serve
 from crowdllm_jax.cli.commands.study import add_study
 from crowdllm_jax.cli.commands.tune import add_tune
 from crowdllm_jax.cli.compiled import cache_folder
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
         add_plan,
         add_evaluate,
         add_explore,
+        add_serve,
         add_report,
         add_verify,
         add_bench,

@@ -1,0 +1,212 @@
+"""A run's crowd as tools of the Model Context Protocol, for a language model that asks it.
+
+Each tool is a command of the same name, and answers what that prints with --json; beside it stands
+how near the run's crowd comes to people who were not shown to it, next to knowing nothing (the
+floor) and another sample of people (the ceiling).
+"""
+
+import argparse
+import json
+import threading
+import warnings
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+
+from crowdllm_jax.cli.commands.ask import add_ask
+from crowdllm_jax.cli.commands.infer import add_infer
+from crowdllm_jax.errors import CrowdError, CrowdWarning
+from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.population.sample import sample as draw
+from crowdllm_jax.report.page import scoreboard
+from crowdllm_jax.report.scorecard import headline, scorecard
+from crowdllm_jax.runs.folder import fitted_crowd, main_model, stored_config
+from crowdllm_jax.runtime.progress import silent
+from crowdllm_jax.score.metrics import read_scores
+from crowdllm_jax.study.scale_text import describe
+from crowdllm_jax.workflow.steps import findings
+
+MOST = 200
+"""Agents that are told one by one."""
+
+INSTRUCTIONS = """\
+A digital population that was fitted to a sample of real people's answers. Agents are not people:
+say so, and give the interval and how near the crowd comes to people with every number you repeat.
+`describe` first: it has the questions, the attributes and what the crowd is worth. `ask` puts a
+question that nobody has answered; `infer` estimates about real people, with valid intervals;
+`sample` shows single agents, from whom nothing is to be estimated."""
+
+
+def make_server(run: Path) -> MCPServer:
+    """The tools of a run.
+
+    Raises:
+      CrowdError: the folder is no run folder, nothing is fitted in it yet, or it is not scored.
+    """
+    tools = Tools(run, fitted_crowd(run), _worth(run))
+    server = MCPServer("crowdllm", instructions=INSTRUCTIONS, log_level="WARNING")
+    for tool in (tools.describe, tools.ask, tools.infer, tools.sample):
+        server.add_tool(tool)
+    return server
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What may be asked of a run; the docstrings are read by the language models that ask.
+
+    Attributes:
+      worth: what its scores say of its crowd. lock: answers one at a time.
+    """
+
+    run: Path
+    crowd: Crowd
+    worth: Mapping[str, Any]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def describe(self) -> dict[str, Any]:
+        """What the crowd was asked, whom it stands for, and how near it comes to people."""
+        crowd = self.crowd
+        names = list(crowd.scales)
+        known = zip(crowd.task_ids, crowd.task_scale, strict=True)
+        return {
+            "scales": {name: describe(scale) for name, scale in crowd.scales.items()},
+            "questions": {task: names[scale] for task, scale in islice(known, MOST)},
+            "questions in all": len(crowd.task_ids),
+            "attributes": {
+                a.name: list(a.levels) or "a number" for a in crowd.generator.attributes
+            },
+            "worth": self.worth,
+        }
+
+    def ask(
+        self,
+        question: str,
+        scale: str | None = None,
+        options: list[str] | None = None,
+        kind: str | None = None,
+        shares: list[float] | None = None,
+        where: str | None = None,
+        by: str | None = None,
+    ) -> dict[str, Any]:
+        """The shares of the answers to a new question, with 90% intervals.
+
+        Args:
+          scale: name of one of the run's scales, or options: the answers, lowest first, and kind:
+            ordinal, nominal, binary or continuous (whose options are its ends).
+          shares: known shares of the answers, lowest first. where: a condition such as
+            "age >= 60 and gender == 'woman'". by: an attribute whose values are told apart.
+        """
+        return self._answered(
+            "ask",
+            *_flags(scale=scale, kind=kind, where=where, by=by),
+            *([] if options is None else [f"--options={','.join(map(_quoted, options))}"]),
+            *([] if shares is None else [f"--shares={','.join(map(repr, shares))}"]),
+            question=question,
+        )
+
+    def infer(
+        self,
+        tasks: list[str] | None = None,
+        share: str | None = None,
+        regress: list[str] | None = None,
+        where: str | None = None,
+        level: float | None = None,
+    ) -> dict[str, Any]:
+        """Estimates about real people from the answers that the run held out and its crowd.
+
+        Args:
+          tasks: ids; all by default. share: the answer whose share is estimated, else the mean
+            answer, or regress: attributes on which the answer is regressed. level: of the
+            intervals (0.95).
+        """
+        return self._answered(
+            "infer",
+            *_flags(share=share, where=where, level=level),
+            *(f"--tasks={_quoted(task)}" for task in tasks or ()),
+            *(f"--regress={_quoted(name)}" for name in regress or ()),
+        )
+
+    def sample(self, agents: int = 10, seed: int = 0, where: str | None = None) -> dict[str, Any]:
+        """Single agents, with their profiles and what they answer to the run's questions."""
+        if not 1 <= agents <= MOST:
+            raise ToolError(f"sample: tells of 1 to {MOST} agents; estimate with `infer` or `ask`")
+        try:
+            with self.lock:
+                drawn = draw(self.crowd, agents, seed, where=where)
+        except CrowdError as error:
+            raise ToolError(f"sample: {error}") from error
+        return {"agents": drawn.to_arrow().to_pylist(), "worth": self.worth}
+
+    def _answered(self, command: str, *flags: str, question: str | None = None) -> dict[str, Any]:
+        """What a command prints with --json, what it warns of, and what the crowd is worth."""
+        line = [command, *flags, "--", str(self.run), *([] if question is None else [question])]
+        misused = StringIO()
+        with self.lock, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CrowdWarning)
+            try:
+                with redirect_stderr(misused):
+                    given = _parser().parse_args(line)
+                told = json.loads(given.handler(given, silent).as_json)
+            except CrowdError as error:
+                raise ToolError(str(error)) from error
+            except SystemExit as error:
+                raise ToolError(misused.getvalue().strip().splitlines()[-1]) from error
+        warned = [str(w.message) for w in caught if issubclass(w.category, CrowdWarning)]
+        table = told if isinstance(told, dict) else {"estimates": told}
+        return {**table, "warnings": warned, "worth": self.worth}
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Of the commands that answer."""
+    crowdllm = argparse.ArgumentParser(prog="crowdllm")
+    commands = crowdllm.add_subparsers(dest="command")
+    add_ask(commands)
+    add_infer(commands)
+    return crowdllm
+
+
+def _flags(**values: str | float | None) -> list[str]:
+    """One word each, so that no value is taken for a flag."""
+    return [f"--{name}={value}" for name, value in values.items() if value is not None]
+
+
+def _quoted(name: str) -> str:
+    """A name as it stands in a list with commas between."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _worth(run: Path) -> dict[str, Any]:
+    """What the run's scores say of its crowd, in a sentence and in numbers."""
+    config, path = stored_config(run), run / "scores.json"
+    try:
+        scores = read_scores(path.read_bytes())
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CrowdError(
+            f"{path}: cannot be read; run `crowdllm evaluate {run}` first, since a crowd whose "
+            "worth nobody knows is not served"
+        ) from error
+    if config.split.by == "answers":
+        from crowdllm_jax.report.answers_page import headline as of_answers
+
+        return {"in short": of_answers(scores)}
+    board, main = dict(scoreboard(scores)), main_model(config)
+    measures = {
+        line.heading: {
+            "better": line.best,
+            "crowd": line.crowd[0],
+            "interval": list(line.crowd[1:]),
+            "floor": line.marginal and line.marginal[0],
+            "ceiling": line.ceiling and line.ceiling[0],
+        }
+        for line in scorecard(board, main)
+        if line.metric in ("rps", "avg_wd", "mae")
+    }
+    return {"in short": headline(board[main].get("skill"), findings(run)), "measures": measures}
