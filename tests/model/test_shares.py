@@ -64,7 +64,6 @@ def stopped(folder: Path, kind: str, devices: int) -> None:
         if done in (2, LATER):
             raise KeyboardInterrupt
 
-    persistent.CHUNK = LATER
     more = {"on_epoch" if kind == "published" else "on_step": stop}
     with Checkpoints(folder) as kept, pytest.raises(KeyboardInterrupt):
         FITS[kind](devices, checkpoints=kept, **more)
