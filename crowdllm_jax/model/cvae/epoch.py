@@ -7,13 +7,15 @@ loop over batches is left with all that it carries, and the next piece enters it
 is through with the epoch, or has ended, takes no step and stays as it is. What differs between
 runs are arguments; only shapes are compiled in.
 
-Devices have runs of their own (the mesh's axis is `runs`), or share every batch (`rows`).
+Devices have runs of their own (the mesh's axis is `runs`), or share every batch (`rows`). With
+`Program.shares` above 1, batches are cut alike wherever they are computed (`runtime/shares.py`).
 
 On an accelerator all runs take a step together (`vmap`). On a CPU a core has enough to do with one
 run, whose weights then stay in its cache, so each device takes its runs one after another: this ran
 faster than `vmap` and wastes nothing on shorter runs (docs/training.md).
 """
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -28,6 +30,7 @@ from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import Cvae, draw_noise
 from crowdllm_jax.model.cvae.loss import LossNumbers, cvae_loss
 from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
+from crowdllm_jax.runtime.shares import of_every_share, sum_in_order
 
 TERMS = ("total", "reconstruction", "kl", "decision")
 ROWS = "rows"
@@ -43,6 +46,7 @@ class Program(NamedTuple):
     Attributes:
       model: its sizes; the numbers in it are not looked at.
       known: T where the last T of the features say which of the T tasks it is, 0 where none do.
+      shares: into which a batch is cut, if more than 1.
       epochs: rows of the history.
     """
 
@@ -51,15 +55,21 @@ class Program(NamedTuple):
     profile: int
     model: CvaeConfig
     batch: int
+    shares: int
     epochs: int
 
 
 class Tables(NamedTuple):
-    """(T, F) task features (without those that say which task it is) and (P, C) profiles, shared by
-    all runs."""
+    """What all runs share.
+
+    Attributes:
+      x: (T, F) task features, without those that say which task it is. c: (P, C) profiles.
+      stretch: (devices, 2) the shares of a batch that each takes, where batches are cut.
+    """
 
     x: jax.Array
     c: jax.Array
+    stretch: jax.Array | None = None
 
 
 class ResponseRows(NamedTuple):
@@ -220,11 +230,18 @@ def advance(
             return jax.lax.map(of_one, (state, runs, piece.order))
         return jax.vmap(one, (0, None, 0, PIECE_AXES))(state, tables, runs, piece)
 
+    if tables.stretch is not None:
+        whole = PartitionSpec()
+        specs = (whole, TABLES_ROWS, whole, whole)
+        shared = jax.shard_map(every, mesh=mesh, in_specs=specs, out_specs=whole, check_vma=False)
+        return shared(state, tables, runs, piece)
     split = (RUNS, PartitionSpec(), RUNS, PIECE_RUNS)
     return _over_runs(every, mesh, split)(state, tables, runs, piece)
 
 
 RUNS = PartitionSpec("runs")
+# Of the tables, the shares are each device's own.
+TABLES_ROWS = Tables(PartitionSpec(), PartitionSpec(), PartitionSpec(ROWS))  # type: ignore[arg-type]
 # Of a piece, the order is each run's own.
 PIECE_AXES = Piece(None, 0, None)  # type: ignore[arg-type]
 PIECE_RUNS = Piece(PartitionSpec(), RUNS, PartitionSpec())  # type: ignore[arg-type]
@@ -269,33 +286,46 @@ def _one(
         size: int,
         number: jax.Array,
         key: jax.Array,
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """Of batch `number`, its terms, and their weight; the last batch is filled up with 0s."""
-        position = number * size + _shared(mesh, jnp.arange(size))
+        count: int | jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Of batch `number`, of `count` responses and filled up with 0s, and its weighted terms.
+        A share is a smaller batch, of which `number` and `size` tell then; `count` is the batch's.
+        """
+        position = number * size + _shared(program, mesh, jnp.arange(size))
         chosen = order[position]
         task, person = rows.task[chosen], rows.person[chosen]
         weight = jnp.where(position < rows.length, rows.weight[chosen], 0.0)
+        # A share may be nothing but filling, of which there is no average.
+        counted = weight if program.shares == 1 else jnp.where(weight.sum() > 0, weight, 1.0)
         total, terms = cvae_loss(
             nnx.merge(graph, params),
             features(task),
             tables.c[person],
             rows.reference[chosen],
             rows.answer[chosen],
-            weight,
+            counted,
             draw_noise(jax.random.fold_in(key, number), size, program.model),
             run.loss,
         )
         every = jnp.stack([total, *(terms[name] for name in TERMS[1:])])
         # A batch of heavier people moves the weights of the network further.
-        count = jnp.minimum(rows.length - number * size, size)
-        return total * (weight.sum() / count), (every, weight.sum())
+        return total * (weight.sum() / count), every * weight.sum()
 
-    def count(rows: ResponseRows, size: int) -> jax.Array:
+    def of_batch(one: Callable[[jax.Array], Any], number: jax.Array) -> Any:
+        """The sum over a batch of what `one` makes of it, or of each of its shares."""
+        if tables.stretch is None:
+            return one(number)
+        first = number * program.shares
+        return sum_in_order(
+            of_every_share(lambda i: one(first + i), program.shares, tables.stretch, mesh)
+        )
+
+    def batches(rows: ResponseRows, size: int) -> jax.Array:
         return jnp.where(idle, 0, -(-rows.length // size))
 
     noise_key = _keys(run, piece.epoch)[1]
-    size = min(CHECKED, len(run.validation.answer))
-    steps, checks = count(run.train, program.batch), count(run.validation, size)
+    size = max(1, min(CHECKED, len(run.validation.answer)) // program.shares) * program.shares
+    steps, checks = batches(run.train, program.batch), batches(run.validation, size)
     first = jnp.where(idle, 0, state.batch)
     begin = jnp.minimum(first, steps)
     end = jnp.minimum(begin + jnp.maximum(1, piece.most // program.batch), steps)
@@ -306,12 +336,17 @@ def _one(
 
     def step(number: jax.Array, carry):  # type: ignore[no-untyped-def]
         params, opt_state, total = carry
-        gradient, (terms, weight) = jax.grad(loss, has_aux=True)(
-            params, run.train, piece.order, program.batch, number, noise_key
-        )
+        count = jnp.minimum(run.train.length - number * program.batch, program.batch)
+        share = program.batch // program.shares
+
+        def descent(number: jax.Array) -> Any:
+            return jax.grad(loss, has_aux=True)(
+                params, run.train, piece.order, share, number, noise_key, count
+            )
+
+        gradient, terms = of_batch(descent, number)
         updates, opt_state = optimizer.update(gradient, opt_state)
-        total += terms * weight
-        return optax.apply_updates(params, updates), opt_state, total
+        return optax.apply_updates(params, updates), opt_state, total + terms
 
     params, opt_state, trained = jax.lax.fori_loop(
         begin, end, step, (state.params, state.opt_state, state.sums[0])
@@ -322,8 +357,12 @@ def _one(
     in_order = jnp.arange(len(run.validation.answer))
 
     def check(number: jax.Array, total: jax.Array) -> jax.Array:
-        _, (terms, weight) = loss(params, run.validation, in_order, size, number, fixed)
-        return total + terms * weight
+        share = size // program.shares
+
+        def held_out(number: jax.Array) -> jax.Array:
+            return loss(params, run.validation, in_order, share, number, fixed, size)[1]
+
+        return total + of_batch(held_out, number)
 
     held = jax.lax.fori_loop(begin_checks, end_checks, check, state.sums[1])
     over = ~idle & (end == steps) & (end_checks == checks)
@@ -339,9 +378,9 @@ def _one(
     return after, PieceInfo(losses, over | idle, ended(after, run), done)
 
 
-def _shared(mesh: Mesh, row: jax.Array) -> jax.Array:
+def _shared(program: Program, mesh: Mesh, row: jax.Array) -> jax.Array:
     """A batch's rows, of which each device takes some; XLA adds up what they make of them."""
-    if ROWS not in mesh.axis_names or len(row) % mesh.size:
+    if program.shares > 1 or ROWS not in mesh.axis_names or len(row) % mesh.size:
         return row
     return jax.lax.with_sharding_constraint(row, NamedSharding(mesh, PartitionSpec(ROWS)))
 

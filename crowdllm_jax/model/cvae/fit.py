@@ -36,6 +36,7 @@ from crowdllm_jax.model.cvae.loss import LossNumbers, loss_numbers
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 from crowdllm_jax.runtime.pieces import in_pieces
+from crowdllm_jax.runtime.shares import check_shares, stretches
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
@@ -50,6 +51,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
       learning_rate, blender_learning_rate: Adam's, for the belief generator and the blender.
       devices: how many share the responses of a batch; of several processes, all that they have.
         A large batch is what makes this worth while.
+      shares: into how many equal shares a batch is cut. With more than 1, the fit is the same bit
+        for bit on any number of devices, from 2, that divides it.
     """
 
     epochs: Positive = 40
@@ -58,6 +61,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     blender_learning_rate: Rate = 1e-3
     patience: Positive = 10
     devices: Positive = 1
+    shares: Positive = 1
 
 
 class Data(NamedTuple):
@@ -212,8 +216,12 @@ def begin(runs: Sequence[Run]) -> tuple[Program, Mesh, TrainState, Tables, RunIn
     shared = _shared(runs[0].config)
     if shared is not None:
         program, (tables, inputs) = _program(runs), _inputs(runs)
-        state = start(program, inputs.key)
-        return program, shared, *_everywhere(shared, (state, tables, inputs))
+        state, tables, inputs = _everywhere(shared, (start(program, inputs.key), tables, inputs))
+        if program.shares > 1:
+            rows = NamedSharding(shared, PartitionSpec(ROWS))
+            stretch = processes.laid_out(stretches(program.shares, shared.size), rows)
+            tables = tables._replace(stretch=stretch)
+        return program, shared, state, tables, inputs
     devices = jax.local_devices()[: len(runs)]
     idle = runs[-1]._replace(config=msgspec.structs.replace(runs[-1].config, epochs=0))
     program = _program(runs)
@@ -232,6 +240,7 @@ def _shared(config: TrainConfig) -> Mesh | None:
     Raises:
       CrowdError: there are fewer, or their shares would differ in size.
     """
+    check_shares(config.shares, config.devices, config.batch_size, "train", "batch_size")
     if config.batch_size % config.devices:
         raise CrowdError(
             f"train.devices: {config.devices} do not divide train.batch_size ({config.batch_size})"
@@ -280,7 +289,8 @@ def shapes(run: Run) -> Program:
     )
     features, profile = run.train.x.shape[1], run.train.c.shape[1]
     known = known_tasks(run.train.x)
-    return Program(features, known, profile, sizes, run.config.batch_size, 0)
+    config = run.config
+    return Program(features, known, profile, sizes, config.batch_size, config.shares, 0)
 
 
 def known_tasks(x: np.ndarray) -> int:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
 from crowdllm_jax.model.persistent.witness import Said, said_of
 from crowdllm_jax.study import scales
@@ -130,6 +131,8 @@ class Batches(NamedTuple):
     Attributes:
       people: (S, B). rows: (S, R) of the answer table, -1 where fewer are needed.
       slot: (S, R) whose row it is among the B people.
+
+    Where steps are cut into shares these have an axis of their own, the second.
     """
 
     people: np.ndarray
@@ -137,32 +140,45 @@ class Batches(NamedTuple):
     slot: np.ndarray
 
 
-def batches(owner: np.ndarray, people: int, size: int, steps: int, seed: int) -> Batches:
+def batches(
+    owner: np.ndarray, people: int, size: int, steps: int, seed: int, shares: int = 1
+) -> Batches:
     """Everybody once in every round, a few people at a time, in an order drawn anew.
 
-    Steps are of one size, so that where it does not divide the people up to one a step sits out a
-    round, at random.
+    Steps are of one size, so that where it does not divide the people up to one a step (one a
+    share) sits out a round, at random.
 
     Args:
-      owner: (R,) whose rows there are, in order. size: people per step, at most.
+      owner: (R,) whose rows there are, in order. size: people per step, at most. shares: into which
+        each step is cut.
+    Raises:
+      CrowdError: a step has fewer people than shares.
     """
     per_round = -(-people // size)
-    size = people // per_round
+    share = people // per_round // shares
+    if not share:
+        raise CrowdError(
+            f"model.shares: {shares}, but a step has {people // per_round} of the {people} people; "
+            "give at most as many"
+        )
+    size = share * shares
     random = np.random.default_rng([seed, 3])
     rounds = [random.permutation(people) for _ in range(-(-steps // per_round))]
     chosen = np.concatenate([one[: per_round * size] for one in rounds]).reshape(-1, size)[:steps]
+    chosen = chosen.reshape(-1, share)
     first = np.searchsorted(owner, np.arange(people))
     count = np.bincount(owner, minlength=people)
     needed = count[chosen]
-    shape = (steps, int(needed.sum(1).max()))
+    shape = (len(chosen), int(needed.sum(1).max()))
     rows, slot = np.full(shape, -1, np.int32), np.zeros(shape, np.int32)
-    for step, members in enumerate(chosen):
-        length = needed[step]
+    for number, members in enumerate(chosen):
+        length = needed[number]
         offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        rows[step, : len(offset)] = np.repeat(first[members], length) + offset
-        slot[step, : len(offset)] = np.repeat(np.arange(size), length)
-        slot[step, len(offset) :] = size - 1
-    return Batches(chosen.astype(np.int32), rows, slot)
+        rows[number, : len(offset)] = np.repeat(first[members], length) + offset
+        slot[number, : len(offset)] = np.repeat(np.arange(share), length)
+        slot[number, len(offset) :] = share - 1
+    plan = Batches(chosen.astype(np.int32), rows, slot)
+    return plan if shares == 1 else Batches(*(c.reshape(steps, shares, -1) for c in plan))
 
 
 def take(answers: AnswerTable, people: Any, rows: Any, slot: Any) -> AnswerTable:

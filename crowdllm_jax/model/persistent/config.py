@@ -37,6 +37,8 @@ class PersistentConfig(
         numbers, since a fit to these starts near its end (`start`).
       devices: how many share the people of a step; of several processes, all that they have. A
         fit's rounding errors, and nothing else, depend on it.
+      shares: into how many equal shares the people of a step are cut. With more than 1, the fit is
+        the same bit for bit on any number of devices, from 2, that divides it.
     """
 
     latent: Positive | None = None
@@ -47,6 +49,7 @@ class PersistentConfig(
     people: Positive = 64
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None
     devices: Positive = 1
+    shares: Positive = 1
 
     @property
     def dimensions(self) -> int:

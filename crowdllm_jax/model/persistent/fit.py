@@ -41,6 +41,12 @@ from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 from crowdllm_jax.runtime.pieces import in_pieces
 from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
+from crowdllm_jax.runtime.shares import (
+    check_shares,
+    of_every_share,
+    stretches,
+    sum_in_order,
+)
 
 CHUNK = 50
 """Steps between two checkpoints, and in one compiled call at most."""
@@ -62,6 +68,28 @@ class _Static(NamedTuple):
     config: PersistentConfig
     groups: tuple[tuple[str, tuple[int, ...], bytes], ...]
     mesh: Mesh | None
+
+
+class _Fixed(NamedTuple):
+    """What all steps are computed from.
+
+    Attributes:
+      answers: of all people. points: (M, W) uniform nodes. key: its data.
+      stretch: (devices, 2) the shares of a step that each takes; None where steps are not cut.
+    """
+
+    tasks: TaskColumns
+    answers: AnswerTable
+    points: Any
+    key: Any
+    stretch: Any
+
+
+_WHOLE = PartitionSpec()
+_SHARED: Any = _Fixed(_WHOLE, _WHOLE, _WHOLE, _WHOLE, PartitionSpec("people"))  # type: ignore[arg-type]
+_SPLIT = (_WHOLE, _SHARED, _WHOLE, _WHOLE)
+"""What devices that share the people of a step have of the state, of what is fixed, of a plan and
+of a count: all of it, but for the shares."""
 
 
 def new_persistent(design: Design, config: PersistentConfig, seed: int) -> Persistent:
@@ -88,8 +116,9 @@ def fit_marginal(
     Returns:
       The network, its parameters, and the (steps,) negative bound per person.
     Raises:
-      CrowdError: the loss is not finite.
+      CrowdError: the loss is not finite, or a step cannot be shared as asked.
     """
+    check_shares(config.shares, config.devices, config.people, "model", "people")
     model = new_persistent(design, config, seed)
     model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
     beliefs = np.zeros((len(answers.weight), dimensions(config)), np.float32)
@@ -106,22 +135,25 @@ def fit_marginal(
     state = _begin(params, config, beliefs)
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
-    # By way of the host: JAX's weakly typed constants would compile the first chunk for themselves.
-    state, points, key, tasks, people = jax.device_put(
-        (
-            jax.tree.map(np.asarray, state),
-            sobol(config.nodes, dimensions(config)),
-            np.asarray(jax.random.key_data(jax.random.key(seed))),
-            design.tasks,
-            answers,
-        ),
-        None if mesh is None else NamedSharding(mesh, PartitionSpec()),
+    fixed = _Fixed(
+        design.tasks,
+        answers,
+        sobol(config.nodes, dimensions(config)),
+        np.asarray(jax.random.key_data(jax.random.key(seed))),
+        stretches(config.shares, config.devices) if config.shares > 1 else None,
     )
-    plan = batches(answers.person, len(answers.weight), config.people, config.steps, seed)
+    # By way of the host: JAX's weakly typed constants would compile the first chunk for themselves.
+    state, fixed = jax.device_put(
+        (jax.tree.map(np.asarray, state), fixed),
+        None if mesh is None else tuple(jax.tree.map(partial(NamedSharding, mesh), _SPLIT[:2])),
+    )
+    plan = batches(
+        answers.person, len(answers.weight), config.people, config.steps, seed, config.shares
+    )
 
     def advance(state: _State, count: int) -> _State:
         chunk = _next_chunk(plan, int(state.step))
-        return _steps(static, state, tasks, people, chunk, points, key, np.int32(count))
+        return _steps(static, state, fixed, chunk, np.int32(count))
 
     state = _all_steps(advance, state, config.steps, checkpoints, on_step)
     params = jax.device_get(settled(graph, state.params, design))
@@ -187,61 +219,110 @@ def _optimizer(config: PersistentConfig) -> optax.GradientTransformation:
 def _steps(
     static: _Static,
     state: _State,
-    tasks: TaskColumns,
-    answers: AnswerTable,
+    fixed: _Fixed,
     plan: Batches,
-    points: jax.Array,
-    key: jax.Array,
     count: jax.Array,
 ) -> _State:
     """The first `count` steps of a plan."""
-    config, key = static.config, jax.random.wrap_key_data(key)
-    groups = {n: np.frombuffer(data, np.int32).reshape(s) for n, s, data in static.groups}
-    tasks = tasks._replace(scale=np.array(static.layout.task_scale, np.int32))
-    people, size = len(answers.weight), plan.people.shape[1]
-
-    def shared(column: jax.Array) -> jax.Array:
-        """Each device takes some of the rows; XLA adds up what they make of them."""
-        if static.mesh is None:
-            return column
-        rows = NamedSharding(static.mesh, PartitionSpec("people"))
-        return jax.lax.with_sharding_constraint(column, rows)
-
-    def loss(
-        params: nnx.State[Any, Any],
-        batch_answers: AnswerTable,
-        bell: posterior.Bell,
-        keys: tuple[jax.Array, ...],
-    ) -> jax.Array:
-        model = nnx.merge(static.graph, params)
-        log_chance = _log_chance(
-            model, draw_effects(model, keys[0]), tasks, static.layout, batch_answers
+    taken = partial(_taken, static)
+    if static.config.shares > 1:
+        taken = jax.shard_map(
+            taken, mesh=static.mesh, in_specs=_SPLIT, out_specs=_WHOLE, check_vma=False
         )
-        base = shifted(points, keys[1], size)
-        likely = posterior.evidence(log_chance, bell, base)
-        price = divergence(model, groups, tasks) * (size / people)
-        return (price - (batch_answers.weight * likely).sum()) / size
+    return taken(state, fixed, plan, count)
+
+
+def _taken(
+    static: _Static,
+    state: _State,
+    fixed: _Fixed,
+    plan: Batches,
+    count: jax.Array,
+) -> _State:
+    """The steps; where they are cut into shares, as one of the devices that share them."""
+    config, key = static.config, jax.random.wrap_key_data(fixed.key)
+    tasks = fixed.tasks._replace(scale=np.array(static.layout.task_scale, np.int32))
+    fixed = fixed._replace(tasks=tasks)
+
+    def of_batch(state: _State, batch: Batches, keys: jax.Array) -> _Visit:
+        answers = jax.tree.map(partial(_shared, static), take(fixed.answers, *batch))
+        return _visit(static, fixed, state.params, answers, state.modes[batch.people], keys)
+
+    def of_shares(state: _State, batch: Batches, keys: jax.Array) -> _Visit:
+        """The average of the shares, each of which is a smaller batch with points of its own."""
+
+        def one(share: jax.Array) -> _Visit:
+            own = keys.at[1].set(jax.random.fold_in(keys[1], share))
+            return of_batch(state, Batches(*(column[share] for column in batch)), own)
+
+        assert static.mesh is not None  # as `check_shares` has seen to
+        visits = of_every_share(one, config.shares, fixed.stretch, static.mesh)
+        sums = sum_in_order(visits._replace(modes=()))
+        average = jax.tree.map(lambda total: total / config.shares, sums)
+        return average._replace(modes=visits.modes.reshape(-1, visits.modes.shape[-1]))
 
     def step(number: jax.Array, state: _State) -> _State:
         batch = Batches(*(column[number] for column in plan))
-        keys = tuple(jax.random.split(jax.random.fold_in(key, state.step)))
-        batch_answers = jax.tree.map(shared, take(answers, *batch))
-        model = nnx.merge(static.graph, state.params)
-        log_chance = _log_chance(
-            model, draw_effects(model, keys[0]), tasks, static.layout, batch_answers
+        keys = jax.random.split(jax.random.fold_in(key, state.step))
+        visit = (of_batch if config.shares == 1 else of_shares)(state, batch, keys)
+        updates, opt_state = _optimizer(config).update(
+            visit.gradient, state.opt_state, state.params
         )
-        bell = posterior.find(log_chance, state.modes[batch.people], 1)
-        value, gradient = jax.value_and_grad(loss)(state.params, batch_answers, bell, keys)
-        updates, opt_state = _optimizer(config).update(gradient, state.opt_state, state.params)
         return _State(
             optax.apply_updates(state.params, updates),
             opt_state,
-            state.modes.at[batch.people].set(bell.mode, unique_indices=True),
+            state.modes.at[batch.people.reshape(-1)].set(visit.modes, unique_indices=True),
             state.step + 1,
-            state.losses.at[state.step].set(value),
+            state.losses.at[state.step].set(visit.loss),
         )
 
     return jax.lax.fori_loop(0, count, step, state)
+
+
+def _shared(static: _Static, column: jax.Array) -> jax.Array:
+    """Each device takes some of the rows; XLA adds up what they make of them."""
+    if static.mesh is None or static.config.shares > 1:
+        return column
+    rows = NamedSharding(static.mesh, PartitionSpec("people"))
+    return jax.lax.with_sharding_constraint(column, rows)
+
+
+class _Visit(NamedTuple):
+    """What some people's answers say: the gradient of the loss, the loss, and (B, W) where these
+    people's posteriors are."""
+
+    gradient: Any
+    loss: jax.Array
+    modes: jax.Array
+
+
+def _visit(
+    static: _Static,
+    fixed: _Fixed,
+    params: nnx.State[Any, Any],
+    answers: AnswerTable,
+    start: jax.Array,
+    keys: jax.Array,
+) -> _Visit:
+    """Some people's answers; their posteriors are looked for from `start` (B, W)."""
+    groups = {n: np.frombuffer(data, np.int32).reshape(s) for n, s, data in static.groups}
+    size, people, tasks = len(start), len(fixed.answers.weight), fixed.tasks
+
+    def log_chance_of(model: Persistent) -> posterior.LogChance:
+        effects = draw_effects(model, keys[0])
+        return _log_chance(model, effects, tasks, static.layout, answers)
+
+    bell = posterior.find(log_chance_of(nnx.merge(static.graph, params)), start, 1)
+
+    def loss(params: nnx.State[Any, Any]) -> jax.Array:
+        model = nnx.merge(static.graph, params)
+        base = shifted(fixed.points, keys[1], size)
+        likely = posterior.evidence(log_chance_of(model), bell, base)
+        price = divergence(model, groups, tasks) * (size / people)
+        return (price - (answers.weight * likely).sum()) / size
+
+    value, gradient = jax.value_and_grad(loss)(params)
+    return _Visit(gradient, value, bell.mode)
 
 
 def _log_chance(
