@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from crowdllm_jax.model.fit import Prepared, completed
 from crowdllm_jax.model.persistent import start as start_module
 from crowdllm_jax.model.persistent.answers import gather_answers
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.effects import mean_effects
+from crowdllm_jax.model.persistent.effects import draw_effects, mean_effects
 from crowdllm_jax.model.persistent.factors import analyse, enough, standardised
 from crowdllm_jax.model.persistent.fit import _log_chance
 from crowdllm_jax.model.persistent.posterior import SETTLED, find
@@ -91,7 +92,7 @@ def answered(scales_by_name: dict, tasks: int):
     _, answers = gather_answers(study, known.codings, known.design, np.ones(400 * tasks, bool))
     model = known.model
     model.level[...] = jnp.asarray(starting_levels(known.design.layout, answers))
-    start_known(model, known.design.tasks, known.design.layout, answers)
+    start_known(model, known.design, answers)
     return known._replace(study=study), study.value.reshape(400, tasks)
 
 
@@ -114,7 +115,7 @@ def test_a_fit_starts_at_agents_like_people(scale):
 
 
 @pytest.mark.parametrize(
-    ("by", "latent", "rate"), [("people", 16, 0.02), ("answers", 16, 0.02), ("tasks", 8, 0.05)]
+    ("by", "latent", "rate"), [("people", 16, 0.005), ("answers", 16, 0.005), ("tasks", 8, 0.05)]
 )
 def test_what_a_configuration_leaves_open_is_completed(by, latent, rate):
     """Where single tasks are known, by a factor analysis and its start; what is given stays."""
@@ -135,6 +136,44 @@ def test_what_a_configuration_leaves_open_is_completed(by, latent, rate):
     assert (plain.latent, plain.learning_rate) == (8, 0.05)
 
 
+@pytest.mark.parametrize(
+    "scale", [RATING, Binary(levels=("no", "yes")), Continuous(low=0, high=100)], ids=str
+)
+def test_a_fit_starts_as_sure_as_answers_make_it(scale):
+    """Where a posterior is as wide as its answers' curvature, drawing an effect costs half a unit
+    of their log probability, and where priors narrow it less. An effect and its opposite are drawn,
+    so that slopes cancel; the logistic deviation takes curvature to 1.1 times."""
+    known, _ = answered({"scale": scale}, tasks=6)
+    _, answers = gather_answers(known.study, known.codings, known.design, np.ones(2400, bool))
+    start = start_known(known.model, known.design, answers)
+    middle = mean_effects(known.model)
+    alone = ("task", "task_level", "task_loading")
+
+    def likely(drawn, sign):
+        moved = {name: middle[name] + sign * (drawn[name] - middle[name]) for name in alone}
+        args = known.design.tasks, known.design.layout, answers
+        return float(_log_chance(known.model, middle | moved, *args)(start[:, None]).sum())
+
+    draws = [draw_effects(known.model, jax.random.key(seed)) for seed in range(20)]
+    most = likely(middle, 0)
+    cost = np.mean([most - (likely(drawn, 1) + likely(drawn, -1)) / 2 for drawn in draws])
+    count = sum(middle[name].size for name in alone)
+    assert 0 < cost < 1.1 * count / 2
+
+
+def test_tasks_without_answers_start_at_their_prior():
+    """Only their columns say how they load on beliefs."""
+    known, _ = answered({"rating": RATING}, tasks=6)
+    design = known.design
+    design = design._replace(tasks=design.tasks._replace(known=np.array([1, 1, 1, 1, 1, 0.0])))
+    part = known.study.task < 5
+    _, answers = gather_answers(known.study, known.codings, design, part)
+    start_known(known.model, design, answers)
+    loading = np.asarray(known.model.effects.mean["task_loading"][...])
+    assert not loading[5, 0]
+    assert loading[:5, 0].all()
+
+
 @pytest.mark.parametrize("every", [1, 4])
 def test_beliefs_start_where_people_are(every, monkeypatch):
     """Where Newton steps lead from the population's middle, in the dimension that there is; what is
@@ -143,7 +182,7 @@ def test_beliefs_start_where_people_are(every, monkeypatch):
     monkeypatch.setattr(start_module, "MOST_PEOPLE", 400 // every)
     known, _ = answered({"rating": RATING}, tasks=12)
     _, answers = gather_answers(known.study, known.codings, known.design, np.ones(400 * 12, bool))
-    start = start_known(known.model, known.design.tasks, known.design.layout, answers)
+    start = start_known(known.model, known.design, answers)
     chance = _log_chance(
         known.model, mean_effects(known.model), known.design.tasks, known.design.layout, answers
     )
@@ -203,5 +242,5 @@ def test_continuous_answers_without_spread_tell_of_no_noise():
     study = dataclasses.replace(known.study, answer=np.full(300, 40.0))
     _, answers = gather_answers(study, known.codings, known.design, np.ones(300, bool))
     before = np.array(known.model.log_residual[...])
-    start_known(known.model, known.design.tasks, known.design.layout, answers)
+    start_known(known.model, known.design, answers)
     np.testing.assert_array_equal(known.model.log_residual[...], before)

@@ -123,7 +123,7 @@ def fit_marginal(
     model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
     beliefs = np.zeros((len(answers.weight), dimensions(config)), np.float32)
     if "task_loading" in design.groups:
-        beliefs = start_known(model, design.tasks, design.layout, answers)
+        beliefs = start_known(model, design, answers)
     graph, params = nnx.split(model, nnx.Param)
     static = _Static(
         graph,

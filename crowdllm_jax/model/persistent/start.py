@@ -1,9 +1,11 @@
 """Where a fit starts: at what plain statistics of the answers say."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from crowdllm_jax.model.persistent.answers import AnswerTable
-from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns
+from crowdllm_jax.model.persistent.design import Design
+from crowdllm_jax.model.persistent.effects import Persistent
 from crowdllm_jax.model.persistent.factors import DOUBT, analyse, enough, standardised
 from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
 from crowdllm_jax.model.persistent.unanswered import dilution
@@ -40,22 +42,46 @@ def starting_levels(layout: Layout, answers: AnswerTable) -> np.ndarray:
     return levels
 
 
-def start_known(
-    model: Persistent, tasks: TaskColumns, layout: Layout, answers: AnswerTable
-) -> np.ndarray:
+def start_known(model: Persistent, design: Design, answers: AnswerTable) -> np.ndarray:
     """Start known tasks at how their answers go together, and then at their shares.
 
     Returns:
       (B, W) normal numbers of people's beliefs there; zeros of whom nothing is known.
     """
-    beliefs = start_loadings(model, tasks, layout, answers)
+    beliefs = start_loadings(model, design, answers)
+    tasks, layout = design.tasks, design.layout
     spread = np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
     scale = np.array(layout.task_scale)
     loading = tasks.loading @ np.asarray(model.effects.mean["loading"][...])
     loading = loading + np.asarray(model.effects.mean["task_loading"][...])
     loading[:, 0] += np.asarray(model.first_loading[...])[scale]
     start_shares(model, layout, answers, np.sqrt(((loading * spread) ** 2).sum(1)))
+    start_deviations(model, design, answers)
     return beliefs
+
+
+def start_deviations(model: Persistent, design: Design, answers: AnswerTable) -> None:
+    """Be as sure of single tasks' effects at the start as their answers will make a fit, in any
+    case no less. A fit that draws what is well known as if it were not shrinks its weak dimensions
+    to be rid of the noise, and seldom finds them again."""
+    tasks, layout = design.tasks, design.layout
+    t, given = len(tasks.scale), answers.present > 0
+    count = np.zeros((t, layout.levels))
+    np.add.at(count, (answers.task[given], answers.level[given]), 1.0)
+    is_continuous = np.isin(np.arange(t), layout.tasks_of(continuous))
+    residual = np.exp(np.asarray(model.log_residual[...]))[tasks.scale]
+    location = count.sum(1) / np.where(is_continuous, residual, LOGISTIC_SD) ** 2
+    spread = np.exp(2 * np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    information = {
+        "task": location,
+        "task_level": count,
+        "task_loading": location[:, None] * spread,
+        "loading": (tasks.loading**2).T @ location[:, None] * spread,
+        "task_profile": (answers.profile**2).mean(0)[:, None] * location,
+    }
+    for name, of_answers in information.items():
+        log_sd = model.effects.log_sd[name]
+        log_sd[...] = -jnp.log(jnp.exp(-2 * log_sd[...]) + of_answers) / 2
 
 
 def start_shares(
@@ -109,13 +135,12 @@ def _sizes(layout: Layout) -> np.ndarray:
     return np.array([max(2, scales.size(scale)) for scale in layout.scales])
 
 
-def start_loadings(
-    model: Persistent, tasks: TaskColumns, layout: Layout, answers: AnswerTable
-) -> np.ndarray:
+def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> np.ndarray:
     """Put loadings where a factor analysis of the answers has them, its first axis what moves all
     tasks alike. Tasks whose answers are no numbers keep their own part. Returns people's beliefs
     (B, W)."""
     beliefs = np.zeros((len(answers.weight), model.belief.width), np.float32)
+    layout = design.layout
     given = (answers.present > 0) & _numeric(layout)[answers.task]
     person = np.repeat(answers.person[:, None], answers.task.shape[1], 1)[given]
     task, value = answers.task[given], answers.value[given]
@@ -137,7 +162,7 @@ def start_loadings(
     loading /= np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
     # A dimension in which nothing is found yet starts anywhere, or it would never come out.
     found_in = np.flatnonzero(np.sqrt((loading[answered] ** 2).mean(0)) > FAINT)
-    _put(model, tasks, loading, answered, found_in)
+    _put(model, design, loading, answered, found_in)
     scale, residual = np.array(layout.task_scale), np.array(model.log_residual[...])
     for index in np.unique(scale[answered & is_continuous]):
         on_scale = answered & (scale == index)
@@ -151,14 +176,15 @@ def start_loadings(
 
 def _put(
     model: Persistent,
-    tasks: TaskColumns,
+    design: Design,
     loading: np.ndarray,
     answered: np.ndarray,
     dimensions: np.ndarray,
 ) -> None:
     """Part loadings (T, L) of tasks that were answered (T,) bool, in some dimensions, into what a
-    scale's tasks share, what columns say by ridge regression, and the tasks' own."""
-    first = np.array(model.first_loading[...])
+    scale's tasks share, what columns say by ridge regression, and the tasks' own, under the priors
+    that these speak for."""
+    tasks, first = design.tasks, np.array(model.first_loading[...])
     if 0 in dimensions:
         for index in np.unique(tasks.scale[answered]):
             first[index] = loading[answered & (tasks.scale == index), 0].mean()
@@ -168,8 +194,16 @@ def _put(
     effects = {name: np.array(model.effects.mean[name][...]) for name in LOADINGS}
     effects["loading"][:, dimensions] = by_column
     effects["task_loading"][np.ix_(answered, dimensions)] = apart - x @ by_column
-    for name in LOADINGS:
+    # Of tasks without answers nothing is known but the prior.
+    effects["task_loading"][np.ix_(tasks.known == 0, dimensions)] = 0.0
+    for name, rows in (("loading", np.ones(len(by_column), bool)), ("task_loading", answered)):
         model.effects.mean[name][...] = effects[name]
+        cells = np.ix_(rows, dimensions)
+        group, square = design.groups[name][cells].ravel(), effects[name][cells].ravel() ** 2
+        there, place, count = np.unique(group, return_inverse=True, return_counts=True)
+        size = np.sqrt(np.bincount(place, square) / count).clip(LEAST)
+        prior = model.effects.log_prior[name]
+        prior[...] = prior[...].at[there].set(np.log(size))
     model.first_loading[...] = first
 
 
