@@ -21,7 +21,7 @@ from crowdllm_jax.model.cvae import epoch
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.fit import Data, Run, TrainConfig, begin
 
-ANSWERS = 64 * 128
+ANSWERS = 64 * 64
 
 
 def data(answers: int, seed: int) -> Data:
