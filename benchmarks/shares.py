@@ -11,9 +11,6 @@ import statistics
 import time
 
 import jax
-
-jax.config.update("jax_num_cpu_devices", 2)
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,7 +18,7 @@ from crowdllm_jax.model.cvae import epoch
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.fit import Data, Run, TrainConfig, begin
 
-ANSWERS = 64 * 128
+ANSWERS = 64 * 64
 
 
 def data(answers: int, seed: int) -> Data:
@@ -58,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
+    jax.config.update("jax_num_cpu_devices", 2)
     for batch in (64, 1024):
         fits = {shares: Fit(batch, shares) for shares in (1, 2, 8)}
         for fit in fits.values():
