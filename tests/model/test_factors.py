@@ -115,7 +115,7 @@ def test_a_fit_starts_at_agents_like_people(scale):
 
 
 @pytest.mark.parametrize(
-    ("by", "latent", "rate"), [("people", 16, 0.005), ("answers", 16, 0.005), ("tasks", 8, 0.05)]
+    ("by", "latent", "rate"), [("people", 16, 0.02), ("answers", 16, 0.02), ("tasks", 8, 0.05)]
 )
 def test_what_a_configuration_leaves_open_is_completed(by, latent, rate):
     """Where single tasks are known, by a factor analysis and its start; what is given stays."""

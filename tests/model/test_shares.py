@@ -23,10 +23,8 @@ from crowdllm_jax.runtime import shares
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 
 SHARES = 8
-LATER = 10
-"""Epochs and steps by then; the last batch of an epoch has but 4 of its 16 answers, so that some
-of its shares are empty."""
 TRAIN = data(100, 1)
+"""The last batch of an epoch has but 4 of its 16 answers, so that some of its shares are empty."""
 
 
 def people() -> tuple[Known, AnswerTable]:
@@ -57,22 +55,21 @@ def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
-def stopped(folder: Path, kind: str, devices: int) -> None:
-    """Leave a fit's checkpoint behind, in its middle."""
+def stopped(folder: Path, devices: int) -> None:
+    """Leave a published fit's checkpoint behind, in its middle."""
 
     def stop(done: int, _: object) -> None:
-        if done in (2, LATER):
+        if done == 2:
             raise KeyboardInterrupt
 
-    more = {"on_epoch" if kind == "published" else "on_step": stop}
     with Checkpoints(folder) as kept, pytest.raises(KeyboardInterrupt):
-        FITS[kind](devices, checkpoints=kept, **more)
+        fit_published(devices, checkpoints=kept, on_epoch=stop)
 
 
-def resumed(folder: Path, kind: str, devices: int) -> list[np.ndarray]:
+def resumed(folder: Path, devices: int) -> list[np.ndarray]:
     with Checkpoints(folder) as kept:
         assert kept.newest(), "nothing was saved"
-        return FITS[kind](devices, checkpoints=kept)
+        return fit_published(devices, checkpoints=kept)
 
 
 ON_EIGHT = """
@@ -81,33 +78,31 @@ from pathlib import Path
 import jax
 import numpy as np
 import test_shares as t
-t.persistent.CHUNK = t.LATER
-folder, kind = Path(sys.argv[1]), sys.argv[2]
+folder = Path(sys.argv[1])
 assert jax.device_count() == 8
-four, eight = (t.FITS[kind](devices) for devices in (4, 8))
-assert t.same(four, eight)
-np.savez(folder / "eight.npz", *eight)
-np.savez(folder / "resumed.npz", *t.resumed(folder / "two", kind, 4))
+for kind, fit in t.FITS.items():
+    np.savez(folder / f"{kind}-eight.npz", *fit(8))
+np.savez(folder / "four.npz", *t.resumed(folder / "left", 4))
 """
 
 
-@pytest.mark.parametrize("kind", FITS)
-def test_a_fit_has_the_same_bits_on_2_4_and_8_devices(kind, tmp_path, monkeypatch):
+def test_a_fit_has_the_same_bits_on_2_4_and_8_devices(tmp_path):
     """This process has two devices, another one eight; and four go on from what two have left."""
-    monkeypatch.setattr(persistent, "CHUNK", LATER)
-    two = FITS[kind](2)
-    stopped(tmp_path / "two", kind, 2)
+    stopped(tmp_path / "left", 2)
     folder = Path(__file__).parent
     paths = [folder, folder.parent, os.environ.get("PYTHONPATH", "")]
     flags = os.environ["XLA_FLAGS"].replace("count=2", "count=8")
     subprocess.run(
-        [sys.executable, "-c", ON_EIGHT, str(tmp_path), kind],
+        [sys.executable, "-c", ON_EIGHT, str(tmp_path)],
         check=True,
         env=os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(map(str, paths))},
     )
-    for name in ("eight", "resumed"):
-        with np.load(tmp_path / f"{name}.npz") as stored:
-            assert same(two, [stored[n] for n in stored.files]), name
+    made = {path.stem: np.load(path) for path in tmp_path.glob("*.npz")}
+    found = {name: [stored[n] for n in stored.files] for name, stored in made.items()}
+    of_two = {kind: fit(2) for kind, fit in FITS.items()}
+    assert same(of_two["published"], found["published-eight"])
+    assert same(of_two["published"], found["four"])
+    assert same(of_two["persistent"], found["persistent-eight"])
 
 
 def test_shares_change_nothing_but_the_noise():

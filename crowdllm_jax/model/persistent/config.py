@@ -6,7 +6,7 @@ import msgspec
 
 FEWEST = 8
 """Dimensions that are never too many: what learned shrinkage leaves of them costs nothing."""
-ANYWHERE, NEAR = 0.05, 0.005
+ANYWHERE, NEAR = 0.05, 0.02
 """Adam's highest rate in a fit that starts anywhere, and in one that starts near its end."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -33,7 +33,7 @@ class PersistentConfig(
       nodes: quasi-random beliefs, around where each person is, over which a person's likelihood is
         averaged.
       steps, people: Adam steps, and people per step.
-      learning_rate: its highest rate; by default 0.05, and 0.005 where single tasks are known by
+      learning_rate: its highest rate; by default 0.05, and 0.02 where single tasks are known by
         numbers, since a fit to these starts near its end (`start`).
       devices: how many share the people of a step; of several processes, all that they have. A
         fit's rounding errors, and nothing else, depend on it.
