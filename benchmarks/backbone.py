@@ -260,10 +260,11 @@ def count_weights(model: Any) -> tuple[int, int]:
     return weights, weights - embedding * (1 if model.config.tie_word_embeddings else 2)
 
 
-def rows_alone(shape: str, batch: int, repeats: int) -> tuple[float, float, float]:
-    """Tokens and operations per second of our program in bfloat16, and the matrix product's."""
-    architecture = read_architecture(SHAPES[shape]().to_dict())
-    graph, shapes = nnx.split(nnx.eval_shape(partial(Decoder, architecture, jnp.bfloat16)))
+def rows_alone(args: argparse.Namespace) -> tuple[float, float, float]:
+    """Tokens and operations per second of our program, and the matrix product's."""
+    batch, architecture = args.batch, read_architecture(SHAPES[args.shape]().to_dict())
+    make = partial(Decoder, architecture, jnp.dtype(args.dtype))
+    graph, shapes = nnx.split(nnx.eval_shape(make))
 
     @jax.jit
     def weights_like() -> Any:
@@ -273,9 +274,9 @@ def rows_alone(shape: str, batch: int, repeats: int) -> tuple[float, float, floa
     weights = weights_like()
     many = Encoded("", tuple(range(ROW)), (0, ROW), tuple((k,) for k in range(5)))
     rows = pack([many] * batch, 0, shape_of([many]), batch)
-    ceiling = matmul("bfloat16")
+    ceiling = matmul(args.dtype)
     ways = {"ours": lambda: jax.block_until_ready(run_rows(graph, weights, rows, None))}
-    seconds, rate = take_turns(ways, ceiling, repeats)
+    seconds, rate = take_turns(ways, ceiling, args.repeats)
     median = statistics.median(seconds["ours"])
     embedding = architecture.vocab * architecture.width * (1 if architecture.tied else 2)
     inner = sum(leaf.size for leaf in jax.tree.leaves(shapes)) - embedding
@@ -362,8 +363,10 @@ def main() -> None:
                 }
             )
 
-    if args.only == ["rows"]:
-        tokens, operations, rate = rows_alone(args.shape, args.batch, args.repeats)
+    if "rows" in args.only and len(args.only) > 1:
+        raise SystemExit("--only rows: stands alone")
+    if "rows" in args.only:
+        tokens, operations, rate = rows_alone(args)
         tell_rate(note, "rows", tokens, operations / rate, rate)
     else:
         against_torch(args, note)

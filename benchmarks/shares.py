@@ -32,7 +32,9 @@ class Fit:
     """A fit of which epochs are computed one after another."""
 
     def __init__(self, batch: int, shares: int) -> None:
-        config = TrainConfig(batch_size=batch, devices=2, shares=shares, epochs=10_000)
+        config = TrainConfig(
+            batch_size=batch, devices=2, shares=shares, epochs=10_000, patience=10_000
+        )
         run = Run(data(ANSWERS, 0), data(1, 1), CvaeConfig(), config, 0)
         self.program, self.mesh, self.state, self.tables, self.inputs = begin([run])
         self.batch, self.number = batch, 0

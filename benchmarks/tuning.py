@@ -142,7 +142,7 @@ def check_equal(ways: dict[str, Callable[[], float]], tolerance: float, steps: i
 
 
 def contestants(
-    shape: str, dtype: str, rows: int, length: int
+    shape: str, rows: int, length: int, dtype: str = "float32"
 ) -> tuple[dict[str, Callable[[], float]], int]:
     """A step of each, by name, and the weights of the layers."""
     with tempfile.TemporaryDirectory() as folder:
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path, help="write the records here")
     args = parser.parse_args()
-    ways, inner = contestants(args.shape, args.dtype, args.rows, args.length)
+    ways, inner = contestants(args.shape, args.rows, args.length, args.dtype)
     device = jax.devices()[0].device_kind
     check_equal(ways, TOLERANCE[args.dtype])
     seconds, rate = take_turns(ways, matmul(args.dtype), args.repeats)

@@ -60,7 +60,7 @@ def score(
             embedding: it is that of the task, whoever answers.
         batch: rows per forward pass.
         cache: answers are looked up and kept here after every batch, so that an interrupted call
-            resumes; without it they live in memory only.
+            resumes (with the batch that was under way); without it they live in memory only.
         progress: called with (answered, all), of distinct questions, after every batch.
 
     Raises:

@@ -1,8 +1,8 @@
 """A run's crowd as tools of the Model Context Protocol, for a language model that asks it.
 
-Each tool is a command of the same name, and answers what that prints with --json; beside it stands
-how near the run's crowd comes to people who were not shown to it, next to knowing nothing (the
-floor) and another sample of people (the ceiling).
+`ask` and `infer` answer what the commands of these names print with --json; beside it stands how
+near the run's crowd comes to people who were not shown to it, next to knowing nothing (the floor)
+and another sample of people (the ceiling).
 """
 
 import argparse
@@ -23,6 +23,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from crowdllm_jax.cli.commands.ask import add_ask
 from crowdllm_jax.cli.commands.infer import add_infer
+from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.population.sample import sample as draw
@@ -35,13 +36,13 @@ from crowdllm_jax.study.scale_text import describe
 from crowdllm_jax.workflow.steps import findings
 
 MOST = 200
-"""Agents that are told one by one."""
+"""Agents, or questions, that are told one by one."""
 
 INSTRUCTIONS = """\
 A digital population that was fitted to a sample of real people's answers. Agents are not people:
 say so, and give the interval and how near the crowd comes to people with every number you repeat.
-`describe` first: it has the questions, the attributes and what the crowd is worth. `ask` puts a
-question that nobody has answered; `infer` estimates about real people, with valid intervals;
+`describe` first: it has the questions' ids, the attributes and what the crowd is worth. `ask` puts
+a question that nobody has answered; `infer` estimates about real people, with valid intervals;
 `sample` shows single agents, from whom nothing is to be estimated."""
 
 
@@ -51,7 +52,7 @@ def make_server(run: Path) -> MCPServer:
     Raises:
       CrowdError: the folder is no run folder, nothing is fitted in it yet, or it is not scored.
     """
-    tools = Tools(run, fitted_crowd(run), _worth(run))
+    tools = Tools(run, fitted_crowd(run), _plain(_worth(run)))
     server = MCPServer("crowdllm", instructions=INSTRUCTIONS, log_level="WARNING")
     for tool in (tools.describe, tools.ask, tools.infer, tools.sample):
         server.add_tool(tool)
@@ -86,6 +87,7 @@ class Tools:
             "worth": self.worth,
         }
 
+    # Nine arguments: of a tool each is told by its name.
     def ask(
         self,
         question: str,
@@ -93,6 +95,7 @@ class Tools:
         options: list[str] | None = None,
         kind: str | None = None,
         shares: list[float] | None = None,
+        people: float | None = None,
         where: str | None = None,
         by: str | None = None,
     ) -> dict[str, Any]:
@@ -101,12 +104,13 @@ class Tools:
         Args:
           scale: name of one of the run's scales, or options: the answers, lowest first, and kind:
             ordinal, nominal, binary or continuous (whose options are its ends).
-          shares: known shares of the answers, lowest first. where: a condition such as
-            "age >= 60 and gender == 'woman'". by: an attribute whose values are told apart.
+          shares: known shares of the answers, lowest first, people: of how many people (1000).
+          where: a condition such as "age >= 60 and gender == 'woman'". by: an attribute whose
+            values are told apart.
         """
         return self._answered(
             "ask",
-            *_flags(scale=scale, kind=kind, where=where, by=by),
+            *_flags(scale=scale, kind=kind, people=people, where=where, by=by),
             *([] if options is None else [f"--options={','.join(map(_quoted, options))}"]),
             *([] if shares is None else [f"--shares={','.join(map(repr, shares))}"]),
             question=question,
@@ -134,16 +138,23 @@ class Tools:
             *(f"--regress={_quoted(name)}" for name in regress or ()),
         )
 
-    def sample(self, agents: int = 10, seed: int = 0, where: str | None = None) -> dict[str, Any]:
-        """Single agents, with their profiles and what they answer to the run's questions."""
+    def sample(
+        self, agents: int = 10, seed: int | None = None, where: str | None = None
+    ) -> dict[str, Any]:
+        """Single agents, with their profiles and what they answer to the run's questions.
+
+        Args:
+          seed: of their answers; by default the run's, whose agents they then are.
+        """
         if not 1 <= agents <= MOST:
             raise ToolError(f"sample: tells of 1 to {MOST} agents; estimate with `infer` or `ask`")
         try:
             with self.lock:
-                drawn = draw(self.crowd, agents, seed, where=where)
+                own = stored_config(self.run).population.seed if seed is None else seed
+                drawn = draw(self.crowd, agents, own, where=where)
         except CrowdError as error:
             raise ToolError(f"sample: {error}") from error
-        return {"agents": drawn.to_arrow().to_pylist(), "worth": self.worth}
+        return _plain({"agents": drawn.to_arrow().to_pylist(), "worth": self.worth})
 
     def _answered(self, command: str, *flags: str, question: str | None = None) -> dict[str, Any]:
         """What a command prints with --json, what it warns of, and what the crowd is worth."""
@@ -154,7 +165,7 @@ class Tools:
             try:
                 with redirect_stderr(misused):
                     given = _parser().parse_args(line)
-                told = json.loads(given.handler(given, silent).as_json)
+                told = _plain(given.handler(given, silent))
             except CrowdError as error:
                 raise ToolError(str(error)) from error
             except SystemExit as error:
@@ -162,6 +173,11 @@ class Tools:
         warned = [str(w.message) for w in caught if issubclass(w.category, CrowdWarning)]
         table = told if isinstance(told, dict) else {"estimates": told}
         return {**table, "warnings": warned, "worth": self.worth}
+
+
+def _plain(told: Outcome | dict[str, Any]) -> Any:
+    """As it is in JSON, which has no NaN."""
+    return json.loads((told if isinstance(told, Outcome) else Outcome(data=told)).as_json)
 
 
 def _parser() -> argparse.ArgumentParser:

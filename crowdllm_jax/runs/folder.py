@@ -103,10 +103,11 @@ def open_run(
 
 
 def _changed(stored: Config, config: Config) -> str:
-    """In what two configurations differ besides the devices, for a run may go on elsewhere."""
+    """In what two configurations differ besides where and how they compute, for a run may go on
+    elsewhere."""
     mesh = ("reference.mesh", "reference.mesh.data", "reference.mesh.model")
-    devices = ("model.devices", "train.devices", *mesh)
-    return ", ".join([key for key in differences(stored, config) if key not in devices][:5])
+    how = ("model.devices", "train.devices", *mesh, "reference.tune.recompute")
+    return ", ".join([key for key in differences(stored, config) if key not in how][:5])
 
 
 def stored_config(folder: Path) -> Config:

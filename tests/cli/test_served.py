@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def test_a_tool_answers_what_its_command_prints(run, server, capsys):
 
 
 def test_agents_are_those_of_the_run(run, server, capsys):
+    own = call(server, "sample", agents=3).structured_content["agents"]
+    assert own == call(server, "sample", agents=3, seed=3).structured_content["agents"]
     shown = call(server, "sample", agents=3, seed=5).structured_content["agents"]
     more = call(server, "sample", agents=9, seed=5).structured_content["agents"]
     assert shown == more[:3]
@@ -142,3 +145,11 @@ def test_what_it_needs_is_told(run, monkeypatch, capsys):
     assert "crowdllm-jax[mcp]" in capsys.readouterr().err
     assert main(["serve", str(run), "--port", "70000"]) == 2
     assert "--port: 70000" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_told(run, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["serve", str(run), "--port", str(taken.getsockname()[1])]) == 2
+    assert "cannot be opened; give another" in capsys.readouterr().err

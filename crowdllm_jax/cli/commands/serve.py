@@ -1,13 +1,14 @@
 """`serve`, which lets language models ask a crowd."""
 
 import argparse
+import socket
 
 from crowdllm_jax.cli.arguments import Commands, add_command, add_run_folder
 from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.progress import Progress
 
-LAST_PORT = 65_535
+HERE, LAST_PORT = "127.0.0.1", 65_535
 
 
 def add_serve(commands: Commands) -> None:
@@ -46,5 +47,16 @@ def serve(arguments: argparse.Namespace, _: Progress) -> Outcome:
     if port is None:
         server.run("stdio")
     else:
-        server.run("streamable-http", host="127.0.0.1", port=port)
+        _check_free(port)
+        server.run("streamable-http", host=HERE, port=port)
     return Outcome()
+
+
+def _check_free(port: int) -> None:
+    """Before a server finds out, and ends the process in its own way."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HERE, port))
+        except OSError as error:
+            raise CrowdError(f"--port: {port} cannot be opened; give another") from error

@@ -159,7 +159,7 @@ def batches(
     if not share:
         raise CrowdError(
             f"model.shares: {shares}, but a step has {people // per_round} of the {people} people; "
-            "give at most as many"
+            "give at most as many, that divide model.people"
         )
     size = share * shares
     random = np.random.default_rng([seed, 3])

@@ -26,7 +26,8 @@ MOST_PEOPLE = 5000
 STEEPEST = 3.0
 """What a task starts from loads on all dimensions together by no more."""
 LEAST = 0.01
-"""Deviation of continuous answers, of a scale of length 1, below which they tell of no noise."""
+"""Deviation of continuous answers, of a scale of length 1, below which they tell of no noise; and
+of loadings, than which their prior starts no narrower."""
 
 
 def starting_levels(layout: Layout, answers: AnswerTable) -> np.ndarray:

@@ -28,6 +28,7 @@ from crowdllm_jax.model.persistent.effects import (
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.regression import regress
 from crowdllm_jax.model.scales import continuous
+from crowdllm_jax.runtime.precision import SAME_BITS
 
 LOGISTIC = 16 * np.sqrt(3) / (15 * np.pi)
 """A logistic plus a normal number of deviation s is close to sqrt(1 + (s * this)**2) times a
@@ -46,7 +47,7 @@ class _Told(NamedTuple):
     spread: jax.Array
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=SAME_BITS)
 def _told_apart(
     graph: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],

@@ -77,7 +77,7 @@ import sys
 from pathlib import Path
 import jax
 import numpy as np
-import test_shares as t
+import test_shared_fits as t
 folder = Path(sys.argv[1])
 assert jax.device_count() == 8
 for kind, fit in t.FITS.items():
