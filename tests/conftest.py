@@ -47,7 +47,7 @@ from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.split import SplitConfig
 
 # The same examples in every run, and no deadline: the first example may compile a program.
-settings.register_profile("suite", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("suite")
 
 

@@ -148,6 +148,28 @@ def test_two_processes_share_a_fit(fitted, tmp_path):
     assert any(np.any(shared[name] != alone[name]) for name in alone)
 
 
+def test_two_processes_share_every_batch_of_the_published_model(tmp_path):
+    """As the fit by one, up to the order of its sums (`tests/model/test_many_runs.py` looks at the
+    program)."""
+    model = ["--set", "model={kind: cvae, hidden: 8, latent: 2}", "--set", "models=[]"]
+    command = ["fit", str(write_config(tmp_path / "input")), *model, "--set", "train.batch_size=16"]
+    assert main([*command, "--out", str(tmp_path / "one"), "--quiet"]) == 0
+    both = ["--set", "train.devices=2", "--out", str(tmp_path / "two")]
+    for process in start(2, 1, *command, *both):
+        code, err = ends(process, 200)
+        assert code == 0, err
+    # One of the two alone, now, goes on from their last state, which is the end.
+    shutil.rmtree(crowd_folder(tmp_path / "two", 0, "cvae"))
+    assert main([*command, "--out", str(tmp_path / "two"), "--quiet"]) == 0
+    one, two = (
+        flatten(load_crowd(crowd_folder(tmp_path / name, 0, "cvae")).params)
+        for name in ("one", "two")
+    )
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], atol=1e-4, err_msg=name)
+    assert any(np.any(two[name] != one[name]) for name in one)
+
+
 def test_two_processes_make_the_bits_of_two_devices(tmp_path):
     """Of every batch of the published model, cut into shares."""
     command = ["fit", str(write_config(tmp_path / "input")), "--set", "models=[]"]
