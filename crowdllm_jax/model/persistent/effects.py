@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 
 from crowdllm_jax.model.persistent.belief import Belief
 from crowdllm_jax.model.persistent.config import PersistentConfig
@@ -176,11 +177,12 @@ def _every_reference(tasks: TaskColumns) -> jax.Array:
 
 def draw_effects(model: Persistent, key: jax.Array) -> Effects:
     """One draw from the posterior of every effect."""
-    drawn = {}
-    for number, (name, mean) in enumerate(sorted(model.effects.mean.items())):
-        noise = jax.random.normal(jax.random.fold_in(key, number), mean.shape)
-        drawn[name] = mean[...] + jnp.exp(model.effects.log_sd[name][...]) * noise
-    return drawn
+    mean = mean_effects(model)
+    # All noise at once: what draws it is long, and would be compiled for every effect anew.
+    flat, parted = ravel_pytree(mean)
+    noise = parted(jax.random.normal(key, flat.shape))
+    sd = {name: jnp.exp(log_sd[...]) for name, log_sd in model.effects.log_sd.items()}
+    return {name: mean[name] + sd[name] * noise[name] for name in mean}
 
 
 def mean_effects(model: Persistent) -> Effects:

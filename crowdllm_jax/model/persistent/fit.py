@@ -211,7 +211,8 @@ def _begin(params: nnx.State[Any, Any], config: PersistentConfig, beliefs: np.nd
 
 
 def _optimizer(config: PersistentConfig) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(config.rate, config.steps))
+    """Adam; of one long vector, whose few operations compile sooner than those of every array."""
+    return optax.flatten(optax.adam(optax.cosine_decay_schedule(config.rate, config.steps)))
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1, compiler_options=SAME_BITS)
