@@ -26,7 +26,6 @@ from crowdllm_jax.population.parts import (
     appear,
     changed,
     check_plan,
-    check_shared,
     hidden,
     identity_of,
     meta_of,
@@ -39,7 +38,7 @@ from crowdllm_jax.population.parts import (
 from crowdllm_jax.population.read import reading
 from crowdllm_jax.population.twins import Twins, TwinsOfOne, draw_twins, gathered
 from crowdllm_jax.population.write import SCHEMA, scale_entry
-from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime import handing_out, processes
 from crowdllm_jax.runtime.files import check_new, new_folder, sync_folder
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.runtime.version import __version__
@@ -76,15 +75,7 @@ def twins_in_parts(
     check_new(folder)
     h = len(people.participants.ids)
     per_part = max(1, min(PART_PEOPLE, PART_ANSWERS // max(1, draws * len(crowd.task_ids))))
-    plan: dict[str, Any] = {
-        "schema": SCHEMA,
-        "twins": True,
-        "crowd": crowd_fingerprint(crowd),
-        "people": fingerprint(people),
-        "draws": draws,
-        "seed": seed,
-        "people_per_part": per_part,
-    }
+    plan = _plan_of(crowd, people, draws, seed, per_part)
     parts = parts_of(h, per_part, lambda number: (f"twins-{number:05d}.parquet",))
     kept = folder.parent / f".tmp-parts-{folder.absolute().name}"
     identity = identity_of(plan)
@@ -96,17 +87,33 @@ def twins_in_parts(
     processes.meet("the twins' parts")
     check_plan(kept, plan, "twins")
     progress("make twins", 0, h)
-    for part in to_write:
-        _write_part(kept, part, identity, list(islice(twins, part.size)))
-        progress("make twins", *progress_in(kept, parts))
+    with handing_out.apart(kept):
+        for part in to_write:
+            _write_part(kept, part, identity, list(islice(twins, part.size)))
+            progress("make twins", *progress_in(kept, parts))
+            if handing_out.others_stop():
+                raise KeyboardInterrupt
+        handing_out.wait_for_all(lambda: progress_in(kept, parts)[0], h, progress, "make twins")
     processes.meet("the twins' end")
     if processes.rank() == 0:
-        check_shared(kept, parts)
         drawn = (one for part in parts for one in _read_part(kept / part.names[0]))
         made = gathered(crowd, people, drawn)
         write_twins(crowd, made, folder, {"seed": seed, "answers": len(people.answer)})
         shutil.rmtree(kept)
     processes.meet("the twins' folder")
+
+
+def _plan_of(crowd: Crowd, people: Study, draws: int, seed: int, per_part: int) -> dict[str, Any]:
+    """What parts must have been made for to be of these twins."""
+    return {
+        "schema": SCHEMA,
+        "twins": True,
+        "crowd": crowd_fingerprint(crowd),
+        "people": fingerprint(people),
+        "draws": draws,
+        "seed": seed,
+        "people_per_part": per_part,
+    }
 
 
 def _begin(kept: Path, plan: dict[str, Any]) -> None:

@@ -93,6 +93,8 @@ def wait_for_all(done: Callable[[], int], total: int, progress: Progress, stage:
             raise KeyboardInterrupt
         progress(stage, count, total)
         time.sleep(POLL)
+    if processes.size() > 1 and total:
+        progress(stage, total, total)
 
 
 def _ended(folder: Path) -> int:

@@ -78,7 +78,7 @@ def test_who_waits_goes_on_once_all_is_done(tmp_path, second_of_two):
     seen, done = [], iter([0, 1, 2])
     with handing_out.apart(tmp_path):
         handing_out.wait_for_all(lambda: next(done), 2, lambda *p: seen.append(p), "fits")
-    assert seen == [("fits", 0, 2), ("fits", 1, 2)]
+    assert seen == [("fits", 0, 2), ("fits", 1, 2), ("fits", 2, 2)]
 
 
 def test_what_one_of_several_saves_by_itself_is_read_everywhere(tmp_path, monkeypatch):
