@@ -20,8 +20,8 @@ from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.model.crowd_file import save_crowd
-from crowdllm_jax.population import sample as population
 from crowdllm_jax.population import parts as parts_in
+from crowdllm_jax.population import sample as population
 from crowdllm_jax.population import write as output
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.runtime.files import write_whole
