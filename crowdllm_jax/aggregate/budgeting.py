@@ -18,11 +18,13 @@ not funded. Voters with the same ballot always have the same money left, so each
 one row with a number of voters: memory grows with the different ballots, not with the voters.
 """
 
+from itertools import chain
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from crowdllm_jax.aggregate.share import from_all, own_parts
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.read import Answers
 from crowdllm_jax.runtime.progress import Progress, silent
@@ -116,9 +118,9 @@ def _ballot_tasks(answers: Answers) -> np.ndarray:
 
 def distinct_ballots(answers: Answers, tasks: np.ndarray, progress: Progress = silent) -> Ballots:
     """Join voters who cast the same ballot; who cast none is no voter."""
-    joined: list[Ballots] = []
+    joined = [Ballots(np.zeros((0, len(tasks)), np.int16), np.zeros(0, np.int64))]
     done = 0
-    for block in answers.blocks():
+    for block in chain.from_iterable(blocks() for blocks in own_parts(answers)):
         cast = np.nan_to_num(block[:, tasks], nan=-1).astype(np.int16)
         cast = cast[cast[:, 0] >= 0]  # a ballot is whole, or there is none
         joined.append(_join([Ballots(cast, np.ones(len(cast), np.int64))]))
@@ -126,7 +128,9 @@ def distinct_ballots(answers: Answers, tasks: np.ndarray, progress: Progress = s
             joined = [_join(joined)]
         done += len(block)
         progress("aggregate", done, answers.people)
-    return _join(joined)
+    of_all = from_all("the ballots", tuple(_join(joined)))
+    progress("aggregate", answers.people, answers.people)
+    return _join([Ballots(*ballots) for ballots in of_all])
 
 
 def _join(parts: list[Ballots]) -> Ballots:

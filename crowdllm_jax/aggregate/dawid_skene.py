@@ -14,8 +14,9 @@ It is for questions that have an answer. Where opinions differ, there is no trut
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
@@ -23,8 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
+from crowdllm_jax.aggregate.share import Pass, added, in_order, own_parts
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.population.read import Answers
+from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Categorical
@@ -62,12 +65,14 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
         if not isinstance(scale, Categorical) or not len(tasks):
             continue
         power = min(1.0, (answers.effective or np.inf) / answers.people)
-        blocks = _kept(answers, tasks)
+        passes = _kept(answers, tasks)
 
         def report(step: int, label: str = name) -> None:
             progress(f"dawid-skene {label}", step, STEPS)
 
-        votes = count_votes(blocks(), len(tasks), scales.size(scale), answers.block)
+        own = chain.from_iterable(blocks() for blocks in passes)
+        votes = count_votes(own, len(tasks), scales.size(scale), answers.block)
+        (votes,) = added("the votes", (votes,))
         levels, each = votes.shape[1], votes.sum() / answers.people
         if each < levels**2:
             warnings.warn(
@@ -77,7 +82,7 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
                 CrowdWarning,
                 stacklevel=2,
             )
-        truth = dawid_skene(blocks, votes, answers.block, power, report)
+        truth = dawid_skene(passes, votes, answers.block, power, report)
         if not truth.settled:
             warnings.warn(
                 f"dawid-skene: not settled after {STEPS} steps on scale '{name}'; its confidences "
@@ -95,20 +100,21 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: order[row["task_id"]]))
 
 
-def _kept(answers: Answers, tasks: np.ndarray) -> Callable[[], Iterable[np.ndarray]]:
-    """Passes over some tasks' levels, from memory if they fit."""
+def _kept(answers: Answers, tasks: np.ndarray) -> list[Callable[[], Iterable[np.ndarray]]]:
+    """Passes over some tasks' levels, part by part (of several processes, over this one's parts);
+    from memory if they fit."""
 
-    def blocks() -> Iterator[np.ndarray]:
-        for block in answers.blocks():
+    def levels_of(blocks: Pass) -> Iterator[np.ndarray]:
+        for block in blocks():
             levels = block[:, tasks]
             # A study with a continuous scale holds floats, NaN where there is no answer.
             floats = np.issubdtype(levels.dtype, np.floating)
             yield np.nan_to_num(levels, nan=-1).astype(np.int16) if floats else levels
 
-    if answers.people * len(tasks) * 2 > KEPT:
-        return blocks
-    kept = list(blocks())
-    return lambda: kept
+    passes = own_parts(answers)
+    if answers.people * len(tasks) * 2 / processes.size() > KEPT:
+        return [partial(levels_of, blocks) for blocks in passes]
+    return [partial(list, list(levels_of(blocks))) for blocks in passes]
 
 
 def _rows(
@@ -140,7 +146,7 @@ def count_votes(blocks: Iterable[np.ndarray], tasks: int, levels: int, size: int
 
 
 def dawid_skene(
-    blocks: Callable[[], Iterable[np.ndarray]],
+    passes: Sequence[Callable[[], Iterable[np.ndarray]]],
     votes: np.ndarray,
     size: int,
     power: float = 1.0,
@@ -149,7 +155,8 @@ def dawid_skene(
     """EM from the shares of votes.
 
     Args:
-      blocks: gives a new pass over all answers, (n, T) levels, -1 where there is none, n <= size.
+      passes: each gives a new pass over a part of the answers, (n, T) levels, -1 where there is
+        none, n <= size; of several processes, over a part of this one's.
       votes: (T, K) see `count_votes`.
       power: multiplies the log-likelihood.
     """
@@ -160,8 +167,14 @@ def dawid_skene(
     for step in range(1, STEPS + 1):
         likelihood = np.zeros_like(belief)
         on_device = jnp.asarray(belief, jnp.float32)
-        for block in blocks():
-            likelihood += np.asarray(step_block(_filled(block, size), on_device), np.float64)
+        of_parts = []
+        for blocks in passes:
+            of_part = np.zeros_like(belief)
+            for block in blocks():
+                of_part += np.asarray(step_block(_filled(block, size), on_device), np.float64)
+            of_parts.append((of_part,))
+        for (of_part,) in in_order("a step of dawid-skene", of_parts):
+            likelihood += of_part
         log = np.log(np.maximum(prior, NEVER)) + power * likelihood
         new = np.exp(log - log.max(1, keepdims=True))
         new /= new.sum(1, keepdims=True)

@@ -6,8 +6,11 @@ counts how many have each next digit among those that agree so far. 32-bit answe
 tasks take two passes, 64-bit ones four; of more tasks the digits are shorter and the passes more.
 """
 
+from itertools import chain
+
 import numpy as np
 
+from crowdllm_jax.aggregate.share import added, own_parts
 from crowdllm_jax.population.read import Answers
 from crowdllm_jax.runtime.progress import Progress, silent
 
@@ -40,7 +43,7 @@ def medians(
         left -= digit
         count = np.zeros(c << digit)
         done = 0
-        for block in answers.blocks():
+        for block in chain.from_iterable(blocks() for blocks in own_parts(answers)):
             values = block if c == block.shape[1] else block[:, tasks]
             key = _ordered(values, word) >> word.type(left)
             same = ~np.isnan(values)
@@ -52,6 +55,7 @@ def medians(
             np.add.at(count, (cell % c << digit) + last, weight)
             done += len(block)
             progress("median", done, answers.people)
+        (count,) = added("the medians", (count,))
         until = below[:, None] + count.reshape(c, -1).cumsum(1)
         chosen = (until >= total[:, None] / 2 * (1 - 1e-12)).argmax(1)
         equal = count.reshape(c, -1)[np.arange(c), chosen]

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax.aggregate.middle import medians
+from crowdllm_jax.aggregate.share import added, in_order, own_parts
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.decisions import read
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments
@@ -78,23 +79,32 @@ class Histogram:
 
 
 def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
-    """Count all answers, block by block."""
+    """Count all answers, block by block; several processes each count some parts of a
+    population."""
     task_scales, t = answers.task_scales, len(answers.task_ids)
     valued = np.flatnonzero(scales.which(scales.is_continuous, task_scales))
     level = np.setdiff1d(np.arange(t), valued)
     k = max(map(scales.size, task_scales)) or 1
-    counts, squares, moments = np.zeros((t, k)), np.zeros(t), no_moments((len(valued),))
+    counts, squares, of_parts = np.zeros((t, k)), np.zeros(t), []
     done = 0
-    for block in answers.blocks():
-        weight = None if answers.weight is None else answers.weight[done : done + len(block)]
-        counts[level] += _levels(block[:, level], k, weight)
-        if len(valued):
-            moments = moments.joined(moments_of(block[:, valued], weight))
-        if weight is not None:
-            given = (block >= 0) | (np.isin(np.arange(t), valued) & ~np.isnan(block))
-            squares += weight**2 @ given
-        done += len(block)
-        progress("aggregate", done, answers.people)
+    for blocks in own_parts(answers):
+        moments = no_moments((len(valued),))
+        for block in blocks():
+            weight = None if answers.weight is None else answers.weight[done : done + len(block)]
+            counts[level] += _levels(block[:, level], k, weight)
+            if len(valued):
+                moments = moments.joined(moments_of(block[:, valued], weight))
+            if weight is not None:
+                given = (block >= 0) | (np.isin(np.arange(t), valued) & ~np.isnan(block))
+                squares += weight**2 @ given
+            done += len(block)
+            progress("aggregate", done, answers.people)
+        of_parts.append((moments.weight, moments.total, moments.spread))
+    counts, squares = added("the counts", (counts, squares))
+    moments = no_moments((len(valued),))
+    for sums in in_order("the moments", of_parts):
+        moments = moments.joined(Moments(*sums))
+    progress("aggregate", answers.people, answers.people)
     total = counts.sum(1)
     total[valued] = moments.weight
     effective = total

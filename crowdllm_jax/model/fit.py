@@ -64,6 +64,15 @@ def fit_model(
                 return _fit_published(prepared, model, train, seed, checkpoints, progress, name)
 
 
+def fit_devices(model: ModelConfig, train: TrainConfig) -> int:
+    """How many devices a fit takes."""
+    match model:
+        case PersistentConfig():
+            return model.devices
+        case CvaeConfig():
+            return train.devices
+
+
 def completed(model: PersistentConfig, prepared: Prepared) -> PersistentConfig:
     """The configuration with its dimensions and learning rate, where it leaves them open."""
     study, split = prepared.study, prepared.split

@@ -1,7 +1,8 @@
 """Those agents of a written population who fulfil a condition on profiles."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.manifest import check_seal
-from crowdllm_jax.population.read import Answers, read_manifest, reading
+from crowdllm_jax.population.read import Answers, in_blocks, read_manifest, reading
 from crowdllm_jax.study.condition import Condition
 from crowdllm_jax.study.records import Attribute
 
@@ -40,20 +41,25 @@ def agents_among(folder: Path, answers: Answers, condition: Condition) -> Answer
             "`crowdllm sample RUN --where`"
         )
 
-    def blocks() -> Iterator[np.ndarray]:
-        first, left = 0, np.zeros((0, len(answers.task_ids)))
-        for block in answers.blocks():
-            some = block[kept[first : first + len(block)]]
+    def some(blocks: Iterable[np.ndarray], first: int) -> Iterator[np.ndarray]:
+        for block in blocks:
+            yield block[kept[first : first + len(block)]]
             first += len(block)
-            left = np.concatenate([left.astype(some.dtype), some])
-            while len(left) >= answers.block:
-                yield left[: answers.block]
-                left = left[answers.block :]
-        if len(left):
-            yield left
 
-    effective = answers.effective and answers.effective * count / len(kept)
-    return replace(answers, people=count, effective=effective, blocks=blocks)
+    def of(passes: Callable[[], Iterator[np.ndarray]], first: int) -> Iterator[np.ndarray]:
+        return in_blocks(some(passes(), first), answers.block)
+
+    begins = np.cumsum([0, *map(len, tables)])
+    return replace(
+        answers,
+        people=count,
+        effective=answers.effective and answers.effective * count / len(kept),
+        blocks=partial(of, answers.blocks, 0),
+        by_part=tuple(
+            partial(of, part, int(first))
+            for part, first in zip(answers.by_part, begins[:-1], strict=True)
+        ),
+    )
 
 
 def _attribute(name: str, cells: pa.ChunkedArray) -> Attribute:

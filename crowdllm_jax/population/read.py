@@ -3,9 +3,11 @@
 Memory holds one block, however many agents there are.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -38,6 +40,7 @@ class Answers:
       weight: (N,) survey weights, or None where everyone counts alike.
       blocks: gives a new pass over all answers: (n, T) levels, -1 where there is none (values and
         NaN where the scale is continuous). All blocks but the last have one n.
+      by_part: the same for each part of a population, which stand one after the other.
       ask_if: by the ids of tasks that only some are asked, the condition. asked: (T,) share of
         people (by weight) who are asked; None of agents, who answer whatever they are asked.
     """
@@ -51,6 +54,12 @@ class Answers:
     blocks: Callable[[], Iterator[np.ndarray]]
     ask_if: Mapping[str, str] = field(default_factory=dict)
     asked: np.ndarray | None = None
+    by_part: tuple[Callable[[], Iterator[np.ndarray]], ...] = ()
+
+    @property
+    def passes(self) -> tuple[Callable[[], Iterator[np.ndarray]], ...]:
+        """Passes over all answers, part by part."""
+        return self.by_part or (self.blocks,)
 
     @property
     def task_scales(self) -> tuple[Scale, ...]:
@@ -202,25 +211,22 @@ def open_population(folder: Path) -> Answers:
     read_part = _read_wide if manifest.layout == "wide" else _read_long
     routed = np.array([name in manifest.ask_if for name in ids])
 
-    def blocks() -> Iterator[np.ndarray]:
-        left: list[np.ndarray] = []
-        people = 0
-        for part in parts:
-            path, several = folder / part, tuple(in_order.values())
-            for block in read_part(path, ids, several, task_scale, routed):
-                people += len(block)
-                left.append(block)
-                while sum(map(len, left)) >= size:
-                    joined = np.concatenate(left)
-                    yield joined[:size]
-                    left = [joined[size:]]
-        if rest := [block for block in left if len(block)]:
-            yield np.concatenate(rest)
-        if people != manifest.agents:
+    columns = 1 if manifest.layout == "wide" else len(ids)
+
+    def of_part(name: str) -> Iterator[np.ndarray]:
+        agents = int(manifest.files[name]["rows"]) // columns
+        several, people = tuple(in_order.values()), 0
+        for block in read_part(folder / name, ids, several, task_scale, routed):
+            people += len(block)
+            yield block
+        if people != agents:
             raise CrowdError(
-                f"{folder}: holds {people:,} agents, its manifest says "
-                f"{manifest.agents:,}; sample it again"
+                f"{folder / name}: holds {people:,} agents, its manifest says {agents:,}; sample "
+                "again"
             )
+
+    def blocks_of(name: str) -> Iterator[np.ndarray]:
+        return in_blocks(of_part(name), size)
 
     return Answers(
         ids,
@@ -229,9 +235,23 @@ def open_population(folder: Path) -> Answers:
         manifest.agents,
         manifest.effective_sample_size,
         None,
-        blocks,
+        lambda: in_blocks(chain.from_iterable(map(of_part, parts)), size),
         manifest.ask_if,
+        by_part=tuple(partial(blocks_of, name) for name in parts),
     )
+
+
+def in_blocks(several: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same rows, `size` in each block but the last."""
+    left: list[np.ndarray] = []
+    for block in several:
+        left.append(block)
+        while sum(map(len, left)) >= size:
+            joined = np.concatenate(left)
+            yield joined[:size]
+            left = [joined[size:]]
+    if rest := [block for block in left if len(block)]:
+        yield np.concatenate(rest)
 
 
 def reading(path: Path, remedy: str = "sample again") -> AbstractContextManager[None]:

@@ -8,9 +8,10 @@ A person's twins depend on the crowd, the seed, the person's id, profile and ans
 else: each person is computed alone, in one of a few shapes, and has random draws keyed by their id.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import tee
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -167,32 +168,68 @@ def make_twins(
       >>> cl.make_twins(crowd, held, some, draws=20).answers.shape
       (189, 20, 6)
     """
-    design = design_for_twins(crowd, study)
-    if not 1 <= draws <= MOST_DRAWS:
-        raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
-    if not 0 <= seed < 2**63:
-        raise CrowdError(f"seed: {seed} is not from 0 to 2**63 - 1")
     if known is not None:
         known = np.asarray(known, bool)
         if known.shape != study.task.shape:
             raise CrowdError(
                 f"known: {known.size:,} values for {len(study.task):,} responses; give one for each"
             )
+    everyone = range(len(study.participants.ids))
+    return gathered(crowd, study, draw_twins(crowd, study, known, draws, seed, everyone))
+
+
+class TwinsOfOne(NamedTuple):
+    """(draws, T) answers of one person's twins; (L + 1,) mean and sd of the person's beliefs, and
+    their effective number; see `Twins`."""
+
+    answers: np.ndarray
+    belief: np.ndarray
+    belief_sd: np.ndarray
+    effective: np.ndarray
+
+
+def draw_twins(
+    crowd: Crowd,
+    study: Study,
+    known: np.ndarray | None,
+    draws: int,
+    seed: int,
+    people: Iterable[int],
+) -> Iterator[TwinsOfOne]:
+    """Sample twins of some people of a study, one person after the other; see `make_twins`.
+
+    Raises:
+      CrowdError: at once, where the crowd does not suit the study, or a number is out of range.
+    """
+    design = design_for_twins(crowd, study)
+    if not 1 <= draws <= MOST_DRAWS:
+        raise CrowdError(f"draws: {draws} is not a number of twins from 1 to {MOST_DRAWS:,}")
+    if not 0 <= seed < 2**63:
+        raise CrowdError(f"seed: {seed} is not from 0 to 2**63 - 1")
     ready_of = ready_for(crowd, study)
-    drawn, moments = [], []
-    everyone = np.arange(len(study.participants.ids))
-    for person, posterior in zip(
-        everyone, posteriors(crowd, ready_of, study, known, everyone), strict=True
-    ):
-        moments.append((posterior.mean, posterior.sd, posterior.effective))
-        key = key_of(study.participants.ids[person])
-        node = _resample(np.asarray(posterior.weight), draws, np.random.default_rng([seed, key]))
-        profile, standing = posterior.profile, posterior.standing
-        told = _told_of(study, design, ready_of(int(person)), int(person))
-        drawn.append(_draw_one(design, told, profile, node, standing, seed, key))
-    mean, sd, effective = (np.stack(column) for column in zip(*moments, strict=True))
+    wanted, whose = tee(people)
+    beliefs = posteriors(crowd, ready_of, study, known, wanted)
+
+    def drawn() -> Iterator[TwinsOfOne]:
+        for posterior in beliefs:
+            person = next(whose)
+            key = key_of(study.participants.ids[person])
+            random = np.random.default_rng([seed, key])
+            node = _resample(np.asarray(posterior.weight), draws, random)
+            told = _told_of(study, design, ready_of(person), person)
+            profile, standing = posterior.profile, posterior.standing
+            answers = _draw_one(design, told, profile, node, standing, seed, key)
+            moments = (posterior.mean, posterior.sd, posterior.effective)
+            yield TwinsOfOne(answers, *map(np.asarray, moments))
+
+    return drawn()
+
+
+def gathered(crowd: Crowd, study: Study, everyone: Iterable[TwinsOfOne]) -> Twins:
+    """The twins of all people of a study, who stand in its order."""
+    answers, belief, sd, effective = map(np.stack, zip(*everyone, strict=True))
     tasks = tuple(zip(crowd.task_ids, crowd.task_scales, strict=True))
-    return Twins(study.participants.ids, np.stack(drawn), mean, sd, effective, tasks)
+    return Twins(study.participants.ids, answers, belief, sd, effective, tasks)
 
 
 class Posterior(NamedTuple):
@@ -233,10 +270,10 @@ def posteriors(
     ready_of: Callable[[int], Ready],
     study: Study,
     known: np.ndarray | None,
-    people: np.ndarray,
+    people: Iterable[int],
 ) -> Iterator[Posterior]:
-    """The beliefs of some people (H,) of a study, one after the other, given the known responses
-    (R,) bool.
+    """The beliefs of some people of a study, one after the other, given the known responses (R,)
+    bool.
 
     Args:
       ready_of: see `ready_for`.
@@ -250,8 +287,8 @@ def posteriors(
     def base(width: int) -> jax.Array:
         return ndtri(jnp.asarray(sobol(NODES, width)))
 
-    for person in people:
-        given, fitted = _answers_of(answers, int(person)), ready_of(int(person))
+    def posterior(person: int) -> Posterior:
+        given, fitted = _answers_of(answers, person), ready_of(person)
         weighed = _posterior(
             design.layout,
             fitted.graph,
@@ -260,7 +297,9 @@ def posteriors(
             given,
             base(nnx.merge(fitted.graph, fitted.params).width),
         )
-        yield Posterior(given.profile[0], *weighed)
+        return Posterior(given.profile[0], *weighed)
+
+    return (posterior(int(person)) for person in people)
 
 
 def design_for_twins(crowd: Crowd, study: Study) -> Design:

@@ -7,19 +7,15 @@
     manifest.json        written last: schema, scales, rows, and every file's sha256
 
 A file appears whole (written under a `.tmp-` name, synced, renamed) or not at all. Parts cover
-fixed ranges of agents, so a resumed run keeps the parts that are there and draws the others.
-Several processes (`runtime.processes`) each take the next parts that nobody has taken, as many as
-they draw at once, so that a slow one does not hold its share of all.
+fixed ranges of agents and are taken by processes as they come to them (`parts.py`), as many as they
+draw at once.
 """
 
-import hashlib
-import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,9 +30,23 @@ from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.decisions import MEANING, write, writing_of
 from crowdllm_jax.population.drawers import drawers
 from crowdllm_jax.population.manifest import file_entry, write_manifest
+from crowdllm_jax.population.parts import (
+    Part,
+    adopt,
+    appear,
+    check_plan,
+    check_shared,
+    hidden,
+    identity_of,
+    meta_of,
+    parts_of,
+    progress_in,
+    sweep,
+    taken,
+    to_be_continued,
+)
 from crowdllm_jax.population.sample import BLOCK, blocks_in, check_numbers, draw_blocks
 from crowdllm_jax.runtime import processes
-from crowdllm_jax.runtime.files import make_folder, sync_folder, write_whole
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.columns import attribute_columns
@@ -45,9 +55,6 @@ SCHEMA = 2
 """Of what is written. 1: a decision was the number of its level, whatever the study wrote."""
 ROUTED = 3
 """The same, with nulls: where an agent was not asked (`ask_if` in the manifest)."""
-
-TAKEN = ".tmp-taken-"
-"""Of several processes, the one that makes this file writes that part."""
 
 PART_ROWS = 4_000_000
 GROUP_ROWS = 1_000_000
@@ -63,14 +70,6 @@ COLUMNS = {
         "(a task's id)": MEANING,
     },
 }
-
-
-class Part(NamedTuple):
-    """Some of a population's agents, and the two files that hold their answers and profiles."""
-
-    first: int
-    agents: int
-    names: tuple[str, str]
 
 
 def write_population(
@@ -113,21 +112,17 @@ def write_population(
         "layout": layout,
     }
     if processes.rank() == 0:
-        _adopt(folder, plan)
+        adopt(folder, plan, "population")
     processes.meet("the population's folder")
-    _check_plan(folder, plan)
-    parts = [
-        Part(
-            first,
-            min(per_part, agents - first),
-            (f"part-{number:05d}.parquet", f"agents-{number:05d}.parquet"),
-        )
-        for number, first in enumerate(range(0, agents, per_part))
-    ]
+    check_plan(folder, plan, "population")
+    parts = parts_of(
+        agents, per_part, lambda n: (f"part-{n:05d}.parquet", f"agents-{n:05d}.parquet")
+    )
     _write_parts(crowd, folder, plan, seed, parts, on_agents)
     processes.meet("the population's end")
     if processes.rank() == 0:
-        _sweep(folder)
+        sweep(folder)
+        check_shared(folder, parts)
         _write_manifest(crowd, folder, plan, [name for part in parts for name in part.names])
     processes.meet("the population's manifest")
 
@@ -141,53 +136,23 @@ def _write_parts(
     on_agents: Callable[[int, int], None] | None,
 ) -> None:
     """Write those of the parts that are not there yet, and that no other process writes."""
-    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    taken, to_draw = tee(_taken(folder, parts, identity))
+    identity = identity_of(plan)
+    to_write, to_draw = tee(taken(folder, parts, identity))
     # One stream of blocks through all parts, so that sampling never waits for a part to end.
-    spans = (span for part in to_draw for span in blocks_in(part.first, part.agents))
+    spans = (span for part in to_draw for span in blocks_in(part.first, part.size))
     blocks = draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
-    with _to_be_continued(folder), closing(blocks):
-        for part in taken:
-            meta = {
-                "crowdllm.plan": identity,
-                "crowdllm.start": str(part.first),
-                "crowdllm.count": str(part.agents),
-                "crowdllm.synthetic": "true",
-            }
-            blocks_of_part = islice(blocks, len(blocks_in(part.first, part.agents)))
+    with to_be_continued(folder), closing(blocks):
+        for part in to_write:
+            blocks_of_part = islice(blocks, len(blocks_in(part.first, part.size)))
             wide = plan["layout"] == "wide"
+            meta = meta_of(part, identity)
             write_rows(crowd, folder, part.names, blocks_of_part, meta, wide=wide)
             if on_agents is not None:
-                on_agents(*_progress(folder, parts))
-
-
-def _taken(folder: Path, parts: list[Part], identity: str) -> Iterator[Part]:
-    """The parts that are this process's to write, as it comes to them."""
-    for number, part in enumerate(parts):
-        if processes.size() > 1:
-            try:
-                (folder / f"{TAKEN}{number:05d}").touch(exist_ok=False)
-            except FileExistsError:
-                continue
-        if not _is_written(folder, part, identity):
-            yield part
-
-
-def _progress(folder: Path, parts: list[Part]) -> tuple[int, int]:
-    """How many agents stand in the folder, whoever wrote them, and how many shall."""
-    there = {path.name for path in folder.glob("agents-*.parquet")}
-    done = sum(part.agents for part in parts if part.names[1] in there)
-    return done, sum(part.agents for part in parts)
+                on_agents(*progress_in(folder, parts))
 
 
 def _write_manifest(crowd: Crowd, folder: Path, plan: dict[str, Any], names: list[str]) -> None:
-    absent = [name for name in names if not (folder / name).is_file()]
-    if absent:
-        raise CrowdError(
-            f"{folder / absent[0]}: another process wrote it, but it is not here; "
-            "give --out a folder that all machines share"
-        )
-    with _to_be_continued(folder):
+    with to_be_continued(folder):
         files = {name: file_entry(folder / name) for name in names}
     manifest = {
         **plan,
@@ -222,64 +187,10 @@ def tasks_without_answers(crowd: Crowd) -> list[str]:
     return [crowd.task_ids[task] for task in np.flatnonzero(crowd.inputs.tasks.known == 0)]
 
 
-def _adopt(folder: Path, plan: dict[str, Any]) -> None:
-    """Make the folder, or make sure that it holds this very population, perhaps in part."""
-    path = folder / "plan.json"
-    make_folder(folder, "population", path.name)
-    if path.exists():
-        _check_plan(folder, plan)
-    else:
-        write_whole(path, json.dumps(plan, indent=1).encode())
-    _sweep(folder)
-
-
-def _sweep(folder: Path) -> None:
-    for left in folder.glob(".tmp-*"):
-        left.unlink()
-
-
-def _check_plan(folder: Path, plan: dict[str, Any]) -> None:
-    path = folder / "plan.json"
-    try:
-        written = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
-    except (OSError, msgspec.MsgspecError) as error:
-        raise CrowdError(f"{path}: cannot be read ({error}); write to another folder") from error
-    changed = [key for key in plan if written.get(key) != plan[key]]
-    if changed:
-        raise CrowdError(
-            f"{folder}: holds another population (differs in {', '.join(changed)});"
-            " write to another folder"
-        )
-
-
-def _is_written(folder: Path, part: Part, identity: str) -> bool:
-    """Whether both files of a part stand there whole, from this very plan."""
-    wanted = {
-        b"crowdllm.plan": identity,
-        b"crowdllm.start": str(part.first),
-        b"crowdllm.count": str(part.agents),
-    }
-    return all(_is_whole(folder / name, wanted) for name in part.names)
-
-
-def _is_whole(path: Path, wanted: dict[bytes, str]) -> bool:
-    """Whether a Parquet file can be read to its end, and says this of itself."""
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        meta = file.metadata.metadata or {}
-        if any(meta.get(key) != value.encode() for key, value in wanted.items()):
-            return False
-        for _ in file.iter_batches(GROUP_ROWS):
-            pass  # a page that has changed raises
-    except (OSError, pa.ArrowException):
-        return False
-    return True
-
-
 def write_rows(
     crowd: Crowd,
     folder: Path,
-    names: tuple[str, str],
+    names: tuple[str, ...],
     blocks: Iterator[Agents],
     meta: dict[str, str],
     *,
@@ -296,7 +207,7 @@ def write_rows(
         fields = [("task_id", pa.dictionary(pa.int32(), pa.string())), ("decision", decision)]
     schema = pa.schema([("agent_id", pa.int64()), *fields], meta)
     people = _profile_schema(crowd, meta)
-    temporary = [folder / f".tmp-{name}" for name in names]
+    temporary = [folder / hidden(name) for name in names]
     options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
     with (
         pq.ParquetWriter(
@@ -312,11 +223,7 @@ def write_rows(
             for table in (_wide_rows if wide else _long_rows)(crowd, block, schema):
                 answers.write_table(table)
             profiles.write_table(_profile_rows(block, people))
-    for path, name in zip(temporary, names, strict=True):
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-        path.rename(folder / name)
-    sync_folder(folder)
+    appear(folder, names)
 
 
 def _profile_schema(crowd: Crowd, meta: dict[str, str]) -> pa.Schema:
@@ -391,17 +298,3 @@ def scale_entry(scale: scales.Scale) -> dict[str, object]:
 def written_levels(scale: scales.Scale) -> dict[str, str]:
     """What stands in the files for each level, and its label."""
     return dict(zip(map(str, scales.written(scale)), scales.labels(scale), strict=True))
-
-
-@contextmanager
-def _to_be_continued(folder: Path) -> Iterator[None]:
-    """Where the disk takes no more: take half-written files away, and say how to go on."""
-    try:
-        yield
-    except OSError as error:
-        for left in folder.glob(".tmp-*"):
-            left.unlink(missing_ok=True)
-        raise CrowdError(
-            f"{folder}: cannot be written: {error.strerror or error}; what is whole "
-            "stays, so the same command continues there"
-        ) from error

@@ -1,7 +1,16 @@
-"""Write twins as a folder of Parquet tables."""
+"""Write twins as a folder of Parquet tables.
 
+They are drawn in parts, some people in each, that are kept beside the folder until all are there
+(`parts.py`): whoever is killed goes on from the whole ones, and several processes share them.
+"""
+
+import json
 import os
+import shutil
+from collections.abc import Iterator
+from itertools import islice, tee
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +20,143 @@ from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.population.decisions import MEANING, write, writing_of
 from crowdllm_jax.population.manifest import file_entry, write_manifest
-from crowdllm_jax.population.twins import Twins
+from crowdllm_jax.population.parts import (
+    Part,
+    adopt,
+    appear,
+    changed,
+    check_plan,
+    hidden,
+    identity_of,
+    meta_of,
+    parts_of,
+    progress_in,
+    sweep,
+    taken,
+    to_be_continued,
+)
+from crowdllm_jax.population.read import reading
+from crowdllm_jax.population.twins import Twins, TwinsOfOne, draw_twins, gathered
 from crowdllm_jax.population.write import SCHEMA, scale_entry
-from crowdllm_jax.runtime.files import new_folder, sync_folder
+from crowdllm_jax.runtime import handing_out, processes
+from crowdllm_jax.runtime.files import check_new, new_folder, sync_folder
+from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.records import Study, fingerprint
 
 OPTIONS = {"compression": "zstd", "write_page_checksum": True}
+
+
+PART_PEOPLE = 64
+PART_ANSWERS = 1 << 26
+"""In a part, at most."""
+
+
+def twins_in_parts(
+    crowd: Crowd,
+    people: Study,
+    folder: Path,
+    *,
+    draws: int,
+    seed: int,
+    progress: Progress = silent,
+) -> None:
+    """Draw twins of everybody in a study, and write them into a new folder (see `write_twins`).
+
+    Several processes share the work; the folder has the same bytes, however many they are.
+
+    Args:
+      people: who they are and all that is known of their answers.
+      draws: twins per person. seed: of their answers.
+    Raises:
+      CrowdError: the crowd has no twins, the folder holds something, or the disk does not take it.
+    """
+    check_new(folder)
+    h = len(people.participants.ids)
+    per_part = max(1, min(PART_PEOPLE, PART_ANSWERS // max(1, draws * len(crowd.task_ids))))
+    plan = _plan_of(crowd, people, draws, seed, per_part)
+    parts = parts_of(h, per_part, lambda number: (f"twins-{number:05d}.parquet",))
+    kept = folder.parent / f".tmp-parts-{folder.absolute().name}"
+    identity = identity_of(plan)
+    to_write, to_draw = tee(taken(kept, parts, identity))
+    everyone = (person for part in to_draw for person in range(part.first, part.first + part.size))
+    twins = draw_twins(crowd, people, None, draws, seed, everyone)
+    if processes.rank() == 0:
+        _begin(kept, plan)
+    processes.meet("the twins' parts")
+    check_plan(kept, plan, "twins")
+    progress("make twins", 0, h)
+    with handing_out.apart(kept):
+        for part in to_write:
+            _write_part(kept, part, identity, list(islice(twins, part.size)))
+            progress("make twins", *progress_in(kept, parts))
+            if handing_out.others_stop():
+                raise KeyboardInterrupt
+        handing_out.wait_for_all(lambda: progress_in(kept, parts)[0], h, progress, "make twins")
+    processes.meet("the twins' end")
+    if processes.rank() == 0:
+        drawn = (one for part in parts for one in _read_part(kept / part.names[0]))
+        made = gathered(crowd, people, drawn)
+        write_twins(crowd, made, folder, {"seed": seed, "answers": len(people.answer)})
+        shutil.rmtree(kept)
+    processes.meet("the twins' folder")
+
+
+def _plan_of(crowd: Crowd, people: Study, draws: int, seed: int, per_part: int) -> dict[str, Any]:
+    """What parts must have been made for to be of these twins."""
+    return {
+        "schema": SCHEMA,
+        "twins": True,
+        "crowd": crowd_fingerprint(crowd),
+        "people": fingerprint(people),
+        "draws": draws,
+        "seed": seed,
+        "people_per_part": per_part,
+    }
+
+
+def _begin(kept: Path, plan: dict[str, Any]) -> None:
+    """Make the folder of the parts, or keep that of these very twins."""
+    if (kept / "plan.json").is_file() and not changed(kept, plan):
+        sweep(kept)
+        return
+    shutil.rmtree(kept, ignore_errors=True)
+    adopt(kept, plan, "twins")
+
+
+def _write_part(folder: Path, part: Part, identity: str, twins: list[TwinsOfOne]) -> None:
+    """Write what was drawn of some people as it is, a row each: bytes of arrays."""
+    columns = {
+        name: [np.asarray(array) for array in column]
+        for name, column in zip(TwinsOfOne._fields, zip(*twins, strict=True), strict=True)
+    }
+    meta = meta_of(part, identity)
+    for name, arrays in columns.items():
+        meta |= {f"{name}.dtype": arrays[0].dtype.str, f"{name}.shape": str(list(arrays[0].shape))}
+    table = pa.table(
+        {name: pa.array([a.tobytes() for a in arrays]) for name, arrays in columns.items()}
+    )
+    with to_be_continued(folder):
+        path = folder / hidden(part.names[0])
+        pq.write_table(table.replace_schema_metadata(meta), path, **OPTIONS)
+        appear(folder, part.names)
+
+
+def _read_part(path: Path) -> Iterator[TwinsOfOne]:
+    """What `_write_part` wrote, person by person."""
+    with reading(path, "the same command"):
+        table = pq.read_table(path, page_checksum_verification=True)
+        meta = table.schema.metadata
+        for row in table.to_pylist():
+            yield TwinsOfOne(
+                *(
+                    np.frombuffer(row[name], meta[f"{name}.dtype".encode()].decode()).reshape(
+                        json.loads(meta[f"{name}.shape".encode()])
+                    )
+                    for name in TwinsOfOne._fields
+                )
+            )
 
 
 def write_twins(crowd: Crowd, twins: Twins, folder: Path, facts: dict[str, object]) -> None:

@@ -7,6 +7,8 @@ numbers, because orbax loads a file with a flipped bit without a word.
 
 import hashlib
 import logging
+import os
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,6 +18,8 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning, first_line, named_errors
+from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime.files import new_folder
 
 Tree = TypeVar("Tree")
 
@@ -25,6 +29,10 @@ logging.getLogger("absl").setLevel(logging.ERROR)
 
 DIGEST = "sha256"
 """Name of the array that holds it beside a state's own."""
+
+ALONE = "arrays.npz"
+"""What one of several processes writes by itself, where orbax would wait for the others. It is read
+wherever orbax's own files are."""
 
 
 class Checkpoints:
@@ -38,11 +46,7 @@ class Checkpoints:
         self.folder = folder
         with named_errors(folder, "cannot be written", Exception):
             folder.mkdir(parents=True, exist_ok=True)
-            self._orbax = ocp.training.Checkpointer(
-                folder.resolve(),
-                preservation_policy=ocp.training.preservation_policies.LatestN(2),
-                cleanup_tmp_directories=True,
-            )
+            self._orbax = _steps_in(folder.resolve())
 
     def save(self, step: int, state: object) -> None:
         """Begin to save a state, once the one before is on the disk; it appears whole or not at
@@ -68,7 +72,7 @@ class Checkpoints:
         for step in sorted(steps, reverse=True):
             try:
                 # As stored: given a wish, orbax casts dtypes to it without a word.
-                stored = self._orbax.load(step)
+                stored = self._load(step)
                 damage = "" if _is_whole(stored) else "its sha256 is another"
             except Exception as error:
                 damage = first_line(error)
@@ -91,6 +95,10 @@ class Checkpoints:
             f"{self.folder}: no checkpoint can be read; delete the folder to train anew"
         )
 
+    def _load(self, step: int) -> dict[str, np.ndarray]:
+        folder = self.folder / str(step)
+        return load_arrays(folder) if (folder / ALONE).is_file() else self._orbax.load(step)
+
     def newest(self) -> int:
         """Number of the newest state, damaged or not; 0 where there is none."""
         return max(self._steps(), default=0)
@@ -110,9 +118,54 @@ class Checkpoints:
         self.close()
 
 
+def _steps_in(folder: Path) -> Any:
+    if processes.is_alone():
+        return _OwnSteps(folder)
+    return ocp.training.Checkpointer(
+        folder,
+        preservation_policy=ocp.training.preservation_policies.LatestN(2),
+        cleanup_tmp_directories=True,
+    )
+
+
+class _OwnSteps:
+    """What `Checkpoints` takes of orbax's Checkpointer, which several processes can only use
+    together, for one that works by itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save_async(self, step: int, arrays: dict[str, np.ndarray], *, overwrite: bool) -> None:
+        if overwrite:
+            shutil.rmtree(self._folder / str(step), ignore_errors=True)
+        _save_alone(self._folder / str(step), arrays)
+        steps = sorted(int(path.name) for path in self._folder.iterdir() if path.name.isdecimal())
+        for old in steps[:-2]:
+            shutil.rmtree(self._folder / str(old))
+
+    def load(self, step: int) -> dict[str, np.ndarray]:
+        return load_arrays(self._folder / str(step))
+
+    def wait(self) -> None:
+        """Everything is on the disk."""
+
+    def close(self) -> None:
+        """Everything is on the disk."""
+
+
 def save_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     """Store named arrays in a folder that does not exist yet."""
-    ocp.save(folder.resolve(), arrays)
+    if processes.is_alone():
+        _save_alone(folder, arrays)
+    else:
+        ocp.save(folder.resolve(), arrays)
+
+
+def _save_alone(folder: Path, arrays: dict[str, Any]) -> None:
+    with new_folder(folder) as hidden, (hidden / ALONE).open("wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_arrays(folder: Path) -> dict[str, np.ndarray]:
@@ -132,6 +185,9 @@ def load_arrays(folder: Path) -> dict[str, np.ndarray]:
         named_errors(folder, "cannot be read", Exception),  # orbax and its storage raise many kinds
         ocp.Context(multiprocessing_options=alone),
     ):
+        if (folder / ALONE).is_file():
+            with np.load(folder / ALONE) as stored:
+                return dict(stored)
         arrays: dict[str, np.ndarray] = ocp.load(folder.resolve())
     return arrays
 

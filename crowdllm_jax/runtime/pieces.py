@@ -2,8 +2,8 @@
 
 A compiled program cannot be interrupted, and whoever sends SIGTERM soon sends SIGKILL (schedulers
 give a minute or less). So a fit goes piece by piece, and looks after each whether it was asked to
-stop. Of several processes all stop after the same piece, whichever was asked: they save their
-state together.
+stop. Of several processes that share a fit all stop after the same piece, whichever was asked: they
+save their state together. Those that have fits of their own each stop after their present piece.
 """
 
 import signal
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NamedTuple
 
-from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime import handing_out, processes
 
 PIECE = 1.0
 """Seconds that a piece should take."""
@@ -57,7 +57,8 @@ class Pieces:
         now = time.monotonic()
         size = done * PIECE / max(now - self._began, 1e-6)
         size = max(1, min(size, FASTER * self.size, LARGEST))
-        stop, late = bool(self._held), now - self._saved > SAVED
+        stop = bool(self._held) or handing_out.others_stop()
+        late = now - self._saved > SAVED
         if processes.size() > 1:
             told = processes.gather("a piece", (stop, late, size))
             stop, late = bool(told[:, 0].any()), bool(told[:, 1].any())

@@ -90,14 +90,52 @@ def _wait_for(coordinator: str, patience: int) -> None:
             time.sleep(0.2)
 
 
+_alone: list[bool] = []
+"""Not empty while this process works by itself."""
+
+
 def size() -> int:
     """How many processes there are."""
-    return int(jax.process_count())
+    return int(jax.process_count()) if _joined() else 1
 
 
 def rank() -> int:
     """Which of them this is; 0 does what is done once."""
-    return int(jax.process_index())
+    return int(jax.process_index()) if _joined() else 0
+
+
+def _joined() -> bool:
+    # Who only reads files does not take hold of an accelerator to learn that it is alone.
+    return not _alone and jax.distributed.is_initialized()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Do something by itself, while the others may do something else: as a process does it that is
+    the only one, on its own devices. Where it is the only one, that is so anyway."""
+    if size() == 1:
+        yield
+        return
+    _alone.append(True)
+    try:
+        yield
+    finally:
+        _alone.pop()
+
+
+def is_alone() -> bool:
+    """Whether this is one of several processes that works by itself just now."""
+    return bool(_alone)
+
+
+def _devices() -> list[jax.Device]:
+    """Those that work together here: of all processes, or this one's own where it is alone."""
+    return jax.local_devices() if _alone else jax.devices()
+
+
+def takes_all(devices: int) -> bool:
+    """Whether a fit on so many devices takes more than one of several processes has."""
+    return size() > 1 and devices > len(jax.local_devices())
 
 
 def mesh_of(devices: int, axis: str, key: str) -> Mesh | None:
@@ -111,7 +149,7 @@ def mesh_of(devices: int, axis: str, key: str) -> Mesh | None:
     """
     if devices == 1:
         return None
-    available = jax.devices()
+    available = _devices()
     if devices > len(available):
         raise CrowdError(
             f"{key}: {devices}, but there are {len(available)} devices; give at most as many"
@@ -119,7 +157,8 @@ def mesh_of(devices: int, axis: str, key: str) -> Mesh | None:
     if size() > 1 and devices < len(available):
         raise CrowdError(
             f"{key}: {devices}, but there are {len(available)} devices; several processes share a "
-            f"fit by all of them ({len(available)}) or not at all (1)"
+            f"fit by all of them ({len(available)}), or each has fits of its own (by at most "
+            f"{len(jax.local_devices())})"
         )
     return Mesh(np.array(available[:devices]), (axis,), axis_types=(AxisType.Auto,))
 
@@ -151,6 +190,20 @@ def gather(step: str, numbers: Sequence[float]) -> np.ndarray:
     with _together(step):
         told = multihost_utils.process_allgather(np.asarray(numbers, np.float32))
     return np.asarray(told).reshape(size(), len(numbers))
+
+
+def exchange(step: str, data: bytes) -> list[bytes]:
+    """What every process brings to this step, process by process.
+
+    Raises:
+      PeerError: one of them has ended before.
+    """
+    with _together(step):
+        sizes = np.asarray(multihost_utils.process_allgather(np.int32(len(data)))).ravel()
+        room = np.zeros(sizes.max(), np.uint8)
+        room[: len(data)] = np.frombuffer(data, np.uint8)
+        told = np.asarray(multihost_utils.process_allgather(room)).reshape(len(sizes), -1)
+    return [row[:size].tobytes() for row, size in zip(told, sizes, strict=True)]
 
 
 @contextmanager

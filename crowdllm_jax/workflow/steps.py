@@ -20,9 +20,10 @@ it stopped:
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,7 +32,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, numbers_of
 from crowdllm_jax.model.crowd_file import load_crowd, save_crowd
 from crowdllm_jax.model.cvae.fit import Losses
-from crowdllm_jax.model.fit import fit_model
+from crowdllm_jax.model.fit import fit_devices, fit_model
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.count import count
@@ -56,7 +57,7 @@ from crowdllm_jax.runs.folder import (
 from crowdllm_jax.runs.folds import ScoredFold, held_out_of, pool_folds
 from crowdllm_jax.runs.held_out_answers import score_answers
 from crowdllm_jax.runs.prepare import Splits
-from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime import handing_out, processes
 from crowdllm_jax.runtime.files import check_new, write_whole
 from crowdllm_jax.runtime.progress import Progress, silent, stage
 from crowdllm_jax.score.diagnostics import diagnose, too_few
@@ -96,58 +97,92 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> Scores:
     with start_run(folder, config, progress) as splits:
         fit_run(folder, splits)
         sample_run(folder, config.population, None, progress)
+        of_all = evaluate_run(folder, splits)
         if processes.rank() == 0:
-            scores = evaluate_run(folder, splits)
+            scores = of_all
             with stage(progress, "report"):
                 report_run(folder, splits)
         processes.meet("the report")
     return Scores(scores)
 
 
+class _Fit(NamedTuple):
+    """One model of one split that a run fits."""
+
+    seed: int
+    fold: Fold
+    name: str
+    model: ModelConfig
+    label: str
+
+
 def fit_run(folder: Path, splits: Splits) -> None:
     """Fit every model of every split that the folder does not hold yet.
 
-    Several processes fit together: a model whose `devices` are all of theirs splits its work over
-    them, any other is fitted by all alike.
+    Several processes first do together what takes the devices of all (`model.devices`,
+    `train.devices`), and then the other fits side by side, each the next one that nobody does.
     """
-    config = splits.config
+    missing = [fit for fit in _fits(splits) if not _place(folder, fit).exists()]
+    if processes.rank() == 0:
+        handing_out.sweep(folder)
+    processes.meet("what is to be fitted")
+    train = splits.config.train
+    shared = [fit for fit in missing if processes.takes_all(fit_devices(fit.model, train))]
+    for fit in shared:
+        _fit_one(folder, splits, fit)
+    own = [fit for fit in missing if fit not in shared]
+    with handing_out.apart(folder):
+        for fit in own:
+            if handing_out.take(folder, _place(Path(), fit).parent.as_posix().replace("/", "-")):
+                with processes.alone():
+                    _fit_one(folder, splits, fit)
+        _await([_place(folder, fit) for fit in own], splits, "fits of all processes")
+    processes.meet("all fits")
+    if processes.rank() == 0:
+        handing_out.sweep(folder)
+
+
+def _fits(splits: Splits) -> Iterator[_Fit]:
+    """What a run fits, split by split."""
+    config, folds = splits.config, splits.folds
     models = models_of(config, splits.study)
     for seed in range(config.seeds):
-        for fold in splits.folds:
+        for fold in folds:
             where = [f"seed {seed}"] if config.seeds > 1 else []
-            where += [f"fold {fold + 1} of {len(splits.folds)}"] if isinstance(fold, int) else []
-            _fit_split(folder, splits, models, seed, fold, ", ".join(where))
-    if len(splits.folds) > 1:
+            where += [f"fold {fold + 1} of {len(folds)}"] if isinstance(fold, int) else []
+            for name, model in models.items():
+                label = f"{name} ({', '.join(where)})" if where else name
+                yield _Fit(seed, fold, name, model, label)
+    if len(folds) > 1:
         main = main_model(config)
-        _fit_split(folder, splits, {main: models[main]}, 0, "all", "all")
-    processes.meet("all fits")
+        yield _Fit(0, "all", main, models[main], f"{main} (all)")
 
 
-def _fit_split(
-    folder: Path, splits: Splits, models: dict[str, ModelConfig], seed: int, fold: Fold, where: str
-) -> None:
-    missing = [name for name in models if not crowd_folder(folder, seed, name, fold).exists()]
-    processes.meet("what is to be fitted")
-    if not missing:
-        return
-    prepared = splits.prepared(seed, fold)
-    for name in missing:
-        target = crowd_folder(folder, seed, name, fold)
-        if processes.rank() == 0:
-            target.parent.parent.mkdir(parents=True, exist_ok=True)
-            keep_reference(target.parent.parent, prepared.reference)
-        label = f"{name} ({where})" if where else name
-        crowd, losses = fit_model(
-            prepared, models[name], splits.config.train, seed, target.parent, splits.progress, label
-        )
-        unfinished = target.with_name(".tmp-crowd")
-        if processes.rank() == 0:
-            write_whole(target.parent / "losses.json", msgspec.json.encode(losses))
-            shutil.rmtree(unfinished, ignore_errors=True)
-        processes.meet("the fitted crowd")
-        save_crowd(crowd, unfinished)
-        if processes.rank() == 0:
-            unfinished.rename(target)
+def _place(folder: Path, fit: _Fit) -> Path:
+    return crowd_folder(folder, fit.seed, fit.name, fit.fold)
+
+
+def _fit_one(folder: Path, splits: Splits, fit: _Fit) -> None:
+    """Fit one model, alone or together with the other processes."""
+    prepared = splits.prepared(fit.seed, fit.fold)
+    target = _place(folder, fit)
+    first = processes.rank() == 0
+    if first:
+        target.parent.parent.mkdir(parents=True, exist_ok=True)
+    if first and fit.name == main_model(splits.config):  # once per split, whoever fits the others
+        keep_reference(target.parent.parent, prepared.reference)
+    train, progress = splits.config.train, splits.progress
+    crowd, losses = fit_model(
+        prepared, fit.model, train, fit.seed, target.parent, progress, fit.label
+    )
+    unfinished = target.with_name(".tmp-crowd")
+    if first:
+        write_whole(target.parent / "losses.json", msgspec.json.encode(losses))
+        shutil.rmtree(unfinished, ignore_errors=True)
+    processes.meet("the fitted crowd")
+    save_crowd(crowd, unfinished)
+    if first:
+        unfinished.rename(target)
 
 
 def sample_run(
@@ -208,18 +243,30 @@ def crowd_among(
 
 
 def evaluate_run(folder: Path, splits: Splits) -> list[Score]:
-    """Score every seed's crowds and write scores.json."""
-    scores: list[Score] = []
-    for seed in range(splits.config.seeds):
-        path = folder / f"seed-{seed}" / "scores.json"
-        if path.exists():
-            scores += _read_scores(path)
-            continue
-        seed_scores = _evaluate_seed(folder, splits, seed)
-        write_whole(path, msgspec.json.encode(seed_scores))
-        scores += seed_scores
-    write_whole(folder / "scores.json", msgspec.json.format(msgspec.json.encode(scores)))
+    """Score every seed's crowds and write scores.json; several processes hand the seeds out."""
+    paths = [folder / f"seed-{seed}" / "scores.json" for seed in range(splits.config.seeds)]
+    with handing_out.apart(folder):
+        for seed, path in enumerate(paths):
+            if not path.exists() and handing_out.take(folder, f"scores-{seed}"):
+                with processes.alone():
+                    seed_scores = _evaluate_seed(folder, splits, seed)
+                write_whole(path, msgspec.json.encode(seed_scores))
+        _await(paths, splits, "scores of all processes")
+    processes.meet("all scores")
+    scores = [score for path in paths for score in _read_scores(path)]
+    if processes.rank() == 0:
+        handing_out.sweep(folder)
+        write_whole(folder / "scores.json", msgspec.json.format(msgspec.json.encode(scores)))
     return scores
+
+
+def _await(paths: Sequence[Path], splits: Splits, stage: str) -> None:
+    """Wait until other processes have written what they have taken."""
+
+    def there() -> int:
+        return sum(path.exists() for path in paths)
+
+    handing_out.wait_for_all(there, len(paths), splits.progress, stage)
 
 
 def _evaluate_seed(folder: Path, splits: Splits, seed: int) -> list[Score]:

@@ -6,10 +6,10 @@ import msgspec
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.population.twins import Twins, make_twins
-from crowdllm_jax.population.write_twins import write_twins
+from crowdllm_jax.population.write_twins import twins_in_parts
 from crowdllm_jax.runs.folder import fitted_crowd, stored_config
 from crowdllm_jax.runtime.files import check_new
+from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.read import read_answers
 from crowdllm_jax.study.records import Study, Tasks
 from crowdllm_jax.study.spec import ParticipantsSpec, ResponsesSpec, StudySpec, attribute_spec
@@ -24,8 +24,10 @@ def twin_run(
     witnesses: dict[str, str] | None = None,
     draws: int = 200,
     seed: int = 0,
-) -> Twins:
-    """Write twins of people, known by some of their answers, by the first seed's crowd.
+    progress: Progress = silent,
+) -> None:
+    """Write twins of people, known by some of their answers, by the first seed's crowd; several
+    processes share the people.
 
     Args:
       answers: a long table with the columns of the run's responses, profile columns among them.
@@ -45,9 +47,7 @@ def twin_run(
             "has learned nothing of how one person's answers hang together; fit one to people's own"
         )
     people = _answers_to(crowd, study, answers, data, witnesses)
-    twins = make_twins(crowd, people, draws=draws, seed=seed)
-    write_twins(crowd, twins, out, {"seed": seed, "answers": len(people.answer)})
-    return twins
+    twins_in_parts(crowd, people, out, draws=draws, seed=seed, progress=progress)
 
 
 def _answers_to(

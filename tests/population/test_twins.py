@@ -22,7 +22,9 @@ from crowdllm_jax.model.persistent.decision import Standing, log_likelihood
 from crowdllm_jax.model.persistent.draw import draw_beliefs
 from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.population import twins
+from crowdllm_jax.population import write_twins as output
 from crowdllm_jax.population.twins import make_twins
+from crowdllm_jax.population.write_twins import _write_part
 from crowdllm_jax.runs.config import dump_config, load_config, load_study
 from crowdllm_jax.runs.folder import crowd_folder, fitted_crowd, main_model, stored_config
 from crowdllm_jax.runs.prepare import fit
@@ -451,14 +453,35 @@ def test_witnesses_are_named_and_known(run, few, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failing_disk_leaves_nothing(run, few, tmp_path, monkeypatch, capsys):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
+def test_a_failing_disk_leaves_what_is_whole(run, few, tmp_path, monkeypatch, capsys):
+    """And the same command goes on from there, to the same bytes."""
+    assert twin(run, few, tmp_path / "whole") == 0
+    monkeypatch.setattr(output, "PART_PEOPLE", 1)
+    wrote, drawn = output.pq.write_table, []
 
-    monkeypatch.setattr("crowdllm_jax.population.write_twins.pq.write_table", full)
-    assert twin(run, few, tmp_path / "out") == 2
-    assert "No space left on device" in capsys.readouterr().err
-    assert [p.name for p in tmp_path.iterdir()] == ["few.csv"]
+    def full(*arguments, **options):
+        drawn.append(arguments)
+        if len(drawn) == 3:
+            raise OSError(28, "No space left on device")
+        wrote(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output.pq, "write_table", full)
+        assert twin(run, few, tmp_path / "out") == 2
+    assert "No space left on device; what is whole stays" in capsys.readouterr().err
+    kept = tmp_path / ".tmp-parts-out"
+    assert sorted(p.name for p in kept.glob("*.parquet")) == [
+        f"twins-0000{i}.parquet" for i in "01"
+    ]
+    assert not (tmp_path / "out").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "_write_part", lambda *a: drawn.append(a) or _write_part(*a))
+        drawn.clear()
+        assert twin(run, few, tmp_path / "out") == 0
+    assert [part.first for _, part, *_ in drawn] == [2, 3]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["few.csv", "out", "whole"]
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
 
 
 def test_profiles_from_the_runs_own_table(run, tmp_path):

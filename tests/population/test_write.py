@@ -20,6 +20,7 @@ from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.model.crowd_file import save_crowd
+from crowdllm_jax.population import parts as parts_in
 from crowdllm_jax.population import sample as population
 from crowdllm_jax.population import write as output
 from crowdllm_jax.population.write import write_population
@@ -305,8 +306,8 @@ def test_progress_counts_agents(tmp_path, rating_crowd: Crowd):
 def test_a_slow_process_takes_fewer_parts(tmp_path, monkeypatch):
     """Each part once, by whoever comes to it first: one does three while another does one."""
     monkeypatch.setattr(output.processes, "size", lambda: 2)
-    parts = [output.Part(n, 1, (f"part-{n}", f"agents-{n}")) for n in range(12)]
-    fast, slow = (output._taken(tmp_path, parts, "plan") for _ in range(2))
+    parts = [parts_in.Part(n, 1, (f"part-{n}", f"agents-{n}")) for n in range(12)]
+    fast, slow = (parts_in.taken(tmp_path, parts, "plan") for _ in range(2))
     taken: dict[str, list[int]] = {"fast": [], "slow": []}
     for name, process in [("fast", fast), ("slow", slow), ("fast", fast), ("fast", fast)] * 4:
         taken[name] += [part.first for part in [next(process, None)] if part is not None]

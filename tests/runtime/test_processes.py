@@ -16,17 +16,24 @@ import families
 import numpy as np
 import pytest
 import vocabularies
-from synthetic import make_study, rows_of, write_config, write_table
+from known_people import make_known
+from synthetic import EVERY_SCALE, make_study, rows_of, write_config
+from synthetic import write_table as write_csv
 
+from crowdllm_jax.aggregate.budgeting import distinct_ballots
+from crowdllm_jax.aggregate.decide import decide, write_table
 from crowdllm_jax.backbone.tune.peft import read_adapter
 from crowdllm_jax.cli.main import main
-from crowdllm_jax.errors import PeerError
+from crowdllm_jax.errors import CrowdWarning, PeerError
 from crowdllm_jax.model.crowd_file import load_crowd
+from crowdllm_jax.population import sample, write
+from crowdllm_jax.population.read import open_population
+from crowdllm_jax.population.write import write_population
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.folder import crowd_folder, open_run
 from crowdllm_jax.runs.prepare import Splits
 from crowdllm_jax.runtime import processes
-from crowdllm_jax.runtime.checkpoints import flatten
+from crowdllm_jax.runtime.checkpoints import ALONE, flatten
 from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.workflow.steps import fit_run
 
@@ -37,12 +44,48 @@ MODEL = "model={kind: persistent, steps: 20}"
 
 CLI = ("-m", "crowdllm_jax.cli")
 SMALL_PIECES = """
+import time
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.runtime import pieces
-pieces.PIECE = 0.0
+pieces.PIECE, after = 0.0, pieces.Pieces.after
+pieces.Pieces.after = lambda self, done: time.sleep(0.05) or after(self, done)
 main()
 """
-"""The command line, with a request to stop heeded after every batch of a fit."""
+"""The command line, with a request to stop heeded after every batch of a fit, of which each takes a
+while: one process may start later than another."""
+
+SMALL_PARTS = """
+import sys
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.population import write_twins
+write_twins.PART_PEOPLE, write, parts = 2, write_twins._write_part, []
+write_twins._write_part = lambda *part: (parts.append(part), write(*part))
+code = main(sys.argv[1:])
+print(len(parts), file=sys.stderr)
+sys.exit(code)
+"""
+"""The command line, with twins of two people in a part; tells how many parts it drew."""
+
+AGGREGATES = """
+import sys
+from pathlib import Path
+import numpy as np
+from crowdllm_jax.aggregate.budgeting import distinct_ballots
+from crowdllm_jax.aggregate.decide import decide, write_table
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.population.read import open_population
+from crowdllm_jax.runtime import processes
+assert main(sys.argv[1:]) == 0
+folder, summary = Path(sys.argv[2]), Path(sys.argv[5])
+out = summary.parent / str(processes.rank())
+out.mkdir(parents=True)
+write_table(decide(folder, where="age >= 40"), out / "where.parquet")
+write_table(decide(folder, "dawid-skene"), out / "truth.parquet")
+answers = open_population(folder)
+approved = np.flatnonzero(answers.task_scale == list(answers.scales).index("approve"))
+np.savez(out / "ballots.npz", *distinct_ballots(answers, approved))
+"""
+"""`aggregate PATH --out TABLE`, and then, by the same processes, the other rules."""
 
 SOON = 30
 """Seconds in which a run must have ended after a peer has."""
@@ -113,7 +156,13 @@ def test_a_population_is_the_same_on_every_layout(fitted, tmp_path, processes, d
     assert main(["verify", str(out)]) == 0
 
 
+def weights(run: Path, model: str) -> dict[str, np.ndarray]:
+    return flatten(load_crowd(crowd_folder(run, 0, model)).params)
+
+
 def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
+    """Of its two fits (the published model, with and without its reference) each is one process's,
+    and has the bits that it has in a run of one."""
     command = ["run", str(write_config(tmp_path / "input"))]
     assert main([*command, "--out", str(tmp_path / "one"), "--quiet"]) == 0
     for process in start(2, 1, *command, "--out", str(tmp_path / "two")):
@@ -122,6 +171,62 @@ def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
     assert digests(tmp_path / "one/population") == digests(tmp_path / "two/population")
     one, two = (tmp_path / name / "scores.json" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
+    for model in ("cvae", "vae_only"):
+        one, two = (weights(tmp_path / name, model) for name in ("one", "two"))
+        for name in one:
+            np.testing.assert_array_equal(two[name], one[name], err_msg=f"{model} {name}")
+        # Nobody waited for the other to save it.
+        assert (crowd_folder(tmp_path / "two", 0, model) / "arrays" / ALONE).is_file()
+    assert not list((tmp_path / "two").glob(".tmp-*"))
+
+
+def test_two_processes_share_twins(fitted, tmp_path):
+    """Each part is drawn by one of them, and the folder has the bytes of one process's, which drew
+    all in one part."""
+    answers = fitted.parent / "input" / "responses.csv"
+    command = ["twin", str(fitted), "--answers", str(answers), "--draws", "7", "--out"]
+    assert main([*command, str(tmp_path / "one")]) == 0
+    both = start(2, 1, *command, str(tmp_path / "two"), main=("-c", SMALL_PARTS))
+    parts = 0
+    for process in both:
+        code, err = ends(process, 120)
+        assert code == 0, err
+        parts += int(err.splitlines()[-1])
+    people = len({row.split(",")[0] for row in answers.read_text().splitlines()[1:]})
+    assert parts == -(-people // 2)
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == names
+    for name in names:
+        one, two = (tmp_path / folder / name for folder in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes(), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_two_processes_share_aggregates(tmp_path, monkeypatch):
+    """Each reads some parts of a population; both come to the bits of one process."""
+    several = {name: EVERY_SCALE[name] for name in ("rating", "price", "approve")}
+    crowd = make_known(make_study(several, tasks=2)).crowd
+    for module in (sample, write):
+        monkeypatch.setattr(module, "BLOCK", 64)
+    monkeypatch.setattr(write, "PART_ROWS", 128 * len(crowd.task_ids))
+    population, one = tmp_path / "p", tmp_path / "one"
+    write_population(crowd, population, 700, 3)
+    assert len(list(population.glob("part-*"))) == 6
+    one.mkdir()
+    command = ["aggregate", str(population), "--quiet", "--out"]
+    assert main([*command, str(one / "summary.parquet")]) == 0
+    write_table(decide(population, where="age >= 40"), one / "where.parquet")
+    with pytest.warns(CrowdWarning, match="few for a matrix"):
+        write_table(decide(population, "dawid-skene"), one / "truth.parquet")
+    approved = np.flatnonzero(crowd.task_scale == list(crowd.scales).index("approve"))
+    np.savez(one / "ballots.npz", *distinct_ballots(open_population(population), approved))
+    out = str(tmp_path / "two" / "summary.parquet")
+    for process in start(2, 1, *command, out, main=("-c", AGGREGATES)):
+        code, err = ends(process, 120)
+        assert code == 0, err
+    for path in one.iterdir():
+        for two in ("two",) if path.stem == "summary" else ("two/0", "two/1"):
+            assert (tmp_path / two / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def fitted_by_two(fitted: Path, run: Path) -> tuple[dict, dict]:
@@ -198,14 +303,14 @@ def test_a_fit_goes_on_elsewhere(fitted, tmp_path):
 
 
 def test_processes_stop_within_an_epoch_together(tmp_path):
-    """SIGTERM to one of two: both end with what they have, and one alone goes on from there to the
-    bits of a fit that was left alone."""
-    config, few = str(write_config(tmp_path / "input")), "train.epochs=40"
-    model = ["--set", "model={kind: cvae, hidden: 8, latent: 2}", "--set", "models=[]"]
+    """SIGTERM to one of two, each with a fit of its own: both end with what they have, and one
+    alone goes on from there to the bits of fits that were left alone."""
+    config, few = str(write_config(tmp_path / "input")), "train.epochs=25"
+    model = ["--set", "model={kind: cvae, hidden: 8, latent: 2}", "--set", "models=[vae_only]"]
     command = ["fit", config, *model, "--set", "train.batch_size=16", "--set", few, "--out"]
-    run = tmp_path / "run"
+    run, fits = tmp_path / "run", ("cvae", "vae_only")
     both = start(2, 1, *command, str(run), main=("-c", SMALL_PIECES))
-    while not (run / "seed-0/cvae/checkpoint/3").exists():
+    while not all(list((run / f"seed-0/{fit}/checkpoint").glob("[0-9]*")) for fit in fits):
         assert all(process.poll() is None for process in both)
         time.sleep(0.05)
     began = time.monotonic()
@@ -215,15 +320,13 @@ def test_processes_stop_within_an_epoch_together(tmp_path):
     assert asked == 143, why
     assert other == 130, told
     assert "terminated; the same command continues" in why
-    assert not crowd_folder(run, 0, "cvae").exists()
+    assert not any(crowd_folder(run, 0, fit).exists() for fit in fits)
     assert main([*command, str(run), "--quiet"]) == 0
     assert main([*command, str(tmp_path / "whole"), "--quiet"]) == 0
-    one, two = (
-        flatten(load_crowd(crowd_folder(folder, 0, "cvae")).params)
-        for folder in (run, tmp_path / "whole")
-    )
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+    for fit in fits:
+        one, two = (weights(folder, fit) for folder in (run, tmp_path / "whole"))
+        for name in one:
+            np.testing.assert_array_equal(one[name], two[name], err_msg=f"{fit} {name}")
 
 
 def test_two_processes_share_tuning(tmp_path, monkeypatch):
@@ -236,7 +339,7 @@ def test_two_processes_share_tuning(tmp_path, monkeypatch):
     study = make_study(tasks=30)
     path = write_config(tmp_path / "input", study)
     texts = {"text": [f"Task number {t}?" for t in study.task]}
-    write_table(path.with_name("responses.csv"), rows_of(study) | texts)
+    write_csv(path.with_name("responses.csv"), rows_of(study) | texts)
     content = path.read_text().replace("  participants:", "  tasks: {text: text}\n  participants:")
     few = {"folds": 2, "rank": 2, "epochs": 2, "batch": 8, "targets": ["q", "up"]}
     tune = few | {"learning_rate": 0.02}

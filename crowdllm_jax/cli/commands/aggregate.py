@@ -6,6 +6,7 @@ from pathlib import Path
 from crowdllm_jax.cli.arguments import (
     TABLE,
     Commands,
+    add_processes,
     add_quiet_command,
     add_table_out,
     add_where,
@@ -34,6 +35,7 @@ def add_aggregate(commands: Commands) -> None:
         "      --budget 60000 --columns project_id,cost",
         TABLE,
     )
+    add_processes(command)
     command.add_argument(
         "path",
         metavar="PATH",
@@ -82,6 +84,7 @@ def _add_budget(command: argparse.ArgumentParser) -> None:
 def aggregate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Aggregate a crowd's answers to one row per task."""
     from crowdllm_jax.aggregate.decide import check_table, decide, read_costs
+    from crowdllm_jax.runtime import processes
 
     rule = arguments.rule
     if arguments.out is not None:
@@ -106,4 +109,5 @@ def aggregate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         where=arguments.where,
         progress=progress,
     )
-    return tabled(table, rule, arguments.out)
+    # Of several processes, each of which has the whole table, the first writes it.
+    return tabled(table, rule, arguments.out if processes.rank() == 0 else None)

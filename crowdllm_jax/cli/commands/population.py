@@ -14,7 +14,7 @@ from crowdllm_jax.cli.arguments import (
 from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
-from crowdllm_jax.runtime.progress import Progress, stage
+from crowdllm_jax.runtime.progress import Progress
 
 
 def add_sample(commands: Commands) -> None:
@@ -111,6 +111,7 @@ def add_twin(commands: Commands) -> None:
         "tables: twins, their expected answers with 90% intervals, and beliefs.",
         "crowdllm twin runs/anes96 --answers few.csv --draws 500 --out twins",
     )
+    add_processes(command)
     add_run_folder(command)
     command.add_argument(
         "--answers",
@@ -150,16 +151,16 @@ def twin(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     for text in arguments.witness:
         if not all(text.partition("=")[::2]):
             raise CrowdError(f"--witness {text}: write it as NAME=FILE")
-    with stage(progress, "make twins"):
-        twin_run(
-            arguments.run,
-            arguments.answers,
-            arguments.out,
-            data=arguments.data,
-            witnesses=dict(text.split("=", 1) for text in arguments.witness),
-            draws=arguments.draws,
-            seed=arguments.seed,
-        )
+    twin_run(
+        arguments.run,
+        arguments.answers,
+        arguments.out,
+        data=arguments.data,
+        witnesses=dict(text.split("=", 1) for text in arguments.witness),
+        draws=arguments.draws,
+        seed=arguments.seed,
+        progress=progress,
+    )
     return Outcome(written={"twins": arguments.out})
 
 
