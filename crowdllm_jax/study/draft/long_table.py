@@ -72,7 +72,7 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     # By its name a column is that of tasks though a row of it is a mistake, which is then told.
     named = [f for f in others if names.is_task(f.name) and _keyed(person, f, 0.9)]
     answered = responses or any(names.is_response(f.name) for f in sheet.fields)
-    candidates = one_of_equals(named or (pairs if answered else []), sheet)
+    candidates = one_of_equals(named or (pairs if answered else []))
     if not candidates:
         return None
     return Keys(person, one_of("the ids of tasks", "--task", candidates), responses)

@@ -1,5 +1,6 @@
 """A table with a row per person and a column per question as a study."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -189,7 +190,7 @@ def _parted(
     profile, questions = [], []
     left: dict[str, list[str]] = defaultdict(list)
     columns = [f for f in sheet.fields if f is not people and f is not weight]
-    if apart := [f.name for f in columns if _parts_apart(f, columns)]:
+    if apart := _parts_apart(columns):
         columns = [f for f in columns if f.name not in apart]
         reasons.append(f"Left out, since their options have columns: {shown(apart, 8)}.")
     made = ticked(columns)
@@ -220,9 +221,10 @@ def _parted(
     return profile, questions
 
 
-def _parts_apart(field: Field, fields: Sequence[Field]) -> bool:
-    """Whether the options of a question have columns of their own (`q`, and `q/a`, `q/b`)."""
-    return sum(other.name.startswith(f"{field.name}/") for other in fields) > 1
+def _parts_apart(fields: Sequence[Field]) -> list[str]:
+    """Questions whose options have columns of their own (`q`, and `q/a`, `q/b`)."""
+    options = Counter(f.name[: bar.start()] for f in fields for bar in re.finditer("/", f.name))
+    return [field.name for field in fields if options[field.name] > 1]
 
 
 def _use(field: Field, choices: Choices) -> tuple[str, str]:
