@@ -351,6 +351,7 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
         return f"it holds {len(texts):,} different texts"
     told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts) or anchored(texts)
+    told = told or (len(texts) > 2 and not any(map(str.isalnum, "".join(texts))))  # faces
     if not free and (told or (question.alike >= 3 and len(texts) <= 11)):
         words = as_flag(texts)
         raise CrowdError(

@@ -95,6 +95,39 @@ def test_amounts_are_numbers():
     assert not isinstance(scale_of(mixed, "x"), Continuous | Ordinal)
 
 
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        (["12,50 €", "3 €", "1.200,00 €"], [12.5, 3, 1200]),
+        (["CHF 5", "CHF 7.50", "CHF 1'200"], [5, 7.5, 1200]),
+        (["4/10", "5/10", "10/10"], [4, 5, 10]),
+        (["30 Minuten", "5 Minuten", "45 Minuten"], [30, 5, 45]),
+        (["3rd", "1st", "2nd"], [3, 1, 2]),
+        (["−2", "−1", "0", "1", "2"], [-2, -1, 0, 1, 2]),
+        (["５", "３", "１０"], [5, 3, 10]),
+        (["3,5", "2,0", "4"], [3.5, 2, 4]),
+    ],
+)
+def test_numbers_as_they_are_written(written, numbers):
+    made = study(table(x=cycle(*written)))
+    own = made.task == made.tasks.ids.index("x")
+    assert {*made.value[own]} == {*numbers}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["Q 1", "Q 2", "Q 3"], ["4/10", "5/12", "6/7"], ["1,2", "2,3", "1,3"], ["1a", "2a", "3a"]],
+)
+def test_what_is_no_number(texts):
+    assert isinstance(scale_of(table(x=cycle(*texts)), "x"), Nominal | Binary)
+
+
+def test_faces_are_put_in_the_order_that_is_said():
+    faces = ("🙁", "😐", "🙂", "😀")
+    assert "'x': in which order" in asked(table(x=cycle(*faces)))
+    assert scale_of(table(x=cycle(*faces)), "x", Choices(orders=(faces,))) == Ordinal(levels=faces)
+
+
 def test_codes_of_no_answer_beside_a_wide_range():
     counts = [i if i % 8 else (-9, -7, 999)[i // 8 % 3] for i in range(N)]
     assert scale_of(table(x=counts), "x") == Continuous(low=1, high=39)
