@@ -53,14 +53,16 @@ def _plain(field: Field) -> Field:
     codes = field.cells.codes.copy()
     known = codes >= 0
     codes[known] = [place[code] for code in codes[known]]
-    # What has a sign is no number of a row, though all differ.
+    # What is written as an amount is no number of a row, though all differ.
+    ids = names.is_person(field.name)
     use: Use = "profile" if names.is_profile(field.name, field.text) else "question"
     cells = replace(field.cells, codes=codes, distinct=tuple(index))
-    return replace(field, cells=cells, use=use if signed else field.use)
+    return replace(field, cells=cells, use=use if signed and not ids else field.use)
 
 
 def _numbers(texts: list[str]) -> tuple[list[str], bool]:
-    """Texts as plain numbers, and whether they have a sign; as they are, if they are none."""
+    """Texts as plain numbers, and whether they are amounts, with a sign or with thousands set
+    apart; as they are, if they are no numbers."""
     digits = [_in_digits(text) for text in texts]
     if places := _matched(_PLACE, digits):
         return [match["number"] for match in places], False
@@ -71,7 +73,9 @@ def _numbers(texts: list[str]) -> tuple[list[str], bool]:
         if len(signs) > 1 or (decimal == "," and not signs):
             return texts, False
         kept = re.compile(rf"[^-\d{decimal}]")
-        return [kept.sub("", m["number"]).replace(",", ".") for m in found], bool(signs)
+        plain = [kept.sub("", match["number"]) for match in found]
+        grouped = plain != [match["number"] for match in found]
+        return [number.replace(",", ".") for number in plain], bool(signs) or grouped
     return texts, False
 
 

@@ -330,6 +330,7 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
         return "everybody gives one answer"
     if dates(texts):
         return "it holds dates or times"
+    _refuse_made_dates(question.name, texts)
     free = any(_within(texts, names) for names in choices.unordered)
     answers = sum(question.often)
     typed = len(texts) > 7 and len(texts) * 2 > answers
@@ -393,6 +394,25 @@ def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:
         f"{shown(strays, MOST_STRAYS)}; correct them in the file, or, if they are no answers, say "
         f"--missing {as_flag(strays)}"
     )
+
+
+_MADE_DATE = re.compile(
+    r"(?i)\d{1,2}[-. /](jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*\.?|"
+    r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*[-. ]\d{2}|"
+    r"\d{4}-\d\d-\d\d(T00:00:00| 00:00:00)?"
+)
+
+
+def _refuse_made_dates(name: str, texts: Sequence[str]) -> None:
+    """Raise CrowdError if some answers are days of a year, as a spreadsheet makes them of `1-2`."""
+    made = [text for text in texts if _MADE_DATE.fullmatch(text)]
+    others = [text for text in texts if text not in made]
+    if made and len(texts) <= MOST_NAMES and any(re.search(r"\d", text) for text in others):
+        raise CrowdError(
+            f"'{name}': a spreadsheet seems to have made dates of its answers ({shown(made)}, "
+            f"beside {shown(others)}); write in the file what was answered, such as 1-2, or leave "
+            f"the question out: --leave-out {as_flag([name])}"
+        )
 
 
 _OPEN = re.compile(

@@ -123,7 +123,9 @@ def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
     if names.counts_tasks(task.name) and choices.task is None:
         return None  # another column may say what was shown
     repeat = _repeats(person) or _repeats(task)
-    return Keys(person, task, (response,)) if repeat and _keyed(person, task, 0.5) else None
+    alone = len(person.column.distinct) == 1 and unique(task)
+    keyed = alone or (repeat and _keyed(person, task, 0.5))
+    return Keys(person, task, (response,)) if keyed else None
 
 
 def _may_be_task(field: Field, choices: Choices) -> bool:

@@ -11,6 +11,7 @@ def _words(text: str) -> frozenset[str]:
 
 _ID = _words("id ids no nr number num nummer code key uid uuid guid")
 _PERSON = _words(
+    "ann anno annot "
     "participant participants respondent resp user worker annotator rater subject subj voter "
     "person judge reviewer customer coder evaluator labeler labeller teilnehmer teilnehmerin "
     "nutzer "
@@ -58,7 +59,8 @@ _OWN = _words(
     "longitude email mail phone telefon url comment comments notes remarks kommentar bemerkung "
     "horodateur tijdstempel username firstname lastname vorname nachname created updated "
     "completed started submitted submitdate browser device useragent consent recaptcha "
-    "completioncode zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip "
+    "completioncode qtime interviewtime totaltime "
+    "zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip "
     "zipcode postcode postalcode plz postleitzahl data fecha datum"
 )
 _PROFILE = _words(
@@ -127,7 +129,7 @@ def names_people(name: str) -> bool:
 
 
 _RATER = _words(
-    "rater annotator coder judge evaluator reviewer labeler labeller juror assessor "
+    "ann anno annot rater annotator coder judge evaluator reviewer labeler labeller juror assessor "
     "grader critic taster crowdworker évaluateur anotador annotateur codeur"
 )
 _CASES = _words("case serial interview lfd lfdn")
@@ -219,6 +221,7 @@ def is_weight(name: str, text: str) -> bool:
 
 _BESIDE = _OWN | _words(
     "in seconds at secs ms s address sec first last page click submit start end completion taken "
+    "to complete unix review "
     "total elapsed spent code postal row sum rsi deg"
 )
 _OWN_NAMES = (

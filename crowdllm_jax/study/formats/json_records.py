@@ -77,7 +77,36 @@ def read_records(path: Path, records: list[Record]) -> Sheet:
     """
     if any("_task_hash" in record or "_input_hash" in record for record in records):
         return _prodigy(path, records)
-    return _sheet(path, "a table in JSON", [dict(_cells(record)) for record in records])
+    rows, notes = _opened([dict(_leaves(record)) for record in records])
+    texts = [{key: _text(value) for key, value in row.items()} for row in rows]
+    return _sheet(path, "a table in JSON", texts, notes=notes)
+
+
+def _opened(rows: list[Record]) -> tuple[list[Record], tuple[str, ...]]:
+    """A row per object of a list of objects that each record holds (`{"user": 1, "ratings":
+    [{"item": "a", "stars": 5}]}`), if only one key holds such; a sentence that says so."""
+    held = {key for row in rows for key, value in row.items() if _objects(value)}
+    key = held.pop() if len(held) == 1 else ""
+    if not key or any(row.get(key) and not _objects(row[key]) for row in rows):
+        return rows, ()
+    opened = []
+    for row in rows:
+        about = {name: value for name, value in row.items() if name != key}
+        for inner in row.get(key) or []:
+            told = {f"{key}.{n}" if n in about else n: v for n, v in _leaves(inner)}
+            opened.append({**about, **told})
+    return opened, (f"A row is one of the objects in {key}.",)
+
+
+_PLACES = {"start", "end", "start_offset", "x", "bbox", "points"}
+"""Keys of objects that mark a part of a text or picture."""
+
+
+def _objects(value: Any) -> bool:
+    """Whether a value is a list of objects that say several things, and mark no parts."""
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        return False
+    return all(len(inner) > 1 and not _PLACES & inner.keys() for inner in value)
 
 
 def _sheet(
@@ -98,13 +127,13 @@ def _sheet(
     return Sheet(path, what, len(rows), fields, notes)
 
 
-def _cells(record: Record, before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+def _leaves(record: Record, before: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     for key, value in record.items():
         name = f"{before}{key}"
         if isinstance(value, dict) and depth < MOST_WITHIN:
-            yield from _cells(value, f"{name}.", depth + 1)
+            yield from _leaves(value, f"{name}.", depth + 1)
         else:
-            yield name, _text(value)
+            yield name, value
 
 
 def _text(value: Any) -> str:

@@ -19,6 +19,7 @@ from crowdllm_jax.study.formats import (
     prolific,
     qualtrics,
     surveymonkey,
+    toloka,
     zooniverse,
 )
 from crowdllm_jax.study.formats.delimited import (
@@ -41,6 +42,7 @@ _BY_HEADER = (
     (label_studio.is_label_studio, label_studio.read_label_studio_rows),
     (mturk.is_mturk, mturk.read_mturk),
     (figure_eight.is_figure_eight, figure_eight.read_figure_eight),
+    (toloka.is_toloka, toloka.read_toloka),
     (zooniverse.is_zooniverse, zooniverse.read_zooniverse),
     (prolific.is_prolific, prolific.read_prolific),
     (surveymonkey.has_two_headings, surveymonkey.read_two_headings),

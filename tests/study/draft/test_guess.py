@@ -1,6 +1,7 @@
 """Scales of codes with labels, as SPSS, Stata and a .qsf have them."""
 
 import numpy as np
+import pytest
 
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
@@ -65,6 +66,20 @@ def test_options_that_hold_the_sign_between_options():
     assert found == (", ", ["Bike", "Bus", "Car, shared"])
     car = split(several, *found)[2]
     assert [car.column.distinct[c] for c in car.column.codes] == list("011001")
+
+
+@pytest.mark.parametrize(
+    ("cells", "sign"),
+    [
+        (["a\nb", "a", "b\nc", "c", "b"], "\n"),
+        (["['a', 'b']", "['a']", "['b', 'c']", "['c']"], ", "),
+    ],
+)
+def test_options_on_lines_and_in_lists(cells, sign):
+    several = field("use", cells)
+    assert options_of(several) == (sign, ["a", "b", "c"])
+    a = split(several, sign, ["a", "b", "c"])[0]
+    assert [a.column.distinct[c] for c in a.column.codes] == [str(int("a" in c)) for c in cells]
 
 
 def test_labels_of_a_few_numbers_do_not_make_an_age_categorical():

@@ -96,6 +96,12 @@ def test_a_column_that_is_different_in_every_row_settles_whose_rows_they_are():
     assert len(study(table).participants.ids) == 60
 
 
+def test_one_person_alone_answers_tasks():
+    table = answers()[:TASKS].assign(item=[f"t{j}" for j in range(TASKS)])
+    made = study(table)
+    assert (made.participants.ids, len(made.tasks.ids)) == (("p0",), TASKS)
+
+
 def counting(function, calls: Counter):
     def counted(*given):
         calls[function.__name__] += 1

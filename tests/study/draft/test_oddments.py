@@ -57,7 +57,11 @@ def test_a_question_whose_options_have_columns_is_not_asked_twice():
 
 
 @pytest.mark.parametrize(
-    "name", ["Attention check: select 3", "Do you consent?", "I agree to take part", "TIME_SUM"]
+    "name",
+    [
+        *("Attention check: select 3", "Do you consent?", "I agree to take part", "TIME_SUM"),
+        *("Time Taken to Complete (Seconds)", "qtime"),
+    ],
 )
 def test_checks_are_no_questions(name):
     assert study(table(**{name: cycle("yes", "no")})).tasks.ids == ("good",)
@@ -120,6 +124,20 @@ def test_numbers_as_they_are_written(written, numbers):
 )
 def test_what_is_no_number(texts):
     assert isinstance(scale_of(table(x=cycle(*texts)), "x"), Nominal | Binary)
+
+
+@pytest.mark.parametrize(
+    "texts", [("0", "2-Jan", "5-Mar", "10+"), ("1", "2024-03-05T00:00:00", "6 or more")]
+)
+def test_dates_that_a_spreadsheet_made_of_bands_are_told(texts):
+    message = asked(table(x=cycle(*texts)))
+    assert f"'x': a spreadsheet seems to have made dates of its answers ({texts[1]}" in message
+
+
+def test_blank_rows_are_nobodys():
+    frame = table(x=cycle(1, 2, 3)).astype(object)
+    frame.loc[[3, 7, N - 1]] = None
+    assert len(study(frame).participants.ids) == N - 3
 
 
 def test_faces_are_put_in_the_order_that_is_said():

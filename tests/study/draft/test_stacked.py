@@ -58,7 +58,8 @@ def test_one_that_is_called_an_answer_is_taken_alone_and_the_others_are_told():
 
 
 def test_columns_that_are_called_after_people():
-    rated = {f"rater_{i}": AROMA[i * WINES : (i + 1) * WINES] for i in range(RATERS)}
-    made = study(pd.DataFrame({"sentence": [f"s{j}" for j in range(WINES)], **rated}))
-    assert (len(made.participants.ids), len(made.tasks.ids)) == (RATERS, WINES)
-    assert numbers(made, "s4") == {f"rater_{i}": AROMA[i * WINES + 4] for i in range(RATERS)}
+    for who in ("rater_", "ann"):
+        rated = {f"{who}{i}": AROMA[i * WINES : (i + 1) * WINES] for i in range(RATERS)}
+        made = study(pd.DataFrame({"sentence": [f"s{j}" for j in range(WINES)], **rated}))
+        assert (len(made.participants.ids), len(made.tasks.ids)) == (RATERS, WINES)
+        assert numbers(made, "s4") == {f"{who}{i}": AROMA[i * WINES + 4] for i in range(RATERS)}
