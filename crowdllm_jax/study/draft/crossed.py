@@ -186,12 +186,12 @@ def one_of_equals(fields: Sequence[Field]) -> list[Field]:
 
     kept: dict[bytes, str] = {}
     for field in sorted(fields, key=rank):
-        kept.setdefault(_cut(field), field.name)
+        kept.setdefault(cut(field), field.name)
     names_kept = set(kept.values())
     return [field for field in fields if field.name in names_kept]
 
 
-def _cut(field: Field) -> bytes:
+def cut(field: Field) -> bytes:
     """How a column cuts the rows: the same for an id and what it stands for."""
     _, first, place = np.unique(field.column.codes, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[place].tobytes()

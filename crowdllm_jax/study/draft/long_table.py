@@ -10,6 +10,7 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.crossed import (
     crossed_keys,
+    cut,
     one_of_equals,
     said_responses,
     together,
@@ -22,7 +23,7 @@ from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight
 from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, unique
 from crowdllm_jax.study.formats.sheet import Field, Sheet
-from crowdllm_jax.study.scales import Binary, Ordinal
+from crowdllm_jax.study.scales import Binary, Nominal, Ordinal, Scale
 from crowdllm_jax.study.spec import AttributeSpec
 
 MOST_TASK_LEVELS = 20
@@ -288,6 +289,7 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
         return (named[0],)
     guesses = [(f, guess(answered(f, 1), choices)) for f in named or candidates]
     scaled = [(f, found.scale) for f, found in guesses if isinstance(found, Guess)]
+    scaled = _without_codes(scaled)
     if not scaled:
         raise CrowdError(
             f"{sheet.path}: which column holds the answers? Say it with --response COLUMN (it has: "
@@ -301,6 +303,19 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
         f"{sheet.path}: which column holds the answers: {shown((f.name for f in fields), 8)}? Say "
         f"it with --response '{fields[0].name}' (or another), or, if each does, --response {listed}"
     )
+
+
+def _without_codes(scaled: Sequence[tuple[Field, Scale]]) -> list[tuple[Field, Scale]]:
+    """Of columns that say the same (a code and its label) the one whose answers have an order, and
+    then that with the longer texts."""
+
+    def rank(pair: tuple[Field, Scale]) -> tuple[bool, int]:
+        return isinstance(pair[1], Nominal), -sum(map(len, pair[0].column.distinct))
+
+    best: dict[bytes, str] = {}
+    for field, _ in sorted(scaled, key=rank):
+        best.setdefault(cut(field), field.name)
+    return [(field, scale) for field, scale in scaled if field.name in best.values()]
 
 
 def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Field]) -> None:

@@ -11,7 +11,6 @@ def _words(text: str) -> frozenset[str]:
 
 _ID = _words("id ids no nr number num nummer code key uid uuid guid")
 _PERSON = _words(
-    "ann anno annot "
     "participant participants respondent resp user worker annotator rater subject subj voter "
     "person judge reviewer customer coder evaluator labeler labeller teilnehmer teilnehmerin "
     "nutzer "
@@ -129,7 +128,7 @@ def names_people(name: str) -> bool:
 
 
 _RATER = _words(
-    "ann anno annot rater annotator coder judge evaluator reviewer labeler labeller juror assessor "
+    "rater annotator coder judge evaluator reviewer labeler labeller juror assessor "
     "grader critic taster crowdworker évaluateur anotador annotateur codeur"
 )
 _CASES = _words("case serial interview lfd lfdn")

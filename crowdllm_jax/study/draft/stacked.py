@@ -99,7 +99,9 @@ def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
 
 def _a_person(field: Field) -> bool:
     """Whether a column is called after one of several people."""
-    return names.is_rater(field.name) and bool(re.search(r"[\W_\d]\w{0,3}$", field.name))
+    short = re.fullmatch(r"(?i)anno?t?[\W_]?\d+", field.name)
+    named = names.is_rater(field.name) and re.search(r"[\W_\d]\w{0,3}$", field.name)
+    return bool(short or named)
 
 
 def _alike(people: Sequence[Field], choices: Choices) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from crowdllm_jax.study.draft.draft import shown
 from crowdllm_jax.study.draft.word_lists import folded
-from crowdllm_jax.study.formats.sheet import Sheet, only_rows
+from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows
 
 MOST_ROWS = 5
 _SUMS = {
@@ -32,9 +32,22 @@ def without_totals(sheet: Sheet) -> Sheet:
 
 
 def without_blank_rows(sheet: Sheet) -> Sheet:
-    """A sheet without the rows that hold nothing, as a blank line does."""
+    """A sheet without the rows that hold nothing, as a blank line does, and without those that
+    repeat the names of the columns, where tables were put together; a note tells of these."""
     filled = np.any([field.cells.codes >= 0 for field in sheet.fields], axis=0)
+    named = np.all([_holds(field, field.name) for field in sheet.fields], axis=0)
+    if len(sheet.fields) > 1 and np.any(named):
+        told = f"Left out, rows that repeat the names of the columns: {int(np.sum(named)):,}."
+        sheet = replace(sheet, notes=(*sheet.notes, told))
+        filled &= ~named
     return sheet if np.all(filled) or not np.any(filled) else only_rows(sheet, filled)
+
+
+def _holds(field: Field, text: str) -> np.ndarray:
+    """(R,) whether each row holds a text."""
+    codes = field.column.codes
+    place = {own: code for code, own in enumerate(field.column.distinct)}
+    return codes == place[text] if text in place else np.zeros(len(codes), bool)
 
 
 def _first_text(sheet: Sheet, row: int) -> str:

@@ -107,12 +107,27 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
             _refuse_twice(named[0])
         if not whole:
             reasons.append("No column holds ids; people are numbered by their rows.")
+            reasons += _told_twice(sheet)
             return None
         # Each of them tells the rows apart.
         field = next((f for f in whole if names.names_people(f.name)), whole[0])
     _refuse_twice(field)
     reasons.append(f"People: one per row, with ids of column {field.name}.")
     return field
+
+
+def _told_twice(sheet: Sheet) -> list[str]:
+    """A sentence on each column of addresses or names of which one stands in two rows."""
+    told = []
+    for field in sheet.fields:
+        often = np.bincount(field.column.codes[field.column.codes >= 0])
+        if names.is_contact(field.name) and 0 < np.sum(often > 1) < len(often) / 2:
+            twice = field.column.distinct[int(np.argmax(often > 1))]
+            told.append(
+                f"Somebody may have answered twice: in {field.name} {np.sum(often > 1):,} stand in "
+                f"several rows, such as '{twice}'."
+            )
+    return told
 
 
 def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:

@@ -26,7 +26,7 @@ def records_in(path: Path) -> list[Record]:
         if "Extra data" not in first_line(error):
             raise CrowdError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
         held = _lines(path)
-    found = _records_of(held) if isinstance(held, dict) else held
+    found = _records_of(held) if isinstance(held, dict) else _under_names(held)
     if not found or not all(isinstance(record, dict) for record in found):
         raise CrowdError(
             f"{path}: is JSON, but no list of records; make it a list of objects, one per answer "
@@ -56,10 +56,17 @@ def _lines(path: Path) -> list[Any]:
 
 def _records_of(held: dict[str, Any]) -> list[Any]:
     """The records of one object: its only list; its columns, as pandas writes them (`{"q": {"0": 1,
-    "1": 5}}`); or its objects, whose keys are their ids."""
+    "1": 5}}`, `{"q": [1, 5]}`, `{"columns": ["q"], "data": [[1], [5]]}`); or its objects, whose
+    keys are their ids."""
     lists = [value for value in held.values() if isinstance(value, list)]
+    if isinstance(held.get("columns"), list) and isinstance(held.get("data"), list):
+        return _under_names([held["columns"], *held["data"]])
+    if len(lists) == len(held) > 1 and len({*map(len, lists)}) == 1:
+        return _under_names([list(held), *map(list, zip(*lists, strict=True))])
     if len(lists) == 1:
         return lists[0]
+    if len(held) == 1 and isinstance(only := next(iter(held.values())), dict):
+        return _records_of(only)
     inner = [value for value in held.values() if isinstance(value, dict)]
     if len(inner) < max(len(held), 2):
         return [held]
@@ -67,6 +74,16 @@ def _records_of(held: dict[str, Any]) -> list[Any]:
     if all(key.isdecimal() for key in keys) and all(list(value) == keys for value in inner):
         return [{name: column[key] for name, column in held.items()} for key in keys]
     return [{"id": key, **value} for key, value in held.items()]
+
+
+def _under_names(rows: list[Any]) -> list[Any]:
+    """Lists of cells under a list of names as objects; others as they are."""
+    lists = len(rows) > 1 and all(isinstance(row, list) for row in rows)
+    if not lists or {*map(len, rows)} != {len(rows[0])}:
+        return rows
+    if not all(isinstance(name, str) for name in rows[0]):
+        return rows
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
 def read_records(path: Path, records: list[Record]) -> Sheet:

@@ -134,6 +134,20 @@ def test_dates_that_a_spreadsheet_made_of_bands_are_told(texts):
     assert f"'x': a spreadsheet seems to have made dates of its answers ({texts[1]}" in message
 
 
+def test_rows_that_repeat_the_names_of_columns_are_nobodys():
+    frame = table(x=cycle("often", "never", "rarely")).astype(object)
+    frame.loc[[3, 9]] = [frame.columns.tolist()] * 2
+    draft = draft_of_sheet(read_frame(frame.astype(str)), Choices())
+    assert len(draft.people) == N - 2
+    assert "repeat the names of the columns: 2." in " ".join(draft.reasons)
+
+
+def test_somebody_who_may_have_answered_twice_is_told():
+    frame = table(mail=[f"a{min(i, 36)}@x.org" for i in range(N)]).drop(columns="id")
+    told = " ".join(draft_of_sheet(read_frame(frame), Choices()).reasons)
+    assert "in mail 1 stand in several rows, such as 'a36@x.org'" in told
+
+
 def test_blank_rows_are_nobodys():
     frame = table(x=cycle(1, 2, 3)).astype(object)
     frame.loc[[3, 7, N - 1]] = None

@@ -57,6 +57,14 @@ def test_one_that_is_called_an_answer_is_taken_alone_and_the_others_are_told():
     assert "taste (--response A,B asks several)" in " ".join(draft.reasons)
 
 
+def test_a_code_and_its_label_are_one_answer():
+    words = np.array(["never", "rarely", "often", "always"])
+    table = tasting().drop(columns="aroma").assign(code=TASTE).assign(taste=words[TASTE - 1])
+    made = study(table)
+    assert len(made.tasks.ids) == WINES
+    assert made.scale_of(0) == Ordinal(levels=tuple(words))
+
+
 def test_columns_that_are_called_after_people():
     for who in ("rater_", "ann"):
         rated = {f"{who}{i}": AROMA[i * WINES : (i + 1) * WINES] for i in range(RATERS)}

@@ -396,7 +396,7 @@ def test_figure_eight(tmp_path):
     assert answers(study, "503") == {str(70 + w): ["bad", "good"][(3 + w) % 2] for w in range(6)}
 
 
-@pytest.mark.parametrize("kind", ["columns", "ids"])
+@pytest.mark.parametrize("kind", ["columns", "lists", "split", "rows", "ids", "ids within"])
 def test_objects_in_json(kind, tmp_path):
     """Columns as pandas writes them, and people by their ids."""
     good = [1 + i % 5 for i in range(N)]
@@ -404,8 +404,15 @@ def test_objects_in_json(kind, tmp_path):
         index = map(str, range(N))
         held = {"id": {i: f"p{i}" for i in index}}
         held["good"] = dict(zip(held["id"], good, strict=True))
+    elif kind == "lists":
+        held = {"id": [f"p{i}" for i in range(N)], "good": good}
+    elif kind in ("split", "rows"):
+        rows = [[f"p{i}", good[i]] for i in range(N)]
+        names = ["id", "good"]
+        held = [names, *rows] if kind == "rows" else {"columns": names, "data": rows}
     else:
         held = {f"p{i}": {"good": good[i]} for i in range(N)}
+        held = {"sent": held} if kind == "ids within" else held
     (tmp_path / "a.json").write_text(json.dumps(held))
     study = study_of_draft(draft_of_file(tmp_path / "a.json"), "it")
     assert answers(study, "good") == {f"p{i}": good[i] for i in range(N)}
