@@ -14,6 +14,7 @@ from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import (
+    PLUS_MINUS,
     anchored,
     degrees_in,
     in_order,
@@ -67,12 +68,13 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
     label_of = dict(question.labels)
     listed = {number(code) for code in choices.missing} - {None}
     amid = _amid(question, listed)
+    balance = "++" in question.texts and all(map(PLUS_MINUS.fullmatch, question.texts))
     dropped = {
         text
         for text in question.texts
         if text in question.missing
         or ((text in choices.missing or number(text) in listed) and number(text) not in amid)
-        or is_no_answer(label_of.get(text, text))
+        or (is_no_answer(label_of.get(text, text)) and not balance)
     }
     texts = tuple(text for text in question.texts if text not in dropped)
     worded = [text for text in texts if not _numeric(text)]

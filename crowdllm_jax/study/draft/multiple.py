@@ -47,11 +47,18 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
             and (
                 len(often) < len(texts) or bool(alone & {p for o in parts if len(o) > 1 for p in o})
             )
-            and not (numbers and sign == ",")
+            and not (numbers and sign == "," and not _ascending(parts))
             and max(map(len, often)) <= 80
         ):
             return sign, sorted(often)
     return None
+
+
+def _ascending(parts: Sequence[list[str]]) -> bool:
+    """Whether numbers between commas are codes of several answers, which ascend: not decimals, nor
+    thousands."""
+    codes = [[int(part) for part in own if part.isdecimal()] for own in parts]
+    return max(map(len, codes)) > 2 and all(own == sorted(set(own)) for own in codes)
 
 
 def _held(field: Field, texts: Sequence[str], sign: str) -> list[list[str]]:

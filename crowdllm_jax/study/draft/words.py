@@ -121,7 +121,9 @@ NO_ANSWER = {
         "risponde|preferisco non rispondere|não sabe|não sei|não respondeu|ns/nr|prefiro não "
         "responder|weet niet|weet ik niet|geen antwoord|geen mening|wil niet zeggen|nie wiem|"
         "absent|abwesend|undervote|overvote|blank vote|"
-        "odmowa|odmowa odpowiedzi|brak odpowiedzi|trudno powiedzieć"
+        "odmowa|odmowa odpowiedzi|brak odpowiedzi|trudno powiedzieć|vet ej|vet inte|vill ej svara|"
+        "затрудняюсь ответить|не знаю|нет ответа|отказ от ответа|わからない|無回答|答えたくない|"
+        "不知道|拒绝回答|不清楚|모르겠다|무응답|bilmiyorum|cevap yok|لا أعرف"
     )
 }
 _NOTHING = ("", "-", "--", ".", "..", "?", "/")
@@ -148,7 +150,7 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     if apart and not mixed_units(several) and not only_coded(several):
         return _sorted(several, [number or 0.0 for number in numbers])
     words = [folded(text) for text in several]
-    if (ranked := _ranked(words) or _counted(several)) is not None:
+    if (ranked := _ranked(words) or _counted(several) or _balanced(several)) is not None:
         return _sorted(several, ranked)
     if (bare := _without_codes(several, *_CODES)) and (told_bare := in_order(bare)):
         return _sorted(several, [float(told_bare.index(word)) for word in bare])
@@ -296,6 +298,18 @@ def _counted(texts: Sequence[str]) -> list[float] | None:
         return None
     often = [float(text.count(min(first))) for text in signs]
     return often if len(set(often)) == len(often) > 1 else None
+
+
+PLUS_MINUS = re.compile(r"-+|−+|\++|0|o|\+/-|±")
+"""Answers of a scale from `--` to `++`."""
+
+
+def _balanced(texts: Sequence[str]) -> list[float] | None:
+    """How many pluses, or (below 0) minuses a text has."""
+    if len(texts) < 3 or not all(map(PLUS_MINUS.fullmatch, texts)):
+        return None
+    often = [float(text.count("+") - text.count("-") - text.count("−")) for text in texts]
+    return often if len(set(often)) == len(often) else None
 
 
 _BEFORE = re.compile(r"^[(\[]?\s*-?\d+\s*[.)\]=:–-]+\s*(?=[^\W\d_])")

@@ -247,6 +247,8 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
         remedy = "; delete what stands above the row of names" if title else ""
         if "::" in (names or [""])[0]:
             remedy = "; write a comma in place of each ::, and a row of names above"
+        elif not title and _apart_by_blanks([layout.names, *layout.first]):
+            remedy = "; if blanks stand between its cells, write a comma in place of each"
         raise CrowdError(
             f"{path}: has one column ('{(names or [''])[0][:80]}'); a table needs people, and "
             f"their answers in other columns{remedy}"
@@ -257,6 +259,12 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
     fields = tuple(Field(name, cells) for name, cells in table.items())
     sheet = Sheet(path, "a CSV table", rows, fields, notes)
     return sheet if dialect.delimiter == "," else with_points(sheet)
+
+
+def _apart_by_blanks(rows: list[list[str]]) -> bool:
+    """Whether blanks cut rows of one cell into equally many."""
+    parts = {len(row[0].split()) for row in rows if len(row) == 1}
+    return len(rows) > 1 and len(parts) == 1 and max(parts) > 1
 
 
 def with_points(sheet: Sheet, *, sure: bool = True) -> Sheet:

@@ -82,6 +82,13 @@ def test_options_on_lines_and_in_lists(cells, sign):
     assert [a.column.distinct[c] for c in a.column.codes] == [str(int("a" in c)) for c in cells]
 
 
+def test_numbers_between_commas_are_codes_of_options_if_they_ascend():
+    cells = ["1,2,3", "1", "2,3", "3"]
+    assert options_of(field("use", cells)) == (",", ["1", "2", "3"])
+    assert options_of(field("use", [*cells, "3,2"])) is None
+    assert options_of(field("use", ["1,5", "2,5", "3,5", "5"])) is None
+
+
 def test_labels_of_a_few_numbers_do_not_make_an_age_categorical():
     ages = [str(18 + i) for i in range(40)] + ["89", "99"]
     labels = (("89", "89 or older"), ("98", "Don't know"), ("99", "No answer"))

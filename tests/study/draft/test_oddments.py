@@ -110,6 +110,8 @@ def test_amounts_are_numbers():
         (["−2", "−1", "0", "1", "2"], [-2, -1, 0, 1, 2]),
         (["５", "３", "１０"], [5, 3, 10]),
         (["3,5", "2,0", "4"], [3.5, 2, 4]),
+        (["4.5 out of 5 stars", "3.0 out of 5 stars", "1.0 out of 5 stars"], [4.5, 3, 1]),
+        (["-", "0", "+", "++", "--"], [-2, -1, 0, 1, 2]),
     ],
 )
 def test_numbers_as_they_are_written(written, numbers):

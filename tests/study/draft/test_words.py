@@ -137,6 +137,7 @@ a) Never|b) Rarely|c) Often|d) Always
 ★☆☆☆☆|★★☆☆☆|★★★☆☆|★★★★★
 ⭐|⭐⭐|⭐⭐⭐
 Stage 1|Stage 2|Stage 3
+--|-|0|+|++
 Très insatisfait(e)|Plutôt insatisfait(e)|Plutôt satisfait(e)|Très satisfait(e)
 Nada satisfecho|Poco satisfecho|Algo satisfecho|Bastante satisfecho|Muy satisfecho
 不満|やや不満|どちらともいえない|やや満足|満足

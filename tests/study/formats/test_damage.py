@@ -69,6 +69,9 @@ def test_files_that_hold_nothing(tmp_path):
     assert "delete what stands above the row of names" in told(text(tmp_path, titled))
     longer = "id,q\n1,2\n2,3,4\n3,1\n"
     assert "row 3 has 3 cells, the header 2 (a cell" in told(text(tmp_path, longer))
+    noted = "id,q\n1,2\n2,3\nSource: a panel\n"
+    assert "the header 2 (if it is a note below the table" in told(text(tmp_path, noted))
+    assert "write a comma in place of each" in told(text(tmp_path, "id q1 q2\n1 2 3\n2 3 4\n"))
 
 
 def test_two_columns_of_one_name(tmp_path):
