@@ -11,12 +11,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NoReturn
 
 import numpy as np
 from scipy import stats
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
@@ -56,6 +58,7 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     """
     if choices.questions or choices.profile or _one_person_per_row(sheet, choices):
         return None
+    _refuse_toplines(sheet)
     pairs = _pairs(sheet, choices)
     if not pairs:
         return None
@@ -88,10 +91,35 @@ def _refuse_shares(sheet: Sheet, pair: Pair, answers: Sequence[Field]) -> None:
     keys = [key for key in (pair.person, pair.task) if names.is_option(key.name)]
     shares = [field for field in answers if names.is_share(field.name)]
     if keys and shares:
-        raise CrowdError(
-            f"{sheet.path}: holds shares of answers ('{shares[0].name}' of each '{keys[0].name}'), "
-            "and nobody's own; give a table with a row per person, or per person and question"
-        )
+        _say_shares(sheet, keys[0], shares[0])
+
+
+def _say_shares(sheet: Sheet, option: Field, share: Field) -> NoReturn:
+    raise CrowdError(
+        f"{sheet.path}: holds shares of answers ('{share.name}' of each '{option.name}'), and "
+        "nobody's own; give a table with a row per person, or per person and question; published "
+        "shares need a study file by hand (responses.share)"
+    )
+
+
+MOST_TOPLINE_COLUMNS = 6
+
+
+def _refuse_toplines(sheet: Sheet) -> None:
+    """Raise CrowdError if columns are called after options and how often they were given, and none
+    after people."""
+    if len(sheet.fields) > MOST_TOPLINE_COLUMNS or any(f.use for f in sheet.fields):
+        return
+    if any(names.is_person(field.name) for field in sheet.fields):
+        return
+    options = [f for f in sheet.fields if names.is_option(f.name) and not _numeric(f)]
+    shares = [f for f in sheet.fields if names.is_share(f.name) and _numeric(f)]
+    if options and shares:
+        _say_shares(sheet, options[0], shares[0])
+
+
+def _numeric(field: Field) -> bool:
+    return all(number(text) is not None for text in field.column.distinct)
 
 
 def _which(sheet: Sheet, pair: Pair) -> str:

@@ -19,6 +19,7 @@ from crowdllm_jax.study.draft.crossed import (
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.long_scales import Scaled, scales_of_tasks
+from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, unique
@@ -189,6 +190,8 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     of_task = [f for f in others if f not in of_person and told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
     responses = keys.responses or _responses(sheet, free, choices)
+    if len(responses) == 1 and (found := options_of(responses[0])) is not None:
+        sheet, responses = _opened(sheet, responses[0], *found)
     if len(responses) > 1:
         return _from_several(sheet, Keys(person, task, responses), of_task, choices)
     (response,) = responses
@@ -231,6 +234,17 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         attributes,
         tuple(reasons),
     )
+
+
+def _opened(
+    sheet: Sheet, response: Field, sign: str, options: list[str]
+) -> tuple[Sheet, tuple[Field, ...]]:
+    """A sheet with a column per option of answers that hold several, and these columns."""
+    parts = [replace(field, use=None) for field in split(response, sign, options)]
+    others = [field for field in sheet.fields if field is not response]
+    told = f"Column {response.name} holds several answers per cell, chosen or not."
+    sheet = replace(sheet, fields=(*others, *parts), notes=(*sheet.notes, told))
+    return sheet, tuple(parts)
 
 
 def _no_profile(person: Field, field: Field) -> bool:
@@ -287,7 +301,11 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
     named = [f for f in candidates if names.is_response(f.name)]
     if len(named) == 1:
         return (named[0],)
-    guesses = [(f, guess(answered(f, 1), choices)) for f in named or candidates]
+    guesses = [
+        # Each of several options in a cell is chosen or not.
+        (f, Guess(Binary(), frozenset(), "") if options_of(f) else guess(answered(f, 1), choices))
+        for f in named or candidates
+    ]
     scaled = [(f, found.scale) for f, found in guesses if isinstance(found, Guess)]
     scaled = _without_codes(scaled)
     if not scaled:

@@ -249,6 +249,7 @@ def is_own(name: str) -> bool:
 
 _WHEN = ("year", "jahr", "wave", "welle", "birth year", "year of birth")
 _WHERE = (
+    *("group", "gruppe", "groupe", "grupo", "gruppo", "groep", "grupa"),
     *("team", "site", "office", "branch", "unit", "location", "precinct", "precinct portion"),
     *("ward", "school", "schule", "class", "klasse", "cntry", "standort", "abteilung", "tenure"),
     *("precinctportion", "countinggroup", "counting group", "ballottype", "ballot type"),

@@ -126,8 +126,15 @@ def _table(top: Rows, encoding: str | None) -> Sheet:
 
 def _begins_with_answers(top: Rows) -> bool:
     """Whether the first row holds numbers for the most part, and many of its cells come again below
-    it."""
+    it; or texts that come again there beside several others."""
     header, *body = top.rows or [[]]
+    below = [{row[i] for row in body if row != header} for i in range(len(header))]
+    beside = sum(
+        bool(cell) and cell in texts and number(cell) is None and len({*filter(None, texts)}) > 2
+        for cell, texts in zip(header, below, strict=True)
+    )
+    if beside > 1 and 2 * beside >= len(header):
+        return True
     numbers = sum(number(cell) is not None for cell in header)
     again = sum(bool(cell) and any(row[i] == cell for row in body) for i, cell in enumerate(header))
     plain = numbers == len(header)

@@ -247,6 +247,17 @@ def test_shares_of_answers_are_nobodys():
     assert "holds shares of answers ('share' of each 'option')" in asked(frame)
 
 
+def test_shares_are_known_by_their_names():
+    frame = pd.DataFrame({"q": ["a", "a"], "option": ["yes", "no"], "percent": [45, 55]})
+    assert "holds shares of answers ('percent' of each 'option')" in asked(frame)
+    assert len(study(table(option=cycle("yes", "no"), count=cycle(1, 2, 3))).tasks.ids) == 3
+
+
+def test_a_group_describes_people():
+    made = study(table(Group=cycle("control", "treatment")))
+    assert [a.name for a in made.participants.profile] == ["Group"]
+
+
 def test_a_few_groups_under_a_name_of_people_are_no_ids():
     made = study(table(member=cycle("yes", "no"), expert=cycle("a", "b", "c")))
     assert made.tasks.ids == ("good",)

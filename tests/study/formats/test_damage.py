@@ -89,6 +89,17 @@ def test_a_table_without_a_row_of_names(tmp_path):
     assert "write a comma in place of each ::" in told(text(tmp_path, "1::2::3\n2::2::4\n"))
 
 
+def test_a_table_of_words_without_a_row_of_names(tmp_path):
+    words = ("never", "rarely", "often")
+    rows = [f"p{i},{words[i % 3]},{words[i // 3 % 3]}" for i in range(12)]
+    assert "has no row of names" in told(text(tmp_path, "\n".join(rows)))
+    # A header may come again where tables were put together, and name a box that is ticked.
+    header = "id,often,rarely\n"
+    ticks = "".join(f"p{i},{'often' * (i % 2)},{'rarely' * (i % 3 > 0)}\n" for i in range(6))
+    path = text(tmp_path, header + ticks + header + ticks.replace("p", "q"))
+    assert set(draft_of_file(path).scales) == {"not_chosen_to_chosen"}
+
+
 def test_a_first_column_without_a_name_is_no_row_of_headings(tmp_path):
     rows = "".join(f"Ann {i},{1 + i % 5},{'' if i == 0 else 1 + i % 4}\n" for i in range(12))
     assert len(draft_of_file(text(tmp_path, ",q1,q2\n" + rows)).people) == 12
