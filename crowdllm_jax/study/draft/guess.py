@@ -328,6 +328,7 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
         levels = tuple(by_fold.get(folded(word), word) for word in given)
         one = Binary(levels=levels) if len(levels) == 2 else _ordinal(levels)
         return Guess(one, _NONE, "in the order that was given")
+    texts = _without_bare(texts)
     if len(texts) < 2:
         return "everybody gives one answer"
     if dates(texts):
@@ -396,6 +397,13 @@ def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:
         f"{shown(strays, MOST_STRAYS)}; correct them in the file, or, if they are no answers, say "
         f"--missing {as_flag(strays)}"
     )
+
+
+def _without_bare(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts without numbers that one of the others begins with: `5` beside `5 - Excellent`, as
+    which it is read."""
+    begins = [leading_number(text) for text in texts if not _numeric(text)]
+    return tuple(t for t in texts if not (_numeric(t) and begins.count(float(t)) == 1))
 
 
 _MADE_DATE = re.compile(

@@ -1,10 +1,12 @@
 """Scales of codes with labels, as SPSS, Stata and a .qsf have them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
+from crowdllm_jax.study.draft.make import study
 from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.names import seems_reversed
 from crowdllm_jax.study.draft.people import profile_of
@@ -28,6 +30,15 @@ def test_numbers_between_two_ends_that_have_names():
     )
     named = ends | {str(i): str(i) for i in range(1, 10)}
     assert scale(dict(sorted(named.items(), key=lambda p: int(p[0]))), ["0", "10"]) == full
+
+
+@pytest.mark.parametrize("between", [("2", "3", "4"), ("2 - Fair", "3 - Good", "4 - Very good")])
+def test_a_number_beside_its_name_is_the_same_answer(between):
+    named = ["1 - Poor", *between, "5 - Excellent"]
+    frame = pd.DataFrame({"id": range(42), "q": [*named * 8, "5", "1"]})
+    made = study(frame)
+    assert made.scale_of(0).labels in ((), tuple(named))
+    assert sorted(made.value) == sorted([*range(1, 6)] * 8 + [5, 1])
 
 
 def test_an_order_that_the_codes_have_and_the_labels_suggest():
