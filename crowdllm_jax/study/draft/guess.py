@@ -406,10 +406,12 @@ def _without_bare(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(t for t in texts if not (_numeric(t) and begins.count(float(t)) == 1))
 
 
+_MONTH = (
+    "(jan|ene|gen|feb|f[eé]v|m[aä]r|a[pbv]r|ma[iyg]|jun|jui|giu|jul|lug|aug|ao[uû]|ago|sep|set|o[ckt]t|"
+    "nov|de[cz]|déc|dic)[a-z]{0,2}"
+)
 _MADE_DATE = re.compile(
-    r"(?i)\d{1,2}[-. /](jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*\.?|"
-    r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*[-. ]\d{2}|"
-    r"\d{4}-\d\d-\d\d(T00:00:00| 00:00:00)?"
+    rf"(?i)\d{{1,2}}(-|\. ?){_MONTH}\.?|{_MONTH}\.?[- ]\d\d|\d{{4}}-\d\d-\d\d([T ]00:00:00)?"
 )
 
 
@@ -417,7 +419,7 @@ def _refuse_made_dates(name: str, texts: Sequence[str]) -> None:
     """Raise CrowdError if some answers are days of a year, as a spreadsheet makes them of `1-2`."""
     made = [text for text in texts if _MADE_DATE.fullmatch(text)]
     others = [text for text in texts if text not in made]
-    if made and len(texts) <= MOST_NAMES and any(re.search(r"\d", text) for text in others):
+    if made and len(texts) <= MOST_NAMES and any(re.match(r"\W?\d", text) for text in others):
         raise CrowdError(
             f"'{name}': a spreadsheet seems to have made dates of its answers ({shown(made)}, "
             f"beside {shown(others)}); write in the file what was answered, such as 1-2, or leave "

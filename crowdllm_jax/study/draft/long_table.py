@@ -242,7 +242,10 @@ def _opened(
     """A sheet with a column per option of answers that hold several, and these columns."""
     parts = [replace(field, use=None) for field in split(response, sign, options)]
     others = [field for field in sheet.fields if field is not response]
-    told = f"Column {response.name} holds several answers per cell, chosen or not."
+    told = (
+        f"Column {response.name} holds several answers per cell; each of its {len(options)} "
+        "options is a question of its own: chosen or not."
+    )
     sheet = replace(sheet, fields=(*others, *parts), notes=(*sheet.notes, told))
     return sheet, tuple(parts)
 

@@ -129,11 +129,17 @@ def test_what_is_no_number(texts):
 
 
 @pytest.mark.parametrize(
-    "texts", [("0", "2-Jan", "5-Mar", "10+"), ("1", "2024-03-05T00:00:00", "6 or more")]
+    "texts", [("0", "2-Jan", "Mär 05", "10+"), ("1", "2024-03-05T00:00:00", "6 or more")]
 )
 def test_dates_that_a_spreadsheet_made_of_bands_are_told(texts):
     message = asked(table(x=cycle(*texts)))
     assert f"'x': a spreadsheet seems to have made dates of its answers ({texts[1]}" in message
+
+
+def test_rooms_are_no_dates():
+    assert isinstance(
+        scale_of(table(x=cycle("1-room", "2-bath", "no flat", "a house")), "x"), Nominal
+    )
 
 
 def test_rows_that_repeat_the_names_of_columns_are_nobodys():
