@@ -331,8 +331,8 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     texts = _without_bare(texts)
     if len(texts) < 2:
         return "everybody gives one answer"
-    if dates(texts):
-        return "it holds dates or times"
+    if (other := _other_things(texts)) is not None:
+        return other
     _refuse_made_dates(question.name, texts)
     free = any(_within(texts, names) for names in choices.unordered)
     answers = sum(question.often)
@@ -444,6 +444,13 @@ def _within(texts: Sequence[str], order: Sequence[str]) -> bool:
 _DATE = re.compile(
     r"\d{4}-\d\d?-\d\d?.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}.*|\d{1,2}:\d\d(:\d\d)?( [AP]M)?"
 )
+
+
+def _other_things(texts: Sequence[str]) -> str | None:
+    """Why texts are no answers by how they are written; None where they may be."""
+    if all(text.startswith("{") and text.endswith("}") for text in texts):
+        return "it holds objects in JSON, whose parts need columns of their own"
+    return "it holds dates or times" if dates(texts) else None
 
 
 def dates(texts: Sequence[str]) -> bool:

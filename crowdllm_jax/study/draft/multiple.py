@@ -31,7 +31,8 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
         parts = _held(field, texts, field.several)
         options = sorted({part for own in parts for part in own})
         return (field.several, options) if 2 <= len(options) <= MOST_OPTIONS else None
-    if field.labels or len(texts) < 3 or in_order(texts) is not None:
+    objects = any(text.startswith("{") for text in texts)
+    if field.labels or objects or len(texts) < 3 or in_order(texts) is not None:
         return None
     for sign in _SIGNS:
         parts = _held(field, texts, sign)

@@ -1,5 +1,7 @@
 """Scales of codes with labels, as SPSS, Stata and a .qsf have them."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,6 +93,13 @@ def test_options_on_lines_and_in_lists(cells, sign):
     assert options_of(several) == (sign, ["a", "b", "c"])
     a = split(several, sign, ["a", "b", "c"])[0]
     assert [a.column.distinct[c] for c in a.column.codes] == [str(int("a" in c)) for c in cells]
+
+
+def test_objects_are_no_options():
+    held = [json.dumps({"calm": i % 4, "tense": i % 3}) for i in range(12)]
+    assert options_of(field("response", held)) is None
+    found = guess(Answered("response", tuple(held), (3,) * 12), Choices())
+    assert found == "it holds objects in JSON, whose parts need columns of their own"
 
 
 def test_numbers_between_commas_are_codes_of_options_if_they_ascend():
