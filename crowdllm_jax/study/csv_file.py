@@ -52,7 +52,8 @@ class Dialect:
 @dataclass(frozen=True)
 class Layout:
     """How one CSV is written: `lines` come before its header, `escape` before a quote within a
-    quoted cell; `names` are its columns', `first` the cells of its first rows."""
+    quoted cell; `names` are its columns', `first` the cells of its first rows. Where cells are not
+    `quoted`, a quote is a sign like any other."""
 
     path: Path
     delimiter: str
@@ -61,6 +62,7 @@ class Layout:
     escape: str | None
     names: list[str]
     first: list[list[str]]
+    quoted: bool = True
 
 
 def layout_of(path: Path, dialect: Dialect) -> Layout:
@@ -96,7 +98,8 @@ def with_escapes(layout: Layout) -> Layout:
     r"""Find out what stands before a quote within a quoted cell: a quote, or \ .
 
     Readers guess differently at a quote where none can be, and none of them says so. The file is
-    read strictly: with doubled quotes, and if that makes no sense, with a backslash.
+    read strictly: with doubled quotes, and if that makes no sense, with a backslash; and between
+    tabs without quoted cells, if all rows are then as long as the header.
 
     Raises:
       CrowdError: it makes no sense in either way; the row.
@@ -104,21 +107,30 @@ def with_escapes(layout: Layout) -> Layout:
     if not _odd_quotes(layout):
         return layout
     faults = []
-    for escape in (None, "\\"):
-        tried, top = replace(layout, escape=escape), []
+    ways = [replace(layout, escape=None), replace(layout, escape="\\")]
+    for tried in [*ways, replace(layout, quoted=False)] if layout.delimiter == "\t" else ways:
+        top: list[list[str]] = []
         row = 0
         with _rows(tried, strict=True) as rows:
             try:
                 for row, cells in enumerate(rows, start=1):
                     if row <= 4:
                         top.append(cells)
+                    if not tried.quoted and (len(cells) != len(top[0]) or _as_quoted(row, cells)):
+                        raise csv.Error("quotes are no signs like any other")
                 return replace(tried, names=top[0], first=top[1:])
             except csv.Error:
                 faults.append(row + 1)
     raise CrowdError(
-        f"{layout.path}: row {max(faults)}: a quote stands within a quoted cell, or one is not "
+        f"{layout.path}: row {max(faults[:2])}: a quote stands within a quoted cell, or one is not "
         'closed; write a quote within a cell twice ("")'
     )
+
+
+def _as_quoted(row: int, cells: list[str]) -> bool:
+    """Whether a row is one of a file with quoted cells: its header is, or a cell with quotes."""
+    within = [cell[1:-1] for cell in cells if len(cell) > 1 and cell[0] == cell[-1] == '"']
+    return bool(within) and (row == 1 or any('""' in text for text in within))
 
 
 def read_columns(layout: Layout, columns: list[str]) -> pa.Table:
@@ -130,7 +142,10 @@ def read_columns(layout: Layout, columns: list[str]) -> pa.Table:
         cell = rf"(^|{re.escape(layout.delimiter)})\\N(?={re.escape(layout.delimiter)}|\r?$)"
         source = pa.py_buffer(re.sub(cell, r"\1\\\\N", text, flags=re.MULTILINE).encode())
     parse = pyarrow.csv.ParseOptions(
-        delimiter=layout.delimiter, newlines_in_values=True, escape_char=layout.escape or False
+        delimiter=layout.delimiter,
+        newlines_in_values=True,
+        escape_char=layout.escape or False,
+        quote_char='"' if layout.quoted else False,
     )
     convert = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(columns, pa.string()),
@@ -231,7 +246,11 @@ def _rows(layout: Layout, *, strict: bool) -> Iterator[Iterator[list[str]]]:
     try:
         with layout.path.open(encoding=layout.encoding, errors="replace", newline="") as file:
             rows = csv.reader(
-                file, delimiter=layout.delimiter, escapechar=layout.escape, strict=strict
+                file,
+                delimiter=layout.delimiter,
+                escapechar=layout.escape,
+                strict=strict,
+                quoting=csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE,
             )
             yield (row for row in itertools.islice(rows, layout.lines, None) if row)
     finally:

@@ -37,6 +37,10 @@ _NAMED = {
     ".xlsx": _EXCEL,
     ".ods": ("an OpenDocument spreadsheet", "pandas.read_excel('{}')"),
 }
+_PAGE = (
+    "a web page; it may be what a failed download left, or a table that some programs call .xls: "
+    "open it in a spreadsheet and save that as 'CSV UTF-8'"
+)
 _OTHERS = {
     b"%PDF": "a PDF document; copy its table into a spreadsheet and save that as 'CSV UTF-8'",
     b"version https://git-lfs": "a pointer to a file that is kept elsewhere; run `git lfs pull`",
@@ -46,8 +50,9 @@ _OTHERS = {
     b"Rar!": "a RAR archive; unpack it and name the table in it",
     b"{\\rtf": "a text document (RTF); save its table as 'CSV UTF-8'",
     b"<?xml": "XML; write its records as CSV or Parquet",
-    b"<!doctype html": "a web page; it may be what a failed download left",
-    b"<html": "a web page; it may be what a failed download left",
+    b"<!doctype html": _PAGE,
+    b"<html": _PAGE,
+    b"<table": _PAGE,
 }
 _JSON = re.compile(rb'\[\s*[\[{]|\{\s*"')
 _R = (b"RDX", b"RDA", b"X\n\0\0\0")

@@ -274,7 +274,8 @@ def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.T
         if told := re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", reason):
             row = f"row {told[1]}" if told[1] else "a row"
             more = int(told[3]) > int(told[2])
-            remedy = " (a cell that holds the delimiter needs quotes around it)" if more else ""
+            quotes = " (a cell that holds the delimiter needs quotes around it)"
+            remedy = quotes if more else " (if it is a note below the table, delete it)"
             reason = f"{row} has {told[3]} cells, the header {told[2]}{remedy}"
         raise CrowdError(f"{path}: cannot be read: {reason}") from error
 

@@ -167,6 +167,17 @@ def stray_quote(folder):
     assert 'Eve 5" tall' in study.participants.ids
 
 
+def quotes_between_tabs(folder):
+    tabs = GOOD.replace(",", "\t")
+    study = read(folder, tabs + '"Eve\tq1\t1\tRome\nAl "x" B\tq1\t1\t"Rome\n', delimiter="\t")
+    assert {'"Eve', 'Al "x" B'} < set(study.participants.ids)
+    # A header within quotes, or a doubled one, tells that cells are quoted.
+    quoted = tabs.replace("participant", '"participant"')
+    refused(folder, quoted + '"Eve\tq1\t1\tRome\n', "row 6: a quote", delimiter="\t")
+    doubled = tabs + '"E ""x"" v"\tq1\t1\tRome\n"Bo\tq1\t1\tRome\n'
+    refused(folder, doubled, "row 7: a quote", delimiter="\t")
+
+
 def long_cells(folder):
     lines = GOOD.splitlines()
     picture = "A" * 3_000_000
@@ -242,6 +253,7 @@ def other_formats(folder):
     (folder / "t.xls").write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(512))
     (folder / "t.sav").write_bytes(b"$FL2@(#) SPSS DATA FILE" + bytes(100))
     (folder / "t.html").write_text("<!DOCTYPE html>\n<p>Not found")
+    (folder / "table.xls").write_text("<table><tr><td>participant</td></tr></table>")
     told = {
         "new.dta": "is a Stata file; write it as CSV, such as pandas.read_stata('{}').to_csv('",
         "old.dta": "is a Stata file",
@@ -255,6 +267,7 @@ def other_formats(folder):
         "t.xls": "is an Excel workbook of before 2007",
         "t.sav": "is an SPSS file; write it as CSV, such as pandas.read_spss('{}')",
         "t.html": "is a web page",
+        "table.xls": "is a web page",
     }
     for file, says in told.items():
         data = (folder / file).read_bytes()
@@ -506,6 +519,7 @@ TOLD: dict[str, Callable[[Path], None]] = {
     "quotes within a quoted cell, doubled": doubled_quotes,
     "quotes within a quoted cell after a backslash": backslashes,
     "a quote amid a quoted cell": stray_quote,
+    "the same between tabs": quotes_between_tabs,
     "cells of several lines": long_cells,
     "columns that the study does not name": other_columns,
     "two columns of one name": twice_named,

@@ -28,9 +28,9 @@ _OVER = re.compile(r"(?i)\b(over|above|more|older|über|mehr|älter|plus|más)\b
 
 
 def ordered_bands(levels: Sequence[str]) -> tuple[str, ...] | None:
-    """Bands (`none`, `under 18`, `18-24`, `65+`) from the lowest; None if texts are no such,
-    or are in several units."""
-    if mixed_units(levels):
+    """Bands (`none`, `under 18`, `18-24`, `65+`) from the lowest, and numbers among them; None if
+    texts are no such, or are in several units."""
+    if mixed_units(levels) or not any(map(_reaches, levels)):
         return None
     begins = [_begin(level) for level in levels]
     known = [begin for begin in begins if begin is not None]
@@ -48,9 +48,13 @@ def _begin(level: str) -> float | None:
         return _value(numbers[0][0])
     if len(numbers) != 1:
         return None
-    if _OVER.search(level):
-        return _value(numbers[0][0])
-    return -1.0 if _UNDER.search(level) else None
+    below = _UNDER.search(level) and not _OVER.search(level)
+    return -1.0 if below else _value(numbers[0][0])
+
+
+def _reaches(level: str) -> bool:
+    """Whether a level has one end, or two."""
+    return len(_NUMBER.findall(level)) == 2 or bool(_OVER.search(level) or _UNDER.search(level))
 
 
 def _value(digits: str) -> float:

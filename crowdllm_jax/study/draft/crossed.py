@@ -10,12 +10,15 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import NoReturn
 
 import numpy as np
 from scipy import stats
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
+from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
@@ -55,6 +58,7 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     """
     if choices.questions or choices.profile or _one_person_per_row(sheet, choices):
         return None
+    _refuse_toplines(sheet)
     pairs = _pairs(sheet, choices)
     if not pairs:
         return None
@@ -87,10 +91,35 @@ def _refuse_shares(sheet: Sheet, pair: Pair, answers: Sequence[Field]) -> None:
     keys = [key for key in (pair.person, pair.task) if names.is_option(key.name)]
     shares = [field for field in answers if names.is_share(field.name)]
     if keys and shares:
-        raise CrowdError(
-            f"{sheet.path}: holds shares of answers ('{shares[0].name}' of each '{keys[0].name}'), "
-            "and nobody's own; give a table with a row per person, or per person and question"
-        )
+        _say_shares(sheet, keys[0], shares[0])
+
+
+def _say_shares(sheet: Sheet, option: Field, share: Field) -> NoReturn:
+    raise CrowdError(
+        f"{sheet.path}: holds shares of answers ('{share.name}' of each '{option.name}'), and "
+        "nobody's own; give a table with a row per person, or per person and question; published "
+        "shares need a study file by hand (responses.share)"
+    )
+
+
+MOST_TOPLINE_COLUMNS = 6
+
+
+def _refuse_toplines(sheet: Sheet) -> None:
+    """Raise CrowdError if columns are called after options and how often they were given, and none
+    after people."""
+    if len(sheet.fields) > MOST_TOPLINE_COLUMNS or any(f.use for f in sheet.fields):
+        return
+    if any(names.is_person(field.name) for field in sheet.fields):
+        return
+    options = [f for f in sheet.fields if names.is_option(f.name) and not _numeric(f)]
+    shares = [f for f in sheet.fields if names.is_share(f.name) and _numeric(f)]
+    if options and shares:
+        _say_shares(sheet, options[0], shares[0])
+
+
+def _numeric(field: Field) -> bool:
+    return all(number(text) is not None for text in field.column.distinct)
 
 
 def _which(sheet: Sheet, pair: Pair) -> str:
@@ -120,14 +149,17 @@ def _pairs(sheet: Sheet, choices: Choices) -> list[Pair]:
     """Columns that together tell rows apart, each in the direction that is the more likely."""
     fields = [f for f in sheet.fields if _may_be_key(f, sheet, choices)]
     said = [sheet.field(name, flag) for name, flag in _said(choices)]
-    fields = one_of_equals([*said, *(f for f in fields if f not in said)], sheet)
+    fields = one_of_equals([*said, *(f for f in fields if f not in said)])
+    whose = {f.name for f in fields}
     if len(fields) > MOST_COLUMNS:
-        fields = [f for f in fields if _as_person(f, sheet) + _as_task(f, sheet) >= 2]
+        # Of so many, people and tasks have to look like what they are.
+        whose = {f.name for f in fields if f in said or _person_alone(f) >= 2}
+        fields = [f for f in fields if f.name in whose or _task_alone(f) >= 2]
     pairs = []
-    for place, one in enumerate(fields):
-        for other in fields[place + 1 :]:
-            if (pair := _pair(sheet, one, other, choices)) is not None:
-                pairs.append(pair)
+    for one, other in combinations(fields, 2):
+        known = one.name in whose or other.name in whose
+        if known and (pair := _pair(sheet, one, other, choices)) is not None:
+            pairs.append(pair)
     return pairs
 
 
@@ -172,26 +204,25 @@ def _may_be_key(field: Field, sheet: Sheet, choices: Choices) -> bool:
     return len(field.column.distinct) > 1 and not unique(field)
 
 
-def one_of_equals(fields: Sequence[Field], sheet: Sheet) -> list[Field]:
+def one_of_equals(fields: Sequence[Field]) -> list[Field]:
     """Of columns that cut the rows alike (an id and a name), the one that looks most like people's
     or tasks' ids, and then that with the shortest texts."""
 
     def rank(field: Field) -> tuple[float, int]:
-        looks = max(_as_person(field, sheet), _as_task(field, sheet))
+        looks = max(_person_alone(field), _task_alone(field))
         return -looks, sum(map(len, field.column.distinct))
 
-    kept: list[Field] = []
+    kept: dict[bytes, str] = {}
     for field in sorted(fields, key=rank):
-        if not any(_same(field, other) for other in kept):
-            kept.append(field)
-    return [field for field in fields if field in kept]
+        kept.setdefault(cut(field), field.name)
+    names_kept = set(kept.values())
+    return [field for field in fields if field.name in names_kept]
 
 
-def _same(one: Field, other: Field) -> bool:
-    """Whether two columns cut the rows alike: an id and what it stands for."""
-    if len(one.column.distinct) != len(other.column.distinct):
-        return False
-    return len(np.unique(together(one, other))) == len(one.column.distinct)
+def cut(field: Field) -> bytes:
+    """How a column cuts the rows: the same for an id and what it stands for."""
+    _, first, place = np.unique(field.column.codes, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[place].tobytes()
 
 
 def together(one: Field, other: Field) -> np.ndarray:
@@ -246,7 +277,13 @@ def _words_before(field: Field) -> str:
 
 
 def _as_person(field: Field, sheet: Sheet) -> float:
-    """How much a column looks like people's ids."""
+    """How much a column looks like people's ids, by itself or by what it tells."""
+    if alone := _person_alone(field):
+        return alone
+    return float(any(names.is_profile(f.name, f.text) and _tells(field, f) for f in sheet.fields))
+
+
+def _person_alone(field: Field) -> float:
     texts = field.column.distinct[:200]
     if field.use == "person" or names.is_contact(field.name):
         return 4.0
@@ -256,12 +293,17 @@ def _as_person(field: Field, sheet: Sheet) -> float:
         return 2.5
     if names.names_people(field.name):
         return 1.5
-    told = [f for f in sheet.fields if names.is_profile(f.name, f.text) and _tells(field, f)]
-    return 1.0 if told else 0.0
+    return 0.0
 
 
 def _as_task(field: Field, sheet: Sheet) -> float:
-    """How much a column looks like tasks' ids or texts."""
+    """How much a column looks like tasks' ids or texts, by itself or by what it tells."""
+    if alone := _task_alone(field):
+        return alone
+    return float(any(_reads(f) and _tells(field, f) for f in sheet.fields))
+
+
+def _task_alone(field: Field) -> float:
     texts = field.column.distinct[:200]
     if field.use == "task":
         return 4.0
@@ -273,8 +315,7 @@ def _as_task(field: Field, sheet: Sheet) -> float:
         return 2.0
     if names.names_tasks(field.name):
         return 1.5
-    long = [f for f in sheet.fields if _reads(f) and _tells(field, f)]
-    return 1.0 if long else 0.0
+    return 0.0
 
 
 def _reads(field: Field) -> bool:

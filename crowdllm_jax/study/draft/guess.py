@@ -14,6 +14,7 @@ from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import (
+    PLUS_MINUS,
     anchored,
     degrees_in,
     in_order,
@@ -67,12 +68,13 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
     label_of = dict(question.labels)
     listed = {number(code) for code in choices.missing} - {None}
     amid = _amid(question, listed)
+    balance = "++" in question.texts and all(map(PLUS_MINUS.fullmatch, question.texts))
     dropped = {
         text
         for text in question.texts
         if text in question.missing
         or ((text in choices.missing or number(text) in listed) and number(text) not in amid)
-        or is_no_answer(label_of.get(text, text))
+        or (is_no_answer(label_of.get(text, text)) and not balance)
     }
     texts = tuple(text for text in question.texts if text not in dropped)
     worded = [text for text in texts if not _numeric(text)]
@@ -326,10 +328,12 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
         levels = tuple(by_fold.get(folded(word), word) for word in given)
         one = Binary(levels=levels) if len(levels) == 2 else _ordinal(levels)
         return Guess(one, _NONE, "in the order that was given")
+    texts = _without_bare(texts)
     if len(texts) < 2:
         return "everybody gives one answer"
-    if dates(texts):
-        return "it holds dates or times"
+    if (other := _other_things(texts)) is not None:
+        return other
+    _refuse_made_dates(question.name, texts)
     free = any(_within(texts, names) for names in choices.unordered)
     answers = sum(question.often)
     typed = len(texts) > 7 and len(texts) * 2 > answers
@@ -351,6 +355,7 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
     if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
         return f"it holds {len(texts):,} different texts"
     told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts) or anchored(texts)
+    told = told or (len(texts) > 2 and not any(map(str.isalnum, "".join(texts))))  # faces
     if not free and (told or (question.alike >= 3 and len(texts) <= 11)):
         words = as_flag(texts)
         raise CrowdError(
@@ -394,6 +399,34 @@ def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:
     )
 
 
+def _without_bare(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts without numbers that one of the others begins with: `5` beside `5 - Excellent`, as
+    which it is read."""
+    begins = [leading_number(text) for text in texts if not _numeric(text)]
+    return tuple(t for t in texts if not (_numeric(t) and begins.count(float(t)) == 1))
+
+
+_MONTH = (
+    "(jan|ene|gen|feb|f[eé]v|m[aä]r|a[pbv]r|ma[iyg]|jun|jui|giu|jul|lug|aug|ao[uû]|ago|sep|set|o[ckt]t|"
+    "nov|de[cz]|déc|dic)[a-z]{0,2}"
+)
+_MADE_DATE = re.compile(
+    rf"(?i)\d{{1,2}}(-|\. ?){_MONTH}\.?|{_MONTH}\.?[- ]\d\d|\d{{4}}-\d\d-\d\d([T ]00:00:00)?"
+)
+
+
+def _refuse_made_dates(name: str, texts: Sequence[str]) -> None:
+    """Raise CrowdError if some answers are days of a year, as a spreadsheet makes them of `1-2`."""
+    made = [text for text in texts if _MADE_DATE.fullmatch(text)]
+    others = [text for text in texts if text not in made]
+    if made and len(texts) <= MOST_NAMES and any(re.match(r"\W?\d", text) for text in others):
+        raise CrowdError(
+            f"'{name}': a spreadsheet seems to have made dates of its answers ({shown(made)}, "
+            f"beside {shown(others)}); write in the file what was answered, such as 1-2, or leave "
+            f"the question out: --leave-out {as_flag([name])}"
+        )
+
+
 _OPEN = re.compile(
     r"\b(suggestions?|(any|other|further|additional) (comments?|feedback|remarks?|thoughts)|"
     r"anything else|please (explain|specify|describe|elaborate)|why (do|did|is|are|not|or)|in your "
@@ -411,6 +444,13 @@ def _within(texts: Sequence[str], order: Sequence[str]) -> bool:
 _DATE = re.compile(
     r"\d{4}-\d\d?-\d\d?.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}.*|\d{1,2}:\d\d(:\d\d)?( [AP]M)?"
 )
+
+
+def _other_things(texts: Sequence[str]) -> str | None:
+    """Why texts are no answers by how they are written; None where they may be."""
+    if all(text.startswith("{") and text.endswith("}") for text in texts):
+        return "it holds objects in JSON, whose parts need columns of their own"
+    return "it holds dates or times" if dates(texts) else None
 
 
 def dates(texts: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.crossed import (
     crossed_keys,
+    cut,
     one_of_equals,
     said_responses,
     together,
@@ -18,11 +19,12 @@ from crowdllm_jax.study.draft.crossed import (
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.long_scales import Scaled, scales_of_tasks
+from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, unique
 from crowdllm_jax.study.formats.sheet import Field, Sheet
-from crowdllm_jax.study.scales import Binary, Ordinal
+from crowdllm_jax.study.scales import Binary, Nominal, Ordinal, Scale
 from crowdllm_jax.study.spec import AttributeSpec
 
 MOST_TASK_LEVELS = 20
@@ -72,7 +74,7 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     # By its name a column is that of tasks though a row of it is a mistake, which is then told.
     named = [f for f in others if names.is_task(f.name) and _keyed(person, f, 0.9)]
     answered = responses or any(names.is_response(f.name) for f in sheet.fields)
-    candidates = one_of_equals(named or (pairs if answered else []), sheet)
+    candidates = one_of_equals(named or (pairs if answered else []))
     if not candidates:
         return None
     return Keys(person, one_of("the ids of tasks", "--task", candidates), responses)
@@ -123,7 +125,9 @@ def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
     if names.counts_tasks(task.name) and choices.task is None:
         return None  # another column may say what was shown
     repeat = _repeats(person) or _repeats(task)
-    return Keys(person, task, (response,)) if repeat and _keyed(person, task, 0.5) else None
+    alone = len(person.column.distinct) == 1 and unique(task)
+    keyed = alone or (repeat and _keyed(person, task, 0.5))
+    return Keys(person, task, (response,)) if keyed else None
 
 
 def _may_be_task(field: Field, choices: Choices) -> bool:
@@ -186,6 +190,8 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     of_task = [f for f in others if f not in of_person and told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
     responses = keys.responses or _responses(sheet, free, choices)
+    if len(responses) == 1 and (found := options_of(responses[0])) is not None:
+        sheet, responses = _opened(sheet, responses[0], *found)
     if len(responses) > 1:
         return _from_several(sheet, Keys(person, task, responses), of_task, choices)
     (response,) = responses
@@ -228,6 +234,20 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         attributes,
         tuple(reasons),
     )
+
+
+def _opened(
+    sheet: Sheet, response: Field, sign: str, options: list[str]
+) -> tuple[Sheet, tuple[Field, ...]]:
+    """A sheet with a column per option of answers that hold several, and these columns."""
+    parts = [replace(field, use=None) for field in split(response, sign, options)]
+    others = [field for field in sheet.fields if field is not response]
+    told = (
+        f"Column {response.name} holds several answers per cell; each of its {len(options)} "
+        "options is a question of its own: chosen or not."
+    )
+    sheet = replace(sheet, fields=(*others, *parts), notes=(*sheet.notes, told))
+    return sheet, tuple(parts)
 
 
 def _no_profile(person: Field, field: Field) -> bool:
@@ -284,8 +304,13 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
     named = [f for f in candidates if names.is_response(f.name)]
     if len(named) == 1:
         return (named[0],)
-    guesses = [(f, guess(answered(f, 1), choices)) for f in named or candidates]
+    guesses = [
+        # Each of several options in a cell is chosen or not.
+        (f, Guess(Binary(), frozenset(), "") if options_of(f) else guess(answered(f, 1), choices))
+        for f in named or candidates
+    ]
     scaled = [(f, found.scale) for f, found in guesses if isinstance(found, Guess)]
+    scaled = _without_codes(scaled)
     if not scaled:
         raise CrowdError(
             f"{sheet.path}: which column holds the answers? Say it with --response COLUMN (it has: "
@@ -299,6 +324,19 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
         f"{sheet.path}: which column holds the answers: {shown((f.name for f in fields), 8)}? Say "
         f"it with --response '{fields[0].name}' (or another), or, if each does, --response {listed}"
     )
+
+
+def _without_codes(scaled: Sequence[tuple[Field, Scale]]) -> list[tuple[Field, Scale]]:
+    """Of columns that say the same (a code and its label) the one whose answers have an order, and
+    then that with the longer texts."""
+
+    def rank(pair: tuple[Field, Scale]) -> tuple[bool, int]:
+        return isinstance(pair[1], Nominal), -sum(map(len, pair[0].column.distinct))
+
+    best: dict[bytes, str] = {}
+    for field, _ in sorted(scaled, key=rank):
+        best.setdefault(cut(field), field.name)
+    return [(field, scale) for field, scale in scaled if field.name in best.values()]
 
 
 def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Field]) -> None:

@@ -13,9 +13,10 @@ from crowdllm_jax.study.draft.long_table import from_long, keys_of
 from crowdllm_jax.study.draft.people import joined
 from crowdllm_jax.study.draft.spelling import one_spelling
 from crowdllm_jax.study.draft.stacked import people_in_rows
-from crowdllm_jax.study.draft.totals import without_totals
+from crowdllm_jax.study.draft.totals import without_blank_rows, without_totals
 from crowdllm_jax.study.draft.wide_table import from_wide
 from crowdllm_jax.study.draft.write import study_of_draft
+from crowdllm_jax.study.formats.delimited import with_points
 from crowdllm_jax.study.formats.frame import read_frame
 from crowdllm_jax.study.formats.open import read_file
 from crowdllm_jax.study.formats.pabulib import Election
@@ -72,7 +73,9 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
 
 
 def _draft(sheet: Sheet, choices: Choices) -> Draft:
-    sheet = people_in_rows(one_spelling(plain_amounts(without_totals(sheet)), choices), choices)
+    sheet = without_totals(without_blank_rows(sheet))
+    sheet = one_spelling(plain_amounts(with_points(sheet, sure=False)), choices)
+    sheet = people_in_rows(sheet, choices)
     keys = keys_of(sheet, choices)
     return from_wide(sheet, choices) if keys is None else from_long(sheet, keys, choices)
 

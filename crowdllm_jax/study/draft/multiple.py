@@ -17,7 +17,7 @@ from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Use
 
 MOST_OPTIONS = 30
-_SIGNS = (";", "|", ", ", ",")
+_SIGNS = ("\n", ";", "|", ", ", ",")
 
 
 CHOSEN = (("0", "not chosen"), ("1", "chosen"))
@@ -26,12 +26,13 @@ CHOSEN = (("0", "not chosen"), ("1", "chosen"))
 
 def options_of(field: Field) -> tuple[str, list[str]] | None:
     """The sign between options, and the options; None where cells hold one answer each."""
-    texts = [text for text in field.column.distinct if not is_no_answer(text)]
+    texts = [text for text in field.cells.distinct if not is_no_answer(text)]
     if field.several:
         parts = _held(field, texts, field.several)
         options = sorted({part for own in parts for part in own})
         return (field.several, options) if 2 <= len(options) <= MOST_OPTIONS else None
-    if field.labels or len(texts) < 3 or in_order(texts) is not None:
+    objects = any(text.startswith("{") for text in texts)
+    if field.labels or objects or len(texts) < 3 or in_order(texts) is not None:
         return None
     for sign in _SIGNS:
         parts = _held(field, texts, sign)
@@ -47,11 +48,18 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
             and (
                 len(often) < len(texts) or bool(alone & {p for o in parts if len(o) > 1 for p in o})
             )
-            and not (numbers and sign == ",")
+            and not (numbers and sign == "," and not _ascending(parts))
             and max(map(len, often)) <= 80
         ):
             return sign, sorted(often)
     return None
+
+
+def _ascending(parts: Sequence[list[str]]) -> bool:
+    """Whether numbers between commas are codes of several answers, which ascend: not decimals, nor
+    thousands."""
+    codes = [[int(part) for part in own if part.isdecimal()] for own in parts]
+    return max(map(len, codes)) > 2 and all(own == sorted(set(own)) for own in codes)
 
 
 def _held(field: Field, texts: Sequence[str], sign: str) -> list[list[str]]:
@@ -79,7 +87,11 @@ def _joined(parts: list[str], sign: str) -> str:
 
 
 def _parts(text: str, sign: str) -> list[str]:
-    return list(dict.fromkeys(part for part in map(tidy_name, text.split(sign)) if part))
+    quotes = ""
+    if text[:1] == "[" and text[-1:] == "]":  # a list, as programs write it
+        text, quotes = text[1:-1], "'\""
+    parts = (tidy_name(part).strip(quotes or None) for part in text.split(sign))
+    return list(dict.fromkeys(part for part in parts if part))
 
 
 def _whole(parts: list[list[str]], sign: str) -> list[list[str]]:
@@ -103,13 +115,15 @@ def _put_together(own: list[str], pair: tuple[str, str], sign: str) -> list[str]
 
 def split(field: Field, sign: str, options: list[str]) -> list[Field]:
     """One question per option: whether it was chosen, of those who chose any."""
-    held = [set(own) for own in _held(field, field.column.distinct, sign)]
-    silent = [is_no_answer(text) for text in field.column.distinct]
+    held = [set(own) for own in _held(field, field.cells.distinct, sign)]
+    silent = [
+        is_no_answer(text) or not own for text, own in zip(field.cells.distinct, held, strict=True)
+    ]
     fields = []
     label_of = dict(field.labels)
     for option in options:
         of_text = [-1 if s else int(option in own) for own, s in zip(held, silent, strict=True)]
-        codes = np.array([*of_text, -1], np.int32)[field.column.codes]
+        codes = np.array([*of_text, -1], np.int32)[field.cells.codes]
         name = f"{field.name} [{label_of.get(option, option)}]"
         cells = replace(field.cells, codes=codes, distinct=("0", "1"))
         text = f"{field.text or field.name}: {label_of.get(option, option)}"
@@ -136,7 +150,7 @@ def ticked(fields: Sequence[Field]) -> list[Field]:
     stem = ""
     for field in fields:
         parts = STEM.fullmatch(field.name)
-        own = field.grid or (parts[1] if parts else "")
+        own = field.grid or _asked_behind(field) or (parts[1] if parts else "")
         if not _box(field, parts):
             stem = ""
             if field.column.distinct and not _OTHER.search(field.name):
@@ -160,6 +174,15 @@ def ticked(fields: Sequence[Field]) -> list[Field]:
             text = box.text or (box.name if option.casefold() in _TICKS else f"{stem}: {option}")
             chosen[box.name] = Field(box.name, cells, text, CHOSEN, use=use, grid=stem, why=why)
     return [chosen.get(field.name, field) for field in fields]
+
+
+def _asked_behind(field: Field) -> str:
+    """The question of a column that is called after its option: `Red: Which do you like?`."""
+    texts = field.column.distinct
+    if len(texts) != 1 or not field.name.startswith(texts[0]):
+        return ""
+    behind = re.fullmatch(r"\s*[:/|-]\s*(\w.*)", field.name[len(texts[0]) :])
+    return behind[1] if behind and number(texts[0]) is None else ""
 
 
 _TICKS = {

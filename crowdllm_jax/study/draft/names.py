@@ -58,7 +58,8 @@ _OWN = _words(
     "longitude email mail phone telefon url comment comments notes remarks kommentar bemerkung "
     "horodateur tijdstempel username firstname lastname vorname nachname created updated "
     "completed started submitted submitdate browser device useragent consent recaptcha "
-    "completioncode zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip "
+    "completioncode qtime interviewtime totaltime "
+    "zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip "
     "zipcode postcode postalcode plz postleitzahl data fecha datum"
 )
 _PROFILE = _words(
@@ -219,6 +220,7 @@ def is_weight(name: str, text: str) -> bool:
 
 _BESIDE = _OWN | _words(
     "in seconds at secs ms s address sec first last page click submit start end completion taken "
+    "to complete unix review "
     "total elapsed spent code postal row sum rsi deg"
 )
 _OWN_NAMES = (
@@ -247,6 +249,7 @@ def is_own(name: str) -> bool:
 
 _WHEN = ("year", "jahr", "wave", "welle", "birth year", "year of birth")
 _WHERE = (
+    *("group", "gruppe", "groupe", "grupo", "gruppo", "groep", "grupa"),
     *("team", "site", "office", "branch", "unit", "location", "precinct", "precinct portion"),
     *("ward", "school", "schule", "class", "klasse", "cntry", "standort", "abteilung", "tenure"),
     *("precinctportion", "countinggroup", "counting group", "ballottype", "ballot type"),

@@ -72,7 +72,7 @@ def _asked(field: Field, asked: Sequence[str]) -> Field:
     return replace(field, cells=cells, labels=())
 
 
-FEWEST_PEOPLE = 3
+FEWEST_RATERS, FEWEST_PEOPLE = 3, 5
 
 
 def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
@@ -81,10 +81,14 @@ def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
     said = (choices.person, choices.task, choices.response)
     if any(said) or choices.questions or choices.profile or any(f.use for f in sheet.fields):
         return sheet
-    people = [f for f in sheet.fields if f.name not in choices.out and _a_person(f)]
+    fields = [f for f in sheet.fields if f.name not in choices.out]
+    people = [f for f in fields if _a_rater(f)]
+    if len(people) < FEWEST_RATERS:
+        people = [f for f in fields if _a_person(f)]
+        people = people if len(people) >= FEWEST_PEOPLE else []
     tasks = [f for f in sheet.fields if f not in people and unique(f)]
     tasks = [f for f in tasks if names.is_task(f.name)] or tasks
-    if len(people) < FEWEST_PEOPLE or not tasks or not _alike(people, choices):
+    if not people or not tasks or not _alike(people, choices):
         return sheet
     told = f"A column is a person, and a row is a task, named by {tasks[0].name}."
     sheet = replace(sheet, notes=(*sheet.notes, told))
@@ -98,8 +102,16 @@ def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
 
 
 def _a_person(field: Field) -> bool:
-    """Whether a column is called after one of several people."""
-    return names.is_rater(field.name) and bool(re.search(r"[\W_\d]\w{0,3}$", field.name))
+    """Whether a column is called after one of several people: `Person 7`."""
+    numbered = re.search(r"[^\W\d][\W_]*\d+$", field.name)
+    return names.numbers_people(field.name) and names.is_person(field.name) and bool(numbered)
+
+
+def _a_rater(field: Field) -> bool:
+    """Whether a column is called after one of several people who answer about things."""
+    short = re.fullmatch(r"(?i)anno?t?[\W_]?\d+", field.name)
+    named = names.is_rater(field.name) and re.search(r"[\W_\d]\w{0,3}$", field.name)
+    return bool(short or named)
 
 
 def _alike(people: Sequence[Field], choices: Choices) -> bool:

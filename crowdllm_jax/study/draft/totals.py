@@ -1,4 +1,4 @@
-"""Rows below a table that sum it up: a total, an average. They are nobody's answers."""
+"""Rows that are nobody's answers: a total or an average below a table, and blank ones."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from crowdllm_jax.study.draft.draft import shown
 from crowdllm_jax.study.draft.word_lists import folded
-from crowdllm_jax.study.formats.sheet import Field, Sheet
+from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows
 
 MOST_ROWS = 5
 _SUMS = {
@@ -27,10 +27,27 @@ def without_totals(sheet: Sheet) -> Sheet:
         names.append(name)
     if not names or not _only_there(sheet, names):
         return sheet
-    rows = sheet.rows - len(names)
     told = f"Left out at the end, rows that sum up the others: {shown(names[::-1])}."
-    fields = tuple(_begin(field, rows) for field in sheet.fields)
-    return replace(sheet, rows=rows, fields=fields, notes=(*sheet.notes, told))
+    return replace(_above(sheet, len(names)), notes=(*sheet.notes, told))
+
+
+def without_blank_rows(sheet: Sheet) -> Sheet:
+    """A sheet without the rows that hold nothing, as a blank line does, and without those that
+    repeat the names of the columns, where tables were put together; a note tells of these."""
+    filled = np.any([field.cells.codes >= 0 for field in sheet.fields], axis=0)
+    named = np.all([_holds(field, field.name) for field in sheet.fields], axis=0)
+    if len(sheet.fields) > 1 and np.any(named):
+        told = f"Left out, rows that repeat the names of the columns: {int(np.sum(named)):,}."
+        sheet = replace(sheet, notes=(*sheet.notes, told))
+        filled &= ~named
+    return sheet if np.all(filled) or not np.any(filled) else only_rows(sheet, filled)
+
+
+def _holds(field: Field, text: str) -> np.ndarray:
+    """(R,) whether each row holds a text."""
+    codes = field.column.codes
+    place = {own: code for code, own in enumerate(field.column.distinct)}
+    return codes == place[text] if text in place else np.zeros(len(codes), bool)
 
 
 def _first_text(sheet: Sheet, row: int) -> str:
@@ -43,16 +60,10 @@ def _first_text(sheet: Sheet, row: int) -> str:
 
 def _only_there(sheet: Sheet, names: list[str]) -> bool:
     """Whether no other row has such a name in the first columns, where it may be an answer."""
-    rows = sheet.rows - len(names)
-    above = [_begin(field, rows).cells.distinct for field in sheet.fields[:2]]
+    above = [f.cells.distinct for f in _above(sheet, len(names)).fields[:2]]
     return not any(name in texts for name in names for texts in above)
 
 
-def _begin(field: Field, rows: int) -> Field:
-    """The first rows of a column; texts that stand in none of them are forgotten."""
-    codes = field.cells.codes[:rows]
-    used = np.unique(codes[codes >= 0])
-    place = np.full(len(field.cells.distinct) + 1, -1, np.int32)
-    place[used] = np.arange(len(used))
-    texts = tuple(field.cells.distinct[code] for code in used)
-    return replace(field, cells=replace(field.cells, codes=place[codes], distinct=texts))
+def _above(sheet: Sheet, last: int) -> Sheet:
+    """A sheet without its last rows."""
+    return only_rows(sheet, np.arange(sheet.rows) < sheet.rows - last)

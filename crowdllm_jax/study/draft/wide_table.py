@@ -1,5 +1,6 @@
 """A table with a row per person and a column per question as a study."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -106,12 +107,27 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
             _refuse_twice(named[0])
         if not whole:
             reasons.append("No column holds ids; people are numbered by their rows.")
+            reasons += _told_twice(sheet)
             return None
         # Each of them tells the rows apart.
         field = next((f for f in whole if names.names_people(f.name)), whole[0])
     _refuse_twice(field)
     reasons.append(f"People: one per row, with ids of column {field.name}.")
     return field
+
+
+def _told_twice(sheet: Sheet) -> list[str]:
+    """A sentence on each column of addresses or names of which one stands in two rows."""
+    told = []
+    for field in sheet.fields:
+        often = np.bincount(field.column.codes[field.column.codes >= 0])
+        if names.is_contact(field.name) and 0 < np.sum(often > 1) < len(often) / 2:
+            twice = field.column.distinct[int(np.argmax(often > 1))]
+            told.append(
+                f"Somebody may have answered twice: in {field.name} {np.sum(often > 1):,} stand in "
+                f"several rows, such as '{twice}'."
+            )
+    return told
 
 
 def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:
@@ -189,7 +205,7 @@ def _parted(
     profile, questions = [], []
     left: dict[str, list[str]] = defaultdict(list)
     columns = [f for f in sheet.fields if f is not people and f is not weight]
-    if apart := [f.name for f in columns if _parts_apart(f, columns)]:
+    if apart := _parts_apart(columns):
         columns = [f for f in columns if f.name not in apart]
         reasons.append(f"Left out, since their options have columns: {shown(apart, 8)}.")
     made = ticked(columns)
@@ -220,9 +236,10 @@ def _parted(
     return profile, questions
 
 
-def _parts_apart(field: Field, fields: Sequence[Field]) -> bool:
-    """Whether the options of a question have columns of their own (`q`, and `q/a`, `q/b`)."""
-    return sum(other.name.startswith(f"{field.name}/") for other in fields) > 1
+def _parts_apart(fields: Sequence[Field]) -> list[str]:
+    """Questions whose options have columns of their own (`q`, and `q/a`, `q/b`)."""
+    options = Counter(f.name[: bar.start()] for f in fields for bar in re.finditer("/", f.name))
+    return [field.name for field in fields if options[field.name] > 1]
 
 
 def _use(field: Field, choices: Choices) -> tuple[str, str]:

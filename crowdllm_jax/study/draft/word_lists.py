@@ -8,7 +8,8 @@ def folded(text: str) -> str:
     """A text in lower case, without accents and signs; words apart by one space."""
     plain = unicodedata.normalize("NFD", text.casefold().replace("ł", "l").replace("’", "'"))
     plain = "".join(c for c in plain if not unicodedata.combining(c))
-    return " ".join(re.sub(r"[\W_]+", " ", plain.replace("'", " ")).split())
+    # A text of nothing but signs, such as a face, is none but itself.
+    return " ".join(re.sub(r"[\W_]+", " ", plain.replace("'", " ")).split()) or text.strip()
 
 
 def _list(text: str) -> dict[str, int]:
@@ -56,7 +57,7 @@ LISTS = tuple(
             "ausgezeichnet/hervorragend",
             "gar nicht/überhaupt nicht < kaum/wenig < etwas/ein wenig/ein bisschen < "
             "mittel/mittelmäßig/mäßig< ziemlich/stark < sehr/sehr stark < äußerst/extrem",
-            "sehr niedrig < niedrig/gering < mittel < hoch < sehr hoch",
+            "sehr niedrig/sehr gering < niedrig/gering < mittel < hoch < sehr hoch",
             "jamais < presque jamais/très rarement < rarement < parfois/quelquefois/de temps en "
             "temps< souvent < très souvent < presque toujours < toujours",
             "pas du tout < peu/un peu < moyennement/assez < beaucoup < énormément/extrêmement",
@@ -64,7 +65,7 @@ LISTS = tuple(
             "nunca/jamás < casi nunca/muy rara vez < rara vez/raramente < a veces/algunas "
             "veces/de vez en cuando< a menudo/frecuentemente/con frecuencia < muy a menudo < "
             "casi siempre < siempre",
-            "nada < poco/un poco < algo/regular < bastante < mucho < muchísimo",
+            "nada < poco/un poco < algo/regular < bastante < mucho/muy < muchísimo",
             "muy malo < malo < regular < bueno < muy bueno < excelente",
             "muy mala < mala < regular < buena < muy buena < excelente",
             "mai < quasi mai < raramente < qualche volta/a volte/talvolta < spesso < molto "
@@ -136,7 +137,7 @@ LISTS = tuple(
             "not mentioned < mentioned",
             "nicht genannt < genannt",
             "not approved < approved",
-            "negative < neutral/mixed < positive",
+            "negative/neg < neutral/neu/mixed < positive/pos",
             "negativ < neutral < positiv",
             "none/no/no at all/not a/not at all/nothing/none at all < very little/hardly "
             "any/almost none < not much/not very much/only a little/a little/little < some/only "
@@ -196,6 +197,30 @@ LISTS = tuple(
             "とてもそう思う/非常にそう思う/強くそう思う",
             "まったくない/全くない < ほとんどない/めったにない < たまに/ときどき/時々 < "
             "よく/しばしば < いつも/常に",
+            "まったくそう思わない/全くそう思わない < そう思わない < "
+            "あまりそう思わない/ややそう思わない/どちらかといえばそう思わない < "
+            "どちらともいえない/どちらとも言えない < "
+            "ややそう思う/まあそう思う/どちらかといえばそう思う < そう思う < "
+            "とてもそう思う/非常にそう思う/強くそう思う",
+            "まったくあてはまらない/全くあてはまらない < あてはまらない < "
+            "あまりあてはまらない/どちらかといえばあてはまらない < "
+            "どちらともいえない/どちらとも言えない < "
+            "ややあてはまる/どちらかといえばあてはまる < あてはまる < "
+            "とてもあてはまる/非常にあてはまる/よくあてはまる",
+            "とても不満/非常に不満/大変不満 < 不満 < やや不満 < "
+            "どちらともいえない/どちらとも言えない/普通/ふつう < やや満足 < 満足 < "
+            "とても満足/非常に満足/大変満足",
+            "전혀 그렇지 않다 < 그렇지 않다/별로 그렇지 않다 < 보통이다/보통 < 그렇다 < 매우 "
+            "그렇다",
+            "매우 불만족 < 불만족 < 보통/보통이다 < 만족 < 매우 만족",
+            "kesinlikle katılmıyorum < katılmıyorum < kararsızım/ne katılıyorum ne katılmıyorum < "
+            "katılıyorum < kesinlikle katılıyorum/tamamen katılıyorum",
+            "أعارض بشدة/لا أوافق بشدة < أعارض/لا أوافق < محايد < أوافق < أوافق بشدة",
+            "instämmer inte alls/tar helt avstånd < instämmer inte/instämmer delvis inte < varken "
+            "eller < instämmer delvis/instämmer till viss del < instämmer till stor del < "
+            "instämmer/instämmer helt",
+            "aldrig < sällan < ibland < ofta < alltid",
+            "xxs < xs < s < m < l < xl < xxl",
             "非常不同意/非常不同意的 < 不同意/比较不同意 < 中立/一般/不确定 < 同意/比较同意 < "
             "非常同意",
             "非常不满意 < 不满意/比较不满意 < 一般/中立 < 满意/比较满意 < 非常满意",

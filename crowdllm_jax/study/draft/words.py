@@ -9,6 +9,7 @@ without case, accents and signs. An order is given only where no two answers com
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import permutations
 
 from crowdllm_jax.runtime.numerals import leading_number
 from crowdllm_jax.study.draft.bands import ordered_bands
@@ -73,7 +74,9 @@ _CONTRARIES = {
             "decreasing>increasing|worsened>better|declined>better|unaware>aware|"
             "em desacordo>de acordo|mauvaise>bonne|mauvais>bon|gesunken>gestiegen|"
             "desaprueba>aprueba|desaprovo>aprovo|désapprouve>approuve|tegen>voor|falso>vero|"
-            "falso>verdadero|falso>verdadeiro|faux>vrai|onwaar>waar"
+            "falso>verdadero|falso>verdadeiro|faux>vrai|onwaar>waar|sad>happy|toxic>healthy|"
+            "unpleasant>pleasant|boring>interesting|useless>useful|ineffective>effective|"
+            "unreliable>reliable|dangerous>safe|harmful>beneficial"
         )
     )
 }
@@ -98,7 +101,7 @@ _NEUTRAL = re.compile(
 _ALONE = {"the same", "about the same", "same", "moderate", "center", "centre", "centrist"}
 """What is a neutral middle if nothing else is said."""
 _FILLERS = _each(
-    "got|get|be|been|become|should|has|have|off|are|was|were|than|now|a|an|the|it|is|i|am|to|of|yes|ja|oui|si|sim|tak|that|this|me|my|would|ich|es|das|ist"
+    "got|get|be|been|become|should|has|have|off|are|was|were|than|now|a|an|the|it|is|i|am|to|of|yes|ja|oui|si|sim|tak|e|that|this|me|my|would|ich|es|das|ist"
 )
 
 NO_ANSWER = {
@@ -118,7 +121,9 @@ NO_ANSWER = {
         "risponde|preferisco non rispondere|não sabe|não sei|não respondeu|ns/nr|prefiro não "
         "responder|weet niet|weet ik niet|geen antwoord|geen mening|wil niet zeggen|nie wiem|"
         "absent|abwesend|undervote|overvote|blank vote|"
-        "odmowa|odmowa odpowiedzi|brak odpowiedzi|trudno powiedzieć"
+        "odmowa|odmowa odpowiedzi|brak odpowiedzi|trudno powiedzieć|vet ej|vet inte|vill ej svara|"
+        "затрудняюсь ответить|не знаю|нет ответа|отказ от ответа|わからない|無回答|答えたくない|"
+        "不知道|拒绝回答|不清楚|모르겠다|무응답|bilmiyorum|cevap yok|لا أعرف"
     )
 }
 _NOTHING = ("", "-", "--", ".", "..", "?", "/")
@@ -145,8 +150,10 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     if apart and not mixed_units(several) and not only_coded(several):
         return _sorted(several, [number or 0.0 for number in numbers])
     words = [folded(text) for text in several]
-    if (ranked := _ranked(words)) is not None:
+    if (ranked := _ranked(words) or _counted(several) or _balanced(several)) is not None:
         return _sorted(several, ranked)
+    if (bare := _without_codes(several, *_CODES)) and (told_bare := in_order(bare)):
+        return _sorted(several, [float(told_bare.index(word)) for word in bare])
     told = _listed(words) or _listed(_without_shared(words)) or schooling(words)
     told = told or _around_right(words) or _between_ends(several)
     if told is not None:
@@ -267,7 +274,7 @@ _RANK = re.compile(
 )
 _RANKS = re.compile(
     r"\b(dec|quint|quart|terc|tert|percent)ile\b|dezil|quintil|quartil|decil|\b(level|grade|stufe|"
-    r"niveau|nivel|livello|rank|rang|step|band|class|klasse)\b"
+    r"niveau|nivel|livello|rank|rang|step|stage|tier|band|class|klasse)\b"
 )
 
 
@@ -281,15 +288,50 @@ def _ranked(words: Sequence[str]) -> list[float] | None:
     return numbers if _RANKS.search(" ".join(parts.pop())) else None
 
 
-_CODE = re.compile(r"[(\[]?\s*-?\d+\s*[.)\]=:–-]+\s*(?=[^\W\d_])")
+def _counted(texts: Sequence[str]) -> list[float] | None:
+    """How often a sign stands in each text: `★★☆`, `$$`; where there are two, that which stands
+    before the other."""
+    signs = [re.sub("[\ufe0f\\s]", "", text) for text in texts]
+    used = set("".join(signs))
+    first = {text[0] for text in signs if len(set(text)) > 1} or used
+    if len(used) > 2 or len(first) != 1 or any(map(str.isalnum, used)):
+        return None
+    often = [float(text.count(min(first))) for text in signs]
+    return often if len(set(often)) == len(often) > 1 else None
+
+
+PLUS_MINUS = re.compile(r"-+|−+|\++|0|o|\+/-|±")
+"""Answers of a scale from `--` to `++`."""
+
+
+def _balanced(texts: Sequence[str]) -> list[float] | None:
+    """How many pluses, or (below 0) minuses a text has."""
+    if len(texts) < 3 or not all(map(PLUS_MINUS.fullmatch, texts)):
+        return None
+    often = [float(text.count("+") - text.count("-") - text.count("−")) for text in texts]
+    return often if len(set(often)) == len(often) else None
+
+
+_BEFORE = re.compile(r"^[(\[]?\s*-?\d+\s*[.)\]=:–-]+\s*(?=[^\W\d_])")
+_BEHIND = re.compile(r"(?<=[^\W\d_])\s*[(\[]\s*-?\d+\s*[)\]]$")
+_CODES = _BEFORE, _BEHIND, re.compile(r"^[(]?[A-Za-z][.)]\s+(?=[^\W\d_]{2})")
+"""`1. Car`, `Car (1)`, `a) Car`."""
+
+
+def _without_codes(texts: Sequence[str], *codes: re.Pattern[str]) -> list[str]:
+    """Words whose codes are left out; none if there are no codes."""
+    for code in codes:
+        if len(texts) > 1 and all(map(code.search, texts)):
+            return [code.sub("", text, count=1) for text in texts]
+    return []
 
 
 def only_coded(texts: Sequence[str]) -> bool:
-    """Whether numbers stand before words that tell no order (`1. Car`, `2. Bus`), so that they may
-    be nothing but codes."""
-    if not all(map(_CODE.match, texts)):
+    """Whether numbers stand before or behind words that tell no order (`1. Car`, `2. Bus`), so that
+    they may be nothing but codes."""
+    words = _without_codes(texts, _BEFORE, _BEHIND)
+    if not words:
         return False
-    words = [_CODE.sub("", text, count=1) for text in texts]
     told = in_order(words) or ordered_bands(words) or seems_ordered(words)
     return not told and degrees_in(words) < 2
 
@@ -300,8 +342,27 @@ def seems_ordered(texts: Sequence[str]) -> bool:
     several = len(words) > 2
     # Yes and no stand among answers that have no order, too.
     long = [ranks for ranks in LISTS if len(set(ranks.values())) > 3]
-    listed = max(sum(word in ranks for word in words) for ranks in long)
-    return several and (2 * listed > len(words) or 2 * sum(map(_graded, words)) >= len(words))
+    listed = max(
+        sum(word in ranks for word in own)
+        for ranks in long
+        for own in (words, _without_shared(words))
+    )
+    graded = 2 * sum(map(_graded, words)) >= len(words) or _qualified(words)
+    return several and (2 * listed > len(words) or graded)
+
+
+def _qualified(words: Sequence[str]) -> bool:
+    """Whether answers come back with a word more: one that is a degree (`cosy`, `very cosy`), or of
+    two answers (`満足`, `やや満足`; `不満`, `やや不満`)."""
+    again = set()
+    for word, other in permutations([word for word in words if word], 2):
+        if word.isascii() and f" {word} " not in f" {other} ":
+            continue
+        if other.startswith(word) or other.endswith(word):
+            if _without(other, word) in _DEGREES:
+                return True
+            again.add(word)
+    return len(again) > 1
 
 
 def degrees_in(texts: Iterable[str]) -> int:

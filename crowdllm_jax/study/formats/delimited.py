@@ -247,6 +247,8 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
         remedy = "; delete what stands above the row of names" if title else ""
         if "::" in (names or [""])[0]:
             remedy = "; write a comma in place of each ::, and a row of names above"
+        elif not title and _apart_by_blanks([layout.names, *layout.first]):
+            remedy = "; if blanks stand between its cells, write a comma in place of each"
         raise CrowdError(
             f"{path}: has one column ('{(names or [''])[0][:80]}'); a table needs people, and "
             f"their answers in other columns{remedy}"
@@ -259,9 +261,21 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
     return sheet if dialect.delimiter == "," else with_points(sheet)
 
 
-def with_points(sheet: Sheet) -> Sheet:
-    """A sheet whose decimals stand after a point, and a note if they stood after a comma."""
-    if not any(map(_decimal_commas, sheet.fields)):
+def _apart_by_blanks(rows: list[list[str]]) -> bool:
+    """Whether blanks cut rows of one cell into equally many."""
+    parts = {len(row[0].split()) for row in rows if len(row) == 1}
+    return len(rows) > 1 and len(parts) == 1 and max(parts) > 1
+
+
+def with_points(sheet: Sheet, *, sure: bool = True) -> Sheet:
+    """A sheet whose decimals stand after a point, and a note if they stood after a comma.
+
+    Args:
+      sure: a comma in a number is that of decimals; else it may be one between thousands, or
+        between codes of several answers.
+    """
+    held = [field for field in sheet.fields if _decimal_commas(field)]
+    if not any(sure or _no_other_commas(field) for field in held):
         return sheet
     fields = tuple(replace(field, cells=_pointed(field.cells)) for field in sheet.fields)
     told = "Decimals stand after a comma; they are written with a point."
@@ -272,6 +286,15 @@ def _decimal_commas(field: Field) -> bool:
     texts = field.cells.distinct
     held = all(_COMMA.fullmatch(text) for text in texts)
     return bool(texts) and held and any("," in text for text in texts)
+
+
+def _no_other_commas(field: Field) -> bool:
+    """Whether commas in numbers stand neither before three digits (1,200) nor between two codes of
+    which the second is the larger (1,3)."""
+    parts = [text.split(",") for text in field.cells.distinct if "," in text]
+    thousands = all(len(part) == 3 for _, part in parts)
+    codes = all("." not in one and int(one) < int(other) for one, other in parts)
+    return not (thousands or codes or field.labels or field.several)
 
 
 def _pointed(column: Column) -> Column:

@@ -26,7 +26,7 @@ def records_in(path: Path) -> list[Record]:
         if "Extra data" not in first_line(error):
             raise CrowdError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
         held = _lines(path)
-    found = _records_of(held) if isinstance(held, dict) else held
+    found = _records_of(held) if isinstance(held, dict) else _under_names(held)
     if not found or not all(isinstance(record, dict) for record in found):
         raise CrowdError(
             f"{path}: is JSON, but no list of records; make it a list of objects, one per answer "
@@ -56,10 +56,17 @@ def _lines(path: Path) -> list[Any]:
 
 def _records_of(held: dict[str, Any]) -> list[Any]:
     """The records of one object: its only list; its columns, as pandas writes them (`{"q": {"0": 1,
-    "1": 5}}`); or its objects, whose keys are their ids."""
+    "1": 5}}`, `{"q": [1, 5]}`, `{"columns": ["q"], "data": [[1], [5]]}`); or its objects, whose
+    keys are their ids."""
     lists = [value for value in held.values() if isinstance(value, list)]
+    if isinstance(held.get("columns"), list) and isinstance(held.get("data"), list):
+        return _under_names([held["columns"], *held["data"]])
+    if len(lists) == len(held) > 1 and len({*map(len, lists)}) == 1:
+        return _under_names([list(held), *map(list, zip(*lists, strict=True))])
     if len(lists) == 1:
         return lists[0]
+    if len(held) == 1 and isinstance(only := next(iter(held.values())), dict):
+        return _records_of(only)
     inner = [value for value in held.values() if isinstance(value, dict)]
     if len(inner) < max(len(held), 2):
         return [held]
@@ -67,6 +74,16 @@ def _records_of(held: dict[str, Any]) -> list[Any]:
     if all(key.isdecimal() for key in keys) and all(list(value) == keys for value in inner):
         return [{name: column[key] for name, column in held.items()} for key in keys]
     return [{"id": key, **value} for key, value in held.items()]
+
+
+def _under_names(rows: list[Any]) -> list[Any]:
+    """Lists of cells under a list of names as objects; others as they are."""
+    lists = len(rows) > 1 and all(isinstance(row, list) for row in rows)
+    if not lists or {*map(len, rows)} != {len(rows[0])}:
+        return rows
+    if not all(isinstance(name, str) for name in rows[0]):
+        return rows
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
 def read_records(path: Path, records: list[Record]) -> Sheet:
@@ -77,7 +94,36 @@ def read_records(path: Path, records: list[Record]) -> Sheet:
     """
     if any("_task_hash" in record or "_input_hash" in record for record in records):
         return _prodigy(path, records)
-    return _sheet(path, "a table in JSON", [dict(_cells(record)) for record in records])
+    rows, notes = _opened([dict(_leaves(record)) for record in records])
+    texts = [{key: _text(value) for key, value in row.items()} for row in rows]
+    return _sheet(path, "a table in JSON", texts, notes=notes)
+
+
+def _opened(rows: list[Record]) -> tuple[list[Record], tuple[str, ...]]:
+    """A row per object of a list of objects that each record holds (`{"user": 1, "ratings":
+    [{"item": "a", "stars": 5}]}`), if only one key holds such; a sentence that says so."""
+    held = {key for row in rows for key, value in row.items() if _objects(value)}
+    key = held.pop() if len(held) == 1 else ""
+    if not key or any(row.get(key) and not _objects(row[key]) for row in rows):
+        return rows, ()
+    opened = []
+    for row in rows:
+        about = {name: value for name, value in row.items() if name != key}
+        for inner in row.get(key) or []:
+            told = {f"{key}.{n}" if n in about else n: v for n, v in _leaves(inner)}
+            opened.append({**about, **told})
+    return opened, (f"A row is one of the objects in {key}.",)
+
+
+_PLACES = {"start", "end", "start_offset", "x", "bbox", "points"}
+"""Keys of objects that mark a part of a text or picture."""
+
+
+def _objects(value: Any) -> bool:
+    """Whether a value is a list of objects that say several things, and mark no parts."""
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        return False
+    return all(len(inner) > 1 and not _PLACES & inner.keys() for inner in value)
 
 
 def _sheet(
@@ -98,13 +144,13 @@ def _sheet(
     return Sheet(path, what, len(rows), fields, notes)
 
 
-def _cells(record: Record, before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+def _leaves(record: Record, before: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     for key, value in record.items():
         name = f"{before}{key}"
         if isinstance(value, dict) and depth < MOST_WITHIN:
-            yield from _cells(value, f"{name}.", depth + 1)
+            yield from _leaves(value, f"{name}.", depth + 1)
         else:
-            yield name, _text(value)
+            yield name, value
 
 
 def _text(value: Any) -> str:

@@ -101,10 +101,15 @@ _TIMING = re.compile(
 )
 
 
+_OTHERS = {"date submitted", "ip address", "referrer url"}
+
+
 def is_limesurvey(rows: Rows) -> bool:
     """Whether the header names LimeSurvey's own columns."""
     names = [_code(name).casefold() for name in (rows.rows or [[]])[0]]
-    return bool(names) and names[0] in _IDS and len(_OWN & set(names[1:])) >= 2
+    own = _OWN & set(names[1:])
+    # Alchemer notes the latter, too.
+    return bool(names) and names[0] in _IDS and len(own) >= 2 and bool(own - _OTHERS)
 
 
 def _code(name: str) -> str:

@@ -19,6 +19,7 @@ from crowdllm_jax.study.formats import (
     prolific,
     qualtrics,
     surveymonkey,
+    toloka,
     zooniverse,
 )
 from crowdllm_jax.study.formats.delimited import (
@@ -41,6 +42,7 @@ _BY_HEADER = (
     (label_studio.is_label_studio, label_studio.read_label_studio_rows),
     (mturk.is_mturk, mturk.read_mturk),
     (figure_eight.is_figure_eight, figure_eight.read_figure_eight),
+    (toloka.is_toloka, toloka.read_toloka),
     (zooniverse.is_zooniverse, zooniverse.read_zooniverse),
     (prolific.is_prolific, prolific.read_prolific),
     (surveymonkey.has_two_headings, surveymonkey.read_two_headings),
@@ -124,8 +126,15 @@ def _table(top: Rows, encoding: str | None) -> Sheet:
 
 def _begins_with_answers(top: Rows) -> bool:
     """Whether the first row holds numbers for the most part, and many of its cells come again below
-    it."""
+    it; or texts that come again there beside several others."""
     header, *body = top.rows or [[]]
+    below = [{row[i] for row in body if row != header} for i in range(len(header))]
+    beside = sum(
+        bool(cell) and cell in texts and number(cell) is None and len({*filter(None, texts)}) > 2
+        for cell, texts in zip(header, below, strict=True)
+    )
+    if beside > 1 and 2 * beside >= len(header):
+        return True
     numbers = sum(number(cell) is not None for cell in header)
     again = sum(bool(cell) and any(row[i] == cell for row in body) for i, cell in enumerate(header))
     plain = numbers == len(header)

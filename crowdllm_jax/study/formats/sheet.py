@@ -1,7 +1,7 @@
 """A table as a program for surveys wrote it: its columns, and what the file says of each."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -86,6 +86,20 @@ class Sheet:
         if comma is not None:
             more += f" (a name with a comma needs double quotes: {flag} '\"{comma}\"')"
         raise CrowdError(f"{flag}: {self.path} has no column '{name}'; it has: {listed}{more}")
+
+
+def only_rows(sheet: Sheet, kept: np.ndarray) -> Sheet:
+    """Some rows (R,) bool of a sheet; texts that stand in none of them are forgotten."""
+    fields = tuple(replace(field, cells=_only(field.cells, kept)) for field in sheet.fields)
+    return replace(sheet, rows=int(np.sum(kept)), fields=fields)
+
+
+def _only(cells: Column, kept: np.ndarray) -> Column:
+    codes = cells.codes[kept]
+    used = np.unique(codes[codes >= 0])
+    place = np.full(len(cells.distinct) + 1, -1, np.int32)
+    place[used] = np.arange(len(used))
+    return replace(cells, codes=place[codes], distinct=tuple(cells.distinct[i] for i in used))
 
 
 def column_of(path: Path, name: str, texts: Iterable[str | None]) -> Column:

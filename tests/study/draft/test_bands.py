@@ -20,6 +20,8 @@ from crowdllm_jax.study.draft.bands import ordered_bands
         "$0|Less than $25,000|$25,000-$49,999|$50,000 or more",
         "unter 1000 €|1000 bis unter 2000 €|2000 bis unter 3000 €|3000 € und mehr",
         "Nobody|1-2 people|3-5 people|More than 5 people",
+        "0%|1-25%|26-50%|More than 50%",
+        "None|1|2|3 or more",
     ],
 )
 def test_from_the_lowest_on(bands):
@@ -32,6 +34,7 @@ def test_from_the_lowest_on(bands):
     "texts",
     [
         "tea|coffee",
+        "Route 1|Route 2|Route 66",
         "18-24|young",
         "18-24|18-30",
         "1.2.2020 - 3.4.2020|5.6.2021 - 1.1.2022",

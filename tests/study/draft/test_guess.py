@@ -1,9 +1,14 @@
 """Scales of codes with labels, as SPSS, Stata and a .qsf have them."""
 
+import json
+
 import numpy as np
+import pandas as pd
+import pytest
 
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
+from crowdllm_jax.study.draft.make import study
 from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.names import seems_reversed
 from crowdllm_jax.study.draft.people import profile_of
@@ -27,6 +32,15 @@ def test_numbers_between_two_ends_that_have_names():
     )
     named = ends | {str(i): str(i) for i in range(1, 10)}
     assert scale(dict(sorted(named.items(), key=lambda p: int(p[0]))), ["0", "10"]) == full
+
+
+@pytest.mark.parametrize("between", [("2", "3", "4"), ("2 - Fair", "3 - Good", "4 - Very good")])
+def test_a_number_beside_its_name_is_the_same_answer(between):
+    named = ["1 - Poor", *between, "5 - Excellent"]
+    frame = pd.DataFrame({"id": range(42), "q": [*named * 8, "5", "1"]})
+    made = study(frame)
+    assert made.scale_of(0).labels in ((), tuple(named))
+    assert sorted(made.value) == sorted([*range(1, 6)] * 8 + [5, 1])
 
 
 def test_an_order_that_the_codes_have_and_the_labels_suggest():
@@ -65,6 +79,34 @@ def test_options_that_hold_the_sign_between_options():
     assert found == (", ", ["Bike", "Bus", "Car, shared"])
     car = split(several, *found)[2]
     assert [car.column.distinct[c] for c in car.column.codes] == list("011001")
+
+
+@pytest.mark.parametrize(
+    ("cells", "sign"),
+    [
+        (["a\nb", "a", "b\nc", "c", "b"], "\n"),
+        (["['a', 'b']", "['a']", "['b', 'c']", "['c']"], ", "),
+    ],
+)
+def test_options_on_lines_and_in_lists(cells, sign):
+    several = field("use", cells)
+    assert options_of(several) == (sign, ["a", "b", "c"])
+    a = split(several, sign, ["a", "b", "c"])[0]
+    assert [a.column.distinct[c] for c in a.column.codes] == [str(int("a" in c)) for c in cells]
+
+
+def test_objects_are_no_options():
+    held = [json.dumps({"calm": i % 4, "tense": i % 3}) for i in range(12)]
+    assert options_of(field("response", held)) is None
+    found = guess(Answered("response", tuple(held), (3,) * 12), Choices())
+    assert found == "it holds objects in JSON, whose parts need columns of their own"
+
+
+def test_numbers_between_commas_are_codes_of_options_if_they_ascend():
+    cells = ["1,2,3", "1", "2,3", "3"]
+    assert options_of(field("use", cells)) == (",", ["1", "2", "3"])
+    assert options_of(field("use", [*cells, "3,2"])) is None
+    assert options_of(field("use", ["1,5", "2,5", "3,5", "5"])) is None
 
 
 def test_labels_of_a_few_numbers_do_not_make_an_age_categorical():

@@ -1,10 +1,13 @@
 """Which columns are the ids of people and tasks, also where a row is a mistake."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft import crossed, names
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import study
 
@@ -91,3 +94,27 @@ def test_a_column_that_is_different_in_every_row_settles_whose_rows_they_are():
     )
     table = table.assign(respondent=range(60), q=[1 + i % 5 for i in range(60)])
     assert len(study(table).participants.ids) == 60
+
+
+def test_one_person_alone_answers_tasks():
+    table = answers()[:TASKS].assign(item=[f"t{j}" for j in range(TASKS)])
+    made = study(table)
+    assert (made.participants.ids, len(made.tasks.ids)) == (("p0",), TASKS)
+
+
+def counting(function, calls: Counter):
+    def counted(*given):
+        calls[function.__name__] += 1
+        return function(*given)
+
+    return counted
+
+
+def test_work_grows_with_columns_and_not_with_their_pairs(monkeypatch):
+    cells = np.random.default_rng(0).integers(1, 6, (12, 200))
+    frame = pd.DataFrame(cells, columns=[f"item{i}" for i in range(200)])
+    looked = Counter()
+    for module, name in ((crossed, "_pair"), (names, "is_profile")):
+        monkeypatch.setattr(module, name, counting(getattr(module, name), looked))
+    assert len(study(frame).tasks.ids) == 200
+    assert sum(looked.values()) < 10 * 200  # there are 19,900 pairs

@@ -57,7 +57,11 @@ def test_a_question_whose_options_have_columns_is_not_asked_twice():
 
 
 @pytest.mark.parametrize(
-    "name", ["Attention check: select 3", "Do you consent?", "I agree to take part", "TIME_SUM"]
+    "name",
+    [
+        *("Attention check: select 3", "Do you consent?", "I agree to take part", "TIME_SUM"),
+        *("Time Taken to Complete (Seconds)", "qtime"),
+    ],
 )
 def test_checks_are_no_questions(name):
     assert study(table(**{name: cycle("yes", "no")})).tasks.ids == ("good",)
@@ -93,6 +97,75 @@ def test_amounts_are_numbers():
     assert scale_of(table(share=share), "share") == Continuous(low=0, high=100)
     mixed = table(x=cycle("$5", "6 €", "7"))
     assert not isinstance(scale_of(mixed, "x"), Continuous | Ordinal)
+
+
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        (["12,50 €", "3 €", "1.200,00 €"], [12.5, 3, 1200]),
+        (["CHF 5", "CHF 7.50", "CHF 1'200"], [5, 7.5, 1200]),
+        (["4/10", "5/10", "10/10"], [4, 5, 10]),
+        (["30 Minuten", "5 Minuten", "45 Minuten"], [30, 5, 45]),
+        (["3rd", "1st", "2nd"], [3, 1, 2]),
+        (["−2", "−1", "0", "1", "2"], [-2, -1, 0, 1, 2]),
+        (["５", "３", "１０"], [5, 3, 10]),
+        (["3,5", "2,0", "4"], [3.5, 2, 4]),
+        (["4.5 out of 5 stars", "3.0 out of 5 stars", "1.0 out of 5 stars"], [4.5, 3, 1]),
+        (["-", "0", "+", "++", "--"], [-2, -1, 0, 1, 2]),
+    ],
+)
+def test_numbers_as_they_are_written(written, numbers):
+    made = study(table(x=cycle(*written)))
+    own = made.task == made.tasks.ids.index("x")
+    assert {*made.value[own]} == {*numbers}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["Q 1", "Q 2", "Q 3"], ["4/10", "5/12", "6/7"], ["1,2", "2,3", "1,3"], ["1a", "2a", "3a"]],
+)
+def test_what_is_no_number(texts):
+    assert isinstance(scale_of(table(x=cycle(*texts)), "x"), Nominal | Binary)
+
+
+@pytest.mark.parametrize(
+    "texts", [("0", "2-Jan", "Mär 05", "10+"), ("1", "2024-03-05T00:00:00", "6 or more")]
+)
+def test_dates_that_a_spreadsheet_made_of_bands_are_told(texts):
+    message = asked(table(x=cycle(*texts)))
+    assert f"'x': a spreadsheet seems to have made dates of its answers ({texts[1]}" in message
+
+
+def test_rooms_are_no_dates():
+    assert isinstance(
+        scale_of(table(x=cycle("1-room", "2-bath", "no flat", "a house")), "x"), Nominal
+    )
+
+
+def test_rows_that_repeat_the_names_of_columns_are_nobodys():
+    frame = table(x=cycle("often", "never", "rarely")).astype(object)
+    frame.loc[[3, 9]] = [frame.columns.tolist()] * 2
+    draft = draft_of_sheet(read_frame(frame.astype(str)), Choices())
+    assert len(draft.people) == N - 2
+    assert "repeat the names of the columns: 2." in " ".join(draft.reasons)
+
+
+def test_somebody_who_may_have_answered_twice_is_told():
+    frame = table(mail=[f"a{min(i, 36)}@x.org" for i in range(N)]).drop(columns="id")
+    told = " ".join(draft_of_sheet(read_frame(frame), Choices()).reasons)
+    assert "in mail 1 stand in several rows, such as 'a36@x.org'" in told
+
+
+def test_blank_rows_are_nobodys():
+    frame = table(x=cycle(1, 2, 3)).astype(object)
+    frame.loc[[3, 7, N - 1]] = None
+    assert len(study(frame).participants.ids) == N - 3
+
+
+def test_faces_are_put_in_the_order_that_is_said():
+    faces = ("🙁", "😐", "🙂", "😀")
+    assert "'x': in which order" in asked(table(x=cycle(*faces)))
+    assert scale_of(table(x=cycle(*faces)), "x", Choices(orders=(faces,))) == Ordinal(levels=faces)
 
 
 def test_codes_of_no_answer_beside_a_wide_range():
@@ -178,6 +251,17 @@ def test_shares_of_answers_are_nobodys():
     ]
     frame = pd.DataFrame(rows, columns=["task", "option", "share"])
     assert "holds shares of answers ('share' of each 'option')" in asked(frame)
+
+
+def test_shares_are_known_by_their_names():
+    frame = pd.DataFrame({"q": ["a", "a"], "option": ["yes", "no"], "percent": [45, 55]})
+    assert "holds shares of answers ('percent' of each 'option')" in asked(frame)
+    assert len(study(table(option=cycle("yes", "no"), count=cycle(1, 2, 3))).tasks.ids) == 3
+
+
+def test_a_group_describes_people():
+    made = study(table(Group=cycle("control", "treatment")))
+    assert [a.name for a in made.participants.profile] == ["Group"]
 
 
 def test_a_few_groups_under_a_name_of_people_are_no_ids():

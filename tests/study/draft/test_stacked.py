@@ -57,8 +57,26 @@ def test_one_that_is_called_an_answer_is_taken_alone_and_the_others_are_told():
     assert "taste (--response A,B asks several)" in " ".join(draft.reasons)
 
 
+def test_several_answers_in_a_cell_are_chosen_or_not():
+    held = [" ".join("abc"[k] for k in range(3) if (i + k) % 3 or k == i % 2) for i in AROMA]
+    table = tasting(aroma=[cell.replace(" ", "; ") for cell in held]).drop(columns="taste")
+    made = study(table)
+    assert len(made.tasks.ids) == 3 * WINES
+    own = numbers(made, "wine 2 [aroma: b]")
+    assert own == {f"p{i}": int("b" in held[i * WINES + 2]) for i in range(RATERS)}
+
+
+def test_a_code_and_its_label_are_one_answer():
+    words = np.array(["never", "rarely", "often", "always"])
+    table = tasting().drop(columns="aroma").assign(code=TASTE).assign(taste=words[TASTE - 1])
+    made = study(table)
+    assert len(made.tasks.ids) == WINES
+    assert made.scale_of(0) == Ordinal(levels=tuple(words))
+
+
 def test_columns_that_are_called_after_people():
-    rated = {f"rater_{i}": AROMA[i * WINES : (i + 1) * WINES] for i in range(RATERS)}
-    made = study(pd.DataFrame({"sentence": [f"s{j}" for j in range(WINES)], **rated}))
-    assert (len(made.participants.ids), len(made.tasks.ids)) == (RATERS, WINES)
-    assert numbers(made, "s4") == {f"rater_{i}": AROMA[i * WINES + 4] for i in range(RATERS)}
+    for who in ("rater_", "ann", "Person "):
+        rated = {f"{who}{i}": AROMA[i * WINES : (i + 1) * WINES] for i in range(RATERS)}
+        made = study(pd.DataFrame({"sentence": [f"s{j}" for j in range(WINES)], **rated}))
+        assert (len(made.participants.ids), len(made.tasks.ids)) == (RATERS, WINES)
+        assert numbers(made, "s4") == {f"{who}{i}": AROMA[i * WINES + 4] for i in range(RATERS)}

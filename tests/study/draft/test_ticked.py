@@ -49,6 +49,16 @@ def test_options(columns):
     assert study.scale_of(study.tasks.ids.index("q_2")).levels == (0, 1)
 
 
+def test_options_before_their_question():
+    study = made(
+        **{
+            "Car: Which do you own?": cycle("Car", None),
+            "Bike: Which do you own?": cycle("Bike", *[None] * 2),
+        }
+    )
+    assert study.scale_of(study.tasks.ids.index("Car: Which do you own?")).levels == (0, 1)
+
+
 def test_ticked_profile_is_profile_and_consent_is_nothing():
     study = made(
         race_1=cycle("1", None),

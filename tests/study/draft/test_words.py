@@ -131,6 +131,17 @@ Much worse off|A little worse off|About the same|A little better off|Much better
 никогда|редко|иногда|часто|всегда
 まったくそう思わない|あまりそう思わない|どちらともいえない|ややそう思う|とてもそう思う
 非常不同意|不同意|中立|同意|非常同意
+Very sad|Sad|Neutral|Happy|Very happy
+Strongly disagree (1)|Disagree (2)|Neutral (3)|Agree (4)|Strongly agree (5)
+a) Never|b) Rarely|c) Often|d) Always
+★☆☆☆☆|★★☆☆☆|★★★☆☆|★★★★★
+⭐|⭐⭐|⭐⭐⭐
+Stage 1|Stage 2|Stage 3
+--|-|0|+|++
+Très insatisfait(e)|Plutôt insatisfait(e)|Plutôt satisfait(e)|Très satisfait(e)
+Nada satisfecho|Poco satisfecho|Algo satisfecho|Bastante satisfecho|Muy satisfecho
+不満|やや不満|どちらともいえない|やや満足|満足
+전혀 그렇지 않다|그렇지 않다|보통이다|그렇다|매우 그렇다
 very difficult|difficult|neither easy nor difficult|easy|very easy""".splitlines()  # noqa: E501
 
 
@@ -150,6 +161,7 @@ def test_from_the_lowest_to_the_highest(scale):
         *("man|woman|neither", "employed|student|retired", "cat owner|dog owner|other"),
         *("left wins|same|right wins", "too hot|too wet|fine", "A|2|3|B", "1|2|3|Amsterdam"),
         *("high school|museum|library", "less sugar|more milk|same"),
+        *("a) car|b) bus|c) bike", "coffee|iced coffee|tea", "man|woman|human"),
     ],
 )
 def test_words_that_tell_no_order(words):
@@ -165,6 +177,12 @@ def test_two_answers_of_one_rank_have_no_order():
 def test_a_scale_with_a_word_of_its_own_seems_ordered():
     assert in_order(["very chilly", "somewhat chilly", "toasty"]) is None
     assert seems_ordered(["very chilly", "somewhat chilly", "toasty"])
+
+
+@pytest.mark.parametrize("texts", ["cosy|very cosy|chilly", "静か|やや静か|賑やか|やや賑やか"])
+def test_an_answer_with_a_word_more_seems_ordered(texts):
+    assert in_order(texts.split("|")) is None
+    assert seems_ordered(texts.split("|"))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +212,13 @@ def test_texts_that_are_answers(text):
 
 
 @pytest.mark.parametrize(
-    "texts", ["1. Car|2. Bus|3. Bike", "(1) Liberal|(2) Moderate|(3) Other", "1=SPD|2=CDU"]
+    "texts",
+    [
+        "1. Car|2. Bus|3. Bike",
+        "Car (1)|Bus (2)|Bike (3)",
+        "(1) Liberal|(2) Moderate|(3) Other",
+        "1=SPD|2=CDU",
+    ],
 )
 def test_numbers_before_words_without_an_order_are_codes(texts):
     assert in_order(texts.split("|")) is None

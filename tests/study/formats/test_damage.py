@@ -69,6 +69,9 @@ def test_files_that_hold_nothing(tmp_path):
     assert "delete what stands above the row of names" in told(text(tmp_path, titled))
     longer = "id,q\n1,2\n2,3,4\n3,1\n"
     assert "row 3 has 3 cells, the header 2 (a cell" in told(text(tmp_path, longer))
+    noted = "id,q\n1,2\n2,3\nSource: a panel\n"
+    assert "the header 2 (if it is a note below the table" in told(text(tmp_path, noted))
+    assert "write a comma in place of each" in told(text(tmp_path, "id q1 q2\n1 2 3\n2 3 4\n"))
 
 
 def test_two_columns_of_one_name(tmp_path):
@@ -84,6 +87,17 @@ def test_a_table_without_a_row_of_names(tmp_path):
     pivot = "user,31,1029,1061\n" + "".join(f"{i},{i % 5},{i % 4},{i % 3}\n" for i in range(12))
     assert len(draft_of_file(text(tmp_path, pivot)).tasks) == 3
     assert "write a comma in place of each ::" in told(text(tmp_path, "1::2::3\n2::2::4\n"))
+
+
+def test_a_table_of_words_without_a_row_of_names(tmp_path):
+    words = ("never", "rarely", "often")
+    rows = [f"p{i},{words[i % 3]},{words[i // 3 % 3]}" for i in range(12)]
+    assert "has no row of names" in told(text(tmp_path, "\n".join(rows)))
+    # A header may come again where tables were put together, and name a box that is ticked.
+    header = "id,often,rarely\n"
+    ticks = "".join(f"p{i},{'often' * (i % 2)},{'rarely' * (i % 3 > 0)}\n" for i in range(6))
+    path = text(tmp_path, header + ticks + header + ticks.replace("p", "q"))
+    assert set(draft_of_file(path).scales) == {"not_chosen_to_chosen"}
 
 
 def test_a_first_column_without_a_name_is_no_row_of_headings(tmp_path):

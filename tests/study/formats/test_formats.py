@@ -396,7 +396,7 @@ def test_figure_eight(tmp_path):
     assert answers(study, "503") == {str(70 + w): ["bad", "good"][(3 + w) % 2] for w in range(6)}
 
 
-@pytest.mark.parametrize("kind", ["columns", "ids"])
+@pytest.mark.parametrize("kind", ["columns", "lists", "split", "rows", "ids", "ids within"])
 def test_objects_in_json(kind, tmp_path):
     """Columns as pandas writes them, and people by their ids."""
     good = [1 + i % 5 for i in range(N)]
@@ -404,8 +404,63 @@ def test_objects_in_json(kind, tmp_path):
         index = map(str, range(N))
         held = {"id": {i: f"p{i}" for i in index}}
         held["good"] = dict(zip(held["id"], good, strict=True))
+    elif kind == "lists":
+        held = {"id": [f"p{i}" for i in range(N)], "good": good}
+    elif kind in ("split", "rows"):
+        rows = [[f"p{i}", good[i]] for i in range(N)]
+        names = ["id", "good"]
+        held = [names, *rows] if kind == "rows" else {"columns": names, "data": rows}
     else:
         held = {f"p{i}": {"good": good[i]} for i in range(N)}
+        held = {"sent": held} if kind == "ids within" else held
     (tmp_path / "a.json").write_text(json.dumps(held))
     study = study_of_draft(draft_of_file(tmp_path / "a.json"), "it")
     assert answers(study, "good") == {f"p{i}": good[i] for i in range(N)}
+
+
+@pytest.mark.parametrize("within", ["ratings", "given.ratings"])
+def test_lists_of_answers_in_json(within, tmp_path):
+    """Each person's answers in a list: a row each; what marks a place in a text is no answer."""
+    records = []
+    for i in range(N):
+        given = [{"item": f"t{j}", "stars": 1 + (i + j) % 5} for j in range(4)]
+        about = {"user": f"u{i}", "age": 20 + i, "spans": [{"start": 0, "end": 3, "label": "x"}]}
+        records.append(
+            about | ({"ratings": given} if "." not in within else {"given": {"ratings": given}})
+        )
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    draft = draft_of_file(tmp_path / "a.json")
+    assert f"A row is one of the objects in {within}." in draft.reasons
+    study = study_of_draft(draft, "it")
+    assert answers(study, "t2") == {f"u{i}": 1 + (i + 2) % 5 for i in range(N)}
+    assert profile(study, "age") == {f"u{i}": 20 + i for i in range(N)}
+
+
+def test_toloka(tmp_path):
+    """Rejected assignments and control tasks are left out."""
+    header = ["INPUT:image", "OUTPUT:result", "GOLDEN:result", "HINT:text", "ASSIGNMENT:task_id"]
+    header += ["ASSIGNMENT:assignment_id", "ASSIGNMENT:worker_id", "ASSIGNMENT:status"]
+    rows: list[list[object]] = [header]
+    for task in range(8):
+        for worker in range(5):
+            state = "REJECTED" if (task, worker) == (2, 4) else "APPROVED"
+            label, gold = ["no", "yes"][(task + worker) % 2], "yes" if task == 7 else ""
+            own = [
+                f"{task}.jpg",
+                label,
+                gold,
+                "",
+                f"t{task}",
+                f"a{task}{worker}",
+                f"w{worker}",
+                state,
+            ]
+            rows.append(own)
+    text = "\n".join("\t".join(map(str, row)) for row in rows)
+    (tmp_path / "a.tsv").write_text(text)
+    draft = draft_of_file(tmp_path / "a.tsv")
+    study = study_of_draft(draft, "it")
+    assert study.tasks.ids == tuple(f"t{task}" for task in range(7))
+    assert answers(study, "t2") == {f"w{w}": ["no", "yes"][w % 2] for w in range(4)}
+    assert "rejected or skipped assignments: 1." in " ".join(draft.reasons)
+    assert "control tasks: 5." in " ".join(draft.reasons)
