@@ -83,6 +83,7 @@ COLUMNS = {
     "worth": "as many people",
 }
 TOLD = "asked, the shares told"
+RIDGE, FITTED = "ridge on the embedding", "`reference: fitted` alone"
 SO_MANY = (5, 10, 20, 30, 100)
 """People who are really asked, beside what the crowd says."""
 
@@ -180,6 +181,22 @@ def coverage(study: Study, asked: np.ndarray, rows: list[dict[str, Any]]) -> tup
     return float(np.mean(inside)), float(np.mean(width))
 
 
+def ridge(study: Study, seen: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """(A, K) shares by scikit-learn's ridge regression on the embedding of the tasks that have seen
+    answers (R,)."""
+    from sklearn.linear_model import RidgeCV
+
+    x, share = study.tasks.embedding, level_shares(study, seen, 0)
+    assert x is not None
+    count = np.bincount(study.task[seen], study.weight[seen], len(x))
+    known = count > 0
+    model = RidgeCV(np.logspace(-3, 3, 25)).fit(
+        x[known], share[known], count[known] / count[known].mean()
+    )
+    guess = model.predict(x[asked]).clip(1e-6)
+    return guess / guess.sum(1, keepdims=True)
+
+
 def drawn(crowd: Crowd, tasks: np.ndarray, k: int) -> np.ndarray:
     """(A, K) shares of agents' answers to some tasks."""
     answers = cl.sample(crowd, AGENTS, 0).answers[:, tasks]
@@ -266,16 +283,17 @@ def one_part(data: Data, asked: np.ndarray, out: Forecasts) -> list[dict[str, An
     order = [answered.crowd.task_ids.index(study.tasks.ids[i]) for i in asked]
     rows = [row for row in answered.table.to_pylist() if row["answer"] != "(mean)"]
     told = np.array([row["share"] for row in rows]).reshape(-1, k)[order]
-    ridge = make_reference(
+    fitted = make_reference(
         choose_blocks(same, run.split), run.split, FittedReference(), ".", silent
     ).probs
-    assert ridge is not None
+    assert fitted is not None
     seen = run.split.seen
     pooled = np.bincount(fewer.answer[seen].astype(int), fewer.weight[seen], k)
     found = {
         "pooled shares": np.tile(pooled / pooled.sum(), (len(asked), 1)),
         **({} if data.llm is None else {"LLM alone": data.llm[asked]}),
-        "ridge on the embedding": ridge[asked],
+        RIDGE: ridge(same, seen, asked),
+        FITTED: fitted[asked],
         "asked, the agents' shares": drawn(answered.crowd, np.array(order), k),
         TOLD: told,
         "fit that had the questions": drawn(same_answers(same, run.split, config), asked, k),
@@ -344,7 +362,8 @@ def of_run(folder: Path, table: Table) -> None:
     assert reference.probs is not None
     shares = {
         "pooled shares": np.tile(seen / seen.sum(), (len(held), 1)),
-        "ridge on the embedding": reference.probs[held],
+        RIDGE: ridge(study, split.seen, held),
+        FITTED: reference.probs[held],
         "asked, the agents' shares": drawn(answered.crowd, np.array(place), k),
         TOLD: np.array([row["share"] for row in rows]).reshape(-1, k),
         "the fit's own held-out tasks": drawn(crowd, held, k),

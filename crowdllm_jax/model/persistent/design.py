@@ -65,11 +65,12 @@ def make_design(
     seen[study.task[train]] = True
     # Each source of features is shrunk by itself, so that a wide one does not drown the others.
     sources = [
-        _components(x, seen, config.components, study.tasks.base)
-        for x in feature_blocks(study.tasks).values()
+        _components(x, seen, config.components) for x in feature_blocks(study.tasks).values()
     ]
     told = _told(study, reference, layout, seen, known=known)
-    columns, group = _location_columns(told, sources)
+    # A head that reads the features says already where they put a task, as well as they can, and of
+    # training tasks it has not seen. Beside it they would follow what it leaves of these.
+    columns, group = _location_columns(told, [] if _reads_features(reference) else sources)
     witnesses = standard_of(study)
     loading, loading_group = _loading_columns(told.columns[0], sources)
     if witnesses is not None:
@@ -125,6 +126,10 @@ def _location_columns(told: _Told, sources: list[np.ndarray]) -> tuple[list[np.n
         columns.append(other)
         group.append(3 + len(sources) + number)
     return columns, group
+
+
+def _reads_features(reference: Reference) -> bool:
+    return any(one.kind == "fitted" for one in (reference, *reference.others))
 
 
 def _told(
@@ -195,20 +200,19 @@ def _within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return columns.clip(columns[seen].min(0), columns[seen].max(0))
 
 
-def _components(x: np.ndarray, seen: np.ndarray, most: int, base: int) -> np.ndarray:
+def _components(x: np.ndarray, seen: np.ndarray, most: int) -> np.ndarray:
     """(T, D) principal components of task features, the first with deviation 1; the axes are those
-    of the first `base` tasks.
+    of the training tasks, so that any other task is treated alike, in the study or asked later.
 
     Components keep their relative sizes, so that one prior variance for all shrinks the small ones
     most, as ridge regression on the features does.
     """
     x = x - x[seen].mean(0)
-    if not x.any():
+    if not x[seen].any():
         return np.zeros((len(x), 0))
-    u, s, axes = np.linalg.svd(x[:base], full_matrices=False)
+    _, s, axes = np.linalg.svd(x[seen], full_matrices=False)
     d = min(most, int((s > 1e-4 * s[0]).sum()))
-    asked = x[base:] @ axes[:d].T / s[0]
-    return np.concatenate([u[:, :d] * (s[:d] / s[0]), asked]) * np.sqrt(base)
+    return x @ axes[:d].T * (np.sqrt(seen.sum()) / s[0])
 
 
 def _groups(
