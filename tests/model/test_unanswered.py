@@ -236,6 +236,9 @@ def test_a_reference_is_read_within_the_range_it_was_tried_in():
         for columns in (tasks.features, tasks.loading, tasks.reference):
             assert (columns >= columns[:6].min(0) - 1e-6).all()
             assert (columns <= columns[:6].max(0) + 1e-6).all()
+    # Of training tasks a fitted head knows fewer others, and is less outspoken, than of new ones.
+    outspoken = make_design(study, Reference("fitted", mean), (), every, QUICK, known=False).tasks
+    assert outspoken.features[-1, 0] > 2 * outspoken.features[:6, 0].max()
 
 
 @pytest.mark.parametrize("kind", ["column", "fitted"])

@@ -70,7 +70,8 @@ def make_design(
     told = _told(study, reference, layout, seen, known=known)
     # A head that reads the features says already where they put a task, as well as they can, and of
     # training tasks it has not seen. Beside it they would follow what it leaves of these.
-    columns, group = _location_columns(told, [] if _reads_features(reference) else sources)
+    within = [] if _reads_features(reference) else [_within(x, seen) for x in sources]
+    columns, group = _location_columns(told, within)
     witnesses = standard_of(study)
     loading, loading_group = _loading_columns(told.columns[0], sources)
     if witnesses is not None:
@@ -80,7 +81,7 @@ def make_design(
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
         told.shares[0],
-        _within(np.stack(columns, axis=1), seen).astype(np.float32),
+        np.stack(columns, axis=1).astype(np.float32),
         loading.astype(np.float32),
         seen.astype(np.float32),
         np.stack(told.shares[1:], axis=2) if told.others else None,
@@ -142,7 +143,7 @@ def _told(
     for number, certainty in ((1, entropy), (2, reference.mass)):
         if certainty is not None and mean.any() and certainty[seen].std() > 1e-6:
             centred = (certainty - certainty[seen].mean()) / certainty[seen].std()
-            columns.append(mean * centred)
+            columns.append(_tried(reference, mean * centred, seen))
             group.append(number)
     others = [
         _reference_columns(study, other, layout, seen, known=known) for other in reference.others
@@ -188,10 +189,17 @@ def _reference_columns(
             log = np.log(shares_on_scale / shares_on_scale.sum(1, keepdims=True))
             centred = log - log[seen[on_scale]].mean(0)
             # What all levels of a task share moves none of them.
-            shares[on_scale, :k] = _within(centred - centred.mean(1, keepdims=True), seen[on_scale])
+            centred = centred - centred.mean(1, keepdims=True)
+            shares[on_scale, :k] = _tried(reference, centred, seen[on_scale])
             entropy[on_scale] = -(np.exp(log) * log).sum(1) / np.log(k)
     spread = mean[seen].std()
-    return _within(mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
+    return _tried(reference, mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
+
+
+def _tried(reference: Reference, columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Columns of a reference, within what was tried of it. A fitted head keeps to that by itself:
+    of training tasks it knows fewer others than of new ones, and so is less outspoken."""
+    return columns if reference.kind == "fitted" else _within(columns, seen)
 
 
 def _within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
