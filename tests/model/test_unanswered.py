@@ -236,6 +236,45 @@ def test_a_reference_is_read_within_the_range_it_was_tried_in():
         for columns in (tasks.features, tasks.loading, tasks.reference):
             assert (columns >= columns[:6].min(0) - 1e-6).all()
             assert (columns <= columns[:6].max(0) + 1e-6).all()
+    # Of training tasks a fitted head knows fewer others, and is less outspoken, than of new ones.
+    outspoken = make_design(study, Reference("fitted", mean), (), every, QUICK, known=False).tasks
+    assert outspoken.features[-1, 0] > 2 * outspoken.features[:6, 0].max()
+
+
+@pytest.mark.parametrize("kind", ["column", "fitted"])
+def test_a_task_is_read_alike_in_the_study_and_beside_it(kind):
+    """Tasks that nobody answered move nothing that the others are read by. Where a head reads the
+    features, the model takes its word for where they put a task, and nothing else of them."""
+    study = make_study({"rating": RATING}, tasks=30, people=4, embedding=6)
+    nobody = dataclasses.replace(study.participants, profile=())
+    study = dataclasses.replace(study, participants=nobody)
+    study.tasks.embedding[:2] = 5 * np.eye(6)[:2] + 5  # the largest, which are the columns' units
+    reference = Reference(kind, np.random.default_rng(0).uniform(1, 5, 30))
+    config = msgspec.structs.replace(QUICK, components=3)
+    seen = study.task < 20
+    whole = make_design(study, reference, (), seen, config, known=False).tasks
+    kept = study.task < 25
+    tasks = dataclasses.replace(
+        study.tasks,
+        ids=study.tasks.ids[:25],
+        text=study.tasks.text[:25],
+        scale=study.tasks.scale[:25],
+        attributes=(),
+        embedding=study.tasks.embedding[:25],
+    )
+    fewer = dataclasses.replace(
+        study,
+        tasks=tasks,
+        person=study.person[kept],
+        task=study.task[kept],
+        answer=study.answer[kept],
+    )
+    some = Reference(kind, reference.mean[:25])
+    part = make_design(fewer, some, (), seen[kept], config, known=False).tasks
+    for one, other in ((part.features, whole.features), (part.loading, whole.loading)):
+        np.testing.assert_allclose(one, other[:25], atol=1e-5)
+    assert whole.features.shape[1] == {"column": 4, "fitted": 1}[kind]
+    assert whole.loading.shape[1] == 4
 
 
 def test_new_continuous_tasks_are_spread_as_known_ones_are():

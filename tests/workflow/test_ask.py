@@ -23,7 +23,8 @@ from crowdllm_jax.runs.folder import fitted_crowd, start_run
 from crowdllm_jax.runs.trust import Held, Trust, _variation, held_out_outlook, trust_of
 from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.split import Split, split_study
-from crowdllm_jax.workflow.ask import Asking, ask, ask_run
+from crowdllm_jax.workflow.ask import Asking, ask
+from crowdllm_jax.workflow.ask_written import ask_run
 from crowdllm_jax.workflow.infer import Whom, infer_run
 from crowdllm_jax.workflow.steps import fit_run
 

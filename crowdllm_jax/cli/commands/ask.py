@@ -150,7 +150,8 @@ def ask(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Put new questions to a run's agents."""
     from crowdllm_jax.profiles.where import margins_of
     from crowdllm_jax.runtime.named import named
-    from crowdllm_jax.workflow.ask import Asking, ask_run
+    from crowdllm_jax.workflow.ask import Asking
+    from crowdllm_jax.workflow.ask_written import ask_run
 
     if bool(arguments.question) == (arguments.tasks is not None):
         raise CrowdError(

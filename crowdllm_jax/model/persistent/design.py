@@ -65,11 +65,13 @@ def make_design(
     seen[study.task[train]] = True
     # Each source of features is shrunk by itself, so that a wide one does not drown the others.
     sources = [
-        _components(x, seen, config.components, study.tasks.base)
-        for x in feature_blocks(study.tasks).values()
+        _components(x, seen, config.components) for x in feature_blocks(study.tasks).values()
     ]
     told = _told(study, reference, layout, seen, known=known)
-    columns, group = _location_columns(told, sources)
+    # A head that reads the features says already where they put a task, as well as they can, and of
+    # training tasks it has not seen. Beside it they would follow what it leaves of these.
+    within = [] if _reads_features(reference) else [_within(x, seen) for x in sources]
+    columns, group = _location_columns(told, within)
     witnesses = standard_of(study)
     loading, loading_group = _loading_columns(told.columns[0], sources)
     if witnesses is not None:
@@ -79,7 +81,7 @@ def make_design(
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
         told.shares[0],
-        _within(np.stack(columns, axis=1), seen).astype(np.float32),
+        np.stack(columns, axis=1).astype(np.float32),
         loading.astype(np.float32),
         seen.astype(np.float32),
         np.stack(told.shares[1:], axis=2) if told.others else None,
@@ -127,6 +129,10 @@ def _location_columns(told: _Told, sources: list[np.ndarray]) -> tuple[list[np.n
     return columns, group
 
 
+def _reads_features(reference: Reference) -> bool:
+    return any(one.kind == "fitted" for one in (reference, *reference.others))
+
+
 def _told(
     study: Study, reference: Reference, layout: Layout, seen: np.ndarray, *, known: bool
 ) -> _Told:
@@ -137,7 +143,7 @@ def _told(
     for number, certainty in ((1, entropy), (2, reference.mass)):
         if certainty is not None and mean.any() and certainty[seen].std() > 1e-6:
             centred = (certainty - certainty[seen].mean()) / certainty[seen].std()
-            columns.append(mean * centred)
+            columns.append(_tried(reference, mean * centred, seen))
             group.append(number)
     others = [
         _reference_columns(study, other, layout, seen, known=known) for other in reference.others
@@ -183,10 +189,17 @@ def _reference_columns(
             log = np.log(shares_on_scale / shares_on_scale.sum(1, keepdims=True))
             centred = log - log[seen[on_scale]].mean(0)
             # What all levels of a task share moves none of them.
-            shares[on_scale, :k] = _within(centred - centred.mean(1, keepdims=True), seen[on_scale])
+            centred = centred - centred.mean(1, keepdims=True)
+            shares[on_scale, :k] = _tried(reference, centred, seen[on_scale])
             entropy[on_scale] = -(np.exp(log) * log).sum(1) / np.log(k)
     spread = mean[seen].std()
-    return _within(mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
+    return _tried(reference, mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
+
+
+def _tried(reference: Reference, columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Columns of a reference, within what was tried of it. A fitted head keeps to that by itself:
+    of training tasks it knows fewer others than of new ones, and so is less outspoken."""
+    return columns if reference.kind == "fitted" else _within(columns, seen)
 
 
 def _within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -195,20 +208,19 @@ def _within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return columns.clip(columns[seen].min(0), columns[seen].max(0))
 
 
-def _components(x: np.ndarray, seen: np.ndarray, most: int, base: int) -> np.ndarray:
+def _components(x: np.ndarray, seen: np.ndarray, most: int) -> np.ndarray:
     """(T, D) principal components of task features, the first with deviation 1; the axes are those
-    of the first `base` tasks.
+    of the training tasks, so that any other task is treated alike, in the study or asked later.
 
     Components keep their relative sizes, so that one prior variance for all shrinks the small ones
     most, as ridge regression on the features does.
     """
     x = x - x[seen].mean(0)
-    if not x.any():
+    if not x[seen].any():
         return np.zeros((len(x), 0))
-    u, s, axes = np.linalg.svd(x[:base], full_matrices=False)
+    _, s, axes = np.linalg.svd(x[seen], full_matrices=False)
     d = min(most, int((s > 1e-4 * s[0]).sum()))
-    asked = x[base:] @ axes[:d].T / s[0]
-    return np.concatenate([u[:, :d] * (s[:d] / s[0]), asked]) * np.sqrt(base)
+    return x @ axes[:d].T * (np.sqrt(seen.sum()) / s[0])
 
 
 def _groups(
