@@ -57,13 +57,13 @@ class Posterior(nnx.Module):
         mean, log_sd, log_prior = {}, {}, {}
         for name, group in groups.items():
             loads = name.endswith("loading")
-            mean[name] = nnx.Param(START * loads * rngs.params.normal(group.shape))
+            start = START * rngs.params.normal(group.shape) if loads else jnp.zeros(group.shape)
+            mean[name] = nnx.Param(start)
             # A witness starts as hardly trusted: it has to earn it.
             doubted = name.endswith("witness")
             log_sd[name] = nnx.Param(jnp.full(group.shape, -4.0 if doubted else -2.0))
-            start = 0.0 if loads else -3.0 if doubted else -1.5
-            prior = jnp.full(int(group.max(initial=0)) + 1, start)
-            log_prior[name] = nnx.Param(prior)
+            wide = 0.0 if loads else -3.0 if doubted else -1.5
+            log_prior[name] = nnx.Param(jnp.full(int(group.max(initial=0)) + 1, wide))
         self.mean, self.log_sd = nnx.data(mean), nnx.data(log_sd)
         self.log_prior = nnx.data(log_prior)
 

@@ -206,7 +206,9 @@ def _next_chunk(plan: Batches, step: int) -> Batches:
 
 def _begin(params: nnx.State[Any, Any], config: PersistentConfig, beliefs: np.ndarray) -> _State:
     """The state before the first step, where everybody's beliefs (B, W) may be looked for."""
-    opt_state = _optimizer(config).init(params)
+    # Adam starts at zeros; to run what makes them would compile an operation per array.
+    shapes = jax.eval_shape(_optimizer(config).init, params)
+    opt_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     return _State(params, opt_state, jnp.asarray(beliefs), jnp.int32(0), jnp.zeros(config.steps))
 
 
