@@ -166,14 +166,8 @@ def dawid_skene(
     prior = belief[answered].mean(0)
     for step in range(1, STEPS + 1):
         likelihood = np.zeros_like(belief)
-        on_device = jnp.asarray(belief, jnp.float32)
-        of_parts = []
-        for blocks in passes:
-            of_part = np.zeros_like(belief)
-            for block in blocks():
-                of_part += np.asarray(step_block(_filled(block, size), on_device), np.float64)
-            of_parts.append((of_part,))
-        for (of_part,) in in_order("a step of dawid-skene", of_parts):
+        own = _of_parts(passes, jnp.asarray(belief, jnp.float32), size)
+        for (of_part,) in in_order("a step of dawid-skene", own):
             likelihood += of_part
         log = np.log(np.maximum(prior, NEVER)) + power * likelihood
         new = np.exp(log - log.max(1, keepdims=True))
@@ -184,6 +178,17 @@ def dawid_skene(
         if change < TOLERANCE:
             return Truth(belief, step, True)
     return Truth(belief, STEPS, False)
+
+
+def _of_parts(
+    passes: Sequence[Callable[[], Iterable[np.ndarray]]], belief: jax.Array, size: int
+) -> Iterator[tuple[np.ndarray]]:
+    """(T, K) log-likelihood of each part's answers; see `step_block`."""
+    for blocks in passes:
+        total = np.zeros(belief.shape)
+        for block in blocks():
+            total += np.asarray(step_block(_filled(block, size), belief), np.float64)
+        yield (total,)
 
 
 def _filled(block: np.ndarray, size: int) -> np.ndarray:

@@ -6,7 +6,7 @@ part.
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -32,23 +32,24 @@ def added(step: str, numbers: Arrays) -> Arrays:
     return tuple(np.sum(np.stack(each), axis=0) for each in zip(*several, strict=True))
 
 
-def in_order(step: str, own: Sequence[Arrays]) -> list[Arrays]:
-    """What all processes have made of each of their parts (see `own_parts`), in the parts' order.
+def in_order(step: str, own: Iterable[Arrays]) -> Iterator[Arrays]:
+    """What all processes make of each of their parts (see `own_parts`), in the parts' order, one
+    part of every process at a time: memory does not grow with the parts.
 
+    Args:
+      own: at least one array of each part.
     Raises:
       PeerError: another process has ended.
     """
+    left = iter(own)
     if processes.size() == 1:
-        return list(own)
-    width = max((len(arrays) for arrays in own), default=0)
-    flat = [array for arrays in own for array in arrays]
-    told = _exchanged(step, (np.array(width), *flat))
-    width = max(int(arrays[0]) for arrays in told)
-    of_each = [
-        [arrays[at : at + width] for at in range(1, len(arrays), max(width, 1))] for arrays in told
-    ]
-    parts = sum(map(len, of_each))
-    return [of_each[part % len(told)][part // len(told)] for part in range(parts)]
+        yield from left
+        return
+    while True:
+        told = [arrays for arrays in _exchanged(step, next(left, ())) if arrays]
+        yield from told
+        if len(told) < processes.size():  # one of them has no part left
+            return
 
 
 def from_all(step: str, arrays: Arrays) -> list[Arrays]:

@@ -12,6 +12,7 @@ comes on top (see the scores). Two levels: Wilson's (1927); else mean +- 1.96 st
 the scale.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,27 +84,12 @@ def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
     population."""
     task_scales, t = answers.task_scales, len(answers.task_ids)
     valued = np.flatnonzero(scales.which(scales.is_continuous, task_scales))
-    level = np.setdiff1d(np.arange(t), valued)
     k = max(map(scales.size, task_scales)) or 1
-    counts, squares, of_parts = np.zeros((t, k)), np.zeros(t), []
-    done = 0
-    for blocks in own_parts(answers):
-        moments = no_moments((len(valued),))
-        for block in blocks():
-            weight = None if answers.weight is None else answers.weight[done : done + len(block)]
-            counts[level] += _levels(block[:, level], k, weight)
-            if len(valued):
-                moments = moments.joined(moments_of(block[:, valued], weight))
-            if weight is not None:
-                given = (block >= 0) | (np.isin(np.arange(t), valued) & ~np.isnan(block))
-                squares += weight**2 @ given
-            done += len(block)
-            progress("aggregate", done, answers.people)
-        of_parts.append((moments.weight, moments.total, moments.spread))
-    counts, squares = added("the counts", (counts, squares))
+    counts, squares = np.zeros((t, k)), np.zeros(t)
     moments = no_moments((len(valued),))
-    for sums in in_order("the moments", of_parts):
+    for sums in in_order("the moments", _of_parts(answers, valued, counts, squares, progress)):
         moments = moments.joined(Moments(*sums))
+    counts, squares = added("the counts", (counts, squares))
     progress("aggregate", answers.people, answers.people)
     total = counts.sum(1)
     total[valued] = moments.weight
@@ -142,6 +128,36 @@ def _worth(effective: float, agents: np.ndarray, asked: np.ndarray | None) -> np
     people = np.full(len(agents), effective) * (1.0 if asked is None else asked)
     with np.errstate(divide="ignore"):
         return np.asarray(1 / (1 / people + 1 / agents))
+
+
+def _of_parts(
+    answers: Answers,
+    valued: np.ndarray,
+    counts: np.ndarray,
+    squares: np.ndarray,
+    progress: Progress,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Moments of the continuous tasks (`valued`) of each of this process's parts, whose answers are
+    counted on the way.
+
+    Args:
+      counts: (T, K) to which answers are added; squares: (T,) squared weights.
+    """
+    t, done = len(counts), 0
+    level = np.setdiff1d(np.arange(t), valued)
+    for blocks in own_parts(answers):
+        moments = no_moments((len(valued),))
+        for block in blocks():
+            weight = None if answers.weight is None else answers.weight[done : done + len(block)]
+            counts[level] += _levels(block[:, level], counts.shape[1], weight)
+            if len(valued):
+                moments = moments.joined(moments_of(block[:, valued], weight))
+            if weight is not None:
+                given = (block >= 0) | (np.isin(np.arange(t), valued) & ~np.isnan(block))
+                squares += weight**2 @ given
+            done += len(block)
+            progress("aggregate", done, answers.people)
+        yield moments.weight, moments.total, moments.spread
 
 
 def _levels(block: np.ndarray, k: int, weight: np.ndarray | None) -> np.ndarray:

@@ -110,8 +110,8 @@ def _meta(crowd: Crowd) -> _Meta:
 
 
 def save_crowd(crowd: Crowd, folder: str | Path) -> None:
-    """Write a crowd into a new folder: `crowd.json` and an orbax checkpoint `arrays`; of several
-    processes all call it, and the first writes.
+    """Write a crowd into a new folder: `crowd.json` and a folder `arrays` (`runtime/checkpoints`);
+    of several processes that work together all call it, and the first writes.
 
     Raises:
       FileExistsError: the folder is there already.

@@ -167,13 +167,14 @@ def check_shared(folder: Path, parts: Sequence[Part]) -> None:
 
 
 @contextmanager
-def to_be_continued(folder: Path) -> Iterator[None]:
-    """Where the disk takes no more: take half-written files away, and say how to go on."""
+def to_be_continued(folder: Path, names: Sequence[str] = ()) -> Iterator[None]:
+    """Where the disk takes no more: take away what was half written of these files (others may be
+    another process's), and say how to go on."""
     try:
         yield
     except OSError as error:
-        for left in folder.glob(".tmp-*"):
-            left.unlink(missing_ok=True)
+        for name in names:
+            (folder / hidden(name)).unlink(missing_ok=True)
         raise CrowdError(
             f"{folder}: cannot be written: {error.strerror or error}; what is whole "
             "stays, so the same command continues there"

@@ -146,7 +146,8 @@ def _write_parts(
             blocks_of_part = islice(blocks, len(blocks_in(part.first, part.size)))
             wide = plan["layout"] == "wide"
             meta = meta_of(part, identity)
-            write_rows(crowd, folder, part.names, blocks_of_part, meta, wide=wide)
+            with to_be_continued(folder, part.names):
+                write_rows(crowd, folder, part.names, blocks_of_part, meta, wide=wide)
             if on_agents is not None:
                 on_agents(*progress_in(folder, parts))
 

@@ -137,7 +137,7 @@ def _write_part(folder: Path, part: Part, identity: str, twins: list[TwinsOfOne]
     table = pa.table(
         {name: pa.array([a.tobytes() for a in arrays]) for name, arrays in columns.items()}
     )
-    with to_be_continued(folder):
+    with to_be_continued(folder, part.names):
         path = folder / hidden(part.names[0])
         pq.write_table(table.replace_schema_metadata(meta), path, **OPTIONS)
         appear(folder, part.names)

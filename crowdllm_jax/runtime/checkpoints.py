@@ -1,4 +1,5 @@
-"""Checkpoints through orbax, behind this one module.
+"""Checkpoints through orbax, behind this one module; of one of several processes that works by
+itself, in NumPy's own format.
 
 A tree is stored as a flat mapping from its leaves' paths to host arrays, so that what lies on disk
 does not depend on the classes in memory. Nothing is pickled. A state carries the sha256 of all its
@@ -134,6 +135,8 @@ class _OwnSteps:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        for left in folder.glob(".tmp-*"):  # of a process that was killed
+            shutil.rmtree(left)
 
     def save_async(self, step: int, arrays: dict[str, np.ndarray], *, overwrite: bool) -> None:
         if overwrite:

@@ -116,7 +116,7 @@ def with_escapes(layout: Layout) -> Layout:
                 for row, cells in enumerate(rows, start=1):
                     if row <= 4:
                         top.append(cells)
-                    if not tried.quoted and (len(cells) != len(top[0]) or _as_quoted(row, cells)):
+                    if not tried.quoted and (len(cells) != len(top[0]) or _is_quoted(cells)):
                         raise csv.Error("quotes are no signs like any other")
                 return replace(tried, names=top[0], first=top[1:])
             except csv.Error:
@@ -127,10 +127,9 @@ def with_escapes(layout: Layout) -> Layout:
     )
 
 
-def _as_quoted(row: int, cells: list[str]) -> bool:
-    """Whether a row is one of a file with quoted cells: its header is, or a cell with quotes."""
-    within = [cell[1:-1] for cell in cells if len(cell) > 1 and cell[0] == cell[-1] == '"']
-    return bool(within) and (row == 1 or any('""' in text for text in within))
+def _is_quoted(cells: list[str]) -> bool:
+    """Whether a row is one of a file whose cells are quoted."""
+    return any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
 
 
 def read_columns(layout: Layout, columns: list[str]) -> pa.Table:

@@ -1,6 +1,9 @@
 """What several processes have counted comes together in the parts' order; here by a stand-in for
 the network (`tests/runtime/test_processes.py` has a real one)."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -10,17 +13,31 @@ from crowdllm_jax.runtime import processes
 
 @pytest.fixture
 def told(monkeypatch):
-    """What `share`'s functions give where several processes each call one with its own."""
+    """What `share`'s functions give where several processes, here threads, each call one with its
+    own; the same to all of them."""
 
     def call(function, *of_each):
-        sent: list[bytes] = []
-        with monkeypatch.context() as patch:
-            patch.setattr(processes, "size", lambda: len(of_each))
-            patch.setattr(processes, "exchange", lambda _, data: sent.append(data) or [data])
-            for own in of_each:
-                function("a step", own)
-            patch.setattr(processes, "exchange", lambda *_: sent)
-            return function("a step", of_each[0])
+        size, here = len(of_each), threading.local()
+        sent, all_there = [b""] * size, threading.Barrier(size, timeout=10)
+
+        def exchange(_, data):
+            sent[here.rank] = data
+            all_there.wait()
+            told = list(sent)
+            all_there.wait()
+            return told
+
+        def one(rank):
+            here.rank = rank
+            return list(function("a step", of_each[rank]))
+
+        with monkeypatch.context() as patch, ThreadPoolExecutor(size) as threads:
+            patch.setattr(processes, "size", lambda: size)
+            patch.setattr(processes, "exchange", exchange)
+            found = list(threads.map(one, range(size)))
+        for other in found[1:]:
+            assert [str(arrays) for arrays in other] == [str(arrays) for arrays in found[0]]
+        return found[0]
 
     return call
 

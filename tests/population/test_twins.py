@@ -457,7 +457,7 @@ def test_a_failing_disk_leaves_what_is_whole(run, few, tmp_path, monkeypatch, ca
     """And the same command goes on from there, to the same bytes."""
     assert twin(run, few, tmp_path / "whole") == 0
     monkeypatch.setattr(output, "PART_PEOPLE", 1)
-    wrote, drawn = output.pq.write_table, []
+    wrote, drawn, swept = output.pq.write_table, [], []
 
     def full(*arguments, **options):
         drawn.append(arguments)
@@ -474,10 +474,13 @@ def test_a_failing_disk_leaves_what_is_whole(run, few, tmp_path, monkeypatch, ca
         f"twins-0000{i}.parquet" for i in "01"
     ]
     assert not (tmp_path / "out").exists()
+    (kept / ".tmp-taken-00003").touch()  # nobody waits for whom an earlier start had
     with monkeypatch.context() as patch:
         patch.setattr(output, "_write_part", lambda *a: drawn.append(a) or _write_part(*a))
+        patch.setattr(output.processes, "meet", lambda _: swept.append([*kept.glob(".tmp-*")]))
         drawn.clear()
         assert twin(run, few, tmp_path / "out") == 0
+    assert swept[0] == []
     assert [part.first for _, part, *_ in drawn] == [2, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["few.csv", "out", "whole"]
     for path in (tmp_path / "whole").iterdir():
