@@ -122,10 +122,10 @@ def _opened(rows: list[Record]) -> tuple[list[Record], tuple[str, ...]]:
         for inner in several:
             own = {f"{key}.{n}" if n in about else n: v for n, v in inner.items()}
             opened.append({**about, **own})
-    notes = (f"A row is one of the objects in {key}.",)
+    notes = [f"A row is one of the objects in {key}."]
     if empty := sum(not several for several in inner_of):
-        notes += (f"Left out, since their {key} holds nothing: {empty:,} records.",)
-    return opened, notes
+        notes.append(f"Left out, since their {key} holds nothing: {empty:,} records.")
+    return opened, tuple(notes)
 
 
 _PLACES = {"start", "end", "start_offset", "x", "bbox", "points"}

@@ -437,8 +437,8 @@ def test_lists_of_answers_in_json(within, tmp_path):
 
 
 def test_who_gave_no_answers_in_a_list_is_counted(tmp_path):
-    given = [{"item": f"t{j}", "stars": 1 + j} for j in range(4)]
-    records = [{"user": f"u{i}", "ratings": given if i < N - 3 else []} for i in range(N)]
+    given = [[{"item": f"t{j}", "stars": 1 + (i + j) % 5} for j in range(4)] for i in range(N)]
+    records = [{"user": f"u{i}", "ratings": given[i] if i < N - 3 else []} for i in range(N)]
     (tmp_path / "a.json").write_text(json.dumps(records))
     reasons = draft_of_file(tmp_path / "a.json").reasons
     assert "Left out, since their ratings holds nothing: 3 records." in reasons
