@@ -122,10 +122,23 @@ def test_numbers_as_they_are_written(written, numbers):
 
 @pytest.mark.parametrize(
     "texts",
-    [["Q 1", "Q 2", "Q 3"], ["4/10", "5/12", "6/7"], ["1,2", "2,3", "1,3"], ["1a", "2a", "3a"]],
+    [
+        ["Q 1", "Q 2", "Q 3"],
+        ["4/10", "5/12", "6/7"],
+        ["1,2", "2,3", "1,3"],
+        ["2,1", "1,2", "3,1"],
+        ["1a", "2a", "3a"],
+    ],
 )
 def test_what_is_no_number(texts):
     assert isinstance(scale_of(table(x=cycle(*texts)), "x"), Nominal | Binary)
+
+
+def test_commas_are_told_column_by_column():
+    paid = cycle("1,200", "15,000", "2,500", "950")
+    made = study(table(x=cycle("3,5", "2,0", "4"), paid=paid))
+    own = made.task == made.tasks.ids.index("paid")
+    assert {*made.value[own]} == {1200, 15000, 2500, 950}
 
 
 @pytest.mark.parametrize(
