@@ -149,6 +149,19 @@ def test_dates_that_a_spreadsheet_made_of_bands_are_told(texts):
     assert f"'x': a spreadsheet seems to have made dates of its answers ({texts[1]}" in message
 
 
+@pytest.mark.parametrize(
+    "texts", [("1. No", "2. Maybe", "3. Yes"), ("1. Phone", "2. Mail", "3. TV")]
+)
+def test_words_that_begin_as_months_do_are_no_dates(texts):
+    order = Choices(unordered=(texts,)) if "2. Mail" in texts else Choices()
+    assert scale_of(table(x=cycle(*texts)), "x", order).levels == texts
+
+
+def test_no_dates_are_told_where_the_user_says_that_answers_have_no_order():
+    texts = ("0", "2-Jan", "10+")
+    assert scale_of(table(x=cycle(*texts)), "x", Choices(unordered=(texts,))).levels == texts
+
+
 def test_rooms_are_no_dates():
     assert isinstance(
         scale_of(table(x=cycle("1-room", "2-bath", "no flat", "a house")), "x"), Nominal
