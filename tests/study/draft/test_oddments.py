@@ -285,6 +285,21 @@ def test_shares_are_known_by_their_names():
     assert len(study(table(option=cycle("yes", "no"), count=cycle(1, 2, 3))).tasks.ids) == 3
 
 
+@pytest.mark.parametrize(
+    ("option", "share"), [("level", "n_children"), ("category", "frequency"), ("level", "count")]
+)
+def test_people_with_options_and_counts_are_no_shares(option, share):
+    frame = table(**{option: cycle("BA", "MA", "PhD"), share: cycle(0, 1, 2, 3)})
+    assert len(study(frame.drop(columns="id")).participants.ids) == N
+
+
+def test_shares_of_numbered_questions():
+    frame = pd.DataFrame({"question": [1, 1, 2, 2], "option": ["yes", "no"] * 2, "n": [4, 5, 3, 6]})
+    message = asked(frame)
+    assert "holds shares of answers ('n' of each 'option')" in message
+    assert "--questions" in message
+
+
 def test_a_group_describes_people():
     made = study(table(Group=cycle("control", "treatment")))
     assert [a.name for a in made.participants.profile] == ["Group"]
