@@ -105,7 +105,7 @@ def _opened(rows: list[Record]) -> tuple[list[Record], tuple[str, ...]]:
     """A row per object of a list of objects that each record holds (`{"user": 1, "ratings":
     [{"item": "a", "stars": 5}]}`), if only one key holds such, and these tell task and answer, of
     which the record tells neither (else they may be its options, or members of a household);
-    sentences that say so."""
+    sentences that say so, or that they are not read."""
     held = {key for row in rows for key, value in row.items() if _objects(value)}
     key = held.pop() if len(held) == 1 else ""
     if not key or any(row.get(key) and not _objects(row[key]) for row in rows):
@@ -115,7 +115,7 @@ def _opened(rows: list[Record]) -> tuple[list[Record], tuple[str, ...]]:
     outside = {name for row in rows for name in row} - {key}
     for told in (names.is_task, names.is_response):
         if any(map(told, outside)) or not any(map(told, within)):
-            return rows, ()
+            return rows, (f"The objects in {key} are not read: they are no answers to tasks.",)
     opened = []
     for row, several in zip(rows, inner_of, strict=True):
         about = {name: value for name, value in row.items() if name != key}

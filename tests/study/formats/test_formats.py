@@ -467,7 +467,9 @@ def test_children_in_json_are_no_answers(tmp_path):
         for i in range(40)
     ]
     (tmp_path / "a.json").write_text(json.dumps(records))
-    study = study_of_draft(draft_of_file(tmp_path / "a.json"), "it")
+    draft = draft_of_file(tmp_path / "a.json")
+    assert "The objects in children are not read: they are no answers to tasks." in draft.reasons
+    study = study_of_draft(draft, "it")
     assert len(study.participants.ids) == 40
     assert set(study.tasks.ids) == {"q1", "q2"}
 
