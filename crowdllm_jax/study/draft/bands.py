@@ -24,7 +24,12 @@ _NONE = (
 _NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{3})+(?!\d)|\d+(?:[.,]\d+)?")
 _BETWEEN = re.compile(r"\D{0,8}?(?:[-–—]|\bto\b|\bbis\b|\band\b|\bund\b|\ba\b|\bà\b)\D{0,13}", re.I)
 _UNDER = re.compile(r"(?i)\b(under|below|less|up to|unter|bis|moins|menos|younger|jünger)\b|<")
-_OVER = re.compile(r"(?i)\b(over|above|more|older|über|mehr|älter|plus|más)\b|[+>]")
+_OVER = re.compile(
+    r"(?i)\b(over|above|more|older|über|mehr|älter|plus|más)\b|>|(?<=\S)\+|^\W*\+|\+\W*$"
+)
+_NAMED = re.compile(r"\b[^\W\d_]\d")
+"""A letter and a number are a name: `B12`."""
+_COUNT = re.compile(rf"[$€£]?\s*(?:{_NUMBER.pattern})\s*(?P<unit>\D*)")
 
 
 def ordered_bands(levels: Sequence[str]) -> tuple[str, ...] | None:
@@ -32,7 +37,7 @@ def ordered_bands(levels: Sequence[str]) -> tuple[str, ...] | None:
     texts are no such, or are in several units."""
     if mixed_units(levels) or not any(map(_reaches, levels)):
         return None
-    begins = [_begin(level) for level in levels]
+    begins = [_begin(level) if _counts(level, levels) else None for level in levels]
     known = [begin for begin in begins if begin is not None]
     if len(known) < len(levels) or len(set(known)) < len(known) or len(known) < 2:
         return None
@@ -50,6 +55,24 @@ def _begin(level: str) -> float | None:
         return None
     below = _UNDER.search(level) and not _OVER.search(level)
     return -1.0 if below else _value(numbers[0][0])
+
+
+def _counts(level: str, levels: Sequence[str]) -> bool:
+    """Whether a level has an end, or is a number with no unit but the others' (`2 times` beside `3
+    or more times`), and so no name with a number in it (`Omega 3`)."""
+    if _NAMED.search(level):
+        return False
+    if _reaches(level) or not re.search(r"\d", level):
+        return True
+    count = _COUNT.fullmatch(level)
+    others = {part for other in levels if other != level for part in _parts(other)}
+    return count is not None and _parts(count["unit"]) <= others
+
+
+def _parts(text: str) -> set[str]:
+    """How a text's words begin, so that one and several are alike: `Tag`, `Tage`."""
+    words = re.findall(r"[^\W\d_]+", text.casefold().replace("people", "person"))
+    return {word[:3] for word in words}
 
 
 def _reaches(level: str) -> bool:

@@ -98,7 +98,8 @@ def _say_shares(sheet: Sheet, option: Field, share: Field) -> NoReturn:
     raise CrowdError(
         f"{sheet.path}: holds shares of answers ('{share.name}' of each '{option.name}'), and "
         "nobody's own; give a table with a row per person, or per person and question; published "
-        "shares need a study file by hand (responses.share)"
+        "shares need a study file by hand (responses.share); if a row is a person, name the "
+        "questions: --questions 'A,B'"
     )
 
 
@@ -106,16 +107,23 @@ MOST_TOPLINE_COLUMNS = 6
 
 
 def _refuse_toplines(sheet: Sheet) -> None:
-    """Raise CrowdError if columns are called after options and how often they were given, and none
-    after people."""
+    """Raise CrowdError if columns are called after options and how often they were given, none
+    after people, and no option of a question comes back."""
     if len(sheet.fields) > MOST_TOPLINE_COLUMNS or any(f.use for f in sheet.fields):
         return
     if any(names.is_person(field.name) for field in sheet.fields):
         return
     options = [f for f in sheet.fields if names.is_option(f.name) and not _numeric(f)]
     shares = [f for f in sheet.fields if names.is_share(f.name) and _numeric(f)]
-    if options and shares:
+    texts = [f for f in sheet.fields if names.is_task(f.name) or not _numeric(f)]
+    if options and shares and _differ(texts):
         _say_shares(sheet, options[0], shares[0])
+
+
+def _differ(fields: Sequence[Field]) -> bool:
+    """Whether columns together differ in every row."""
+    cells = np.stack([field.column.codes for field in fields])
+    return len(np.unique(cells, axis=1).T) == cells.shape[1]
 
 
 def _numeric(field: Field) -> bool:

@@ -322,18 +322,35 @@ def _last_codes(numbers: Sequence[float]) -> list[float]:
 
 
 def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:
+    bare = _bare(texts)
+    texts = tuple(text for text in texts if text not in bare)
+    found = _given(texts, choices) or _worded(question, texts, choices)
+    for text in bare:
+        if isinstance(found, Guess) and scale_text.parse(found.scale, text) is None:
+            whole = next(other for other in texts if leading_number(other) == float(text))
+            raise CrowdError(
+                f"'{question.name}': '{text}' is an answer beside '{whole}', but the numbers are "
+                "not in the order of the answers; write both alike in the file"
+            )
+    return found
+
+
+def _given(texts: tuple[str, ...], choices: Choices) -> Guess | None:
+    """A scale in the order that the user gives; None where none is given."""
     given = next((order for order in choices.orders if _within(texts, order)), None)
-    if given is not None:
-        by_fold = {folded(text): text for text in texts}
-        levels = tuple(by_fold.get(folded(word), word) for word in given)
-        one = Binary(levels=levels) if len(levels) == 2 else _ordinal(levels)
-        return Guess(one, _NONE, "in the order that was given")
-    texts = _without_bare(texts)
+    if given is None:
+        return None
+    by_fold = {folded(text): text for text in texts}
+    levels = tuple(by_fold.get(folded(word), word) for word in given)
+    one = Binary(levels=levels) if len(levels) == 2 else _ordinal(levels)
+    return Guess(one, _NONE, "in the order that was given")
+
+
+def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:
     if len(texts) < 2:
         return "everybody gives one answer"
     if (other := _other_things(texts)) is not None:
         return other
-    _refuse_made_dates(question.name, texts)
     free = any(_within(texts, names) for names in choices.unordered)
     answers = sum(question.often)
     typed = len(texts) > 7 and len(texts) * 2 > answers
@@ -343,8 +360,10 @@ def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gues
         order = in_order(texts) or ordered_bands(texts)
     if order is None and open_question and not free:
         return "it asks for a text of one's own"
-    if order is None and not free:
-        _ask_of_strays(question, texts)
+    if not free:
+        _refuse_made_dates(question.name, texts)
+        if order is None:
+            _ask_of_strays(question, texts)
     if len(texts) == 2:
         if answers < 4 and order is None:
             return "it holds texts"
@@ -399,19 +418,27 @@ def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:
     )
 
 
-def _without_bare(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Texts without numbers that one of the others begins with: `5` beside `5 - Excellent`, as
-    which it is read."""
+def _bare(texts: tuple[str, ...]) -> list[str]:
+    """Numbers that one of the other texts begins with: `5` beside `5 - Excellent`, as which it is
+    read; none unless all texts that are no numbers begin with different ones."""
     begins = [leading_number(text) for text in texts if not _numeric(text)]
-    return tuple(t for t in texts if not (_numeric(t) and begins.count(float(t)) == 1))
+    if None in begins or len(set(begins)) < len(begins):
+        return []
+    return [text for text in texts if _numeric(text) and float(text) in begins]
 
 
-_MONTH = (
-    "(jan|ene|gen|feb|f[eé]v|m[aä]r|a[pbv]r|ma[iyg]|jun|jui|giu|jul|lug|aug|ao[uû]|ago|sep|set|o[ckt]t|"
-    "nov|de[cz]|déc|dic)[a-z]{0,2}"
+_GERMAN = (
+    r"(jan|jän|feb|mrz|mär|apr|mai|jun|jul|aug|sept?|okt|nov|dez|januar|jänner|februar|märz|april|"
+    r"juni|juli|august|september|oktober|november|dezember)"
 )
+_MONTH = (
+    rf"({_GERMAN}|mar|may|oct|dec|january|february|march|june|july|october|december|janv|févr|mars|"
+    r"avr|avril|juin|juil|août|déc|ene|abr|ago|dic|gen|mag|giu|lug|ott|fev|out|set|mrt|mei)\b"
+)
+"""How spreadsheets write months: in German `2. Jan`, elsewhere `2-Jan`."""
 _MADE_DATE = re.compile(
-    rf"(?i)\d{{1,2}}(-|\. ?){_MONTH}\.?|{_MONTH}\.?[- ]\d\d|\d{{4}}-\d\d-\d\d([T ]00:00:00)?"
+    rf"(?i)\d{{1,2}}(-{_MONTH}|\. ?{_GERMAN}\b)\.?|{_MONTH}\.?[- ]\d\d|"
+    r"\d{4}-\d\d-\d\d([T ]00:00:00)?"
 )
 
 

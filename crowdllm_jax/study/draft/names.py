@@ -196,6 +196,9 @@ def is_response(name: str) -> bool:
 _OPTION = _words("option options answer answers response category choice level antwort")
 _SHARE = _words("share shares percent percentage pct proportion frequency count n anteil prozent")
 
+_OF_SHARE = _words("of weighted unweighted total valid responses respondents answers people votes")
+"""What may stand beside."""
+
 
 def is_option(name: str) -> bool:
     """Whether a name is that of the answers that may be given."""
@@ -203,8 +206,10 @@ def is_option(name: str) -> bool:
 
 
 def is_share(name: str) -> bool:
-    """Whether a name says how many people gave an answer."""
-    return bool(_plain(name) & _SHARE)
+    """Whether a name says how many people gave an answer, and of nothing else how many there
+    are."""
+    words = _plain(name)
+    return bool(words & _SHARE) and words <= _SHARE | _OF_SHARE
 
 
 def is_plain_response(name: str) -> bool:

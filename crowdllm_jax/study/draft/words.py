@@ -169,11 +169,18 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
 def _listed(words: Sequence[str]) -> list[float] | None:
     """The ranks of words in a list that has them all, each its own."""
     for ranks in LISTS:
-        if all(word in ranks for word in words):
+        if all(word in ranks for word in words) and not _letters(words, ranks):
             found = [float(ranks[word]) for word in words]
             if len(set(found)) == len(found):
                 return found
     return None
+
+
+def _letters(words: Sequence[str], ranks: dict[str, int]) -> bool:
+    """Whether all that a list has of several words are single letters: S, M and L are sizes beside
+    XL, but else may be parties."""
+    known = [word for word in words if word in ranks]
+    return len(words) > 2 and all(len(word) == 1 and word.isascii() for word in known)
 
 
 def _without_shared(words: Sequence[str]) -> list[str]:
@@ -343,7 +350,7 @@ def seems_ordered(texts: Sequence[str]) -> bool:
     # Yes and no stand among answers that have no order, too.
     long = [ranks for ranks in LISTS if len(set(ranks.values())) > 3]
     listed = max(
-        sum(word in ranks for word in own)
+        0 if _letters(own, ranks) else sum(word in ranks for word in own)
         for ranks in long
         for own in (words, _without_shared(words))
     )

@@ -274,11 +274,15 @@ def with_points(sheet: Sheet, *, sure: bool = True) -> Sheet:
       sure: a comma in a number is that of decimals; else it may be one between thousands, or
         between codes of several answers.
     """
-    held = [field for field in sheet.fields if _decimal_commas(field)]
-    if not any(sure or _no_other_commas(field) for field in held):
+    held = [f.name for f in sheet.fields if _decimal_commas(f) and (sure or _no_other_commas(f))]
+    if not held:
         return sheet
-    fields = tuple(replace(field, cells=_pointed(field.cells)) for field in sheet.fields)
-    told = "Decimals stand after a comma; they are written with a point."
+    fields = tuple(
+        replace(field, cells=_pointed(field.cells)) if sure or field.name in held else field
+        for field in sheet.fields
+    )
+    where = "" if sure else f" in {', '.join(held)}"
+    told = f"Decimals stand after a comma{where}; they are written with a point."
     return replace(sheet, fields=fields, notes=(*sheet.notes, told))
 
 
@@ -288,13 +292,23 @@ def _decimal_commas(field: Field) -> bool:
     return bool(texts) and held and any("," in text for text in texts)
 
 
+MOST_CODES = 20
+"""Numbers up to this may be codes of options."""
+
+
 def _no_other_commas(field: Field) -> bool:
     """Whether commas in numbers stand neither before three digits (1,200) nor between two codes of
-    which the second is the larger (1,3)."""
+    which the second is the larger (1,3), and what stands behind one, or some number without one,
+    is no code."""
     parts = [text.split(",") for text in field.cells.distinct if "," in text]
     thousands = all(len(part) == 3 for _, part in parts)
     codes = all("." not in one and int(one) < int(other) for one, other in parts)
-    return not (thousands or codes or field.labels or field.several)
+    if thousands or codes or field.labels or field.several:
+        return False
+    decimals = any(part.startswith("0") or int(part) > MOST_CODES for _, part in parts)
+    alone = [text for text in field.cells.distinct if "," not in text]
+    large = any("." in text or abs(int(text.split(",")[0])) > MOST_CODES for text in alone)
+    return decimals or large
 
 
 def _pointed(column: Column) -> Column:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdllm_jax.errors import CrowdError, first_line
+from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size, column_of, unique_names
 
 Record = dict[str, Any]
@@ -61,7 +62,8 @@ def _records_of(held: dict[str, Any]) -> list[Any]:
     lists = [value for value in held.values() if isinstance(value, list)]
     if isinstance(held.get("columns"), list) and isinstance(held.get("data"), list):
         return _under_names([held["columns"], *held["data"]])
-    if len(lists) == len(held) > 1 and len({*map(len, lists)}) == 1:
+    nested = any(isinstance(cell, dict | list) for column in lists for cell in column)
+    if len(lists) == len(held) > 1 and len({*map(len, lists)}) == 1 and not nested:
         return _under_names([list(held), *map(list, zip(*lists, strict=True))])
     if len(lists) == 1:
         return lists[0]
@@ -101,18 +103,29 @@ def read_records(path: Path, records: list[Record]) -> Sheet:
 
 def _opened(rows: list[Record]) -> tuple[list[Record], tuple[str, ...]]:
     """A row per object of a list of objects that each record holds (`{"user": 1, "ratings":
-    [{"item": "a", "stars": 5}]}`), if only one key holds such; a sentence that says so."""
+    [{"item": "a", "stars": 5}]}`), if only one key holds such, and these tell task and answer, of
+    which the record tells neither (else they may be its options, or members of a household);
+    sentences that say so, or that they are not read."""
     held = {key for row in rows for key, value in row.items() if _objects(value)}
     key = held.pop() if len(held) == 1 else ""
     if not key or any(row.get(key) and not _objects(row[key]) for row in rows):
         return rows, ()
+    inner_of = [[dict(_leaves(inner)) for inner in row.get(key) or []] for row in rows]
+    within = {name for several in inner_of for inner in several for name in inner}
+    outside = {name for row in rows for name in row} - {key}
+    for told in (names.is_task, names.is_response):
+        if any(map(told, outside)) or not any(map(told, within)):
+            return rows, (f"The objects in {key} are not read: they are no answers to tasks.",)
     opened = []
-    for row in rows:
+    for row, several in zip(rows, inner_of, strict=True):
         about = {name: value for name, value in row.items() if name != key}
-        for inner in row.get(key) or []:
-            told = {f"{key}.{n}" if n in about else n: v for n, v in _leaves(inner)}
-            opened.append({**about, **told})
-    return opened, (f"A row is one of the objects in {key}.",)
+        for inner in several:
+            own = {f"{key}.{n}" if n in about else n: v for n, v in inner.items()}
+            opened.append({**about, **own})
+    notes = [f"A row is one of the objects in {key}."]
+    if empty := sum(not several for several in inner_of):
+        notes.append(f"Left out, since their {key} holds nothing: {empty:,} records.")
+    return opened, tuple(notes)
 
 
 _PLACES = {"start", "end", "start_offset", "x", "bbox", "points"}

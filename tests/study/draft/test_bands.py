@@ -22,6 +22,9 @@ from crowdllm_jax.study.draft.bands import ordered_bands
         "Nobody|1-2 people|3-5 people|More than 5 people",
         "0%|1-25%|26-50%|More than 50%",
         "None|1|2|3 or more",
+        "1 person|2 people|3-4 people|5+ people",
+        "keine|1 Tag|2 Tage|3 Tage +",
+        "0 h|1 h|> 2 h",
     ],
 )
 def test_from_the_lowest_on(bands):
@@ -36,6 +39,10 @@ def test_from_the_lowest_on(bands):
         "tea|coffee",
         "Route 1|Route 2|Route 66",
         "18-24|young",
+        "Vitamin B12|Omega 3|Calcium + D2",
+        "Omega 3|Magnesium 5+|Zinc 4",
+        "Iron + B12|Calcium + D2",
+        "2 cats|3 dogs|4+ birds",
         "18-24|18-30",
         "1.2.2020 - 3.4.2020|5.6.2021 - 1.1.2022",
         "Under 30 minutes|30-60 minutes|1-2 hours",

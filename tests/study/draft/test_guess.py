@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
 from crowdllm_jax.study.draft.make import study
@@ -41,6 +42,30 @@ def test_a_number_beside_its_name_is_the_same_answer(between):
     made = study(frame)
     assert made.scale_of(0).labels in ((), tuple(named))
     assert sorted(made.value) == sorted([*range(1, 6)] * 8 + [5, 1])
+
+
+CODED = ("1. Car", "2. Bus", "3. Bike")
+
+
+@pytest.mark.parametrize(
+    "choices", [Choices(orders=(CODED,)), Choices(unordered=(CODED,))], ids=["order", "none"]
+)
+def test_a_number_beside_its_name_heeds_what_is_said_of_the_order(choices):
+    frame = pd.DataFrame({"id": range(40), "q": [*CODED, "2"] * 10})
+    with pytest.raises(CrowdError, match=r"--order '1\. Car,2\. Bus,3\. Bike'"):
+        study(frame)
+    made = study(frame, choices=choices)
+    assert made.scale_of(0).levels == CODED
+    assert np.bincount(made.answer.astype(int)).tolist() == [10, 20, 10]
+    with pytest.raises(CrowdError, match=r"'2' is an answer beside '2\. Bus'"):
+        study(frame, choices=Choices(orders=(CODED[::-1],)))
+
+
+def test_a_number_beside_names_without_numbers_is_an_answer():
+    texts = ("5 - Excellent", "Good", "Bad", "5")
+    frame = pd.DataFrame({"id": range(40), "q": texts * 10})
+    made = study(frame, choices=Choices(unordered=(texts,)))
+    assert set(made.scale_of(0).levels) == set(texts)
 
 
 def test_an_order_that_the_codes_have_and_the_labels_suggest():

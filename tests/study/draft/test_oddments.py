@@ -122,10 +122,23 @@ def test_numbers_as_they_are_written(written, numbers):
 
 @pytest.mark.parametrize(
     "texts",
-    [["Q 1", "Q 2", "Q 3"], ["4/10", "5/12", "6/7"], ["1,2", "2,3", "1,3"], ["1a", "2a", "3a"]],
+    [
+        ["Q 1", "Q 2", "Q 3"],
+        ["4/10", "5/12", "6/7"],
+        ["1,2", "2,3", "1,3"],
+        ["2,1", "1,2", "3,1"],
+        ["1a", "2a", "3a"],
+    ],
 )
 def test_what_is_no_number(texts):
     assert isinstance(scale_of(table(x=cycle(*texts)), "x"), Nominal | Binary)
+
+
+def test_commas_are_told_column_by_column():
+    paid = cycle("1,200", "15,000", "2,500", "950")
+    made = study(table(x=cycle("3,5", "2,0", "4"), paid=paid))
+    own = made.task == made.tasks.ids.index("paid")
+    assert {*made.value[own]} == {1200, 15000, 2500, 950}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +147,19 @@ def test_what_is_no_number(texts):
 def test_dates_that_a_spreadsheet_made_of_bands_are_told(texts):
     message = asked(table(x=cycle(*texts)))
     assert f"'x': a spreadsheet seems to have made dates of its answers ({texts[1]}" in message
+
+
+@pytest.mark.parametrize(
+    "texts", [("1. No", "2. Maybe", "3. Yes"), ("1. Phone", "2. Mail", "3. TV")]
+)
+def test_words_that_begin_as_months_do_are_no_dates(texts):
+    order = Choices(unordered=(texts,)) if "2. Mail" in texts else Choices()
+    assert scale_of(table(x=cycle(*texts)), "x", order).levels == texts
+
+
+def test_no_dates_are_told_where_the_user_says_that_answers_have_no_order():
+    texts = ("0", "2-Jan", "10+")
+    assert scale_of(table(x=cycle(*texts)), "x", Choices(unordered=(texts,))).levels == texts
 
 
 def test_rooms_are_no_dates():
@@ -257,6 +283,21 @@ def test_shares_are_known_by_their_names():
     frame = pd.DataFrame({"q": ["a", "a"], "option": ["yes", "no"], "percent": [45, 55]})
     assert "holds shares of answers ('percent' of each 'option')" in asked(frame)
     assert len(study(table(option=cycle("yes", "no"), count=cycle(1, 2, 3))).tasks.ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "share"), [("level", "n_children"), ("category", "frequency"), ("level", "count")]
+)
+def test_people_with_options_and_counts_are_no_shares(option, share):
+    frame = table(**{option: cycle("BA", "MA", "PhD"), share: cycle(0, 1, 2, 3)})
+    assert len(study(frame.drop(columns="id")).participants.ids) == N
+
+
+def test_shares_of_numbered_questions():
+    frame = pd.DataFrame({"question": [1, 1, 2, 2], "option": ["yes", "no"] * 2, "n": [4, 5, 3, 6]})
+    message = asked(frame)
+    assert "holds shares of answers ('n' of each 'option')" in message
+    assert "--questions" in message
 
 
 def test_a_group_describes_people():

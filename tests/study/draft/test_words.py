@@ -142,7 +142,8 @@ Très insatisfait(e)|Plutôt insatisfait(e)|Plutôt satisfait(e)|Très satisfait
 Nada satisfecho|Poco satisfecho|Algo satisfecho|Bastante satisfecho|Muy satisfecho
 不満|やや不満|どちらともいえない|やや満足|満足
 전혀 그렇지 않다|그렇지 않다|보통이다|그렇다|매우 그렇다
-very difficult|difficult|neither easy nor difficult|easy|very easy""".splitlines()  # noqa: E501
+very difficult|difficult|neither easy nor difficult|easy|very easy
+XS|S|M|L|XL""".splitlines()  # noqa: E501
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -162,6 +163,7 @@ def test_from_the_lowest_to_the_highest(scale):
         *("left wins|same|right wins", "too hot|too wet|fine", "A|2|3|B", "1|2|3|Amsterdam"),
         *("high school|museum|library", "less sugar|more milk|same"),
         *("a) car|b) bus|c) bike", "coffee|iced coffee|tea", "man|woman|human"),
+        *("S|M|L", "C|S|M|L|V"),
     ],
 )
 def test_words_that_tell_no_order(words):

@@ -436,6 +436,52 @@ def test_lists_of_answers_in_json(within, tmp_path):
     assert profile(study, "age") == {f"u{i}": 20 + i for i in range(N)}
 
 
+def test_who_gave_no_answers_in_a_list_is_counted(tmp_path):
+    given = [[{"item": f"t{j}", "stars": 1 + (i + j) % 5} for j in range(4)] for i in range(N)]
+    records = [{"user": f"u{i}", "ratings": given[i] if i < N - 3 else []} for i in range(N)]
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    reasons = draft_of_file(tmp_path / "a.json").reasons
+    assert "Left out, since their ratings holds nothing: 3 records." in reasons
+
+
+def test_options_beside_an_answer_in_json_are_no_answers(tmp_path):
+    options = [{"id": 1, "text": "red"}, {"id": 2, "text": "blue"}]
+    records = [
+        {"worker": f"w{i}", "question": f"q{j}", "options": options, "answer": 1 + (i * j + i) % 2}
+        for i in range(10)
+        for j in range(6)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    study = study_of_draft(draft_of_file(tmp_path / "a.json"), "it")
+    assert (len(study.participants.ids), len(study.tasks.ids)) == (10, 6)
+    assert answers(study, "q2") == {f"w{i}": 1 + (i * 3) % 2 for i in range(10)}
+
+
+def test_children_in_json_are_no_answers(tmp_path):
+    records = [
+        {
+            "q1": 1 + i % 5,
+            "q2": 1 + i % 3,
+            "children": [{"age": 3 + k, "sex": "mf"[k % 2]} for k in range(i % 3)],
+        }
+        for i in range(40)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    draft = draft_of_file(tmp_path / "a.json")
+    assert "The objects in children are not read: they are no answers to tasks." in draft.reasons
+    study = study_of_draft(draft, "it")
+    assert len(study.participants.ids) == 40
+    assert set(study.tasks.ids) == {"q1", "q2"}
+
+
+def test_two_lists_of_objects_in_json_are_not_paired(tmp_path):
+    people = [{"id": f"p{i}", "age": 20 + i} for i in range(12)]
+    given = [{"id": f"p{11 - i}", "good": 1 + i % 5} for i in range(12)]
+    (tmp_path / "a.json").write_text(json.dumps({"people": people, "answers": given}))
+    with pytest.raises(CrowdError, match="it has: people, answers"):
+        draft_of_file(tmp_path / "a.json")
+
+
 def test_toloka(tmp_path):
     """Rejected assignments and control tasks are left out."""
     header = ["INPUT:image", "OUTPUT:result", "GOLDEN:result", "HINT:text", "ASSIGNMENT:task_id"]
