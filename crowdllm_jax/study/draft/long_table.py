@@ -190,8 +190,9 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     of_task = [f for f in others if f not in of_person and told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
     responses = keys.responses or _responses(sheet, free, choices)
-    if len(responses) == 1 and (found := options_of(responses[0])) is not None:
-        sheet, responses = _opened(sheet, responses[0], *found)
+    # Answers to several questions below each other are each of a kind of their own.
+    if not any(f.use == "group" for f in sheet.fields):
+        sheet, responses = _opened(sheet, responses)
     if len(responses) > 1:
         return _from_several(sheet, Keys(person, task, responses), of_task, choices)
     (response,) = responses
@@ -236,18 +237,22 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     )
 
 
-def _opened(
-    sheet: Sheet, response: Field, sign: str, options: list[str]
-) -> tuple[Sheet, tuple[Field, ...]]:
-    """A sheet with a column per option of answers that hold several, and these columns."""
-    parts = [replace(field, use=None) for field in split(response, sign, options)]
-    others = [field for field in sheet.fields if field is not response]
-    told = (
-        f"Column {response.name} holds several answers per cell; each of its {len(options)} "
-        "options is a question of its own: chosen or not."
-    )
-    sheet = replace(sheet, fields=(*others, *parts), notes=(*sheet.notes, told))
-    return sheet, tuple(parts)
+def _opened(sheet: Sheet, responses: tuple[Field, ...]) -> tuple[Sheet, tuple[Field, ...]]:
+    """A sheet with a column per option of answers that hold several, and all columns of answers."""
+    columns: list[Field] = []
+    for response in responses:
+        if (found := options_of(response)) is None:
+            columns.append(response)
+            continue
+        parts = [replace(field, use=None) for field in split(response, *found)]
+        columns += parts
+        others = [field for field in sheet.fields if field is not response]
+        told = (
+            f"Column {response.name} holds several answers per cell; each of its {len(parts)} "
+            "options is a question of its own: chosen or not."
+        )
+        sheet = replace(sheet, fields=(*others, *parts), notes=(*sheet.notes, told))
+    return sheet, tuple(columns)
 
 
 def _no_profile(person: Field, field: Field) -> bool:

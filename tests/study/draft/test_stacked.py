@@ -66,6 +66,16 @@ def test_several_answers_in_a_cell_are_chosen_or_not():
     assert own == {f"p{i}": int("b" in held[i * WINES + 2]) for i in range(RATERS)}
 
 
+def test_several_answers_in_a_cell_leave_the_other_question_its_scale():
+    held = [("a; b", "b", "a; c", "c", "b; c", "a", "a; b; c")[i - 1] for i in AROMA]
+    made = study(tasting(aroma=held))
+    assert len(made.tasks.ids) == (1 + 3) * WINES
+    assert made.scale_of(made.tasks.ids.index("wine 2 [taste]")) == Ordinal(levels=(1, 2, 3, 4))
+    assert numbers(made, "wine 2 [taste]") == {f"p{i}": TASTE[i * WINES + 2] for i in range(RATERS)}
+    own = numbers(made, "wine 2 [aroma: b]")
+    assert own == {f"p{i}": int("b" in held[i * WINES + 2]) for i in range(RATERS)}
+
+
 def test_a_code_and_its_label_are_one_answer():
     words = np.array(["never", "rarely", "often", "always"])
     table = tasting().drop(columns="aroma").assign(code=TASTE).assign(taste=words[TASTE - 1])
