@@ -292,7 +292,7 @@ def _no_answers(field: Field) -> str | None:
 def _numbered(field: Field) -> bool:
     """Whether a column numbers many rows: by one after another, or by large numbers."""
     texts = field.column.distinct
-    if field.labels or len(texts) <= FEW_NUMBERS or not unique(field):
+    if field.labels or field.amount or len(texts) <= FEW_NUMBERS or not unique(field):
         return False
     numbers = [numerals.number(text) for text in texts]
     whole = [n for n in numbers if n is not None and n.is_integer()]

@@ -35,6 +35,7 @@ class Field:
       grid: the question of which this is one item; items of a grid are answered on one scale.
       several: the sign between answers, where the file says that a cell holds several.
       ranks: of an option that people rank, how many places they give; 0 of others.
+      amount: whether its numbers were written with a sign or a unit, so that they count no rows.
       why: why it is left out, where the format leaves it out.
     """
 
@@ -48,6 +49,7 @@ class Field:
     grid: str = ""
     several: str = ""
     ranks: int = 0
+    amount: bool = False
     why: str = ""
 
     @cached_property
