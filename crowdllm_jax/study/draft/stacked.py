@@ -85,7 +85,11 @@ def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
     people = [f for f in fields if _a_rater(f)]
     if len(people) < FEWEST_RATERS:
         people = [f for f in fields if _a_person(f)]
-        people = people if len(people) >= FEWEST_PEOPLE else []
+        # Beside what describes people, `Player 3` is what they are asked about.
+        profile = any(names.is_profile(f.name, f.text) for f in fields if f not in people)
+        people = people if len(people) >= FEWEST_PEOPLE and not profile else []
+    if any(unique(f) and _holds_people(f.name) for f in fields if f not in people):
+        return sheet
     tasks = [f for f in sheet.fields if f not in people and unique(f)]
     tasks = [f for f in tasks if names.is_task(f.name)] or tasks
     if not people or not tasks or not _alike(people, choices):
@@ -101,6 +105,11 @@ def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
     )
 
 
+def _holds_people(name: str) -> bool:
+    """Whether a name is that of ids of which each row has its own, as a row is a person."""
+    return names.is_contact(name) or (names.is_person(name) and names.numbers_people(name))
+
+
 def _a_person(field: Field) -> bool:
     """Whether a column is called after one of several people: `Person 7`."""
     numbered = re.search(r"[^\W\d][\W_]*\d+$", field.name)
@@ -109,7 +118,7 @@ def _a_person(field: Field) -> bool:
 
 def _a_rater(field: Field) -> bool:
     """Whether a column is called after one of several people who answer about things."""
-    short = re.fullmatch(r"(?i)anno?t?[\W_]?\d+", field.name)
+    short = re.fullmatch(r"(?i)ann(ot|otator)?[\W_]?\d{1,2}", field.name)
     named = names.is_rater(field.name) and re.search(r"[\W_\d]\w{0,3}$", field.name)
     return bool(short or named)
 

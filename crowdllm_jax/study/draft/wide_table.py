@@ -271,11 +271,13 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
 
 
 def _a_group(field: Field) -> bool:
-    """Whether a column that is called after people holds no ids but a few groups: member or not."""
+    """Whether a column that is called after people holds no ids but a few groups: member or not; in
+    `Player 3` is what is said of one of several."""
     few = 1 < len(field.column.distinct) <= MOST_GROUPS
     repeat = 3 * len(field.column.distinct) <= len(field.column.codes)
     named = names.is_person(field.name) and names.names_people(field.name)
-    return few and repeat and named and not names.is_rater(field.name)
+    numbered = field.name[-1:].isdecimal()
+    return few and repeat and named and not names.is_rater(field.name) and not numbered
 
 
 def _no_answers(field: Field) -> str | None:

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
 from crowdllm_jax.study.formats.frame import read_frame
@@ -10,6 +12,7 @@ from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.scales import Ordinal
 
 RATERS, WINES = 8, 9
+N = 40
 AROMA = 1 + np.arange(RATERS * WINES) * 5 % 7
 TASTE = 1 + np.arange(RATERS * WINES) * 3 % 4
 
@@ -85,8 +88,35 @@ def test_a_code_and_its_label_are_one_answer():
 
 
 def test_columns_that_are_called_after_people():
-    for who in ("rater_", "ann", "Person "):
+    for who in ("rater_", "ann", "annot_", "Person "):
         rated = {f"{who}{i}": AROMA[i * WINES : (i + 1) * WINES] for i in range(RATERS)}
         made = study(pd.DataFrame({"sentence": [f"s{j}" for j in range(WINES)], **rated}))
         assert (len(made.participants.ids), len(made.tasks.ids)) == (RATERS, WINES)
         assert numbers(made, "s4") == {f"{who}{i}": AROMA[i * WINES + 4] for i in range(RATERS)}
+
+
+@pytest.mark.parametrize(
+    ("called", "key"),
+    [
+        ("Player {}", "respondent"),
+        ("Member {}", "client"),
+        ("rater_{}", "user"),
+        ("anno 201{}", "house"),
+    ],
+)
+def test_rows_are_people_though_columns_are_called_after_people_or_years(called, key):
+    random = np.random.default_rng(0)
+    columns = {called.format(i): random.integers(1, 6, N) for i in range(1, 6)}
+    table = {key: [f"k{i}" for i in range(N)], **columns, "good": random.integers(1, 6, N)}
+    made = study(pd.DataFrame({**table, "age": random.integers(18, 80, N)}))
+    assert len(made.participants.ids) == N
+    assert "good" in made.tasks.ids
+    assert [attribute.name for attribute in made.participants.profile] == ["age"]
+
+
+def test_columns_called_after_people_beside_a_profile_are_asked_for():
+    random = np.random.default_rng(0)
+    columns = {f"Member {i}": random.integers(1, 6, N) for i in range(1, 6)}
+    table = pd.DataFrame({"id": range(N), **columns, "age": random.integers(18, 80, N)})
+    with pytest.raises(CrowdError, match="which column holds the ids of people: Member 1, "):
+        study(table)

@@ -162,6 +162,7 @@ def test_from_the_lowest_to_the_highest(scale):
         *("left wins|same|right wins", "too hot|too wet|fine", "A|2|3|B", "1|2|3|Amsterdam"),
         *("high school|museum|library", "less sugar|more milk|same"),
         *("a) car|b) bus|c) bike", "coffee|iced coffee|tea", "man|woman|human"),
+        *("cat|dog|cat and dog", "tea|green tea|coffee|iced coffee"),
     ],
 )
 def test_words_that_tell_no_order(words):
