@@ -357,10 +357,11 @@ def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Fi
     same = np.flatnonzero(np.diff(pairs[order]) == 0)
     if len(same):
         first, second = sorted(order[same[0] : same[0] + 2])
+        one, other = task.column.in_file(np.array([first, second])) + 2
         raise CrowdError(
             f"{person.cells.where}: '{person.column.distinct[person.column.codes[first]]}' answers "
-            f"'{task.column.distinct[task.column.codes[first]]}' twice (rows {first + 2} and "
-            f"{second + 2}, {len(same):,} such pairs); keep one, or name other columns with --id "
+            f"'{task.column.distinct[task.column.codes[first]]}' twice (rows {one} and "
+            f"{other}, {len(same):,} such pairs); keep one, or name other columns with --id "
             f"and --task{_told_apart(pairs[rows], [f.column.codes[rows] for f in others], others)}"
         )
 

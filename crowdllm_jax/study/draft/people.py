@@ -75,8 +75,9 @@ def _complete(field: Field) -> Field:
     silent = [code for code, text in enumerate(field.column.distinct) if is_no_answer(text)]
     rows = np.flatnonzero(np.isin(field.column.codes, [-1, *silent]))
     if len(rows):
+        told = named_rows(field.column.in_file(rows))
         raise CrowdError(
-            f"{field.cells.where}: no weight in {named_rows(rows)}; give every row one, take those "
+            f"{field.cells.where}: no weight in {told}; give every row one, take those "
             "rows out, or say --weight none"
         )
     return field

@@ -57,7 +57,13 @@ def stacked(sheet: Sheet, answers: Sequence[Field], task: Field, text: Field | N
 
 
 def _again(field: Field, many: int) -> Field:
-    return replace(field, cells=replace(field.cells, codes=np.tile(field.cells.codes, many)))
+    codes = np.tile(field.cells.codes, many)
+    return replace(field, cells=replace(field.cells, codes=codes, places=_places(field, many)))
+
+
+def _places(field: Field, many: int) -> np.ndarray:
+    """Which rows of the file stand below each other."""
+    return np.tile(field.cells.in_file(np.arange(len(field.cells.codes))), many)
 
 
 def _asked(field: Field, asked: Sequence[str]) -> Field:
@@ -68,7 +74,12 @@ def _asked(field: Field, asked: Sequence[str]) -> Field:
     codes = [
         np.where(column.codes >= 0, column.codes + size * place, -1) for place in range(len(asked))
     ]
-    cells = replace(column, codes=np.concatenate(codes).astype(np.int32), distinct=texts)
+    cells = replace(
+        column,
+        codes=np.concatenate(codes).astype(np.int32),
+        distinct=texts,
+        places=_places(field, len(asked)),
+    )
     return replace(field, cells=cells, labels=())
 
 

@@ -91,7 +91,8 @@ class Sheet:
 
 
 def only_rows(sheet: Sheet, kept: np.ndarray) -> Sheet:
-    """Some rows (R,) bool of a sheet; texts that stand in none of them are forgotten."""
+    """Some rows (R,) bool of a sheet, which are still named by their places in the file; texts that
+    stand in none of them are forgotten."""
     fields = tuple(replace(field, cells=_only(field.cells, kept)) for field in sheet.fields)
     return replace(sheet, rows=int(np.sum(kept)), fields=fields)
 
@@ -101,7 +102,9 @@ def _only(cells: Column, kept: np.ndarray) -> Column:
     used = np.unique(codes[codes >= 0])
     place = np.full(len(cells.distinct) + 1, -1, np.int32)
     place[used] = np.arange(len(used))
-    return replace(cells, codes=place[codes], distinct=tuple(cells.distinct[i] for i in used))
+    distinct = tuple(cells.distinct[i] for i in used)
+    places = cells.in_file(np.flatnonzero(kept))
+    return replace(cells, codes=place[codes], distinct=distinct, places=places)
 
 
 def column_of(path: Path, name: str, texts: Iterable[str | None]) -> Column:

@@ -203,6 +203,27 @@ def test_blank_rows_are_nobodys():
     assert len(study(frame).participants.ids) == N - 3
 
 
+def test_rows_are_named_by_their_places_in_the_file():
+    blank = table(x=cycle(1, 2, 3)).astype(object)
+    blank.loc[[3, 20]] = None
+    twice = blank.copy()
+    twice.loc[[10, 30], "id"] = "p25"
+    assert "'p25' stands in row 12, 27, 32" in asked(twice)
+    people = study(blank.drop(columns="id")).participants.ids
+    assert set(people) == {str(row + 2) for row in range(N) if row not in (3, 20)}
+
+
+def test_rows_of_answers_are_named_by_their_places_in_the_file():
+    blank = rated().astype(object)
+    blank.loc[[1, 4]] = None
+    twice = pd.concat([blank, blank.iloc[[5]]], ignore_index=True)
+    assert f"(rows 7 and {6 * N + 2}, 1 such pairs)" in asked(twice)
+    other = twice.assign(mood=twice["rating"] % 3).drop(columns="rating")
+    other["liked"] = [i * 5 % 7 for i in range(len(other))]
+    other.loc[[1, 4]] = None
+    assert f"'p0' answers 'f [mood]' twice (rows 7 and {6 * N + 2}, " in asked(other)
+
+
 def test_faces_are_put_in_the_order_that_is_said():
     faces = ("🙁", "😐", "🙂", "😀")
     assert "'x': in which order" in asked(table(x=cycle(*faces)))
