@@ -18,7 +18,7 @@ from crowdllm_jax.study.draft.crossed import (
 )
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.long_scales import Scaled, scales_of_tasks
+from crowdllm_jax.study.draft.long_scales import FEWEST_ANSWERS, Scaled, scales_of_tasks
 from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.stacked import stacked
@@ -190,9 +190,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     of_task = [f for f in others if f not in of_person and told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
     responses = keys.responses or _responses(sheet, free, choices)
-    # Answers to several questions below each other are each of a kind of their own.
-    if not any(f.use == "group" for f in sheet.fields):
-        sheet, responses = _opened(sheet, responses)
+    sheet, responses = _opened(sheet, task, responses)
     if len(responses) > 1:
         return _from_several(sheet, Keys(person, task, responses), of_task, choices)
     (response,) = responses
@@ -237,14 +235,19 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     )
 
 
-def _opened(sheet: Sheet, responses: tuple[Field, ...]) -> tuple[Sheet, tuple[Field, ...]]:
+def _opened(
+    sheet: Sheet, task: Field, responses: tuple[Field, ...]
+) -> tuple[Sheet, tuple[Field, ...]]:
     """A sheet with a column per option of answers that hold several, and all columns of answers."""
+    if any(field.use == "group" for field in sheet.fields):
+        return sheet, responses  # answers to questions of several kinds, below each other
     columns: list[Field] = []
     for response in responses:
-        if (found := options_of(response)) is None:
+        found = options_of(response)
+        parts = [] if found is None else [replace(f, use=None) for f in split(response, *found)]
+        if not parts or _of_some_tasks(task, parts):
             columns.append(response)
             continue
-        parts = [replace(field, use=None) for field in split(response, *found)]
         columns += parts
         others = [field for field in sheet.fields if field is not response]
         told = (
@@ -253,6 +256,21 @@ def _opened(sheet: Sheet, responses: tuple[Field, ...]) -> tuple[Sheet, tuple[Fi
         )
         sheet = replace(sheet, fields=(*others, *parts), notes=(*sheet.notes, told))
     return sheet, tuple(columns)
+
+
+def _of_some_tasks(task: Field, options: Sequence[Field]) -> bool:
+    """Whether a task that many people answered has nothing to do with several answers: nobody gave
+    it several, nor one that stands beside others elsewhere."""
+    chosen = np.array([option.cells.codes == 1 for option in options])
+    several = np.sum(chosen, axis=0) > 1
+    linked = np.any(chosen[np.any(chosen & several, axis=1)], axis=0)
+    rows = np.flatnonzero(np.any(chosen, axis=0) & (task.column.codes >= 0))
+    given = np.bincount(task.column.codes[rows])
+    return bool(
+        np.any(
+            (given >= FEWEST_ANSWERS) & (np.bincount(task.column.codes[rows], linked[rows]) == 0)
+        )
+    )
 
 
 def _no_profile(person: Field, field: Field) -> bool:

@@ -12,7 +12,7 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.wide_table import answered, unique
-from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size
+from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size, unique_names
 from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.tables import Column
 
@@ -51,8 +51,11 @@ def stacked(sheet: Sheet, answers: Sequence[Field], task: Field, text: Field | N
         for field in sheet.fields
         if field not in answers
     ]
-    fields.append(below(sheet.path, "answer", answers, "response"))
-    fields.append(Field("question", Column(group, asked, f"{where}question'"), use="group"))
+    response = below(sheet.path, "answer", answers, "response")
+    kind = Field("question", Column(group, asked, f"{where}question'"), use="group")
+    taken = [field.name for field in fields]
+    called = unique_names([*taken, response.name, kind.name])[len(taken) :]
+    fields += [replace(f, name=n) for f, n in zip((response, kind), called, strict=True)]
     return replace(sheet, rows=sheet.rows * many, fields=tuple(fields))
 
 

@@ -362,7 +362,8 @@ def _qualified(words: Sequence[str]) -> bool:
             more = other.removeprefix(word) if other.startswith(word) else other.removesuffix(word)
             if more.strip() in _DEGREES:
                 return True
-            again.add((more.strip(), word))
+            if not any(_has(more, own) for own in words):  # as in `cat and dog`
+                again.add((more.strip(), word))
     return len({more for more, _ in again}) < len(again)
 
 

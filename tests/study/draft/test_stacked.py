@@ -9,7 +9,7 @@ from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
 from crowdllm_jax.study.formats.frame import read_frame
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Ordinal
+from crowdllm_jax.study.scales import Binary, Ordinal
 
 RATERS, WINES = 8, 9
 N = 40
@@ -77,6 +77,30 @@ def test_several_answers_in_a_cell_leave_the_other_question_its_scale():
     assert numbers(made, "wine 2 [taste]") == {f"p{i}": TASTE[i * WINES + 2] for i in range(RATERS)}
     own = numbers(made, "wine 2 [aroma: b]")
     assert own == {f"p{i}": int("b" in held[i * WINES + 2]) for i in range(RATERS)}
+
+
+def asked_of(answers: dict[str, list[str]]) -> Study:
+    rows = [
+        (f"p{i}", question, words[i % len(words)])
+        for i in range(N)
+        for question, words in answers.items()
+    ]
+    return study(pd.DataFrame(rows, columns=["respondent", "question", "answer"]))
+
+
+def test_several_answers_to_all_questions_are_chosen_or_not():
+    made = asked_of({"media": ["radio; tv", "tv", "net; tv"], "trusted": ["radio", "net", "tv"]})
+    assert set(made.tasks.ids) == {
+        f"{question} [answer: {option}]"
+        for question in ("media", "trusted")
+        for option in ("radio", "tv", "net")
+    }
+
+
+def test_several_answers_to_one_question_leave_the_others_as_they_are():
+    media = ["radio; tv", "tv", "net; tv", "radio; net", "net", "radio"]
+    made = asked_of({"media": media, "owns": ["yes", "no"]})
+    assert made.scale_of(made.tasks.ids.index("owns")) == Binary(levels=("no", "yes"))
 
 
 def test_a_code_and_its_label_are_one_answer():
