@@ -68,6 +68,7 @@ class Column:
       where: "FILE: column 'NAME'", to begin an error message with.
       decimal: the sign before decimals in its numbers.
       emptied: texts that count as missing here because of a list that is not for this column alone.
+      places: (R,) which rows of the file these are, from 0, if not all of them in turn.
     """
 
     codes: np.ndarray
@@ -75,10 +76,15 @@ class Column:
     where: str
     decimal: str = "."
     emptied: tuple[str, ...] = ()
+    places: np.ndarray | None = None
+
+    def in_file(self, numbers: np.ndarray) -> np.ndarray:
+        """Which rows of the file some rows are; both numbered from 0."""
+        return numbers if self.places is None else self.places[numbers]
 
     def rows_of(self, code: int) -> str:
         """The first rows that hold a value, for an error message."""
-        return rows(np.flatnonzero(self.codes == code))
+        return rows(self.in_file(np.flatnonzero(self.codes == code)))
 
     def numeral(self, code: int) -> str:
         """A text in which decimals stand after a point, if it is a number.

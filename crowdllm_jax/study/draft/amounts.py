@@ -2,13 +2,14 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
-from crowdllm_jax.study.draft.draft import shown
+from crowdllm_jax.study.draft.draft import as_flag, shown
 from crowdllm_jax.study.draft.words import is_no_answer
-from crowdllm_jax.study.formats.sheet import Field, Sheet, Use
+from crowdllm_jax.study.formats.sheet import Field, Sheet
 
 _CURRENCY = (
     r"[$€£¥₹₩₽₺₴₪₫฿]|R\$|Rs\.?|Fr\.|kr\.?|zł|Kč|Ft|USD|EUR|GBP|CHF|JPY|CNY|INR|BRL|MXN|CAD|AUD|NZD|"
@@ -24,15 +25,23 @@ _STYLES = tuple(
     for between, decimal in ((",", r"\."), (r"\.", ","))
 )
 """Decimals behind a point, and behind a comma."""
+_PRICED = re.compile(_CURRENCY)
+_GROUPED = re.compile(r"-?[1-9]\d{0,2}\.\d{3}")
 _PLACE = re.compile(r"(?P<number>\d+) ?(?:st|nd|rd|th|er|[èe]re|[èe]me|e|[ºª°])")
 FEWEST = 3
 """Different amounts; fewer are names of choices."""
 
 
-def plain_amounts(sheet: Sheet) -> Sheet:
+def plain_amounts(sheet: Sheet, written: Collection[str | None] = ()) -> Sheet:
     """A sheet in whose columns of numbers with one sign around them, or with signs between their
-    thousands, or in other digits, the numbers stand alone; a note says so."""
-    fields = tuple(map(_plain, sheet.fields))
+    thousands, or in other digits, the numbers stand alone; a note says so.
+
+    Args:
+      written: columns that stay as they are written.
+    Raises:
+      CrowdError: points in prices stand before decimals, or between thousands.
+    """
+    fields = tuple(f if f.name in written else _plain(f) for f in sheet.fields)
     changed = [new.name for new, old in zip(fields, sheet.fields, strict=True) if new is not old]
     if not changed:
         return sheet
@@ -44,20 +53,38 @@ def _plain(field: Field) -> Field:
     texts = [text for text in field.cells.distinct if not is_no_answer(text)]
     if len(texts) < FEWEST or field.labels or field.use not in (None, "question", "profile"):
         return field
+    # A phone number or a duration that a program noted is no answer, however it is written.
+    if names.is_own(field.name) or names.is_person(field.name):
+        return field
     numbers, signed = _numbers(texts)
     if numbers == texts:
         return field
+    _refuse_points(field, texts)
     number = dict(zip(texts, numbers, strict=True))
     index: dict[str, int] = {}
     place = [index.setdefault(number.get(t, t), len(index)) for t in field.cells.distinct]
     codes = field.cells.codes.copy()
     known = codes >= 0
     codes[known] = [place[code] for code in codes[known]]
-    # What is written as an amount is no number of a row, though all differ.
-    ids = names.is_person(field.name)
-    use: Use = "profile" if names.is_profile(field.name, field.text) else "question"
     cells = replace(field.cells, codes=codes, distinct=tuple(index))
-    return replace(field, cells=cells, use=use if signed and not ids else field.use)
+    return replace(field, cells=cells, amount=signed)
+
+
+def _refuse_points(field: Field, texts: Sequence[str]) -> None:
+    """Raise CrowdError if each point in prices stands before three digits, as between thousands
+    (`1.200 €`), so that it may be either."""
+    found = _matched(_STYLES[0], [_in_digits(text) for text in texts])
+    priced = any(_PRICED.fullmatch(m["before"] or m["after"] or "") for m in found)
+    pointed = [m for m in found if "." in m["number"]]
+    if not priced or not pointed or not all(_GROUPED.fullmatch(m["number"]) for m in pointed):
+        return
+    number = pointed[0]["number"]
+    whole = number.replace(".", "")
+    raise CrowdError(
+        f"'{field.name}': does the point in '{pointed[0][0]}' stand between thousands, or before "
+        f"decimals? Write all of its numbers as {whole}, or with a decimal more as {number}0; "
+        f"--leave-out {as_flag([field.name])} leaves it out"
+    )
 
 
 def _numbers(texts: list[str]) -> tuple[list[str], bool]:

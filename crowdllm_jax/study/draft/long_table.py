@@ -18,7 +18,7 @@ from crowdllm_jax.study.draft.crossed import (
 )
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.long_scales import Scaled, scales_of_tasks
+from crowdllm_jax.study.draft.long_scales import FEWEST_ANSWERS, Scaled, scales_of_tasks
 from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.stacked import stacked
@@ -190,8 +190,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     of_task = [f for f in others if f not in of_person and told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
     responses = keys.responses or _responses(sheet, free, choices)
-    if len(responses) == 1 and (found := options_of(responses[0])) is not None:
-        sheet, responses = _opened(sheet, responses[0], *found)
+    sheet, responses = _opened(sheet, task, responses)
     if len(responses) > 1:
         return _from_several(sheet, Keys(person, task, responses), of_task, choices)
     (response,) = responses
@@ -237,17 +236,41 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
 
 
 def _opened(
-    sheet: Sheet, response: Field, sign: str, options: list[str]
+    sheet: Sheet, task: Field, responses: tuple[Field, ...]
 ) -> tuple[Sheet, tuple[Field, ...]]:
-    """A sheet with a column per option of answers that hold several, and these columns."""
-    parts = [replace(field, use=None) for field in split(response, sign, options)]
-    others = [field for field in sheet.fields if field is not response]
-    told = (
-        f"Column {response.name} holds several answers per cell; each of its {len(options)} "
-        "options is a question of its own: chosen or not."
+    """A sheet with a column per option of answers that hold several, and all columns of answers."""
+    if any(field.use == "group" for field in sheet.fields):
+        return sheet, responses  # answers to questions of several kinds, below each other
+    columns: list[Field] = []
+    for response in responses:
+        found = options_of(response)
+        parts = [] if found is None else [replace(f, use=None) for f in split(response, *found)]
+        if not parts or _of_some_tasks(task, parts):
+            columns.append(response)
+            continue
+        columns += parts
+        others = [field for field in sheet.fields if field is not response]
+        told = (
+            f"Column {response.name} holds several answers per cell; each of its {len(parts)} "
+            "options is a question of its own: chosen or not."
+        )
+        sheet = replace(sheet, fields=(*others, *parts), notes=(*sheet.notes, told))
+    return sheet, tuple(columns)
+
+
+def _of_some_tasks(task: Field, options: Sequence[Field]) -> bool:
+    """Whether a task that many people answered has nothing to do with several answers: nobody gave
+    it several, nor one that stands beside others elsewhere."""
+    chosen = np.array([option.cells.codes == 1 for option in options])
+    several = np.sum(chosen, axis=0) > 1
+    linked = np.any(chosen[np.any(chosen & several, axis=1)], axis=0)
+    rows = np.flatnonzero(np.any(chosen, axis=0) & (task.column.codes >= 0))
+    given = np.bincount(task.column.codes[rows])
+    return bool(
+        np.any(
+            (given >= FEWEST_ANSWERS) & (np.bincount(task.column.codes[rows], linked[rows]) == 0)
+        )
     )
-    sheet = replace(sheet, fields=(*others, *parts), notes=(*sheet.notes, told))
-    return sheet, tuple(parts)
 
 
 def _no_profile(person: Field, field: Field) -> bool:
@@ -352,10 +375,11 @@ def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Fi
     same = np.flatnonzero(np.diff(pairs[order]) == 0)
     if len(same):
         first, second = sorted(order[same[0] : same[0] + 2])
+        one, other = task.column.in_file(np.array([first, second])) + 2
         raise CrowdError(
             f"{person.cells.where}: '{person.column.distinct[person.column.codes[first]]}' answers "
-            f"'{task.column.distinct[task.column.codes[first]]}' twice (rows {first + 2} and "
-            f"{second + 2}, {len(same):,} such pairs); keep one, or name other columns with --id "
+            f"'{task.column.distinct[task.column.codes[first]]}' twice (rows {one} and "
+            f"{other}, {len(same):,} such pairs); keep one, or name other columns with --id "
             f"and --task{_told_apart(pairs[rows], [f.column.codes[rows] for f in others], others)}"
         )
 

@@ -72,12 +72,18 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
         raise CrowdError(f"{sheet.path}: {error}") from error
 
 
-def _draft(sheet: Sheet, choices: Choices) -> Draft:
-    sheet = without_totals(without_blank_rows(sheet))
-    sheet = one_spelling(plain_amounts(with_points(sheet, sure=False)), choices)
-    sheet = people_in_rows(sheet, choices)
-    keys = keys_of(sheet, choices)
-    return from_wide(sheet, choices) if keys is None else from_long(sheet, keys, choices)
+def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
+    """Make a study of a table; columns `ids` are known to hold ids, which stay as written."""
+    tidy = without_totals(without_blank_rows(sheet))
+    written = (*ids, *choices.out, choices.person)
+    tidy = plain_amounts(with_points(tidy, sure=False), written)
+    tidy = people_in_rows(one_spelling(tidy, choices), choices)
+    keys = keys_of(tidy, choices)
+    if keys is None:
+        return from_wide(tidy, choices)
+    if amounts := tuple(key.name for key in (keys.person, keys.task) if key.amount):
+        return _draft(sheet, choices, (*ids, *amounts))
+    return from_long(tidy, keys, choices)
 
 
 def _with_people(sheet: Sheet, path: Path, choices: Choices) -> Sheet:

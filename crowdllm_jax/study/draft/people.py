@@ -45,7 +45,9 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
         return None
     if choices.weight is not None:
         return _complete(sheet.field(choices.weight, "--weight"))
-    fields = [f for f in sheet.fields if f.use is None and f.name not in choices.out]
+    # With a unit (`70 kg`) a weight is how heavy something is.
+    fields = [f for f in sheet.fields if f.use is None and not f.amount]
+    fields = [f for f in fields if f.name not in choices.out]
     found = [f for f in fields if names.is_weight(f.name, f.text) and _weighs(f)]
     if not found:
         return None
@@ -73,8 +75,9 @@ def _complete(field: Field) -> Field:
     silent = [code for code, text in enumerate(field.column.distinct) if is_no_answer(text)]
     rows = np.flatnonzero(np.isin(field.column.codes, [-1, *silent]))
     if len(rows):
+        told = named_rows(field.column.in_file(rows))
         raise CrowdError(
-            f"{field.cells.where}: no weight in {named_rows(rows)}; give every row one, take those "
+            f"{field.cells.where}: no weight in {told}; give every row one, take those "
             "rows out, or say --weight none"
         )
     return field

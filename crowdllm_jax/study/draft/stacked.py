@@ -12,7 +12,7 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.wide_table import answered, unique
-from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size
+from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size, unique_names
 from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.tables import Column
 
@@ -51,13 +51,22 @@ def stacked(sheet: Sheet, answers: Sequence[Field], task: Field, text: Field | N
         for field in sheet.fields
         if field not in answers
     ]
-    fields.append(below(sheet.path, "answer", answers, "response"))
-    fields.append(Field("question", Column(group, asked, f"{where}question'"), use="group"))
+    response = below(sheet.path, "answer", answers, "response")
+    kind = Field("question", Column(group, asked, f"{where}question'"), use="group")
+    taken = [field.name for field in fields]
+    called = unique_names([*taken, response.name, kind.name])[len(taken) :]
+    fields += [replace(f, name=n) for f, n in zip((response, kind), called, strict=True)]
     return replace(sheet, rows=sheet.rows * many, fields=tuple(fields))
 
 
 def _again(field: Field, many: int) -> Field:
-    return replace(field, cells=replace(field.cells, codes=np.tile(field.cells.codes, many)))
+    codes = np.tile(field.cells.codes, many)
+    return replace(field, cells=replace(field.cells, codes=codes, places=_places(field, many)))
+
+
+def _places(field: Field, many: int) -> np.ndarray:
+    """Which rows of the file stand below each other."""
+    return np.tile(field.cells.in_file(np.arange(len(field.cells.codes))), many)
 
 
 def _asked(field: Field, asked: Sequence[str]) -> Field:
@@ -68,7 +77,12 @@ def _asked(field: Field, asked: Sequence[str]) -> Field:
     codes = [
         np.where(column.codes >= 0, column.codes + size * place, -1) for place in range(len(asked))
     ]
-    cells = replace(column, codes=np.concatenate(codes).astype(np.int32), distinct=texts)
+    cells = replace(
+        column,
+        codes=np.concatenate(codes).astype(np.int32),
+        distinct=texts,
+        places=_places(field, len(asked)),
+    )
     return replace(field, cells=cells, labels=())
 
 
@@ -85,7 +99,11 @@ def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
     people = [f for f in fields if _a_rater(f)]
     if len(people) < FEWEST_RATERS:
         people = [f for f in fields if _a_person(f)]
-        people = people if len(people) >= FEWEST_PEOPLE else []
+        # Beside what describes people, `Player 3` is what they are asked about.
+        profile = any(names.is_profile(f.name, f.text) for f in fields if f not in people)
+        people = people if len(people) >= FEWEST_PEOPLE and not profile else []
+    if any(unique(f) and _holds_people(f.name) for f in fields if f not in people):
+        return sheet
     tasks = [f for f in sheet.fields if f not in people and unique(f)]
     tasks = [f for f in tasks if names.is_task(f.name)] or tasks
     if not people or not tasks or not _alike(people, choices):
@@ -101,6 +119,11 @@ def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
     )
 
 
+def _holds_people(name: str) -> bool:
+    """Whether a name is that of ids of which each row has its own, as a row is a person."""
+    return names.is_contact(name) or (names.is_person(name) and names.numbers_people(name))
+
+
 def _a_person(field: Field) -> bool:
     """Whether a column is called after one of several people: `Person 7`."""
     numbered = re.search(r"[^\W\d][\W_]*\d+$", field.name)
@@ -109,7 +132,7 @@ def _a_person(field: Field) -> bool:
 
 def _a_rater(field: Field) -> bool:
     """Whether a column is called after one of several people who answer about things."""
-    short = re.fullmatch(r"(?i)anno?t?[\W_]?\d+", field.name)
+    short = re.fullmatch(r"(?i)ann(ot|otator)?[\W_]?\d{1,2}", field.name)
     named = names.is_rater(field.name) and re.search(r"[\W_\d]\w{0,3}$", field.name)
     return bool(short or named)
 

@@ -23,7 +23,6 @@ from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
 from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Ranking, Scale
-from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_ANSWERS = 20_000_000
 FEW_ANSWERS = 50
@@ -158,7 +157,7 @@ def _refuse_twice(field: Field) -> None:
     codes = field.column.codes
     if np.any(codes < 0):
         raise CrowdError(
-            f"{field.cells.where}: no id in {named_rows(np.flatnonzero(codes < 0))}; give every "
+            f"{field.cells.where}: no id in {field.column.rows_of(-1)}; give every "
             "row one, or name another column with --id"
         )
     if not unique(field):
@@ -187,7 +186,8 @@ def _refuse_several_rows(field: Field) -> None:
 def people_ids(sheet: Sheet, people: Field | None) -> list[str]:
     """The id of each row's person."""
     if people is None:
-        return [str(row + 2) for row in range(sheet.rows)]
+        rows = sheet.fields[0].cells.in_file(np.arange(sheet.rows))
+        return [str(row + 2) for row in rows]
     return cells_of(people, np.arange(sheet.rows))
 
 
@@ -271,11 +271,13 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
 
 
 def _a_group(field: Field) -> bool:
-    """Whether a column that is called after people holds no ids but a few groups: member or not."""
+    """Whether a column that is called after people holds no ids but a few groups: member or not; in
+    `Player 3` is what is said of one of several."""
     few = 1 < len(field.column.distinct) <= MOST_GROUPS
     repeat = 3 * len(field.column.distinct) <= len(field.column.codes)
     named = names.is_person(field.name) and names.names_people(field.name)
-    return few and repeat and named and not names.is_rater(field.name)
+    numbered = field.name[-1:].isdecimal()
+    return few and repeat and named and not names.is_rater(field.name) and not numbered
 
 
 def _no_answers(field: Field) -> str | None:
@@ -292,7 +294,7 @@ def _no_answers(field: Field) -> str | None:
 def _numbered(field: Field) -> bool:
     """Whether a column numbers many rows: by one after another, or by large numbers."""
     texts = field.column.distinct
-    if field.labels or len(texts) <= FEW_NUMBERS or not unique(field):
+    if field.labels or field.amount or len(texts) <= FEW_NUMBERS or not unique(field):
         return False
     numbers = [numerals.number(text) for text in texts]
     whole = [n for n in numbers if n is not None and n.is_integer()]

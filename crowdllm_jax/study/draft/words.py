@@ -359,17 +359,19 @@ def seems_ordered(texts: Sequence[str]) -> bool:
 
 
 def _qualified(words: Sequence[str]) -> bool:
-    """Whether answers come back with a word more: one that is a degree (`cosy`, `very cosy`), or of
-    two answers (`満足`, `やや満足`; `不満`, `やや不満`)."""
+    """Whether answers come back with a word more: one that is a degree (`cosy`, `very cosy`), or
+    the same with two answers (`満足`, `やや満足`; `不満`, `やや不満`)."""
     again = set()
     for word, other in permutations([word for word in words if word], 2):
         if word.isascii() and f" {word} " not in f" {other} ":
             continue
         if other.startswith(word) or other.endswith(word):
-            if _without(other, word) in _DEGREES:
+            more = other.removeprefix(word) if other.startswith(word) else other.removesuffix(word)
+            if more.strip() in _DEGREES:
                 return True
-            again.add(word)
-    return len(again) > 1
+            if not any(_has(more, own) for own in words):  # as in `cat and dog`
+                again.add((more.strip(), word))
+    return len({more for more, _ in again}) < len(again)
 
 
 def degrees_in(texts: Iterable[str]) -> int:

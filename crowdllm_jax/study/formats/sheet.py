@@ -35,6 +35,7 @@ class Field:
       grid: the question of which this is one item; items of a grid are answered on one scale.
       several: the sign between answers, where the file says that a cell holds several.
       ranks: of an option that people rank, how many places they give; 0 of others.
+      amount: whether its numbers were written with a sign or a unit, so that they count no rows.
       why: why it is left out, where the format leaves it out.
     """
 
@@ -48,6 +49,7 @@ class Field:
     grid: str = ""
     several: str = ""
     ranks: int = 0
+    amount: bool = False
     why: str = ""
 
     @cached_property
@@ -89,7 +91,8 @@ class Sheet:
 
 
 def only_rows(sheet: Sheet, kept: np.ndarray) -> Sheet:
-    """Some rows (R,) bool of a sheet; texts that stand in none of them are forgotten."""
+    """Some rows (R,) bool of a sheet, which are still named by their places in the file; texts that
+    stand in none of them are forgotten."""
     fields = tuple(replace(field, cells=_only(field.cells, kept)) for field in sheet.fields)
     return replace(sheet, rows=int(np.sum(kept)), fields=fields)
 
@@ -99,7 +102,9 @@ def _only(cells: Column, kept: np.ndarray) -> Column:
     used = np.unique(codes[codes >= 0])
     place = np.full(len(cells.distinct) + 1, -1, np.int32)
     place[used] = np.arange(len(used))
-    return replace(cells, codes=place[codes], distinct=tuple(cells.distinct[i] for i in used))
+    distinct = tuple(cells.distinct[i] for i in used)
+    places = cells.in_file(np.flatnonzero(kept))
+    return replace(cells, codes=place[codes], distinct=distinct, places=places)
 
 
 def column_of(path: Path, name: str, texts: Iterable[str | None]) -> Column:

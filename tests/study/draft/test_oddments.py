@@ -120,6 +120,47 @@ def test_numbers_as_they_are_written(written, numbers):
     assert {*made.value[own]} == {*numbers}
 
 
+def test_amounts_are_used_as_their_names_say():
+    minutes, phones = (
+        [f"{start + i}{end}" for i in range(N)] for start, end in ((5, " min"), (612300600, ""))
+    )
+    phones = [f"{p[:3]} {p[3:6]} {p[6:]}" for p in phones]
+    kilos = [f"{60 + i} kg" for i in range(N)]
+    noted = {"duration": minutes, "phone": phones, "weight": kilos, "waited": minutes}
+    assert study(table(**noted)).tasks.ids == ("good", "waited")
+    earned = study(table(income=[f"${1000 + 25 * i:,}" for i in range(N)]))
+    assert [a.name for a in earned.participants.profile] == ["income"]
+
+
+def test_shares_are_known_by_their_names_with_a_sign():
+    shares = {"option": ["yes", "no", "maybe"], "percent": ["45%", "35%", "20%"]}
+    assert "holds shares of answers" in asked(pd.DataFrame({"q": ["a"] * 3, **shares}))
+
+
+def test_tasks_keep_their_unit():
+    levels = [f"{10 * j} dB" for j in range(1, 6)]
+    random = np.random.default_rng(0)
+    rows = [(p, level, random.integers(1, 6)) for p in PEOPLE for level in levels]
+    made = study(pd.DataFrame(rows, columns=["listener", "level", "annoyance"]))
+    assert set(made.tasks.ids) == {*levels}
+    assert set(made.participants.ids) == {*PEOPLE}
+
+
+@pytest.mark.parametrize(
+    "prices", [("1.200 €", "3.500 €", "800 €"), ("EUR 1.459", "EUR 1.389", "EUR 1.502")]
+)
+def test_points_in_prices_that_may_be_between_thousands_are_asked_for(prices):
+    frame = table(x=cycle(*prices))
+    assert "'x': does the point in" in asked(frame)
+    assert study(frame, choices=Choices(out=("x",))).tasks.ids == ("good",)
+
+
+def test_points_in_prices_that_can_only_be_decimals_are_not_asked_for():
+    made = study(table(x=cycle("1.20 €", "3.500 €", "800 €"), y=cycle("0.459 €", "1.389 €", "2 €")))
+    assert {*made.value[made.task == made.tasks.ids.index("x")]} == {1.2, 3.5, 800}
+    assert {*made.value[made.task == made.tasks.ids.index("y")]} == {0.459, 1.389, 2}
+
+
 @pytest.mark.parametrize(
     "texts",
     [
@@ -186,6 +227,27 @@ def test_blank_rows_are_nobodys():
     frame = table(x=cycle(1, 2, 3)).astype(object)
     frame.loc[[3, 7, N - 1]] = None
     assert len(study(frame).participants.ids) == N - 3
+
+
+def test_rows_are_named_by_their_places_in_the_file():
+    blank = table(x=cycle(1, 2, 3)).astype(object)
+    blank.loc[[3, 20]] = None
+    twice = blank.copy()
+    twice.loc[[10, 30], "id"] = "p25"
+    assert "'p25' stands in row 12, 27, 32" in asked(twice)
+    people = study(blank.drop(columns="id")).participants.ids
+    assert set(people) == {str(row + 2) for row in range(N) if row not in (3, 20)}
+
+
+def test_rows_of_answers_are_named_by_their_places_in_the_file():
+    blank = rated().astype(object)
+    blank.loc[[1, 4]] = None
+    twice = pd.concat([blank, blank.iloc[[5]]], ignore_index=True)
+    assert f"(rows 7 and {6 * N + 2}, 1 such pairs)" in asked(twice)
+    other = twice.assign(mood=twice["rating"] % 3).drop(columns="rating")
+    other["liked"] = [i * 5 % 7 for i in range(len(other))]
+    other.loc[[1, 4]] = None
+    assert f"'p0' answers 'f [mood]' twice (rows 7 and {6 * N + 2}, " in asked(other)
 
 
 def test_faces_are_put_in_the_order_that_is_said():

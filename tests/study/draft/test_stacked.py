@@ -2,14 +2,17 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
 from crowdllm_jax.study.formats.frame import read_frame
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.scales import Ordinal
+from crowdllm_jax.study.scales import Binary, Ordinal
 
 RATERS, WINES = 8, 9
+N = 40
 AROMA = 1 + np.arange(RATERS * WINES) * 5 % 7
 TASTE = 1 + np.arange(RATERS * WINES) * 3 % 4
 
@@ -66,6 +69,40 @@ def test_several_answers_in_a_cell_are_chosen_or_not():
     assert own == {f"p{i}": int("b" in held[i * WINES + 2]) for i in range(RATERS)}
 
 
+def test_several_answers_in_a_cell_leave_the_other_question_its_scale():
+    held = [("a; b", "b", "a; c", "c", "b; c", "a", "a; b; c")[i - 1] for i in AROMA]
+    made = study(tasting(aroma=held))
+    assert len(made.tasks.ids) == (1 + 3) * WINES
+    assert made.scale_of(made.tasks.ids.index("wine 2 [taste]")) == Ordinal(levels=(1, 2, 3, 4))
+    assert numbers(made, "wine 2 [taste]") == {f"p{i}": TASTE[i * WINES + 2] for i in range(RATERS)}
+    own = numbers(made, "wine 2 [aroma: b]")
+    assert own == {f"p{i}": int("b" in held[i * WINES + 2]) for i in range(RATERS)}
+
+
+def asked_of(answers: dict[str, list[str]]) -> Study:
+    rows = [
+        (f"p{i}", question, words[i % len(words)])
+        for i in range(N)
+        for question, words in answers.items()
+    ]
+    return study(pd.DataFrame(rows, columns=["respondent", "question", "answer"]))
+
+
+def test_several_answers_to_all_questions_are_chosen_or_not():
+    made = asked_of({"media": ["radio; tv", "tv", "net; tv"], "trusted": ["radio", "net", "tv"]})
+    assert set(made.tasks.ids) == {
+        f"{question} [answer: {option}]"
+        for question in ("media", "trusted")
+        for option in ("radio", "tv", "net")
+    }
+
+
+def test_several_answers_to_one_question_leave_the_others_as_they_are():
+    media = ["radio; tv", "tv", "net; tv", "radio; net", "net", "radio"]
+    made = asked_of({"media": media, "owns": ["yes", "no"]})
+    assert made.scale_of(made.tasks.ids.index("owns")) == Binary(levels=("no", "yes"))
+
+
 def test_a_code_and_its_label_are_one_answer():
     words = np.array(["never", "rarely", "often", "always"])
     table = tasting().drop(columns="aroma").assign(code=TASTE).assign(taste=words[TASTE - 1])
@@ -75,8 +112,35 @@ def test_a_code_and_its_label_are_one_answer():
 
 
 def test_columns_that_are_called_after_people():
-    for who in ("rater_", "ann", "Person "):
+    for who in ("rater_", "ann", "annot_", "Person "):
         rated = {f"{who}{i}": AROMA[i * WINES : (i + 1) * WINES] for i in range(RATERS)}
         made = study(pd.DataFrame({"sentence": [f"s{j}" for j in range(WINES)], **rated}))
         assert (len(made.participants.ids), len(made.tasks.ids)) == (RATERS, WINES)
         assert numbers(made, "s4") == {f"{who}{i}": AROMA[i * WINES + 4] for i in range(RATERS)}
+
+
+@pytest.mark.parametrize(
+    ("called", "key"),
+    [
+        ("Player {}", "respondent"),
+        ("Member {}", "client"),
+        ("rater_{}", "user"),
+        ("anno 201{}", "house"),
+    ],
+)
+def test_rows_are_people_though_columns_are_called_after_people_or_years(called, key):
+    random = np.random.default_rng(0)
+    columns = {called.format(i): random.integers(1, 6, N) for i in range(1, 6)}
+    table = {key: [f"k{i}" for i in range(N)], **columns, "good": random.integers(1, 6, N)}
+    made = study(pd.DataFrame({**table, "age": random.integers(18, 80, N)}))
+    assert len(made.participants.ids) == N
+    assert "good" in made.tasks.ids
+    assert [attribute.name for attribute in made.participants.profile] == ["age"]
+
+
+def test_columns_called_after_people_beside_a_profile_are_asked_for():
+    random = np.random.default_rng(0)
+    columns = {f"Member {i}": random.integers(1, 6, N) for i in range(1, 6)}
+    table = pd.DataFrame({"id": range(N), **columns, "age": random.integers(18, 80, N)})
+    with pytest.raises(CrowdError, match="which column holds the ids of people: Member 1, "):
+        study(table)

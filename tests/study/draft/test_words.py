@@ -164,6 +164,8 @@ def test_from_the_lowest_to_the_highest(scale):
         *("high school|museum|library", "less sugar|more milk|same"),
         *("a) car|b) bus|c) bike", "coffee|iced coffee|tea", "man|woman|human"),
         *("S|M|L", "C|S|M|L|V"),
+        *("cat|dog|cat and dog", "tea|green tea|coffee|iced coffee"),
+        *("net|tv|radio|tv; net|radio; net", "cat|dog|bird|cat and bird|dog and bird"),
     ],
 )
 def test_words_that_tell_no_order(words):
