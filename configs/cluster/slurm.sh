@@ -3,6 +3,12 @@
 #
 #   sbatch configs/cluster/slurm.sh run configs/mine.yaml --seeds 5 --out /shared/runs/mine
 #
+# and so is what is made of it:
+#
+#   sbatch configs/cluster/slurm.sh twin /shared/runs/mine --answers few.csv --out /shared/twins
+#   sbatch configs/cluster/slurm.sh aggregate /shared/runs/mine/population --out /shared/answers.csv
+#   sbatch configs/cluster/slurm.sh sample /shared/runs/mine --aggregate --agents 1000000000 --out /shared/counts
+#
 # --out (and the study's tables, and reference.cache) must lie on a disk that all nodes share. The
 # processes find each other through SLURM's own variables. A job that is preempted, or hits its time
 # limit, is continued by the same command.

@@ -24,9 +24,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from crowdllm_jax.aggregate.share import from_all, own_parts
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.read import Answers
+from crowdllm_jax.runtime.counting import from_all, handed_out
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.scales import is_ballot
 
@@ -120,7 +120,9 @@ def distinct_ballots(answers: Answers, tasks: np.ndarray, progress: Progress = s
     """Join voters who cast the same ballot; who cast none is no voter."""
     joined = [Ballots(np.zeros((0, len(tasks)), np.int16), np.zeros(0, np.int64))]
     done = 0
-    for block in chain.from_iterable(blocks() for blocks in own_parts(answers)):
+    for block in chain.from_iterable(
+        blocks() for _, blocks in handed_out("the ballots", answers.passes)
+    ):
         cast = np.nan_to_num(block[:, tasks], nan=-1).astype(np.int16)
         cast = cast[cast[:, 0] >= 0]  # a ballot is whole, or there is none
         joined.append(_join([Ballots(cast, np.ones(len(cast), np.int64))]))

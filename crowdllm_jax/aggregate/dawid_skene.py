@@ -14,9 +14,8 @@ It is for questions that have an answer. Where opinions differ, there is no trut
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
@@ -24,10 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from crowdllm_jax.aggregate.share import Pass, added, in_order, own_parts
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.population.read import Answers
 from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime.counting import Arrays, added, handed_out, in_order
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Categorical
@@ -40,8 +39,9 @@ NEVER = 1e-10
 KEPT = 1 << 28
 """Bytes of answers that are kept in memory between passes; more are read anew each time."""
 
-
 FULL = jax.lax.Precision.HIGHEST
+
+Pass = Callable[[], Iterable[np.ndarray]]
 
 
 class Truth(NamedTuple):
@@ -65,14 +65,11 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
         if not isinstance(scale, Categorical) or not len(tasks):
             continue
         power = min(1.0, (answers.effective or np.inf) / answers.people)
-        passes = _kept(answers, tasks)
 
         def report(step: int, label: str = name) -> None:
             progress(f"dawid-skene {label}", step, STEPS)
 
-        own = chain.from_iterable(blocks() for blocks in passes)
-        votes = count_votes(own, len(tasks), scales.size(scale), answers.block)
-        (votes,) = added("the votes", (votes,))
+        passes, votes = _begun(answers, tasks, scales.size(scale))
         levels, each = votes.shape[1], votes.sum() / answers.people
         if each < levels**2:
             warnings.warn(
@@ -100,9 +97,12 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: order[row["task_id"]]))
 
 
-def _kept(answers: Answers, tasks: np.ndarray) -> list[Callable[[], Iterable[np.ndarray]]]:
-    """Passes over some tasks' levels, part by part (of several processes, over this one's parts);
-    from memory if they fit."""
+def _begun(answers: Answers, tasks: np.ndarray, levels: int) -> tuple[dict[int, Pass], np.ndarray]:
+    """Passes over some tasks' levels, by the numbers of the parts, and (T, K) everybody's votes.
+
+    The parts are handed out here, while they are read for the first time; from then on a process
+    has its own, in memory if they fit.
+    """
 
     def levels_of(blocks: Pass) -> Iterator[np.ndarray]:
         for block in blocks():
@@ -111,10 +111,14 @@ def _kept(answers: Answers, tasks: np.ndarray) -> list[Callable[[], Iterable[np.
             floats = np.issubdtype(levels.dtype, np.floating)
             yield np.nan_to_num(levels, nan=-1).astype(np.int16) if floats else levels
 
-    passes = own_parts(answers)
-    if answers.people * len(tasks) * 2 / processes.size() > KEPT:
-        return [partial(levels_of, blocks) for blocks in passes]
-    return [partial(list, list(levels_of(blocks))) for blocks in passes]
+    kept = answers.people * len(tasks) * 2 / processes.size() <= KEPT
+    passes: dict[int, Pass] = {}
+    votes = np.zeros((len(tasks), levels))
+    for number, blocks in handed_out("the votes", answers.passes):
+        passes[number] = partial(list, [*levels_of(blocks)]) if kept else partial(levels_of, blocks)
+        votes += count_votes(passes[number](), len(tasks), levels, answers.block)
+    (votes,) = added("the votes", (votes,))
+    return passes, votes
 
 
 def _rows(
@@ -146,7 +150,7 @@ def count_votes(blocks: Iterable[np.ndarray], tasks: int, levels: int, size: int
 
 
 def dawid_skene(
-    passes: Sequence[Callable[[], Iterable[np.ndarray]]],
+    passes: Mapping[int, Pass],
     votes: np.ndarray,
     size: int,
     power: float = 1.0,
@@ -155,8 +159,8 @@ def dawid_skene(
     """EM from the shares of votes.
 
     Args:
-      passes: each gives a new pass over a part of the answers, (n, T) levels, -1 where there is
-        none, n <= size; of several processes, over a part of this one's.
+      passes: by its number, gives a new pass over a part of the answers, (n, T) levels, -1 where
+        there is none, n <= size; of several processes, over a part of this one's.
       votes: (T, K) see `count_votes`.
       power: multiplies the log-likelihood.
     """
@@ -181,14 +185,14 @@ def dawid_skene(
 
 
 def _of_parts(
-    passes: Sequence[Callable[[], Iterable[np.ndarray]]], belief: jax.Array, size: int
-) -> Iterator[tuple[np.ndarray]]:
-    """(T, K) log-likelihood of each part's answers; see `step_block`."""
-    for blocks in passes:
+    passes: Mapping[int, Pass], belief: jax.Array, size: int
+) -> Iterator[tuple[int, Arrays]]:
+    """Each part's number, and (T, K) log-likelihood of its answers; see `step_block`."""
+    for number, blocks in passes.items():
         total = np.zeros(belief.shape)
         for block in blocks():
             total += np.asarray(step_block(_filled(block, size), belief), np.float64)
-        yield (total,)
+        yield number, (total,)
 
 
 def _filled(block: np.ndarray, size: int) -> np.ndarray:

@@ -10,8 +10,8 @@ from itertools import chain
 
 import numpy as np
 
-from crowdllm_jax.aggregate.share import added, own_parts
 from crowdllm_jax.population.read import Answers
+from crowdllm_jax.runtime.counting import added, handed_out
 from crowdllm_jax.runtime.progress import Progress, silent
 
 CELLS = 1 << 20
@@ -43,7 +43,9 @@ def medians(
         left -= digit
         count = np.zeros(c << digit)
         done = 0
-        for block in chain.from_iterable(blocks() for blocks in own_parts(answers)):
+        for block in chain.from_iterable(
+            blocks() for _, blocks in handed_out("the medians", answers.passes)
+        ):
             values = block if c == block.shape[1] else block[:, tasks]
             key = _ordered(values, word) >> word.type(left)
             same = ~np.isnan(values)

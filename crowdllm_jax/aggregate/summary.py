@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax.aggregate.middle import medians
-from crowdllm_jax.aggregate.share import added, in_order, own_parts
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.decisions import read
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments
 from crowdllm_jax.population.read import Answers, Manifest, read_manifest, reading
+from crowdllm_jax.runtime.counting import Arrays, added, handed_out, in_order
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import bins
@@ -87,7 +87,8 @@ def histogram(answers: Answers, progress: Progress = silent) -> Histogram:
     k = max(map(scales.size, task_scales)) or 1
     counts, squares = np.zeros((t, k)), np.zeros(t)
     moments = no_moments((len(valued),))
-    for sums in in_order("the moments", _of_parts(answers, valued, counts, squares, progress)):
+    of_parts = _of_parts(answers, valued, counts, squares, progress)
+    for sums in in_order("the moments", of_parts):
         moments = moments.joined(Moments(*sums))
     counts, squares = added("the counts", (counts, squares))
     progress("aggregate", answers.people, answers.people)
@@ -136,16 +137,16 @@ def _of_parts(
     counts: np.ndarray,
     squares: np.ndarray,
     progress: Progress,
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Moments of the continuous tasks (`valued`) of each of this process's parts, whose answers are
-    counted on the way.
+) -> Iterator[tuple[int, Arrays]]:
+    """The number of each of this process's parts, and moments of its continuous tasks (`valued`);
+    answers are counted on the way.
 
     Args:
       counts: (T, K) to which answers are added; squares: (T,) squared weights.
     """
     t, done = len(counts), 0
     level = np.setdiff1d(np.arange(t), valued)
-    for blocks in own_parts(answers):
+    for number, blocks in handed_out("the answers", answers.passes):
         moments = no_moments((len(valued),))
         for block in blocks():
             weight = None if answers.weight is None else answers.weight[done : done + len(block)]
@@ -157,7 +158,7 @@ def _of_parts(
                 squares += weight**2 @ given
             done += len(block)
             progress("aggregate", done, answers.people)
-        yield moments.weight, moments.total, moments.spread
+        yield number, (moments.weight, moments.total, moments.spread)
 
 
 def _levels(block: np.ndarray, k: int, weight: np.ndarray | None) -> np.ndarray:

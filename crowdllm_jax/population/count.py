@@ -14,10 +14,11 @@ agents that `sample` draws from the same seed.
 
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
-from typing import Any
+from itertools import cycle, groupby
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
 from crowdllm_jax.population.sample import check_numbers, in_flight
 from crowdllm_jax.profiles.profile_counts import profile_counts
+from crowdllm_jax.runtime.counting import Arrays, added, handed_out, in_order
 from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 from crowdllm_jax.runtime.prefetch import ahead
 from crowdllm_jax.runtime.progress import Progress, silent
@@ -57,6 +59,9 @@ BLOCK_CHANCES = 1 << 21
 
 FEW_LEVELS = 12
 """Up to so many, packed levels are compared with each of them, which is faster than a scatter."""
+
+STRETCH = 1 << 19
+"""Agents that one of several processes takes at once; an accelerator's largest block."""
 
 LONG = 3600.0
 """Seconds of drawing that are announced before they pass."""
@@ -342,48 +347,91 @@ def _within(mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # Agents drawn, and counted on the device.
 
 
+class _Tally(NamedTuple):
+    """Of a block's agents: (G,) members, (G, T, K) counts, (G, C) moments of continuous tasks."""
+
+    first: int
+    size: int
+    members: np.ndarray
+    counts: np.ndarray
+    valued: Moments
+
+
 def _count_drawn(
     crowd: Crowd, agents: int, seed: int, group_by: int | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, Moments]:
-    draws = drawers(crowd)
-    groups = _groups(crowd, group_by)
+    """See `_count_profiles`; each of several processes draws stretches of agents."""
+    groups, t = _groups(crowd, group_by), len(crowd.task_ids)
     members = np.zeros(groups, np.int64)
-    shape = (groups, len(crowd.task_ids), longest(crowd.task_scales))
-    total = np.zeros(shape, np.int64)
-    block = draws[0].size(agents) if isinstance(draws[0], GroupedDrawer) else sample.BLOCK
-    began, announced = time.monotonic(), False
+    total = np.zeros((groups, t, longest(crowd.task_scales)), np.int64)
+    none = no_moments((groups, scales.which(scales.is_continuous, crowd.task_scales).sum()))
+    report = _announcing(agents, progress)
+
+    def of_stretches() -> Iterator[tuple[int, Arrays]]:
+        blocks = _tallied(crowd, agents, seed, group_by)
+        for number, of_blocks in groupby(blocks, lambda block: block.first // STRETCH):
+            moments = none
+            for block in of_blocks:
+                members[:] += block.members
+                total[:] += block.counts
+                moments = moments.joined(block.valued)
+                report(min(agents, block.first + block.size))
+            yield number, (moments.weight, moments.total, moments.spread)
+
+    valued = none
+    for sums in in_order("the moments", of_stretches()):
+        valued = valued.joined(Moments(*sums))
+    members, total = added("the counts", (members, total))
+    progress("count", agents, agents)
+    return members, total, valued
+
+
+def _tallied(crowd: Crowd, agents: int, seed: int, group_by: int | None) -> Iterator[_Tally]:
+    """This process's blocks of agents, drawn and counted, the next ones while one is used."""
+    draws = drawers(crowd)
+    groups, k = _groups(crowd, group_by), longest(crowd.task_scales)
+    size = draws[0].size(agents) if isinstance(draws[0], GroupedDrawer) else sample.BLOCK
     continuous = np.flatnonzero(scales.which(scales.is_continuous, crowd.task_scales))
-    valued = no_moments((groups, len(continuous)))
+    no_values = no_moments((groups, len(continuous)))
+
+    def firsts() -> Iterator[int]:
+        for _, first in handed_out("agents", range(0, agents, STRETCH)):
+            yield from range(first, min(first + STRETCH, agents), size)
 
     def values_of(drawn: jax.Array | np.ndarray, group: np.ndarray) -> Moments:
         values = np.asarray(drawn[:, continuous])
         return stacked([moments_of(values[group == number]) for number in range(groups)])
 
-    def tallied(item: tuple[Drawer, int]) -> tuple[int, np.ndarray, np.ndarray, Moments | None]:
+    def tallied(item: tuple[Drawer, int]) -> _Tally:
         draw, first = item
         if isinstance(draw, GroupedDrawer):
             by = _group(crowd, group_by, draw.profiles, draw.real)
-            found = draw.count(seed, first, block, agents - first, by, (groups, shape[2]))
-            return first, *found, None
-        profile, drawn = draw(seed, first + np.arange(block, dtype=np.int64))
-        group = _group(crowd, group_by, profile, block)
+            found = draw.count(seed, first, size, agents - first, by, (groups, k))
+            return _Tally(first, size, *found, no_values)
+        profile, drawn = draw(seed, first + np.arange(size, dtype=np.int64))
+        group = _group(crowd, group_by, profile, size)
         group[agents - first :] = groups
         members = np.bincount(group, minlength=groups + 1)[:groups]
-        values = values_of(drawn, group) if len(continuous) else None
-        routed = bool(crowd.ask_if)
-        counts = tally(crowd.task_scales, shape, drawn, group, routed)
-        return first, members, np.asarray(counts), values
+        values = values_of(drawn, group) if len(continuous) else no_values
+        shape = (groups, len(crowd.task_ids), k)
+        counts = tally(crowd.task_scales, shape, drawn, group, bool(crowd.ask_if))
+        return _Tally(first, size, members, np.asarray(counts), values)
 
-    turns = zip(cycle(draws), range(0, agents, block), strict=False)
-    for first, new, counts, values in ahead(tallied, turns, in_flight(draws)):
-        members += new
-        total += counts
-        valued = valued if values is None else valued.joined(values)
-        done = min(agents, first + block)
+    yield from ahead(tallied, zip(cycle(draws), firsts(), strict=False), in_flight(draws))
+
+
+def _announcing(agents: int, progress: Progress) -> Callable[[int], None]:
+    """Reports how many agents are counted; says once how long that will take, if it is long."""
+    began: tuple[float, int] | None = None  # with the first block, which has waited for compilation
+    announced = False
+
+    def report(done: int) -> None:
+        nonlocal announced, began
         progress("count", done, agents)
-        passed = time.monotonic() - began
-        left = passed * (agents / done - 1)
-        if not announced and passed > 10 and left > LONG:
+        now = time.monotonic()
+        since, before = began = began or (now, done)
+        left = (now - since) / max(1, done - before) * (agents - done)
+        if not announced and now - since > 10 and left > LONG:
             announced = True
             warnings.warn(
                 f"these agents have to be drawn to be counted: about {left / 3600:.1f} hours to go"
@@ -391,7 +439,8 @@ def _count_drawn(
                 CrowdWarning,
                 stacklevel=2,
             )
-    return members, total, valued
+
+    return report
 
 
 @partial(jax.jit, static_argnums=(0, 1, 4))

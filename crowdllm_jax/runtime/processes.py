@@ -9,9 +9,11 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed  # what its coordinator keeps has no public name
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, Sharding
 
@@ -204,6 +206,18 @@ def exchange(step: str, data: bytes) -> list[bytes]:
         room[: len(data)] = np.frombuffer(data, np.uint8)
         told = np.asarray(multihost_utils.process_allgather(room)).reshape(len(sizes), -1)
     return [row[:size].tobytes() for row, size in zip(told, sizes, strict=True)]
+
+
+def next_in(queue: str) -> int:
+    """The next number, from 0, of a queue that all processes take from: each gets other ones.
+
+    Raises:
+      PeerError: the first process, which counts, has ended.
+    """
+    with _together(queue):
+        client: Any = distributed.global_state.client
+        taken: int = client.key_value_increment(f"crowdllm {queue}", 1)
+    return taken - 1
 
 
 @contextmanager

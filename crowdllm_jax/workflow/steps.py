@@ -227,9 +227,14 @@ def count_run(
     progress("count", 0, agents)
     crowd = crowd_among(fitted_crowd(folder), where, margins)
     target = out or folder / "counts"
-    # Asked before anything is drawn.
-    check_new(target)
-    write_counts(crowd, count(crowd, agents, seed, by=by, progress=progress), target, seed)
+    if processes.rank() == 0:
+        check_new(target)
+    # Before anything is drawn, or written.
+    processes.meet("the counts' folder")
+    counts = count(crowd, agents, seed, by=by, progress=progress)
+    if processes.rank() == 0:
+        write_counts(crowd, counts, target, seed)
+    processes.meet("the counts")
     return target
 
 

@@ -30,7 +30,7 @@ def crowd(seed: int, people: int = 12, tasks: int = 30, levels: int = 3):
 def settle(answers: np.ndarray, levels: int, size: int, power: float = 1.0) -> truth.Truth:
     blocks = [answers[i : i + size].astype(np.int8) for i in range(0, len(answers), size)]
     votes = count_votes(blocks, answers.shape[1], levels, size)
-    return dawid_skene([lambda: blocks], votes, size, power)
+    return dawid_skene({0: lambda: blocks}, votes, size, power)
 
 
 @pytest.mark.parametrize("power", [1.0, 0.3])
@@ -72,7 +72,7 @@ def test_knowing_how_people_err_beats_their_majority():
             random.random((12, 200)) < skill[:, None], right, random.integers(0, 4, (12, 200))
         )
         votes = count_votes([answers], 200, 4, 12)
-        found = dawid_skene([lambda own=answers: [own]], votes, 12)
+        found = dawid_skene({0: lambda own=answers: [own]}, votes, 12)
         gains.append((found.belief.argmax(1) == right).mean() - (votes.argmax(1) == right).mean())
     assert np.mean(gains) > 0.01
     assert np.min(gains) >= 0

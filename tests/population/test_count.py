@@ -276,7 +276,8 @@ def test_drawn_agents_are_counted_one_for_one(mixed_crowd: Crowd, monkeypatch, n
         np.testing.assert_array_equal(found.counts, expected)
         np.testing.assert_array_equal(found.members, expected[:, 0].sum(1))
         check_moments(crowd, agents, by, found)
-        assert seen == [("count", 64, 150), ("count", 128, 150), ("count", 150, 150)]
+        told = [("count", 64, 150), ("count", 128, 150), ("count", 150, 150)]
+        assert list(dict.fromkeys(seen)) == told
 
 
 def check_moments(crowd: Crowd, agents: population.Agents, by: str | None, found) -> None:

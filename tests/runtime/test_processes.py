@@ -25,10 +25,11 @@ from crowdllm_jax.aggregate.decide import decide, write_table
 from crowdllm_jax.backbone.tune.peft import read_adapter
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdWarning, PeerError
-from crowdllm_jax.model.crowd_file import load_crowd
-from crowdllm_jax.population import sample, write
+from crowdllm_jax.model.crowd_file import load_crowd, save_crowd
+from crowdllm_jax.population import count, sample, write
 from crowdllm_jax.population.read import open_population
 from crowdllm_jax.population.write import write_population
+from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.folder import crowd_folder, open_run
 from crowdllm_jax.runs.prepare import Splits
@@ -73,19 +74,43 @@ import numpy as np
 from crowdllm_jax.aggregate.budgeting import distinct_ballots
 from crowdllm_jax.aggregate.decide import decide, write_table
 from crowdllm_jax.cli.main import main
+from crowdllm_jax.model.crowd_file import load_crowd
+from crowdllm_jax.population import count, sample
 from crowdllm_jax.population.read import open_population
+from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.runtime import processes
 assert main(sys.argv[1:]) == 0
 folder, summary = Path(sys.argv[2]), Path(sys.argv[5])
 out = summary.parent / str(processes.rank())
 out.mkdir(parents=True)
+sample.BLOCK, count.STRETCH = 64, 128
+crowd = load_crowd(folder.parent / "crowd")
+write_counts(crowd, count.count(crowd, 700, 3, by="city"), out / "counts", 3)
 write_table(decide(folder, where="age >= 40"), out / "where.parquet")
 write_table(decide(folder, "dawid-skene"), out / "truth.parquet")
 answers = open_population(folder)
 approved = np.flatnonzero(answers.task_scale == list(answers.scales).index("approve"))
 np.savez(out / "ballots.npz", *distinct_ballots(answers, approved))
 """
-"""`aggregate PATH --out TABLE`, and then, by the same processes, the other rules."""
+"""`aggregate PATH --out TABLE`, and then, by the same processes, counts and the other rules."""
+
+COUNTS = """
+import sys
+from pathlib import Path
+from crowdllm_jax.cli import main as cli
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.population import count, sample
+from crowdllm_jax.runtime import processes
+def fail(_):
+    raise CrowdError("no more")
+count.STRETCH = sample.BLOCK
+assert cli.main(sys.argv[1:]) == 0
+if processes.rank() == 1:
+    count.drawers = fail
+cli._join = lambda _: processes.rank() == 0
+cli.main([*sys.argv[1:], "--out", str(Path(sys.argv[4]).with_name("none"))])
+"""
+"""`sample RUN --out FOLDER ...` twice, by the same processes; one fails the second time."""
 
 SOON = 30
 """Seconds in which a run must have ended after a peer has."""
@@ -203,11 +228,14 @@ def test_two_processes_share_twins(fitted, tmp_path):
 
 
 def test_two_processes_share_aggregates(tmp_path, monkeypatch):
-    """Each reads some parts of a population; both come to the bits of one process."""
+    """Each reads some parts of a population, and draws some stretches of agents that are counted;
+    both come to the bits of one process."""
     several = {name: EVERY_SCALE[name] for name in ("rating", "price", "approve")}
     crowd = make_known(make_study(several, tasks=2)).crowd
     for module in (sample, write):
         monkeypatch.setattr(module, "BLOCK", 64)
+    monkeypatch.setattr(count, "STRETCH", 128)
+    save_crowd(crowd, tmp_path / "crowd")
     monkeypatch.setattr(write, "PART_ROWS", 128 * len(crowd.task_ids))
     population, one = tmp_path / "p", tmp_path / "one"
     write_population(crowd, population, 700, 3)
@@ -220,13 +248,31 @@ def test_two_processes_share_aggregates(tmp_path, monkeypatch):
         write_table(decide(population, "dawid-skene"), one / "truth.parquet")
     approved = np.flatnonzero(crowd.task_scale == list(crowd.scales).index("approve"))
     np.savez(one / "ballots.npz", *distinct_ballots(open_population(population), approved))
+    write_counts(crowd, count.count(crowd, 700, 3, by="city"), one / "counts", 3)
     out = str(tmp_path / "two" / "summary.parquet")
     for process in start(2, 1, *command, out, main=("-c", AGGREGATES)):
         code, err = ends(process, 120)
         assert code == 0, err
-    for path in one.iterdir():
+    for path in filter(Path.is_file, one.rglob("*")):
         for two in ("two",) if path.stem == "summary" else ("two/0", "two/1"):
-            assert (tmp_path / two / path.name).read_bytes() == path.read_bytes(), path.name
+            name = path.relative_to(one)
+            assert (tmp_path / two / name).read_bytes() == path.read_bytes(), name
+
+
+def test_two_processes_count_agents(fitted, tmp_path):
+    """To the bytes of one process; where one fails, the other says so, and nothing is written."""
+    command = ["sample", str(fitted)]
+    counted = ["--aggregate", "--by", "city", "--agents", str(AGENTS), "--seed", "3"]
+    assert main([*command, "--out", str(tmp_path / "one"), *counted, "--quiet"]) == 0
+    command = [*command, "--out", str(tmp_path / "two"), *counted]
+    both = start(2, 1, *command, main=("-c", COUNTS))
+    (other, told), (failed, why) = (ends(process, 200) for process in both)
+    assert (other, failed) == (3, 2), told + why
+    assert "another process of this run has ended" in told
+    assert "crowdllm: no more" in why
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    for path in (tmp_path / "one").iterdir():
+        assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def fitted_by_two(fitted: Path, run: Path) -> tuple[dict, dict]:

@@ -87,8 +87,6 @@ def sample(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         }
         population = msgspec.structs.replace(config.population, **wanted)
         if arguments.aggregate:
-            if arguments.distributed:
-                raise CrowdError("--aggregate: is done by one process; leave --distributed out")
             agents, seed, by = population.agents, population.seed, arguments.by
             counts = steps.count_run(folder, agents, seed, out, by, progress, where, margins)
             return Outcome(written={"counts": counts})
