@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.contrasts import telling
 from crowdllm_jax.model.persistent.effects import TaskColumns
-from crowdllm_jax.model.persistent.layout import Layout, layout_of
+from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
 from crowdllm_jax.model.persistent.witness import (
     Standard,
     Unwitnessed,
@@ -97,6 +98,9 @@ def make_design(
     # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
     if known or witnesses is not None:
         groups |= _groups_of_tasks(attribute, t, config.dimensions)
+        count = np.bincount(study.task[train], minlength=t)
+        tells = telling(layout, count) & (not study.toplines)
+        groups |= _groups_of_levels(layout, tells, attribute, config.dimensions)
     if witnesses is not None:
         groups |= _groups_of_witnesses(witnesses, len(layout.scales))
     return Design(layout, tasks, groups, centre, witnesses)
@@ -257,6 +261,22 @@ def _groups_of_tasks(attribute: np.ndarray, tasks: int, latent: int) -> dict[str
     return {
         "task_loading": np.repeat(by_dimension, tasks, 0).astype(np.int32),
         "task_profile": np.repeat(by_attribute, tasks, 1).astype(np.int32),
+    }
+
+
+def _groups_of_levels(
+    layout: Layout, tells: np.ndarray, attribute: np.ndarray, latent: int
+) -> dict[str, np.ndarray]:
+    """What beliefs do to single levels of single nominal tasks, where several on one scale tell
+    (T,) bool: one prior per dimension. Cells that no such task has are a group of their own."""
+    scale = np.array(layout.task_scale)
+    if np.bincount(scale[tells], minlength=1).max() < 2:
+        return {}
+    is_nominal = np.isin(np.arange(len(scale)), layout.tasks_of(nominal))
+    own = is_nominal[:, None] & (level_mask(layout) == 0)[scale]
+    return {
+        "task_level_loading": np.where(own[:, :, None], np.arange(latent), latent).astype(np.int32),
+        "belief_profile": np.repeat(attribute[:, None], latent, 1).astype(np.int32),
     }
 
 

@@ -333,9 +333,8 @@ def _log_chance(
 ) -> posterior.LogChance:
     """The probability of people's answers as a function of their beliefs."""
     fitted = items(model, effects, tasks, jnp.asarray(level_mask(layout)))
-    responses = Responses(
-        fitted, effects, model.log_residual[...][tasks.scale], model.log_concentration[...]
-    )
+    residual = model.log_residual[...][tasks.scale]
+    responses = Responses(fitted, residual, model.log_concentration[...])
     return lambda u: log_likelihood(responses, layout, answers, Standing(*model.belief(u)))
 
 
