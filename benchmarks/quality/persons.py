@@ -10,8 +10,8 @@
     movielens  80% of everybody's ratings known (folds of the answers): RMSE of the others
     bfi        a fifth of the people are tested: three items of each Big Five trait are known, the
                other two asked (another draw each fold); and agents beside people
-    choices    a fifth of the answers left out of a simulated quiz, and of the Big Five's items taken
-               for choices without an order (another fifth each fold)
+    choices    a fifth of the answers is left out (another one each fold), of a simulated quiz and
+               of the Big Five's items, taken for choices without an order
     twin2k     35% of people known whole, 60% by 40% of their answers, 5% by attributes alone
     twin_llm   a fifth of the people are tested, each question given their other answers and what
                LLMs answered for them; and questions that nobody answered (folds of questions)
