@@ -143,8 +143,9 @@ def _told(
     mean, shares, entropy = _reference_columns(study, reference, layout, seen, known=known)
     columns, group = [mean], [0]
     # A reference that is sure of itself may deserve more trust, or less; so may one that hardly
-    # believes in the listed options.
-    for number, certainty in ((1, entropy), (2, reference.mass)):
+    # believes in the listed options. A fitted head is as sure as where it puts a task makes it.
+    certainties = () if reference.kind == "fitted" else ((1, entropy), (2, reference.mass))
+    for number, certainty in certainties:
         if certainty is not None and mean.any() and certainty[seen].std() > 1e-6:
             centred = (certainty - certainty[seen].mean()) / certainty[seen].std()
             columns.append(_tried(reference, mean * centred, seen))
@@ -174,7 +175,8 @@ def _loading_columns(mean: np.ndarray, sources: list[np.ndarray]) -> tuple[np.nd
 def _reference_columns(
     study: Study, reference: Reference, layout: Layout, seen: np.ndarray, *, known: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The reference's mean (T,) on a logit scale, log probabilities (T, K), and entropy (T,)."""
+    """The reference's mean (T,) on a logit scale, log probabilities (T, K), and entropy (T,) beside
+    its scale's average; 0 of two levels, of which it says no more than the mean does."""
     t = len(study.tasks.ids)
     mean, shares = np.zeros(t), np.zeros((t, layout.levels))
     if known and reference.kind == "marginal":
@@ -195,7 +197,9 @@ def _reference_columns(
             # What all levels of a task share moves none of them.
             centred = centred - centred.mean(1, keepdims=True)
             shares[on_scale, :k] = _tried(reference, centred, seen[on_scale])
-            entropy[on_scale] = -(np.exp(log) * log).sum(1) / np.log(k)
+            if k > 2:
+                own = -(np.exp(log) * log).sum(1) / np.log(k)
+                entropy[on_scale] = own - own[seen[on_scale]].mean()
     spread = mean[seen].std()
     return _tried(reference, mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
 

@@ -157,8 +157,7 @@ def fit_marginal(
 
     state = _all_steps(advance, state, config.steps, checkpoints, on_step)
     fitted = nnx.state(_centred(graph, state.params), nnx.Param)
-    params = jax.device_get(settled(graph, fitted, design))
-    return graph, params, np.asarray(state.losses)
+    return graph, jax.device_get(settled(graph, fitted, design)), np.asarray(state.losses)
 
 
 def _centred(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any]) -> Persistent:
