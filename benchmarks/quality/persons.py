@@ -2,6 +2,7 @@
 
     python benchmarks/quality/persons.py movielens FOLDER [--folds 5] [--json FILE]
     python benchmarks/quality/persons.py bfi [--folds 5]
+    python benchmarks/quality/persons.py choices [--folds 5]
     python benchmarks/quality/persons.py twin2k FOLDER
     python benchmarks/quality/persons.py twin_llm FOLDER
     python benchmarks/quality/persons.py opinionqa FOLDER
@@ -9,6 +10,8 @@
     movielens  80% of everybody's ratings known (folds of the answers): RMSE of the others
     bfi        a fifth of the people are tested: three items of each Big Five trait are known, the
                other two asked (another draw each fold); and agents beside people
+    choices    a fifth of the answers is left out (another one each fold), of a simulated quiz and
+               of the Big Five's items, taken for choices without an order
     twin2k     35% of people known whole, 60% by 40% of their answers, 5% by attributes alone
     twin_llm   a fifth of the people are tested, each question given their other answers and what
                LLMs answered for them; and questions that nobody answered (folds of questions)
@@ -24,7 +27,7 @@ What rivals are is in `person_rivals.py`. Settings of the persistent model are t
 import argparse
 from pathlib import Path
 
-from persons_answers import big_five, gems, movielens
+from persons_answers import big_five, choices, gems, movielens
 from persons_fit import Settings
 from persons_llm import llm_twins, toplines
 from table import write
@@ -32,6 +35,7 @@ from table import write
 SETS = {
     "movielens": movielens,
     "bfi": big_five,
+    "choices": choices,
     "twin2k": gems,
     "twin_llm": llm_twins,
     "opinionqa": toplines,

@@ -17,7 +17,7 @@ from person_rivals import (
     svd_forecast,
     tuned,
 )
-from persons_data import bfi, twin2k
+from persons_data import bfi, quiz, twin2k, without_order
 from persons_fit import Settings, Shown, fitted, rps, tell, within
 from table import Row, Table
 
@@ -158,6 +158,59 @@ def _alpha(items: np.ndarray) -> float:
     turned = items * np.sign(first)
     k = items.shape[1]
     return float(k / (k - 1) * (1 - turned.var(0, ddof=1).sum() / turned.sum(1).var(ddof=1)))
+
+
+def choices(settings: Settings) -> Iterable[Table]:
+    columns = {"right": "Accuracy", "log": "Log loss"}
+    for name, made in (("a quiz", quiz), ("Big Five", lambda _: without_order(bfi()))):
+        table = Shown(f"Choices without an order: {name}", columns)
+        for seed in range(settings.folds):
+            tell(f"choices, {name}, fold {seed}")
+            study = made(seed)
+            held = np.random.default_rng(seed).random(len(study.answer)) < 0.2
+            rows = np.flatnonzero(held)
+            task, level = study.task[rows], study.answer[rows].astype(int)
+            crowd = fitted(study, ~held, settings, "answers", seed)
+            found = predict_answers(crowd, study, ~held, study.person[rows], task).chance
+            forecasts = {
+                "**twins**": found,
+                "majority": _shares(study, ~held)[task],
+                "multinomial of the others": _by_others(study, held, rows),
+            }
+            for who, chance in forecasts.items():
+                of_row = chance[np.arange(len(rows)), level]
+                right = (chance.argmax(1) == level).mean()
+                loss = -np.log(of_row.clip(1e-9)).mean()
+                table.add(who, {"right": float(right), "log": float(loss)})
+        yield table
+
+
+def _shares(study: Study, part: np.ndarray) -> np.ndarray:
+    """(T, K) shares of the levels in some answers (R,) bool, one answer added in all."""
+    levels = study.answer.astype(int)
+    count = np.full((len(study.tasks.ids), levels.max() + 1), 1 / (levels.max() + 1))
+    np.add.at(count, (study.task[part], levels[part]), 1)
+    return np.asarray(count / count.sum(1, keepdims=True))
+
+
+def _by_others(study: Study, held: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(rows, K) by scikit-learn's multinomial regression of each task on all others, whose levels
+    are columns of 0 and 1, all 0 where nothing is known."""
+    from sklearn.linear_model import LogisticRegression
+
+    levels, tasks = study.answer.astype(int), len(study.tasks.ids)
+    people, k = len(study.participants.ids), levels.max() + 1
+    x = np.zeros((people, tasks, k), np.float32)
+    x[study.person[~held], study.task[~held], levels[~held]] = 1.0
+    chance = np.zeros((len(rows), k))
+    for task in range(tasks):
+        told, asked = ~held & (study.task == task), study.task[rows] == task
+        others = np.delete(x, task, axis=1).reshape(people, -1)
+        model = LogisticRegression(C=0.05, max_iter=300)
+        model.fit(others[study.person[told]], levels[told])
+        of_asked = model.predict_proba(others[study.person[rows[asked]]])
+        chance[np.ix_(asked, model.classes_)] = of_asked
+    return chance
 
 
 def gems(settings: Settings) -> Iterable[Table]:

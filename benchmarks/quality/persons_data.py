@@ -10,7 +10,7 @@ import pandas as pd
 
 from crowdllm_jax.reference.record import Reference, from_levels
 from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks, Witness
-from crowdllm_jax.study.scales import Continuous, Ordinal, Scale, is_continuous, values
+from crowdllm_jax.study.scales import Continuous, Nominal, Ordinal, Scale, is_continuous, values
 
 WITNESSES = ("text_persona", "gemini", "demographics_only")
 
@@ -33,6 +33,27 @@ def bfi() -> Study:
     )
     long = long.rename(columns={"rownames": "participant"})
     return study_of("bfi", long, {"agree": Ordinal(levels=tuple(range(1, 7)))}, profile=attributes)
+
+
+def without_order(study: Study) -> Study:
+    """The study, whose levels are taken for choices without an order."""
+    of_scale = {n: Nominal(levels=tuple(map(str, s.levels))) for n, s in study.scales.items()}
+    return replace(study, scales=of_scale)
+
+
+def quiz(seed: int, people: int = 600, questions: int = 30) -> Study:
+    """Simulated people who know the right one of four options the better the abler they are, and
+    else lean to one or another; options are called alike in all questions."""
+    random = np.random.default_rng(seed)
+    able, leaning = random.normal(size=(2, people))
+    right, rows = random.integers(0, 4, questions), []
+    for question in range(questions):
+        utility = random.normal(0, 0.5, 4) + leaning[:, None] * random.normal(0, 0.7, 4)
+        utility[:, right[question]] += 1.5 * able
+        choice = (utility + random.gumbel(size=utility.shape)).argmax(1) + 1
+        rows += [(f"p{n:04d}", f"q{question:02d}", c) for n, c in enumerate(choice)]
+    long = pd.DataFrame(rows, columns=["participant", "task", "response"])
+    return without_order(study_of("quiz", long, {"option": Ordinal(levels=(1, 2, 3, 4))}))
 
 
 def twin2k(folder: Path) -> Study:

@@ -170,6 +170,10 @@ def load_crowd(folder: str | Path) -> Crowd:
     except KeyError as error:
         raise CrowdError(f"{folder}: the array {error} is missing; fit again") from error
     weights = {n.removeprefix("weights."): a for n, a in arrays.items() if n.startswith("weights.")}
+    if isinstance(meta.config, PersistentConfig):
+        # Before they were centred, beliefs stood where their noise put them.
+        middle = np.zeros(meta.config.dimensions, np.float32)
+        weights.setdefault("belief.middle.value", middle)
     params = unflatten(weights, like, folder)
     return Crowd(
         meta.config,

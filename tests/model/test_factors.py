@@ -129,11 +129,16 @@ def test_what_a_configuration_leaves_open_is_completed(by, latent, rate):
     assert (open_.latent, open_.learning_rate, open_.steps) == (latent, rate, 7)
     given = PersistentConfig(latent=3, learning_rate=0.1)
     assert completed(given, prepared) == given
-    # Choices without an order are no numbers: nothing is analysed, and no fit starts near anything.
+    # Choices without an order are analysed by their contrasts, if they are many to a question: both
+    # how far and how far out people are shows. Of 40 people's nothing is, and no fit starts near.
     choices = {"choice": Nominal(levels=tuple("abcde"))}
-    study = dataclasses.replace(make_study(choices, tasks=56, people=400), answer=level.ravel())
-    plain = completed(PersistentConfig(), dataclasses.replace(prepared, study=study))
-    assert (plain.latent, plain.learning_rate) == (8, 0.05)
+    for people, found in ((400, (8 if by == "tasks" else 32, rate)), (40, (8, 0.05))):
+        study = make_study(choices, tasks=56, people=people)
+        study = dataclasses.replace(study, answer=level[:people].ravel())
+        every = np.ones(people * 56, bool)
+        few = dataclasses.replace(prepared, study=study, split=Split(by, every, ~every, ~every))
+        plain = completed(PersistentConfig(), few)
+        assert (plain.latent, plain.learning_rate) == found
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,10 @@ BALLOTS = {
 
 @pytest.fixture(scope="module")
 def known():
-    """Every scale in one study, four tasks each."""
-    return make_known(make_study(SINGLE | BALLOTS, people=12), loud=0.7)
+    """Every scale in one study, four tasks each; nominal ones with loadings of their own."""
+    known = make_known(make_study(SINGLE | BALLOTS, people=40), loud=0.7)
+    assert "task_level_loading" in known.design.groups
+    return known
 
 
 @pytest.fixture(scope="module")

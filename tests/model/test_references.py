@@ -14,7 +14,7 @@ from crowdllm_jax.model import fit
 from crowdllm_jax.model.crowd_file import crowd_fingerprint, load_crowd, save_crowd
 from crowdllm_jax.model.persistent.asked import alone, arrays_of
 from crowdllm_jax.model.persistent.config import PersistentConfig
-from crowdllm_jax.model.persistent.draw import ready_to_draw
+from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.effects import items, mean_effects
 from crowdllm_jax.model.persistent.layout import level_mask
 from crowdllm_jax.population.sample import sample
@@ -66,6 +66,27 @@ def said(half: np.ndarray) -> Reference:
     return Reference("column", (3.2 + 0.5 * half).clip(1, 5))
 
 
+@pytest.mark.parametrize(
+    ("kind", "sizes", "columns"),
+    [("column", (5,), 2), ("fitted", (5,), 1), ("column", (2,), 1), ("column", (2, 5), 2)],
+)
+def test_how_sure_a_reference_is_counts_where_its_mean_does_not_say_it(kind, sizes, columns):
+    """A second column of the location, which is 0 where a task has two levels."""
+    by_name = {f"{k} levels": Ordinal(levels=tuple(range(1, k + 1))) for k in sizes}
+    study = make_study(by_name, tasks=12)
+    nobody = dataclasses.replace(study.participants, profile=())
+    study = dataclasses.replace(study, participants=nobody)
+    shares = np.zeros((len(study.tasks.ids), 5))
+    for index, k in enumerate(sizes):
+        on_scale = study.tasks.scale == index
+        shares[on_scale, :k] = np.random.default_rng(0).dirichlet(np.ones(k), on_scale.sum())
+    reference = from_levels(study, kind, shares)
+    design = make_design(study, reference, (), np.ones(len(study.task), bool), QUICK, known=False)
+    assert design.tasks.features.shape[1] == columns
+    two = np.array(sizes)[study.tasks.scale] == 2
+    np.testing.assert_allclose(design.tasks.features[two, 1:], 0, atol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore:.*agents answer new tasks:crowdllm_jax.errors.CrowdWarning")
 def test_two_halves_of_the_truth_are_added_up(tmp_path):
     """Forecasts of new tasks: a half of the variance is an r of .71, with a standard error of .11
@@ -103,9 +124,7 @@ def test_levels_are_told_by_both_and_kept(tmp_path):
     good = from_levels(study, "column", share)
     bad = from_levels(study, "column", random.dirichlet(np.ones(3), 40))
     crowd = fitted(study, dataclasses.replace(bad, others=(good,)))
-    trust = np.asarray(
-        ready_to_draw(crowd.graph, crowd.params, crowd.inputs).tables.responses.effects["trust"]
-    )
+    trust = arrays_of(crowd)["effects.mean.trust"]
     assert abs(trust[0]) < 0.2
     assert trust[1] == pytest.approx(1, abs=0.25)
     save_crowd(crowd, tmp_path / "crowd")

@@ -30,7 +30,7 @@ from crowdllm_jax.study.scales import Scale
 
 SAME = 1e-3
 """How far the tasks' columns may be from those the crowd was fitted to."""
-OWN = {"task": 0, "task_level": 0, "task_loading": 0, "task_profile": 1}
+OWN = {"task": 0, "task_level": 0, "task_loading": 0, "task_profile": 1, "task_level_loading": 0}
 """Effects of single tasks, and the axis along which the tasks stand."""
 BY_LEVEL = {"level_loading": 1, "level_profile": 2}
 """Effects on single levels of nominal scales, and the axis along which the levels stand."""
@@ -213,6 +213,10 @@ def alone(crowd: Crowd, questions: Questions, unheard: Mapping[int, np.ndarray])
         for effect, axis in OWN.items():
             if f"{at}{effect}" in arrays:
                 changed[f"{at}{effect}"] = arrays[f"{at}{effect}"].take(rows, axis)
+        if (name := f"{at}task_level_loading") in changed:
+            # Of unanswered tasks' levels nothing is known but what their scale's share.
+            shape = len(rows), layout.levels, changed[name].shape[2]
+            changed[name] = np.zeros(shape, np.float32)
         for effect, axis in BY_LEVEL.items():
             if f"{at}{effect}" in arrays:
                 of_levels = arrays[f"{at}{effect}"]

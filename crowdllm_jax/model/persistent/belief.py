@@ -2,7 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
+"""Of means over a standard normal number."""
 
 
 class Belief(nnx.Module):
@@ -10,12 +14,16 @@ class Belief(nnx.Module):
 
     A belief is (L + 1) numbers: L dimensions and the logarithm of the personal scale. The profile
     moves the location through effects, not here, so that its part can be read off.
+
+    Its mean is 0 however noise is mixed in: a dimension that is on one side for everybody would
+    move tasks by what they load on, as an effect of features that has no prior.
     """
 
     def __init__(self, latent: int, injected: int, *, rngs: nnx.Rngs) -> None:
         spread = jnp.array([-0.5] * latent + [-1.5], jnp.float32)
         self.log_spread = nnx.Param(spread)
         self.tilt = nnx.Param(jnp.zeros(latent))
+        self.middle = nnx.Param(jnp.zeros(latent))
         self.mixing = nnx.Linear(injected, 8, rngs=rngs) if injected else None
         self.shift = (
             nnx.Linear(8, latent, use_bias=False, kernel_init=nnx.initializers.zeros, rngs=rngs)
@@ -34,6 +42,16 @@ class Belief(nnx.Module):
         injected = 0 if self.mixing is None else self.mixing.kernel.shape[0]
         return int(self.log_spread.shape[0] + injected)
 
+    def centre(self) -> None:
+        """Make the mean 0: work out `middle`, which is not fitted itself, from what is."""
+        if self.mixing is None or self.shift is None:
+            return
+        assert self.mixing.bias is not None
+        spread = jnp.sqrt((self.mixing.kernel[...] ** 2).sum(0))
+        at = self.mixing.bias[...][None] + spread[None] * NODES[:, None].astype(np.float32)
+        share = (WEIGHTS / WEIGHTS.sum()).astype(np.float32)
+        self.middle[...] = self.shift((share[:, None] * jnp.tanh(at)).sum(0))
+
     def __call__(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Turn standard normal numbers (..., L + 1 + injected) into z (..., L) and scale (...,)."""
         latent = self.tilt.shape[0]
@@ -41,7 +59,8 @@ class Belief(nnx.Module):
         base = u[..., :latent]
         z = base * jnp.broadcast_to(spread[:latent], base.shape)
         if self.mixing is not None and self.shift is not None:
-            z = z + self.shift(jnp.tanh(self.mixing(u[..., latent + 1 :])))
+            mixed = self.shift(jnp.tanh(self.mixing(u[..., latent + 1 :])))
+            z = z + mixed - jnp.broadcast_to(self.middle[...], z.shape)
         # People at one end of the location may use the scale more widely than at the other.
         log_scale = spread[latent] * u[..., latent] + base @ self.tilt[...]
         return z, jnp.exp(jnp.clip(log_scale, -3, 3))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from crowdllm_jax.model.persistent.answers import AnswerTable
-from crowdllm_jax.model.persistent.effects import Effects, Items
+from crowdllm_jax.model.persistent.effects import Items
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.witness import Said
 from crowdllm_jax.model.scales import nominal
@@ -33,13 +33,12 @@ class Responses(NamedTuple):
     """What answers depend on besides people.
 
     Attributes:
-      items, effects: see `effects`.
+      items: see `effects`.
       log_residual: (T,) log deviation of answers on continuous tasks.
       log_concentration: (S,) of shared points.
     """
 
     items: Items
-    effects: Effects
     log_residual: jax.Array
     log_concentration: jax.Array
 
@@ -133,15 +132,15 @@ def _utility(responses: Responses, layout: Layout, answers: AnswerTable, z: jax.
     Args:
       z: (R, M, L) beliefs of the rows' owners.
     """
-    effects = responses.effects
+    slopes = responses.items.levels
+    assert slopes is not None
     scale_of = jnp.asarray(np.array(layout.task_scale))[answers.task]
     profile = answers.profile[answers.person]
-    # What witnesses would say of people of whom they do not tell moves ordered tasks alone.
-    z = z[..., : effects["level_loading"].shape[-1]]
+    moved, loading = slopes.moved(z, profile[:, None]), slopes.of_tasks(answers.task, scale_of)
     by_level = (
         responses.items.base[answers.task][:, :, None]
-        + jnp.einsum("rml,rjkl->rjmk", z, effects["level_loading"][scale_of])
-        + jnp.einsum("rc,rjck->rjk", profile, effects["level_profile"][scale_of])[:, :, None]
+        + jnp.einsum("rml,rjkl->rjmk", moved, loading)
+        + jnp.einsum("rc,rjck->rjk", profile, slopes.profile[scale_of])[:, :, None]
     )
     if answers.said is not None:
         by_level += by_witnesses(responses.items, answers.task, answers.said)[:, :, None]

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from crowdllm_jax.model.persistent.config import PersistentConfig
+from crowdllm_jax.model.persistent.contrasts import telling
 from crowdllm_jax.model.persistent.effects import TaskColumns
-from crowdllm_jax.model.persistent.layout import Layout, layout_of
+from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
 from crowdllm_jax.model.persistent.witness import (
     Standard,
     Unwitnessed,
@@ -97,6 +98,9 @@ def make_design(
     # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
     if known or witnesses is not None:
         groups |= _groups_of_tasks(attribute, t, config.dimensions)
+        count = np.bincount(study.task[train], minlength=t)
+        tells = telling(layout, count) & (not study.toplines)
+        groups |= _groups_of_levels(layout, tells, attribute, config.dimensions)
     if witnesses is not None:
         groups |= _groups_of_witnesses(witnesses, len(layout.scales))
     return Design(layout, tasks, groups, centre, witnesses)
@@ -139,8 +143,9 @@ def _told(
     mean, shares, entropy = _reference_columns(study, reference, layout, seen, known=known)
     columns, group = [mean], [0]
     # A reference that is sure of itself may deserve more trust, or less; so may one that hardly
-    # believes in the listed options.
-    for number, certainty in ((1, entropy), (2, reference.mass)):
+    # believes in the listed options. A fitted head is as sure as where it puts a task makes it.
+    certainties = () if reference.kind == "fitted" else ((1, entropy), (2, reference.mass))
+    for number, certainty in certainties:
         if certainty is not None and mean.any() and certainty[seen].std() > 1e-6:
             centred = (certainty - certainty[seen].mean()) / certainty[seen].std()
             columns.append(_tried(reference, mean * centred, seen))
@@ -170,7 +175,8 @@ def _loading_columns(mean: np.ndarray, sources: list[np.ndarray]) -> tuple[np.nd
 def _reference_columns(
     study: Study, reference: Reference, layout: Layout, seen: np.ndarray, *, known: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The reference's mean (T,) on a logit scale, log probabilities (T, K), and entropy (T,)."""
+    """The reference's mean (T,) on a logit scale, log probabilities (T, K), and entropy (T,) beside
+    its scale's average; 0 of two levels, of which it says no more than the mean does."""
     t = len(study.tasks.ids)
     mean, shares = np.zeros(t), np.zeros((t, layout.levels))
     if known and reference.kind == "marginal":
@@ -191,7 +197,9 @@ def _reference_columns(
             # What all levels of a task share moves none of them.
             centred = centred - centred.mean(1, keepdims=True)
             shares[on_scale, :k] = _tried(reference, centred, seen[on_scale])
-            entropy[on_scale] = -(np.exp(log) * log).sum(1) / np.log(k)
+            if k > 2:
+                own = -(np.exp(log) * log).sum(1) / np.log(k)
+                entropy[on_scale] = own - own[seen[on_scale]].mean()
     spread = mean[seen].std()
     return _tried(reference, mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
 
@@ -257,6 +265,22 @@ def _groups_of_tasks(attribute: np.ndarray, tasks: int, latent: int) -> dict[str
     return {
         "task_loading": np.repeat(by_dimension, tasks, 0).astype(np.int32),
         "task_profile": np.repeat(by_attribute, tasks, 1).astype(np.int32),
+    }
+
+
+def _groups_of_levels(
+    layout: Layout, tells: np.ndarray, attribute: np.ndarray, latent: int
+) -> dict[str, np.ndarray]:
+    """What beliefs do to single levels of single nominal tasks, where several on one scale tell
+    (T,) bool: one prior per dimension. Cells that no such task has are a group of their own."""
+    scale = np.array(layout.task_scale)
+    if np.bincount(scale[tells], minlength=1).max() < 2:
+        return {}
+    is_nominal = np.isin(np.arange(len(scale)), layout.tasks_of(nominal))
+    own = is_nominal[:, None] & (level_mask(layout) == 0)[scale]
+    return {
+        "task_level_loading": np.where(own[:, :, None], np.arange(latent), latent).astype(np.int32),
+        "belief_profile": np.repeat(attribute[:, None], latent, 1).astype(np.int32),
     }
 
 

@@ -95,7 +95,7 @@ def ready_to_draw(
         )
     tasks = np.array(design.layout.ordered, int)
     cut = logistic_cuts(spread.base, design.layout, design.tasks.scale)[tasks, 1:-1].T
-    responses = Responses(spread, effects, log_residual, model.log_concentration[...])
+    responses = Responses(spread, log_residual, model.log_concentration[...])
     # By lane here, not where they are used: XLA would lay them out across the loop's steps.
     tables = Tables(responses, by_lane(cut), by_lane(spread.loading[tasks].T))
     return Ready(*nnx.split(belief, nnx.Param), tables)
@@ -276,18 +276,16 @@ def _standpoint(
     levels_too: bool,
 ) -> Standpoint:
     """Where agents stand on J tasks of one kind, and on each of their levels."""
-    scale_of, effects = np.array(layout.task_scale)[tasks], responses.effects
-    utility = None
+    slopes, utility = responses.items.levels, None
     if levels_too:
-        loading = effects["level_loading"][scale_of]
-        # What witnesses would say moves ordered tasks alone.
-        z = standing.z[:, : loading.shape[-1]]
+        assert slopes is not None
+        scale_of, profile = np.array(layout.task_scale)[tasks], agents.profiles.c[agents.row]
         by_level = (
             responses.items.base[tasks][None]
-            + jnp.einsum("nl,jkl->njk", z, loading)
             + jnp.einsum(
-                "nc,jck->njk", agents.profiles.c[agents.row], effects["level_profile"][scale_of]
+                "nl,jkl->njk", slopes.moved(standing.z, profile), slopes.of_tasks(tasks, scale_of)
             )
+            + jnp.einsum("nc,jck->njk", profile, slopes.profile[scale_of])
         )
         exists = (level_mask(layout) == 0)[scale_of]
         utility = jnp.where(exists[None], by_level, nominal.ABSENT)

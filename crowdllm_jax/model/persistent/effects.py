@@ -30,6 +30,8 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.regression import Normal, Regression, divergence_around
 
 Effects = dict[str, jax.Array]
+Rows = jax.Array | np.ndarray
+"""Numbers of the host or of a device."""
 RATE = 4.6
 """Of the exponential prior: a prior deviation above 1 (on the logit scale) has a chance of 1%."""
 LOADING_RATE = 9.2
@@ -121,7 +123,7 @@ class Items(NamedTuple):
     Attributes:
       location: (T,) what moves every agent alike. base: (T, K) log probability of each level at
       location 0. loading: (T, L). profile: (C, T) what each profile column adds. trust: (T, G) in
-      witnesses; None without any. usual: see `TaskColumns`.
+      witnesses; None without any. usual: see `TaskColumns`. levels: None without nominal tasks.
     """
 
     location: jax.Array
@@ -130,6 +132,33 @@ class Items(NamedTuple):
     profile: jax.Array
     trust: jax.Array | None = None
     usual: jax.Array | np.ndarray | None = None
+    levels: "LevelSlopes | None" = None
+
+
+class LevelSlopes(NamedTuple):
+    """What moves single levels of nominal tasks.
+
+    Attributes:
+      loading: (S, K, L), what beliefs do on a scale; own: (T, K, L), on known tasks beside that.
+      profile: (S, C, K), what profiles do on a scale; shift: (C, L), how far they move beliefs.
+      `own` and `shift` are None where single tasks have no loadings of their own.
+    """
+
+    loading: jax.Array
+    profile: jax.Array
+    own: jax.Array | None
+    shift: jax.Array | None
+
+    def of_tasks(self, task: Rows | int, scale: Rows | int) -> jax.Array:
+        """(..., K, L) loadings of tasks (...,) on scales (...,)."""
+        shared = self.loading[scale]
+        return shared if self.own is None else shared + self.own[task]
+
+    def moved(self, z: Rows, profile: Rows) -> Rows:
+        """Beliefs (..., L) of people with profiles (..., C), without what witnesses would say of
+        those of whom they do not tell: it moves ordered tasks alone."""
+        z = z[..., : self.loading.shape[-1]]
+        return z if self.shift is None else z + profile @ self.shift
 
 
 def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Array) -> Items:
@@ -156,7 +185,22 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
     if "witness" in effects:
         known = jnp.asarray(tasks.known)
         trust = effects["witness"][scale] + known[:, None] * effects["task_witness"]
-    return Items(location, jax.nn.log_softmax(base, axis=1), loading, profile, trust, tasks.usual)
+    base = jax.nn.log_softmax(base, axis=1)
+    return Items(location, base, loading, profile, trust, tasks.usual, level_slopes(effects, tasks))
+
+
+def level_slopes(effects: Effects, tasks: TaskColumns) -> LevelSlopes | None:
+    """What a scale's tasks share, and what known ones have of their own: options of two questions
+    may be called alike and have nothing in common."""
+    if "level_loading" not in effects:
+        return None
+    own, known = effects.get("task_level_loading"), jnp.asarray(tasks.known)[:, None, None]
+    return LevelSlopes(
+        effects["level_loading"],
+        effects["level_profile"],
+        None if own is None else known * own,
+        effects.get("belief_profile"),
+    )
 
 
 def by_references(trust: jax.Array, tasks: TaskColumns) -> jax.Array:

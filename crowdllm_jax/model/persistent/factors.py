@@ -33,11 +33,16 @@ dimensions."""
 
 
 class Numbers(NamedTuple):
-    """(R,) answers as numbers: person, task, and value, standardised within tasks."""
+    """(R,) answers as numbers: person, task, and value, standardised within tasks.
+
+    A nominal answer is several of them, to as many tasks: contrasts. `answer` tells which answer
+    each number is of.
+    """
 
     person: np.ndarray
     task: np.ndarray
     value: np.ndarray
+    answer: np.ndarray
 
     def some(self, rows: np.ndarray) -> "Numbers":
         """The answers that `rows` (R,) bool or indices picks."""
@@ -54,7 +59,7 @@ def standardised(
     square = np.bincount(task, (value - mean[task]) ** 2, tasks)
     pooled = square.sum() / max(1, len(value))
     sd = np.sqrt((square + DOUBT * pooled) / (count + DOUBT)).clip(1e-6)
-    return Numbers(person, task, (value - mean[task]) / sd[task]), sd
+    return Numbers(person, task, (value - mean[task]) / sd[task], np.arange(len(value))), sd
 
 
 class Factors(NamedTuple):
@@ -99,7 +104,8 @@ def analyse(answers: Numbers, shape: tuple[int, int], dimensions: int) -> Factor
 def enough(answers: Numbers, shape: tuple[int, int]) -> int:
     """How many dimensions forecast known answers well that are left out: FEWEST, doubled as long as
     that pays."""
-    spared = np.random.default_rng(7).random(len(answers.value)) < SPARED
+    spared = np.random.default_rng(7).random(answers.answer.max(initial=-1) + 1) < SPARED
+    spared = spared[answers.answer]
     told, asked = answers.some(~spared), answers.some(spared)
     if not spared.any():
         return FEWEST

@@ -156,8 +156,15 @@ def fit_marginal(
         return _steps(static, state, fixed, chunk, np.int32(count))
 
     state = _all_steps(advance, state, config.steps, checkpoints, on_step)
-    params = jax.device_get(settled(graph, state.params, design))
-    return graph, params, np.asarray(state.losses)
+    fitted = nnx.state(_centred(graph, state.params), nnx.Param)
+    return graph, jax.device_get(settled(graph, fitted, design)), np.asarray(state.losses)
+
+
+def _centred(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any]) -> Persistent:
+    """The model, beliefs' mean at 0."""
+    model: Persistent = nnx.merge(graph, params)
+    model.belief.centre()
+    return model
 
 
 def _all_steps(
@@ -315,10 +322,10 @@ def _visit(
         effects = draw_effects(model, keys[0])
         return _log_chance(model, effects, tasks, static.layout, answers)
 
-    bell = posterior.find(log_chance_of(nnx.merge(static.graph, params)), start, 1)
+    bell = posterior.find(log_chance_of(_centred(static.graph, params)), start, 1)
 
     def loss(params: nnx.State[Any, Any]) -> jax.Array:
-        model = nnx.merge(static.graph, params)
+        model = _centred(static.graph, params)
         base = shifted(fixed.points, keys[1], size)
         likely = posterior.evidence(log_chance_of(model), bell, base)
         price = divergence(model, groups, tasks) * (size / people)
@@ -333,9 +340,8 @@ def _log_chance(
 ) -> posterior.LogChance:
     """The probability of people's answers as a function of their beliefs."""
     fitted = items(model, effects, tasks, jnp.asarray(level_mask(layout)))
-    responses = Responses(
-        fitted, effects, model.log_residual[...][tasks.scale], model.log_concentration[...]
-    )
+    residual = model.log_residual[...][tasks.scale]
+    responses = Responses(fitted, residual, model.log_concentration[...])
     return lambda u: log_likelihood(responses, layout, answers, Standing(*model.belief(u)))
 
 

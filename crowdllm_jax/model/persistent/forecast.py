@@ -20,7 +20,14 @@ from scipy.stats import qmc
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.asked import arrays_of, spreads, stretched
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns, items, mean_effects
+from crowdllm_jax.model.persistent.effects import (
+    Persistent,
+    Rows,
+    TaskColumns,
+    items,
+    level_slopes,
+    mean_effects,
+)
 from crowdllm_jax.model.persistent.layout import level_mask
 from crowdllm_jax.model.scales import continuous, nominal, ordered
 from crowdllm_jax.model.scales.kinds import SINGLE
@@ -94,9 +101,8 @@ class Outlook:
         self._place, self._base = np.asarray(place), np.asarray(base)
         self._scale, self._panel = design.tasks.scale, panel
         self._residual = np.exp(arrays["log_residual"])
-        self._levels = [
-            arrays.get(f"effects.mean.{name}") for name in ("level_loading", "level_profile")
-        ]
+        means = {n.removeprefix("effects.mean."): jnp.asarray(a) for n, a in arrays.items()}
+        self._levels = level_slopes(means, design.tasks)
         # How far a task's loadings may be from what its features say: (T, L).
         spread = np.exp(arrays["effects.log_sd.loading"])
         self._loading_sd = np.sqrt(design.tasks.loading**2 @ spread**2)
@@ -112,13 +118,14 @@ class Outlook:
         panel, k = self._panel, max(2, scales.size(task.lent))
         base = self._base[task.row, :k]
         if SINGLE[type(task.scale)] is nominal:
-            of_beliefs, of_profiles = self._levels
-            if task.unheard or of_beliefs is None or of_profiles is None:
-                extra = np.zeros((len(panel.z), len(task.middle) - 1), np.float32)
-                base = 0 * extra[0] if task.unheard else base
-            else:
-                scale = self._scale[task.row]
-                extra = panel.z @ of_beliefs[scale, :k].T + panel.c @ of_profiles[scale, :, :k]
+            slopes, scale = self._levels, self._scale[task.row]
+            extra: Rows = np.zeros((len(panel.z), len(task.middle) - 1), np.float32)
+            if task.unheard:
+                base = np.zeros(extra.shape[1], np.float32)
+            elif slopes is not None:
+                loading = slopes.of_tasks(task.row, scale)[:k]
+                extra = slopes.moved(panel.z, panel.c) @ loading.T
+                extra = extra + panel.c @ slopes.profile[scale, :, :k]
             return _nominal(base, theta[:, 1:], extra, panel.scale)
         assert SINGLE[type(task.scale)] is ordered
         sway = np.zeros((1, 1), np.float32) if sway is None else sway

@@ -1,12 +1,21 @@
 """Where a fit starts: at what plain statistics of the answers say."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 
 from crowdllm_jax.model.persistent.answers import AnswerTable
+from crowdllm_jax.model.persistent.contrasts import level_contrasts, telling
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import Persistent
-from crowdllm_jax.model.persistent.factors import DOUBT, analyse, enough, standardised
+from crowdllm_jax.model.persistent.factors import (
+    DOUBT,
+    Numbers,
+    analyse,
+    enough,
+    standardised,
+)
 from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
 from crowdllm_jax.model.persistent.unanswered import dilution
 from crowdllm_jax.model.scales import continuous, nominal
@@ -73,6 +82,7 @@ def start_deviations(model: Persistent, design: Design, answers: AnswerTable) ->
     residual = np.exp(np.asarray(model.log_residual[...]))[tasks.scale]
     location = count.sum(1) / np.where(is_continuous, residual, LOGISTIC_SD) ** 2
     spread = np.exp(2 * np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    by_level = (count * (1 - count / count.sum(1, keepdims=True).clip(1)))[:, :, None] * spread
     information = {
         "task": location,
         "task_level": count,
@@ -80,6 +90,8 @@ def start_deviations(model: Persistent, design: Design, answers: AnswerTable) ->
         "loading": (tasks.loading**2).T @ location[:, None] * spread,
         "task_profile": (answers.profile**2).mean(0)[:, None] * location,
     }
+    if "task_level_loading" in design.groups:
+        information["task_level_loading"] = by_level
     for name, of_answers in information.items():
         log_sd = model.effects.log_sd[name]
         log_sd[...] = -jnp.log(jnp.exp(-2 * log_sd[...]) + of_answers) / 2
@@ -136,43 +148,127 @@ def _sizes(layout: Layout) -> np.ndarray:
     return np.array([max(2, scales.size(scale)) for scale in layout.scales])
 
 
+class _Told(NamedTuple):
+    """Answers as numbers, of which a factor analysis can be made.
+
+    Attributes:
+      numbers: of V variables: the T tasks, whose answers are numbers or which have none here, and
+        the contrasts of nominal tasks. sd: (T,) deviations of the tasks.
+      nominal: (A,) the nominal tasks; contrasts: (A, K, K - 1), see `level_contrasts`.
+      shape: how many people and variables there are. place: (P,) which of the former P people are.
+    """
+
+    numbers: Numbers
+    sd: np.ndarray
+    nominal: np.ndarray
+    contrasts: np.ndarray
+    shape: tuple[int, int]
+    place: np.ndarray
+
+
+class _Given(NamedTuple):
+    """(R,) answers: person, task, level, and value in [0, 1]."""
+
+    person: np.ndarray
+    task: np.ndarray
+    level: np.ndarray
+    value: np.ndarray
+
+
+def _told(layout: Layout, given: _Given, people: int) -> _Told:
+    """The answers of P people to tasks that say by themselves how beliefs move them."""
+    person, task, level, value = given
+    t = len(layout.task_scale)
+    tells = telling(layout, np.bincount(task, minlength=t))
+    rows = _numeric(layout)[task] | tells[task]
+    place = _places(person[rows], people)
+    rows &= place[person] >= 0
+    person, task, level, value = place[person[rows]], task[rows], level[rows], value[rows]
+    is_number = ~tells[task]
+    numbers, sd = standardised(person[is_number], task[is_number], value[is_number], t)
+    own = np.flatnonzero(tells)
+    count = np.zeros((len(own), layout.levels))
+    at = np.searchsorted(own, task[~is_number])
+    np.add.at(count, (at, level[~is_number]), 1.0)
+    contrasts = level_contrasts(layout, own, count)
+    there = np.asarray(contrasts.any(1))
+    answer, contrast = np.nonzero(there[at])
+    of_levels = Numbers(
+        person[~is_number][answer],
+        t + at[answer] * (layout.levels - 1) + contrast,
+        contrasts[at[answer], level[~is_number][answer], contrast],
+        len(numbers.value) + answer,
+    )
+    numbers = Numbers(*map(np.concatenate, zip(numbers, of_levels, strict=True)))
+    shape = int(place.max(initial=-1)) + 1, t + contrasts.shape[0] * contrasts.shape[2]
+    return _Told(numbers, sd, own, contrasts, shape, place)
+
+
 def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> np.ndarray:
     """Put loadings where a factor analysis of the answers has them, its first axis what moves all
-    tasks alike. Tasks whose answers are no numbers keep their own part. Returns people's beliefs
+    tasks alike. Nominal tasks with few answers keep their own part. Returns people's beliefs
     (B, W)."""
     beliefs = np.zeros((len(answers.weight), model.belief.width), np.float32)
-    layout = design.layout
-    given = (answers.present > 0) & _numeric(layout)[answers.task]
-    person = np.repeat(answers.person[:, None], answers.task.shape[1], 1)[given]
-    task, value = answers.task[given], answers.value[given]
-    t = len(layout.task_scale)
-    place = _places(person, len(answers.weight))
-    some = place[person] >= 0
-    numbers, sd = standardised(place[person[some]], task[some], value[some], t)
-    answered = np.bincount(numbers.task, minlength=t) > 0
-    if not answered.any():
+    layout, given = design.layout, answers.present > 0
+    t, person = len(layout.task_scale), np.repeat(answers.person[:, None], given.shape[1], 1)
+    rows = _Given(*(c[given] for c in (person, answers.task, answers.level, answers.value)))
+    told = _told(layout, rows, len(answers.weight))
+    if not len(told.numbers.value):
         return beliefs
-    found = analyse(numbers, (int(place.max()) + 1, t), model.belief.latent)
+    found = analyse(told.numbers, told.shape, model.belief.latent)
+    answered = np.bincount(told.numbers.task, minlength=t)[:t] > 0
     is_continuous = np.isin(np.arange(t), layout.tasks_of(continuous))
-    size = np.where(is_continuous, sd, LOGISTIC_SD / np.sqrt(found.noise))
-    loading = found.loading * size[:, None]
-    length = np.sqrt((loading**2).sum(1, keepdims=True))
-    loading /= np.maximum(1.0, length / STEEPEST)
+    size = np.where(is_continuous, told.sd, LOGISTIC_SD / np.sqrt(found.noise[:t]))
+    loading = _capped(found.loading[:t] * size[:, None])
+    of_contrasts = found.loading[t:] / np.sqrt(found.noise[t:])[:, None]
+    a, k = told.contrasts.shape[:2]
+    of_levels = _capped(told.contrasts @ of_contrasts.reshape(a, k - 1, loading.shape[1]))
     axes = _axes(loading[answered])
-    loading = loading @ axes
-    loading /= np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    spread = np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    loading, of_levels = loading @ axes / spread, of_levels @ axes / spread
     # A dimension in which nothing is found yet starts anywhere, or it would never come out.
-    found_in = np.flatnonzero(np.sqrt((loading[answered] ** 2).mean(0)) > FAINT)
+    cells = np.concatenate([loading[answered], of_levels.reshape(-1, loading.shape[1])])
+    found_in = np.flatnonzero(np.sqrt((cells**2).mean(0)) > FAINT)
     _put(model, design, loading, answered, found_in)
+    _put_levels(model, design, of_levels, told.nominal, found_in)
     scale, residual = np.array(layout.task_scale), np.array(model.log_residual[...])
     for index in np.unique(scale[answered & is_continuous]):
         on_scale = answered & (scale == index)
-        variance = (sd**2 * found.noise)[on_scale].mean()
+        variance = (told.sd**2 * found.noise[:t])[on_scale].mean()
         if variance > LEAST**2:
             residual[index] = np.log(variance) / 2
     model.log_residual[...] = residual
-    beliefs[np.ix_(place >= 0, found_in)] = (found.person @ axes)[:, found_in]
+    beliefs[np.ix_(told.place >= 0, found_in)] = (found.person @ axes)[:, found_in]
     return beliefs
+
+
+def _capped(loading: np.ndarray) -> np.ndarray:
+    """Loadings (..., L) of which none is steeper than STEEPEST."""
+    length = np.sqrt((loading**2).sum(-1, keepdims=True))
+    return np.asarray(loading / np.maximum(1.0, length / STEEPEST))
+
+
+def _put_levels(
+    model: Persistent,
+    design: Design,
+    loading: np.ndarray,
+    tasks: np.ndarray,
+    dimensions: np.ndarray,
+) -> None:
+    """Part loadings (A, K, L) of the levels of nominal tasks (A,), in some dimensions, into what a
+    scale's tasks share and their own."""
+    if not len(tasks):
+        return
+    effects, scale = model.effects, design.tasks.scale[tasks]
+    shared = np.array(effects.mean["level_loading"][...])
+    for index in np.unique(scale):
+        shared[index][:, dimensions] = loading[scale == index].mean(0)[:, dimensions]
+    effects.mean["level_loading"][...] = shared
+    if "task_level_loading" in design.groups:
+        own = np.zeros(effects.mean["task_level_loading"].shape, np.float32)
+        rest = loading - shared[scale]
+        own[np.ix_(tasks, np.arange(own.shape[1]), dimensions)] = rest[:, :, dimensions]
+        effects.mean["task_level_loading"][...] = own
 
 
 def _put(
@@ -209,20 +305,20 @@ def _put(
 
 
 def starts_at_answers(study: Study, part: np.ndarray) -> bool:
-    """Whether loadings can start at the responses `part` (R,) bool: some of them are numbers."""
-    layout = layout_of(study.scales, study.tasks.scale)
-    return bool(_numeric(layout)[study.task[part]].any())
+    """Whether loadings can start at the responses `part` (R,) bool: some of them are numbers, or
+    tell by themselves what beliefs do to their levels."""
+    layout, task = layout_of(study.scales, study.tasks.scale), study.task[part]
+    tells = telling(layout, np.bincount(task, minlength=len(study.tasks.ids)))
+    return bool((_numeric(layout) | tells)[task].any())
 
 
 def dimensions_paid_for(study: Study, part: np.ndarray) -> int:
     """As many dimensions of a belief as the responses `part` (R,) bool pay for."""
     layout = layout_of(study.scales, study.tasks.scale)
-    rows = np.flatnonzero(part & _numeric(layout)[study.task])
-    place = _places(study.person[rows], len(study.participants.ids))[study.person[rows]]
-    rows, place = rows[place >= 0], place[place >= 0]
-    task, t = study.task[rows], len(study.tasks.ids)
-    numbers, _ = standardised(place, task, unit(study, study.value[rows], task), t)
-    return enough(numbers, (int(place.max(initial=-1)) + 1, t))
+    task, level = study.task[part], study.answer[part].astype(int)
+    given = _Given(study.person[part], task, level, unit(study, study.value[part], task))
+    told = _told(layout, given, len(study.participants.ids))
+    return enough(told.numbers, told.shape)
 
 
 def _places(person: np.ndarray, people: int) -> np.ndarray:

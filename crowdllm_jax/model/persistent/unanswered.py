@@ -125,22 +125,27 @@ def _softmax(logit: np.ndarray) -> np.ndarray:
 
 def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Design) -> np.ndarray:
     """(S,) share of the differences between a scale's known tasks that columns explain: of their
-    locations or, where that is more, of their levels; 0 without columns, NaN without known tasks.
-    """
+    locations and their levels together, since what the one has the other need not have; 0 without
+    columns, NaN without known tasks."""
     model: Persistent = nnx.merge(graph, params)
-    share = np.full((2, len(design.layout.scales)), np.nan)
-    for row, (name, around) in enumerate(regressions(model, design.groups, design.tasks).items()):
+    told, apart = np.zeros((2, len(design.layout.scales)))
+    known = np.array([_of_scale(design, index).any() for index in range(len(told))])
+    for name, around in regressions(model, design.groups, design.tasks).items():
         said = np.asarray(around.x @ posterior(model, COLUMNS[name]).mean)
-        per_task = len(said) // len(design.tasks.scale)
-        for index in range(share.shape[1]):
-            known_on_scale = (design.tasks.scale == index) & (design.tasks.known > 0)
-            if known_on_scale.any():
-                variance = said.reshape(-1, per_task)[known_on_scale].var(0).sum()
-                residual = float(
-                    (np.asarray(around.apart).reshape(-1, per_task)[known_on_scale][0] ** 2).sum()
-                )
-                share[row, index] = variance / (variance + residual)
-    return share.max(0)
+        said, own = (
+            np.asarray(a).reshape(len(design.tasks.scale), -1) for a in (said, around.apart)
+        )
+        for index in np.flatnonzero(known).tolist():
+            tasks = _of_scale(design, index)
+            told[index] += said[tasks].var(0).sum()
+            apart[index] += (own[tasks][0] ** 2).sum()
+    return np.where(known, told / np.where(known, told + apart, 1.0), np.nan)
+
+
+def _of_scale(design: Design, index: int) -> np.ndarray:
+    """(T,) bool, the known tasks on a scale."""
+    tasks = (design.tasks.scale == index) & (design.tasks.known > 0)
+    return np.asarray(tasks)
 
 
 def dilution(spread: np.ndarray) -> np.ndarray:
