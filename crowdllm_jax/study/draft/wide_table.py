@@ -11,7 +11,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
-from crowdllm_jax.study.draft.guess import Answered, Guess, guess
+from crowdllm_jax.study.draft.guess import MOST_LEVELS, Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
 from crowdllm_jax.study.draft.rankings import (
@@ -92,7 +92,7 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
     else:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
         said = choices.questions + choices.profile + choices.out
-        named = [f for f in named if f.name not in said]
+        named = [f for f in named if f.name not in said and not _about_somebody(f)]
         if not any(map(unique, named)) and (both := _within_groups(sheet, named)) is not None:
             reasons.append(f"People: one per row, with ids of columns {both.name} together.")
             return both
@@ -286,9 +286,17 @@ def _no_answers(field: Field) -> str | None:
         return "since it is a weight"
     if names.is_own(field.name):
         return "since it is no answer"
-    if names.is_person(field.name) and not field.labels:
+    if names.is_person(field.name) and not field.labels and not _about_somebody(field):
         return "since it may hold ids (--questions keeps it)"
     return None
+
+
+def _about_somebody(field: Field) -> bool:
+    """Whether a column that is called after one of several people (`Player 3`) holds what is said
+    of them, which comes back: an id of somebody, or of who rates, would not be an answer."""
+    answers = len(field.column.distinct)
+    repeat = 1 < answers <= MOST_LEVELS and 3 * answers <= len(field.column.codes)
+    return repeat and names.numbers_somebody(field.name) and not names.is_rater(field.name)
 
 
 def _numbered(field: Field) -> bool:
