@@ -20,9 +20,10 @@ from crowdllm_jax.study.draft.rankings import (
     ranking_in_columns,
 )
 from crowdllm_jax.study.draft.scales_of import ScaleNames
+from crowdllm_jax.study.draft.sharing import sharing_in_columns
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
-from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Ranking, Scale
+from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Ranking, Scale, is_ballot
 
 MOST_ANSWERS = 20_000_000
 FEW_ANSWERS = 50
@@ -213,13 +214,14 @@ def _parted(
         reasons.append(
             f"Options that people tick, chosen or not, of those who ticked any: {shown(boxes, 8)}."
         )
-    for field in ranking_by_places(ranking_in_columns(made, reasons), reasons):
+    ranked = ranking_by_places(ranking_in_columns(made, reasons), reasons)
+    for field in sharing_in_columns(ranked, reasons):
         use, why = _use(field, choices)
         if use == "profile":
             profile.append(field)
         elif use == "question":
-            if (ranked := ranking_in_cells(field, reasons)) is not None:
-                questions += ranked
+            if (options := ranking_in_cells(field, reasons)) is not None:
+                questions += options
                 continue
             found = options_of(field)
             if found is None:
@@ -321,8 +323,9 @@ def _guesses(
     guesses = []
     left: dict[str, list[str]] = defaultdict(list)
     for field in fields:
-        if field.ranks:
-            guesses.append((field, Guess(Ranking(k=field.ranks), frozenset(), "a ranking")))
+        if field.scale is not None:
+            why = "a ranking" if isinstance(field.scale, Ranking) else "points that are shared"
+            guesses.append((field, Guess(field.scale, frozenset(), why)))
             continue
         result = guess(answered(field, words[frozenset(_spoken(field))]), choices)
         if isinstance(result, str):
@@ -383,7 +386,9 @@ def _with_one_range(guesses: list[tuple[Field, Guess]]) -> list[tuple[Field, Gue
     if len(near) < FEWEST_RANGES:
         return guesses
     one = Continuous(low=min(s.low for s in near), high=max(s.high for s in near))
-    return [(f, replace(g, scale=one) if g.scale in near else g) for f, g in guesses]
+    return [
+        (f, replace(g, scale=one) if g.scale in near and f.scale is None else g) for f, g in guesses
+    ]
 
 
 def _of_numbers(scale: Ordinal) -> bool:
@@ -412,7 +417,7 @@ def _tasks(
     tasks: list[Task] = []
     whys: dict[str, tuple[str, list[str]]] = {}
     for field, found in guesses:
-        ballot = field.grid if field.ranks else ""
+        ballot = field.grid if is_ballot(found.scale) else ""
         name = book.name(found.scale, ballot)
         whys.setdefault(name, (found.why, []))[1].append(field.name)
         tasks.append(
