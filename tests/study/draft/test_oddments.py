@@ -1,5 +1,7 @@
 """What tables hold beside answers: sums below, options told twice, checks, codes of no answer."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +56,27 @@ def test_a_question_whose_options_have_columns_is_not_asked_twice():
     }
     made = study(table(media=several, **ticks))
     assert set(made.tasks.ids) == {"good", *ticks}
+
+
+def test_objects_in_cells_have_a_column_per_key():
+    taste = cycle("sweet", "sour", None)
+    pages = [
+        json.dumps({"Q0": i % 4, "taste": taste[i], "sure": i % 2 == 0}) if i else None
+        for i in range(N)
+    ]
+    made = study(table(page=pages))
+    assert set(made.tasks.ids) == {"good", "page.Q0", "page.taste", "page.sure"}
+    answers = {
+        task: dict(zip(made.person[rows].tolist(), made.value[rows].tolist(), strict=True))
+        for i, task in enumerate(made.tasks.ids)
+        for rows in [np.flatnonzero(made.task == i)]
+    }
+    who = {int(name[1:]): i for i, name in enumerate(made.participants.ids)}
+    assert answers["page.Q0"] == {who[i]: i % 4 for i in range(1, N)}
+    assert answers["page.sure"] == {who[i]: i % 2 == 0 for i in range(1, N)}
+    assert len(answers["page.taste"]) == sum(taste[i] is not None for i in range(1, N))
+    nested = [json.dumps({"box": [i, 2]}) for i in range(N)]
+    assert study(table(page=nested)).tasks.ids == ("good",)
 
 
 @pytest.mark.parametrize(
