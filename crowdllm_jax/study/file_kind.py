@@ -1,8 +1,5 @@
 """What a file is by its first bytes, for a message that says how to make a table of it."""
 
-import bz2
-import gzip
-import lzma
 import re
 import zipfile
 from pathlib import Path
@@ -55,9 +52,9 @@ _OTHERS = {
     b"<table": _PAGE,
 }
 _JSON = re.compile(rb'\[\s*[\[{]|\{\s*"')
-_R = (b"RDX", b"RDA", b"X\n\0\0\0")
-_R_AS_TEXT = (b"A\n2\n", b"A\n3\n")
-_PACKERS = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
+_R = re.compile(rb"RD[XA]|X\n\0\0\0|A\n[23]\n\d{5,6}\n\d{5,6}\n")
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_TAR = slice(257, 262)
 
 
 def is_parquet(path: Path) -> bool:
@@ -77,10 +74,10 @@ def foreign(path: Path, encoding: str | None = None) -> str | None:
 def _archive(path: Path, head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04"):
         return _zipped(path)
-    for magic, module in _PACKERS.items():
-        if head.startswith(magic):
-            return _packed(path, module)
-    return None
+    if head[_TAR] == b"ustar":
+        return "a tar archive; unpack it and name the table in it"
+    twice = head.startswith(_PACKED)
+    return "compressed twice; unpack it and name what is in it" if twice else None
 
 
 def _program_file(path: Path, head: bytes) -> str | None:
@@ -94,7 +91,7 @@ def _program_file(path: Path, head: bytes) -> str | None:
         return _by_pandas(path, ("an SPSS portable file", "pyreadstat.read_por('{}')[0]"))
     if head[:1] in _STATA and head[1:2] in (b"\1", b"\2") and head[2:3] == b"\1":
         return _by_pandas(path, _STATA_FILE)
-    return _of_r(path) if head.startswith(_R) else None
+    return _of_r(path) if _R.match(head) else None
 
 
 def _text(path: Path, head: bytes, encoding: str | None) -> str | None:
@@ -138,17 +135,6 @@ def _of_r(path: Path) -> str:
     return f'a file of R; write it as CSV there: write.csv({read}, "{out}", row.names = FALSE)'
 
 
-def _packed(path: Path, module: object) -> str:
-    try:
-        with module.open(path) as file:  # type: ignore[attr-defined]
-            start = file.read(16)
-    except (OSError, EOFError, lzma.LZMAError):
-        start = b""
-    if start.startswith(_R + _R_AS_TEXT):
-        return _of_r(path)
-    return "a compressed file; unpack it and name what is in it"
-
-
 def _zipped(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -165,5 +151,4 @@ def _zipped(path: Path) -> str:
         return "a Numbers spreadsheet; export it as CSV"
     if not names and path.suffix.lower() in _NAMED:
         return _by_pandas(path, _NAMED[path.suffix.lower()])
-    held = f" (it holds {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
-    return f"a ZIP archive; unpack it and name the table in it{held}"
+    return "a ZIP archive within another; unpack it and name the table in it"

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from crowdllm_jax.errors import CrowdError, CrowdWarning, first_line
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.runtime.names import as_shown, did_you_mean, tidy_name, tidy_text
+from crowdllm_jax.study.archive import unpacked
 from crowdllm_jax.study.csv_file import (
     Dialect,
     Layout,
@@ -260,6 +261,13 @@ def check_file(path: Path) -> None:
 def _open(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.Table, str]:
     """The columns (under their tidy names), and the sign before decimals; no dialect: Parquet."""
     check_file(path)
+    with unpacked(path) as plain:
+        check_file(plain)
+        return _open_plain(plain, columns, dialect)
+
+
+def _open_plain(path: Path, columns: list[str], dialect: Dialect | None) -> tuple[pa.Table, str]:
+    """The same of a file that is not compressed."""
     try:
         if is_parquet(path):
             return _open_parquet(path, columns), "."

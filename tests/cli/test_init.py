@@ -38,6 +38,15 @@ def test_a_wide_table_to_a_report_in_two_commands(tmp_path, monkeypatch, capsys)
     assert (tmp_path / "elsewhere" / "runs" / "answers" / "report.html").is_file()
 
 
+def test_a_study_of_a_compressed_table_is_called_after_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    survey(tmp_path / "answers.csv.gz")
+    assert main(["init", "answers.csv.gz", "--quiet"]) == 0
+    assert "crowdllm run answers.yaml" in capsys.readouterr().out
+    assert main(["study", "check", "answers.yaml", "--quiet"]) == 0
+    assert "participants  40, each" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

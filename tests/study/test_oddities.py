@@ -223,6 +223,13 @@ def parquet(folder):
         is_good(folder, as_parquet(folder), file)
 
 
+def compressed(folder):
+    import gzip
+
+    is_good(folder, gzip.compress(GOOD.encode()), "answers.csv.gz")
+    is_good(folder, gzip.compress(as_parquet(folder)))  # the name does not matter
+
+
 def called_parquet(folder):
     refused(
         folder,
@@ -245,7 +252,8 @@ def other_formats(folder):
         archive.writestr("xl/workbook.xml", "<workbook/>")
     with zipfile.ZipFile(folder / "t.zip", "w") as archive:
         archive.writestr("answers.csv", GOOD)
-    frame.to_csv(folder / "t.csv.gz")
+        archive.writestr("people.csv", GOOD)
+    (folder / "t.tar").write_bytes(bytes(257) + b"ustar" + bytes(300))
     # As R's saveRDS writes it: packed, a format, a version.
     import gzip
 
@@ -261,8 +269,8 @@ def other_formats(folder):
         "t.json": "is JSON",
         "t.pkl": "is no text",
         "t.xlsx": "is an Excel workbook; save it there as 'CSV UTF-8', or write it as CSV",
-        "t.zip": "is a ZIP archive; unpack it and name the table in it (it holds answers.csv)",
-        "t.csv.gz": "is a compressed file; unpack it",
+        "t.zip": "is a ZIP archive that holds several files (answers.csv, people.csv); unpack it",
+        "t.tar": "is a tar archive; unpack it",
         "t.rds": 'write.csv(readRDS("{}"), "t.csv", row.names = FALSE)',
         "t.xls": "is an Excel workbook of before 2007",
         "t.sav": "is an SPSS file; write it as CSV, such as pandas.read_spss('{}')",
@@ -525,6 +533,7 @@ TOLD: dict[str, Callable[[Path], None]] = {
     "two columns of one name": twice_named,
     "an empty file": empty_file,
     "Parquet, whatever the file is called": parquet,
+    "compressed tables": compressed,
     "text in a file called .parquet": called_parquet,
     "another format": other_formats,
     "a column per question": wide,

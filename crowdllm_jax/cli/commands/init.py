@@ -78,13 +78,14 @@ def _add_files(group: "argparse._ArgumentGroup") -> None:
 
 def init(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Write a study of a file."""
+    from crowdllm_jax.study.archive import bare_name
     from crowdllm_jax.study.describe import describe
     from crowdllm_jax.study.draft.make import draft_of_file
     from crowdllm_jax.study.draft.write import write_study
     from crowdllm_jax.study.tables import check_file
 
     check_file(arguments.file)
-    out = arguments.out or Path(f"{arguments.file.stem}.yaml")
+    out = arguments.out or Path(f"{Path(bare_name(arguments.file)).stem}.yaml")
     if out.suffix not in (".yaml", ".yml"):
         raise CrowdError(f"--out {out}: is to be a YAML file, such as {out / 'study.yaml'}")
     if not arguments.force and out.exists():

@@ -15,8 +15,8 @@ _CURRENCY = (
     r"[$€£¥₹₩₽₺₴₪₫฿]|R\$|Rs\.?|Fr\.|kr\.?|zł|Kč|Ft|USD|EUR|GBP|CHF|JPY|CNY|INR|BRL|MXN|CAD|AUD|NZD|"
     r"SEK|NOK|DKK|PLN|CZK|HUF|ZAR|TRY|RUB|KRW"
 )
-_UNIT = rf"%|{_CURRENCY}|/ ?\d+|[^\W\d_]{{2,}}\.?(?: \w+)*"
-"""What may stand behind all numbers of a column: `%`, `/10`, `out of 10`, `years`."""
+_UNIT = rf"%|{_CURRENCY}|/ ?\d+|h|[^\W\d_]{{2,}}\.?(?: \w+)*"
+"""What may stand behind all numbers of a column: `%`, `/10`, `out of 10`, `years`, `h`."""
 _STYLES = tuple(
     re.compile(
         rf"(?P<before>{_CURRENCY})?\s?(?P<number>-?(?:\d{{1,3}}(?:[{between} '’]\d{{3}})+|\d+)"

@@ -11,6 +11,7 @@ from crowdllm_jax.runtime.numerals import leading_number, number
 from crowdllm_jax.study import scale_text
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
+from crowdllm_jax.study.draft.grades import in_grades
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import (
@@ -324,7 +325,8 @@ def _last_codes(numbers: Sequence[float]) -> list[float]:
 def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:
     bare = _bare(texts)
     texts = tuple(text for text in texts if text not in bare)
-    found = _given(texts, choices) or _worded(question, texts, choices)
+    known = _given(texts, choices) or _graded(question.name, texts, choices)
+    found = known or _worded(question, texts, choices)
     for text in bare:
         if isinstance(found, Guess) and scale_text.parse(found.scale, text) is None:
             whole = next(other for other in texts if leading_number(other) == float(text))
@@ -341,9 +343,18 @@ def _given(texts: tuple[str, ...], choices: Choices) -> Guess | None:
     if given is None:
         return None
     by_fold = {folded(text): text for text in texts}
-    levels = tuple(by_fold.get(folded(word), word) for word in given)
+    # Signs are no part of a word, but of grades: A+, A, A-.
+    levels = tuple(word if word in texts else by_fold.get(folded(word), word) for word in given)
     one = Binary(levels=levels) if len(levels) == 2 else _ordinal(levels)
     return Guess(one, _NONE, "in the order that was given")
+
+
+def _graded(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | None:
+    """A scale of grades; None where the answers are none, or are said to have no order."""
+    grades = in_grades(name, texts)
+    if grades is None or any(_within(texts, names) for names in choices.unordered):
+        return None
+    return Guess(_ordinal(grades[0]), _NONE, grades[1])
 
 
 def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:

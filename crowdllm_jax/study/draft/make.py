@@ -10,6 +10,7 @@ from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
 from crowdllm_jax.study.draft.draft import Choices, Draft
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
+from crowdllm_jax.study.draft.objects import with_objects_opened
 from crowdllm_jax.study.draft.people import joined
 from crowdllm_jax.study.draft.spelling import one_spelling
 from crowdllm_jax.study.draft.stacked import people_in_rows
@@ -74,7 +75,7 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
 
 def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
     """Make a study of a table; columns `ids` are known to hold ids, which stay as written."""
-    tidy = without_totals(without_blank_rows(sheet))
+    tidy = with_objects_opened(without_totals(without_blank_rows(sheet)))
     written = (*ids, *choices.out, choices.person)
     tidy = plain_amounts(with_points(tidy, sure=False), written)
     tidy = people_in_rows(one_spelling(tidy, choices), choices)

@@ -18,6 +18,8 @@ from crowdllm_jax.study.formats.sheet import Field, Use
 
 MOST_OPTIONS = 30
 _SIGNS = ("\n", ";", "|", ", ", ",")
+_WITHIN = ("/", "+", "&", " ")
+"""Signs that stand within one answer, too."""
 
 
 CHOSEN = (("0", "not chosen"), ("1", "chosen"))
@@ -34,8 +36,10 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
     objects = any(text.startswith("{") for text in texts)
     if field.labels or objects or len(texts) < 3 or in_order(texts) is not None:
         return None
-    for sign in _SIGNS:
+    for sign in (*_SIGNS, *_WITHIN):
         parts = _held(field, texts, sign)
+        if sign in _WITHIN and not _all_alone(parts):
+            continue
         several = sum(len(own) > 1 for own in parts)
         often = Counter(part for own in parts for part in own)
         alone = {own[0] for own in parts if len(own) == 1}
@@ -48,11 +52,20 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
             and (
                 len(often) < len(texts) or bool(alone & {p for o in parts if len(o) > 1 for p in o})
             )
-            and not (numbers and sign == "," and not _ascending(parts))
+            and not (numbers and sign in (",", *_WITHIN) and not _ascending(parts))
             and max(map(len, often)) <= 80
         ):
             return sign, sorted(often)
     return None
+
+
+def _all_alone(parts: Sequence[list[str]]) -> bool:
+    """Whether what a sign sets apart is given by itself, too, and in several ways with others: of
+    `dark red` beside `red` and `New York` nobody answers `dark` or `New`."""
+    several = [own for own in parts if len(own) > 1]
+    often = Counter(part for own in several for part in own)
+    alone = {own[0] for own in parts if len(own) == 1}
+    return len(several) > 2 and alone == {*often} and all(n > 1 for n in often.values())
 
 
 def _ascending(parts: Sequence[list[str]]) -> bool:

@@ -127,6 +127,13 @@ def names_people(name: str) -> bool:
     return bool(_plain(name) & _PERSON)
 
 
+def numbers_somebody(name: str) -> bool:
+    """Whether a name is that of one of several people (`Player 3`), and not of ids (`id 2`)."""
+    words = _plain(name)
+    ids = bool(words & _ID) or any(word.endswith("id") for word in words)
+    return is_person(name) and bool(re.search(r"[^\W\d][\W_]*\d+$", name)) and not ids
+
+
 _RATER = _words(
     "rater annotator coder judge evaluator reviewer labeler labeller juror assessor "
     "grader critic taster crowdworker évaluateur anotador annotateur codeur"

@@ -14,6 +14,7 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft.multiple import MOST_OPTIONS, STEM
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field
+from crowdllm_jax.study.scales import Ranking
 
 _SIGNS = (";", "|", " > ", ">", ", ", ",")
 FEWEST_OPTIONS = 3
@@ -60,7 +61,7 @@ def _option(field: Field, name: str, text: str, places: list[int], options: int)
     """One option as a question, answered by its place (from 0) among as many as there are."""
     codes = np.array([*places, -1], np.int32)[field.column.codes]
     cells = replace(field.cells, codes=codes, distinct=tuple(map(str, range(1, options + 1))))
-    return Field(name, cells, text, use="question", grid=field.name, ranks=options)
+    return Field(name, cells, text, use="question", grid=field.name, scale=Ranking(k=options))
 
 
 def ranking_in_columns(fields: Sequence[Field], reasons: list[str]) -> list[Field]:
@@ -140,7 +141,7 @@ def _options_of_places(
         place = np.where(np.any(named == i, axis=1), np.argmax(named == i, axis=1), -1)
         codes = np.where(right, place, -1).astype(np.int32)
         cells = replace(places[0].cells, codes=codes, distinct=tuple(map(str, range(1, k + 1))))
-        made.append(Field(option, cells, "", use="question", grid=stem, ranks=k))
+        made.append(Field(option, cells, "", use="question", grid=stem, scale=Ranking(k=k)))
     return made
 
 
@@ -172,7 +173,9 @@ def _ranked(stem: str, options: list[Field], reasons: list[str]) -> dict[str, Fi
     for column, field in enumerate(options):
         codes = np.where(right, place[:, column], 0).astype(np.int32) - 1
         cells = replace(field.cells, codes=codes, distinct=tuple(map(str, range(1, k + 1))))
-        made[field.name] = Field(field.name, cells, field.text, use="question", grid=stem, ranks=k)
+        made[field.name] = Field(
+            field.name, cells, field.text, use="question", grid=stem, scale=Ranking(k=k)
+        )
     return made
 
 

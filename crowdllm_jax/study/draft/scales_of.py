@@ -19,7 +19,7 @@ class ScaleNames:
         for name, known in self.by_name.items():
             if known == scale and not ballot and name not in self._ballot:
                 return name
-        base = f"ranking_{_short(ballot)}" if ballot else _name(scale)
+        base = f"{kind(scale)}_{_short(ballot)}" if ballot else _name(scale)
         name, number = base, 2
         while name in self.by_name:
             name, number = f"{base}_{number}", number + 1

@@ -126,8 +126,7 @@ def _holds_people(name: str) -> bool:
 
 def _a_person(field: Field) -> bool:
     """Whether a column is called after one of several people: `Person 7`."""
-    numbered = re.search(r"[^\W\d][\W_]*\d+$", field.name)
-    return names.numbers_people(field.name) and names.is_person(field.name) and bool(numbered)
+    return names.numbers_people(field.name) and names.numbers_somebody(field.name)
 
 
 def _a_rater(field: Field) -> bool:

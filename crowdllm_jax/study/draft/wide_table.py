@@ -11,7 +11,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
-from crowdllm_jax.study.draft.guess import Answered, Guess, guess
+from crowdllm_jax.study.draft.guess import MOST_LEVELS, Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
 from crowdllm_jax.study.draft.rankings import (
@@ -20,9 +20,10 @@ from crowdllm_jax.study.draft.rankings import (
     ranking_in_columns,
 )
 from crowdllm_jax.study.draft.scales_of import ScaleNames
+from crowdllm_jax.study.draft.sharing import sharing_in_columns
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
-from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Ranking, Scale
+from crowdllm_jax.study.scales import Binary, Continuous, Ordinal, Ranking, Scale, is_ballot
 
 MOST_ANSWERS = 20_000_000
 FEW_ANSWERS = 50
@@ -92,7 +93,7 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
     else:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
         said = choices.questions + choices.profile + choices.out
-        named = [f for f in named if f.name not in said]
+        named = [f for f in named if f.name not in said and not _about_somebody(f)]
         if not any(map(unique, named)) and (both := _within_groups(sheet, named)) is not None:
             reasons.append(f"People: one per row, with ids of columns {both.name} together.")
             return both
@@ -213,13 +214,14 @@ def _parted(
         reasons.append(
             f"Options that people tick, chosen or not, of those who ticked any: {shown(boxes, 8)}."
         )
-    for field in ranking_by_places(ranking_in_columns(made, reasons), reasons):
+    ranked = ranking_by_places(ranking_in_columns(made, reasons), reasons)
+    for field in sharing_in_columns(ranked, reasons):
         use, why = _use(field, choices)
         if use == "profile":
             profile.append(field)
         elif use == "question":
-            if (ranked := ranking_in_cells(field, reasons)) is not None:
-                questions += ranked
+            if (options := ranking_in_cells(field, reasons)) is not None:
+                questions += options
                 continue
             found = options_of(field)
             if found is None:
@@ -286,9 +288,17 @@ def _no_answers(field: Field) -> str | None:
         return "since it is a weight"
     if names.is_own(field.name):
         return "since it is no answer"
-    if names.is_person(field.name) and not field.labels:
+    if names.is_person(field.name) and not field.labels and not _about_somebody(field):
         return "since it may hold ids (--questions keeps it)"
     return None
+
+
+def _about_somebody(field: Field) -> bool:
+    """Whether a column that is called after one of several people (`Player 3`) holds what is said
+    of them, which comes back: an id of somebody, or of who rates, would not be an answer."""
+    answers = len(field.column.distinct)
+    repeat = 1 < answers <= MOST_LEVELS and 3 * answers <= len(field.column.codes)
+    return repeat and names.numbers_somebody(field.name) and not names.is_rater(field.name)
 
 
 def _numbered(field: Field) -> bool:
@@ -313,8 +323,9 @@ def _guesses(
     guesses = []
     left: dict[str, list[str]] = defaultdict(list)
     for field in fields:
-        if field.ranks:
-            guesses.append((field, Guess(Ranking(k=field.ranks), frozenset(), "a ranking")))
+        if field.scale is not None:
+            why = "a ranking" if isinstance(field.scale, Ranking) else "points that are shared"
+            guesses.append((field, Guess(field.scale, frozenset(), why)))
             continue
         result = guess(answered(field, words[frozenset(_spoken(field))]), choices)
         if isinstance(result, str):
@@ -375,7 +386,9 @@ def _with_one_range(guesses: list[tuple[Field, Guess]]) -> list[tuple[Field, Gue
     if len(near) < FEWEST_RANGES:
         return guesses
     one = Continuous(low=min(s.low for s in near), high=max(s.high for s in near))
-    return [(f, replace(g, scale=one) if g.scale in near else g) for f, g in guesses]
+    return [
+        (f, replace(g, scale=one) if g.scale in near and f.scale is None else g) for f, g in guesses
+    ]
 
 
 def _of_numbers(scale: Ordinal) -> bool:
@@ -404,7 +417,7 @@ def _tasks(
     tasks: list[Task] = []
     whys: dict[str, tuple[str, list[str]]] = {}
     for field, found in guesses:
-        ballot = field.grid if field.ranks else ""
+        ballot = field.grid if is_ballot(found.scale) else ""
         name = book.name(found.scale, ballot)
         whys.setdefault(name, (found.why, []))[1].append(field.name)
         tasks.append(

@@ -30,7 +30,7 @@ _DEGREES = {
         "somewhat/a little/a little bit/rather/mildly/partly/partially/tend to/leaning/lean/"
         "probably/possibly/eher/etwas/teilweise/ein wenig/wahrscheinlich/plutôt/un peu/"
         "probablement/algo/un poco/más bien/parcialmente/probablemente/abbastanza/piuttosto/"
-        "parzialmente/um pouco/een beetje/enigszins/raczej/trochę/not strongly/not very "
+        "parzialmente/um pouco/een beetje/enigszins/raczej/trochę/spíše/spíš/not strongly/not very "
         "strong": 1.0,
         "moderately/moderat/mäßig/modérément/moderadamente/moderatamente/matig": 1.4,
         "fairly/quite/pretty/ziemlich/recht/assez/bastante/tamelijk/dość/mostly/generally/"
@@ -43,7 +43,7 @@ _DEGREES = {
         "totalement/entièrement/extrêmement/du tout/absolument/certainement/totalmente/"
         "completamente/extremadamente/en absoluto/definitivamente/del todo/pienamente/"
         "estremamente/assolutamente/del tutto/inteiramente/extremamente/helemaal/volledig/"
-        "absoluut/zdecydowanie/całkowicie/w ogóle": 4.0,
+        "absoluut/zdecydowanie/całkowicie/w ogóle/rozhodně/určitě": 4.0,
     }.items()
     for word in words.split("/")
 }
@@ -76,12 +76,12 @@ _CONTRARIES = {
             "desaprueba>aprueba|desaprovo>aprovo|désapprouve>approuve|tegen>voor|falso>vero|"
             "falso>verdadero|falso>verdadeiro|faux>vrai|onwaar>waar|sad>happy|toxic>healthy|"
             "unpleasant>pleasant|boring>interesting|useless>useful|ineffective>effective|"
-            "unreliable>reliable|dangerous>safe|harmful>beneficial"
+            "nesouhlasím>souhlasím|nespokojen>spokojen|unreliable>reliable|dangerous>safe|harmful>beneficial"
         )
     )
 }
 
-_NEGATIONS = _each("not|no|nicht|kein|keine|pas|non|niet|nao|nie")
+_NEGATIONS = _each("not|no|nicht|kein|keine|pas|non|niet|nao|nie|ne")
 _BARELY = [
     folded(words)
     for words in _each(
@@ -101,7 +101,7 @@ _NEUTRAL = re.compile(
 _ALONE = {"the same", "about the same", "same", "moderate", "center", "centre", "centrist"}
 """What is a neutral middle if nothing else is said."""
 _FILLERS = _each(
-    "got|get|be|been|become|should|has|have|off|are|was|were|than|now|a|an|the|it|is|i|am|to|of|yes|ja|oui|si|sim|tak|e|that|this|me|my|would|ich|es|das|ist"
+    "got|get|be|been|become|should|has|have|off|are|was|were|than|now|a|an|the|it|is|i|am|to|of|yes|ja|oui|si|sim|tak|ano|e|that|this|me|my|would|ich|es|das|ist"
 )
 
 NO_ANSWER = {

@@ -2,7 +2,7 @@
 Prodigy (https://prodi.gy/docs/api-interfaces) and Doccano write them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +103,9 @@ def read_records(path: Path, records: list[Record]) -> Sheet:
 
 def _opened(rows: list[Record]) -> tuple[list[Record], tuple[str, ...]]:
     """A row per object of a list of objects that each record holds (`{"user": 1, "ratings":
-    [{"item": "a", "stars": 5}]}`), if only one key holds such, and these tell task and answer, of
-    which the record tells neither (else they may be its options, or members of a household);
-    sentences that say so, or that they are not read."""
+    [{"item": "a", "stars": 5}]}`, or a task's annotations by users), if only one key holds such,
+    and these are answers (else they may be its options, or members of a household); sentences that
+    say so, or that they are not read."""
     held = {key for row in rows for key, value in row.items() if _objects(value)}
     key = held.pop() if len(held) == 1 else ""
     if not key or any(row.get(key) and not _objects(row[key]) for row in rows):
@@ -113,9 +113,8 @@ def _opened(rows: list[Record]) -> tuple[list[Record], tuple[str, ...]]:
     inner_of = [[dict(_leaves(inner)) for inner in row.get(key) or []] for row in rows]
     within = {name for several in inner_of for inner in several for name in inner}
     outside = {name for row in rows for name in row} - {key}
-    for told in (names.is_task, names.is_response):
-        if any(map(told, outside)) or not any(map(told, within)):
-            return rows, (f"The objects in {key} are not read: they are no answers to tasks.",)
+    if not _answers_within(within, outside):
+        return rows, (f"The objects in {key} are not read: they are no answers to tasks.",)
     opened = []
     for row, several in zip(rows, inner_of, strict=True):
         about = {name: value for name, value in row.items() if name != key}
@@ -126,6 +125,17 @@ def _opened(rows: list[Record]) -> tuple[list[Record], tuple[str, ...]]:
     if empty := sum(not several for several in inner_of):
         notes.append(f"Left out, since their {key} holds nothing: {empty:,} records.")
     return opened, tuple(notes)
+
+
+def _answers_within(within: set[str], outside: set[str]) -> bool:
+    """Whether keys of inner objects tell answers, and with them tasks or (of a task) people, and
+    those of the record do not."""
+
+    def only_within(told: Callable[[str], bool]) -> bool:
+        return any(map(told, within)) and not any(map(told, outside))
+
+    people = any(map(names.is_task, outside)) and only_within(names.names_people)
+    return only_within(names.is_response) and (only_within(names.is_task) or people)
 
 
 _PLACES = {"start", "end", "start_offset", "x", "bbox", "points"}

@@ -27,7 +27,16 @@ _OWN = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_ti
 
 def is_label_studio_json(tasks: list[Record]) -> bool:
     """Whether records are annotated tasks, or one per annotation (JSON-MIN)."""
-    return any(_ANNOTATED & task.keys() or task.keys() >= _ANNOTATION for task in tasks)
+    return any(
+        task.keys() >= _ANNOTATION or (_ANNOTATED & task.keys() and not _of_doccano(task))
+        for task in tasks
+    )
+
+
+def _of_doccano(task: Record) -> bool:
+    """Whether a task's annotations are labels by users, as Doccano writes them, without results."""
+    held = task.get("annotations")
+    return isinstance(held, list) and any(isinstance(a, dict) and "label" in a for a in held)
 
 
 def read_label_studio_json(path: Path, tasks: list[Record]) -> Sheet:

@@ -1,10 +1,12 @@
 """Find out by its content what a file is, and read it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.numerals import number
+from crowdllm_jax.study.archive import unpacked
 from crowdllm_jax.study.file_kind import foreign, is_parquet
 from crowdllm_jax.study.formats import (
     excel,
@@ -61,6 +63,30 @@ def read_file(
       CrowdError: it is damaged, holds nothing, or is of a kind that is not read.
     """
     check_file(path)
+    with unpacked(path) as plain:
+        if plain == path:
+            return _read(path, encoding, sheet)
+        check_file(plain)
+        return _named(_read(plain, encoding, sheet), path)
+
+
+def _named(read: Sheet | Election, path: Path) -> Sheet | Election:
+    """What was read of a copy, named after the file that it was unpacked from."""
+    notes = (f"It is compressed, and holds {read.path.name}.", *read.notes)
+    if isinstance(read, Election):
+        return replace(read, path=path, notes=notes)
+    before = str(read.path)
+    fields = tuple(
+        replace(
+            field, cells=replace(field.cells, where=field.cells.where.replace(before, str(path)))
+        )
+        for field in read.fields
+    )
+    return replace(read, path=path, fields=fields, notes=notes)
+
+
+def _read(path: Path, encoding: str | None, sheet: str | None) -> Sheet | Election:
+    """Read a file that is not compressed."""
     with path.open("rb") as file:
         head = file.read(300)
     if is_parquet(path):

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name, tidy_text
+from crowdllm_jax.study.scales import Continuous, Points, Ranking
 from crowdllm_jax.study.tables import Column, as_names
 
 Use = Literal["person", "task", "response", "group", "weight", "profile", "question", "text", "out"]
@@ -34,7 +35,7 @@ class Field:
       ordered: whether the file says that its levels have an order.
       grid: the question of which this is one item; items of a grid are answered on one scale.
       several: the sign between answers, where the file says that a cell holds several.
-      ranks: of an option that people rank, how many places they give; 0 of others.
+      scale: of an option that people rank or give points, together with those beside it.
       amount: whether its numbers were written with a sign or a unit, so that they count no rows.
       why: why it is left out, where the format leaves it out.
     """
@@ -48,7 +49,7 @@ class Field:
     ordered: bool | None = None
     grid: str = ""
     several: str = ""
-    ranks: int = 0
+    scale: Ranking | Points | Continuous | None = None
     amount: bool = False
     why: str = ""
 

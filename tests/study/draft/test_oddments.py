@@ -1,5 +1,7 @@
 """What tables hold beside answers: sums below, options told twice, checks, codes of no answer."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +58,27 @@ def test_a_question_whose_options_have_columns_is_not_asked_twice():
     assert set(made.tasks.ids) == {"good", *ticks}
 
 
+def test_objects_in_cells_have_a_column_per_key():
+    taste = cycle("sweet", "sour", None)
+    pages = [
+        json.dumps({"Q0": i % 4, "taste": taste[i], "sure": i % 2 == 0}) if i else None
+        for i in range(N)
+    ]
+    made = study(table(page=pages))
+    assert set(made.tasks.ids) == {"good", "page.Q0", "page.taste", "page.sure"}
+    answers = {
+        task: dict(zip(made.person[rows].tolist(), made.value[rows].tolist(), strict=True))
+        for i, task in enumerate(made.tasks.ids)
+        for rows in [np.flatnonzero(made.task == i)]
+    }
+    who = {int(name[1:]): i for i, name in enumerate(made.participants.ids)}
+    assert answers["page.Q0"] == {who[i]: i % 4 for i in range(1, N)}
+    assert answers["page.sure"] == {who[i]: i % 2 == 0 for i in range(1, N)}
+    assert len(answers["page.taste"]) == sum(taste[i] is not None for i in range(1, N))
+    nested = [json.dumps({"box": [i % 3, 2]}) for i in range(N)]
+    assert study(table(page=nested)).tasks.ids == ("good",)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -105,6 +128,7 @@ def test_amounts_are_numbers():
         (["12,50 €", "3 €", "1.200,00 €"], [12.5, 3, 1200]),
         (["CHF 5", "CHF 7.50", "CHF 1'200"], [5, 7.5, 1200]),
         (["4/10", "5/10", "10/10"], [4, 5, 10]),
+        (["1h", "2h", "11h"], [1, 2, 11]),
         (["30 Minuten", "5 Minuten", "45 Minuten"], [30, 5, 45]),
         (["3rd", "1st", "2nd"], [3, 1, 2]),
         (["−2", "−1", "0", "1", "2"], [-2, -1, 0, 1, 2]),

@@ -138,6 +138,21 @@ def test_rows_are_people_though_columns_are_called_after_people_or_years(called,
     assert [attribute.name for attribute in made.participants.profile] == ["age"]
 
 
+def test_what_is_said_of_numbered_people_is_a_question_and_their_ids_are_none():
+    random = np.random.default_rng(0)
+    rated = {f"Player {i}": random.integers(0, 11, N) for i in (1, 2)}
+    ids = {
+        "player 1 id": [f"x{i}" for i in range(N)],
+        "client 2": random.permutation(N) % 20 + 1000,
+        "coder 3": random.integers(1, 4, N),
+        "id 2": random.integers(1, 4, N),
+    }
+    made = study(pd.DataFrame({"respondent": range(N), **rated, **ids}))
+    assert made.tasks.ids == tuple(rated)
+    assert numbers(made, "Player 2") == {str(i): n for i, n in enumerate(rated["Player 2"])}
+    assert study(pd.DataFrame(rated)).tasks.ids == tuple(rated)
+
+
 def test_columns_called_after_people_beside_a_profile_are_asked_for():
     random = np.random.default_rng(0)
     columns = {f"Member {i}": random.integers(1, 6, N) for i in range(1, 6)}

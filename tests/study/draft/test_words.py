@@ -26,6 +26,12 @@ Discordo totalmente|Discordo parcialmente|Não concordo nem discordo|Concordo pa
 Helemaal mee oneens|Mee oneens|Neutraal|Mee eens|Helemaal mee eens
 Per niente d'accordo|Poco d'accordo|Abbastanza d'accordo|Molto d'accordo
 Zdecydowanie nie|Raczej nie|Raczej tak|Zdecydowanie tak
+Rozhodně ne|Spíše ne|Spíše ano|Rozhodně ano
+Nikdy|Zřídka|Někdy|Často|Vždy
+Soha|Ritkán|Néha|Gyakran|Mindig
+Egyáltalán nem|Inkább nem|Inkább igen|Teljes mértékben
+One|Two|Three|Four|Five
+Rozhodně nesouhlasím|Spíše nesouhlasím|Spíše souhlasím|Rozhodně souhlasím
 Never|Rarely|Sometimes|Often|Always
 Nie|Selten|Manchmal|Oft|Immer
 jamais|rarement|parfois|souvent|toujours

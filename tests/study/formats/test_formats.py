@@ -457,6 +457,30 @@ def test_options_beside_an_answer_in_json_are_no_answers(tmp_path):
     assert answers(study, "q2") == {f"w{i}": 1 + (i * 3) % 2 for i in range(10)}
 
 
+def test_annotations_of_doccano(tmp_path):
+    label = {(text, user): (text * user) % 3 + 1 for text in range(9) for user in (1, 2, 3, 4)}
+    lines = [
+        {
+            "id": 70 + text,
+            "text": f"Sentence {text}",
+            "annotations": [
+                {"id": 9 * text + user, "label": label[text, user], "user": user}
+                for user in (1, 2, 3, 4)
+            ],
+        }
+        for text in range(9)
+    ]
+    path = tmp_path / "admin.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    made = study_of_draft(draft_of_file(path), "it")
+    texts = [text.removeprefix("Sentence ") for text in made.tasks.text]
+    answers = {
+        (int(texts[t]), int(made.participants.ids[p])): int(value)
+        for p, t, value in zip(made.person, made.task, made.value, strict=True)
+    }
+    assert answers == label
+
+
 def test_children_in_json_are_no_answers(tmp_path):
     records = [
         {

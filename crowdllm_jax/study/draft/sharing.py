@@ -1,0 +1,87 @@
+"""Questions in which people share a number of points among options, a column each: the columns add
+up to the same sum for everybody. Together they are one ballot."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from crowdllm_jax.runtime.numerals import number
+from crowdllm_jax.study.draft.multiple import STEM
+from crowdllm_jax.study.draft.rankings import FEWEST_PEOPLE, MOSTLY
+from crowdllm_jax.study.draft.words import is_no_answer
+from crowdllm_jax.study.formats.sheet import Field
+from crowdllm_jax.study.scales import Continuous, Points
+
+FEWEST_POINTS = 5
+FEWEST_OPTIONS = 3
+MOST_POINTS = 20
+"""Of a ballot, which is drawn point by point; people who share 100 think in fives and tens."""
+
+
+def sharing_in_columns(fields: Sequence[Field], reasons: list[str]) -> list[Field]:
+    """Fields, of which those that are called alike and add up to one sum for nearly everybody are
+    given one scale, without a column of the sums; `reasons` tells of them."""
+    groups: dict[str, list[Field]] = defaultdict(list)
+    for field in fields:
+        parts = STEM.fullmatch(field.name)
+        own = field.grid or (parts[1] if parts else "")
+        given = field.use in (None, "question") and field.scale is None and not field.labels
+        if own and given and _numbers(field) is not None:
+            groups[own].append(field)
+    made: dict[str, Field | None] = {}
+    for stem, options in groups.items():
+        made |= _shared(stem, options, reasons)
+    new = (made.get(field.name, field) for field in fields)
+    return [field for field in new if field is not None]
+
+
+def _numbers(field: Field) -> np.ndarray | None:
+    """The points in each row, nan where there are none; None where it holds something else."""
+    texts = field.column.distinct
+    known = [np.nan if is_no_answer(text) else number(text) for text in texts]
+    if any(n is None or n < 0 for n in known) or len({*known}) < 2:
+        return None
+    points: np.ndarray = np.array([*known, np.nan], float)[field.column.codes]
+    return points
+
+
+def _shared(stem: str, options: list[Field], reasons: list[str]) -> dict[str, Field | None]:
+    """Columns as options with a scale, None for that of their sums; empty if they share nothing."""
+    columns = [_numbers(field) for field in options]
+    points = np.stack([column for column in columns if column is not None], axis=1)
+    asked = np.any(points > 0, axis=1)
+    if np.sum(asked) < FEWEST_PEOPLE or len(options) < FEWEST_OPTIONS:
+        return {}
+    sums = np.nansum(points, axis=1)
+    whole = [i for i in range(len(options)) if np.mean((2 * points[:, i] == sums)[asked]) >= MOSTLY]
+    if whole:
+        others = [field for i, field in enumerate(options) if i != whole[0]]
+        found = _shared(stem, others, reasons)
+        return {**found, options[whole[0]].name: None} if found else {}
+    budget, often = Counter(sums[asked].tolist()).most_common(1)[0]
+    right = asked & (sums == budget)
+    alike = len(np.unique(np.nan_to_num(points[right]), axis=0)) < FEWEST_OPTIONS
+    if often < MOSTLY * np.sum(asked) or budget < FEWEST_POINTS or alike:
+        return {}
+    # Of options that are ticked or not, each is worth 1.
+    if np.nanmax(points) <= 1:
+        return {}
+    wrong = int(np.sum(asked & ~right))
+    left = f" Left out, as theirs do not add up: {wrong:,}." if wrong else ""
+    given = np.where(right[:, None], np.nan_to_num(points), np.nan)
+    scale: Points | Continuous = Continuous(low=0.0, high=budget)
+    how = "each is a number of its own, though more of one is less of the others"
+    if budget <= MOST_POINTS and not np.any(given[right] % 1):
+        scale, how = Points(budget=int(budget)), "together they are one ballot of points"
+    reasons.append(f"In {stem}, people share {budget:g} among {len(options)} options: {how}.{left}")
+    return {field.name: _option(field, stem, given[:, i], scale) for i, field in enumerate(options)}
+
+
+def _option(field: Field, stem: str, given: np.ndarray, scale: Points | Continuous) -> Field:
+    """One option as a question, answered by (R,) its points, nan where there are none."""
+    levels = np.unique(given[given >= 0])
+    codes = np.where(given >= 0, np.searchsorted(levels, given), -1).astype(np.int32)
+    cells = replace(field.cells, codes=codes, distinct=tuple(f"{n:.15g}" for n in levels))
+    return Field(field.name, cells, field.text, use="question", grid=stem, scale=scale)

@@ -1,0 +1,63 @@
+"""Letters and Roman numerals are in an order where they are grades, and only there."""
+
+import itertools
+import random
+
+import pytest
+
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.grades import in_grades
+from crowdllm_jax.study.draft.guess import Answered, Guess, guess
+from crowdllm_jax.study.scales import Nominal, Ordinal
+
+
+def guessed(name: str, levels: list[str], choices: Choices = Choices()) -> Guess:  # noqa: B008
+    found = guess(Answered(name, tuple(levels), (10,) * len(levels)), choices)
+    assert isinstance(found, Guess)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [
+        ("essay", "F|D-|C|B|B+|A-|A|A+"),
+        ("essay", "F|D|C|B|A"),
+        ("Math grade", "E|C|B|A"),
+        ("Note Deutsch", "D|C|A"),
+        ("label", "C|B|A|A+|A++"),
+        ("severity", "I|II|III|IV|V"),
+        ("stage", "I|III|IX"),
+    ],
+)
+def test_grades_from_the_worst_on(name, levels):
+    order = levels.split("|")
+    for seed in range(4):
+        mixed = random.Random(seed).sample(order, len(order))
+        found = guessed(name, mixed)
+        assert found.scale == Ordinal(levels=tuple(order))
+        assert "--order says otherwise" in found.why
+    turned = tuple(order[::-1])
+    assert guessed(name, mixed, Choices(orders=(turned,))).scale == Ordinal(levels=turned)
+    assert isinstance(guessed(name, mixed, Choices(unordered=(turned,))).scale, Nominal)
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [
+        ("q1", "A|B|C|D"),
+        ("q1", "A|B|C|D|E|F"),
+        ("q1", "A|B|F"),
+        ("Mark the right one", "A|B|C|D"),
+        ("blood", "AB+|A-|B+|O-"),
+        ("set", "I|V|X"),
+        ("party", "I|II|R"),
+    ],
+)
+def test_letters_that_are_no_grades(name, levels):
+    assert isinstance(guessed(name, levels.split("|")).scale, Nominal)
+
+
+def test_blood_groups_are_no_grades():
+    groups = [f"{letter}{sign}" for letter in ("A", "B", "AB", "O") for sign in "+-"]
+    for several in (*itertools.combinations(groups, 4), groups[:3]):
+        assert in_grades("group", several) is None
