@@ -12,6 +12,7 @@ from synthetic import RATING, make_study
 
 from crowdllm_jax.model.crowd import numbers_of
 from crowdllm_jax.model.fit import Prepared, completed
+from crowdllm_jax.model.persistent import contrasts
 from crowdllm_jax.model.persistent import start as start_module
 from crowdllm_jax.model.persistent.answers import gather_answers
 from crowdllm_jax.model.persistent.config import PersistentConfig
@@ -184,7 +185,7 @@ def test_beliefs_start_where_people_are(every, monkeypatch):
     """Where Newton steps lead from the population's middle, in the dimension that there is; what is
     linear in answers is not quite the mode. Of many people some are analysed, and the others start
     in the middle."""
-    monkeypatch.setattr(start_module, "MOST_PEOPLE", 400 // every)
+    monkeypatch.setattr(contrasts, "MOST_PEOPLE", 400 // every)
     known, _ = answered({"rating": RATING}, tasks=12)
     _, answers = gather_answers(known.study, known.codings, known.design, np.ones(400 * 12, bool))
     start = start_known(known.model, known.design, answers)
@@ -216,9 +217,9 @@ def test_axes_turn_loadings_and_nothing_else(tasks, factors):
 
 def test_people_who_are_analysed_are_chosen_by_chance(monkeypatch):
     """Not every second one, who may all have got one of two forms."""
-    monkeypatch.setattr(start_module, "MOST_PEOPLE", 3000)
+    monkeypatch.setattr(contrasts, "MOST_PEOPLE", 3000)
     person = np.repeat(np.arange(1, 6001), 2)
-    place = start_module._places(person, 6002)
+    place = contrasts._places(person, 6002)
     some = np.flatnonzero(place >= 0)
     np.testing.assert_array_equal(place[some], np.arange(3000))
     # Of 3,000 the even ones are 1,500 with a deviation of 27 / sqrt(2).

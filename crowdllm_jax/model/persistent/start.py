@@ -1,21 +1,13 @@
 """Where a fit starts: at what plain statistics of the answers say."""
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 import numpy as np
 
 from crowdllm_jax.model.persistent.answers import AnswerTable
-from crowdllm_jax.model.persistent.contrasts import level_contrasts, telling
+from crowdllm_jax.model.persistent.contrasts import Given, numeric, telling, told_by
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import Persistent
-from crowdllm_jax.model.persistent.factors import (
-    DOUBT,
-    Numbers,
-    analyse,
-    enough,
-    standardised,
-)
+from crowdllm_jax.model.persistent.factors import DOUBT, analyse, enough
 from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
 from crowdllm_jax.model.persistent.unanswered import dilution
 from crowdllm_jax.model.scales import continuous, nominal
@@ -30,8 +22,6 @@ RIDGE = 10.0
 LOADINGS = "loading", "task_loading"
 FAINT = 0.05
 """Root mean square of loadings below which a dimension holds nothing."""
-MOST_PEOPLE = 5000
-"""Whose answers are analysed, chosen by chance: loadings start well enough from theirs."""
 STEEPEST = 3.0
 """What a task starts from loads on all dimensions together by no more."""
 LEAST = 0.01
@@ -148,62 +138,6 @@ def _sizes(layout: Layout) -> np.ndarray:
     return np.array([max(2, scales.size(scale)) for scale in layout.scales])
 
 
-class _Told(NamedTuple):
-    """Answers as numbers, of which a factor analysis can be made.
-
-    Attributes:
-      numbers: of V variables: the T tasks, whose answers are numbers or which have none here, and
-        the contrasts of nominal tasks. sd: (T,) deviations of the tasks.
-      nominal: (A,) the nominal tasks; contrasts: (A, K, K - 1), see `level_contrasts`.
-      shape: how many people and variables there are. place: (P,) which of the former P people are.
-    """
-
-    numbers: Numbers
-    sd: np.ndarray
-    nominal: np.ndarray
-    contrasts: np.ndarray
-    shape: tuple[int, int]
-    place: np.ndarray
-
-
-class _Given(NamedTuple):
-    """(R,) answers: person, task, level, and value in [0, 1]."""
-
-    person: np.ndarray
-    task: np.ndarray
-    level: np.ndarray
-    value: np.ndarray
-
-
-def _told(layout: Layout, given: _Given, people: int) -> _Told:
-    """The answers of P people to tasks that say by themselves how beliefs move them."""
-    person, task, level, value = given
-    t = len(layout.task_scale)
-    tells = telling(layout, np.bincount(task, minlength=t))
-    rows = _numeric(layout)[task] | tells[task]
-    place = _places(person[rows], people)
-    rows &= place[person] >= 0
-    person, task, level, value = place[person[rows]], task[rows], level[rows], value[rows]
-    is_number = ~tells[task]
-    numbers, sd = standardised(person[is_number], task[is_number], value[is_number], t)
-    own = np.flatnonzero(tells)
-    count = np.zeros((len(own), layout.levels))
-    at = np.searchsorted(own, task[~is_number])
-    np.add.at(count, (at, level[~is_number]), 1.0)
-    contrasts = level_contrasts(layout, own, count)
-    there = np.asarray(contrasts.any(1))
-    answer, contrast = np.nonzero(there[at])
-    of_levels = Numbers(
-        person[~is_number][answer],
-        t + at[answer] * (layout.levels - 1) + contrast,
-        contrasts[at[answer], level[~is_number][answer], contrast],
-        len(numbers.value) + answer,
-    )
-    numbers = Numbers(*map(np.concatenate, zip(numbers, of_levels, strict=True)))
-    shape = int(place.max(initial=-1)) + 1, t + contrasts.shape[0] * contrasts.shape[2]
-    return _Told(numbers, sd, own, contrasts, shape, place)
-
-
 def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> np.ndarray:
     """Put loadings where a factor analysis of the answers has them, its first axis what moves all
     tasks alike. Nominal tasks with few answers keep their own part. Returns people's beliefs
@@ -211,8 +145,8 @@ def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> n
     beliefs = np.zeros((len(answers.weight), model.belief.width), np.float32)
     layout, given = design.layout, answers.present > 0
     t, person = len(layout.task_scale), np.repeat(answers.person[:, None], given.shape[1], 1)
-    rows = _Given(*(c[given] for c in (person, answers.task, answers.level, answers.value)))
-    told = _told(layout, rows, len(answers.weight))
+    rows = Given(*(c[given] for c in (person, answers.task, answers.level, answers.value)))
+    told = told_by(layout, rows, len(answers.weight))
     if not len(told.numbers.value):
         return beliefs
     found = analyse(told.numbers, told.shape, model.belief.latent)
@@ -309,35 +243,16 @@ def starts_at_answers(study: Study, part: np.ndarray) -> bool:
     tell by themselves what beliefs do to their levels."""
     layout, task = layout_of(study.scales, study.tasks.scale), study.task[part]
     tells = telling(layout, np.bincount(task, minlength=len(study.tasks.ids)))
-    return bool((_numeric(layout) | tells)[task].any())
+    return bool((numeric(layout) | tells)[task].any())
 
 
 def dimensions_paid_for(study: Study, part: np.ndarray) -> int:
     """As many dimensions of a belief as the responses `part` (R,) bool pay for."""
     layout = layout_of(study.scales, study.tasks.scale)
     task, level = study.task[part], study.answer[part].astype(int)
-    given = _Given(study.person[part], task, level, unit(study, study.value[part], task))
-    told = _told(layout, given, len(study.participants.ids))
+    given = Given(study.person[part], task, level, unit(study, study.value[part], task))
+    told = told_by(layout, given, len(study.participants.ids))
     return enough(told.numbers, told.shape)
-
-
-def _places(person: np.ndarray, people: int) -> np.ndarray:
-    """(P,) which of those who are analysed each of P people is, -1 of the others; `person` (R,) of
-    each answer."""
-    there = np.unique(person)
-    if len(there) > MOST_PEOPLE:
-        there = np.sort(np.random.default_rng(0).permutation(there)[:MOST_PEOPLE])
-    place = np.full(people, -1)
-    place[there] = np.arange(len(there))
-    return place
-
-
-def _numeric(layout: Layout) -> np.ndarray:
-    """(T,) bool, whether a task's answers are numbers, given one at a time."""
-    numeric = np.zeros(len(layout.task_scale), bool)
-    for kind, tasks in layout.single:
-        numeric[list(tasks)] = kind is not nominal
-    return numeric
 
 
 def _axes(loading: np.ndarray) -> np.ndarray:
