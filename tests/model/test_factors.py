@@ -66,6 +66,17 @@ def test_it_needs_a_part_of_the_answers_and_drops_factors_that_are_none():
     assert size[4] > 0.3
 
 
+def test_tasks_that_nobody_answered_change_nothing():
+    loading = np.random.default_rng(1).normal(size=(9, 2))
+    _, numbers = simulated(300, loading)
+    apart = numbers._replace(task=3 * numbers.task)
+    found, wider = (analyse(n, (300, t), 4) for n, t in ((numbers, 9), (apart, 40)))
+    np.testing.assert_array_equal(wider.person, found.person)
+    np.testing.assert_array_equal(wider.loading[:27:3], found.loading)
+    assert not np.delete(wider.loading, np.arange(0, 27, 3), axis=0).any()
+    assert enough(apart, (300, 40)) == enough(numbers, (300, 9))
+
+
 @pytest.mark.parametrize(("factors", "expected"), [(2, 8), (14, 16)])
 def test_as_many_dimensions_as_answers_left_out_pay_for(factors, expected):
     """Each factor moves four tasks of its own."""

@@ -20,7 +20,7 @@ from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.effects import divergence, regressions
 from crowdllm_jax.model.persistent.fit import new_persistent
 from crowdllm_jax.model.persistent.regression import Normal, Regression, divergence_around, regress
-from crowdllm_jax.model.persistent.unanswered import dilution, settled
+from crowdllm_jax.model.persistent.unanswered import dilution, explained, settled
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.record import Reference, from_levels
 from crowdllm_jax.runs import prepare
@@ -30,6 +30,7 @@ from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.scales import Continuous, Nominal, Ordinal
 from crowdllm_jax.study.split import SplitConfig
+from crowdllm_jax.study.statistics import ends
 
 RATING = Ordinal(levels=(1, 2, 3, 4, 5))
 CUTS = np.array([-2.0, -0.7, 0.5, 1.8])
@@ -98,6 +99,30 @@ def drawn():
         for param in part.values():
             param[...] = jnp.asarray(0.5 * random.normal(size=param.shape), jnp.float32)
     return design, model
+
+
+def test_what_columns_explain_of_a_scale_hangs_on_no_other():
+    """Columns move locations by 1 and levels by nothing; what tasks have of their own is .3: beside
+    a location's variance of 1 it is .09, and the difference of two levels' .18."""
+    rating = {"rating": RATING}
+    shares = []
+    for by_name in (rating, rating | {"long": Ordinal(levels=tuple(range(101)))}):
+        study = make_study(by_name, tasks=12)
+        study = dataclasses.replace(
+            study, participants=dataclasses.replace(study.participants, profile=())
+        )
+        low, width = ends(study)
+        said = low + width * np.random.default_rng(0).random(24)[: len(study.tasks.ids)]
+        every, config = np.ones(len(study.task), bool), PersistentConfig(latent=2)
+        design = make_design(study, Reference("column", said), (), every, config, known=False)
+        model = new_persistent(design, config, 0)
+        model.effects.mean["task_features"][...] = jnp.ones(1)
+        for name in ("task", "task_level"):
+            model.effects.log_prior[name][...] = jnp.full(len(by_name), np.log(0.3))
+        shares.append(explained(*nnx.split(model, nnx.Param), design))
+    assert shares[1][0] == pytest.approx(shares[0][0], rel=0.15)
+    spread = design.tasks.features[:12].var()
+    assert shares[1][0] == pytest.approx(spread / (spread + 0.09 + 0.18), rel=1e-4)
 
 
 def test_tasks_diverge_from_a_prior_with_the_coefficients_integrated_out(drawn):

@@ -109,7 +109,8 @@ def _as_fitted(fitted: TaskColumns, longer: TaskColumns) -> TaskColumns:
 def _other_features() -> str:
     return (
         "ask: what the study says of its tasks (embedding, attributes, reference) is not what the "
-        "crowd was fitted to; fit again (`crowdllm fit`), to another folder"
+        "crowd was fitted to, or an earlier version read it otherwise; fit again (`crowdllm fit`), "
+        "to another folder"
     )
 
 

@@ -73,10 +73,13 @@ class Factors(NamedTuple):
 def analyse(answers: Numbers, shape: tuple[int, int], dimensions: int) -> Factors:
     """The factors of P people's answers to T tasks, `shape`; always the same for the same answers.
 
-    Costs, a round, the answers times the square of the dimensions.
+    Costs, a round, the answers times the square of the dimensions. Tasks without answers, which
+    would say nothing of how large loadings are, load on nothing.
     """
-    (people, tasks), k = shape, dimensions
-    at = (answers.person, answers.task)
+    (people, every), k = shape, dimensions
+    answered, task = np.unique(answers.task, return_inverse=True)
+    tasks = len(answered)
+    shape, at = (people, tasks), (answers.person, task)
     given = sparse.csr_array((np.ones(len(answers.value)), at), shape)
     z = sparse.csr_array((answers.value, at), shape)
     by_task, z_by_task = given.T.tocsr(), z.T.tocsr()
@@ -98,7 +101,9 @@ def analyse(answers: Numbers, shape: tuple[int, int], dimensions: int) -> Factor
         explained = 2 * (loading * product).sum(1) - (gram * square_loading).sum((1, 2))
         noise = ((square - explained + DOUBT) / (count + DOUBT)).clip(0.05)
         size = np.diagonal(square_loading, axis1=1, axis2=2).mean(0).clip(1e-6)
-    return Factors(loading, noise, person)
+    found = Factors(np.zeros((every, k)), np.ones(every), person)
+    found.loading[answered], found.noise[answered] = loading, noise
+    return found
 
 
 def enough(answers: Numbers, shape: tuple[int, int]) -> int:

@@ -27,8 +27,10 @@ from crowdllm_jax.model.persistent.effects import (
 )
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.regression import regress
-from crowdllm_jax.model.scales import continuous
+from crowdllm_jax.model.scales import continuous, nominal, ordered
+from crowdllm_jax.model.scales.kinds import SINGLE
 from crowdllm_jax.runtime.precision import SAME_BITS
+from crowdllm_jax.study import scales
 
 LOGISTIC = 16 * np.sqrt(3) / (15 * np.pi)
 """A logistic plus a normal number of deviation s is close to sqrt(1 + (s * this)**2) times a
@@ -125,27 +127,28 @@ def _softmax(logit: np.ndarray) -> np.ndarray:
 
 def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Design) -> np.ndarray:
     """(S,) share of the differences between a scale's known tasks that columns explain: of their
-    locations and their levels together, since what the one has the other need not have; 0 without
-    columns, NaN without known tasks."""
+    locations and of how far two levels lie apart, together, since what the one has the other need
+    not have; 0 without columns, NaN without known tasks."""
     model: Persistent = nnx.merge(graph, params)
-    told, apart = np.zeros((2, len(design.layout.scales)))
-    known = np.array([_of_scale(design, index).any() for index in range(len(told))])
-    for name, around in regressions(model, design.groups, design.tasks).items():
-        said = np.asarray(around.x @ posterior(model, COLUMNS[name]).mean)
-        said, own = (
-            np.asarray(a).reshape(len(design.tasks.scale), -1) for a in (said, around.apart)
-        )
-        for index in np.flatnonzero(known).tolist():
-            tasks = _of_scale(design, index)
-            told[index] += said[tasks].var(0).sum()
-            apart[index] += (own[tasks][0] ** 2).sum()
-    return np.where(known, told / np.where(known, told + apart, 1.0), np.nan)
-
-
-def _of_scale(design: Design, index: int) -> np.ndarray:
-    """(T,) bool, the known tasks on a scale."""
-    tasks = (design.tasks.scale == index) & (design.tasks.known > 0)
-    return np.asarray(tasks)
+    share = np.full(len(design.layout.scales), np.nan)
+    around = regressions(model, design.groups, design.tasks)
+    said = {name: one.x @ posterior(model, COLUMNS[name]).mean for name, one in around.items()}
+    for index, scale in enumerate(design.layout.scales):
+        tasks = (design.tasks.scale == index) & (design.tasks.known > 0)
+        if not tasks.any():
+            continue
+        kind, told, apart = SINGLE.get(type(scale)), 0.0, 0.0
+        # Nominal tasks have no location, and levels none but these and ordered ones.
+        parts = [("task", 1, 1)] if kind is not nominal else []
+        parts += [("task_level", scales.size(scale), 2)] if kind in (nominal, ordered) else []
+        for name, levels, ends in parts:
+            per_task = (len(tasks), -1)
+            own = np.asarray(said[name]).reshape(per_task)[tasks, :levels]
+            told += ends * own.var(0).mean()
+            left = np.asarray(around[name].apart).reshape(per_task)[tasks, :levels]
+            apart += ends * (left[0] ** 2).mean()
+        share[index] = told / (told + apart)
+    return share
 
 
 def dilution(spread: np.ndarray) -> np.ndarray:
