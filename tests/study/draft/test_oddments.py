@@ -61,7 +61,9 @@ def test_a_question_whose_options_have_columns_is_not_asked_twice():
 def test_objects_in_cells_have_a_column_per_key():
     taste = cycle("sweet", "sour", None)
     pages = [
-        json.dumps({"Q0": i % 4, "taste": taste[i], "sure": i % 2 == 0}) if i else None
+        json.dumps({"Q0": i % 4, "taste": taste[i], "sure": i % 2 == 0, "rt": i + 0.5})
+        if i
+        else None
         for i in range(N)
     ]
     made = study(table(page=pages))
