@@ -29,8 +29,9 @@ _TABLES = {
     *(".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".xlsx", ".sav"),
     *(".zsav", ".por", ".dta", ".pb", ".soc", ".soi", ".toc", ".toi", ".cat"),
 }
-_DOCUMENTS = ("xl/", "word/", "ppt/", "Index/", "content.xml", "[Content_Types].xml")
-"""What an archive holds that a program writes as one file of its own."""
+_DOCUMENTS = ({"[Content_Types].xml"}, {"mimetype", "content.xml"}, {"Index/Document.iwa"})
+"""What an archive holds that a program writes as one file of its own: those of Microsoft, of
+OpenDocument and of Apple."""
 
 
 def bare_name(path: Path) -> str:
@@ -89,10 +90,10 @@ def _from_zip(path: Path, folder: Path) -> Path:
     """The one table of an archive as a file; the archive itself, if it is a document."""
     with zipfile.ZipFile(path) as archive:
         held = [part for part in archive.infolist() if not part.is_dir()]
-        if any(part.filename.startswith(_DOCUMENTS) for part in held):
+        if any(parts <= {part.filename for part in held} for parts in _DOCUMENTS):
             return path
         # macOS adds what it knows of each file.
-        held = [p for p in held if not re.search(r"(^|/)(\.|__MACOSX/)", p.filename)]
+        held = [p for p in held if not re.search(r"(^|/)(\.[^./]|__MACOSX/)", p.filename)]
         tables = [part for part in held if Path(part.filename).suffix.lower() in _TABLES] or held
         if len(tables) != 1:
             listed = ", ".join(part.filename for part in tables[:5])

@@ -52,6 +52,13 @@ PACKERS = {
 }
 
 
+@pytest.mark.parametrize("name", ["./a.csv", "../b/a.csv", "word/a.csv", "xl/a.csv", "Index/a.csv"])
+def test_any_folder_in_an_archive_may_hold_the_table(name, tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(zipped(name)(ANSWERS.encode()))
+    assert len(draft_of_file(path).people) == 12
+
+
 @pytest.fixture
 def spec(tmp_path) -> StudySpec:
     return StudySpec(

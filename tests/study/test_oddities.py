@@ -249,6 +249,7 @@ def other_formats(folder):
     frame.to_json(folder / "t.json", orient="records")
     frame.to_pickle(folder / "t.pkl")
     with zipfile.ZipFile(folder / "t.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
         archive.writestr("xl/workbook.xml", "<workbook/>")
     with zipfile.ZipFile(folder / "t.zip", "w") as archive:
         archive.writestr("answers.csv", GOOD)

@@ -9,10 +9,10 @@ FEWEST = 3
 _GRADE = re.compile(r"([A-F])(\++|[-−–]+)?")
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
 _CALLED = re.compile(
-    r"\b(grades?|marks|noten?|schulnoten?|zensur(en)?|notas?|cijfers?|voti|voto|betyg|karakter|"
-    r"oceny?|arvosana|znamka)\b|\bmark$"
+    r"(\S+ )?(grades?|noten|schulnoten?|zensur(en)?|notas?|cijfers?|voti|betyg|karakter|oceny?|"
+    r"arvosana|znamka)( \S+)?|marks?"
 )
-"""Names of grades; a question such as `Mark the right one` has none."""
+"""Names of grades, of two words at most: questions are longer (`Note the right answer`)."""
 
 
 def in_grades(name: str, texts: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
@@ -20,9 +20,9 @@ def in_grades(name: str, texts: Sequence[str]) -> tuple[tuple[str, ...], str] | 
     taken for granted; None where letters may be choices, blood groups or classes."""
     if len(texts) < FEWEST:
         return None
-    if set(texts) <= {*_ROMAN} and any(len(text) > 1 for text in texts):
+    if "?" not in name and {*texts} == {*_ROMAN[: len(texts)]}:
         why = "Roman numerals, taken to rise; --order says otherwise"
-        return tuple(sorted(texts, key=_ROMAN.index)), why
+        return _ROMAN[: len(texts)], why
     found = [match for match in map(_GRADE.fullmatch, texts) if match is not None]
     if len(found) < len(texts) or not _are_grades(name, found):
         return None
@@ -36,7 +36,7 @@ def _are_grades(name: str, found: Sequence[re.Match[str]]) -> bool:
     groups have two), or by an F below D, where choices would have an E."""
     letters = {match[1] for match in found}
     signs = any(match[2] for match in found)
-    called = _CALLED.search(folded(name)) is not None
+    called = _CALLED.fullmatch(folded(name)) is not None
     return called or (signs and len(letters) >= FEWEST) or letters == set("ABCDF")
 
 

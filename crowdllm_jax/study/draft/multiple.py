@@ -18,7 +18,7 @@ from crowdllm_jax.study.formats.sheet import Field, Use
 
 MOST_OPTIONS = 30
 _SIGNS = ("\n", ";", "|", ", ", ",")
-_WITHIN = ("/", "+", "&", " ")
+_WITHIN = ("/", "+", "&")
 """Signs that stand within one answer, too."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import shown
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of, unique_names
 
@@ -23,8 +24,8 @@ def with_objects_opened(sheet: Sheet) -> Sheet:
         fields += parts or [field]
     if not opened:
         return sheet
-    names = unique_names([field.name for field in fields])
-    named = tuple(replace(field, name=name) for field, name in zip(fields, names, strict=True))
+    unique = unique_names([field.name for field in fields])
+    named = tuple(replace(field, name=name) for field, name in zip(fields, unique, strict=True))
     told = f"Objects in JSON have a column per key: {shown(opened)}."
     return replace(sheet, fields=named, notes=(*sheet.notes, told))
 
@@ -48,7 +49,8 @@ def _parts(sheet: Sheet, field: Field) -> list[Field]:
         column = column_of(sheet.path, f"{field.name}.{key}", [*told, None])
         codes = column.codes[np.where(field.cells.codes < 0, len(told), field.cells.codes)]
         cells = replace(column, codes=codes.astype(np.int32), places=field.cells.places)
-        found.append(Field(f"{field.name}.{key}", cells))
+        part = Field(f"{field.name}.{key}", cells)
+        found.append(replace(part, use="out", why="no answer") if names.is_own(key) else part)
     return found
 
 

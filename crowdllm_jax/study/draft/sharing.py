@@ -10,6 +10,7 @@ import numpy as np
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft.multiple import STEM
 from crowdllm_jax.study.draft.rankings import FEWEST_PEOPLE, MOSTLY
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field
 from crowdllm_jax.study.scales import Continuous, Points
@@ -18,6 +19,7 @@ FEWEST_POINTS = 5
 FEWEST_OPTIONS = 3
 MOST_POINTS = 20
 """Of a ballot, which is drawn point by point; people who share 100 think in fives and tens."""
+_PLACES = {"rank", "ranks", "ranking", "rang", "place", "places", "platz", "order", "position"}
 
 
 def sharing_in_columns(fields: Sequence[Field], reasons: list[str]) -> list[Field]:
@@ -54,8 +56,9 @@ def _shared(stem: str, options: list[Field], reasons: list[str]) -> dict[str, Fi
     asked = np.any(points > 0, axis=1)
     if np.sum(asked) < FEWEST_PEOPLE or len(options) < FEWEST_OPTIONS:
         return {}
-    sums = np.nansum(points, axis=1)
-    whole = [i for i in range(len(options)) if np.mean((2 * points[:, i] == sums)[asked]) >= MOSTLY]
+    sums = np.round(np.nansum(points, axis=1), 6)
+    half = np.round(2 * points, 6) == sums[:, None]
+    whole = [i for i in range(len(options)) if np.mean(half[asked, i]) >= MOSTLY]
     if whole:
         others = [field for i, field in enumerate(options) if i != whole[0]]
         found = _shared(stem, others, reasons)
@@ -65,8 +68,7 @@ def _shared(stem: str, options: list[Field], reasons: list[str]) -> dict[str, Fi
     alike = len(np.unique(np.nan_to_num(points[right]), axis=0)) < FEWEST_OPTIONS
     if often < MOSTLY * np.sum(asked) or budget < FEWEST_POINTS or alike:
         return {}
-    # Of options that are ticked or not, each is worth 1.
-    if np.nanmax(points) <= 1:
+    if _placed(stem, np.nan_to_num(points[right])):
         return {}
     wrong = int(np.sum(asked & ~right))
     left = f" Left out, as theirs do not add up: {wrong:,}." if wrong else ""
@@ -77,6 +79,20 @@ def _shared(stem: str, options: list[Field], reasons: list[str]) -> dict[str, Fi
         scale, how = Points(budget=int(budget)), "together they are one ballot of points"
     reasons.append(f"In {stem}, people share {budget:g} among {len(options)} options: {how}.{left}")
     return {field.name: _option(field, stem, given[:, i], scale) for i, field in enumerate(options)}
+
+
+def _placed(stem: str, points: np.ndarray) -> bool:
+    """Whether (R, K) numbers of one sum are no shares: the same ones for nearly everybody, put
+    otherwise (ticks, ranks from 0, a Q-sort), or ranks that may be tied."""
+    words = folded(stem).split()
+    if len(words) <= 2 and not _PLACES.isdisjoint(words):
+        return True
+    _, often = np.unique(np.sort(points, axis=1), axis=0, return_counts=True)
+    k = points.shape[1]
+    first = min(int(np.min(points)), 1)
+    ranks = np.arange(first, first + k)
+    tied = np.sum(points[0]) == np.sum(ranks) and np.max(points) <= ranks[-1]
+    return bool(tied or np.max(often) >= MOSTLY * len(points))
 
 
 def _option(field: Field, stem: str, given: np.ndarray, scale: Points | Continuous) -> Field:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -92,8 +92,8 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
         field = known[0]
     else:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
-        said = choices.questions + choices.profile + choices.out
-        named = [f for f in named if f.name not in said and not _about_somebody(f)]
+        said = {*choices.questions, *choices.profile, *choices.out, *_about_somebody(sheet.fields)}
+        named = [f for f in named if f.name not in said]
         if not any(map(unique, named)) and (both := _within_groups(sheet, named)) is not None:
             reasons.append(f"People: one per row, with ids of columns {both.name} together.")
             return both
@@ -205,6 +205,7 @@ def _parted(
             sheet.field(name, {"out": "--leave-out"}.get(flag, f"--{flag}"))
     profile, questions = [], []
     left: dict[str, list[str]] = defaultdict(list)
+    about = _about_somebody(sheet.fields)
     columns = [f for f in sheet.fields if f is not people and f is not weight]
     if apart := _parts_apart(columns):
         columns = [f for f in columns if f.name not in apart]
@@ -216,7 +217,7 @@ def _parted(
         )
     ranked = ranking_by_places(ranking_in_columns(made, reasons), reasons)
     for field in sharing_in_columns(ranked, reasons):
-        use, why = _use(field, choices)
+        use, why = _use(field, choices, about)
         if use == "profile":
             profile.append(field)
         elif use == "question":
@@ -244,7 +245,7 @@ def _parts_apart(fields: Sequence[Field]) -> list[str]:
     return [field.name for field in fields if options[field.name] > 1]
 
 
-def _use(field: Field, choices: Choices) -> tuple[str, str]:
+def _use(field: Field, choices: Choices, about: Set[str]) -> tuple[str, str]:
     """What a column is for, or why it is left out."""
     if field.name in choices.profile:
         return "profile", ""
@@ -263,7 +264,7 @@ def _use(field: Field, choices: Choices) -> tuple[str, str]:
         return ("profile", "") if named else ("out", "since it is not among --questions")
     if _a_group(field) and not choices.profile:
         return "profile", ""
-    if (why := _no_answers(field)) is not None:
+    if (why := _no_answers(field, about)) is not None:
         return "out", why
     if names.is_profile(field.name, field.text) and not choices.profile:
         return "profile", ""
@@ -282,23 +283,39 @@ def _a_group(field: Field) -> bool:
     return few and repeat and named and not names.is_rater(field.name) and not numbered
 
 
-def _no_answers(field: Field) -> str | None:
-    """Why a column's name is that of no question; None where it may be one."""
+def _no_answers(field: Field, about: Set[str]) -> str | None:
+    """Why a column's name is that of no question; None where it may be one, as those `about` people
+    may."""
     if names.is_weight(field.name, field.text):
         return "since it is a weight"
     if names.is_own(field.name):
         return "since it is no answer"
-    if names.is_person(field.name) and not field.labels and not _about_somebody(field):
+    if names.is_person(field.name) and not field.labels and field.name not in about:
         return "since it may hold ids (--questions keeps it)"
     return None
 
 
-def _about_somebody(field: Field) -> bool:
-    """Whether a column that is called after one of several people (`Player 3`) holds what is said
-    of them, which comes back: an id of somebody, or of who rates, would not be an answer."""
-    answers = len(field.column.distinct)
-    repeat = 1 < answers <= MOST_LEVELS and 3 * answers <= len(field.column.codes)
-    return repeat and names.numbers_somebody(field.name) and not names.is_rater(field.name)
+def _about_somebody(fields: Sequence[Field]) -> set[str]:
+    """Columns that are called after one of several people (`Player 3`) and hold what is said of
+    them, which comes back: numbers, answers in an order, or those of another such column. Ids of
+    somebody, or of who rates, would be no answers."""
+    held = {field.name: _said_of_somebody(field) for field in fields}
+    often = Counter(frozenset(texts) for texts in held.values())
+    numbers = {name for name, texts in held.items() if None not in map(numerals.number, texts)}
+    return {
+        name
+        for name, texts in held.items()
+        if texts and (name in numbers or often[frozenset(texts)] > 1 or in_order(texts) is not None)
+    }
+
+
+def _said_of_somebody(field: Field) -> list[str]:
+    """The answers of a column that is called after one of several people, if they come back."""
+    if not names.numbers_somebody(field.name) or names.is_rater(field.name):
+        return []
+    texts = [text for text in field.column.distinct if not is_no_answer(text)]
+    repeat = 1 < len(texts) <= MOST_LEVELS and 3 * len(texts) <= len(field.column.codes)
+    return texts if repeat else []
 
 
 def _numbered(field: Field) -> bool:

@@ -224,7 +224,6 @@ LISTS = tuple(
             "často < téměř vždy/skoro vždy < vždy",
             "soha < szinte soha < ritkán < néha/időnként < gyakran < szinte mindig < mindig",
             "egyáltalán nem < inkább nem < inkább igen < teljes mértékben/teljesen",
-            "zero < one < two < three < four < five < six < seven < eight < nine < ten",
             "xxs < xs < s < m < l < xl < xxl",
             "非常不同意/非常不同意的 < 不同意/比较不同意 < 中立/一般/不确定 < 同意/比较同意 < "
             "非常同意",

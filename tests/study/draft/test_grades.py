@@ -23,10 +23,11 @@ def guessed(name: str, levels: list[str], choices: Choices = Choices()) -> Guess
         ("essay", "F|D-|C|B|B+|A-|A|A+"),
         ("essay", "F|D|C|B|A"),
         ("Math grade", "E|C|B|A"),
-        ("Note Deutsch", "D|C|A"),
+        ("Schulnote Deutsch", "D|C|A"),
+        ("Mark", "D|C|A"),
         ("label", "C|B|A|A+|A++"),
         ("severity", "I|II|III|IV|V"),
-        ("stage", "I|III|IX"),
+        ("stage", "I|II|III"),
     ],
 )
 def test_grades_from_the_worst_on(name, levels):
@@ -48,9 +49,15 @@ def test_grades_from_the_worst_on(name, levels):
         ("q1", "A|B|C|D|E|F"),
         ("q1", "A|B|F"),
         ("Mark the right one", "A|B|C|D"),
+        ("Note the right answer", "A|B|C|D"),
+        ("Su voto", "A|B|C|D"),
+        ("Question marks", "A|B|C"),
+        ("What grade of oil?", "A|B|C|D"),
         ("blood", "AB+|A-|B+|O-"),
         ("set", "I|V|X"),
         ("party", "I|II|R"),
+        ("stage", "I|III|IX"),
+        ("Which statement is true?", "I|II|III|IV"),
     ],
 )
 def test_letters_that_are_no_grades(name, levels):

@@ -61,20 +61,22 @@ def test_a_question_whose_options_have_columns_is_not_asked_twice():
 def test_objects_in_cells_have_a_column_per_key():
     taste = cycle("sweet", "sour", None)
     pages = [
-        json.dumps({"Q0": i % 4, "taste": taste[i], "sure": i % 2 == 0}) if i else None
+        json.dumps({"Q0": i % 4, "taste": taste[i], "sure": i % 2 == 0, "rt": i + 0.5})
+        if i
+        else None
         for i in range(N)
     ]
-    made = study(table(page=pages))
-    assert set(made.tasks.ids) == {"good", "page.Q0", "page.taste", "page.sure"}
+    made = study(table(trial=pages))
+    assert set(made.tasks.ids) == {"good", "trial.Q0", "trial.taste", "trial.sure"}
     answers = {
         task: dict(zip(made.person[rows].tolist(), made.value[rows].tolist(), strict=True))
         for i, task in enumerate(made.tasks.ids)
         for rows in [np.flatnonzero(made.task == i)]
     }
     who = {int(name[1:]): i for i, name in enumerate(made.participants.ids)}
-    assert answers["page.Q0"] == {who[i]: i % 4 for i in range(1, N)}
-    assert answers["page.sure"] == {who[i]: i % 2 == 0 for i in range(1, N)}
-    assert len(answers["page.taste"]) == sum(taste[i] is not None for i in range(1, N))
+    assert answers["trial.Q0"] == {who[i]: i % 4 for i in range(1, N)}
+    assert answers["trial.sure"] == {who[i]: i % 2 == 0 for i in range(1, N)}
+    assert len(answers["trial.taste"]) == sum(taste[i] is not None for i in range(1, N))
     nested = [json.dumps({"box": [i % 3, 2]}) for i in range(N)]
     assert study(table(page=nested)).tasks.ids == ("good",)
 

@@ -61,6 +61,35 @@ def test_blanks_are_zeros_sums_are_no_option_and_who_gives_otherwise_is_left_out
     np.testing.assert_array_equal(answers[[*given.columns]], given.drop(index=3))
 
 
+def test_decimals_add_up():
+    cuts = np.sort(np.random.default_rng(0).integers(0, 1001, (N, 2)), axis=1)
+    tenths = np.diff(cuts, axis=1, prepend=0, append=1000)
+    given = pd.DataFrame(tenths / 10, columns=[f"Weigh [{option}]" for option in OPTIONS])
+    assert len({*given.sum(axis=1)}) > 1  # as floats they do not
+    scales, _, answers = drafted(given)
+    assert scales == dict.fromkeys(given, Continuous(low=0, high=100))
+    assert len(answers) == N
+
+
+@pytest.mark.parametrize(
+    ("stem", "rows"),
+    [
+        ("q", [[0, 1, 2, 3]]),
+        ("q", [[1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 6, 6, 7]]),
+        ("q", [[1, 2, 3], [1.5, 1.5, 3], [1, 2.5, 2.5]]),
+        ("q", [[0, 1, 2, 3], [0.5, 0.5, 2, 3], [0, 1.5, 1.5, 3]]),
+        ("q", [[10, 0, 0]]),
+        ("Place", [[7, 2, 1], [5, 5, 0], [4, 4, 2]]),
+    ],
+)
+def test_numbers_of_one_sum_that_are_places_are_not_shared(stem, rows):
+    random = np.random.default_rng(0)
+    given = [random.permutation(rows[i % len(rows)]) for i in range(N)]
+    frame = pd.DataFrame(given, columns=[f"{stem}_{i}" for i in range(len(rows[0]))])
+    _, told, _ = drafted(frame)
+    assert "share" not in told
+
+
 def test_rankings_ticks_and_other_numbers_are_not_shared():
     random = np.random.default_rng(0)
     three = {"rank": [1, 2, 3], "tick": [1] * 6 + [0] * 2}

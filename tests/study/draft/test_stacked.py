@@ -141,14 +141,16 @@ def test_rows_are_people_though_columns_are_called_after_people_or_years(called,
 def test_what_is_said_of_numbered_people_is_a_question_and_their_ids_are_none():
     random = np.random.default_rng(0)
     rated = {f"Player {i}": random.integers(0, 11, N) for i in (1, 2)}
+    words = {f"Member {i}": random.permutation(["hawk", "dove"] * (N // 2)) for i in (1, 2)}
     ids = {
         "player 1 id": [f"x{i}" for i in range(N)],
         "client 2": random.permutation(N) % 20 + 1000,
+        "player 5": [f"x{i % 9}" for i in range(N)],
         "coder 3": random.integers(1, 4, N),
         "id 2": random.integers(1, 4, N),
     }
-    made = study(pd.DataFrame({"respondent": range(N), **rated, **ids}))
-    assert made.tasks.ids == tuple(rated)
+    made = study(pd.DataFrame({"respondent": range(N), **words, **rated, **ids}))
+    assert made.tasks.ids == (*words, *rated)
     assert numbers(made, "Player 2") == {str(i): n for i, n in enumerate(rated["Player 2"])}
     assert study(pd.DataFrame(rated)).tasks.ids == tuple(rated)
 

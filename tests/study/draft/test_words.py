@@ -30,7 +30,6 @@ Rozhodně ne|Spíše ne|Spíše ano|Rozhodně ano
 Nikdy|Zřídka|Někdy|Často|Vždy
 Soha|Ritkán|Néha|Gyakran|Mindig
 Egyáltalán nem|Inkább nem|Inkább igen|Teljes mértékben
-One|Two|Three|Four|Five
 Rozhodně nesouhlasím|Spíše nesouhlasím|Spíše souhlasím|Rozhodně souhlasím
 Never|Rarely|Sometimes|Often|Always
 Nie|Selten|Manchmal|Oft|Immer
@@ -169,7 +168,7 @@ def test_from_the_lowest_to_the_highest(scale):
         *("left wins|same|right wins", "too hot|too wet|fine", "A|2|3|B", "1|2|3|Amsterdam"),
         *("high school|museum|library", "less sugar|more milk|same"),
         *("a) car|b) bus|c) bike", "coffee|iced coffee|tea", "man|woman|human"),
-        *("S|M|L", "C|S|M|L|V"),
+        *("S|M|L", "C|S|M|L|V", "One|Two|Three"),
         *("cat|dog|cat and dog", "tea|green tea|coffee|iced coffee"),
         *("net|tv|radio|tv; net|radio; net", "cat|dog|bird|cat and bird|dog and bird"),
     ],
