@@ -50,7 +50,8 @@ class Belief(nnx.Module):
         spread = jnp.sqrt((self.mixing.kernel[...] ** 2).sum(0))
         at = self.mixing.bias[...][None] + spread[None] * NODES[:, None].astype(np.float32)
         share = (WEIGHTS / WEIGHTS.sum()).astype(np.float32)
-        self.middle[...] = self.shift((share[:, None] * jnp.tanh(at)).sum(0))
+        # Another one: the parameter of whoever is fitted stays as it is.
+        self.middle = nnx.Param(self.shift((share[:, None] * jnp.tanh(at)).sum(0)))
 
     def __call__(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Turn standard normal numbers (..., L + 1 + injected) into z (..., L) and scale (...,)."""
