@@ -264,7 +264,15 @@ def _locations(
     items = responses.items
     weights = jnp.concatenate([agents.profiles.c[agents.row], standing.z], axis=1)
     slopes = jnp.concatenate([items.profile, items.loading.T])
-    return items.location[tasks][None] + weights @ slopes[:, tasks]
+    slopes = slopes[:, tasks]
+
+    def add(term: jax.Array, stand: jax.Array) -> jax.Array:
+        return stand + weights[:, term, None] * slopes[term][None]
+
+    # Term by term: some processors' products of matrices round otherwise in blocks of other sizes,
+    # which answers on continuous scales would show.
+    start = jnp.broadcast_to(items.location[tasks], (len(weights), len(tasks)))
+    return jax.lax.fori_loop(0, len(slopes), add, start)
 
 
 def _standpoint(
