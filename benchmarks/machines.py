@@ -17,11 +17,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import families
 import numpy as np
 import pyarrow.parquet as pq
-import vocabularies
-from synthetic import make_study, rows_of, write_config, write_table
+from asked_study import write_asked
 
 from crowdllm_jax.backbone.tune.peft import read_adapter
 from crowdllm_jax.model.crowd_file import load_crowd
@@ -77,17 +75,10 @@ def run(folder: Path, processes: int, devices: int, *command: str) -> None:
 
 def make_input(folder: Path) -> Path:
     """A study with texts, a tiny language model, and the configuration that asks it."""
-    model = folder / "tiny-chat"
-    families.make("llama2", model, vocab_size=400)
-    vocabularies.save(vocabularies.bytelevel(), model, vocabularies.CHAT)
-    study = make_study(tasks=30)
-    path = write_config(folder / "input", study)
-    texts = {"text": [f"Task number {t}?" for t in study.task]}
-    write_table(path.with_name("responses.csv"), rows_of(study) | texts)
+    path, model = write_asked(folder)
     reference = {"kind": "backbone", "model": str(model), "dtype": "float32", "tune": TUNE}
-    content = path.read_text().replace("  participants:", "  tasks: {text: text}\n  participants:")
-    path.write_text(content)
-    path.with_name("asking.yaml").write_text(f"{content}reference: {json.dumps(reference)}\n")
+    asking = f"{path.read_text()}reference: {json.dumps(reference)}\n"
+    path.with_name("asking.yaml").write_text(asking)
     return path
 
 

@@ -21,8 +21,6 @@ from crowdllm_jax.errors import CrowdError, first_line
 MAX_UNPACKED = 1_000_000_000
 """Bytes that a file may unpack to: a few kilobytes can claim terabytes."""
 _PIECE = 1 << 24
-
-
 _SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _FAULTS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 _TABLES = {

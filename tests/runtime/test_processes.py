@@ -12,13 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-import families
 import numpy as np
 import pytest
-import vocabularies
+from asked_study import write_asked
 from known_people import make_known
-from synthetic import EVERY_SCALE, make_study, rows_of, write_config
-from synthetic import write_table as write_csv
+from synthetic import EVERY_SCALE, make_study, write_config
 
 from crowdllm_jax.aggregate.budgeting import distinct_ballots
 from crowdllm_jax.aggregate.decide import decide, write_table
@@ -382,18 +380,11 @@ def test_two_processes_share_tuning(tmp_path, monkeypatch):
     """Each has a half of every batch's rows, and the weights on its two devices: sums in another
     order, and the adapters of one process to float rounding, which one of the two writes."""
     monkeypatch.chdir(tmp_path)
-    model = tmp_path / "tiny-chat"
-    families.make("llama2", model, vocab_size=400)
-    vocabularies.save(vocabularies.bytelevel(), model, vocabularies.CHAT)
-    study = make_study(tasks=30)
-    path = write_config(tmp_path / "input", study)
-    texts = {"text": [f"Task number {t}?" for t in study.task]}
-    write_csv(path.with_name("responses.csv"), rows_of(study) | texts)
-    content = path.read_text().replace("  participants:", "  tasks: {text: text}\n  participants:")
+    path, model = write_asked(tmp_path)
     few = {"folds": 2, "rank": 2, "epochs": 2, "batch": 8, "targets": ["q", "up"]}
     tune = few | {"learning_rate": 0.02}
     reference = {"kind": "backbone", "model": str(model), "dtype": "float32", "tune": tune}
-    path.write_text(content + f"reference: {json.dumps(reference)}\n")
+    path.write_text(f"{path.read_text()}reference: {json.dumps(reference)}\n")
     assert main(["tune", str(path), "--quiet"]) == 0
     (alone,) = (tmp_path / "adapters").iterdir()
     two = ["--set", "reference.tune.adapters=two", "--set", "reference.mesh={model: 2}"]

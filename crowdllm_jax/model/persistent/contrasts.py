@@ -125,7 +125,7 @@ def _places(person: np.ndarray, people: int) -> np.ndarray:
 
 def numeric(layout: Layout) -> np.ndarray:
     """(T,) bool, whether a task's answers are numbers, given one at a time."""
-    numeric = np.zeros(len(layout.task_scale), bool)
+    are = np.zeros(len(layout.task_scale), bool)
     for kind, tasks in layout.single:
-        numeric[list(tasks)] = kind is not nominal
-    return numeric
+        are[list(tasks)] = kind is not nominal
+    return are
