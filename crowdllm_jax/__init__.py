@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crowdllm_jax.runs.unseen import held_out_study as held_out_study
     from crowdllm_jax.runtime.notebook import progress_bar as progress_bar
     from crowdllm_jax.score.effects import profile_effects as profile_effects
+    from crowdllm_jax.score.part_worths import part_worths as part_worths
     from crowdllm_jax.workflow.ask import Asking as Asking
     from crowdllm_jax.workflow.ask import ask as ask
     from crowdllm_jax.workflow.ask_axes import plot_asked as plot_asked
@@ -46,6 +47,7 @@ _PUBLIC = {
     "load_crowd": "model.crowd_file",
     "load_study": "runs.config",
     "make_twins": "population.twins",
+    "part_worths": "score.part_worths",
     "plan": "workflow.plan",
     "plot_asked": "workflow.ask_axes",
     "plot_means": "report.axes",

@@ -41,6 +41,7 @@ from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.groups import Group
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.metrics import Score
+from crowdllm_jax.score.part_worths import PartWorth
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.records import Study
@@ -108,6 +109,7 @@ class ReportedRun:
       answers: (N, T) the crowd's answers to `humans.tasks`, in the scales' units.
       losses: per fitted model, its training and validation losses, the main model first.
       effects: what profiles do to the answers; empty where the model cannot say.
+      worths: of what describes options; empty where nothing does.
       groups: gaps between groups of people, and of agents; empty where there are no profiles.
       findings: of the diagnostics.
       facts: versions and fingerprints to show; where they hold `held_out`, `humans` and `answers`
@@ -121,6 +123,7 @@ class ReportedRun:
     answers: np.ndarray
     losses: dict[str, Losses]
     effects: list[AttributeEffect]
+    worths: list[PartWorth]
     groups: list[Group]
     findings: list[Finding]
     facts: dict[str, str]
@@ -131,6 +134,7 @@ SECTIONS = {
     "short": "In short",
     "questions": "Question by question",
     "persons": "Persons",
+    "worths": "What options are worth",
     "groups": "Groups",
     "scorecard": "Scorecard",
     "warnings": "Warnings",
@@ -147,10 +151,11 @@ def render(run: ReportedRun) -> str:
     items = items_of(humans)
     few = any(finding.name == TOO_FEW and finding.fires for finding in run.findings)
     skill = dict(board)[main].get("skill")
-    with_groups = bool(run.groups or run.effects)
+    empty = {"groups"} if not (run.groups or run.effects) else set()
+    empty |= set() if run.worths else {"worths"}
     return template("page.html").render(
         **everywhere(run.study, run.scores, run.config, run.facts, run.losses),
-        sections=[(id, name) for id, name in SECTIONS.items() if id != "groups" or with_groups],
+        sections=[(id, name) for id, name in SECTIONS.items() if id not in empty],
         main=main,
         by=humans.by,
         held_out=_held_out(humans),
@@ -169,6 +174,7 @@ def render(run: ReportedRun) -> str:
         **_questions(study, questions_of(study, humans, answers), few),
         means=figures.means(study, humans, answers),
         effects=run.effects,
+        worths=run.worths,
         group_chart=groups_chart(run.groups) if run.groups else None,
         coherence=figures.coherence(humans, answers, items),
         compared=0 if items is None else int(items.compared.sum()),

@@ -18,6 +18,7 @@ from crowdllm_jax.model.crowd import Crowd, kind
 from crowdllm_jax.model.persistent.asked import lengthened, placed_anywhere, stretched
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, make_design
+from crowdllm_jax.model.persistent.layout import layout_of
 from crowdllm_jax.reference.backbone import BackboneReference
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.fitted import FittedReference, choose_blocks
@@ -29,6 +30,7 @@ from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime.names import as_shown
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.alternatives import behind, codings_of, columns_of, only_tasks
 from crowdllm_jax.study.file_kind import is_parquet
 from crowdllm_jax.study.question_tables import read_attributes
 from crowdllm_jax.study.questions import Questions, joined
@@ -67,11 +69,14 @@ class Placed:
     Attributes:
       study: with the questions behind its tasks.
       how: of each question, where its place comes from, for people.
+      options: (A, K, Q) what describes the questions' options, as the model codes it, on their own
+        scales; None where nothing does.
     """
 
     crowd: Crowd
     study: Study
     how: tuple[str, ...]
+    options: np.ndarray | None = None
 
 
 def place(
@@ -95,14 +100,11 @@ def place(
     study = choose_blocks(study, split)
     spec = config.study if isinstance(config.study, StudySpec) else None
     vectors, from_where = _vectors(study, spec, questions, given, progress)
-    attributes: tuple[Attribute, ...] = ()
-    if study.tasks.attributes:
-        if spec is None:
-            raise CrowdError("ask: the crowd knows its tasks by attributes, and has no table's")
-        key = spec.tasks.task or spec.responses.task
-        kinds = spec.tasks.attributes
-        attributes = read_attributes(given.table, kinds, key, questions.ids)
+    attributes = _attributes(study, spec, questions, given)
     longer = joined(study, questions, attributes, vectors)
+    if questions.alternatives is not None:
+        for i in np.unique(questions.alternatives.task):
+            from_where[i] = f"{from_where[i]}, what describes its options".removeprefix(", ")
     # Attributes place a question only where texts are not known by vectors, too.
     by_attributes = bool(attributes) and study.tasks.embedding is None
     unplaced = [i for i, text in enumerate(from_where) if not (text or by_attributes)]
@@ -132,7 +134,36 @@ def place(
         rows = np.array(unplaced) + study.tasks.base
         longer_crowd = placed_anywhere(longer_crowd, rows)
     told = tuple(" and ".join(filter(None, (text, how))) for text in from_where)
-    return Placed(longer_crowd, longer, told)
+    return Placed(longer_crowd, longer, told, _options(study, split, questions))
+
+
+def _attributes(
+    study: Study, spec: StudySpec | None, questions: Questions, given: Sources
+) -> tuple[Attribute, ...]:
+    """The attributes that the study has of its tasks, of the questions."""
+    if not study.tasks.attributes:
+        return ()
+    if spec is None:
+        raise CrowdError("ask: the crowd knows its tasks by attributes, and has no table's")
+    key = spec.tasks.task or spec.responses.task
+    return read_attributes(given.table, spec.tasks.attributes, key, questions.ids)
+
+
+def _options(study: Study, split: Split, questions: Questions) -> np.ndarray | None:
+    """(A, K, Q) what describes the questions' options, coded as those of the run's tasks are."""
+    known, new = study.tasks.alternatives, questions.alternatives
+    if known is None or new is None:
+        return None
+    seen = np.isin(np.arange(len(study.tasks.ids)), study.task[split.seen])
+    # In the levels of the run's attributes: those of both, without the former.
+    both = behind(known, new, len(seen))
+    coded = columns_of(
+        only_tasks(both, np.arange(len(seen) + len(questions.ids)) >= len(seen)),
+        codings_of(known, seen),
+        len(seen) + len(questions.ids),
+        layout_of(questions.scales, questions.scale).levels,
+    )
+    return coded[len(seen) :]
 
 
 def check_askable(crowd: Crowd, questions: Questions) -> None:

@@ -33,6 +33,12 @@ def describe(study: Study) -> str:
         for block in study.tasks.blocks or (only_block,):
             told = f" ({block.name})" if block.name else ""
             lines.append(f"question has  an embedding of {block.end - block.begin} numbers{told}")
+    if (described := study.tasks.alternatives) is not None:
+        options = len(np.unique(described.task))
+        lines.append(
+            f"alternatives  {len(described.task):,} options of {options:,} questions are described"
+        )
+        lines += [f"option has    {_attribute(one)}" for one in described.attributes]
     lines += [_witness(study, witness) for witness in study.witnesses]
     lines += [f"look alike    {told}" for told in _look_alikes(study)]
     return "\n".join(lines)

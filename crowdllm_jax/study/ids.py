@@ -59,7 +59,8 @@ def attribute_of(
     if spec != "numeric":  # as populations write an empty cell
         column = without(column, lambda text: text == MISSING, broad=False)
     code = code_of_each(column, entities, what)
-    own_list = f"study.{'tasks' if what == 'task' else 'participants'}.missing: {{{name}: [...]}}"
+    table = {"task": "tasks", "alternative": "alternatives"}.get(what, "participants")
+    own_list = f"study.{table}.missing: {{{name}: [...]}}"
     if spec == "numeric":
         numbers = np.full(len(column.distinct) + 1, np.nan)
         for i, text in enumerate(column.distinct):

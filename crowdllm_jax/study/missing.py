@@ -16,7 +16,7 @@ from crowdllm_jax.runtime.names import as_shown
 from crowdllm_jax.study.spec import Codes, StudySpec
 from crowdllm_jax.study.tables import Column, without
 
-Role = Literal["responses", "tasks", "participants"]
+Role = Literal["responses", "tasks", "participants", "alternatives"]
 
 
 def drop_missing(spec: StudySpec, role: Role, name: str, column: Column) -> Column:

@@ -147,7 +147,7 @@ def _columns(path: Path, spec: StudySpec | None) -> dict[str, Column]:
     if spec is not None:
         names["task"] = spec.tasks.task or spec.responses.task
         names |= {k: v for k in ("text", "scale", "ask_if") if (v := getattr(spec.tasks, k))}
-    there = _there(path, [*names.values(), *names])
+    there = columns_there(path, [*names.values(), *names])
     used = {role: name if name in there else role for role, name in names.items()}
     if used["task"] not in there:
         raise CrowdError(
@@ -160,7 +160,7 @@ def _columns(path: Path, spec: StudySpec | None) -> dict[str, Column]:
     return {role: table[name] for role, name in used.items()}
 
 
-def _there(path: Path, names: Sequence[str]) -> list[str]:
+def columns_there(path: Path, names: Sequence[str]) -> list[str]:
     """The columns of a table."""
     try:
         read_table(path, list(dict.fromkeys(names)))
@@ -184,7 +184,7 @@ def read_attributes(
             f"ask: the crowd knows tasks by {', '.join(map(as_shown, spec))}; give the questions "
             "in a table with these columns (--tasks FILE)"
         )
-    name = task if task in _there(path, [task]) else "task"
+    name = task if task in columns_there(path, [task]) else "task"
     table = read_table(path, [name, *spec])
     entities = entities_of(table[name], own_table=True)
     assert tuple(ids) == entities.ids
@@ -203,7 +203,7 @@ def read_few_answers(
     names = {"task": "task", "response": "response"}
     if spec is not None:
         names = {"task": spec.responses.task, "response": spec.responses.response}
-    there = _there(path, [*names.values(), "task", "response", "people"])
+    there = columns_there(path, [*names.values(), "task", "response", "people"])
     used = {role: name if name in there else role for role, name in names.items()}
     if used["task"] not in there and len(questions.ids) == 1:
         del used["task"]

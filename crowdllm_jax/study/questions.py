@@ -14,8 +14,8 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import as_shown, did_you_mean
 from crowdllm_jax.study import scale_text, scales
-from crowdllm_jax.study.ids import MISSING
-from crowdllm_jax.study.records import Attribute, Study, Tasks
+from crowdllm_jax.study.alternatives import attribute_behind, behind, only_tasks
+from crowdllm_jax.study.records import Alternatives, Attribute, Study, Tasks
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
 
 
@@ -29,6 +29,7 @@ class Questions:
       lender: (A,) index of the study's scale whose steps a question takes: its own, where the study
         has it.
       ask_if: by the id of a question that only some are asked, the condition (see `routing`).
+      alternatives: what describes their options; None where nothing does.
     """
 
     ids: tuple[str, ...]
@@ -37,6 +38,7 @@ class Questions:
     scale: np.ndarray
     lender: np.ndarray
     ask_if: Mapping[str, str] = field(default_factory=dict)
+    alternatives: Alternatives | None = None
 
     @property
     def task_scales(self) -> tuple[Scale, ...]:
@@ -182,29 +184,42 @@ def joined(
         tasks.ids + questions.ids,
         tasks.text + questions.text,
         np.concatenate([tasks.scale, questions.lender]).astype(tasks.scale.dtype),
-        tuple(map(_behind, tasks.attributes, attributes)),
+        tuple(map(attribute_behind, tasks.attributes, attributes)),
         None if tasks.embedding is None else np.concatenate([tasks.embedding, embedding]),
         tasks.blocks,
         asked=len(questions.ids),
+        alternatives=_described(study, questions),
     )
     return replace(study, tasks=longer)
 
 
-def _behind(known: Attribute, new: Attribute) -> Attribute:
-    """An attribute of the study's tasks and of those behind them, in the levels of the former."""
-    if known.kind == "numeric":
-        cells = new.cells
-        if np.isnan(cells).any() and not np.isnan(known.cells).any():
-            raise CrowdError(f"ask: '{known.name}' is missing, which it is of no task of the run")
-        return replace(known, cells=np.concatenate([known.cells, cells]))
-    place = {level: i for i, level in enumerate(known.levels)}
-    names = [new.levels[cell] for cell in new.cells]
-    odd = next((name for name in names if name not in place), None)
-    if odd is not None:
-        there = [level for level in known.levels if level != MISSING]
+def _described(study: Study, questions: Questions) -> Alternatives | None:
+    """What describes the options of a study's tasks and of the questions behind them that have the
+    same options.
+
+    Raises:
+      CrowdError: nothing describes the options of a question, which that of the study's tasks are.
+    """
+    known, new = study.tasks.alternatives, questions.alternatives
+    if known is None:
+        return None
+    described = np.unique(study.tasks.scale[known.task])
+    several = tuple(study.scales.values())
+    same = np.array(
+        [
+            several[lends] == scale
+            for lends, scale in zip(questions.lender, questions.task_scales, strict=True)
+        ]
+    )
+    silent = same & np.isin(questions.lender, described)
+    if new is not None:
+        silent &= ~np.isin(np.arange(len(same)), new.task)
+    if silent.any():
         raise CrowdError(
-            f"ask: no task of the run has '{known.name}' {odd}; there are: "
-            f"{', '.join(map(as_shown, there))}{did_you_mean(odd, there)}"
+            f"ask: '{questions.ids[int(np.argmax(silent))]}' is a choice among options that the "
+            f"run knows by {', '.join(as_shown(a.name) for a in known.attributes)}; say what they "
+            "are in a table (--alternatives FILE)"
         )
-    cells = np.array([place[name] for name in names], known.cells.dtype)
-    return replace(known, cells=np.concatenate([known.cells, cells]))
+    if new is None:
+        return known
+    return behind(known, only_tasks(new, same), len(study.tasks.ids))

@@ -14,6 +14,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.runtime.names import as_shown, did_you_mean
 from crowdllm_jax.study import reverse, scale_text, scales
+from crowdllm_jax.study.alternatives import alternatives_of
 from crowdllm_jax.study.ballots import complete_ballots
 from crowdllm_jax.study.embeddings import read_embeddings
 from crowdllm_jax.study.ids import Entities, attribute_of, code_of_each, entities_of, places
@@ -73,7 +74,7 @@ def read_answers(spec: StudySpec, tasks: Tasks) -> Study:
     """
     # The tasks' columns are not read, but who is mirrored stands in the study file itself.
     own = TasksSpec(reverse=spec.tasks.reverse)
-    return _read(msgspec.structs.replace(spec, tasks=own), tasks)
+    return _read(msgspec.structs.replace(spec, tasks=own, alternatives=None), tasks)
 
 
 def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
@@ -95,6 +96,7 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
         task_id = spec.tasks.task or spec.responses.task
         task_rows = entities_of(tasks[task_id], own_table=spec.tasks.path is not None)
         study_tasks, among = _tasks(spec, tasks, task_rows), spec.tasks.path
+        study_tasks = _described(spec, tables, study_tasks)
     else:
         study_tasks, among = known_tasks, "the run's tasks"
     task = _look_up(task_of, study_tasks.ids, "task", among)
@@ -183,7 +185,7 @@ def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
     # Published shares have no people.
     person = [] if r.share else [r.participant]
     more = [name for name in (r.share, r.n, r.known) if name]
-    return {
+    wanted: dict[Role, tuple[str, list[str]]] = {
         "responses": (r.path, [*person, r.task, r.response, *more]),
         "participants": (
             p.path or r.path,
@@ -194,9 +196,12 @@ def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
             [task_id, *t.attributes, *(c for c in (t.text, t.scale, t.ask_if) if c)],
         ),
     }
+    if (a := spec.alternatives) is not None:
+        wanted["alternatives"] = (a.path, [a.task or task_id, a.level, *a.attributes])
+    return wanted
 
 
-def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
+def _read_tables(spec: StudySpec) -> dict[Role, dict[str, Column]]:
     """Read each file once, with all the columns any role needs of it."""
     wanted = _wanted(spec)
     for role, (_, names) in wanted.items():
@@ -233,7 +238,13 @@ def _read_tables(spec: StudySpec) -> dict[str, dict[str, Column]]:
 def _read_file(spec: StudySpec, path: str, names: list[str]) -> dict[str, Column]:
     """Read one of the study's files; of the responses, say what they have to look like."""
     r, p = spec.responses, spec.participants
-    role = {spec.tasks.path: "tasks", p.path: "participants", r.path: "responses"}[path]
+    options = None if spec.alternatives is None else spec.alternatives.path
+    role = {
+        options: "alternatives",
+        spec.tasks.path: "tasks",
+        p.path: "participants",
+        r.path: "responses",
+    }[path]
     file = find(spec.folder, path, f"study.{role}.path")
     prose = (spec.tasks.text,) if spec.tasks.text else ()
     try:
@@ -302,6 +313,20 @@ def _tasks(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Tas
         return Tasks(ids, text, scale, attributes, None, ask_if=ask_if)
     vectors = read_embeddings(tables, Path(spec.folder), ids)
     return Tasks(ids, text, scale, attributes, *vectors, ask_if=ask_if)
+
+
+def _described(spec: StudySpec, tables: dict[Role, dict[str, Column]], tasks: Tasks) -> Tasks:
+    """The tasks, and what describes their options."""
+    if (a := spec.alternatives) is None:
+        return tasks
+    table = tables["alternatives"]
+    task = _look_up(
+        table[a.task or spec.tasks.task or spec.responses.task], tasks.ids, "task", spec.tasks.path
+    )
+    named = {name: (kind, table[name]) for name, kind in a.attributes.items()}
+    several = tuple(spec.scales.values())
+    described = alternatives_of(task, table[a.level], named, tasks.ids, several, tasks.scale)
+    return replace(tasks, alternatives=described)
 
 
 def _participants(spec: StudySpec, table: dict[str, Column], entities: Entities) -> Participants:

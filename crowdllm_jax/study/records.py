@@ -66,6 +66,21 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Alternatives:
+    """What describes options that people choose among: the levels of nominal tasks, as in conjoint
+    analysis. What is not described of a task, such as "none of these", has no row.
+
+    Attributes:
+      task, level: (A,) int32, of which task each alternative is a level, and which.
+      attributes: with (A,) cells.
+    """
+
+    task: np.ndarray
+    level: np.ndarray
+    attributes: tuple[Attribute, ...]
+
+
+@dataclass(frozen=True)
 class Tasks:
     """T tasks.
 
@@ -77,6 +92,7 @@ class Tasks:
       asked: so many of them, the last ones, were asked after the fit: no unit, axis or average is
         taken from them, so that what is known of a task does not depend on what else is asked.
       ask_if: by the id of a task that only some are asked, the condition (see `routing`).
+      alternatives: what describes the options of choice tasks; None where nothing does.
     """
 
     ids: tuple[str, ...]
@@ -87,6 +103,7 @@ class Tasks:
     blocks: tuple[Block, ...] = ()
     asked: int = 0
     ask_if: Mapping[str, str] = field(default_factory=dict)
+    alternatives: Alternatives | None = None
 
     @property
     def base(self) -> int:
@@ -316,8 +333,12 @@ def fingerprint(study: Study, *, ordered: bool = False) -> str:
     add(study.tasks.embedding)
     if len(study.tasks.blocks) > 1:
         add(study.tasks.blocks)
-    for attribute in (*study.tasks.attributes, *study.participants.profile):
+    described = study.tasks.alternatives
+    of_options = () if described is None else described.attributes
+    for attribute in (*study.tasks.attributes, *study.participants.profile, *of_options):
         add(attribute.name, attribute.kind, attribute.levels, attribute.cells)
+    if described is not None:
+        add(described.task, described.level)
     if study.tasks.ask_if:
         add(sorted(study.tasks.ask_if.items()))
     for witness in study.witnesses:

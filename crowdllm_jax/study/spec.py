@@ -96,6 +96,21 @@ class TasksSpec(_Spec, frozen=True, kw_only=True):
     missing: Missing = ()
 
 
+class AlternativesSpec(_Spec, frozen=True, kw_only=True):
+    """The table that describes the options of choice tasks: a row for each task and level.
+
+    Attributes:
+      task, level: the columns that say which option it is; the task's as in the responses by
+        default.
+    """
+
+    path: str
+    task: str | None = None
+    level: str = "level"
+    attributes: dict[str, AttributeSpec]
+    missing: Missing = ()
+
+
 class ParticipantsSpec(_Spec, frozen=True, kw_only=True):
     """Profile columns; read from the responses table unless `path` names a table of people."""
 
@@ -111,6 +126,7 @@ class StudySpec(_Spec, frozen=True, kw_only=True):
 
     Attributes:
       folder: paths below are relative to it; itself relative to where the command runs.
+      alternatives: what describes the options of choice tasks, as in conjoint analysis.
       missing: codes that mean "no answer" in every column, besides an empty cell.
       witnesses: tables of answers that something else, such as a language model, gave for the
         participants, with the columns of the responses: one path, or several by name.
@@ -123,6 +139,7 @@ class StudySpec(_Spec, frozen=True, kw_only=True):
     folder: str = "."
     tasks: TasksSpec = TasksSpec()
     participants: ParticipantsSpec = ParticipantsSpec()
+    alternatives: AlternativesSpec | None = None
     missing: Codes = ()
     witnesses: str | dict[str, str] = {}
     delimiter: str = ","

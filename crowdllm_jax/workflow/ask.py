@@ -18,11 +18,12 @@ from crowdllm_jax.population.frames import html_of
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.profiles.where import groups_of, whom
 from crowdllm_jax.reference.task_embeddings import Embedder
-from crowdllm_jax.runs.asked import Sources, check_askable, place
+from crowdllm_jax.runs.asked import Placed, Sources, check_askable, place
 from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runs.trust import Trust, held_out_outlook, trust_of
 from crowdllm_jax.runtime.progress import Progress, silent, stage
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.option_tables import read_choices
 from crowdllm_jax.study.question_tables import (
     FewAnswers,
     ask_texts,
@@ -68,6 +69,8 @@ class Asking:
       scale: the name of a scale of the run; options: the answers that may be given, in their order,
         in its place; kind: of the options: ordinal (binary if there are two), nominal, binary, or
         continuous (whose options are its two ends).
+      alternatives: a table of options to choose among, described as the run's own are
+        (study.alternatives), in place of a scale.
       answers: a table of some people's answers to the questions. shares: known shares of the levels
         of a single question, lowest first, as `people` people's (None: 1000).
       embedder: the model that turned the run's texts into vectors, where its table does not say.
@@ -84,6 +87,7 @@ class Asking:
     scale: str | None = None
     options: tuple[str, ...] | None = None
     kind: str | None = None
+    alternatives: str | Path | None = None
     answers: str | Path | None = None
     shares: str | Sequence[float] | None = None
     people: float | None = None
@@ -196,9 +200,9 @@ def answer(
     with stage(progress, "learn how far to trust it"):
         trust = trust_of([held_out_outlook(c, run.study, split) for c, split in run.held])
     with stage(progress, "ask"):
-        learnt = _learn(placed.crowd, asked, few, trust.stretch)
+        learnt = _learn(placed, asked, few, trust.stretch)
         stretch = [1.0 if name in few else trust.stretch for name in asked.ids]
-        crowd = _alone(placed.crowd, asked, learnt, set(few), generator)
+        crowd = _alone(placed, asked, learnt, set(few), generator)
         of_all = audiences(placed.crowd, crowd, generator)
         tables = [table_of(of_all, asked, learnt, stretch, None, asking.by)]
         for name, group in groups.items():
@@ -245,20 +249,21 @@ def _known(run: OpenedRun, known: KnownQuestions, asking: Asking) -> Answered:
 
 
 def _learn(
-    placed: Crowd, asked: Questions, few: Mapping[str, FewAnswers], stretch: float
+    placed: Placed, asked: Questions, few: Mapping[str, FewAnswers], stretch: float
 ) -> list[Unsure]:
     """What is known of each question after the answers to it, if there are any.
 
     These are all people's who are asked it, whoever is asked now. Held-out questions calibrate what
     is known before any answer (by `stretch`), not what answers say.
     """
-    new = len(placed.task_ids) - len(asked.ids) + np.arange(len(asked.ids))
-    learnt = unsure_of(placed, new, asked.task_scales)
+    run = placed.crowd
+    new = len(run.task_ids) - len(asked.ids) + np.arange(len(asked.ids))
+    learnt = unsure_of(run, new, asked.task_scales, placed.options)
     if not few:
         return learnt
-    profile = [attribute.name for attribute in placed.generator.attributes]
+    profile = [attribute.name for attribute in run.generator.attributes]
     routes = routes_of(asked.ask_if, asked.ids, asked.task_scales, profile)
-    of_all = everybody(placed, placed.generator)
+    of_all = everybody(run, run.generator)
     # Whether someone is asked is told by what is known of the questions before.
     free = [i for i, name in enumerate(asked.ids) if name not in asked.ask_if]
     for row in (*free, *(route.task for route in routes)):
@@ -267,8 +272,8 @@ def _learn(
             continue
         audience = of_all
         if name in asked.ask_if:
-            crowd = _alone(placed, asked, learnt, set(few), placed.generator)
-            audience = audiences(placed, crowd, placed.generator)[row]
+            crowd = _alone(placed, asked, learnt, set(few), run.generator)
+            audience = audiences(run, crowd, run.generator)[row]
         if audience.outlook is None:
             raise CrowdError(
                 f"ask: '{name}' has known answers, and no agent is asked it (ask_if: "
@@ -286,6 +291,8 @@ def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: As
     count = np.bincount(run.crowd.task_scale, known, len(run.crowd.scales))
     names = list(run.crowd.scales)
     answered = [names[i] for i in np.argsort(-count, kind="stable") if count[i] > 0]
+    if asking.alternatives is not None:
+        return _choices(run, questions, asking, answered)
     if isinstance(questions, Path):
         if (asking.scale, asking.options, asking.kind) != (None, None, None):
             raise CrowdError(
@@ -303,6 +310,33 @@ def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: As
             own = [names[run.crowd.task_scale[row]] for row in rows]
             return questions_on(texts, texts, own, run.crowd.scales, answered)
     return ask_texts(texts, asking.scale, asking.options, asking.kind, run.crowd.scales, answered)
+
+
+def _choices(
+    run: OpenedRun, questions: str | Sequence[str] | Path, asking: Asking, answered: Sequence[str]
+) -> Questions:
+    """Choices among the options of a table."""
+    spec = run.config.study
+    if not isinstance(spec, StudySpec) or spec.alternatives is None:
+        raise CrowdError(
+            "--alternatives: the run knows nothing of what describes options; its study has no "
+            "`alternatives` (docs/conjoint.md)"
+        )
+    if isinstance(questions, Path) or (asking.scale, asking.options, asking.kind) != (None,) * 3:
+        raise CrowdError(
+            "--alternatives: says itself what may be chosen; leave out --tasks, --scale, --options "
+            "and --kind"
+        )
+    texts = [questions] if isinstance(questions, str) else list(questions)
+    texts = [" ".join(text.split()) for text in texts]
+    path = Path(asking.alternatives or "")
+    asked = read_choices(path, texts, spec, run.crowd.scales, answered)
+    if known := set(asked.ids) & set(run.study.tasks.ids):
+        raise CrowdError(
+            f"{path}: '{min(known)}' is a task of the run, with options of its own; give the "
+            "choice another name"
+        )
+    return asked
 
 
 def _few_answers(run: OpenedRun, asked: Questions, asking: Asking) -> dict[str, FewAnswers]:
@@ -344,14 +378,14 @@ def _counted(few: FewAnswers, task: Unsure) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _alone(
-    crowd: Crowd,
+    placed: Placed,
     asked: Questions,
     learnt: Sequence[Unsure],
     answered: set[str],
     generator: ProfileGenerator,
 ) -> Crowd:
     """The crowd of the questions, moved to where the answers to them say."""
-    unheard = {}
+    unheard, crowd = {}, placed.crowd
     for place_of, (name, task) in enumerate(zip(asked.ids, learnt, strict=True)):
         sd = np.sqrt((task.root**2).sum(1))
         if task.unheard:
@@ -362,4 +396,5 @@ def _alone(
             middle = np.zeros((1, 1 + level_sd.shape[1]))
             middle[0, : len(sd)] = task.middle
             crowd = moved(crowd, np.array([task.row]), middle, task_sd, level_sd)
-    return replace(alone(crowd, asked, unheard), generator=generator)
+    crowd = alone(crowd, asked, unheard, placed.options)
+    return replace(crowd, generator=generator)

@@ -66,6 +66,7 @@ from crowdllm_jax.score.finding import Finding
 from crowdllm_jax.score.groups import groups_of
 from crowdllm_jax.score.held_out import held_out
 from crowdllm_jax.score.metrics import Score, answer_rps, read_scores
+from crowdllm_jax.score.part_worths import part_worths
 from crowdllm_jax.score.scores import Scores
 from crowdllm_jax.study.split import Fold, split_study
 
@@ -344,6 +345,7 @@ def report_run(folder: Path, splits: Splits) -> Path:
     # The published model's agents are nobody in particular, so there is no such effect to read off.
     everybodys = fitted_crowd(folder)
     effects = profile_effects(everybodys) if isinstance(crowd.config, PersistentConfig) else []
+    worths = [] if study.tasks.alternatives is None else part_worths(everybodys, study)
     values = values[:, humans.tasks]
     groups = groups_of(humans, profile_of(study, humans), agents.profile, values)
     page = render(
@@ -355,6 +357,7 @@ def report_run(folder: Path, splits: Splits) -> Path:
             answers=values,
             losses=losses,
             effects=effects,
+            worths=worths,
             groups=groups,
             findings=findings(folder),
             facts=run_facts(folder),

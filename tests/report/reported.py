@@ -78,6 +78,7 @@ def reported(
             "persistent": Losses("step", ("bound",), 40, [[1 / (i + 1)] for i in range(40)], [])
         },
         effects=[],
+        worths=[],
         groups=groups_of(humans, profile, of_agents, values),
         findings=[
             Finding(TOO_FEW, "width", 0.2, few, "above 0.5", detail),

@@ -115,6 +115,14 @@ def _add_scale(command: argparse.ArgumentParser) -> None:
         help="of --options: nominal if they have no order; continuous if they are the ends of a "
         "range (default: ordinal, or binary if there are two)",
     )
+    command.add_argument(
+        "--alternatives",
+        metavar="FILE",
+        type=Path,
+        help="CSV or Parquet table of options to choose among, a row each: task (unless there is "
+        "one choice alone), level (the option's name) and what the study's own options are "
+        "described by; in place of --scale, and with one QUESTION or none",
+    )
 
 
 def _add_known(command: argparse.ArgumentParser) -> None:
@@ -153,7 +161,8 @@ def ask(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     from crowdllm_jax.workflow.ask import Asking
     from crowdllm_jax.workflow.ask_written import ask_run
 
-    if bool(arguments.question) == (arguments.tasks is not None):
+    several = (arguments.tasks is not None) + bool(arguments.question)
+    if several == 2 or (several == 0 and arguments.alternatives is None):
         raise CrowdError(
             'ask: give a question in quotes ("..."), or a table of them (--tasks FILE)'
         )
@@ -162,6 +171,7 @@ def ask(arguments: argparse.Namespace, progress: Progress) -> Outcome:
         scale=arguments.scale,
         options=None if options is None else named("--options", [options]),
         kind=arguments.kind,
+        alternatives=arguments.alternatives,
         answers=arguments.answers,
         shares=arguments.shares,
         people=arguments.people,

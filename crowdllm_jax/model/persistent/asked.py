@@ -16,12 +16,13 @@ from flax import nnx
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.persistent.choices import of_levels, options_of
 from crowdllm_jax.model.persistent.decision import logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns, by_references
+from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns, by_columns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
 from crowdllm_jax.model.persistent.unanswered import averaged, settled
-from crowdllm_jax.model.scales import nominal, ordered
+from crowdllm_jax.model.scales import ordered
 from crowdllm_jax.model.scales.kinds import SINGLE
 from crowdllm_jax.runtime.checkpoints import flatten
 from crowdllm_jax.study import scales
@@ -99,6 +100,10 @@ def _as_fitted(fitted: TaskColumns, longer: TaskColumns) -> TaskColumns:
         ):
             raise CrowdError(_other_features())
         columns[name] = np.concatenate([known, found[base:]])
+    if fitted.options is not None:
+        assert longer.options is not None
+        if not np.array_equal(fitted.options, longer.options[:base]):
+            raise CrowdError(_other_features())
     reference = np.concatenate([fitted.reference, longer.reference[base:]])
     others = longer.others
     if fitted.others is not None and others is not None:
@@ -187,11 +192,17 @@ def stretched(cuts: np.ndarray | jax.Array, size: int) -> jax.Array:
     return jnp.asarray(cuts) @ weight.T
 
 
-def alone(crowd: Crowd, questions: Questions, unheard: Mapping[int, np.ndarray]) -> Crowd:
+def alone(
+    crowd: Crowd,
+    questions: Questions,
+    unheard: Mapping[int, np.ndarray],
+    options: np.ndarray | None = None,
+) -> Crowd:
     """The crowd of the last tasks of a lengthened one, on the questions' own scales.
 
     Args:
       unheard: logits of the levels of questions whose nominal scale the crowd has not learnt.
+      options: (A, K, Q) what describes the questions' levels; None where nothing does.
     """
     assert isinstance(crowd.inputs, Design)
     design, arrays = crowd.inputs, arrays_of(crowd)
@@ -208,27 +219,18 @@ def alone(crowd: Crowd, questions: Questions, unheard: Mapping[int, np.ndarray])
             steps[row, :k] = _steps(base[row], lent, scale) if own is None else own
     changed = {name: arrays[name][lender] for name in BY_SCALE}
     changed["level"] = np.zeros((len(lender), layout.levels), np.float32)
+    described = options_of(questions, options)
     for part in ("mean", "log_sd"):
-        at = f"effects.{part}."
-        changed[f"{at}trust"] = arrays[f"{at}trust"][lender]
-        for effect, axis in OWN.items():
-            if f"{at}{effect}" in arrays:
-                changed[f"{at}{effect}"] = arrays[f"{at}{effect}"].take(rows, axis)
-        if (name := f"{at}task_level_loading") in changed:
-            # Of unanswered tasks' levels nothing is known but what their scale's share.
-            shape = len(rows), layout.levels, changed[name].shape[2]
-            changed[name] = np.zeros(shape, np.float32)
-        for effect, axis in BY_LEVEL.items():
-            if f"{at}{effect}" in arrays:
-                of_levels = arrays[f"{at}{effect}"]
-                changed[f"{at}{effect}"] = _levels_of(of_levels, axis, design, lender, layout)
-        changed[f"{at}task_level"] = steps if part == "mean" else np.full_like(steps, -9.0)
+        kept = _effects_of(arrays, f"effects.{part}.", rows, design, (lender, layout), described)
+        kept["task_level"] = steps if part == "mean" else np.full_like(steps, -9.0)
+        changed |= {f"effects.{part}.{effect}": value for effect, value in kept.items()}
     tasks = TaskColumns(
         questions.scale,
         np.zeros(steps.shape, np.float32),
         design.tasks.features[rows],
         design.tasks.loading[rows],
         np.zeros(len(rows), np.float32),
+        options=options,
     )
     return replace(
         crowd,
@@ -242,9 +244,38 @@ def alone(crowd: Crowd, questions: Questions, unheard: Mapping[int, np.ndarray])
     )
 
 
+def _effects_of(
+    arrays: dict[str, np.ndarray],
+    at: str,
+    rows: np.ndarray,
+    design: Design,
+    lent: tuple[np.ndarray, Layout],
+    described: Mapping[int, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """The effects, named behind `at`, of some unanswered tasks on scales of their own; see
+    `of_levels`."""
+    lender, layout = lent
+    own = {"trust": arrays[f"{at}trust"][lender]}
+    for effect, axis in OWN.items():
+        if (value := arrays.get(f"{at}{effect}")) is not None:
+            own[effect] = value.take(rows, axis)
+    if (several := own.get("task_level_loading")) is not None:
+        # Of unanswered tasks' levels nothing is known but what their scale's share.
+        shape = len(rows), layout.levels, several.shape[2]
+        own["task_level_loading"] = np.zeros(shape, np.float32)
+    for effect, axis in BY_LEVEL.items():
+        if (value := arrays.get(f"{at}{effect}")) is not None:
+            own[effect] = of_levels(value, axis, design, lent, described)
+    if described:
+        # The tasks' steps hold what their options are worth on average.
+        own["part_worth"] = np.zeros_like(arrays[f"{at}part_worth"])
+    return own
+
+
 def _told(arrays: dict[str, np.ndarray], design: Design) -> np.ndarray:
-    """(T, K) what references say of the levels of tasks, as far as they are trusted."""
-    return np.asarray(by_references(jnp.asarray(arrays["effects.mean.trust"]), design.tasks))
+    """(T, K) what references and options' descriptions say of the levels of tasks."""
+    means = {n.removeprefix("effects.mean."): a for n, a in arrays.items()}
+    return np.asarray(by_columns(means, design.tasks))
 
 
 def _base(arrays: dict[str, np.ndarray], design: Design, rows: np.ndarray) -> np.ndarray:
@@ -265,20 +296,6 @@ def _steps(base: np.ndarray, lent: Scale, scale: Scale) -> np.ndarray:
     cut = stretched(logistic_cuts(log, layout, np.zeros(1, np.int32))[0, 1:-1], size)
     below = 1 / (1 + np.exp(-np.asarray(cut, np.float64)))
     return np.log(np.diff(np.concatenate([[0.0], below, [1.0]])).clip(1e-9))
-
-
-def _levels_of(
-    source: np.ndarray, axis: int, design: Design, lender: np.ndarray, layout: Layout
-) -> np.ndarray:
-    """What beliefs (or profiles) do to single levels of nominal scales; nothing to new ones."""
-    shape = list(source.shape)
-    shape[0], shape[axis] = len(lender), layout.levels
-    values = np.zeros(shape, np.float32)
-    for place, (scale, lends) in enumerate(zip(layout.scales, lender, strict=True)):
-        if SINGLE[type(scale)] is nominal and scale == design.layout.scales[lends]:
-            own = source[lends].take(range(scales.size(scale)), axis - 1)
-            values[place][tuple(map(slice, own.shape))] = own
-    return values
 
 
 def one_task(crowd: Crowd, task: int) -> tuple[Design, nnx.State[Any, Any]]:

@@ -18,8 +18,9 @@ from crowdllm_jax.model.persistent.witness import (
 from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.alternatives import codings_of, columns_of
 from crowdllm_jax.study.coding import Coding, encode, feature_blocks
-from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.records import Alternatives, Attribute, Study
 from crowdllm_jax.study.statistics import unit
 
 FEW_COLUMNS, MOST_LOADING = 16, 8
@@ -87,14 +88,14 @@ def make_design(
         seen.astype(np.float32),
         np.stack(told.shares[1:], axis=2) if told.others else None,
         usual_of(study, layout.levels),
+        _options(study, layout, seen),
     )
     widths = [len(coding.columns) for coding in codings]
     attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
-    people = np.unique(study.person[train])
-    everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
-    centre = everyone[people].mean(0)
     groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.dimensions)
     groups["trust"] = np.arange(len(layout.scales) * len(told.shares), dtype=np.int32)
+    if study.tasks.alternatives is not None:
+        groups |= _groups_of_options(study.tasks.alternatives, seen, attribute, config.dimensions)
     # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
     if known or witnesses is not None:
         groups |= _groups_of_tasks(attribute, t, config.dimensions)
@@ -103,7 +104,13 @@ def make_design(
         groups |= _groups_of_levels(layout, tells, attribute, config.dimensions)
     if witnesses is not None:
         groups |= _groups_of_witnesses(witnesses, len(layout.scales))
-    return Design(layout, tasks, groups, centre, witnesses)
+    return Design(layout, tasks, groups, _average_profile(study, codings, train), witnesses)
+
+
+def _average_profile(study: Study, codings: tuple[Coding, ...], train: np.ndarray) -> np.ndarray:
+    """(C,) of those who gave some responses (R,) bool."""
+    everyone = profile_matrix(codings, study.participants.profile, len(study.participants.ids))
+    return np.asarray(everyone[np.unique(study.person[train])].mean(0))
 
 
 class _Told(NamedTuple):
@@ -280,6 +287,29 @@ def _groups_of_levels(
     own = is_nominal[:, None] & (level_mask(layout) == 0)[scale]
     return {
         "task_level_loading": np.where(own[:, :, None], np.arange(latent), latent).astype(np.int32),
+        "belief_profile": np.repeat(attribute[:, None], latent, 1).astype(np.int32),
+    }
+
+
+def _options(study: Study, layout: Layout, seen: np.ndarray) -> np.ndarray | None:
+    """(T, K, Q) what describes the options of choice tasks."""
+    described = study.tasks.alternatives
+    if described is None:
+        return None
+    return columns_of(described, codings_of(described, seen), len(seen), layout.levels)
+
+
+def _groups_of_options(
+    described: Alternatives, seen: np.ndarray, attribute: np.ndarray, latent: int
+) -> dict[str, np.ndarray]:
+    """What descriptions are worth, on average and to whom: one prior per attribute, and one per
+    dimension of beliefs."""
+    widths = [len(coding.columns) for coding in codings_of(described, seen)]
+    of_option = np.repeat(np.arange(len(widths)), widths)
+    by_dimension = np.repeat(np.arange(latent)[None], len(of_option), 0)
+    return {
+        "part_worth": of_option.astype(np.int32),
+        "part_worth_loading": by_dimension.astype(np.int32),
         "belief_profile": np.repeat(attribute[:, None], latent, 1).astype(np.int32),
     }
 

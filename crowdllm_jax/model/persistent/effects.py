@@ -17,6 +17,7 @@ the likelihood where each person is (`posterior`), so that its spread is estimat
 by-product of an approximation.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -106,6 +107,7 @@ class TaskColumns(NamedTuple):
       known: (T,) 1 where training people answered, 0 elsewhere.
       others: (T, K, E) the same as `reference` of E further references; None without any.
       usual: (T, G, K) how often witnesses name each level of nominal tasks; None without any.
+      options: (T, K, Q) what describes the levels of choice tasks; None without any.
     """
 
     scale: np.ndarray
@@ -115,6 +117,7 @@ class TaskColumns(NamedTuple):
     known: np.ndarray
     others: np.ndarray | None = None
     usual: np.ndarray | None = None
+    options: np.ndarray | None = None
 
 
 class Items(NamedTuple):
@@ -139,9 +142,10 @@ class LevelSlopes(NamedTuple):
     """What moves single levels of nominal tasks.
 
     Attributes:
-      loading: (S, K, L), what beliefs do on a scale; own: (T, K, L), on known tasks beside that.
+      loading: (S, K, L), what beliefs do on a scale; own: (T, K, L), on single tasks beside that:
+        by what describes their options, and on known ones by themselves.
       profile: (S, C, K), what profiles do on a scale; shift: (C, L), how far they move beliefs.
-      `own` and `shift` are None where single tasks have no loadings of their own.
+      `own` and `shift` are None where tasks have no loadings of their own.
     """
 
     loading: jax.Array
@@ -168,7 +172,7 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
       mask: (S, K) 0 for a scale's levels, a large negative number beyond them.
     """
     scale = tasks.scale
-    base = model.level[...][scale] + by_references(effects["trust"], tasks) + mask[scale]
+    base = model.level[...][scale] + by_columns(effects, tasks) + mask[scale]
     location = jnp.asarray(tasks.features) @ effects["task_features"]
     if "task_level" in effects:
         base = base + effects["task_level"]
@@ -194,23 +198,30 @@ def level_slopes(effects: Effects, tasks: TaskColumns) -> LevelSlopes | None:
     may be called alike and have nothing in common."""
     if "level_loading" not in effects:
         return None
-    own, known = effects.get("task_level_loading"), jnp.asarray(tasks.known)[:, None, None]
+    own = effects.get("task_level_loading")
+    if own is not None:
+        own = jnp.asarray(tasks.known)[:, None, None] * own
+    if tasks.options is not None:
+        by_option = jnp.asarray(tasks.options) @ effects["part_worth_loading"]
+        own = by_option if own is None else own + by_option
     return LevelSlopes(
-        effects["level_loading"],
-        effects["level_profile"],
-        None if own is None else known * own,
-        effects.get("belief_profile"),
+        effects["level_loading"], effects["level_profile"], own, effects.get("belief_profile")
     )
 
 
-def by_references(trust: jax.Array, tasks: TaskColumns) -> jax.Array:
-    """(T, K) what references say of levels, as far as they are trusted: one after the other, on
-    each scale."""
+def by_columns(effects: Mapping[str, Rows], tasks: TaskColumns) -> jax.Array:
+    """(T, K) what is said of levels: by references, as far as they are trusted on each scale, one
+    after the other; and by what describes options, which people find worth something."""
+    trust = jnp.asarray(effects["trust"])
     if tasks.others is None:
-        return trust[tasks.scale][:, None] * tasks.reference
-    every = _every_reference(tasks)
-    by_scale = trust.reshape(every.shape[2], -1).T
-    return (every * by_scale[tasks.scale][:, None]).sum(2)
+        said = trust[tasks.scale][:, None] * tasks.reference
+    else:
+        every = _every_reference(tasks)
+        by_scale = trust.reshape(every.shape[2], -1).T
+        said = (every * by_scale[tasks.scale][:, None]).sum(2)
+    if tasks.options is None:
+        return said
+    return said + jnp.asarray(tasks.options) @ jnp.asarray(effects["part_worth"])
 
 
 def _every_reference(tasks: TaskColumns) -> jax.Array:
@@ -259,17 +270,18 @@ def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: TaskColu
             price = 0.5 * ((log_prior - middle) / jnp.where(wide, LEFT_LOG_SD, TASK_LOG_SD)) ** 2
         total += jnp.sum(price)
         if name in around:
-            columns = posterior(model, COLUMNS[name])
+            columns = of_columns(model, name)
             total += divergence_around(around[name], columns, posterior(model, name))
-        elif name not in COLUMNS.values():
+        elif name not in TOGETHER:
             gap = log_sd - log_prior[group]
             second = (mean**2) * jnp.exp(-2 * log_prior[group]) + jnp.exp(2 * gap)
             total += 0.5 * jnp.sum(second - 1 - 2 * gap)
     return total
 
 
-COLUMNS = {"task": "task_features", "task_level": "trust"}
-"""Effects of single tasks, and those of the columns that they stand around."""
+COLUMNS = {"task": ("task_features",), "task_level": ("trust", "part_worth")}
+"""Effects of single tasks, and those of the columns that they stand around, where there are any."""
+TOGETHER = {name for names in COLUMNS.values() for name in names}
 
 
 def regressions(
@@ -278,29 +290,37 @@ def regressions(
     """How single tasks' effects stand around what the reference and the features say."""
     deviation = {
         name: jnp.exp(model.effects.log_prior[name][...])
-        for pair in COLUMNS.items()
-        for name in pair
+        for name in (*COLUMNS, *TOGETHER)
+        if name in groups
     }
     # A reference that is not trusted is not trusted either where it is sure of itself.
     told = deviation["task_features"]
     deviation["task_features"] = told.at[1:3].multiply(told[0])
     prior = {name: of_group[groups[name]].ravel() for name, of_group in deviation.items()}
+    by_column = {
+        name: jnp.concatenate([prior[one] for one in names if one in prior])
+        for name, names in COLUMNS.items()
+    }
     known = jnp.asarray(tasks.known)
     every = _every_reference(tasks)
     of_scale = jax.nn.one_hot(tasks.scale, len(prior["trust"]) // every.shape[2])
-    shares = every[..., None] * of_scale[:, None, None]
-    shares = shares.reshape(*every.shape[:2], -1)
+    said = every[..., None] * of_scale[:, None, None]
+    said = said.reshape(every.shape[0] * every.shape[1], -1)
+    if tasks.options is not None:
+        options = jnp.asarray(tasks.options)
+        said = jnp.concatenate([said, options.reshape(len(said), -1)], axis=1)
     return {
-        "task": Regression(
-            jnp.asarray(tasks.features), prior["task_features"], prior["task"], known
-        ),
+        "task": Regression(jnp.asarray(tasks.features), by_column["task"], prior["task"], known),
         "task_level": Regression(
-            shares.reshape(-1, shares.shape[2]),
-            prior["trust"],
-            prior["task_level"],
-            jnp.repeat(known, shares.shape[1]),
+            said, by_column["task_level"], prior["task_level"], jnp.repeat(known, every.shape[1])
         ),
     }
+
+
+def of_columns(model: Persistent, name: str) -> Normal:
+    """The posterior of the columns that an effect of single tasks stands around, flat."""
+    parts = [posterior(model, one) for one in COLUMNS[name] if one in model.effects.mean]
+    return parts[0] if len(parts) == 1 else Normal(*map(jnp.concatenate, zip(*parts, strict=True)))
 
 
 def posterior(model: Persistent, name: str) -> Normal:

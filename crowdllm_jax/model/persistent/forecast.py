@@ -19,6 +19,7 @@ from scipy.stats import qmc
 
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.asked import arrays_of, spreads, stretched
+from crowdllm_jax.model.persistent.choices import of_described
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import (
     Persistent,
@@ -60,6 +61,8 @@ class Unsure:
       middle: (1 + K,) its location beside what is said of it, and that of its levels: the lent
         ones, or of a nominal scale its own. root: (1 + K, 1 + K), a root of the covariance of what
         is not known of these.
+      options: (K, Q) what describes its levels; None where nothing does.
+      slopes: (K, L) what beliefs do to such levels where no known task has them; None of others.
     """
 
     row: int
@@ -67,6 +70,8 @@ class Unsure:
     lent: Scale
     middle: np.ndarray
     root: np.ndarray
+    options: np.ndarray | None = None
+    slopes: np.ndarray | None = None
 
     @property
     def unheard(self) -> bool:
@@ -74,19 +79,46 @@ class Unsure:
         return SINGLE[type(self.scale)] is nominal and self.scale != self.lent
 
 
-def unsure_of(crowd: Crowd, rows: np.ndarray, own: Sequence[Scale]) -> list[Unsure]:
-    """What is known of unanswered tasks; `own` are the scales on which they are answered."""
+def unsure_of(
+    crowd: Crowd, rows: np.ndarray, own: Sequence[Scale], options: np.ndarray | None = None
+) -> list[Unsure]:
+    """What is known of unanswered tasks.
+
+    Args:
+      own: the scales on which they are answered. options: (A, K, Q) what describes their levels.
+    """
     location, level = spreads(crowd)
     lent = crowd.task_scales
     unsure = []
-    for row, scale in zip(rows.tolist(), own, strict=True):
+    for place, (row, scale) in enumerate(zip(rows.tolist(), own, strict=True)):
         k = max(2, scales.size(lent[row]))
         task = Unsure(row, scale, lent[row], np.zeros(1 + k), np.zeros((1 + k, 1 + k)))
         sd = np.append(location[row], level[row, :k])
         if task.unheard:
             sd = np.append(sd[0], np.full(scales.size(scale), sd[1:].mean()))
-        unsure.append(replace(task, middle=np.zeros(len(sd)), root=np.diag(sd)))
+        task = replace(task, middle=np.zeros(len(sd)), root=np.diag(sd))
+        if options is not None and options[place].any():
+            task = _described(crowd, task, options[place, : len(sd) - 1])
+        unsure.append(task)
     return unsure
+
+
+def _described(crowd: Crowd, task: Unsure, options: np.ndarray) -> Unsure:
+    """An unanswered choice task: what its options (K, Q) are worth is known as far as the people's
+    choices tell, alike of all options that have it; and each is off by something of its own."""
+    design, arrays = crowd.inputs, arrays_of(crowd)
+    assert isinstance(design, Design)
+    scale = int(design.tasks.scale[task.row])
+    apart = np.exp(arrays["effects.log_prior.task_level"][scale])
+    worth = options * np.exp(arrays["effects.log_sd.part_worth"])
+    values, axes = np.linalg.eigh(worth @ worth.T + apart**2 * np.eye(len(options)))
+    root = np.zeros_like(task.root)
+    root[1:, 1:] = axes * np.sqrt(values.clip(0.0))
+    task = replace(task, root=root, options=options)
+    if not task.unheard:
+        return task
+    middle, slopes = of_described(arrays, design, task.row, task.scale, options)
+    return replace(task, middle=np.append(0.0, middle), slopes=slopes)
 
 
 class Outlook:
@@ -106,6 +138,8 @@ class Outlook:
         # How far a task's loadings may be from what its features say: (T, L).
         spread = np.exp(arrays["effects.log_sd.loading"])
         self._loading_sd = np.sqrt(design.tasks.loading**2 @ spread**2)
+        # The same of what options are described by: (Q, L).
+        self._worth_sd = np.exp(arrays.get("effects.log_sd.part_worth_loading", np.zeros((0, 0))))
 
     def shares(
         self, task: Unsure, theta: np.ndarray | jax.Array, sway: np.ndarray | None = None
@@ -113,7 +147,8 @@ class Outlook:
         """Shares of the levels of a discrete task: (D, K) for (D, 1 + K) places.
 
         Args:
-          sway: (D, N) what other loadings would add for each agent.
+          sway: (D, N), or (D, N, K) of levels without an order, what other loadings would add for
+            each agent.
         """
         panel, k = self._panel, max(2, scales.size(task.lent))
         base = self._base[task.row, :k]
@@ -122,10 +157,13 @@ class Outlook:
             extra: Rows = np.zeros((len(panel.z), len(task.middle) - 1), np.float32)
             if task.unheard:
                 base = np.zeros(extra.shape[1], np.float32)
+                if task.slopes is not None and slopes is not None:
+                    extra = slopes.moved(panel.z, panel.c) @ task.slopes.T
             elif slopes is not None:
                 loading = slopes.of_tasks(task.row, scale)[:k]
                 extra = slopes.moved(panel.z, panel.c) @ loading.T
                 extra = extra + panel.c @ slopes.profile[scale, :, :k]
+            extra = extra[None] if sway is None else extra[None] + sway
             return _nominal(base, theta[:, 1:], extra, panel.scale)
         assert SINGLE[type(task.scale)] is ordered
         sway = np.zeros((1, 1), np.float32) if sway is None else sway
@@ -135,15 +173,29 @@ class Outlook:
     def draws(self, task: Unsure, places: int = PLACES) -> tuple[np.ndarray | None, np.ndarray]:
         """(D, K) shares of the levels (None where continuous) and (D,) mean answers, in the scale's
         units, of places the task may have."""
-        normals = _normals(places, len(task.middle) + self._loading_sd.shape[1])
-        theta = task.middle + normals[:, : len(task.middle)] @ task.root.T
-        sway = (normals[:, len(task.middle) :] * self._loading_sd[task.row]) @ self._panel.z.T
-        values = scales.values(task.scale)
+        values, own = scales.values(task.scale), len(task.middle)
+        width = self._loading_sd.shape[1] if task.options is None else self._worth_sd.size
+        normals = _normals(places, own + width)
+        theta = task.middle + normals[:, :own] @ task.root.T
+        if SINGLE[type(task.scale)] is nominal:
+            of_levels = self._sway_of_levels(task, normals[:, own:])
+            shares = np.asarray(self.shares(task, theta, of_levels), np.float64)
+            return shares, shares @ values
+        sway = (normals[:, own:] * self._loading_sd[task.row]) @ self._panel.z.T
         if SINGLE[type(task.scale)] is continuous:
             unit = self._means(task, theta, sway)
             return None, values[0] + (values[1] - values[0]) * unit
         shares = np.asarray(self.shares(task, theta, sway.astype(np.float32)), np.float64)
         return shares, shares @ values
+
+    def _sway_of_levels(self, task: Unsure, normals: np.ndarray) -> np.ndarray | None:
+        """(D, N, K) what other worths of what describes a task's options would add for each agent;
+        None where nothing describes them."""
+        if task.options is None:
+            return None
+        worth = normals.reshape(len(normals), *self._worth_sd.shape) * self._worth_sd
+        z = self._panel.z[:, : worth.shape[2]]
+        return np.einsum("nl,dkl->dnk", z, task.options @ worth, optimize=True)
 
     def _means(self, task: Unsure, theta: np.ndarray, sway: np.ndarray) -> np.ndarray:
         """(D,) mean answers to a continuous task, in [0, 1]."""
@@ -246,5 +298,5 @@ def _ordered(
 @jax.jit
 def _nominal(base: jax.Array, theta: jax.Array, extra: jax.Array, scale: jax.Array) -> jax.Array:
     """(D, K) shares of levels without an order."""
-    utility = (base[None] + theta)[:, None] + extra[None]
+    utility = (base[None] + theta)[:, None] + extra
     return jax.nn.softmax(utility / scale[None, :, None], axis=2).mean(1)

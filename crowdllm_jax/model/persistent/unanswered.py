@@ -21,7 +21,9 @@ from crowdllm_jax.model.persistent.effects import (
     Items,
     Persistent,
     TaskColumns,
-    by_references,
+    by_columns,
+    mean_effects,
+    of_columns,
     posterior,
     regressions,
 )
@@ -59,7 +61,7 @@ def _told_apart(
     model: Persistent = nnx.merge(graph, params)
     told = {}
     for name, around in regressions(model, groups, tasks).items():
-        theta = around.x @ posterior(model, COLUMNS[name]).mean + posterior(model, name).mean
+        theta = around.x @ of_columns(model, name).mean + posterior(model, name).mean
         mean, covariance = regress(around, theta)
         said = ((around.x @ covariance) * around.x).sum(1)
         told[name] = _Told(
@@ -86,8 +88,16 @@ def settled(
         spread[name] = np.asarray(effect.spread).reshape(mean[...].shape)
         mean[...] = effect.own.reshape(mean[...].shape)
         log_sd[...] = log_sd[...].at[new].set(np.log(spread[name][new]))
-        effects.mean[COLUMNS[name]][...] = effect.mean
-        effects.log_sd[COLUMNS[name]][...] = jnp.log(effect.sd)
+        begin = 0
+        for column in (one for one in COLUMNS[name] if one in effects.mean):
+            end = begin + effects.mean[column][...].size
+            effects.mean[column][...] = effect.mean[begin:end]
+            sd = effect.sd[begin:end]
+            if column == "part_worth":
+                # Known choices tell what it is only as far as there are any.
+                sd = jnp.hypot(sd, jnp.exp(effects.log_sd[column][...]))
+            effects.log_sd[column][...] = jnp.log(sd)
+            begin = end
     if new.any():
         level = effects.mean["task_level"]
         level[...] = level[...].at[new].set(averaged(model, design, spread, new))
@@ -104,7 +114,7 @@ def averaged(
     """(N, K) level effects of N new tasks that give the levels' average shares, however far a task
     is from what is said of it, or from `middle` (N, K) beside that."""
     layout, scale = design.layout, design.tasks.scale[new]
-    told = np.asarray(by_references(model.effects.mean["trust"][...], design.tasks))[new]
+    told = np.asarray(by_columns(mean_effects(model), design.tasks))[new]
     base = np.asarray(model.level[...])[scale] + told
     own_levels = level_mask(layout)[scale]
     share = np.zeros(base.shape)
@@ -132,7 +142,7 @@ def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Des
     model: Persistent = nnx.merge(graph, params)
     share = np.full(len(design.layout.scales), np.nan)
     around = regressions(model, design.groups, design.tasks)
-    said = {name: one.x @ posterior(model, COLUMNS[name]).mean for name, one in around.items()}
+    said = {name: one.x @ of_columns(model, name).mean for name, one in around.items()}
     for index, scale in enumerate(design.layout.scales):
         tasks = (design.tasks.scale == index) & (design.tasks.known > 0)
         if not tasks.any():
