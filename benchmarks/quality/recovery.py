@@ -72,10 +72,12 @@ def truth(design: Design, config: PersistentConfig, seed: int) -> Persistent:
     model = new_persistent(design, config, seed)
     model.level[...] = jnp.asarray(np.log([[0.35, 0.25, 0.2, 0.12, 0.08]]), jnp.float32)
     model.effects.mean["task"][...] = jnp.asarray(0.7 * random.normal(size=TASKS), jnp.float32)
-    camps = np.zeros(model.effects.mean["loading"].shape, np.float32)
+    camps = np.zeros((TASKS, config.dimensions), np.float32)
     if config.latent == 2:
-        camps[-TASKS:, 1] = np.where(random.permutation(TASKS) < TASKS / 2, 1.2, -1.2)
-    model.effects.mean["loading"][...] = jnp.asarray(camps)
+        camps[:, 1] = np.where(random.permutation(TASKS) < TASKS / 2, 1.2, -1.2)
+    nothing = model.effects.mean["loading"]
+    nothing[...] = jnp.zeros_like(nothing[...])
+    model.effects.mean["task_loading"][...] = jnp.asarray(camps)
     spread = [SPREAD] * config.latent + [SCALE]
     model.belief.log_spread[...] = jnp.log(jnp.asarray(spread))
     return model
