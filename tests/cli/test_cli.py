@@ -12,6 +12,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic import write_config
 
 from crowdllm_jax import __version__
 from crowdllm_jax.cli.console import ERRORS, PlainConsole
@@ -24,13 +25,26 @@ from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.workflow import steps
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished run's folder; its configuration and data are in `input` beside it."""
+    folder = tmp_path_factory.mktemp("made")
+    config = write_config(folder / "input")
+    assert main(["run", str(config), "--out", str(folder / "out"), "--quiet"]) == 0
+    return folder / "out"
+
+
 @pytest.fixture
-def finished(config_file, tmp_path, capsys):
-    """A finished run's folder."""
-    folder = tmp_path / "out"
-    assert main(["run", str(config_file), "--out", str(folder), "--quiet"]) == 0
-    capsys.readouterr()
-    return folder
+def finished(made):
+    """The same with its data as they were, whatever a test does to these."""
+    data = made.parent / "input" / "responses.csv"
+    before = data.read_bytes()
+    yield made
+    data.write_bytes(before)
+
+
+def config_of(folder):
+    return folder.parent / "input" / "config.yaml"
 
 
 def test_run_shows_the_scoreboard_and_says_where_things_are(config_file, tmp_path, capsys):
@@ -47,9 +61,9 @@ def test_run_shows_the_scoreboard_and_says_where_things_are(config_file, tmp_pat
     assert {"model", "split", "seed", "metric", "value", "low", "high"} == set(scores[0])
 
 
-def test_every_step_can_be_run_by_itself(config_file, tmp_path, finished, capsys):
+def test_every_step_can_be_run_by_itself(tmp_path, finished, capsys):
     folder = tmp_path / "steps"
-    assert main(["fit", str(config_file), "--out", str(folder)]) == 0
+    assert main(["fit", str(config_of(finished)), "--out", str(folder)]) == 0
     assert not (folder / "scores.json").exists()
     assert main(["report", str(folder)]) == 2
     assert "crowdllm evaluate" in capsys.readouterr().err
@@ -80,28 +94,28 @@ def test_bad_numbers_of_agents(finished, tmp_path, agents, capsys):
     assert not target.exists()
 
 
-def test_another_configuration_in_the_same_folder_is_refused(config_file, finished, capsys):
+def test_another_configuration_in_the_same_folder_is_refused(finished, capsys):
     before = (finished / "config.yaml").read_bytes()
-    argv = ["run", str(config_file), "--out", str(finished), "--set", "train.epochs=3"]
+    argv = ["run", str(config_of(finished)), "--out", str(finished), "--set", "train.epochs=3"]
     assert main(argv) == 2
     assert "another configuration (differs in train.epochs)" in capsys.readouterr().err
     assert (finished / "config.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("command", ["run", "evaluate", "report"])
-def test_changed_data_are_refused(config_file, finished, command, capsys):
-    path = config_file.with_name("responses.csv")
+def test_changed_data_are_refused(finished, command, capsys):
+    path = config_of(finished).with_name("responses.csv")
     text = path.read_text().splitlines()
     path.write_text("\n".join(text[:-4]) + "\n")
     argv = [command, str(finished)]
     if command == "run":
-        argv = [command, str(config_file), "--out", str(finished)]
+        argv = [command, str(config_of(finished)), "--out", str(finished)]
     assert main(argv) == 2
     assert "was made from other data" in capsys.readouterr().err
 
 
-def test_a_run_can_be_sampled_without_its_data(config_file, finished, tmp_path):
-    config_file.with_name("responses.csv").unlink()
+def test_a_run_can_be_sampled_without_its_data(finished, tmp_path):
+    config_of(finished).with_name("responses.csv").unlink()
     assert main(["sample", str(finished), "--agents", "5", "--out", str(tmp_path / "p")]) == 0
 
 
@@ -116,6 +130,8 @@ def test_several_seeds(config_file, tmp_path, capsys):
         "2",
         "--set",
         "train.epochs=1",
+        "--set",
+        "models=[]",
         "--quiet",
     ]
     assert main(argv) == 0
@@ -237,6 +253,7 @@ study:
 split: {{by: people, test: 0.4, validation: 0.1}}
 model: {{kind: cvae, hidden: 8, latent: 2}}
 train: {{epochs: 1}}
+models: []
 population: {{agents: 200}}
 """,
         encoding="utf-8",
