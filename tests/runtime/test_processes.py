@@ -158,7 +158,8 @@ def digests(folder: Path) -> dict[str, str]:
 def fitted(tmp_path_factory) -> Path:
     """A run folder with a fitted persistent crowd, in its parent a population of one process."""
     folder = tmp_path_factory.mktemp("cluster")
-    config = load_config(write_config(folder / "input"), (MODEL, "models=[]"))
+    path = write_config(folder / "input", beside=("vae_only",))
+    config = load_config(path, (MODEL, "models=[]"))
     study = load_study(config)
     with open_run(folder / "run", config, study):
         fit_run(folder / "run", Splits(study, config, silent))
