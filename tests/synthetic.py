@@ -150,14 +150,19 @@ study:
 split: {{by: people, test: 0.25, validation: 0.2}}
 model: {{kind: cvae, hidden: 8, latent: 2}}
 train: {{epochs: 2, batch_size: 32}}
+models: [{beside}]
 population: {{agents: 50, seed: 3}}
 """
 
 
-def write_config(folder: Path, study: Study | None = None) -> Path:
-    """Write a study and a configuration that is quick to run; returns the latter."""
+def write_config(folder: Path, study: Study | None = None, *, beside: tuple[str, ...] = ()) -> Path:
+    """Write a study and a configuration that is quick to run; returns the latter.
+
+    Args:
+      beside: the models that are fitted to compare the configured one with.
+    """
     text = write_study(folder, study).read_text()
     path = folder / "config.yaml"
     indented = "".join(f"  {line}\n" for line in text.splitlines())
-    path.write_text(CONFIG.format(study=indented.rstrip("\n")))
+    path.write_text(CONFIG.format(study=indented.rstrip("\n"), beside=", ".join(beside)))
     return path

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import statsmodels.api as sm
-from statsmodels.stats.proportion import proportion_confint
 
 from crowdllm_jax.score.asked import deviations as apart
 from crowdllm_jax.score.bootstrap import FEWEST as FEWEST_UNITS
@@ -199,6 +197,9 @@ def score_groups(
         scores = {"humans": (0.95, np.nan, np.nan)}
         for name, theirs in (("crowd", crowd), ("none", np.zeros(len(table)))):
             inside = int(((low <= theirs) & (theirs <= high)).sum())
+            # Imported here, as below: statsmodels takes a second to load, which no fit needs.
+            from statsmodels.stats.proportion import proportion_confint
+
             ends = proportion_confint(inside, len(table), method="wilson")
             scores[name] = (inside / len(table), float(ends[0]), float(ends[1]))
         measures["regression_agreement"] = scores
@@ -236,7 +237,10 @@ def regression(
     chosen = [c for c in columns if np.ptp(ours[:, c]) and np.ptp(theirs[:, c])]
     if not chosen:
         return None
-    x, agents_x = sm.add_constant(ours[:, chosen]), sm.add_constant(theirs[:, chosen])
+    from statsmodels.regression.linear_model import WLS
+    from statsmodels.tools.tools import add_constant
+
+    x, agents_x = add_constant(ours[:, chosen]), add_constant(theirs[:, chosen])
     full = all(np.linalg.matrix_rank(m) == m.shape[1] for m in (x, agents_x))
     if kish(humans.weight) < FEWEST * len(chosen) or not full:
         return None
@@ -244,7 +248,7 @@ def regression(
     person, weight = humans.person[others], humans.answer_weight[others]
     if not others.any() or np.ptp(gap[others]) < 1e-9:
         return None
-    fit = sm.WLS(gap[others], x[person], weights=weight).fit(
+    fit = WLS(gap[others], x[person], weights=weight).fit(
         cov_type="cluster", cov_kwds={"groups": person}
     )
     asked = np.bincount(humans.task[others], weight, len(humans.tasks))

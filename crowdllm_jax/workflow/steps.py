@@ -40,8 +40,6 @@ from crowdllm_jax.population.sample import sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.profiles.where import whom
-from crowdllm_jax.report.answers_page import AnswersReport, render_answers
-from crowdllm_jax.report.page import ReportedRun, render
 from crowdllm_jax.runs.config import Config, PopulationConfig, dump_config
 from crowdllm_jax.runs.evaluate import SCORED_AGENTS, profile_of, score_all
 from crowdllm_jax.runs.folder import (
@@ -336,6 +334,9 @@ def report_run(folder: Path, splits: Splits) -> Path:
         held = [split_study(study, config.split, 0, fold) for fold in splits.folds]
         humans = held_out_of(study, held)
         text, facts = dump_config(config), run_facts(folder)
+        # Imported here, as below: pictures take a second to load, which no other step needs.
+        from crowdllm_jax.report.answers_page import AnswersReport, render_answers
+
         page = render_answers(AnswersReport(study, text, scores, humans, losses, facts))
         write_whole(folder / "report.html", page.encode())
         return folder / "report.html"
@@ -348,6 +349,8 @@ def report_run(folder: Path, splits: Splits) -> Path:
     worths = [] if study.tasks.alternatives is None else part_worths(everybodys, study)
     values = values[:, humans.tasks]
     groups = groups_of(humans, profile_of(study, humans), agents.profile, values)
+    from crowdllm_jax.report.page import ReportedRun, render
+
     page = render(
         ReportedRun(
             study=study,

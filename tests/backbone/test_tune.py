@@ -15,16 +15,14 @@ import pytest
 import torch
 import transformers
 import vocabularies as v
+from small_tuning import CONFIG, examples_of, many, tuned
 
 from crowdllm_jax.backbone.decoder import Lora
-from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.backbone.scoring import padded, run_rows
-from crowdllm_jax.backbone.tokens import encode
 from crowdllm_jax.backbone.tune import train
 from crowdllm_jax.backbone.tune.adapter import form_of, lower_layers, merge, start
 from crowdllm_jax.backbone.tune.answer import early_answers
-from crowdllm_jax.backbone.tune.config import TuneConfig
-from crowdllm_jax.backbone.tune.examples import Batches, Example, until_task
+from crowdllm_jax.backbone.tune.examples import Batches, until_task
 from crowdllm_jax.backbone.tune.loss import log_shares, terms
 from crowdllm_jax.backbone.tune.peft import Adapter, read_adapter, write_adapter
 from crowdllm_jax.backbone.weights import load
@@ -33,22 +31,7 @@ peft = pytest.importorskip("peft")
 # Of PEFT, about transformers.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 
-PROMPT = Prompt(user="{task}\nOptions :\n{options}")
 LORA = Lora(3, 5.0, ("q", "v", "o", "gate", "down"))
-SOME = [
-    ("How offensive is this comment ?", ("1", "2", "3"), (0.5, 0.3, 0.2), 3.0, 0),
-    ("The new park costs 1250 euros a year .", ("not at all", "not"), (0.9, 0.1), 1.0, 1),
-    ("You are all fools ! " * 3, ("1", "2", "3"), (0.0, 0.0, 1.0), 2.0, 0),
-]
-
-
-def examples_of(backbone, some=SOME):
-    questions = [Question(text, options, tuple(range(len(options)))) for text, options, *_ in some]
-    encoded = encode(backbone.tokenizer, PROMPT, questions)
-    return [
-        Example(e, np.array(p), weight, np.full(len(p) - 1, 1 / (len(p) - 1)), scale)
-        for e, (_, _, p, weight, scale) in zip(encoded, some, strict=True)
-    ]
 
 
 def loud(arrays, seed=1):
@@ -211,17 +194,6 @@ def test_adapters_that_are_new_change_nothing(family):
 
 # --- laws of the training ----------------------------------------------------------------------
 
-CONFIG = TuneConfig(rank=2, batch=4, epochs=3, patience=3, learning_rate=0.02, targets=("q", "up"))
-
-
-def many(backbone, count=22):
-    """Comments of many lengths, whose shares follow from how often they say fools."""
-    some = [
-        ("You are all fools ! " * (1 + i % 5), ("1", "2", "3"), np.eye(3)[i % 5 % 3], 1.0, 0)
-        for i in range(count)
-    ]
-    return examples_of(backbone, some)
-
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
@@ -231,16 +203,16 @@ def tiny(tmp_path_factory):
     return folder
 
 
-def tuned(folder, checkpoints, report=lambda *_: None, mesh=None, config=CONFIG):
-    backbone = load(folder, dtype="float32", mesh=mesh)
-    examples = many(backbone)
-    train_part, held = examples[:18], examples[18:]
-    return train.tune(backbone, train_part, held, config, checkpoints, (0,), (3,), report)
-
-
-def test_tuning_learns_and_says_how_it_goes(tiny, tmp_path):
+@pytest.fixture(scope="module")
+def straight(tiny, tmp_path_factory):
+    """A tuning that nothing interrupts, and what it told."""
     told = []
-    result = tuned(tiny, tmp_path / "c", lambda *how: told.append(how))
+    folder = tmp_path_factory.mktemp("straight")
+    return tuned(tiny, folder / "c", lambda *how: told.append(how)), told
+
+
+def test_tuning_learns_and_says_how_it_goes(straight):
+    result, told = straight
     assert result.loss < result.before - 0.1
     done, total, text = told[0]
     assert (done, total) == (5, 15)
@@ -272,7 +244,7 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from crowdllm_jax.backbone.tune import train
-import test_tune
+import small_tuning
 train.SAVE = 2
 told = []
 def report(done, total, text):
@@ -280,12 +252,12 @@ def report(done, total, text):
     if done == 10:  # the end of the second epoch has been reported twice: in it, and after it
         if told.count(10) == {times}:
             os.kill(os.getpid(), signal.SIGKILL)
-test_tune.tuned(Path({folder!r}), Path({checkpoints!r}), report)
+small_tuning.tuned(Path({folder!r}), Path({checkpoints!r}), report)
 """
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_kill_changes_no_bit(tiny, tmp_path, times):
+def test_a_kill_changes_no_bit(tiny, straight, tmp_path, times):
     script = KILLED.format(
         tests=str(Path(__file__).parent),
         folder=str(tiny),
@@ -297,9 +269,9 @@ def test_a_kill_changes_no_bit(tiny, tmp_path, times):
     told = []
     resumed = tuned(tiny, tmp_path / "killed", lambda *how: told.append(how[0]))
     assert told[0] in (10, 15)  # it went on, and did not begin anew
-    straight = tuned(tiny, tmp_path / "straight")
-    assert resumed.loss == straight.loss
-    for name, array in straight.arrays.items():
+    whole, _ = straight
+    assert resumed.loss == whole.loss
+    for name, array in whole.arrays.items():
         np.testing.assert_array_equal(resumed.arrays[name], array)
 
 
@@ -308,18 +280,18 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import jax, numpy as np
-import test_tune
+import small_tuning
 from jax.sharding import AxisType
 jax.config.update("jax_default_matmul_precision", "highest")
 mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 place = Path({place!r})
-config = test_tune.TuneConfig(rank=2, batch=4, epochs=1, learning_rate=0.01)
+config = small_tuning.TuneConfig(rank=2, batch=4, epochs=1, learning_rate=0.01)
 from crowdllm_jax.backbone.weights import load
 weights = load({folder!r}, dtype="float32", mesh=mesh).weights
 q = weights["block"]["q"][...]
 assert q.addressable_shards[0].data.nbytes * 2 == q.nbytes
 for name, own in (("one", None), ("four", mesh)):
-    tuned = test_tune.tuned(Path({folder!r}), place / name, mesh=own, config=config)
+    tuned = small_tuning.tuned(Path({folder!r}), place / name, mesh=own, config=config)
     np.savez(place / (name + ".npz"), loss=tuned.loss, **tuned.arrays)
 """
 

@@ -30,7 +30,7 @@ def run(tmp_path_factory) -> Path:
     study = make_study(people=200)
     config = load_config(write_config(folder / "input", study))
     model = PersistentConfig(latent=2, injected=0, steps=20)
-    steps.run(msgspec.structs.replace(config, model=model, models=()), folder / "out")
+    steps.run(msgspec.structs.replace(config, model=model), folder / "out")
     return folder / "out"
 
 

@@ -540,7 +540,7 @@ def test_beliefs_move_to_people_with_many_answers():
     )
     spread, scale_spread = np.exp(np.asarray(known.model.belief.log_spread[...]))
     z, log_scale = np.meshgrid(
-        np.linspace(-4 * spread, 4 * spread, 801), np.linspace(-1, 1, 201), indexing="ij"
+        np.linspace(-4 * spread, 4 * spread, 201), np.linspace(-1, 1, 81), indexing="ij"
     )
     prior = stats.norm.logpdf(z, 0, spread) + stats.norm.logpdf(log_scale, 0, scale_spread)
     grid = np.column_stack([z.ravel(), log_scale.ravel()])

@@ -34,7 +34,7 @@ def test_a_shuffled_or_constant_model_costs_little_and_is_told(tmp_path, capsys)
     study = make_study(tasks=TASKS, people=40, seed=3)
     path = write_config(tmp_path / "input", study)
     text = path.read_text().replace("{by: people, test: 0.25,", "{by: tasks, test: 0.3,")
-    small = "model: {kind: persistent, steps: 100}\nmodels: []"
+    small = "model: {kind: persistent, steps: 100}"
     text = text.replace("model: {kind: cvae, hidden: 8, latent: 2}", small)
     path.write_text(text.replace("agents: 50", "agents: 2000"))
     rps, told = {}, {}

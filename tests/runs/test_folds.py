@@ -33,7 +33,7 @@ SMALL = "split={by: people, folds: 3, validation: 0.2}"
 def finished(tmp_path_factory):
     """A run in three folds, and its configuration."""
     folder = tmp_path_factory.mktemp("folds")
-    overrides = (SMALL, "models=[]", "model={kind: persistent, steps: 10}")
+    overrides = (SMALL, "model={kind: persistent, steps: 10}")
     config = load_config(write_config(folder / "input", make_study(people=45)), overrides)
     steps.run(config, folder / "out")
     return config, folder / "out"

@@ -29,7 +29,7 @@ def fit(tmp_path, name: str, model: str) -> int:
     config = tmp_path / "input" / "config.yaml"
     if not config.exists():
         write_config(config.parent)
-    command = ["fit", str(config), "--set", model, "--set", TRAIN, "--set", "models=[]"]
+    command = ["fit", str(config), "--set", model, "--set", TRAIN]
     return main([*command, "--out", str(tmp_path / name), "--quiet"])
 
 

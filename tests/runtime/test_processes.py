@@ -10,7 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -40,6 +43,10 @@ AGENTS = 20_001
 """Three blocks, the last with an odd rest."""
 
 MODEL = "model={kind: persistent, steps: 20}"
+SHARED_MODEL = "model={kind: persistent, steps: 20, devices: 2}"
+PUBLISHED = ("--set", "model={kind: cvae, hidden: 8, latent: 2}", "--set", "models=[]")
+BATCHES = (*PUBLISHED, "--set", "train.batch_size=16")
+SHARES = (*PUBLISHED, "--set", "train={epochs: 2, batch_size: 16, devices: 2, shares: 4}")
 
 CLI = ("-m", "crowdllm_jax.cli")
 SMALL_PIECES = """
@@ -53,44 +60,39 @@ main()
 """The command line, with a request to stop heeded after every batch of a fit, of which each takes a
 while: one process may start later than another."""
 
-SMALL_PARTS = """
-import sys
-from crowdllm_jax.cli.main import main
-from crowdllm_jax.population import write_twins
-write_twins.PART_PEOPLE, write, parts = 2, write_twins._write_part, []
-write_twins._write_part = lambda *part: (parts.append(part), write(*part))
-code = main(sys.argv[1:])
-print(len(parts), file=sys.stderr)
-sys.exit(code)
-"""
-"""The command line, with twins of two people in a part; tells how many parts it drew."""
-
-AGGREGATES = """
+SEVERAL = """
+import json
 import sys
 from pathlib import Path
 import numpy as np
 from crowdllm_jax.aggregate.budgeting import distinct_ballots
 from crowdllm_jax.aggregate.decide import decide, write_table
-from crowdllm_jax.cli.main import main
+from crowdllm_jax.cli import main as cli
 from crowdllm_jax.model.crowd_file import load_crowd
-from crowdllm_jax.population import count, sample
+from crowdllm_jax.population import count, sample, write_twins
 from crowdllm_jax.population.read import open_population
 from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.runtime import processes
-assert main(sys.argv[1:]) == 0
-folder, summary = Path(sys.argv[2]), Path(sys.argv[5])
-out = summary.parent / str(processes.rank())
+write_twins.PART_PEOPLE, write, parts = 2, write_twins._write_part, []
+write_twins._write_part = lambda *part: (parts.append(part), write(*part))
+place, population = Path(sys.argv[1]), Path(sys.argv[2])
+for command in json.loads(place.with_name("commands.json").read_text()):
+    assert cli.main([*command, *sys.argv[3:]]) == 0, command
+    cli._join = lambda _: processes.rank() == 0
+print(len(parts), file=sys.stderr)
+out = place / "aggregates" / str(processes.rank())
 out.mkdir(parents=True)
 sample.BLOCK, count.STRETCH = 64, 128
-crowd = load_crowd(folder.parent / "crowd")
+crowd = load_crowd(population.with_name("crowd"))
 write_counts(crowd, count.count(crowd, 700, 3, by="city"), out / "counts", 3)
-write_table(decide(folder, where="age >= 40"), out / "where.parquet")
-write_table(decide(folder, "dawid-skene"), out / "truth.parquet")
-answers = open_population(folder)
+write_table(decide(population, where="age >= 40"), out / "where.parquet")
+write_table(decide(population, "dawid-skene"), out / "truth.parquet")
+answers = open_population(population)
 approved = np.flatnonzero(answers.task_scale == list(answers.scales).index("approve"))
 np.savez(out / "ballots.npz", *distinct_ballots(answers, approved))
 """
-"""`aggregate PATH --out TABLE`, and then, by the same processes, counts and the other rules."""
+"""Many commands by the same processes, with twins of two people in a part (it tells how many parts
+it drew); and then the counts and the rules that no command shows in full."""
 
 COUNTS = """
 import sys
@@ -156,7 +158,8 @@ def digests(folder: Path) -> dict[str, str]:
 def fitted(tmp_path_factory) -> Path:
     """A run folder with a fitted persistent crowd, in its parent a population of one process."""
     folder = tmp_path_factory.mktemp("cluster")
-    config = load_config(write_config(folder / "input"), (MODEL,))
+    path = write_config(folder / "input", beside=("vae_only",))
+    config = load_config(path, (MODEL, "models=[]"))
     study = load_study(config)
     with open_run(folder / "run", config, study):
         fit_run(folder / "run", Splits(study, config, silent))
@@ -183,19 +186,82 @@ def weights(run: Path, model: str) -> dict[str, np.ndarray]:
     return flatten(load_crowd(crowd_folder(run, 0, model)).params)
 
 
-def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> Path:
+    """A population in six parts; beside it, its crowd."""
+    folder = tmp_path_factory.mktemp("known")
+    several = {name: EVERY_SCALE[name] for name in ("rating", "price", "approve")}
+    crowd = make_known(make_study(several, tasks=2)).crowd
+    save_crowd(crowd, folder / "crowd")
+    with small_blocks() as patch:
+        patch.setattr(write, "PART_ROWS", 128 * len(crowd.task_ids))
+        write_population(crowd, folder / "population", 700, 3)
+    assert len(list((folder / "population").glob("part-*"))) == 6
+    return folder / "population"
+
+
+@contextmanager
+def small_blocks() -> Iterator[pytest.MonkeyPatch]:
+    """Of agents that are drawn and counted, as `SEVERAL` has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sample, write):
+            patch.setattr(module, "BLOCK", 64)
+        patch.setattr(count, "STRETCH", 128)
+        yield patch
+
+
+class Both(NamedTuple):
+    """What two processes made together: the folder, and how many parts of twins each drew."""
+
+    folder: Path
+    parts: tuple[int, ...]
+
+
+@pytest.fixture(scope="module")
+def both(fitted, known, tmp_path_factory) -> Both:
+    """Started once: most of what a command takes here is until its processes have met."""
+    two = tmp_path_factory.mktemp("both") / "two"
+    source = fitted.parent / "input"
+    config = str(source / "config.yaml")
+    # As a fit that was stopped after its last checkpoint.
+    shutil.copytree(fitted, two / "elsewhere")
+    shutil.rmtree(crowd_folder(two / "elsewhere", 0, "persistent"))
+    shared = ("--set", SHARED_MODEL, "--set", "models=[]")
+    commands = (
+        ("run", config, "--out", two / "run"),
+        ("fit", config, "--out", two / "fit", *shared),
+        ("fit", config, "--out", two / "elsewhere", *shared),
+        ("fit", config, "--out", two / "batches", *BATCHES, "--set", "train.devices=2"),
+        ("fit", config, "--out", two / "shares", *SHARES),
+        (*twins_of(fitted), two / "twins"),
+        ("aggregate", known, "--quiet", "--out", two / "aggregates" / "summary.parquet"),
+    )
+    written = json.dumps([[str(word) for word in command] for command in commands])
+    two.with_name("commands.json").write_text(written)
+    parts = []
+    for process in start(2, 1, str(two), str(known), main=("-c", SEVERAL)):
+        code, err = ends(process, 400)
+        assert code == 0, err
+        parts.append(int(re.findall(r"^\d+$", err, re.MULTILINE)[-1]))
+    return Both(two, tuple(parts))
+
+
+def twins_of(fitted: Path) -> tuple[str | Path, ...]:
+    answers = fitted.parent / "input" / "responses.csv"
+    return ("twin", fitted, "--answers", answers, "--draws", "7", "--out")
+
+
+def test_a_run_of_two_processes_is_a_run_of_one(fitted, both, tmp_path):
     """Of its two fits (the published model, with and without its reference) each is one process's,
     and has the bits that it has in a run of one."""
-    command = ["run", str(write_config(tmp_path / "input"))]
+    shutil.copytree(both.folder / "run", tmp_path / "two")
+    command = ["run", str(fitted.parent / "input" / "config.yaml")]
     assert main([*command, "--out", str(tmp_path / "one"), "--quiet"]) == 0
-    for process in start(2, 1, *command, "--out", str(tmp_path / "two")):
-        code, err = ends(process, 200)
-        assert code == 0, err
     assert digests(tmp_path / "one/population") == digests(tmp_path / "two/population")
     one, two = (tmp_path / name / "scores.json" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
     for model in ("cvae", "vae_only"):
-        one, two = (weights(tmp_path / name, model) for name in ("one", "two"))
+        one, two = weights_of(model, tmp_path / "one", tmp_path / "two")
         for name in one:
             np.testing.assert_array_equal(two[name], one[name], err_msg=f"{model} {name}")
         # Nobody waited for the other to save it.
@@ -203,58 +269,41 @@ def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
     assert not list((tmp_path / "two").glob(".tmp-*"))
 
 
-def test_two_processes_share_twins(fitted, tmp_path):
+def test_two_processes_share_twins(fitted, both, tmp_path):
     """Each part is drawn by one of them, and the folder has the bytes of one process's, which drew
     all in one part."""
     answers = fitted.parent / "input" / "responses.csv"
-    command = ["twin", str(fitted), "--answers", str(answers), "--draws", "7", "--out"]
-    assert main([*command, str(tmp_path / "one")]) == 0
-    both = start(2, 1, *command, str(tmp_path / "two"), main=("-c", SMALL_PARTS))
-    parts = 0
-    for process in both:
-        code, err = ends(process, 120)
-        assert code == 0, err
-        parts += int(err.splitlines()[-1])
+    assert main([*map(str, twins_of(fitted)), str(tmp_path / "one")]) == 0
+    shutil.copytree(both.folder / "twins", tmp_path / "two")
     people = len({row.split(",")[0] for row in answers.read_text().splitlines()[1:]})
-    assert parts == -(-people // 2)
+    assert sum(both.parts) == -(-people // 2)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == names
     for name in names:
         one, two = (tmp_path / folder / name for folder in ("one", "two"))
         assert one.read_bytes() == two.read_bytes(), name
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    assert not list(both.folder.glob(".tmp-*"))
 
 
-def test_two_processes_share_aggregates(tmp_path, monkeypatch):
+def test_two_processes_share_aggregates(known, both, tmp_path):
     """Each reads some parts of a population, and draws some stretches of agents that are counted;
     both come to the bits of one process."""
-    several = {name: EVERY_SCALE[name] for name in ("rating", "price", "approve")}
-    crowd = make_known(make_study(several, tasks=2)).crowd
-    for module in (sample, write):
-        monkeypatch.setattr(module, "BLOCK", 64)
-    monkeypatch.setattr(count, "STRETCH", 128)
-    save_crowd(crowd, tmp_path / "crowd")
-    monkeypatch.setattr(write, "PART_ROWS", 128 * len(crowd.task_ids))
-    population, one = tmp_path / "p", tmp_path / "one"
-    write_population(crowd, population, 700, 3)
-    assert len(list(population.glob("part-*"))) == 6
+    one, two = tmp_path / "one", both.folder / "aggregates"
     one.mkdir()
-    command = ["aggregate", str(population), "--quiet", "--out"]
-    assert main([*command, str(one / "summary.parquet")]) == 0
-    write_table(decide(population, where="age >= 40"), one / "where.parquet")
-    with pytest.warns(CrowdWarning, match="few for a matrix"):
-        write_table(decide(population, "dawid-skene"), one / "truth.parquet")
-    approved = np.flatnonzero(crowd.task_scale == list(crowd.scales).index("approve"))
-    np.savez(one / "ballots.npz", *distinct_ballots(open_population(population), approved))
-    write_counts(crowd, count.count(crowd, 700, 3, by="city"), one / "counts", 3)
-    out = str(tmp_path / "two" / "summary.parquet")
-    for process in start(2, 1, *command, out, main=("-c", AGGREGATES)):
-        code, err = ends(process, 120)
-        assert code == 0, err
+    crowd = load_crowd(known.with_name("crowd"))
+    with small_blocks():
+        command = ["aggregate", str(known), "--quiet", "--out", str(one / "summary.parquet")]
+        assert main(command) == 0
+        write_table(decide(known, where="age >= 40"), one / "where.parquet")
+        with pytest.warns(CrowdWarning, match="few for a matrix"):
+            write_table(decide(known, "dawid-skene"), one / "truth.parquet")
+        approved = np.flatnonzero(crowd.task_scale == list(crowd.scales).index("approve"))
+        np.savez(one / "ballots.npz", *distinct_ballots(open_population(known), approved))
+        write_counts(crowd, count.count(crowd, 700, 3, by="city"), one / "counts", 3)
     for path in filter(Path.is_file, one.rglob("*")):
-        for two in ("two",) if path.stem == "summary" else ("two/0", "two/1"):
+        for place in (two,) if path.stem == "summary" else (two / "0", two / "1"):
             name = path.relative_to(one)
-            assert (tmp_path / two / name).read_bytes() == path.read_bytes(), name
+            assert (place / name).read_bytes() == path.read_bytes(), name
 
 
 def test_two_processes_count_agents(fitted, tmp_path):
@@ -273,75 +322,49 @@ def test_two_processes_count_agents(fitted, tmp_path):
         assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def fitted_by_two(fitted: Path, run: Path) -> tuple[dict, dict]:
-    """The weights of a fit by one process, and of the same that two make (or go on with) in `run`,
-    each with half of the people of a step."""
-    command = ["fit", str(fitted.parent / "input" / "config.yaml"), "--out", str(run)]
-    model = "model={kind: persistent, steps: 20, devices: 2}"
-    for process in start(2, 1, *command, "--set", model):
-        code, err = ends(process, 200)
-        assert code == 0, err
-    folders = (crowd_folder(one, 0, "persistent") for one in (fitted, run))
-    alone, shared = (flatten(load_crowd(folder).params) for folder in folders)
-    assert alone.keys() == shared.keys()
-    return alone, shared
+def weights_of(model: str, *runs: Path) -> list[dict[str, np.ndarray]]:
+    found = [weights(run, model) for run in runs]
+    assert all(one.keys() == found[0].keys() for one in found)
+    return found
 
 
-def test_two_processes_share_a_fit(fitted, tmp_path):
+def test_two_processes_share_a_fit(fitted, both):
     """Sums in another order, and hence to float rounding (after 20 steps of Adam) the weights of a
     fit by one."""
-    alone, shared = fitted_by_two(fitted, tmp_path / "two")
+    alone, shared = weights_of("persistent", fitted, both.folder / "fit")
     for name in alone:
         np.testing.assert_allclose(shared[name], alone[name], atol=1e-4, err_msg=name)
     # Another order it was: a fit that each did alone would be equal to the last bit.
     assert any(np.any(shared[name] != alone[name]) for name in alone)
 
 
-def test_two_processes_share_every_batch_of_the_published_model(tmp_path):
+def test_two_processes_share_every_batch_of_the_published_model(fitted, both, tmp_path):
     """As the fit by one, up to the order of its sums (`tests/model/test_many_runs.py` looks at the
     program)."""
-    model = ["--set", "model={kind: cvae, hidden: 8, latent: 2}", "--set", "models=[]"]
-    command = ["fit", str(write_config(tmp_path / "input")), *model, "--set", "train.batch_size=16"]
+    command = ["fit", str(fitted.parent / "input" / "config.yaml"), *BATCHES]
     assert main([*command, "--out", str(tmp_path / "one"), "--quiet"]) == 0
-    both = ["--set", "train.devices=2", "--out", str(tmp_path / "two")]
-    for process in start(2, 1, *command, *both):
-        code, err = ends(process, 200)
-        assert code == 0, err
     # One of the two alone, now, goes on from their last state, which is the end.
+    shutil.copytree(both.folder / "batches", tmp_path / "two")
     shutil.rmtree(crowd_folder(tmp_path / "two", 0, "cvae"))
     assert main([*command, "--out", str(tmp_path / "two"), "--quiet"]) == 0
-    one, two = (
-        flatten(load_crowd(crowd_folder(tmp_path / name, 0, "cvae")).params)
-        for name in ("one", "two")
-    )
+    one, two = weights_of("cvae", tmp_path / "one", tmp_path / "two")
     for name in one:
         np.testing.assert_allclose(two[name], one[name], atol=1e-4, err_msg=name)
     assert any(np.any(two[name] != one[name]) for name in one)
 
 
-def test_two_processes_make_the_bits_of_two_devices(tmp_path):
+def test_two_processes_make_the_bits_of_two_devices(fitted, both, tmp_path):
     """Of every batch of the published model, cut into shares."""
-    command = ["fit", str(write_config(tmp_path / "input")), "--set", "models=[]"]
-    command += ["--set", "model={kind: cvae, hidden: 8, latent: 2}"]
-    command += ["--set", "train={epochs: 2, batch_size: 16, devices: 2, shares: 4}"]
+    command = ["fit", str(fitted.parent / "input" / "config.yaml"), *SHARES]
     assert main([*command, "--out", str(tmp_path / "one"), "--quiet"]) == 0
-    for process in start(2, 1, *command, "--out", str(tmp_path / "two")):
-        code, err = ends(process, 200)
-        assert code == 0, err
-    one, two = (
-        flatten(load_crowd(crowd_folder(tmp_path / name, 0, "cvae")).params)
-        for name in ("one", "two")
-    )
+    one, two = weights_of("cvae", tmp_path / "one", both.folder / "shares")
     for name in one:
         np.testing.assert_array_equal(one[name], two[name], err_msg=name)
 
 
-def test_a_fit_goes_on_elsewhere(fitted, tmp_path):
+def test_a_fit_goes_on_elsewhere(fitted, both):
     """Its last checkpoint was one process's: two find the same state, and make the same crowd."""
-    run = tmp_path / "run"
-    shutil.copytree(fitted, run)
-    shutil.rmtree(crowd_folder(run, 0, "persistent"))
-    alone, shared = fitted_by_two(fitted, run)
+    alone, shared = weights_of("persistent", fitted, both.folder / "elsewhere")
     for name in alone:
         np.testing.assert_array_equal(shared[name], alone[name], err_msg=name)
 

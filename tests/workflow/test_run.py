@@ -129,7 +129,7 @@ def test_a_split_is_prepared_once(tmp_path, monkeypatch):
         return unpatched(study, config, seed, *rest)
 
     monkeypatch.setattr(prepare, "prepare", counted)
-    config = load_config(write_config(tmp_path / "input"), ("seeds=2", "models=[]"))
+    config = load_config(write_config(tmp_path / "input"), ("seeds=2",))
     steps.run(config, tmp_path / "out")
     assert seeds == [0, 1]
     steps.run(config, tmp_path / "out")
@@ -149,7 +149,7 @@ def test_models_beside_the_main_one_can_be_left_out(tiny, tmp_path):
     ):
         assert list(models_of(change(config, models=models), study)) == expected
     path = write_config(tmp_path / "input")
-    scores = steps.run(load_config(path, ("models=[]",)), tmp_path / "out")
+    scores = steps.run(load_config(path), tmp_path / "out")
     assert "cvae" in {score.model for score in scores}
     assert "vae_only" not in {score.model for score in scores}
     assert not (tmp_path / "out" / "seed-0" / "vae_only").exists()
@@ -275,7 +275,8 @@ def test_the_report_holds_no_markup_of_the_study(tmp_path):
             "  participants:", "  tasks: {path: tasks.csv, text: text}\n  participants:"
         )
     )
-    assert main(["run", str(config), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    command = ["run", str(config), "--out", str(tmp_path / "out"), "--quiet"]
+    assert main(command) == 0
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<script>alert" not in page
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page), "the page is not alone"
