@@ -25,7 +25,7 @@ from persons_data import study_of
 from persons_fit import Settings, Shown, fitted, tell
 
 from crowdllm_jax.population.predicted import predict_answers
-from crowdllm_jax.study.alternatives import codings_of, columns_of
+from crowdllm_jax.study.alternatives import codings_of, options_of
 from crowdllm_jax.study.records import Alternatives, Attribute, Study
 from crowdllm_jax.study.scales import Nominal
 
@@ -85,7 +85,7 @@ def sets_of(study: Study, known: np.ndarray) -> Sets:
     assert described is not None
     t, k = len(study.tasks.ids), int(study.answer.max()) + 1
     seen = np.isin(np.arange(t), study.task[known])
-    columns = columns_of(described, codings_of(described, seen), t, k)
+    columns = options_of(described, codings_of(described, seen), t, k).columns
     own = np.broadcast_to(np.eye(k)[None, :, 1:], (t, k, k - 1))
     options = np.concatenate([own, columns], axis=2)[study.task]
     return Sets(study.person, study.answer.astype(int), options)

@@ -12,6 +12,7 @@ from crowdllm_jax.report.page import Board, everywhere, scoreboard, template, un
 from crowdllm_jax.score.answers import ANSWER_METRICS
 from crowdllm_jax.score.held_out import Humans
 from crowdllm_jax.score.metrics import Score
+from crowdllm_jax.score.part_worths import PartWorth
 from crowdllm_jax.study.records import Study
 
 PLAIN = {
@@ -32,6 +33,7 @@ class AnswersReport:
       config: the whole configuration, as YAML.
       humans: all that was held out with the first seed.
       losses: of the fitted model. facts: versions and fingerprints to show.
+      worths: of what describes options; empty where nothing does.
     """
 
     study: Study
@@ -40,6 +42,7 @@ class AnswersReport:
     humans: Humans
     losses: dict[str, Losses]
     facts: dict[str, str]
+    worths: list[PartWorth]
 
 
 def render_answers(run: AnswersReport) -> str:
@@ -50,8 +53,10 @@ def render_answers(run: AnswersReport) -> str:
         sections=[
             ("message", "How good predictions are"),
             ("scorecard", "Held-out answers"),
+            *([("worths", "What options are worth")] if run.worths else []),
             ("about", "How this was made"),
         ],
+        worths=run.worths,
         held_out=f"{len(humans.value):,} answers of {humans.people:,} people to "
         f"{len(humans.tasks):,} questions",
         short=headline(run.scores),

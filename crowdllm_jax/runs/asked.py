@@ -30,7 +30,7 @@ from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime.names import as_shown
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.alternatives import behind, codings_of, columns_of, only_tasks
+from crowdllm_jax.study.alternatives import Options, behind, codings_of, only_tasks, options_of
 from crowdllm_jax.study.file_kind import is_parquet
 from crowdllm_jax.study.question_tables import read_attributes
 from crowdllm_jax.study.questions import Questions, joined
@@ -69,14 +69,14 @@ class Placed:
     Attributes:
       study: with the questions behind its tasks.
       how: of each question, where its place comes from, for people.
-      options: (A, K, Q) what describes the questions' options, as the model codes it, on their own
-        scales; None where nothing does.
+      options: what describes the questions' options, as the model codes it, on their own scales;
+        None where nothing does.
     """
 
     crowd: Crowd
     study: Study
     how: tuple[str, ...]
-    options: np.ndarray | None = None
+    options: Options | None = None
 
 
 def place(
@@ -149,21 +149,21 @@ def _attributes(
     return read_attributes(given.table, spec.tasks.attributes, key, questions.ids)
 
 
-def _options(study: Study, split: Split, questions: Questions) -> np.ndarray | None:
-    """(A, K, Q) what describes the questions' options, coded as those of the run's tasks are."""
+def _options(study: Study, split: Split, questions: Questions) -> Options | None:
+    """What describes the questions' options, coded as those of the run's tasks are."""
     known, new = study.tasks.alternatives, questions.alternatives
     if known is None or new is None:
         return None
     seen = np.isin(np.arange(len(study.tasks.ids)), study.task[split.seen])
     # In the levels of the run's attributes: those of both, without the former.
     both = behind(known, new, len(seen))
-    coded = columns_of(
+    coded = options_of(
         only_tasks(both, np.arange(len(seen) + len(questions.ids)) >= len(seen)),
         codings_of(known, seen),
         len(seen) + len(questions.ids),
         layout_of(questions.scales, questions.scale).levels,
     )
-    return coded[len(seen) :]
+    return Options(*(part[len(seen) :] for part in coded))
 
 
 def check_askable(crowd: Crowd, questions: Questions) -> None:

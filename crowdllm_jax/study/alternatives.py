@@ -7,6 +7,7 @@ other set of options.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,8 @@ def alternatives_of(
       CrowdError: a task without options to choose from, an option it does not have, one that stands
         twice, or options of which some tasks say what they are and others do not.
     """
+    if not attributes:
+        raise CrowdError("study.alternatives.attributes: name at least one")
     place = np.zeros(len(task), np.int32)
     for index in np.unique(scale_of[task]):
         of_scale = np.flatnonzero(scale_of[task] == index)
@@ -87,10 +90,12 @@ def _levels(
     read = scale_text.reader(scale)
     found = np.full(len(column.distinct) + 1, -1, np.int32)
     for code in np.unique(column.codes[at]):
-        level = read(column.distinct[code]) if code >= 0 else None
-        if level is None:
-            of_code = at[column.codes[at] == code]
-            text = column.distinct[code] if code >= 0 else ""
+        of_code = at[column.codes[at] == code]
+        if code < 0:
+            where = rows(column.in_file(of_code))
+            raise CrowdError(f"{column.where}: {where} is empty; name the option")
+        text = column.distinct[code]
+        if (level := read(text)) is None:
             raise CrowdError(
                 f"{column.where}: '{text}' ({rows(column.in_file(of_code))}) is no option of task "
                 f"'{ids[task[of_code[0]]]}'; it has: "
@@ -133,14 +138,28 @@ def codings_of(alternatives: Alternatives, seen: np.ndarray) -> tuple[Coding, ..
     return tuple(fit_coding(attribute, of_seen) for attribute in alternatives.attributes)
 
 
-def columns_of(
+class Options(NamedTuple):
+    """What describes the K levels of T tasks.
+
+    Attributes:
+      columns: (T, K, Q) float32, zeros where nothing is said, and of what is average.
+      described: (T, K) bool, where something is.
+    """
+
+    columns: np.ndarray
+    described: np.ndarray
+
+
+def options_of(
     alternatives: Alternatives, codings: tuple[Coding, ...], tasks: int, levels: int
-) -> np.ndarray:
-    """(T, K, Q) float32: what each option is; zeros where nothing is said."""
+) -> Options:
+    """What describes the levels of tasks, as columns."""
     coded = encode(codings, alternatives.attributes)
     columns = np.zeros((tasks, levels, coded.shape[1]), np.float32)
+    described = np.zeros((tasks, levels), bool)
     columns[alternatives.task, alternatives.level] = coded
-    return columns
+    described[alternatives.task, alternatives.level] = True
+    return Options(columns, described)
 
 
 def only_tasks(alternatives: Alternatives, kept: np.ndarray) -> Alternatives:

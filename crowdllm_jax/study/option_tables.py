@@ -10,6 +10,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.alternatives import alternatives_of
 from crowdllm_jax.study.ids import Entities, entities_of
+from crowdllm_jax.study.missing import drop_missing
 from crowdllm_jax.study.question_tables import columns_there
 from crowdllm_jax.study.questions import Questions, questions_on
 from crowdllm_jax.study.scales import Nominal, Scale
@@ -22,14 +23,15 @@ def read_choices(
     texts: Sequence[str],
     spec: StudySpec,
     known: Mapping[str, Scale],
-    answered: Sequence[str],
+    described: Sequence[str],
 ) -> Questions:
     """Choices among described options, of a table with a row per choice and option: what the study
     calls the task (or `task`; one choice alone needs none), the level, and its attributes. An
     option without any of these is what it is in the study, such as "none of these".
 
     Args:
-      texts: what is asked, of one choice alone, or nothing.
+      texts: what is asked, of one choice alone, or nothing. described: the names of the run's
+        scales whose levels are described.
     Raises:
       CrowdError: names the file, the row and the column.
     """
@@ -44,15 +46,22 @@ def read_choices(
     entities = _choices(path, texts, table[key] if key else None, len(level.codes))
     if np.any(level.codes < 0):
         raise CrowdError(level.no_id())
+    for name in own.attributes:
+        table[name] = drop_missing(spec, "alternatives", name, table[name])
     wanted: list[str | Scale] = []
+    lender = []
     for choice in range(len(entities.ids)):
         of_choice = level.codes[entities.of_row == choice]
         options = tuple(level.distinct[code] for code in dict.fromkeys(of_choice.tolist()))
         scale = Nominal(levels=options)
         scale_text.check(scale, f"{path}, '{entities.ids[choice]}'")
-        wanted.append(_learnt(options, known, answered) or scale)
+        lends = min(described, key=lambda name: _unlike(options, scales.labels(known[name])))
+        same = set(options) == set(scales.labels(known[lends]))
+        wanted.append(lends if same else scale)
+        lender.append(list(known).index(lends))
     ids = entities.ids
-    questions = questions_on(ids, ids, wanted, known, answered)
+    questions = questions_on(ids, ids, wanted, known, described)
+    questions = replace(questions, lender=np.array(lender, np.int32))
     named = {name: (kind, table[name]) for name, kind in own.attributes.items()}
     several = tuple(questions.scales.values())
     new = alternatives_of(entities.of_row, level, named, ids, several, questions.scale)
@@ -76,11 +85,6 @@ def _choices(path: Path, texts: Sequence[str], column: Column | None, count: int
     return Entities(tuple(texts) or (path.stem,), np.zeros(count, np.int32))
 
 
-def _learnt(
-    options: Sequence[str], known: Mapping[str, Scale], answered: Sequence[str]
-) -> str | None:
-    """The name of the run's scale with these options, whatever their order; None without one."""
-    for name in answered:
-        if isinstance(known[name], Nominal) and set(scales.labels(known[name])) == set(options):
-            return name
-    return None
+def _unlike(options: Sequence[str], levels: Sequence[str]) -> tuple[int, int]:
+    """How little a scale has of some options: how many it lacks, and how far it is in size."""
+    return len(set(options) - set(levels)), abs(len(levels) - len(options))

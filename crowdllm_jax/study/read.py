@@ -321,11 +321,20 @@ def _described(spec: StudySpec, tables: dict[Role, dict[str, Column]], tasks: Ta
         return tasks
     table = tables["alternatives"]
     task = _look_up(
-        table[a.task or spec.tasks.task or spec.responses.task], tasks.ids, "task", spec.tasks.path
+        table[a.task or spec.tasks.task or spec.responses.task],
+        tasks.ids,
+        "task",
+        f"{spec.tasks.path or spec.responses.path}; correct it, or leave its rows out",
     )
     named = {name: (kind, table[name]) for name, kind in a.attributes.items()}
     several = tuple(spec.scales.values())
     described = alternatives_of(task, table[a.level], named, tasks.ids, several, tasks.scale)
+    for attribute in described.attributes:
+        if len(np.unique(attribute.cells)) < 2:
+            raise CrowdError(
+                f"{table[attribute.name].where}: is the same of every option, so that nothing says "
+                "what it is worth; leave it out of study.alternatives.attributes"
+            )
     return replace(tasks, alternatives=described)
 
 

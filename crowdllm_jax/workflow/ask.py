@@ -292,7 +292,7 @@ def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: As
     names = list(run.crowd.scales)
     answered = [names[i] for i in np.argsort(-count, kind="stable") if count[i] > 0]
     if asking.alternatives is not None:
-        return _choices(run, questions, asking, answered)
+        return _choices(run, questions, asking)
     if isinstance(questions, Path):
         if (asking.scale, asking.options, asking.kind) != (None, None, None):
             raise CrowdError(
@@ -312,9 +312,7 @@ def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: As
     return ask_texts(texts, asking.scale, asking.options, asking.kind, run.crowd.scales, answered)
 
 
-def _choices(
-    run: OpenedRun, questions: str | Sequence[str] | Path, asking: Asking, answered: Sequence[str]
-) -> Questions:
+def _choices(run: OpenedRun, questions: str | Sequence[str] | Path, asking: Asking) -> Questions:
     """Choices among the options of a table."""
     spec = run.config.study
     if not isinstance(spec, StudySpec) or spec.alternatives is None:
@@ -330,7 +328,10 @@ def _choices(
     texts = [questions] if isinstance(questions, str) else list(questions)
     texts = [" ".join(text.split()) for text in texts]
     path = Path(asking.alternatives or "")
-    asked = read_choices(path, texts, spec, run.crowd.scales, answered)
+    tasks, names = run.study.tasks, list(run.crowd.scales)
+    assert tasks.alternatives is not None
+    described = [names[i] for i in np.unique(tasks.scale[tasks.alternatives.task])]
+    asked = read_choices(path, texts, spec, run.crowd.scales, described)
     if known := set(asked.ids) & set(run.study.tasks.ids):
         raise CrowdError(
             f"{path}: '{min(known)}' is a task of the run, with options of its own; give the "

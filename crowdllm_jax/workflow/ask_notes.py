@@ -43,7 +43,9 @@ def notes_on(
             where = f"{where}, moved by {count}" if where else count
         notes.append(f"'{name}': placed by {where}.")
         scale, lends = asked.task_scales[i], names[asked.lender[i]]
-        if known[lends] != scale and (placed.options is None or not placed.options[i].any()):
+        if known[lends] != scale and (
+            placed.options is None or not placed.options.described[i].any()
+        ):
             notes.append(_lent_note(name, scale, lends, known[lends]))
         if far[i]:
             notes.append(

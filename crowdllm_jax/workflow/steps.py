@@ -330,6 +330,8 @@ def report_run(folder: Path, splits: Splits) -> Path:
         )
         for name in models_of(config, study)
     }
+    everybodys = fitted_crowd(folder)
+    worths = [] if study.tasks.alternatives is None else part_worths(everybodys, study)
     if config.split.by == "answers":
         held = [split_study(study, config.split, 0, fold) for fold in splits.folds]
         humans = held_out_of(study, held)
@@ -337,16 +339,14 @@ def report_run(folder: Path, splits: Splits) -> Path:
         # Imported here, as below: pictures take a second to load, which no other step needs.
         from crowdllm_jax.report.answers_page import AnswersReport, render_answers
 
-        page = render_answers(AnswersReport(study, text, scores, humans, losses, facts))
+        page = render_answers(AnswersReport(study, text, scores, humans, losses, facts, worths))
         write_whole(folder / "report.html", page.encode())
         return folder / "report.html"
     crowd = split_crowd(folder, first)
     humans = held_out(study, split_study(study, config.split, 0, first))
     agents, values = _agents_of(crowd, config)
     # The published model's agents are nobody in particular, so there is no such effect to read off.
-    everybodys = fitted_crowd(folder)
     effects = profile_effects(everybodys) if isinstance(crowd.config, PersistentConfig) else []
-    worths = [] if study.tasks.alternatives is None else part_worths(everybodys, study)
     values = values[:, humans.tasks]
     groups = groups_of(humans, profile_of(study, humans), agents.profile, values)
     from crowdllm_jax.report.page import ReportedRun, render

@@ -123,7 +123,7 @@ def test_the_page_about_twins_leads_with_a_sentence_and_a_chart(browser, tmp_pat
         for metric, value in (("rps", rps), ("gain", 1 - rps / 0.5))
     ]
     page = render_answers(
-        AnswersReport(run.study, run.config, scores, run.humans, run.losses, run.facts)
+        AnswersReport(run.study, run.config, scores, run.humans, run.losses, run.facts, [])
     )
     size = {"width": 390, "height": 844}
     shown = Shown(browser, tmp_path, page, viewport=size)

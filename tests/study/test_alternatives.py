@@ -9,7 +9,7 @@ import yaml
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runs.config import load_config, load_study
-from crowdllm_jax.study.alternatives import behind, codings_of, columns_of, only_tasks
+from crowdllm_jax.study.alternatives import behind, codings_of, only_tasks, options_of
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.records import Study, fingerprint
 
@@ -77,7 +77,8 @@ def test_columns_are_those_of_known_options(tmp_path):
     what is not described is 0."""
     described = read(tmp_path).tasks.alternatives
     codings = codings_of(described, np.array([True, False]))
-    columns = columns_of(described, codings, 2, 3)
+    columns, told = options_of(described, codings, 2, 3)
+    assert told.tolist() == [[True, True, False]] * 2
     assert columns.shape == (2, 3, 4)
     np.testing.assert_allclose(columns[0, :2, 0], [-1, 1])
     np.testing.assert_allclose(columns[1, :2, 0], [3, 1])
@@ -110,10 +111,15 @@ def test_check_tells_what_describes_options(tmp_path):
         (OPTIONS.replace("s2,B", "s2,C"), r"options.csv: column 'option': 'C' \(row 5\) is no opt"),
         (OPTIONS.replace("s2,B", "s2,A"), r"'A' of task 's2' stands twice \(row 4, 5\)"),
         (OPTIONS.replace("s2,B,20,Core\n", ""), r"nothing is said of option 'B' of task 's2'"),
-        (OPTIONS.replace("s2,A", "s3,A"), r"task 's3' \(row 4\) is not in"),
+        (OPTIONS.replace("s2,A", "s3,A"), r"'s3' \(row 4\) is not in answers.csv; correct it"),
         (OPTIONS.replace("30", "dear"), r"column 'price': 'dear' \(row 4\) is no finite number"),
         (OPTIONS.replace("price", "cost"), r"options.csv: .*no column 'price'"),
+        (OPTIONS.replace("s2,B", "s2,"), r"column 'option': row 5 is empty; name the option"),
         ("set,option,price,brand\ns1,A,,\ns1,B,,\n", "nothing is said of any option"),
+        (
+            "set,option,price,brand\ns1,A,1,X\ns1,B,2,X\ns2,A,3,X\ns2,B,4,X\n",
+            "'brand': is the same",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path, options, told):

@@ -14,7 +14,7 @@ import crowdllm_jax as cl
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.folder import fitted_crowd, start_run
-from crowdllm_jax.study.alternatives import codings_of, columns_of
+from crowdllm_jax.study.alternatives import codings_of, options_of
 from crowdllm_jax.study.split import split_study
 from crowdllm_jax.workflow.ask import Asking, ask
 from crowdllm_jax.workflow.steps import fit_run
@@ -22,7 +22,8 @@ from crowdllm_jax.workflow.steps import fit_run
 PEOPLE, SETS, EACH = 160, 24, 10
 PRICES, BRANDS = (10, 15, 20, 25), ("Acme", "Bolt", "Core")
 WORTH = {"price": -0.3, "Acme": 0.8, "Bolt": 0.0, "Core": -0.8}
-"""What a unit of price and a brand are worth on average; "none" is worth what 17.5 cost and -.5."""
+"""What a unit of price and a brand are worth on average; "none" is worth .5 more than Bolt at 17.5,
+to the young 1.5 less."""
 CONFIG = {
     "study": {
         "name": "phones",
@@ -52,7 +53,7 @@ def write(path: Path, **columns: list) -> None:
 
 
 def write_study(folder: Path) -> dict[str, np.ndarray]:
-    """People who differ in what brands are worth to them, the young by more."""
+    """People who differ in what brands are worth to them; the young like Acme, and choose."""
     random = np.random.default_rng(2)
     young = random.random(PEOPLE) < 0.5
     brand_worth = np.array([WORTH[b] for b in BRANDS]) + 0.6 * random.normal(size=(PEOPLE, 3))
@@ -60,7 +61,8 @@ def write_study(folder: Path) -> dict[str, np.ndarray]:
     price = random.choice(PRICES, (SETS, 3))
     brand = random.integers(0, 3, (SETS, 3))
     utility = WORTH["price"] * (price - 17.5)[None] + brand_worth[:, brand]
-    utility = np.concatenate([utility, np.full((PEOPLE, SETS, 1), -0.5)], axis=2)
+    none = np.broadcast_to(np.where(young, -1.5, 0.5)[:, None, None], (PEOPLE, SETS, 1))
+    utility = np.concatenate([utility, none], axis=2)
     chosen = (utility + random.gumbel(size=utility.shape)).argmax(2)
     rows = [(n, s) for n in range(PEOPLE) for s in sorted(random.permutation(SETS)[:EACH])]
     write(
@@ -121,13 +123,14 @@ def test_worths_are_those_of_a_conditional_logit_and_of_the_people(run):
     assert sum(importance.values()) == pytest.approx(1)
     # Prices lie 15 * .3 = 4.5 apart, brands about 2.5.
     assert 0.5 < importance["price"] < 0.8
-    assert found["brand", "Acme"].spread > 2 * found["brand", "Bolt"].spread * 0.6
+    # The young find Acme worth more, Core less; on Bolt people of both ages agree.
+    assert found["brand", "Acme"].spread > found["brand", "Bolt"].spread
 
     split = split_study(study, load_config(folder / "phones.yaml").split, 0)
     rows = np.flatnonzero(split.seen)
     described = study.tasks.alternatives
     seen = np.isin(np.arange(SETS), study.task[rows])
-    columns = columns_of(described, codings_of(described, seen), SETS, 4)[study.task[rows]]
+    columns = options_of(described, codings_of(described, seen), SETS, 4).columns[study.task[rows]]
     x = np.concatenate([np.broadcast_to(np.eye(4)[None, :, 3:], (len(rows), 4, 1)), columns], 2)
     x = np.delete(x, 2, axis=2)  # one brand is the others' zero
     chosen = (np.arange(4) == study.answer[rows, None]).astype(float).ravel()
@@ -148,7 +151,7 @@ def test_what_nobody_saw_is_chosen_as_people_would(run, tmp_path):
             WORTH["price"] * (price - 17.5) + truth["brand"][:, BRANDS.index(brand)]
             for _, price, brand in options[:3]
         ]
-        + [np.full(PEOPLE, -0.5)]
+        + [np.where(truth["young"], -1.5, 0.5)]
     )
     chance = np.exp(utility) / np.exp(utility).sum(1, keepdims=True)
     for (name, *_), own in zip(options, chance.mean(0), strict=True):
@@ -156,8 +159,36 @@ def test_what_nobody_saw_is_chosen_as_people_would(run, tmp_path):
     by_age = ask(
         folder / "run", [], Asking(alternatives=tmp_path / "market.csv", by="age")
     ).table.to_pylist()
-    acme = {row["age"]: row["share"] for row in by_age if row["answer"] == "Nova"}
-    assert acme["young"] > acme["old"] + 0.05
+    told = {(row["age"], row["answer"]): row["share"] for row in by_age}
+    assert told["young", "Nova"] > told["old", "Nova"] + 0.05
+    assert told["old", "none"] > told["young", "none"] + 0.05
+
+
+def test_what_is_told_is_what_agents_choose(run, tmp_path):
+    """Of options under new names, by age. Shares are told of 2,048 agents, and 20,000 choose: of
+    each age a half, so that three standard errors of a difference are at most .05."""
+    folder, _ = run
+    options = [("x", 12, "Acme"), ("y", 18, "Core"), ("none", "", "")]
+    path = market(tmp_path / "market.csv", options)
+    answered = ask(folder / "run", [], Asking(alternatives=path, by="age"))
+    agents = cl.sample(answered.crowd, 20_000, 0)
+    (age,) = agents.profile
+    for row in answered.table.to_pylist():
+        if row["age"] != "(all)":
+            own = age.cells == age.levels.index(row["age"])
+            level = [name for name, *_ in options].index(row["answer"])
+            chosen = (agents.answers[own, 0] == level).mean()
+            assert abs(row["share"] - chosen) < 0.05, row
+
+
+def test_an_average_option_is_described_too(run, tmp_path):
+    """Its numbers stand at the mean, where their columns are 0; and it is like its like."""
+    folder, _ = run
+    price = load_study(load_config(folder / "phones.yaml")).tasks.alternatives.attributes[0]
+    mean = float(price.cells.mean())
+    rows = [("x", mean, "Bolt"), ("y", mean, "Bolt"), ("none", "", "")]
+    found = shares(folder, market(tmp_path / "mean.csv", rows))
+    assert found["x"] == pytest.approx(found["y"], abs=0.01)
 
 
 def test_the_order_and_the_names_of_options_are_nothing(run, tmp_path):
@@ -190,10 +221,8 @@ def test_a_held_out_set_asked_again_is_answered_alike(run, tmp_path):
     folder, _ = run
     study, crowd = load_study(load_config(folder / "phones.yaml")), fitted_crowd(folder / "run")
     split = split_study(study, load_config(folder / "phones.yaml").split, 0)
-    (row, *_), described = (
-        np.setdiff1d(np.arange(SETS), study.task[split.seen]),
-        (study.tasks.alternatives),
-    )
+    row = np.setdiff1d(np.arange(SETS), study.task[split.seen])[0]
+    described = study.tasks.alternatives
     price, brand = described.attributes
     own = np.flatnonzero(described.task == row)
     rows = [

@@ -16,7 +16,7 @@ from flax import nnx
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.persistent.choices import of_levels, options_of
+from crowdllm_jax.model.persistent.choices import by_scale, of_levels
 from crowdllm_jax.model.persistent.decision import logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns, by_columns
@@ -26,6 +26,7 @@ from crowdllm_jax.model.scales import ordered
 from crowdllm_jax.model.scales.kinds import SINGLE
 from crowdllm_jax.runtime.checkpoints import flatten
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.alternatives import Options
 from crowdllm_jax.study.questions import Questions
 from crowdllm_jax.study.scales import Scale
 
@@ -196,13 +197,13 @@ def alone(
     crowd: Crowd,
     questions: Questions,
     unheard: Mapping[int, np.ndarray],
-    options: np.ndarray | None = None,
+    options: Options | None = None,
 ) -> Crowd:
     """The crowd of the last tasks of a lengthened one, on the questions' own scales.
 
     Args:
       unheard: logits of the levels of questions whose nominal scale the crowd has not learnt.
-      options: (A, K, Q) what describes the questions' levels; None where nothing does.
+      options: what describes the questions' levels; None where nothing does.
     """
     assert isinstance(crowd.inputs, Design)
     design, arrays = crowd.inputs, arrays_of(crowd)
@@ -219,7 +220,7 @@ def alone(
             steps[row, :k] = _steps(base[row], lent, scale) if own is None else own
     changed = {name: arrays[name][lender] for name in BY_SCALE}
     changed["level"] = np.zeros((len(lender), layout.levels), np.float32)
-    described = options_of(questions, options)
+    described = by_scale(questions, options)
     for part in ("mean", "log_sd"):
         kept = _effects_of(arrays, f"effects.{part}.", rows, design, (lender, layout), described)
         kept["task_level"] = steps if part == "mean" else np.full_like(steps, -9.0)
@@ -230,7 +231,8 @@ def alone(
         design.tasks.features[rows],
         design.tasks.loading[rows],
         np.zeros(len(rows), np.float32),
-        options=options,
+        options=None if options is None else options.columns,
+        described=None if options is None else options.described,
     )
     return replace(
         crowd,
@@ -268,7 +270,8 @@ def _effects_of(
             own[effect] = of_levels(value, axis, design, lent, described)
     if described:
         # The tasks' steps hold what their options are worth on average.
-        own["part_worth"] = np.zeros_like(arrays[f"{at}part_worth"])
+        nothing = 0.0 if at.endswith("mean.") else -9.0
+        own["part_worth"] = np.full_like(arrays[f"{at}part_worth"], nothing)
     return own
 
 

@@ -5,6 +5,7 @@ any other is taken for the described ones on average, and what tells it apart is
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,43 +16,58 @@ from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.model.scales.kinds import SINGLE
 from crowdllm_jax.runtime.names import as_shown
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.alternatives import Options
 from crowdllm_jax.study.questions import Questions
 from crowdllm_jax.study.scales import Scale
 
 
+class Worth(NamedTuple):
+    """What the options of a choice task are worth that no known task has.
+
+    Attributes:
+      level: (K,) logits, of everybody alike. belief: (K, L) what beliefs do to these. profile:
+        (C, K) what profiles do, besides moving beliefs.
+    """
+
+    level: np.ndarray
+    belief: np.ndarray
+    profile: np.ndarray
+
+
 def of_described(
-    arrays: dict[str, np.ndarray], design: Design, row: int, scale: Scale, options: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (K,) of the levels of a choice task with options that no known task has, by what
-    describes them (K, Q), and what beliefs do to these (K, L).
+    arrays: dict[str, np.ndarray], design: Design, lends: int, scale: Scale, own: Options
+) -> Worth:
+    """What options are worth by what describes them.
 
     Args:
-      arrays: a crowd's parameters by name. row: the task's index among the crowd's, where it stands
-        on the scale that it borrows from.
+      arrays: a crowd's parameters by name. lends: the learnt scale that the task borrows from.
+      own: of the one task.
     Raises:
       CrowdError: an option that is described by nothing, and that no known task has.
     """
-    lends = int(design.tasks.scale[row])
-    size = scales.size(scale)
-    alike = _alike(design, lends, scale, options[:size])
-    level = alike @ arrays["level"][lends] + options[:size] @ arrays["effects.mean.part_worth"]
-    by_option = options[:size] @ arrays["effects.mean.part_worth_loading"]
-    return level, alike @ arrays["effects.mean.level_loading"][lends] + by_option
+    columns, described = (part[0][: scales.size(scale)] for part in own)
+    alike = _alike(design, lends, scale, described)
+    effects = {n.removeprefix("effects.mean."): a for n, a in arrays.items()}
+    return Worth(
+        alike @ arrays["level"][lends] + columns @ effects["part_worth"],
+        alike @ effects["level_loading"][lends] + columns @ effects["part_worth_loading"],
+        effects["level_profile"][lends] @ alike.T,
+    )
 
 
-def _alike(design: Design, lends: int, scale: Scale, options: np.ndarray) -> np.ndarray:
+def _alike(design: Design, lends: int, scale: Scale, described: np.ndarray) -> np.ndarray:
     """(K', K) which learnt levels new ones are taken for, whatever describes them: those called
     alike, or all that are described on average."""
-    assert design.tasks.options is not None
+    assert design.tasks.described is not None
     learnt = scales.labels(design.layout.scales[lends])
-    on_scale = design.tasks.options[(design.tasks.scale == lends) & (design.tasks.known > 0)]
-    described = on_scale.any((0, 2))[: len(learnt)]
+    known = (design.tasks.scale == lends) & (design.tasks.known > 0)
+    of_learnt = design.tasks.described[known].any(0)[: len(learnt)]
     alike = np.zeros((scales.size(scale), design.layout.levels))
     for place, name in enumerate(scales.labels(scale)):
         if name in learnt:
             alike[place, learnt.index(name)] = 1.0
-        elif options[place].any():
-            alike[place, : len(learnt)] = described / described.sum()
+        elif described[place]:
+            alike[place, : len(learnt)] = of_learnt / of_learnt.sum()
         else:
             raise CrowdError(
                 f"ask: nothing describes the option '{name}', and the run has none of that name "
@@ -65,7 +81,7 @@ def of_levels(
     axis: int,
     design: Design,
     lent: tuple[np.ndarray, Layout],
-    options: Mapping[int, np.ndarray],
+    described: Mapping[int, np.ndarray],
 ) -> np.ndarray:
     """What beliefs (or profiles) do to single levels of nominal scales; to new ones nothing, or of
     scales whose levels are described (K, Q) what they do to those that these are like."""
@@ -76,8 +92,8 @@ def of_levels(
     for place, (scale, lends) in enumerate(zip(layout.scales, lender, strict=True)):
         if SINGLE[type(scale)] is nominal and scale == design.layout.scales[lends]:
             own = source[lends].take(range(scales.size(scale)), axis - 1)
-        elif place in options:
-            alike = _alike(design, int(lends), scale, options[place])
+        elif place in described:
+            alike = _alike(design, int(lends), scale, described[place])
             own = np.moveaxis(np.tensordot(alike, source[lends], (1, axis - 1)), 0, axis - 1)
         else:
             continue
@@ -85,10 +101,11 @@ def of_levels(
     return values
 
 
-def options_of(questions: Questions, options: np.ndarray | None) -> dict[int, np.ndarray]:
-    """What describes the levels (K, Q) of the first question on each scale, if anything does."""
+def by_scale(questions: Questions, options: Options | None) -> dict[int, np.ndarray]:
+    """Which levels (K,) bool of the first question on each scale are described, if any is."""
     if options is None:
         return {}
     first = {int(scale): row for row, scale in reversed(list(enumerate(questions.scale)))}
     sizes = list(map(scales.size, questions.scales.values()))
-    return {s: options[row, : sizes[s]] for s, row in first.items() if options[row].any()}
+    described = {s: options.described[row, : sizes[s]] for s, row in first.items()}
+    return {s: levels for s, levels in described.items() if levels.any()}

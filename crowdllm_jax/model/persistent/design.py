@@ -18,7 +18,7 @@ from crowdllm_jax.model.persistent.witness import (
 from crowdllm_jax.model.scales import nominal
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.alternatives import codings_of, columns_of
+from crowdllm_jax.study.alternatives import Options, codings_of, options_of
 from crowdllm_jax.study.coding import Coding, encode, feature_blocks
 from crowdllm_jax.study.records import Alternatives, Attribute, Study
 from crowdllm_jax.study.statistics import unit
@@ -88,7 +88,7 @@ def make_design(
         seen.astype(np.float32),
         np.stack(told.shares[1:], axis=2) if told.others else None,
         usual_of(study, layout.levels),
-        _options(study, layout, seen),
+        *_options(study, layout, seen),
     )
     widths = [len(coding.columns) for coding in codings]
     attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
@@ -291,12 +291,12 @@ def _groups_of_levels(
     }
 
 
-def _options(study: Study, layout: Layout, seen: np.ndarray) -> np.ndarray | None:
-    """(T, K, Q) what describes the options of choice tasks."""
+def _options(study: Study, layout: Layout, seen: np.ndarray) -> Options | tuple[None, None]:
+    """What describes the options of choice tasks."""
     described = study.tasks.alternatives
     if described is None:
-        return None
-    return columns_of(described, codings_of(described, seen), len(seen), layout.levels)
+        return None, None
+    return options_of(described, codings_of(described, seen), len(seen), layout.levels)
 
 
 def _groups_of_options(

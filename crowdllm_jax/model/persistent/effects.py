@@ -107,7 +107,8 @@ class TaskColumns(NamedTuple):
       known: (T,) 1 where training people answered, 0 elsewhere.
       others: (T, K, E) the same as `reference` of E further references; None without any.
       usual: (T, G, K) how often witnesses name each level of nominal tasks; None without any.
-      options: (T, K, Q) what describes the levels of choice tasks; None without any.
+      options: (T, K, Q) what describes the levels of choice tasks; described: (T, K) bool, where
+        anything does. None without any.
     """
 
     scale: np.ndarray
@@ -118,6 +119,7 @@ class TaskColumns(NamedTuple):
     others: np.ndarray | None = None
     usual: np.ndarray | None = None
     options: np.ndarray | None = None
+    described: np.ndarray | None = None
 
 
 class Items(NamedTuple):

@@ -19,7 +19,7 @@ from scipy.stats import qmc
 
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.asked import arrays_of, spreads, stretched
-from crowdllm_jax.model.persistent.choices import of_described
+from crowdllm_jax.model.persistent.choices import Worth, of_described
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import (
     Persistent,
@@ -33,6 +33,7 @@ from crowdllm_jax.model.persistent.layout import level_mask
 from crowdllm_jax.model.scales import continuous, nominal, ordered
 from crowdllm_jax.model.scales.kinds import SINGLE
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.alternatives import Options
 from crowdllm_jax.study.scales import Scale
 
 PLACES = 128
@@ -62,7 +63,7 @@ class Unsure:
         ones, or of a nominal scale its own. root: (1 + K, 1 + K), a root of the covariance of what
         is not known of these.
       options: (K, Q) what describes its levels; None where nothing does.
-      slopes: (K, L) what beliefs do to such levels where no known task has them; None of others.
+      worth: of such levels where no known task has them; None of others.
     """
 
     row: int
@@ -71,7 +72,7 @@ class Unsure:
     middle: np.ndarray
     root: np.ndarray
     options: np.ndarray | None = None
-    slopes: np.ndarray | None = None
+    worth: Worth | None = None
 
     @property
     def unheard(self) -> bool:
@@ -80,13 +81,16 @@ class Unsure:
 
 
 def unsure_of(
-    crowd: Crowd, rows: np.ndarray, own: Sequence[Scale], options: np.ndarray | None = None
+    crowd: Crowd, rows: np.ndarray, own: Sequence[Scale], options: Options | None = None
 ) -> list[Unsure]:
-    """What is known of unanswered tasks.
+    """What is known of some tasks, answered or not.
 
     Args:
-      own: the scales on which they are answered. options: (A, K, Q) what describes their levels.
+      own: the scales on which they are answered. options: what describes their levels, where these
+        are not the crowd's own.
     """
+    if options is None:
+        options = _own_options(crowd, rows)
     location, level = spreads(crowd)
     lent = crowd.task_scales
     unsure = []
@@ -97,19 +101,31 @@ def unsure_of(
         if task.unheard:
             sd = np.append(sd[0], np.full(scales.size(scale), sd[1:].mean()))
         task = replace(task, middle=np.zeros(len(sd)), root=np.diag(sd))
-        if options is not None and options[place].any():
-            task = _described(crowd, task, options[place, : len(sd) - 1])
+        if options is not None and options.described[place].any():
+            of_task = Options(*(part[place : place + 1, : len(sd) - 1] for part in options))
+            task = _described(crowd, task, of_task)
         unsure.append(task)
     return unsure
 
 
-def _described(crowd: Crowd, task: Unsure, options: np.ndarray) -> Unsure:
-    """An unanswered choice task: what its options (K, Q) are worth is known as far as the people's
+def _own_options(crowd: Crowd, rows: np.ndarray) -> Options | None:
+    """What describes the options of some of a crowd's tasks that nobody answered."""
+    assert isinstance(crowd.inputs, Design)
+    tasks = crowd.inputs.tasks
+    if tasks.options is None or tasks.described is None:
+        return None
+    new = tasks.described[rows] & (np.asarray(tasks.known)[rows] == 0)[:, None]
+    return Options(tasks.options[rows], new)
+
+
+def _described(crowd: Crowd, task: Unsure, own: Options) -> Unsure:
+    """An unanswered choice task: what its options are worth is known as far as the people's
     choices tell, alike of all options that have it; and each is off by something of its own."""
     design, arrays = crowd.inputs, arrays_of(crowd)
     assert isinstance(design, Design)
     scale = int(design.tasks.scale[task.row])
     apart = np.exp(arrays["effects.log_prior.task_level"][scale])
+    options = own.columns[0]
     worth = options * np.exp(arrays["effects.log_sd.part_worth"])
     values, axes = np.linalg.eigh(worth @ worth.T + apart**2 * np.eye(len(options)))
     root = np.zeros_like(task.root)
@@ -117,8 +133,8 @@ def _described(crowd: Crowd, task: Unsure, options: np.ndarray) -> Unsure:
     task = replace(task, root=root, options=options)
     if not task.unheard:
         return task
-    middle, slopes = of_described(arrays, design, task.row, task.scale, options)
-    return replace(task, middle=np.append(0.0, middle), slopes=slopes)
+    found = of_described(arrays, design, scale, task.scale, own)
+    return replace(task, middle=np.append(0.0, found.level), worth=found)
 
 
 class Outlook:
@@ -157,8 +173,9 @@ class Outlook:
             extra: Rows = np.zeros((len(panel.z), len(task.middle) - 1), np.float32)
             if task.unheard:
                 base = np.zeros(extra.shape[1], np.float32)
-                if task.slopes is not None and slopes is not None:
-                    extra = slopes.moved(panel.z, panel.c) @ task.slopes.T
+                if task.worth is not None and slopes is not None:
+                    extra = slopes.moved(panel.z, panel.c) @ task.worth.belief.T
+                    extra = extra + panel.c @ task.worth.profile
             elif slopes is not None:
                 loading = slopes.of_tasks(task.row, scale)[:k]
                 extra = slopes.moved(panel.z, panel.c) @ loading.T
@@ -194,7 +211,8 @@ class Outlook:
         if task.options is None:
             return None
         worth = normals.reshape(len(normals), *self._worth_sd.shape) * self._worth_sd
-        z = self._panel.z[:, : worth.shape[2]]
+        assert self._levels is not None
+        z = np.asarray(self._levels.moved(self._panel.z, self._panel.c))
         return np.einsum("nl,dkl->dnk", z, task.options @ worth, optimize=True)
 
     def _means(self, task: Unsure, theta: np.ndarray, sway: np.ndarray) -> np.ndarray:
