@@ -240,7 +240,7 @@ def both(fitted, known, tmp_path_factory) -> Both:
     two.with_name("commands.json").write_text(written)
     parts = []
     for process in start(2, 1, str(two), str(known), main=("-c", SEVERAL)):
-        code, err = ends(process, 400)
+        code, err = ends(process, 900)
         assert code == 0, err
         parts.append(int(re.findall(r"^\d+$", err, re.MULTILINE)[-1]))
     return Both(two, tuple(parts))
@@ -412,7 +412,7 @@ def test_two_processes_share_tuning(tmp_path, monkeypatch):
     (alone,) = (tmp_path / "adapters").iterdir()
     two = ["--set", "reference.tune.adapters=two", "--set", "reference.mesh={model: 2}"]
     for process in start(2, 2, "tune", str(path), *two, cwd=tmp_path):
-        code, err = ends(process, 400)
+        code, err = ends(process, 900)
         assert code == 0, err
     names = sorted(p.relative_to(alone) for p in alone.rglob("*"))
     shared = tmp_path / "two" / alone.name
