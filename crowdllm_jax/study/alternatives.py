@@ -15,8 +15,8 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import as_shown, did_you_mean
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.coding import Coding, encode, fit_coding
-from crowdllm_jax.study.ids import MISSING, Entities, attribute_of
-from crowdllm_jax.study.records import Alternatives, Attribute
+from crowdllm_jax.study.ids import Entities, attribute_behind, attribute_of
+from crowdllm_jax.study.records import Alternatives
 from crowdllm_jax.study.scales import Nominal, Scale
 from crowdllm_jax.study.spec import AttributeSpec
 from crowdllm_jax.study.tables import Column, rows
@@ -119,7 +119,8 @@ def _check_whole(
         tasks = np.flatnonzero(scale_of == index)
         of_scale = described[tasks]
         lacks = ~of_scale & np.any(of_scale, axis=0, keepdims=True)
-        for row, level in np.argwhere(lacks).tolist()[:1]:
+        if lacks.any():
+            row, level = np.argwhere(lacks)[0].tolist()
             raise CrowdError(
                 f"{where}: nothing is said of option '{scales.labels(scale)[level]}' of task "
                 f"'{ids[tasks[row]]}', and of others' it is; add a row, or where other options "
@@ -182,27 +183,3 @@ def behind(known: Alternatives, new: Alternatives, tasks: int) -> Alternatives:
         np.concatenate([known.level, new.level]),
         tuple(map(attribute_behind, known.attributes, new.attributes)),
     )
-
-
-def attribute_behind(known: Attribute, new: Attribute) -> Attribute:
-    """The cells of one attribute and those of another behind them, in the levels of the former.
-
-    Raises:
-      CrowdError: the latter has a level, or gaps, that the former does not have.
-    """
-    if known.kind == "numeric":
-        cells = new.cells
-        if np.isnan(cells).any() and not np.isnan(known.cells).any():
-            raise CrowdError(f"ask: '{known.name}' is missing, which it is nowhere in the run")
-        return replace(known, cells=np.concatenate([known.cells, cells]))
-    place = {level: i for i, level in enumerate(known.levels)}
-    names = [new.levels[cell] for cell in new.cells]
-    odd = next((name for name in names if name not in place), None)
-    if odd is not None:
-        there = [level for level in known.levels if level != MISSING]
-        raise CrowdError(
-            f"ask: nothing in the run has '{known.name}' {odd}; there are: "
-            f"{', '.join(map(as_shown, there))}{did_you_mean(odd, there)}"
-        )
-    cells = np.array([place[name] for name in names], known.cells.dtype)
-    return replace(known, cells=np.concatenate([known.cells, cells]))

@@ -5,7 +5,7 @@ or an error where two rows disagree.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,6 +98,30 @@ def attribute_of(
     if np.any(code < 0):
         levels = (*levels, MISSING)
     return Attribute(name, kind, levels, cells)
+
+
+def attribute_behind(known: Attribute, new: Attribute) -> Attribute:
+    """The cells of one attribute and those of another behind them, in the levels of the former.
+
+    Raises:
+      CrowdError: the latter has a level, or gaps, that the former does not have.
+    """
+    if known.kind == "numeric":
+        cells = new.cells
+        if np.isnan(cells).any() and not np.isnan(known.cells).any():
+            raise CrowdError(f"ask: '{known.name}' is missing, which it is nowhere in the run")
+        return replace(known, cells=np.concatenate([known.cells, cells]))
+    place = {level: i for i, level in enumerate(known.levels)}
+    names = [new.levels[cell] for cell in new.cells]
+    odd = next((name for name in names if name not in place), None)
+    if odd is not None:
+        there = [level for level in known.levels if level != MISSING]
+        raise CrowdError(
+            f"ask: nothing in the run has '{known.name}' {odd}; there are: "
+            f"{', '.join(map(as_shown, there))}{did_you_mean(odd, there)}"
+        )
+    cells = np.array([place[name] for name in names], known.cells.dtype)
+    return replace(known, cells=np.concatenate([known.cells, cells]))
 
 
 def places(column: Column, names: Sequence[str], fault: str) -> np.ndarray:

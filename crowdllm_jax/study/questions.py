@@ -14,7 +14,8 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import as_shown, did_you_mean
 from crowdllm_jax.study import scale_text, scales
-from crowdllm_jax.study.alternatives import attribute_behind, behind, only_tasks
+from crowdllm_jax.study.alternatives import behind, only_tasks
+from crowdllm_jax.study.ids import attribute_behind
 from crowdllm_jax.study.records import Alternatives, Attribute, Study, Tasks
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
 

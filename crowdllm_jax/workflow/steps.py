@@ -330,8 +330,8 @@ def report_run(folder: Path, splits: Splits) -> Path:
         )
         for name in models_of(config, study)
     }
-    everybodys = fitted_crowd(folder)
-    worths = [] if study.tasks.alternatives is None else part_worths(everybodys, study)
+    described = study.tasks.alternatives is not None
+    worths = part_worths(fitted_crowd(folder), study) if described else []
     if config.split.by == "answers":
         held = [split_study(study, config.split, 0, fold) for fold in splits.folds]
         humans = held_out_of(study, held)
@@ -346,6 +346,7 @@ def report_run(folder: Path, splits: Splits) -> Path:
     humans = held_out(study, split_study(study, config.split, 0, first))
     agents, values = _agents_of(crowd, config)
     # The published model's agents are nobody in particular, so there is no such effect to read off.
+    everybodys = fitted_crowd(folder)
     effects = profile_effects(everybodys) if isinstance(crowd.config, PersistentConfig) else []
     values = values[:, humans.tasks]
     groups = groups_of(humans, profile_of(study, humans), agents.profile, values)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from phones import STUDY
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runs.config import load_config, load_study
@@ -25,27 +26,13 @@ s1,B,20,Bolt
 s2,A,30,Bolt
 s2,B,20,Core
 """
-STUDY = {
-    "name": "phones",
-    "responses": {
-        "path": "answers.csv",
-        "participant": "person",
-        "task": "set",
-        "response": "choice",
-    },
-    "alternatives": {
-        "path": "options.csv",
-        "level": "option",
-        "attributes": {"price": "numeric", "brand": "categorical"},
-    },
-    "scales": {"choice": {"kind": "nominal", "levels": ["A", "B", "none"]}},
-}
+SCALES = {"choice": {"kind": "nominal", "levels": ["A", "B", "none"]}}
 
 
 def read(folder: Path, options: str = OPTIONS, **changed: object) -> Study:
     (folder / "answers.csv").write_text(ANSWERS)
     (folder / "options.csv").write_text(options)
-    content = {"study": STUDY | {"folder": str(folder)} | changed}
+    content = {"study": STUDY | {"folder": str(folder), "scales": SCALES} | changed}
     (folder / "phones.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return load_study(load_config(folder / "phones.yaml"))
 

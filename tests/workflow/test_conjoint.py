@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 import yaml
+from phones import STUDY
 from statsmodels.discrete.conditional_models import ConditionalLogit
 
 import crowdllm_jax as cl
@@ -25,20 +26,9 @@ WORTH = {"price": -0.3, "Acme": 0.8, "Bolt": 0.0, "Core": -0.8}
 """What a unit of price and a brand are worth on average; "none" is worth .5 more than Bolt at 17.5,
 to the young 1.5 less."""
 CONFIG = {
-    "study": {
-        "name": "phones",
-        "responses": {
-            "path": "answers.csv",
-            "participant": "person",
-            "task": "set",
-            "response": "choice",
-        },
+    "study": STUDY
+    | {
         "participants": {"profile": {"age": "categorical"}},
-        "alternatives": {
-            "path": "options.csv",
-            "level": "option",
-            "attributes": {"price": "numeric", "brand": "categorical"},
-        },
         "scales": {"choice": {"kind": "nominal", "levels": ["A", "B", "C", "none"]}},
     },
     "split": {"by": "tasks", "test": 0.2, "validation": 0},
@@ -260,6 +250,12 @@ def test_the_command_writes_what_agents_choose(run, tmp_path, capsys):
         ("level,price,brand\nx,1,Dyne\ny,2,Bolt\n", [], "nothing in the run has 'brand' Dyne"),
         ("level,price,brand\nx,1,Acme\nnothing,,\n", [], "nothing describes the option 'nothing'"),
         ("level,price\nx,1\ny,2\n", [], "no column 'brand'"),
+        ("level,price,brand\nA,,\nx,1,Acme\n", [], "describes the option 'A', and in the run"),
+        (
+            "level,price,brand\nA,,\nB,1,Acme\nC,2,Acme\nnone,,\n",
+            [],
+            "describes the option 'A', and in the run",
+        ),
         ("level,price,brand\nx,1,Acme\ny,,Bolt\n", [], "'price' is missing"),
         ("level,price,brand\nx,1,Acme\nx,2,Bolt\ny,,\n", [], "stands twice"),
         ("set,level,price,brand\ns01,A,1,Acme\ns01,B,2,Bolt\n", [], "is a task of the run"),

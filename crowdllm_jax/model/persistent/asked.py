@@ -96,20 +96,24 @@ def _as_fitted(fitted: TaskColumns, longer: TaskColumns) -> TaskColumns:
             raise CrowdError(_other_features())
         sign = np.where((known * found[:base]).sum(0) < 0, -1, 1)
         found = (found * sign).astype(np.float32)
-        if np.abs(found[:base] - known).max(initial=0.0) > SAME * max(
-            1.0, np.abs(known).max(initial=0.0)
-        ):
+        if _apart(known, found[:base]):
             raise CrowdError(_other_features())
         columns[name] = np.concatenate([known, found[base:]])
     if fitted.options is not None:
         assert longer.options is not None
-        if not np.array_equal(fitted.options, longer.options[:base]):
+        if _apart(fitted.options, longer.options[:base]):
             raise CrowdError(_other_features())
     reference = np.concatenate([fitted.reference, longer.reference[base:]])
     others = longer.others
     if fitted.others is not None and others is not None:
         others = np.concatenate([fitted.others, others[base:]])
     return longer._replace(reference=reference, others=others, **columns)
+
+
+def _apart(known: np.ndarray, found: np.ndarray) -> bool:
+    """Whether columns are others than those the crowd was fitted to."""
+    size = max(1.0, np.abs(known).max(initial=0.0))
+    return known.shape != found.shape or np.abs(found - known).max(initial=0.0) > SAME * size
 
 
 def _other_features() -> str:

@@ -64,6 +64,11 @@ def _alike(design: Design, lends: int, scale: Scale, described: np.ndarray) -> n
     of_learnt = design.tasks.described[known].any(0)[: len(learnt)]
     alike = np.zeros((scales.size(scale), design.layout.levels))
     for place, name in enumerate(scales.labels(scale)):
+        if name in learnt and described[place] < of_learnt[learnt.index(name)]:
+            raise CrowdError(
+                f"ask: nothing describes the option '{name}', and in the run it is always told "
+                "what it is; fill in its row"
+            )
         if name in learnt:
             alike[place, learnt.index(name)] = 1.0
         elif described[place]:
@@ -84,7 +89,13 @@ def of_levels(
     described: Mapping[int, np.ndarray],
 ) -> np.ndarray:
     """What beliefs (or profiles) do to single levels of nominal scales; to new ones nothing, or of
-    scales whose levels are described (K, Q) what they do to those that these are like."""
+    scales whose levels are described what they do to those that these are like.
+
+    Args:
+      source: (S, ...) of a crowd's scales, whose levels stand along `axis`. lent: (S',) which of
+        them each new scale borrows from, and the new scales' layout. described: by new scale, which
+        of its levels (K,) bool are.
+    """
     lender, layout = lent
     shape = list(source.shape)
     shape[0], shape[axis] = len(lender), layout.levels

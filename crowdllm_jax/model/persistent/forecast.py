@@ -131,9 +131,10 @@ def _described(crowd: Crowd, task: Unsure, own: Options) -> Unsure:
     root = np.zeros_like(task.root)
     root[1:, 1:] = axes * np.sqrt(values.clip(0.0))
     task = replace(task, root=root, options=options)
+    # Of learnt options, too: this refuses those that are not described.
+    found = of_described(arrays, design, scale, task.scale, own)
     if not task.unheard:
         return task
-    found = of_described(arrays, design, scale, task.scale, own)
     return replace(task, middle=np.append(0.0, found.level), worth=found)
 
 
