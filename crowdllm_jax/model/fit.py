@@ -16,7 +16,7 @@ from crowdllm_jax.model.cvae.epoch import TERMS
 from crowdllm_jax.model.cvae.fit import Data, Fitted, Losses, Run, TrainConfig
 from crowdllm_jax.model.cvae.fit import fit as train_model
 from crowdllm_jax.model.persistent.answers import gather_answers
-from crowdllm_jax.model.persistent.config import NEAR, PersistentConfig
+from crowdllm_jax.model.persistent.config import ANYWHERE, MANY, NEAR, PersistentConfig
 from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.draw import ready_to_draw
 from crowdllm_jax.model.persistent.fit import fit_marginal
@@ -82,7 +82,9 @@ def completed(model: PersistentConfig, prepared: Prepared) -> PersistentConfig:
     if study.toplines or not alone or not starts_at_answers(study, split.seen):
         return replace(model, latent=model.dimensions, learning_rate=model.rate)
     latent = model.latent or dimensions_paid_for(study, split.seen)
-    return replace(model, latent=latent, learning_rate=model.learning_rate or NEAR)
+    near = split.seen.sum() >= MANY * len(np.unique(study.task[split.seen]))
+    rate = model.learning_rate or (NEAR if near else ANYWHERE)
+    return replace(model, latent=latent, learning_rate=rate)
 
 
 def _fit_persistent(

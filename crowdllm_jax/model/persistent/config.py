@@ -8,6 +8,8 @@ FEWEST = 8
 """Dimensions that are never too many: what learned shrinkage leaves of them costs nothing."""
 ANYWHERE, NEAR = 0.05, 0.02
 """Adam's highest rate in a fit that starts anywhere, and in one that starts near its end."""
+MANY = 20
+"""Answers to a task, on average, that say where it is so well that a fit starts near its end."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -34,7 +36,7 @@ class PersistentConfig(
         averaged.
       steps, people: Adam steps, and people per step.
       learning_rate: its highest rate; by default 0.05, and 0.02 where single tasks are known by
-        numbers, since a fit to these starts near its end (`start`).
+        numbers, at least 20 answers each on average: a fit to these starts near its end (`start`).
       devices: how many share the people of a step; of several processes, all that they have. A
         fit's rounding errors, and nothing else, depend on it.
       shares: into how many equal shares the people of a step are cut. With more than 1, the fit is

@@ -8,7 +8,7 @@ from crowdllm_jax.model.persistent.contrasts import Given, numeric, telling, tol
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import Persistent
 from crowdllm_jax.model.persistent.factors import DOUBT, analyse, enough
-from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
+from crowdllm_jax.model.persistent.layout import Layout, layout_of
 from crowdllm_jax.model.persistent.unanswered import dilution
 from crowdllm_jax.model.scales import continuous, nominal
 from crowdllm_jax.study import scales
@@ -91,39 +91,91 @@ def start_shares(
     model: Persistent, layout: Layout, answers: AnswerTable, spread: np.ndarray
 ) -> None:
     """Put single tasks' effects where people's answers have them, people lying apart by deviations
-    (T,): a scale's cuts moved as far as they are on average, and each level's rest."""
-    level = np.asarray(model.level[...])
+    (T,): a scale's cuts moved as far as they are on average, and each level's rest as far as it is
+    beyond chance; and the priors where these effects are. Under narrower ones a fit would draw all
+    effects to nothing, and have to find them again."""
     scale = np.array(layout.task_scale)
     given = answers.present > 0
     task = answers.task[given]
     count = np.zeros((len(scale), layout.levels))
     np.add.at(count, (task, answers.level[given]), 1.0)
-    prior = np.exp(level + level_mask(layout))[scale]
-    prior /= prior.sum(1, keepdims=True)
-    share = (count + DOUBT * prior) / (count.sum(1, keepdims=True) + DOUBT)
+    level = np.array(model.level[...])
     effects = {name: np.array(model.effects.mean[name][...]) for name in ("task", "task_level")}
-    seen = count.sum(1) > 0
     for kind, asked in layout.single:
-        own = np.flatnonzero(seen & np.isin(np.arange(len(scale)), asked))
-        if kind is continuous:
-            total = np.bincount(task, answers.value[given], len(scale))[own]
-            effects["task"][own] = total / count[own].sum(1) - continuous.MIDDLE
-            continue
-        if kind is not nominal:
-            cut = _cuts(share[own]) * dilution(spread[own])[:, None]
-            within = np.arange(1, layout.levels) < _sizes(layout)[scale[own], None]
-            weight = within * np.exp(-np.abs(cut))
-            gap = (_cuts(prior[own]) - cut) * weight
-            effects["task"][own] = gap.sum(1) / weight.sum(1)
-            below = 1 / (1 + np.exp(-(cut + effects["task"][own][:, None])))
-            below = np.where(within, below, 1.0)
-            ends = np.zeros((len(own), 1))
-            share[own] = np.diff(np.concatenate([ends, below, 1 + ends], axis=1), axis=1)
-        exists = level_mask(layout)[scale[own]] == 0
-        rest = np.where(exists, np.log(share[own].clip(1e-4) / prior[own].clip(1e-4)), 0.0)
-        effects["task_level"][own] = rest
+        on_kind = np.isin(np.arange(len(scale)), asked) & (count.sum(1) > 0)
+        for index in np.unique(scale[on_kind]):
+            own = np.flatnonzero(on_kind & (scale == index))
+            if kind is continuous:
+                total = np.bincount(task, answers.value[given], len(scale))[own]
+                effects["task"][own] = total / count[own].sum(1) - continuous.MIDDLE
+            else:
+                k = scales.size(layout.scales[index])
+                prior = np.exp(level[index, :k])[None] / np.exp(level[index, :k]).sum()
+                if kind is nominal:
+                    shares = _beyond_chance(count[own, :k], prior.repeat(len(own), 0), 1)
+                else:
+                    place, shares, prior = _ordered(count[own, :k], prior, spread[own])
+                    effects["task"][own], level[index, :k] = place, np.log(prior[0].clip(1e-4))
+                rest = np.log(shares.clip(1e-4) / prior.clip(1e-4))
+                effects["task_level"][own, :k] = rest - rest.mean(1, keepdims=True)
+                _widen(model, "task_level", index, effects["task_level"][own, :k])
+            _widen(model, "task", index, effects["task"][own])
+    model.level[...] = level
     for name, effect in effects.items():
         model.effects.mean[name][...] = effect
+
+
+def _ordered(
+    count: np.ndarray, prior: np.ndarray, spread: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where tasks with answers (M, K) are (M,), their shares (M, K) were they in the middle, and
+    those (1, K) of a task in the middle; from all tasks' shares (1, K)."""
+    wide = dilution(spread)[:, None]
+    cut = _cuts((count + DOUBT * prior) / (count.sum(1, keepdims=True) + DOUBT)) * wide
+    near = _location(cut, _cuts(prior) * wide)
+    # All tasks' answers together lie farther apart than one task's.
+    middle = _cuts(prior) * dilution(np.hypot(spread.mean(), np.sqrt((near**2).mean())))
+    place = _location(cut, middle)
+    shares = _beyond_chance(count, _between((middle - place) / wide), 2)
+    return place[:, 0], _between(_cuts(shares) * wide + place), _between(middle)
+
+
+def _location(cut: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """(M, 1) how far tasks' cuts (M, K - 1) lie below those of their scale, on average."""
+    weight = np.exp(-np.abs(cut))
+    moved: np.ndarray = ((middle - cut) * weight).sum(1, keepdims=True)
+    return moved / weight.sum(1, keepdims=True)
+
+
+def _beyond_chance(count: np.ndarray, expected: np.ndarray, fitted: int) -> np.ndarray:
+    """(M, K) shares of tasks with answers (M, K), drawn towards those expected as far as all tasks'
+    answers lie no farther from these than chance has it (moments of a Dirichlet-multinomial,
+    Mosimann 1962), of which `fitted` numbers a task follow the task's own answers."""
+    n, levels = count.sum(1), count.shape[1]
+    chance = (expected * (1 - expected)).sum(1)
+    pairs = ((n - 1) * chance).sum()
+    if fitted >= levels or pairs < 1e-6:
+        return expected
+    free = 1 - (fitted - 1) / (levels - 1)
+    square = ((count / n[:, None] - expected) ** 2).sum(1)
+    beyond = (n * square - free * chance).sum() / (free * pairs)
+    doubt = 1 / np.clip(beyond, 1e-6, 1) - 1
+    shares: np.ndarray = (count + doubt * expected) / (n[:, None] + doubt)
+    return shares
+
+
+def _widen(model: Persistent, name: str, index: int, effect: np.ndarray) -> None:
+    """Let the prior of a scale's tasks be no narrower than where their effects are."""
+    prior = model.effects.log_prior[name]
+    size = np.sqrt((effect**2).mean()).clip(LEAST)
+    prior[...] = prior[...].at[index].max(np.log(size))
+
+
+def _between(cut: np.ndarray) -> np.ndarray:
+    """(M, K) shares of the levels that ends (M, K - 1) on the logistic axis part."""
+    below = 1 / (1 + np.exp(-cut))
+    ends = np.zeros((len(cut), 1))
+    return np.diff(np.concatenate([ends, below, 1 + ends], axis=1), axis=1)
 
 
 def _cuts(share: np.ndarray) -> np.ndarray:
@@ -131,11 +183,6 @@ def _cuts(share: np.ndarray) -> np.ndarray:
     below = share.cumsum(1)[:, :-1].clip(1e-4, 1 - 1e-4)
     cuts: np.ndarray = np.log(below / (1 - below))
     return cuts
-
-
-def _sizes(layout: Layout) -> np.ndarray:
-    """(S,) levels of each scale."""
-    return np.array([max(2, scales.size(scale)) for scale in layout.scales])
 
 
 def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> np.ndarray:
