@@ -255,7 +255,8 @@ def item_covariance(known) -> np.ndarray:
 def test_recovers_how_far_people_lie_apart(recovered):
     known, fitted, losses, _ = recovered
     assert np.isfinite(losses).all()
-    assert losses[-50:].mean() < losses[:10].mean() - 1
+    # It starts near its end: at the answers' shares and how they go together.
+    assert losses[-50:].mean() < losses[:10].mean() - 0.5
     true, found = item_covariance(known), item_covariance(fitted)
     # A variance of 300 people has a relative error of sqrt(2 / 300) = 8%; three of them, and the
     # answers' noise on top.
