@@ -117,8 +117,10 @@ def rival(
 
     def work() -> int:
         answers = sampler(row)
-        if copied:
-            answers = answers.cpu()
+        if copied and answers.is_cuda:
+            # Into pinned memory, which torch keeps for the next turn, as ours.
+            host = torch.empty(answers.shape, dtype=answers.dtype, pin_memory=True)
+            answers = host.copy_(answers)
         elif answers.is_cuda:
             torch.cuda.synchronize()
         return answers.numel()

@@ -52,17 +52,27 @@ def sample(
     """
     crowd = replace(crowd, generator=whom(crowd.generator, where))
     check_numbers(agents, seed)
-    blocks = list(sample_blocks(crowd, int(agents), seed, start=start))
+    blocks = sample_blocks(crowd, int(agents), seed, start=start)
+    ids, answers, *cells = _joined(blocks, int(agents))
     profile = tuple(
-        Attribute(a.name, a.kind, a.levels, np.concatenate([b.profile[i].cells for b in blocks]))
-        for i, a in enumerate(crowd.generator.attributes)
+        Attribute(a.name, a.kind, a.levels, own)
+        for a, own in zip(crowd.generator.attributes, cells, strict=True)
     )
-    return Agents(
-        np.concatenate([b.ids for b in blocks]),
-        profile,
-        np.concatenate([b.answers for b in blocks]),
-        tuple(zip(crowd.task_ids, crowd.task_scales, strict=True)),
-    )
+    tasks = tuple(zip(crowd.task_ids, crowd.task_scales, strict=True))
+    return Agents(ids, profile, answers, tasks)
+
+
+def _joined(blocks: Iterator[Agents], agents: int) -> list[np.ndarray]:
+    """Ids, answers and the profile's cells of all blocks, each block let go once it is copied."""
+    whole: list[np.ndarray] = []
+    until = 0
+    for block in blocks:
+        parts = [block.ids, block.answers, *(attribute.cells for attribute in block.profile)]
+        whole = whole or [np.empty((agents, *part.shape[1:]), part.dtype) for part in parts]
+        begin, until = until, until + len(block.ids)
+        for own, part in zip(whole, parts, strict=True):
+            own[begin:until] = part
+    return whole
 
 
 def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Iterator[Agents]:

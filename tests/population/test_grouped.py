@@ -1,6 +1,7 @@
 """The way of accelerators, forced on a CPU: other programs, the same agents."""
 
 import dataclasses
+import weakref
 from itertools import pairwise
 
 import jax
@@ -15,6 +16,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population import drawers as drawing
 from crowdllm_jax.population import grouped
 from crowdllm_jax.population import sample as population
+from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.count import count
 from crowdllm_jax.population.drawers import drawers
 from crowdllm_jax.population.grouped import TOGETHER, GroupedDrawer, by_profile, profile_rows
@@ -63,6 +65,39 @@ def test_agents_are_those_of_a_cpu(crowd: Crowd, agents, start, reorders, monkey
     assert (
         sample(crowd, min(agents, 100), seed=8, start=start).answers[0] != found.answers[0]
     ).any()
+
+
+@pytest.mark.parametrize("kind", ["pinned_host", "no such memory"])
+def test_what_comes_through_pinned_memory_is_the_same(kind, monkeypatch):
+    """And where a device offers none, it comes as it did."""
+    offered = {memory.kind for memory in jax.devices("cpu")[0].addressable_memories()}
+    moved, put = [], jax.device_put
+    monkeypatch.setattr(grouped, "PINNED", kind)
+    monkeypatch.setattr(jax, "device_put", lambda *given: moved.append(given) or put(*given))
+    arrays = jnp.arange(12, dtype=jnp.uint32).reshape(3, 4), jnp.arange(3, dtype=jnp.int32)
+    found = grouped._fetched(arrays)
+    assert len(moved) == (kind in offered)
+    for one, two in zip(found, arrays, strict=True):
+        assert isinstance(one, np.ndarray)
+        assert one.dtype == two.dtype
+        np.testing.assert_array_equal(one, two)
+
+
+def test_blocks_are_let_go_once_they_are_copied():
+    """They may lie in memory that cannot be swapped out."""
+    alive = []
+
+    def blocks():
+        for first in range(0, 30, 10):
+            assert sum(one() is not None for one in alive) <= 1
+            answers = np.full((10, 2), first, np.int8)
+            alive.append(weakref.ref(answers))
+            yield Agents(np.arange(first, first + 10), (), answers)
+            del answers
+
+    ids, answers = population._joined(blocks(), 30)
+    np.testing.assert_array_equal(ids, np.arange(30))
+    np.testing.assert_array_equal(answers, np.repeat([0, 10, 20], 10)[:, None].repeat(2, 1))
 
 
 @pytest.mark.parametrize("by", [None, "a1"])
