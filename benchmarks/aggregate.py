@@ -38,15 +38,19 @@ from crowdllm_jax.model.persistent.fit import new_persistent
 from crowdllm_jax.population import sample
 from crowdllm_jax.population.count import count, tally
 from crowdllm_jax.population.drawers import drawers
+from crowdllm_jax.population.grouped import GroupedDrawer, draw_in_order
 from crowdllm_jax.population.read import block_size
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
 from crowdllm_jax.reference.record import Reference
+from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study.coding import fit_coding
 from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks
 from crowdllm_jax.study.scales import Ordinal
 
 RATING = Ordinal(levels=(1, 2, 3, 4, 5))
 LEVELS, PROFILES, BLOCKS = 5, 262, 4
+ANSWERS = 130_000_000
+"""Of a block on an accelerator, about: what numpy counts in a second."""
 
 
 def people(random: np.random.Generator) -> tuple[Attribute, ...]:
@@ -126,25 +130,42 @@ def host_counts(answers: np.ndarray) -> np.ndarray:
     return np.bincount(at.ravel(), minlength=t * LEVELS).reshape(t, LEVELS)
 
 
-def drawn(crowd: Crowd, way: str) -> Callable[[], np.ndarray | None]:
-    """Draw BLOCKS blocks of agents, and count them in some way."""
-    draw, block, t = drawers(crowd)[0], sample.BLOCK, len(crowd.task_ids)
-    group = np.zeros(block, np.int32)
+def drawn(crowd: Crowd, way: str) -> tuple[Callable[[], np.ndarray | None], int]:
+    """Draw BLOCKS blocks of agents, one after the other, and count them in some way; with how many
+    agents these are. An accelerator counts as it draws."""
+    draw, t = drawers(crowd)[0], len(crowd.task_ids)
+    grouped = isinstance(draw, GroupedDrawer)
+    block = draw.size(ANSWERS // t) if grouped else sample.BLOCK
+    group, everyone = np.zeros(block, np.int32), np.zeros(draw.real if grouped else 0, np.int32)
+
+    def to_be_read(first: int) -> jax.Array | np.ndarray:
+        return draw(0, first + np.arange(block, dtype=np.int64))[1]
+
+    def left_there(first: int) -> jax.Array:
+        """Packed answers where they were drawn."""
+        if not grouped:
+            return to_be_read(first)
+        halves = seed_halves(0), split_ids(np.array(first))
+        return draw_in_order(draw.drawn, block, draw.fitted, draw.recruits, *halves)[0]
+
+    def device_counts(first: int) -> np.ndarray:
+        if grouped:
+            return draw.count(0, first, block, block, everyone, (1, LEVELS))[1][0]
+        shape = (1, t, LEVELS)
+        return np.asarray(tally(crowd.task_scales, shape, left_there(first), group))[0]
 
     def work() -> np.ndarray | None:
-        total, last = np.zeros((t, LEVELS), np.int64), None
-        for number in range(BLOCKS):
-            ids = number * block + np.arange(block, dtype=np.int64)
-            _, answers = draw(0, ids)
+        total = np.zeros((t, LEVELS), np.int64)
+        for first in range(0, BLOCKS * block, block):
             if way == "device":
-                total += np.asarray(tally(crowd.task_scales, (1, t, LEVELS), answers, group))[0]
+                total += device_counts(first)
             elif way == "host":
-                total += host_counts(to_host(answers, t))
+                total += host_counts(to_host(to_be_read(first), t))
             else:
-                last = jax.block_until_ready(answers)
-        return None if last is not None else total
+                jax.block_until_ready(left_there(first))
+        return None if way == "none" else total
 
-    return work
+    return work, BLOCKS * block
 
 
 def numpy_step(answers: np.ndarray, belief: np.ndarray) -> np.ndarray:
@@ -223,28 +244,26 @@ def compare_counts(notes: Notes, agents: int, repeats: int) -> None:
     began = time.perf_counter()
     few = count(crowd, 10**6, 0)
     notes.note("ours, first call", "time", time.perf_counter() - began, "s")
-    block = sample.BLOCK * BLOCKS
-    share, other = few.counts[0] / 10**6, drawn(crowd, "host")() / block
-    if np.abs(share - other).max() > 6 * np.sqrt(0.25 / block + 0.25 / 10**6):
+    by_numpy, number = drawn(crowd, "host")
+    share, other = few.counts[0] / 10**6, by_numpy() / number
+    if np.abs(share - other).max() > 6 * np.sqrt(0.25 / number + 0.25 / 10**6):
         raise SystemExit("counts: the two ways disagree")
-    ways = {"ours": lambda: count(crowd, agents, 1), "drawn, numpy": drawn(crowd, "host")}
+    ways = {"ours": lambda: count(crowd, agents, 1), "drawn, numpy": by_numpy}
     seconds = turns(ways, repeats)
     notes.note("ours", "time", statistics.median(seconds["ours"]), "s")
-    decisions = {"ours": agents * 1000.0, "drawn, numpy": block * 1000.0}
+    decisions = {"ours": agents * 1000.0, "drawn, numpy": number * 1000.0}
     notes.compare(seconds, decisions, "decisions")
 
 
 def compare_reduction(notes: Notes, repeats: int) -> None:
     """Drawn, and counted on the device."""
     crowd = persistent(300)
-    ways = {
-        "ours": drawn(crowd, "device"),
-        "drawn, numpy": drawn(crowd, "host"),
-        "drawn, not counted": drawn(crowd, "none"),
-    }
+    names = {"ours": "device", "drawn, numpy": "host", "drawn, not counted": "none"}
+    made = {name: drawn(crowd, way) for name, way in names.items()}
+    ways = {name: work for name, (work, _) in made.items()}
     if np.any(ways["ours"]() != ways["drawn, numpy"]()):
         raise SystemExit("reduction: the two ways disagree")
-    amount = dict.fromkeys(ways, sample.BLOCK * BLOCKS * 300.0)
+    amount = {name: agents * 300.0 for name, (_, agents) in made.items()}
     notes.compare(turns(ways, repeats), amount, "decisions")
 
 
