@@ -39,9 +39,8 @@ from crowdllm_jax.model.persistent.draw import (
     ready_profiles,
     ready_to_draw,
 )
-from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.model.persistent.layout import Layout
-from crowdllm_jax.model.persistent.posterior import SETTLED, find, points
+from crowdllm_jax.model.persistent.posterior import SETTLED, find, points, sobol
 from crowdllm_jax.model.persistent.witness import check_witnesses, said_of
 from crowdllm_jax.population.frames import SHOWN, agents_table, html_of, numbers_on, to_arviz
 from crowdllm_jax.runtime.precision import SAME_BITS, float32_products

@@ -10,16 +10,15 @@ import jax.numpy as jnp
 import msgspec
 import numpy as np
 from flax import nnx
-from jax.scipy.special import ndtri
 from scipy.stats import norm
 
 from crowdllm_jax.model.crowd import Crowd, CvaeInputs
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import score_moments
 from crowdllm_jax.model.fit import Prepared
+from crowdllm_jax.model.persistent.belief import even_beliefs
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.draw import ready_to_draw
-from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.profiles.generator import distinct
 from crowdllm_jax.score.advice import advice
 from crowdllm_jax.score.asked import variances
@@ -302,10 +301,9 @@ def latent_share(crowd: Crowd) -> float | None:
         ordered = np.array(crowd.inputs.layout.ordered, int)
         if not len(ordered):
             return None
-        model = nnx.merge(crowd.graph, crowd.params)
         drawable = ready_to_draw(crowd.graph, crowd.params, crowd.inputs)
-        z, _ = model.belief(ndtri(jnp.asarray(sobol(4096, model.belief.width))))
-        moved = np.var(np.asarray(z @ drawable.items.loading[ordered].T), axis=0)
+        z = even_beliefs(nnx.merge(drawable.graph, drawable.params), 4096)
+        moved = np.var(z @ np.asarray(drawable.items.loading)[ordered].T, axis=0)
         return float((moved / (moved + np.pi**2 / 3)).mean())
     if not isinstance(crowd.config, CvaeConfig) or crowd.config.semi_implicit:
         return None

@@ -9,16 +9,14 @@ margins): +0.4 lifts a chance of 50% to 60%.
 
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.scipy.special import ndtri
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.persistent.belief import even_beliefs
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
 from crowdllm_jax.model.persistent.draw import ready_to_draw
-from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.study import scales
 
 WIDTH = 1.96  # posterior standard deviations to either end of a 95% interval
@@ -77,7 +75,7 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
         raise CrowdError("profile effects need the persistent model (model.kind: persistent)")
     design, model = crowd.inputs, nnx.merge(crowd.graph, crowd.params)
     drawable = ready_to_draw(crowd.graph, crowd.params, design)
-    z, _ = model.belief(ndtri(jnp.asarray(sobol(4096, model.belief.width))))
+    z = even_beliefs(model.belief, 4096)
     rows = crowd.generator.attributes
     if not rows:
         return []
@@ -96,7 +94,7 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
         loading = design.tasks.loading[on_scale].mean(0)
         effect = mean["profile"] + mean["interaction"] @ loading
         noise = np.sqrt(sd["profile"] ** 2 + sd["interaction"] ** 2 @ loading**2)
-        belief = float(np.std(np.asarray(z @ drawable.items.loading[on_scale].mean(0))))
+        belief = float(np.std(z @ np.asarray(drawable.items.loading)[on_scale].mean(0)))
         first = 0
         for coding in crowd.codings:
             span = slice(first, first := first + len(coding.columns))

@@ -7,16 +7,14 @@ worth to that person (Green & Srinivasan 1978), which profile and belief move. W
 
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.scipy.special import ndtri
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.asked import arrays_of
+from crowdllm_jax.model.persistent.belief import even_beliefs
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
-from crowdllm_jax.model.persistent.fit import sobol
 from crowdllm_jax.study.alternatives import codings_of
 from crowdllm_jax.study.records import Study
 
@@ -103,10 +101,10 @@ def part_worths(crowd: Crowd, study: Study) -> list[PartWorth]:
 def _by_person(crowd: Crowd, design: Design, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """(PEOPLE, Q) what the columns that describe options are worth to people."""
     model, generator = nnx.merge(crowd.graph, crowd.params), crowd.generator
-    z, _ = model.belief(ndtri(jnp.asarray(sobol(PEOPLE, model.belief.width))))
     weight = generator.weight / generator.weight.sum()
     profile = profile_matrix(crowd.codings, generator.attributes, len(weight)) - design.centre
     who = np.random.default_rng(0).choice(len(weight), PEOPLE, p=weight)
-    moved = np.asarray(z) + (profile @ arrays["effects.mean.belief_profile"])[who]
+    by_profile = profile @ arrays["effects.mean.belief_profile"]
+    moved = even_beliefs(model.belief, PEOPLE) + by_profile[who]
     by_person = moved @ arrays["effects.mean.part_worth_loading"].T
     return np.asarray(arrays["effects.mean.part_worth"] + by_person)

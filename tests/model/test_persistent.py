@@ -24,7 +24,8 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.draw import draw_beliefs
 from crowdllm_jax.model.persistent.effects import divergence
-from crowdllm_jax.model.persistent.fit import fit_marginal, held_out_evidence, sobol
+from crowdllm_jax.model.persistent.fit import fit_marginal, held_out_evidence
+from crowdllm_jax.model.persistent.posterior import sobol
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runs import prepare as fitting

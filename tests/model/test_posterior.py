@@ -14,7 +14,8 @@ from synthetic import make_study
 from crowdllm_jax.model.persistent import posterior
 from crowdllm_jax.model.persistent.answers import WIDEST, batches, gather_answers, take
 from crowdllm_jax.model.persistent.decision import Standing, log_likelihood
-from crowdllm_jax.model.persistent.fit import shifted, sobol
+from crowdllm_jax.model.persistent.fit import shifted
+from crowdllm_jax.model.persistent.posterior import sobol
 
 PEOPLE = 24
 

@@ -20,7 +20,7 @@ from crowdllm_jax.model.crowd_file import save_crowd
 from crowdllm_jax.model.persistent.answers import gather_answers
 from crowdllm_jax.model.persistent.decision import Standing, log_likelihood
 from crowdllm_jax.model.persistent.draw import draw_beliefs
-from crowdllm_jax.model.persistent.fit import sobol
+from crowdllm_jax.model.persistent.posterior import sobol
 from crowdllm_jax.population import twins
 from crowdllm_jax.population import write_twins as output
 from crowdllm_jax.population.twins import make_twins

@@ -1,9 +1,16 @@
 """An agent's belief: who it is, once for all tasks."""
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.scipy.special import ndtri
+
+from crowdllm_jax.model.persistent.posterior import sobol
+from crowdllm_jax.runtime.precision import float32_products
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 """Of means over a standard normal number."""
@@ -20,10 +27,12 @@ class Belief(nnx.Module):
     """
 
     def __init__(self, latent: int, injected: int, *, rngs: nnx.Rngs) -> None:
-        spread = jnp.array([-0.5] * latent + [-1.5], jnp.float32)
+        # By numpy: JAX would compile a program for every shape.
+        spread: Any = np.array([-0.5] * latent + [-1.5], np.float32)
+        flat: Any = np.zeros(latent, np.float32)
         self.log_spread = nnx.Param(spread)
-        self.tilt = nnx.Param(jnp.zeros(latent))
-        self.middle = nnx.Param(jnp.zeros(latent))
+        self.tilt = nnx.Param(flat)
+        self.middle = nnx.Param(flat)
         self.mixing = nnx.Linear(injected, 8, rngs=rngs) if injected else None
         self.shift = (
             nnx.Linear(8, latent, use_bias=False, kernel_init=nnx.initializers.zeros, rngs=rngs)
@@ -88,3 +97,17 @@ class UnwitnessedBelief(nnx.Module):
         """Turn standard normal numbers (..., width) into z (..., L + further) and scale (...,)."""
         z, scale = self.belief(u[..., : self.belief.width])
         return jnp.concatenate([z, u[..., self.belief.width :]], axis=-1), scale
+
+
+def even_beliefs(belief: Belief, people: int) -> np.ndarray:
+    """(people, L) that cover evenly what agents' beliefs are drawn from; always the same."""
+    return np.asarray(_beliefs_at(*nnx.split(belief, nnx.Param), sobol(people, belief.width)))
+
+
+@partial(jax.jit, static_argnums=0)
+@float32_products()
+def _beliefs_at(
+    graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], uniform: jax.Array
+) -> jax.Array:
+    belief: Belief = nnx.merge(graph, params)
+    return belief(ndtri(uniform))[0]

@@ -16,9 +16,16 @@ from crowdllm_jax.model.levels import LANES, by_lane, take_rows, unpack
 from crowdllm_jax.model.persistent.belief import Belief, UnwitnessedBelief
 from crowdllm_jax.model.persistent.decision import Responses, Standing, logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.effects import Items, Persistent, items, mean_effects
+from crowdllm_jax.model.persistent.effects import (
+    Items,
+    Persistent,
+    TaskColumns,
+    items,
+    mean_effects,
+)
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.unanswered import diluted, spread_out, widened
+from crowdllm_jax.model.persistent.witness import Unwitnessed
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.model.scales import nominal, ordered
 from crowdllm_jax.model.scales.kinds import BALLOT
@@ -58,7 +65,6 @@ class Ready(NamedTuple):
         return self.tables.responses.items
 
 
-@float32_products()
 def ready_to_draw(
     graph: nnx.GraphDef[Any],
     params: nnx.State[Any, Any],
@@ -72,33 +78,45 @@ def ready_to_draw(
       witnessed: what witnesses say of the people is added elsewhere, where there are any; else
         people differ, as the training people do, by what would be said of them.
     """
-    model: Persistent = nnx.merge(graph, params)
-    effects = mean_effects(model)
-    fitted = items(model, effects, design.tasks, jnp.asarray(level_mask(design.layout)))
-    spread, log_residual = spread_out(
-        model, fitted, design.layout, design.tasks.scale, design.tasks.known
-    )
-    belief: Belief | UnwitnessedBelief = model.belief
-    if design.unwitnessed is not None and not witnessed:
-        own = design.unwitnessed
-        belief = UnwitnessedBelief(model.belief, own.loading.shape[1])
-        spread, log_residual = diluted(
-            spread._replace(
-                location=spread.location + own.location,
-                base=widened(spread.base, design.layout, design.tasks.scale, own.spread),
-                profile=spread.profile + own.profile,
-                loading=jnp.concatenate([spread.loading, own.loading], axis=1),
-            ),
-            log_residual,
-            design.layout,
-            own.spread,
-        )
-    tasks = np.array(design.layout.ordered, int)
-    cut = logistic_cuts(spread.base, design.layout, design.tasks.scale)[tasks, 1:-1].T
-    responses = Responses(spread, log_residual, model.log_concentration[...])
-    # By lane here, not where they are used: XLA would lay them out across the loop's steps.
-    tables = Tables(responses, by_lane(cut), by_lane(spread.loading[tasks].T))
+    unwitnessed = None if witnessed else design.unwitnessed
+    new = not np.all(design.tasks.known)
+    tables = _tables(graph, design.layout, new, params, design.tasks, unwitnessed)
+    own: Belief = nnx.merge(graph, params).belief
+    belief = own if unwitnessed is None else UnwitnessedBelief(own, unwitnessed.loading.shape[1])
     return Ready(*nnx.split(belief, nnx.Param), tables)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=SAME_BITS)
+@float32_products()
+def _tables(
+    graph: nnx.GraphDef[Any],
+    layout: Layout,
+    new: bool,
+    params: nnx.State[Any, Any],
+    columns: TaskColumns,
+    unwitnessed: Unwitnessed | None,
+) -> Tables:
+    """Args:
+    new: some tasks have no answers. unwitnessed: how agents differ of whom none tells.
+    """
+    model: Persistent = nnx.merge(graph, params)
+    fitted = items(model, mean_effects(model), columns, jnp.asarray(level_mask(layout)))
+    log_residual = model.log_residual[...][columns.scale]
+    if new:
+        fitted, log_residual = spread_out(model, fitted, log_residual, layout, columns.known)
+    if unwitnessed is not None:
+        fitted = fitted._replace(
+            location=fitted.location + unwitnessed.location,
+            base=widened(fitted.base, layout, unwitnessed.spread),
+            profile=fitted.profile + unwitnessed.profile,
+            loading=jnp.concatenate([fitted.loading, unwitnessed.loading], axis=1),
+        )
+        fitted, log_residual = diluted(fitted, log_residual, layout, unwitnessed.spread)
+    ordered_ones = np.array(layout.ordered, int)
+    cut = logistic_cuts(fitted.base, layout, np.array(layout.task_scale))[ordered_ones, 1:-1].T
+    responses = Responses(fitted, log_residual, model.log_concentration[...])
+    # By lane here, not where they are used: XLA would lay them out across the loop's steps.
+    return Tables(responses, by_lane(cut), by_lane(fitted.loading[ordered_ones].T))
 
 
 class ProfileTable(NamedTuple):

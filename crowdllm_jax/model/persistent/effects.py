@@ -18,7 +18,7 @@ by-product of an approximation.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,11 @@ LEFT_SD, LEFT_LOG_SD = 0.5, 0.7
 """The same of what a reference or features leave of it (95%: from 0.13 to 2)."""
 
 
+def full(shape: int | tuple[int, ...], value: float) -> Any:
+    """Made by numpy: JAX would compile a program for every shape."""
+    return np.full(shape, value, np.float32)
+
+
 class Posterior(nnx.Module):
     """Normal posteriors of all effects, and for each group the deviation of its prior.
 
@@ -60,13 +65,13 @@ class Posterior(nnx.Module):
         mean, log_sd, log_prior = {}, {}, {}
         for name, group in groups.items():
             loads = name.endswith("loading")
-            start = START * rngs.params.normal(group.shape) if loads else jnp.zeros(group.shape)
+            start = START * rngs.params.normal(group.shape) if loads else full(group.shape, 0.0)
             mean[name] = nnx.Param(start)
             # A witness starts as hardly trusted: it has to earn it.
             doubted = name.endswith("witness")
-            log_sd[name] = nnx.Param(jnp.full(group.shape, -4.0 if doubted else -2.0))
+            log_sd[name] = nnx.Param(full(group.shape, -4.0 if doubted else -2.0))
             wide = 0.0 if loads else -3.0 if doubted else -1.5
-            log_prior[name] = nnx.Param(jnp.full(int(group.max(initial=0)) + 1, wide))
+            log_prior[name] = nnx.Param(full(int(group.max(initial=0)) + 1, wide))
         self.mean, self.log_sd = nnx.data(mean), nnx.data(log_sd)
         self.log_prior = nnx.data(log_prior)
 
@@ -83,16 +88,16 @@ class Persistent(nnx.Module):
         self,
         config: PersistentConfig,
         groups: dict[str, np.ndarray],
-        levels: jax.Array,
+        levels: Rows,
         *,
         rngs: nnx.Rngs,
     ) -> None:
         self.belief = Belief(config.dimensions, config.injected, rngs=rngs)
         self.effects = Posterior(groups, rngs=rngs)
         self.level = nnx.Param(levels)
-        self.first_loading = nnx.Param(jnp.ones(len(levels)))
-        self.log_residual = nnx.Param(jnp.full(len(levels), -1.0))
-        self.log_concentration = nnx.Param(jnp.full(len(levels), 1.0))
+        self.first_loading = nnx.Param(full(len(levels), 1.0))
+        self.log_residual = nnx.Param(full(len(levels), -1.0))
+        self.log_concentration = nnx.Param(full(len(levels), 1.0))
 
 
 class TaskColumns(NamedTuple):

@@ -17,7 +17,6 @@ import optax
 from flax import nnx
 from jax.scipy.special import ndtri
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from scipy.stats import qmc
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.persistent import posterior
@@ -94,7 +93,7 @@ of a count: all of it, but for the shares."""
 
 def new_persistent(design: Design, config: PersistentConfig, seed: int) -> Persistent:
     """An unfitted model; level logits are 0."""
-    levels = jnp.zeros((len(design.layout.scales), design.layout.levels))
+    levels = np.zeros((len(design.layout.scales), design.layout.levels), np.float32)
     return Persistent(config, design.groups, levels, rngs=nnx.Rngs(seed))
 
 
@@ -138,7 +137,7 @@ def fit_marginal(
     fixed = _Fixed(
         design.tasks,
         answers,
-        sobol(config.nodes, dimensions(config)),
+        posterior.sobol(config.nodes, dimensions(config)),
         np.asarray(jax.random.key_data(jax.random.key(seed))),
         stretches(config.shares, config.devices) if config.shares > 1 else None,
     )
@@ -356,7 +355,7 @@ def held_out_evidence(
     model = nnx.merge(graph, params)
     log_chance = _log_chance(model, mean_effects(model), design.tasks, design.layout, answers)
     width, people = model.belief.width, len(answers.weight)
-    base = ndtri(jnp.asarray(sobol(nodes, width)))
+    base = ndtri(jnp.asarray(posterior.sobol(nodes, width)))
     bell = posterior.find(log_chance, jnp.zeros((people, width)), posterior.SETTLED)
     return np.asarray(
         posterior.evidence(log_chance, bell, jnp.broadcast_to(base[None], (people, *base.shape)))
@@ -366,12 +365,6 @@ def held_out_evidence(
 def dimensions(config: PersistentConfig) -> int:
     """Normal numbers that make one belief: L, the personal scale, and the injected noise."""
     return config.dimensions + 1 + config.injected
-
-
-def sobol(nodes: int, width: int) -> np.ndarray:
-    """(nodes, width) scrambled Sobol points inside the unit cube, always the same."""
-    points = qmc.Sobol(width, rng=0).random(nodes).astype(np.float32)
-    return points.clip(1e-6, 1 - 1e-6)
 
 
 def shifted(points: jax.Array, key: jax.Array, people: int) -> jax.Array:

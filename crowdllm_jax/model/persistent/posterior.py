@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
+from scipy.stats import qmc
 
 POPULATION = 0.25
 """Share of the points that come from the population, so that no weight is large."""
@@ -71,6 +73,12 @@ def find(log_chance: LogChance, start: jax.Array, steps: int) -> Bell:
 def _times(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     """(..., W) in full precision."""
     return (matrix * vector[..., None, :]).sum(-1)
+
+
+def sobol(nodes: int, width: int) -> np.ndarray:
+    """(nodes, width) scrambled Sobol points inside the unit cube, always the same."""
+    points = qmc.Sobol(width, rng=0).random(nodes).astype(np.float32)
+    return points.clip(1e-6, 1 - 1e-6)
 
 
 def points(bell: Bell, base: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,6 +1,5 @@
 """Where a fit starts: at what plain statistics of the answers say."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from crowdllm_jax.model.persistent.answers import AnswerTable
@@ -84,7 +83,8 @@ def start_deviations(model: Persistent, design: Design, answers: AnswerTable) ->
         information["task_level_loading"] = by_level
     for name, of_answers in information.items():
         log_sd = model.effects.log_sd[name]
-        log_sd[...] = -jnp.log(jnp.exp(-2 * log_sd[...]) + of_answers) / 2
+        unsure = np.exp(-2 * np.asarray(log_sd[...])) + of_answers
+        log_sd[...] = (-np.log(unsure) / 2).astype(np.float32)
 
 
 def start_shares(
@@ -168,7 +168,9 @@ def _widen(model: Persistent, name: str, index: int, effect: np.ndarray) -> None
     """Let the prior of a scale's tasks be no narrower than where their effects are."""
     prior = model.effects.log_prior[name]
     size = np.sqrt((effect**2).mean()).clip(LEAST)
-    prior[...] = prior[...].at[index].max(np.log(size))
+    wide = np.array(prior[...])
+    wide[index] = max(wide[index], np.log(size))
+    prior[...] = wide
 
 
 def _between(cut: np.ndarray) -> np.ndarray:
@@ -280,8 +282,9 @@ def _put(
         group, square = design.groups[name][cells].ravel(), effects[name][cells].ravel() ** 2
         there, place, count = np.unique(group, return_inverse=True, return_counts=True)
         size = np.sqrt(np.bincount(place, square) / count).clip(LEAST)
-        prior = model.effects.log_prior[name]
-        prior[...] = prior[...].at[there].set(np.log(size))
+        prior = np.array(model.effects.log_prior[name][...])
+        prior[there] = np.log(size)
+        model.effects.log_prior[name][...] = prior
     model.first_loading[...] = first
 
 

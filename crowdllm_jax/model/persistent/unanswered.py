@@ -6,7 +6,7 @@ nothing is said of it, an unanswered task gets the answers of the known tasks po
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from crowdllm_jax.model.persistent.effects import (
     COLUMNS,
     Items,
     Persistent,
+    Rows,
     TaskColumns,
     by_columns,
     mean_effects,
@@ -31,7 +32,7 @@ from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.regression import regress
 from crowdllm_jax.model.scales import continuous, nominal, ordered
 from crowdllm_jax.model.scales.kinds import SINGLE
-from crowdllm_jax.runtime.precision import SAME_BITS
+from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 from crowdllm_jax.study import scales
 
 LOGISTIC = 16 * np.sqrt(3) / (15 * np.pi)
@@ -39,6 +40,9 @@ LOGISTIC = 16 * np.sqrt(3) / (15 * np.pi)
 logistic one (Zeger, Liang & Albert 1988); off by less than 0.01 in probability up to s = 2."""
 DRAWS = 256
 """Quasi-random, of where a new task's levels may be, over which they are averaged."""
+
+
+Spread = TypeVar("Spread", np.ndarray, jax.Array)
 
 
 class _Told(NamedTuple):
@@ -78,16 +82,18 @@ def settled(
 ) -> nnx.State[Any, Any]:
     """A fit's parameters, told apart: what columns say of tasks, what known tasks have of their
     own, and how far the others may be from what is said (as the deviation of their effects)."""
-    params = jax.tree.map(jnp.asarray, params)
-    told = _told_apart(graph, params, design.groups, design.tasks)
+    told = jax.device_get(_told_apart(graph, params, design.groups, design.tasks))
+    params = jax.tree.map(np.array, params)
     model: Persistent = nnx.merge(graph, params)
     effects, new = model.effects, np.asarray(design.tasks.known) == 0
     spread = {}
     for name, effect in told.items():
         mean, log_sd = effects.mean[name], effects.log_sd[name]
-        spread[name] = np.asarray(effect.spread).reshape(mean[...].shape)
+        spread[name] = effect.spread.reshape(mean[...].shape)
         mean[...] = effect.own.reshape(mean[...].shape)
-        log_sd[...] = log_sd[...].at[new].set(np.log(spread[name][new]))
+        unsure = log_sd[...]
+        unsure[new] = np.log(spread[name][new])
+        log_sd[...] = unsure
         begin = 0
         for column in (one for one in COLUMNS[name] if one in effects.mean):
             end = begin + effects.mean[column][...].size
@@ -95,12 +101,13 @@ def settled(
             sd = effect.sd[begin:end]
             if column == "part_worth":
                 # Known choices tell what it is only as far as there are any.
-                sd = jnp.hypot(sd, jnp.exp(effects.log_sd[column][...]))
-            effects.log_sd[column][...] = jnp.log(sd)
+                sd = np.hypot(sd, np.exp(effects.log_sd[column][...]))
+            effects.log_sd[column][...] = np.log(sd)
             begin = end
     if new.any():
-        level = effects.mean["task_level"]
-        level[...] = level[...].at[new].set(averaged(model, design, spread, new))
+        level = effects.mean["task_level"][...]
+        level[new] = averaged(model, design, spread, new)
+        effects.mean["task_level"][...] = level
     return nnx.state(model, nnx.Param)
 
 
@@ -114,7 +121,7 @@ def averaged(
     """(N, K) level effects of N new tasks that give the levels' average shares, however far a task
     is from what is said of it, or from `middle` (N, K) beside that."""
     layout, scale = design.layout, design.tasks.scale[new]
-    told = np.asarray(by_columns(mean_effects(model), design.tasks))[new]
+    told = np.asarray(_by_columns(mean_effects(model), design.tasks))[new]
     base = np.asarray(model.level[...])[scale] + told
     own_levels = level_mask(layout)[scale]
     share = np.zeros(base.shape)
@@ -130,6 +137,9 @@ def averaged(
     return np.log(share.clip(1e-9)) - base
 
 
+_by_columns = jax.jit(float32_products()(by_columns))
+
+
 def _softmax(logit: np.ndarray) -> np.ndarray:
     rate = np.exp(logit - logit.max(1, keepdims=True))
     return rate / rate.sum(1, keepdims=True)
@@ -139,10 +149,8 @@ def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Des
     """(S,) share of the differences between a scale's known tasks that columns explain: of their
     locations and of how far two levels lie apart, together, since what the one has the other need
     not have; 0 without columns, NaN without known tasks."""
-    model: Persistent = nnx.merge(graph, params)
     share = np.full(len(design.layout.scales), np.nan)
-    around = regressions(model, design.groups, design.tasks)
-    said = {name: one.x @ of_columns(model, name).mean for name, one in around.items()}
+    told_of = jax.device_get(_said(graph, params, design.groups, design.tasks))
     for index, scale in enumerate(design.layout.scales):
         tasks = (design.tasks.scale == index) & (design.tasks.known > 0)
         if not tasks.any():
@@ -153,25 +161,41 @@ def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Des
         parts += [("task_level", scales.size(scale), 2)] if kind in (nominal, ordered) else []
         for name, levels, ends in parts:
             per_task = (len(tasks), -1)
-            own = np.asarray(said[name]).reshape(per_task)[tasks, :levels]
-            told += ends * own.var(0).mean()
-            left = np.asarray(around[name].apart).reshape(per_task)[tasks, :levels]
+            said, left = (
+                np.asarray(one).reshape(per_task)[tasks, :levels] for one in told_of[name]
+            )
+            told += ends * said.var(0).mean()
             apart += ends * (left[0] ** 2).mean()
         share[index] = told / (told + apart)
     return share
 
 
-def dilution(spread: np.ndarray) -> np.ndarray:
+@partial(jax.jit, static_argnums=0)
+@float32_products()
+def _said(
+    graph: nnx.GraphDef[Any],
+    params: nnx.State[Any, Any],
+    groups: dict[str, np.ndarray],
+    tasks: TaskColumns,
+) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """What columns say of single tasks' effects, and how far these stand from it; flat."""
+    model: Persistent = nnx.merge(graph, params)
+    around = regressions(model, groups, tasks)
+    return {name: (one.x @ of_columns(model, name).mean, one.apart) for name, one in around.items()}
+
+
+def dilution(spread: Spread) -> Spread:
     """How much wider answers are of tasks that may be so far from where they are expected."""
-    return np.sqrt(1 + (LOGISTIC * spread) ** 2)
+    return (1 + (LOGISTIC * spread) ** 2) ** 0.5
 
 
-def widened(base: jax.Array, layout: Layout, scale: np.ndarray, spread: np.ndarray) -> jax.Array:
+def widened(base: jax.Array, layout: Layout, spread: Rows) -> jax.Array:
     """(T, K) log probabilities of levels whose ends on the logistic axis lie closer together, so
     that what moves people there by deviations (T,) more, as `diluted` has it, spreads their answers
     by as much more. Levels of tasks that are not ordered stay."""
+    scale = np.array(layout.task_scale)
     ordered = np.isin(np.arange(len(scale)), layout.ordered)
-    cut = logistic_cuts(base, layout, scale) / dilution(spread)[:, None]
+    cut = logistic_cuts(base, layout, scale) / dilution(jnp.asarray(spread))[:, None]
     share = jnp.diff(jax.nn.sigmoid(cut), axis=1).clip(1e-9)
     # Levels beyond a scale's own keep what masks them.
     own = jnp.asarray(ordered[:, None] & (level_mask(layout)[scale] == 0))
@@ -179,23 +203,20 @@ def widened(base: jax.Array, layout: Layout, scale: np.ndarray, spread: np.ndarr
 
 
 def spread_out(
-    model: Persistent, items: Items, layout: Layout, scale: np.ndarray, known: np.ndarray
-) -> tuple[Items, jnp.ndarray]:
+    model: Persistent, items: Items, residual: jax.Array, layout: Layout, known: Rows
+) -> tuple[Items, jax.Array]:
     """Items with unanswered tasks spread out, and (T,) log deviations of continuous answers."""
-    residual = model.log_residual[...][scale]
-    if known.all():
-        return items, residual
-    spread = np.where(known > 0, 0.0, np.exp(np.asarray(model.effects.log_sd["task"][...])))
+    spread = jnp.where(known > 0, 0.0, jnp.exp(model.effects.log_sd["task"][...]))
     return diluted(items, residual, layout, spread)
 
 
 def diluted(
-    items: Items, residual: jnp.ndarray, layout: Layout, spread: np.ndarray
-) -> tuple[Items, jnp.ndarray]:
+    items: Items, residual: jax.Array, layout: Layout, spread: Rows
+) -> tuple[Items, jax.Array]:
     """Items, and (T,) log deviations of continuous answers, of tasks that agents differ on by
     further normal numbers of deviations (T,), each task's on its own."""
-    wider = dilution(spread)
-    wider[list(layout.tasks_of(continuous))] = 1.0
+    on_line = np.isin(np.arange(len(layout.task_scale)), layout.tasks_of(continuous))
+    wider = jnp.where(on_line, 1.0, dilution(jnp.asarray(spread)))
     return items._replace(
         location=items.location / wider,
         loading=items.loading / wider[:, None],
