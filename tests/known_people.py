@@ -75,7 +75,7 @@ def make_known(study: Study | None = None, *, seed: int = 0, loud: float = 0.5, 
     model = new_persistent(design, settings, seed)
     random = np.random.default_rng(seed)
     for param in (*model.effects.mean.values(), model.level):
-        param[...] = jnp.asarray(loud * random.normal(size=param.shape), jnp.float32)
+        param[...] = jnp.asarray((loud * random.normal(size=param.shape)).astype(np.float32))
     return Known(study, codings, settings, design, model)
 
 
@@ -161,9 +161,9 @@ def log_chance(
     padded = jax.tree.map(
         lambda part: np.concatenate([part, np.repeat(part[:1], filled - b, 0)]), answers
     )._replace(person=np.arange(filled, dtype=np.int32))
-    standing = Standing(*(jnp.broadcast_to(n[None], (filled, *n.shape)) for n in standing))
+    standing = Standing(*(np.broadcast_to(np.asarray(n), (filled, *n.shape)) for n in standing))
     found = _log_chance(ready.tables.responses, known.design.layout, padded, standing)
-    return np.asarray(found[:b], np.float64)
+    return np.asarray(found, np.float64)[:b]
 
 
 _log_chance = jax.jit(log_likelihood, static_argnums=1)

@@ -27,7 +27,7 @@ from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.scales import Nominal, Ordinal
 from crowdllm_jax.study.split import SplitConfig
 
-QUICK = PersistentConfig(latent=1, injected=0, steps=250, learning_rate=0.08)
+QUICK = PersistentConfig(latent=1, injected=0, nodes=16, steps=150, learning_rate=0.12)
 KNOWN, NEW, PEOPLE = 40, 20, 100
 CUTS = np.array([-2.0, -0.7, 0.5, 1.8])
 

@@ -57,7 +57,7 @@ def test_agents_answer_as_published():
     noise = np.random.default_rng(1).normal(size=(TASKS, LEVELS))
     told = share.mean(0) * np.exp(0.2 * noise)
     reference = from_levels(study, "column", told / told.sum(1, keepdims=True))
-    model = PersistentConfig(latent=1, injected=0, steps=300)
+    model = PersistentConfig(latent=1, injected=0, nodes=16, steps=150)
     config = Config(study="unused", model=model, split=SplitConfig(by="tasks"))
     ready = prepare.prepare(study, config, 0)
     train = study.task < TASKS - NEW

@@ -206,7 +206,7 @@ def fitted(study: Study, known: np.ndarray):
         (),
         fit_profiles((), study.participants.weight, ProfilesConfig()),
     )
-    model = PersistentConfig(latent=1, injected=0, steps=100, learning_rate=0.1)
+    model = PersistentConfig(latent=1, injected=0, nodes=16, steps=100, learning_rate=0.1)
     return fit_model(prepared, model, TrainConfig(), 0, None, silent, "test")[0]
 
 

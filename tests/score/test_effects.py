@@ -48,7 +48,7 @@ def people_who_differ(by: float, seed: int = 0):
     )
 
 
-def fitted(study, model=PersistentConfig(latent=1, injected=0, steps=400)):  # noqa: B008
+def fitted(study, model=PersistentConfig(latent=1, injected=0, nodes=16, steps=150)):  # noqa: B008
     config = Config(
         study="anes96",
         model=model,
