@@ -1,4 +1,5 @@
-"""Numbers as people and spreadsheets write them: `$1,200`, `12,50 €`, `45 %`, `4/10`, `3rd`."""
+"""Numbers as people and spreadsheets write them: `$1,200`, `12,50 €`, `45 %`, `4/10`, `3rd`,
+`(12)` below zero."""
 
 import re
 import unicodedata
@@ -26,6 +27,8 @@ _STYLES = tuple(
 )
 """Decimals behind a point, and behind a comma."""
 _PRICED = re.compile(_CURRENCY)
+_BRACKETED = re.compile(rf"({_CURRENCY})?\(({_CURRENCY})?\s?(\d[^()]*)\)(\s?(?:{_UNIT}))?")
+"""A number below zero, as accounts have it: `(1,200)`, `($5.00)`, `(12,50) €`."""
 _GROUPED = re.compile(r"-?[1-9]\d{0,2}\.\d{3}")
 _PLACE = re.compile(r"(?P<number>\d+) ?(?:st|nd|rd|th|er|[èe]re|[èe]me|e|[ºª°])")
 FEWEST = 3
@@ -90,7 +93,7 @@ def _refuse_points(field: Field, texts: Sequence[str]) -> None:
 def _numbers(texts: list[str]) -> tuple[list[str], bool]:
     """Texts as plain numbers, and whether they are amounts, with a sign or with thousands set
     apart; as they are, if they are no numbers."""
-    digits = [_in_digits(text) for text in texts]
+    digits = _below_zero([_in_digits(text) for text in texts])
     if places := _matched(_PLACE, digits):
         return [match["number"] for match in places], False
     for style, decimal in zip(_STYLES, ".,", strict=True):
@@ -104,6 +107,18 @@ def _numbers(texts: list[str]) -> tuple[list[str], bool]:
         grouped = plain != [match["number"] for match in found]
         return [number.replace(",", ".") for number in plain], bool(signs) or grouped
     return texts, False
+
+
+def _below_zero(texts: list[str]) -> list[str]:
+    """Texts, those in brackets with a minus in their place; where all are in brackets, or some have
+    a minus, brackets say something else."""
+    found = [_BRACKETED.fullmatch(text) for text in texts]
+    if all(found) or any(text.lstrip().startswith("-") for text in texts):
+        return texts
+    return [
+        text if match is None else f"{match[1] or match[2] or ''}-{match[3]}{match[4] or ''}"
+        for text, match in zip(texts, found, strict=True)
+    ]
 
 
 def _matched(pattern: re.Pattern[str], texts: Sequence[str]) -> list[re.Match[str]]:

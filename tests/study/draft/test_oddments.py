@@ -138,12 +138,20 @@ def test_amounts_are_numbers():
         (["3,5", "2,0", "4"], [3.5, 2, 4]),
         (["4.5 out of 5 stars", "3.0 out of 5 stars", "1.0 out of 5 stars"], [4.5, 3, 1]),
         (["-", "0", "+", "++", "--"], [-2, -1, 0, 1, 2]),
+        (["(2)", "(1)", "0", "1", "2"], [-2, -1, 0, 1, 2]),
+        (["($5.50)", "$3.00", "$1,200.00", "$(0.25)"], [-5.5, 3, 1200, -0.25]),
+        (["(12,50) €", "3,00 €", "0 €"], [-12.5, 3, 0]),
     ],
 )
 def test_numbers_as_they_are_written(written, numbers):
     made = study(table(x=cycle(*written)))
     own = made.task == made.tasks.ids.index("x")
     assert {*made.value[own]} == {*numbers}
+
+
+@pytest.mark.parametrize("texts", [["(1)", "(2)", "(3)"], ["-2", "(1)", "3"]])
+def test_brackets_around_all_numbers_or_beside_a_minus_are_kept(texts):
+    assert scale_of(table(x=cycle(*texts)), "x") == Ordinal(levels=tuple(texts))
 
 
 def test_amounts_are_used_as_their_names_say():
