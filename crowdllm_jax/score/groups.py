@@ -241,12 +241,13 @@ def regression(
     from statsmodels.tools.tools import add_constant
 
     x, agents_x = add_constant(ours[:, chosen]), add_constant(theirs[:, chosen])
-    full = all(np.linalg.matrix_rank(m) == m.shape[1] for m in (x, agents_x))
-    if kish(humans.weight) < FEWEST * len(chosen) or not full:
-        return None
     gap, others = deviations(humans)
     person, weight = humans.person[others], humans.answer_weight[others]
-    if not others.any() or np.ptp(gap[others]) < 1e-9:
+    # Whose tasks nobody else answered deviates from nobody.
+    told = np.unique(person)
+    if kish(humans.weight[told]) < FEWEST * len(chosen) or np.ptp(gap[others]) < 1e-9:
+        return None
+    if any(np.linalg.matrix_rank(m) < m.shape[1] for m in (x[told], agents_x)):
         return None
     fit = WLS(gap[others], x[person], weights=weight).fit(
         cov_type="cluster", cov_kwds={"groups": person}

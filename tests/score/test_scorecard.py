@@ -240,6 +240,20 @@ def test_few_people_have_no_regression():
     )
 
 
+def test_tasks_of_single_people_have_no_regression():
+    """Nobody deviates from others where there are none, but for the two who share a task."""
+    study = several(60, 60, 1.0)
+    own = (study.task == study.person) | ((study.task == 0) & (study.person == 1))
+    study = dataclasses.replace(
+        study, person=study.person[own], task=study.task[own], answer=study.answer[own]
+    )
+    profile = study.participants.profile[1:]
+    codings = tuple(fit_coding(a, np.arange(60)) for a in profile)
+    agents, _ = agents_like(study, 50)
+    values = crowd_of(several(60, 60, 1.0), 50, 0)
+    assert regression(everything(study), codings, profile, agents[1:], values) is None
+
+
 def test_the_card_reads_floors_and_ceilings():
     def same(**values):
         return {name: (value, value, value) for name, value in values.items()}

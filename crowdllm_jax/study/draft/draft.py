@@ -51,6 +51,19 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Options:
+    """What is said of choice tasks' options.
+
+    Attributes:
+      task: (A,) indices. level: their names. said: per attribute its kind, and a text each.
+    """
+
+    task: np.ndarray
+    level: list[str]
+    said: dict[str, tuple[AttributeSpec, list[str]]]
+
+
+@dataclass(frozen=True)
 class Draft:
     """A study in the making.
 
@@ -60,7 +73,7 @@ class Draft:
       weight: a text per person, or None.
       person, task: (R,) indices; answer: (R,) indices into `answers`, the different texts.
       scales: by name. attributes: of tasks.
-      reasons: why it is so, in sentences.
+      reasons: why it is so, in sentences. options: of choice tasks, where they are described.
     """
 
     what: str
@@ -75,6 +88,7 @@ class Draft:
     scales: dict[str, Scale]
     attributes: dict[str, AttributeSpec]
     reasons: tuple[str, ...]
+    options: Options | None = None
 
 
 def as_flag(texts: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
+from crowdllm_jax.study.draft.conjoint import from_sets, sets_of
 from crowdllm_jax.study.draft.draft import Choices, Draft
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
 from crowdllm_jax.study.draft.objects import with_objects_opened
@@ -54,7 +55,7 @@ def draft_of_file(
 
 
 def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
-    """Make a study of a table: of rows that are answers, or that are people.
+    """Make a study of a table: of rows that are answers, or people, or options of choice sets.
 
     Raises:
       CrowdError: what has to be said before.
@@ -79,6 +80,8 @@ def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
     written = (*ids, *choices.out, choices.person)
     tidy = plain_amounts(with_points(tidy, sure=False), written)
     tidy = people_in_rows(one_spelling(tidy, choices), choices)
+    if (sets := sets_of(tidy, choices)) is not None:
+        return from_sets(tidy, sets, choices)
     keys = keys_of(tidy, choices)
     if keys is None:
         return from_wide(tidy, choices)

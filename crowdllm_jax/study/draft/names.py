@@ -212,6 +212,23 @@ def is_option(name: str) -> bool:
     return _plain(name) <= _OPTION | _ID
 
 
+_ALTERNATIVE = _words(
+    "alt alternative alternatives alternativa option options profile concept card"
+)
+_CHOSEN = _words("chosen chose choose selected select picked pick preferred bought")
+
+
+def is_alternative(name: str) -> bool:
+    """Whether a name is that of the options of a choice set."""
+    words = _plain(name)
+    return bool(words & _ALTERNATIVE) and words <= _ALTERNATIVE | _ID | _words("no number name")
+
+
+def marks_chosen(name: str) -> bool:
+    """Whether a name may say which option of a set was chosen."""
+    return is_response(name) or bool(tokens(name) & _CHOSEN)
+
+
 def is_share(name: str) -> bool:
     """Whether a name says how many people gave an answer, and of nothing else how many there
     are."""

@@ -268,7 +268,7 @@ def _use(field: Field, choices: Choices, about: Set[str]) -> tuple[str, str]:
         return "out", why
     if names.is_profile(field.name, field.text) and not choices.profile:
         return "profile", ""
-    if _numbered(field):
+    if numbers_rows(field):
         return "out", "since its whole numbers are all different (--questions keeps it)"
     return "question", ""
 
@@ -318,7 +318,7 @@ def _said_of_somebody(field: Field) -> list[str]:
     return texts if repeat else []
 
 
-def _numbered(field: Field) -> bool:
+def numbers_rows(field: Field) -> bool:
     """Whether a column numbers many rows: by one after another, or by large numbers."""
     texts = field.column.distinct
     if field.labels or field.amount or len(texts) <= FEW_NUMBERS or not unique(field):

@@ -1,4 +1,4 @@
-"""Write a draft as a study: three tables of CSV and the YAML that says what they mean."""
+"""Write a draft as a study: its tables as CSV and the YAML that says what they mean."""
 
 import io
 import os
@@ -17,10 +17,17 @@ from ruamel.yaml import YAML
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.files import write_whole
-from crowdllm_jax.study.draft.draft import Draft
+from crowdllm_jax.study.draft.draft import Draft, Options
 from crowdllm_jax.study.read import read_study
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.study.spec import ParticipantsSpec, ResponsesSpec, StudySpec, TasksSpec
+from crowdllm_jax.study.spec import (
+    AlternativesSpec,
+    AttributeSpec,
+    ParticipantsSpec,
+    ResponsesSpec,
+    StudySpec,
+    TasksSpec,
+)
 
 FEW_PEOPLE = 10
 """Of fewer people than that, and than there are tasks, none can be spared: tasks are held out."""
@@ -80,7 +87,21 @@ def tables_of(draft: Draft, name: str) -> Tables:
         files["questions"]: pa.table(questions),
         files["people"]: pa.table(people),
     }
+    if draft.options is not None:
+        path = f"{name}-options.csv"
+        table, attributes_of = _options(draft.options, [task.id for task in draft.tasks])
+        tables[path] = table
+        described = AlternativesSpec(path=path, task="task", attributes=attributes_of)
+        spec = msgspec.structs.replace(spec, alternatives=described)
     return Tables(tables, spec)
+
+
+def _options(options: Options, ids: list[str]) -> tuple[pa.Table, dict[str, AttributeSpec]]:
+    """The table of options, and what a study file says of its columns."""
+    column = {name: f"{name}_" if name in ("task", "level") else name for name in options.said}
+    table = {"task": [ids[task] for task in options.task], "level": options.level}
+    table |= {column[name]: texts for name, (_, texts) in options.said.items()}
+    return pa.table(table), {column[name]: kind for name, (kind, _) in options.said.items()}
 
 
 def _columns(draft: Draft, part: str) -> dict[str, str]:
@@ -181,13 +202,20 @@ def _yaml(draft: Draft, spec: StudySpec, out: Path) -> str:
     yaml.width = 10**6
     yaml.allow_unicode = True
     yaml.representer.sort_base_mapping_type_on_output = False
-    split = {"by": "people" if len(draft.people) >= min(FEW_PEOPLE, len(draft.tasks)) else "tasks"}
-    yaml.dump({"study": tree, "split": split, "population": {"agents": 10_000}}, text)
+    yaml.dump({"study": tree, "split": {"by": _by(draft)}, "population": {"agents": 10_000}}, text)
     told = "\n".join(f"# - {_one_line(reason)}" for reason in draft.reasons)
     return (
         f"# Made from {draft.what} by `crowdllm init`; why it is so:\n{told}\n#\n"
         f"#   crowdllm run {shlex.quote(out.name)}\n\n{text.getvalue()}"
     )
+
+
+def _by(draft: Draft) -> str:
+    """What to hold out. Choice sets are often everybody's own: of the others' answers to them
+    nothing is known, but of everybody's other choices."""
+    if draft.options is not None:
+        return "answers"
+    return "people" if len(draft.people) >= min(FEW_PEOPLE, len(draft.tasks)) else "tasks"
 
 
 def _one_line(text: str) -> str:

@@ -1,0 +1,303 @@
+"""A table with a row for every option of a choice set, as conjoint analysis has it, as a study."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdllm_jax.runtime import numerals
+from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.crossed import together, told_by
+from crowdllm_jax.study.draft.draft import Choices, Draft, Options, Task, shown
+from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
+from crowdllm_jax.study.draft.wide_table import numbers_rows
+from crowdllm_jax.study.draft.words import is_no_answer
+from crowdllm_jax.study.formats.sheet import Field, Sheet
+from crowdllm_jax.study.scales import Nominal, Scale
+
+NONE = "none"
+"""The level of who chose no option of a set."""
+MOST_OPTIONS = 20
+FEWEST_SETS = 5
+MOSTLY, NEARLY = 0.5, 0.95
+"""Shares of the sets of which an option is chosen."""
+_CHOSEN = {"1", "1.0", "true", "yes", "chosen", "x"}
+_NOT = {"0", "0.0", "false", "no", "not chosen", "-"}
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The columns that make a row an option of a set.
+
+    Attributes:
+      person, task, chosen: its columns; no task where everybody has one set. option: what options
+        are called, None where they are only counted. group: (R,) the set of a person that each
+        row is of.
+    """
+
+    person: Field
+    task: Field | None
+    option: Field | None
+    chosen: Field
+    attributes: tuple[Field, ...]
+    group: np.ndarray
+
+
+def sets_of(sheet: Sheet, choices: Choices) -> Sets | None:
+    """The columns of a table whose rows are options of choice sets, of each of which one or none is
+    chosen; None where they are something else."""
+    if any(field.use not in (None, "out") for field in sheet.fields):
+        return None
+    fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
+    for chosen in (f for f in fields if _may_be_chosen(f, choices)):
+        for person, task in _keys(fields, choices):
+            if chosen not in (person, task) and (found := _sets(fields, person, task, chosen)):
+                return found
+    return None
+
+
+def _keys(fields: list[Field], choices: Choices) -> Iterator[tuple[Field, Field | None]]:
+    """The columns that may say whose a set is, and which of that person's: by its name, or where
+    none is called so any, of whom each then has one."""
+    whole = [f for f in fields if (f.column.codes >= 0).all() and _count(f) > 1]
+    if choices.person is not None:
+        people = [f for f in whole if f.name == choices.person]
+    else:
+        people = [f for f in whole if names.is_person(f.name) or names.is_rater(f.name)]
+    tasks = [f for f in whole if choices.task in (None, f.name)]
+    tasks.sort(key=lambda f: (not names.is_task(f.name), _count(f)))
+    for person in people:
+        yield from ((person, task) for task in tasks if task is not person)
+    if choices.task is None:
+        yield from ((person, None) for person in people or whole)
+
+
+def _sets(fields: list[Field], person: Field, task: Field | None, chosen: Field) -> Sets | None:
+    """The sets that a person and a task make, if they do."""
+    codes = person.column.codes if task is None else together(person, task)
+    group = np.unique(codes, return_inverse=True)[1]
+    rows, taken = np.bincount(group), np.bincount(group, _marks(chosen))
+    if len(rows) < FEWEST_SETS or rows.min() < 2 or rows.max() > MOST_OPTIONS or taken.max() > 1:
+        return None
+    left = [f for f in fields if f not in (person, task, chosen)]
+    option = _option_of(left, group)
+    called = option is not None and names.is_alternative(option.name)
+    # Rows of which few are marked may be anything, unless they are called options.
+    if taken.mean() < (MOSTLY if called else NEARLY):
+        return None
+    said = [f for f in left if f is not option and not _no_attribute(f)]
+    varied = tuple(f for f in said if _varies(f, group))
+    return Sets(person, task, option, chosen, varied, group) if varied else None
+
+
+def _no_attribute(field: Field) -> bool:
+    return names.is_own(field.name) or numbers_rows(field)
+
+
+def _may_be_chosen(field: Field, choices: Choices) -> bool:
+    """Whether a column marks rows as chosen or not."""
+    if choices.response is not None:
+        return field.name == choices.response
+    texts = {text.casefold() for text in field.column.distinct}
+    marked = bool(texts & _CHOSEN) and texts <= _CHOSEN | _NOT and len(texts) <= 2
+    return marked and names.marks_chosen(field.name)
+
+
+def _marks(field: Field) -> np.ndarray:
+    """(R,) bool, the rows that are chosen."""
+    marked = [text.casefold() in _CHOSEN for text in field.column.distinct]
+    return np.array([*marked, False])[field.column.codes]
+
+
+def _count(field: Field) -> int:
+    return len(field.column.distinct)
+
+
+def _varies(field: Field, group: np.ndarray) -> bool:
+    """Whether a column says different things of options of one set."""
+    pairs = np.unique(np.stack([group, field.column.codes]), axis=1)
+    return len(np.unique(group)) < pairs.shape[1]
+
+
+def _option_of(fields: list[Field], group: np.ndarray) -> Field | None:
+    """The column of options' names, all of which differ in every set: called so, or in words of
+    which every set has all."""
+    found = []
+    for field in fields:
+        pairs = np.unique(np.stack([group, field.column.codes]), axis=1)
+        apart = pairs.shape[1] == len(group) and (field.column.codes >= 0).all()
+        called = names.is_alternative(field.name) and _count(field) <= MOST_OPTIONS
+        always = _count(field) * len(np.unique(group)) == len(group) and not _numeric(field)
+        if apart and (called or always):
+            found.append((not called, _count(field), field))
+    return min(found, key=lambda one: one[:2])[2] if found else None
+
+
+def from_sets(sheet: Sheet, sets: Sets, choices: Choices) -> Draft:
+    """Make a study of choice sets: a set is a task, as often as somebody saw another one."""
+    by_set = _by_set(sets)
+    labels = _labels(sets, by_set)
+    answers = [
+        next((name for name, one in zip(own, mark, strict=True) if one), NONE)
+        for own, mark in zip(labels, (_marks(sets.chosen)[rows] for rows in by_set), strict=True)
+    ]
+    silent = answers.count(NONE) - sum(NONE in own for own in labels)
+    first = np.array([rows[0] for rows in by_set])
+    people, person = np.unique(sets.person.column.codes[first], return_inverse=True)
+    seen = np.array([first[np.argmax(person == index)] for index in range(len(people))])
+    tasks, task, shown_in = _tasks(sets, by_set, labels, person, opt_out=silent > 0)
+    reasons = [*sheet.notes, *_reasons(sets, len(by_set), len(tasks), silent)]
+    options = _options(sets, by_set, labels, shown_in, reasons)
+    weight = weight_of(sheet, choices)
+    used = (sets.person, sets.task, sets.option, sets.chosen, *sets.attributes, weight)
+    rest = [f for f in sheet.fields if f not in used and f.name not in choices.out]
+    own = [f for f in rest if told_by(sets.person, f) and not names.is_own(f.name)]
+    if left := [f.name for f in rest if f not in own and f.column.distinct]:
+        reasons.append(f"Left out, for they are neither of options nor of people: {shown(left)}.")
+    texts = tuple(dict.fromkeys(answers))
+    return Draft(
+        sheet.what,
+        tuple(sets.person.column.distinct[code] for code in people),
+        profile_of(own, seen, reasons),
+        cells_of(weight, seen) if weight is not None else None,
+        tuple(tasks),
+        person.astype(np.int32),
+        task,
+        np.array([texts.index(answer) for answer in answers], np.int32),
+        texts,
+        _scales(tasks, shown_in, labels, opt_out=silent > 0),
+        {},
+        tuple(reasons),
+        options,
+    )
+
+
+def _by_set(sets: Sets) -> list[np.ndarray]:
+    """The rows of each set, options in the order of their names."""
+    place = np.zeros(len(sets.group))
+    if sets.option is not None:
+        texts = sets.option.column.distinct
+        rank = {text: at for at, text in enumerate(_in_order(texts))}
+        place = np.array([rank[text] for text in texts])[sets.option.column.codes]
+    row = np.lexsort([place, sets.group])
+    starts = np.flatnonzero(np.diff(sets.group[row], prepend=-1))
+    return np.split(row, starts[1:])
+
+
+def _in_order(labels: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(labels, key=lambda text: (numerals.number(text) or 0.0, text)))
+
+
+def _labels(sets: Sets, by_set: list[np.ndarray]) -> list[tuple[str, ...]]:
+    """What the options of each set are called; counted from 1 where they have no names."""
+    if sets.option is None:
+        return [tuple(map(str, range(1, len(rows) + 1))) for rows in by_set]
+    return [tuple(cells_of(sets.option, rows)) for rows in by_set]
+
+
+def _tasks(
+    sets: Sets,
+    by_set: list[np.ndarray],
+    labels: list[tuple[str, ...]],
+    person: np.ndarray,
+    *,
+    opt_out: bool,
+) -> tuple[list[Task], np.ndarray, list[int]]:
+    """The different sets; which of them each person's are; and a place in `by_set` of each.
+
+    One that somebody saw twice is another one the second time."""
+    said = np.stack([f.column.codes for f in sets.attributes], axis=1)
+    tasks: list[Task] = []
+    first_in: list[int] = []
+    place: dict[object, int] = {}
+    seen: Counter[object] = Counter()
+    task = np.zeros(len(by_set), np.int32)
+    ids: set[str] = set()
+    for number, rows in enumerate(by_set):
+        content = (labels[number], said[rows].tobytes())
+        seen[person[number], content] += 1
+        key = (content, seen[person[number], content])
+        if key not in place:
+            place[key] = len(tasks)
+            first_in.append(number)
+            whose = cells_of(sets.person, rows[:1])[0]
+            name = whose if sets.task is None else cells_of(sets.task, rows[:1])[0]
+            one = name if name not in ids else f"{whose} {name}"
+            ids.add(one)
+            scale = _scale_name(labels[number], opt_out=opt_out)
+            tasks.append(Task(one, _text(sets, rows, labels[number]), scale))
+        task[number] = place[key]
+    return tasks, task, first_in
+
+
+def _text(sets: Sets, rows: np.ndarray, labels: tuple[str, ...]) -> str:
+    """What somebody is asked: which of these, each with what is said of it."""
+    cells = {f.name: cells_of(f, rows) for f in sets.attributes}
+    told = [
+        f"{label} ({', '.join(f'{name} {own[at]}' for name, own in cells.items() if own[at])})"
+        for at, label in enumerate(labels)
+    ]
+    return f"Which do you choose: {' or '.join(told).replace(' ()', '')}?"
+
+
+def _scale_name(labels: tuple[str, ...], *, opt_out: bool) -> str:
+    levels = _levels(labels, opt_out=opt_out)
+    return f"one of {', '.join(levels)}" if len(levels) <= 4 else f"one of {len(levels)}"
+
+
+def _levels(labels: tuple[str, ...], *, opt_out: bool) -> tuple[str, ...]:
+    own = _in_order(labels)
+    return own if not opt_out or NONE in own else (*own, NONE)
+
+
+def _scales(
+    tasks: list[Task], first_in: list[int], labels: list[tuple[str, ...]], *, opt_out: bool
+) -> dict[str, Scale]:
+    several: dict[str, Scale] = {}
+    for task, at in zip(tasks, first_in, strict=True):
+        several[task.scale] = Nominal(levels=_levels(labels[at], opt_out=opt_out))
+    return several
+
+
+def _options(
+    sets: Sets,
+    by_set: list[np.ndarray],
+    labels: list[tuple[str, ...]],
+    first_in: list[int],
+    reasons: list[str],
+) -> Options:
+    """What is said of the options of every task."""
+    rows = np.concatenate([by_set[at] for at in first_in])
+    task = np.repeat(np.arange(len(first_in)), [len(by_set[at]) for at in first_in])
+    numeric = [f for f in sets.attributes if _numeric(f)]
+    others = [f for f in sets.attributes if f not in numeric]
+    said = profile_of(others, rows, reasons)
+    said |= {f.name: ("numeric", cells_of(f, rows)) for f in numeric}
+    order = [f.name for f in sets.attributes if f.name in said]
+    level = [label for at in first_in for label in labels[at]]
+    return Options(task.astype(np.int32), level, {name: said[name] for name in order})
+
+
+def _numeric(field: Field) -> bool:
+    """Numbers, of which there are more than two; prices may then be others than were shown."""
+    texts = [text for text in field.column.distinct if not is_no_answer(text)]
+    plain = not field.labels and all(numerals.number(text) is not None for text in texts)
+    return plain and len(texts) > 2
+
+
+def _reasons(sets: Sets, shown_sets: int, different: int, silent: int) -> list[str]:
+    named = "" if sets.option is None else f", {sets.option.name} what it is called"
+    told = [
+        f"A row is an option of a choice set: {sets.person.name} says who chose"
+        f"{'' if sets.task is None else f', {sets.task.name} in which set'}{named}, "
+        f"{sets.chosen.name} whether it was chosen.",
+        f"{shown_sets:,} sets were answered, {different:,} of them different; an option is told "
+        f"by {shown(f.name for f in sets.attributes)}.",
+    ]
+    if silent:
+        told.append(
+            f"In {silent:,} sets no option was chosen, which is taken for '{NONE}'; if they went "
+            "unanswered, delete their rows."
+        )
+    return told

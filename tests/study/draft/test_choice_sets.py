@@ -1,0 +1,171 @@
+"""Tables with a row for every option of a choice set, as conjoint analysis has them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import crowdllm_jax as cl
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.make import draft_of_file
+from crowdllm_jax.study.draft.write import study_of_draft, write_study
+from crowdllm_jax.study.scales import Nominal
+
+PEOPLE, SETS, OPTIONS = 12, 5, 3
+
+
+def made(*, own: bool = True, opt_out: bool = False) -> pd.DataFrame:
+    """Choices by people whose sets are their own, or the same for all; `opt_out`: of every fourth
+    set none is chosen."""
+    rows = []
+    for person in range(PEOPLE):
+        for number in range(SETS):
+            random = np.random.default_rng([number, person if own else 0])
+            taken = -1 if opt_out and (person + number) % 4 == 0 else (person + number) % OPTIONS
+            rows += [
+                {
+                    "resp_id": f"p{person:02d}",
+                    "age": 20 + person,
+                    "task": number + 1,
+                    "alt": option + 1,
+                    "price": f"${int(random.choice([199, 299, 399, 499]))}.00",
+                    "brand": str(random.choice(["Acme", "Bolt", "Core"])),
+                    "choice": int(option == taken),
+                }
+                for option in range(OPTIONS)
+            ]
+    return pd.DataFrame(rows)
+
+
+def study_of(frame: pd.DataFrame, tmp_path, **choices):
+    frame.to_csv(tmp_path / "choices.csv", index=False)
+    return study_of_draft(draft_of_file(tmp_path / "choices.csv", Choices(**choices)), "choices")
+
+
+def chosen_options(study) -> set[tuple[str, tuple[float | str, ...]]]:
+    """Who chose what, as it is described; "none" where nothing describes it."""
+    described = study.tasks.alternatives
+    price, brand = described.attributes
+    said = {
+        (task, level): (price.cells[row], brand.levels[brand.cells[row]])
+        for row, (task, level) in enumerate(zip(described.task, described.level, strict=True))
+    }
+    rows = zip(study.person, study.task, study.answer.astype(int), strict=True)
+    return {
+        (study.participants.ids[person], said.get((task, level), ("none",)))
+        for person, task, level in rows
+    }
+
+
+def expected(frame: pd.DataFrame) -> set[tuple[str, tuple[float | str, ...]]]:
+    taken = frame[frame.choice.isin([1, "yes"])]
+    found = {
+        (row.resp_id, (float(str(row.price).strip("$")), row.brand)) for row in taken.itertuples()
+    }
+    answered = frame.groupby(["resp_id", "task"]).choice.sum()
+    return found | {(person, ("none",)) for (person, _), count in answered.items() if count == 0}
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_row_per_option_is_a_set_per_task(own, tmp_path):
+    frame = made(own=own)
+    study = study_of(frame, tmp_path)
+    assert chosen_options(study) == expected(frame)
+    assert len(study.answer) == PEOPLE * SETS
+    by_set = frame.groupby(["resp_id", "task"])
+    assert len(study.tasks.ids) == len({(*rows.price, *rows.brand) for _, rows in by_set})
+    assert list(study.scales.values()) == [Nominal(levels=("1", "2", "3"))]
+    assert study.tasks.alternatives.attributes[0].kind == "numeric"
+    (age,) = study.participants.profile
+    assert (age.name, age.kind) == ("age", "numeric")
+    assert study.tasks.text[0].startswith("Which do you choose: 1 (price ")
+
+
+def test_rows_may_stand_in_any_order_and_options_have_no_names(tmp_path):
+    frame = made()
+    mixed = study_of(frame.sample(frac=1, random_state=0), tmp_path)
+    assert chosen_options(mixed) == expected(frame)
+    assert {*mixed.tasks.text} == {*study_of(frame, tmp_path).tasks.text}
+    unnamed = frame.drop(columns="alt")
+    assert chosen_options(study_of(unnamed, tmp_path)) == expected(frame)
+
+
+def test_who_chose_nothing_chose_none(tmp_path):
+    frame = made(opt_out=True)
+    frame.to_csv(tmp_path / "choices.csv", index=False)
+    draft = draft_of_file(tmp_path / "choices.csv", Choices())
+    assert "In 15 sets no option was chosen, which is taken for 'none'" in " ".join(draft.reasons)
+    study = study_of_draft(draft, "choices")
+    assert list(study.scales.values()) == [Nominal(levels=("1", "2", "3", "none"))]
+    assert chosen_options(study) == expected(frame)
+
+
+def test_everybody_may_have_one_set_of_named_options(tmp_path):
+    """As in `TravelMode` of the R package AER; the rows' own numbers describe nothing."""
+    random = np.random.default_rng(0)
+    modes = ["air", "train", "bus", "car"]
+    frame = pd.DataFrame(
+        {
+            "rownames": range(1, 81),
+            "individual": np.repeat(range(1, 21), 4),
+            "mode": modes * 20,
+            "choice": np.eye(4, dtype=int)[random.integers(0, 4, 20)].ravel(),
+            "wait": random.integers(0, 99, 80),
+            "income": np.repeat(random.integers(2, 72, 20), 4),
+        }
+    )
+    frame["choice"] = frame.choice.map({1: "yes", 0: "no"})
+    study = study_of(frame, tmp_path)
+    assert list(study.scales.values()) == [Nominal(levels=tuple(sorted(modes)))]
+    assert [a.name for a in study.tasks.alternatives.attributes] == ["wait"]
+    assert [a.name for a in study.participants.profile] == ["income"]
+    levels = next(iter(study.scales.values())).levels
+    found = [levels[int(level)] for level in study.answer]
+    assert found == list(frame[frame.choice == "yes"]["mode"])
+
+
+def test_sets_of_other_sizes_stand_on_scales_of_their_own(tmp_path):
+    frame = made()
+    fewer = frame[~((frame.task == 2) & (frame.alt == 3))]
+    fewer = fewer.groupby(["resp_id", "task"]).filter(lambda rows: rows.choice.sum() == 1)
+    study = study_of(fewer, tmp_path)
+    assert {scale.levels for scale in study.scales.values()} == {("1", "2", "3"), ("1", "2")}
+    assert chosen_options(study) == expected(fewer)
+
+
+def test_a_set_seen_twice_is_two_tasks(tmp_path):
+    frame = made(own=False)
+    again = frame[frame.task == 1].assign(task=SETS + 1)
+    study = study_of(pd.concat([frame, again]), tmp_path)
+    assert len(study.tasks.ids) == SETS + 1
+    assert len(study.answer) == PEOPLE * (SETS + 1)
+
+
+def test_the_files_are_a_study_that_holds_out_answers(tmp_path):
+    made().to_csv(tmp_path / "choices.csv", index=False)
+    draft = draft_of_file(tmp_path / "choices.csv", Choices())
+    study, paths = write_study(draft, tmp_path / "study.yaml", force=False)
+    assert tmp_path / "study-options.csv" in paths
+    assert "split: {by: answers}" in paths[0].read_text()
+    again = cl.load_study(str(paths[0]))
+    assert chosen_options(again) == chosen_options(study) == expected(made())
+
+
+def test_a_frame_is_understood_alike():
+    assert chosen_options(cl.study(made())) == expected(made())
+
+
+def test_ratings_of_several_things_are_no_choice_sets(tmp_path):
+    """Each person likes some films of a genre: none is chosen from among the others."""
+    random = np.random.default_rng(0)
+    person, film = (axis.ravel() for axis in np.indices((20, 12)))
+    frame = pd.DataFrame(
+        {
+            "user": [f"u{p}" for p in person],
+            "movie": [f"film {f}" for f in film],
+            "genre": [f"genre {f % 4}" for f in film],
+            "choice": random.integers(0, 2, len(film)),
+        }
+    )
+    study = study_of(frame, tmp_path)
+    assert study.tasks.alternatives is None
+    assert len(study.tasks.ids) == 12
