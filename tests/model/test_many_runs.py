@@ -258,12 +258,9 @@ def test_runs_on_two_devices_are_the_same(tmp_path):
             np.testing.assert_allclose(two.history, stored[name], **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    "model", [MODEL, change(MODEL, semi_implicit=True)], ids=["plain", "semi-implicit"]
-)
-def test_two_devices_that_share_every_batch_make_the_same_runs(model):
+def test_two_devices_that_share_every_batch_make_the_same_runs():
     """Each takes half of the rows and their gradients are added up, once a step."""
-    runs = several(model)[:3]
+    runs = several()[:3]
     shared = [run._replace(config=change(run.config, devices=2)) for run in runs]
     for one, two in zip(fit_many(runs), fit_many(shared), strict=True):
         check_equal(one, two)
