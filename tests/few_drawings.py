@@ -1,10 +1,12 @@
 """Of runs whose intervals nobody looks at: drawing them is most of a small run's time.
 
-A module that imports the fixture `few_drawings` has them in its processes; one that is started by a
-test calls `draw_few`.
+A module that imports the fixture `few_drawings` has them in its process; one that it starts in the
+environment `importing` calls `draw_few`.
 """
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,12 @@ def draw_few(patch: pytest.MonkeyPatch) -> None:
 
 def _of_few(humans, measure, times=FEW):
     return bootstrap(humans, measure, FEW)
+
+
+def importing() -> dict[str, str]:
+    """An environment whose Python finds this module."""
+    paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @pytest.fixture(autouse=True, scope="module")
