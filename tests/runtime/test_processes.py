@@ -43,8 +43,8 @@ from crowdllm_jax.workflow.steps import fit_run
 AGENTS = 20_001
 """Three blocks, the last with an odd rest."""
 
-MODEL = "model={kind: persistent, steps: 20}"
-SHARED_MODEL = "model={kind: persistent, steps: 20, devices: 2}"
+MODEL = "model={kind: persistent, steps: 5}"
+SHARED_MODEL = "model={kind: persistent, steps: 5, devices: 2}"
 PUBLISHED = ("--set", "model={kind: cvae, hidden: 8, latent: 2}", "--set", "models=[]")
 BATCHES = (*PUBLISHED, "--set", "train.batch_size=16")
 SHARES = (*PUBLISHED, "--set", "train={epochs: 2, batch_size: 16, devices: 2, shares: 4}")
@@ -378,7 +378,7 @@ def weights_of(model: str, *runs: Path) -> list[dict[str, np.ndarray]]:
 
 
 def test_two_processes_share_a_fit(fitted, both):
-    """Sums in another order, and hence to float rounding (after 20 steps of Adam) the weights of a
+    """Sums in another order, and hence to float rounding (after 5 steps of Adam) the weights of a
     fit by one."""
     alone, shared = weights_of("persistent", fitted, both.folder / "fit")
     for name in alone:
