@@ -1,4 +1,5 @@
-"""Of runs whose intervals nobody looks at: drawing them is most of a small run's time.
+"""Of runs of whose intervals and predictions nobody looks at the last digits: drawing what they are
+made of is most of a small run's time.
 
 A module that imports the fixture `few_drawings` has them in its process; one that it starts in the
 environment `importing` calls `draw_few`.
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from crowdllm_jax.population import expected, twins
 from crowdllm_jax.score import answers, ceiling, correlations, diagnostics, metrics, persons
 from crowdllm_jax.score.bootstrap import bootstrap
 
@@ -21,6 +23,8 @@ def draw_few(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "bootstrap", _of_few)
     for module in (correlations, persons):
         patch.setattr(module, "TIMES", FEW)
+    patch.setattr(expected, "PER_PROFILE", expected.FEWEST)
+    patch.setattr(twins, "NODES", 128)
 
 
 def _of_few(humans, measure, times=FEW):
