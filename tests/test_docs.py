@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 
 import crowdllm_jax as cl
 from crowdllm_jax.cli.main import main

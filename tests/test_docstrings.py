@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from matplotlib import pyplot as plt
 
 import crowdllm_jax as cl

@@ -16,6 +16,8 @@ from crowdllm_jax.score.held_out import Humans
 
 PERSON_METRICS = ("personal_sd", "personal_wd", "icc")
 
+TIMES = 200
+
 AnswerTriples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -63,7 +65,8 @@ def person_scores(
     if n < FEWEST:
         return point, nothing, nothing
     draws = [
-        compare_people(people, rounds, humans.weight, random.integers(0, n, n)) for _ in range(200)
+        compare_people(people, rounds, humans.weight, random.integers(0, n, n))
+        for _ in range(TIMES)
     ]
     bounds = {
         name: interval([draw[name] for draw in draws], point[name]) for name in PERSON_METRICS

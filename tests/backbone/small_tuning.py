@@ -1,6 +1,7 @@
 """A tuning that is over in seconds, also for processes that need neither torch nor PEFT."""
 
 import numpy as np
+from msgspec import structs
 
 from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.backbone.tokens import encode
@@ -27,6 +28,7 @@ def examples_of(backbone, some=SOME):
 
 
 CONFIG = TuneConfig(rank=2, batch=4, epochs=3, patience=3, learning_rate=0.02, targets=("q", "up"))
+SHORT = structs.replace(CONFIG, epochs=1)
 
 
 def many(backbone, count=22):

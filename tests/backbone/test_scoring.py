@@ -256,7 +256,8 @@ print("equal")
 def test_one_device_equals_a_mesh_of_four(tmp_path):
     make("llama3", tmp_path / "llama3")
     here = Path(__file__).parent
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "NPROC": "32"}
+    four = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"
+    flags = {"XLA_FLAGS": four, "NPROC": "32"}
     done = subprocess.run(
         [
             sys.executable,

@@ -3,13 +3,14 @@
 import csv
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
+from few_drawings import few_drawings, importing  # noqa: F401
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import write_config
@@ -27,10 +28,16 @@ from crowdllm_jax.workflow import steps
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A finished run's folder; its configuration and data are in `input` beside it."""
+    """A finished run's folder; beside it its configuration and data, and what it showed."""
     folder = tmp_path_factory.mktemp("made")
-    config = write_config(folder / "input")
-    assert main(["run", str(config), "--out", str(folder / "out"), "--quiet"]) == 0
+    config = write_config(folder / "input", beside=("vae_only",))
+    with (
+        redirect_stdout((folder / "shown").open("w")) as out,
+        redirect_stderr((folder / "told").open("w")) as err,
+    ):
+        assert main(["run", str(config), "--out", str(folder / "out")]) == 0
+    out.close()
+    err.close()
     return folder / "out"
 
 
@@ -47,11 +54,9 @@ def config_of(folder):
     return folder.parent / "input" / "config.yaml"
 
 
-def test_run_shows_the_scoreboard_and_says_where_things_are(tmp_path, capsys):
-    folder = tmp_path / "out"
-    config = write_config(tmp_path / "input", beside=("vae_only",))
-    assert main(["run", str(config), "--out", str(folder)]) == 0
-    out, err = capsys.readouterr()
+def test_run_shows_the_scoreboard_and_says_where_things_are(made):
+    folder = made
+    out, err = (folder.with_name(name).read_text() for name in ("shown", "told"))
     shown = ("Held-out people", "Humans (noise ceiling)", "CrowdLLM as published (cvae)", "Uniform")
     shown += ("VAE only (no reference)",)
     for text in (*shown, "RPS", str(folder / "report.html"), str(folder / "scores.json")):
@@ -204,8 +209,9 @@ def test_the_command_is_installed_and_quick_to_help():
 NAMES = ("質問[a]", "Q1, part b", "[red]q3[/red]", "naïve 🙂", "bell\x07 and \x1b[31m")
 
 EVERY_COMMAND = """
+import os
 import sys
-import time
+import pytest
 from crowdllm_jax.cli import main as cli
 config, run, new = "config.yaml", "out", "新しい"
 for command in (
@@ -222,12 +228,14 @@ for command in (
     ["--help"],
 ):
     sys.argv[1:] = command
+    if command[0] == "run":
+        from few_drawings import draw_few
+        draw_few(pytest.MonkeyPatch())
     try:
         code = cli.main()
     except SystemExit as stopped:
         code = stopped.code
     print("code", code, *command[:1], flush=True)
-import os
 print("level", os.environ["TF_CPP_MIN_LOG_LEVEL"])
 """
 
@@ -270,7 +278,7 @@ def test_no_name_is_too_much_for_a_console(outlandish, encoding):
     """Every command in one process whose streams are a pipe's, as on Windows or under LANG=C."""
     made = (outlandish / "out").exists()
     locale = "C" if encoding == "ascii" else "C.UTF-8"
-    env = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": locale}
+    env = importing() | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": locale}
     env.pop("TF_CPP_MIN_LOG_LEVEL", None)
     done = subprocess.run(
         [sys.executable, "commands.py"], capture_output=True, check=False, env=env, cwd=outlandish

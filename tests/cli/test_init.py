@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 
 from crowdllm_jax.cli.main import main
 

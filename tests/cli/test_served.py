@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from synthetic import make_study, write_config

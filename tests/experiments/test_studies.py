@@ -12,6 +12,7 @@ import jax
 import msgspec
 import numpy as np
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from synthetic import EVERY_SCALE, make_study, write_config
 
 from crowdllm_jax.cli.main import main

@@ -5,6 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from known_people import draw_people, make_known
 from synthetic import make_study
 

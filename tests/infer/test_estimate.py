@@ -1,6 +1,7 @@
 """Prediction-powered estimates: equal to other libraries', and covering what they are of."""
 
 import dataclasses
+import os
 
 import intervals
 import numpy as np
@@ -10,6 +11,9 @@ from scipy import stats
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.infer.estimate import EstimationRows, estimate
+
+# What ppi_py has numba compile, which takes ten seconds, is called a few times.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 # The estimator.
 

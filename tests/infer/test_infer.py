@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.csv
 import pytest
 import statsmodels.api as sm
+from few_drawings import few_drawings  # noqa: F401
 from known_people import draw_people, make_known
 from scipy import special
 from synthetic import EVERY_SCALE, RATING, make_study, rows_of, write_config, write_table

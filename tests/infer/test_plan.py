@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow.csv
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_people import draw_people, make_known

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fake_server import limited, logprobs, text
+from few_drawings import few_drawings  # noqa: F401
 from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax.backbone import scoring

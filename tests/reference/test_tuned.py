@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from msgspec import structs
 from synthetic import EVERY_SCALE, make_study, rows_of, write_config, write_table
 

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from synthetic import make_study, write_config
 
 from crowdllm_jax.cli.main import main

@@ -18,6 +18,7 @@ import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from known_people import make_known

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from asked_study import write_asked
+from few_drawings import few_drawings, importing  # noqa: F401
 from known_people import make_known
 from synthetic import EVERY_SCALE, make_study, write_config
 
@@ -25,7 +26,7 @@ from crowdllm_jax.aggregate.budgeting import distinct_ballots
 from crowdllm_jax.aggregate.decide import decide, write_table
 from crowdllm_jax.backbone.tune.peft import read_adapter
 from crowdllm_jax.cli.main import main
-from crowdllm_jax.errors import CrowdWarning, PeerError
+from crowdllm_jax.errors import CrowdError, CrowdWarning, PeerError
 from crowdllm_jax.model.crowd_file import load_crowd, save_crowd
 from crowdllm_jax.population import count, sample, write
 from crowdllm_jax.population.read import open_population
@@ -42,11 +43,13 @@ from crowdllm_jax.workflow.steps import fit_run
 AGENTS = 20_001
 """Three blocks, the last with an odd rest."""
 
-MODEL = "model={kind: persistent, steps: 20}"
-SHARED_MODEL = "model={kind: persistent, steps: 20, devices: 2}"
+MODEL = "model={kind: persistent, steps: 5}"
+SHARED_MODEL = "model={kind: persistent, steps: 5, devices: 2}"
 PUBLISHED = ("--set", "model={kind: cvae, hidden: 8, latent: 2}", "--set", "models=[]")
 BATCHES = (*PUBLISHED, "--set", "train.batch_size=16")
 SHARES = (*PUBLISHED, "--set", "train={epochs: 2, batch_size: 16, devices: 2, shares: 4}")
+
+STOPPED = ("--set", "train={epochs: 12, batch_size: 16}")
 
 CLI = ("-m", "crowdllm_jax.cli")
 SMALL_PIECES = """
@@ -54,33 +57,52 @@ import time
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.runtime import pieces
 pieces.PIECE, after = 0.0, pieces.Pieces.after
-pieces.Pieces.after = lambda self, done: time.sleep(0.05) or after(self, done)
+pieces.Pieces.after = lambda self, done: time.sleep(0.1) or after(self, done)
 main()
 """
 """The command line, with a request to stop heeded after every batch of a fit, of which each takes a
 while: one process may start later than another."""
 
-SEVERAL = """
+SMALL_PARTS = """
+import time
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.population import write
+write.PART_ROWS, rows = 1, write.write_rows
+write.write_rows = lambda *part, **how: time.sleep(1) or rows(*part, **how)
+main()
+"""
+"""The command line, with a population in parts of a block, of which each takes a second."""
+
+COMMANDS = """
 import json
 import sys
+import pytest
+from few_drawings import draw_few
+from crowdllm_jax.cli import main as cli
+from crowdllm_jax.population import count, sample, write_twins
+from crowdllm_jax.runtime import processes
+draw_few(pytest.MonkeyPatch())
+write_twins.PART_PEOPLE, write, parts = 2, write_twins._write_part, []
+write_twins._write_part = lambda *part: (parts.append(part), write(*part))
+count.STRETCH, several = sample.BLOCK, sys.argv[2:]
+for command in json.loads(sys.argv[1]):
+    assert cli.main([*command, *several]) == 0, command
+    cli._join = lambda _: processes.rank() == 0
+"""
+"""Many commands by the same processes, with twins of two people in a part."""
+
+SEVERAL = f"""{COMMANDS}
 from pathlib import Path
 import numpy as np
 from crowdllm_jax.aggregate.budgeting import distinct_ballots
 from crowdllm_jax.aggregate.decide import decide, write_table
-from crowdllm_jax.cli import main as cli
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd_file import load_crowd
-from crowdllm_jax.population import count, sample, write_twins
 from crowdllm_jax.population.read import open_population
 from crowdllm_jax.population.write_counts import write_counts
-from crowdllm_jax.runtime import processes
-write_twins.PART_PEOPLE, write, parts = 2, write_twins._write_part, []
-write_twins._write_part = lambda *part: (parts.append(part), write(*part))
-place, population = Path(sys.argv[1]), Path(sys.argv[2])
-for command in json.loads(place.with_name("commands.json").read_text()):
-    assert cli.main([*command, *sys.argv[3:]]) == 0, command
-    cli._join = lambda _: processes.rank() == 0
 print(len(parts), file=sys.stderr)
-out = place / "aggregates" / str(processes.rank())
+*_, (*counted, place), (_, population, *_) = json.loads(sys.argv[1])
+out, population = Path(place).with_name("aggregates") / str(processes.rank()), Path(population)
 out.mkdir(parents=True)
 sample.BLOCK, count.STRETCH = 64, 128
 crowd = load_crowd(population.with_name("crowd"))
@@ -90,27 +112,15 @@ write_table(decide(population, "dawid-skene"), out / "truth.parquet")
 answers = open_population(population)
 approved = np.flatnonzero(answers.task_scale == list(answers.scales).index("approve"))
 np.savez(out / "ballots.npz", *distinct_ballots(answers, approved))
-"""
-"""Many commands by the same processes, with twins of two people in a part (it tells how many parts
-it drew); and then the counts and the rules that no command shows in full."""
-
-COUNTS = """
-import sys
-from pathlib import Path
-from crowdllm_jax.cli import main as cli
-from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.population import count, sample
-from crowdllm_jax.runtime import processes
 def fail(_):
     raise CrowdError("no more")
-count.STRETCH = sample.BLOCK
-assert cli.main(sys.argv[1:]) == 0
 if processes.rank() == 1:
     count.drawers = fail
-cli._join = lambda _: processes.rank() == 0
-cli.main([*sys.argv[1:], "--out", str(Path(sys.argv[4]).with_name("none"))])
+cli.main([*counted, place + "-none", *several])
 """
-"""`sample RUN --out FOLDER ...` twice, by the same processes; one fails the second time."""
+"""Many commands, of which the last but one counts agents and the last aggregates a population (it
+tells how many parts of twins it drew); the counts and the rules that no command shows in full; and
+the count again, in which one process fails."""
 
 SOON = 30
 """Seconds in which a run must have ended after a peer has."""
@@ -125,7 +135,7 @@ def port() -> int:
 def start(processes: int, devices: int, *command: str, only=None, main=CLI, **places) -> list:
     """The same command in several processes, each with its own virtual devices."""
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
-    env = os.environ | {"XLA_FLAGS": flags, "NPROC": "32", "JAX_PLATFORMS": "cpu"}
+    env = importing() | {"XLA_FLAGS": flags, "NPROC": "32", "JAX_PLATFORMS": "cpu"}
     at = f"127.0.0.1:{port()}"
     several = ["--distributed", "--coordinator", at, "--processes", str(processes)]
     return [
@@ -169,13 +179,31 @@ def fitted(tmp_path_factory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(1, 3), (2, 2)])
-def test_a_population_is_the_same_on_every_layout(fitted, tmp_path, processes, devices):
-    out = tmp_path / "p"
-    command = ["sample", str(fitted), "--agents", str(AGENTS), "--seed", "3", "--out", str(out)]
-    for process in start(processes, devices, *command):
+def population_of(fitted: Path) -> tuple[str, ...]:
+    return ("sample", str(fitted), "--agents", str(AGENTS), "--seed", "3", "--out")
+
+
+def counts_of(fitted: Path) -> tuple[str, ...]:
+    return (*population_of(fitted)[:-1], "--aggregate", "--by", "city", "--out")
+
+
+def written(*commands: tuple[str | Path, ...]) -> str:
+    """Commands for `COMMANDS`."""
+    return json.dumps([[str(word) for word in command] for command in commands])
+
+
+@pytest.mark.parametrize("layout", ["one of three", "two of one", "two of two"])
+def test_a_population_is_the_same_on_every_layout(request, fitted, tmp_path, layout):
+    """By so many processes of so many devices."""
+    if layout == "one of three":
+        out = tmp_path / "p"
+        (process,) = start(1, 3, *population_of(fitted), str(out))
         code, err = ends(process, 120)
         assert code == 0, err
+    elif layout == "two of one":
+        out = request.getfixturevalue("both").folder / "population"
+    else:
+        out = request.getfixturevalue("tuned").folder / "population"
     assert digests(out) == digests(fitted.parent / "one")
     # And another seed's is another.
     assert digests(out) != digests(fitted.parent / "other")
@@ -210,40 +238,67 @@ def small_blocks() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+@pytest.fixture(scope="module")
+def stopped(fitted, tmp_path_factory) -> Path:
+    """A run of two processes, each with a fit of its own, of which one was asked to stop: both end
+    with what they have."""
+    run, fits = tmp_path_factory.mktemp("stopped") / "run", ("cvae", "vae_only")
+    command = ["fit", str(fitted.parent / "input" / "config.yaml"), *STOPPED, "--out", str(run)]
+    both = start(2, 1, *command, main=("-c", SMALL_PIECES))
+    while not all(list((run / f"seed-0/{fit}/checkpoint").glob("[0-9]*")) for fit in fits):
+        assert all(process.poll() is None for process in both)
+        time.sleep(0.05)
+    began = time.monotonic()
+    both[1].send_signal(signal.SIGTERM)
+    (other, told), (asked, why) = (ends(process, SOON) for process in both)
+    assert time.monotonic() - began < 10
+    assert asked == 143, why
+    assert other == 130, told
+    assert "terminated; the same command continues" in why
+    assert not any(crowd_folder(run, 0, fit).exists() for fit in fits)
+    return run
+
+
 class Both(NamedTuple):
-    """What two processes made together: the folder, and how many parts of twins each drew."""
+    """What two processes made together: the folder, how many parts of twins each drew, and what
+    each said."""
 
     folder: Path
     parts: tuple[int, ...]
+    told: tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
-def both(fitted, known, tmp_path_factory) -> Both:
+def both(fitted, known, stopped, tmp_path_factory) -> Both:
     """Started once: most of what a command takes here is until its processes have met."""
     two = tmp_path_factory.mktemp("both") / "two"
-    source = fitted.parent / "input"
-    config = str(source / "config.yaml")
+    config = str(fitted.parent / "input" / "config.yaml")
     # As a fit that was stopped after its last checkpoint.
     shutil.copytree(fitted, two / "elsewhere")
     shutil.rmtree(crowd_folder(two / "elsewhere", 0, "persistent"))
+    (stopped / ".tmp-taken-seed-0-cvae").touch()  # nobody waits for whom an earlier start had
     shared = ("--set", SHARED_MODEL, "--set", "models=[]")
     commands = (
+        (*population_of(fitted), two / "population"),
         ("run", config, "--out", two / "run"),
         ("fit", config, "--out", two / "fit", *shared),
         ("fit", config, "--out", two / "elsewhere", *shared),
         ("fit", config, "--out", two / "batches", *BATCHES, "--set", "train.devices=2"),
         ("fit", config, "--out", two / "shares", *SHARES),
+        ("fit", config, "--out", stopped, *STOPPED),
         (*twins_of(fitted), two / "twins"),
+        (*counts_of(fitted), two / "counts"),
         ("aggregate", known, "--quiet", "--out", two / "aggregates" / "summary.parquet"),
     )
-    written = json.dumps([[str(word) for word in command] for command in commands])
-    two.with_name("commands.json").write_text(written)
-    parts = []
-    for process in start(2, 1, str(two), str(known), main=("-c", SEVERAL)):
-        code, err = ends(process, 900)
-        assert code == 0, err
-        parts.append(int(re.findall(r"^\d+$", err, re.MULTILINE)[-1]))
-    return Both(two, tuple(parts))
+    codes, told = zip(
+        *(ends(one, 900) for one in start(2, 1, written(*commands), main=("-c", SEVERAL))),
+        strict=True,
+    )
+    parts = [re.findall(r"^\d+$", err, re.MULTILINE) for err in told]
+    assert all(parts), told
+    # The last count failed in one of them, of which the other is told.
+    assert codes == (3, 2), told
+    return Both(two, tuple(int(count) for (*_, count) in parts), told)
 
 
 def twins_of(fitted: Path) -> tuple[str | Path, ...]:
@@ -306,20 +361,14 @@ def test_two_processes_share_aggregates(known, both, tmp_path):
             assert (place / name).read_bytes() == path.read_bytes(), name
 
 
-def test_two_processes_count_agents(fitted, tmp_path):
+def test_two_processes_count_agents(fitted, both, tmp_path):
     """To the bytes of one process; where one fails, the other says so, and nothing is written."""
-    command = ["sample", str(fitted)]
-    counted = ["--aggregate", "--by", "city", "--agents", str(AGENTS), "--seed", "3"]
-    assert main([*command, "--out", str(tmp_path / "one"), *counted, "--quiet"]) == 0
-    command = [*command, "--out", str(tmp_path / "two"), *counted]
-    both = start(2, 1, *command, main=("-c", COUNTS))
-    (other, told), (failed, why) = (ends(process, 200) for process in both)
-    assert (other, failed) == (3, 2), told + why
-    assert "another process of this run has ended" in told
-    assert "crowdllm: no more" in why
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    assert main([*counts_of(fitted), str(tmp_path / "one"), "--quiet"]) == 0
+    assert "another process of this run has ended" in both.told[0]
+    assert "crowdllm: no more" in both.told[1]
+    assert not (both.folder / "counts-none").exists()
     for path in (tmp_path / "one").iterdir():
-        assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes(), path.name
+        assert (both.folder / "counts" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def weights_of(model: str, *runs: Path) -> list[dict[str, np.ndarray]]:
@@ -329,7 +378,7 @@ def weights_of(model: str, *runs: Path) -> list[dict[str, np.ndarray]]:
 
 
 def test_two_processes_share_a_fit(fitted, both):
-    """Sums in another order, and hence to float rounding (after 20 steps of Adam) the weights of a
+    """Sums in another order, and hence to float rounding (after 5 steps of Adam) the weights of a
     fit by one."""
     alone, shared = weights_of("persistent", fitted, both.folder / "fit")
     for name in alone:
@@ -369,53 +418,49 @@ def test_a_fit_goes_on_elsewhere(fitted, both):
         np.testing.assert_array_equal(shared[name], alone[name], err_msg=name)
 
 
-def test_processes_stop_within_an_epoch_together(tmp_path):
-    """SIGTERM to one of two, each with a fit of its own: both end with what they have, and
-    both together go on from there to the bits of fits that were left alone."""
-    config, few = str(write_config(tmp_path / "input")), "train.epochs=25"
-    model = ["--set", "model={kind: cvae, hidden: 8, latent: 2}", "--set", "models=[vae_only]"]
-    command = ["fit", config, *model, "--set", "train.batch_size=16", "--set", few, "--out"]
-    run, fits = tmp_path / "run", ("cvae", "vae_only")
-    both = start(2, 1, *command, str(run), main=("-c", SMALL_PIECES))
-    while not all(list((run / f"seed-0/{fit}/checkpoint").glob("[0-9]*")) for fit in fits):
-        assert all(process.poll() is None for process in both)
-        time.sleep(0.05)
-    began = time.monotonic()
-    both[1].send_signal(signal.SIGTERM)
-    (other, told), (asked, why) = (ends(process, SOON) for process in both)
-    assert time.monotonic() - began < 10
-    assert asked == 143, why
-    assert other == 130, told
-    assert "terminated; the same command continues" in why
-    assert not any(crowd_folder(run, 0, fit).exists() for fit in fits)
-    (run / ".tmp-taken-seed-0-cvae").touch()  # nobody waits for whom an earlier start had
-    for process in start(2, 1, *command, str(run), "--quiet"):
-        code, err = ends(process, 120)
-        assert code == 0, err
-    assert main([*command, str(tmp_path / "whole"), "--quiet"]) == 0
-    for fit in fits:
-        one, two = (weights(folder, fit) for folder in (run, tmp_path / "whole"))
+def test_processes_stop_within_an_epoch_together(fitted, stopped, both, tmp_path):
+    """And go on from there to the bits of fits that were left alone."""
+    command = ["fit", str(fitted.parent / "input" / "config.yaml"), *STOPPED]
+    assert main([*command, "--out", str(tmp_path / "whole"), "--quiet"]) == 0
+    for fit in ("cvae", "vae_only"):
+        one, two = weights_of(fit, stopped, tmp_path / "whole")
         for name in one:
             np.testing.assert_array_equal(one[name], two[name], err_msg=f"{fit} {name}")
 
 
-def test_two_processes_share_tuning(tmp_path, monkeypatch):
-    """Each has a half of every batch's rows, and the weights on its two devices: sums in another
-    order, and the adapters of one process to float rounding, which one of the two writes."""
-    monkeypatch.chdir(tmp_path)
-    path, model = write_asked(tmp_path)
-    few = {"folds": 2, "rank": 2, "epochs": 2, "batch": 8, "targets": ["q", "up"]}
+class Tuned(NamedTuple):
+    """What two processes of two devices made together, and the adapters that one made."""
+
+    folder: Path
+    alone: Path
+
+
+@pytest.fixture(scope="module")
+def tuned(fitted, tmp_path_factory) -> Tuned:
+    folder = tmp_path_factory.mktemp("tuned")
+    path, model = write_asked(folder)
+    few = {"folds": 2, "rank": 2, "epochs": 1, "batch": 8, "targets": ["q", "up"]}
     tune = few | {"learning_rate": 0.02}
     reference = {"kind": "backbone", "model": str(model), "dtype": "float32", "tune": tune}
     path.write_text(f"{path.read_text()}reference: {json.dumps(reference)}\n")
-    assert main(["tune", str(path), "--quiet"]) == 0
-    (alone,) = (tmp_path / "adapters").iterdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["tune", str(path), "--quiet"]) == 0
+    (alone,) = (folder / "adapters").iterdir()
     two = ["--set", "reference.tune.adapters=two", "--set", "reference.mesh={model: 2}"]
-    for process in start(2, 2, "tune", str(path), *two, cwd=tmp_path):
+    commands = written(("tune", path, *two), (*population_of(fitted), folder / "population"))
+    for process in start(2, 2, commands, main=("-c", COMMANDS), cwd=folder):
         code, err = ends(process, 900)
         assert code == 0, err
+    return Tuned(folder, alone)
+
+
+def test_two_processes_share_tuning(tuned):
+    """Each has a half of every batch's rows, and the weights on its two devices: sums in another
+    order, and the adapters of one process to float rounding, which one of the two writes."""
+    alone = tuned.alone
     names = sorted(p.relative_to(alone) for p in alone.rglob("*"))
-    shared = tmp_path / "two" / alone.name
+    shared = tuned.folder / "two" / alone.name
     assert sorted(p.relative_to(shared) for p in shared.rglob("*")) == names
     moved = different = 0.0
     for part in ("part-0", "part-1"):
@@ -436,9 +481,10 @@ def test_devices_that_are_not_there_are_told(fitted, tmp_path, capsys):
 
 @pytest.mark.parametrize("dead", [0, 1])
 def test_no_process_outlives_a_dead_peer(fitted, tmp_path, dead):
-    """One is killed while both draw so many agents that they would not end for an hour."""
+    """One is killed while both write so many parts that they would not end for minutes."""
     out = tmp_path / "p"
-    both = start(2, 1, "sample", str(fitted), "--agents", "9000000000", "--out", str(out))
+    command = ("sample", str(fitted), "--agents", "9000000", "--out", str(out))
+    both = start(2, 1, *command, main=("-c", SMALL_PARTS))
     while not list(out.glob("part-*.parquet")):
         assert all(process.poll() is None for process in both)
         time.sleep(0.1)
@@ -465,17 +511,12 @@ def test_missing_processes_are_told(present, says, fitted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--processes", "2"], "go together"),
-        (["--coordinator", "h:1", "--processes", "2", "--process", "2"], "from 0 to 1"),
-    ],
+    ("given", "says"),
+    [((None, 2, None), "go together"), (("h:1", 2, 2), "from 0 to 1")],
 )
-def test_what_does_not_fit_together_is_told(fitted, arguments, says):
-    command = [sys.executable, "-m", "crowdllm_jax.cli", "sample", str(fitted), "--distributed"]
-    found = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
-    assert found.returncode == 2
-    assert says in found.stderr
+def test_what_does_not_fit_together_is_told(given, says):
+    with pytest.raises(CrowdError, match=says):
+        processes.join(*given)
 
 
 @pytest.mark.parametrize(

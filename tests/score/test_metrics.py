@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from scipy.stats import wasserstein_distance
 from synthetic import RATING, make_study
 

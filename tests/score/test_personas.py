@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 from fake_server import logprobs
+from few_drawings import few_drawings  # noqa: F401
 from scipy import stats
 from synthetic import EVERY_SCALE, make_study
 

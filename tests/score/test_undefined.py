@@ -8,6 +8,7 @@ import warnings
 import msgspec
 import numpy as np
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from rich.console import Console
 from synthetic import RATING, make_study
 from test_metrics import UNEVEN, crowd_of, everything

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
+from few_drawings import few_drawings  # noqa: F401
 from scipy.stats import wasserstein_distance
 from statsmodels.stats.weightstats import DescrStatsW
 from synthetic import EVERY_SCALE, RATING, make_study

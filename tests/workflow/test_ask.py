@@ -10,6 +10,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from synthetic import make_study
 
 import crowdllm_jax as cl

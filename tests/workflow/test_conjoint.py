@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 import yaml
+from few_drawings import few_drawings  # noqa: F401
 from phones import STUDY
 from statsmodels.discrete.conditional_models import ConditionalLogit
 

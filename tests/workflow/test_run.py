@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from few_drawings import few_drawings  # noqa: F401
 from synthetic import make_study, write_config, write_table
 
 from crowdllm_jax.cli.main import main

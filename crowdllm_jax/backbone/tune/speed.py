@@ -12,7 +12,7 @@ from crowdllm_jax.backbone.tune.adapter import dtype_of
 from crowdllm_jax.backbone.tune.examples import Batch, tokens_of
 from crowdllm_jax.backbone.weights import Backbone
 
-_SIZE = {"cpu": 2048}
+_SIZE = {"cpu": 1024}
 _LARGE = 8192  # an accelerator's matrix
 
 

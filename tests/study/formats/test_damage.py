@@ -120,15 +120,15 @@ def test_byte_order_marks(encoding, tmp_path):
     assert study.scale_of(study.tasks.ids.index("é")).levels == ("né", "où")
 
 
-def test_a_hundred_thousand_columns(tmp_path):
-    header = ",".join(f"q{i}" for i in range(100_000))
-    path = text(tmp_path, f"{header}\n" + f"{'1,' * 99_999}1\n" * 2)
+def test_twenty_thousand_columns(tmp_path):
+    header = ",".join(f"q{i}" for i in range(20_000))
+    path = text(tmp_path, f"{header}\n" + f"{'1,' * 19_999}1\n" * 2)
     tracemalloc.start()
-    assert "has 100,000 columns; 5,000 are looked at at most" in told(path)
+    assert "has 20,000 columns; 5,000 are looked at at most" in told(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # A hundred thousand names, their cells in the first rows, and little more.
-    assert peak < 150e6
+    # So many names, their cells in the first rows, and little more.
+    assert peak < 30e6
 
 
 def test_a_workbook_that_unpacks_to_more_than_memory(tmp_path, monkeypatch):
