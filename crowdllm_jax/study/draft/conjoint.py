@@ -14,11 +14,11 @@ from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
 from crowdllm_jax.study.draft.wide_table import numbers_rows
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
-from crowdllm_jax.study.scales import Nominal, Scale
+from crowdllm_jax.study.scales import Nominal
 
 NONE = "none"
 """The level of who chose no option of a set."""
-MOST_OPTIONS = 20
+MOST_OPTIONS, FEW_LEVELS = 20, 4
 FEWEST_SETS = 5
 MOSTLY, NEARLY = 0.5, 0.95
 """Shares of the sets of which an option is chosen."""
@@ -134,43 +134,76 @@ def _option_of(fields: list[Field], group: np.ndarray) -> Field | None:
     return min(found, key=lambda one: one[:2])[2] if found else None
 
 
+@dataclass(frozen=True)
+class _Set:
+    """One person's set.
+
+    Attributes:
+      rows: of its options. labels: their names. levels: those of its scale, in their order.
+      chosen: a level.
+    """
+
+    rows: np.ndarray
+    labels: tuple[str, ...]
+    levels: tuple[str, ...]
+    chosen: str
+
+
 def from_sets(sheet: Sheet, sets: Sets, choices: Choices) -> Draft:
     """Make a study of choice sets: a set is a task, as often as somebody saw another one."""
-    by_set = _by_set(sets)
-    labels = _labels(sets, by_set)
-    answers = [
-        next((name for name, one in zip(own, mark, strict=True) if one), NONE)
-        for own, mark in zip(labels, (_marks(sets.chosen)[rows] for rows in by_set), strict=True)
-    ]
-    silent = answers.count(NONE) - sum(NONE in own for own in labels)
-    first = np.array([rows[0] for rows in by_set])
-    people, person = np.unique(sets.person.column.codes[first], return_inverse=True)
-    seen = np.array([first[np.argmax(person == index)] for index in range(len(people))])
-    tasks, task, shown_in = _tasks(sets, by_set, labels, person, opt_out=silent > 0)
-    reasons = [*sheet.notes, *_reasons(sets, len(by_set), len(tasks), silent)]
-    options = _options(sets, by_set, labels, shown_in, reasons)
+    several, silent = _several(sets)
+    first = np.array([one.rows[0] for one in several])
+    people, seen, person = np.unique(
+        sets.person.column.codes[first], return_index=True, return_inverse=True
+    )
+    name_of = _scale_names(several)
+    tasks, task, shown_in = _tasks(sets, several, person, name_of)
+    reasons = [*sheet.notes, *_reasons(sets, len(several), len(tasks), silent)]
+    options = _options(sets, [several[at] for at in shown_in], reasons)
     weight = weight_of(sheet, choices)
     used = (sets.person, sets.task, sets.option, sets.chosen, *sets.attributes, weight)
     rest = [f for f in sheet.fields if f not in used and f.name not in choices.out]
     own = [f for f in rest if told_by(sets.person, f) and not names.is_own(f.name)]
     if left := [f.name for f in rest if f not in own and f.column.distinct]:
         reasons.append(f"Left out, for they are neither of options nor of people: {shown(left)}.")
-    texts = tuple(dict.fromkeys(answers))
+    answers = tuple(dict.fromkeys(one.chosen for one in several))
     return Draft(
         sheet.what,
         tuple(sets.person.column.distinct[code] for code in people),
-        profile_of(own, seen, reasons),
-        cells_of(weight, seen) if weight is not None else None,
+        profile_of(own, first[seen], reasons),
+        cells_of(weight, first[seen]) if weight is not None else None,
         tuple(tasks),
         person.astype(np.int32),
         task,
-        np.array([texts.index(answer) for answer in answers], np.int32),
-        texts,
-        _scales(tasks, shown_in, labels, opt_out=silent > 0),
+        np.array([answers.index(one.chosen) for one in several], np.int32),
+        answers,
+        {name: Nominal(levels=levels) for levels, name in name_of.items()},
         {},
         tuple(reasons),
         options,
     )
+
+
+def _several(sets: Sets) -> tuple[list[_Set], int]:
+    """All sets, and of how many no option was chosen."""
+    names_of = _texts(sets.option) if sets.option is not None else None
+    marks = _marks(sets.chosen)
+    found = []
+    for rows in _by_set(sets):
+        counted = map(str, range(1, len(rows) + 1))
+        labels = tuple(counted if names_of is None else (names_of[row] for row in rows))
+        taken = [label for label, row in zip(labels, rows, strict=True) if marks[row]]
+        found.append((rows, labels, taken[0] if taken else NONE))
+    silent = sum(chosen not in labels for _, labels, chosen in found)
+    further = {NONE} if silent else set()
+    return [
+        _Set(rows, labels, (*_in_order(labels), *(further - {*labels})), chosen)
+        for rows, labels, chosen in found
+    ], silent
+
+
+def _texts(field: Field) -> list[str]:
+    return cells_of(field, np.arange(len(field.column.codes)))
 
 
 def _by_set(sets: Sets) -> list[np.ndarray]:
@@ -189,93 +222,67 @@ def _in_order(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(labels, key=lambda text: (numerals.number(text) or 0.0, text)))
 
 
-def _labels(sets: Sets, by_set: list[np.ndarray]) -> list[tuple[str, ...]]:
-    """What the options of each set are called; counted from 1 where they have no names."""
-    if sets.option is None:
-        return [tuple(map(str, range(1, len(rows) + 1))) for rows in by_set]
-    return [tuple(cells_of(sets.option, rows)) for rows in by_set]
+def _scale_names(several: list[_Set]) -> dict[tuple[str, ...], str]:
+    """What the scales of sets with the same options are called."""
+    found: dict[tuple[str, ...], str] = {}
+    for levels in dict.fromkeys(one.levels for one in several):
+        few = len(levels) <= FEW_LEVELS
+        name = f"one of {', '.join(levels)}" if few else f"one of {len(levels)}"
+        found[levels] = name if name not in found.values() else f"{name}, {len(found) + 1}"
+    return found
 
 
 def _tasks(
-    sets: Sets,
-    by_set: list[np.ndarray],
-    labels: list[tuple[str, ...]],
-    person: np.ndarray,
-    *,
-    opt_out: bool,
+    sets: Sets, several: list[_Set], person: np.ndarray, scale_of: dict[tuple[str, ...], str]
 ) -> tuple[list[Task], np.ndarray, list[int]]:
-    """The different sets; which of them each person's are; and a place in `by_set` of each.
+    """The different sets; which of them each person's are; and where each is among all.
 
     One that somebody saw twice is another one the second time."""
-    said = np.stack([f.column.codes for f in sets.attributes], axis=1)
-    tasks: list[Task] = []
+    codes = np.stack([f.column.codes for f in sets.attributes], axis=1)
+    said = {f.name: _texts(f) for f in sets.attributes}
+    whose, called = _texts(sets.person), _texts(sets.task or sets.person)
+    tasks: dict[object, Task] = {}
     first_in: list[int] = []
-    place: dict[object, int] = {}
     seen: Counter[object] = Counter()
-    task = np.zeros(len(by_set), np.int32)
     ids: set[str] = set()
-    for number, rows in enumerate(by_set):
-        content = (labels[number], said[rows].tobytes())
+    place: dict[object, int] = {}
+    task = np.zeros(len(several), np.int32)
+    for number, one in enumerate(several):
+        content = (one.levels, one.labels, codes[one.rows].tobytes())
         seen[person[number], content] += 1
         key = (content, seen[person[number], content])
-        if key not in place:
+        if key not in tasks:
+            row = one.rows[0]
+            name = called[row] if called[row] not in ids else f"{whose[row]} {called[row]}"
+            ids.add(name)
             place[key] = len(tasks)
+            tasks[key] = Task(name, _text(one, said), scale_of[one.levels])
             first_in.append(number)
-            whose = cells_of(sets.person, rows[:1])[0]
-            name = whose if sets.task is None else cells_of(sets.task, rows[:1])[0]
-            one = name if name not in ids else f"{whose} {name}"
-            ids.add(one)
-            scale = _scale_name(labels[number], opt_out=opt_out)
-            tasks.append(Task(one, _text(sets, rows, labels[number]), scale))
         task[number] = place[key]
-    return tasks, task, first_in
+    return list(tasks.values()), task, first_in
 
 
-def _text(sets: Sets, rows: np.ndarray, labels: tuple[str, ...]) -> str:
+def _text(one: _Set, said: dict[str, list[str]]) -> str:
     """What somebody is asked: which of these, each with what is said of it."""
-    cells = {f.name: cells_of(f, rows) for f in sets.attributes}
-    told = [
-        f"{label} ({', '.join(f'{name} {own[at]}' for name, own in cells.items() if own[at])})"
-        for at, label in enumerate(labels)
-    ]
-    return f"Which do you choose: {' or '.join(told).replace(' ()', '')}?"
+    told = []
+    for label, row in zip(one.labels, one.rows, strict=True):
+        about = ", ".join(f"{name} {texts[row]}" for name, texts in said.items() if texts[row])
+        told.append(f"{label} ({about})" if about else label)
+    return f"Which do you choose: {' or '.join(told)}?"
 
 
-def _scale_name(labels: tuple[str, ...], *, opt_out: bool) -> str:
-    levels = _levels(labels, opt_out=opt_out)
-    return f"one of {', '.join(levels)}" if len(levels) <= 4 else f"one of {len(levels)}"
-
-
-def _levels(labels: tuple[str, ...], *, opt_out: bool) -> tuple[str, ...]:
-    own = _in_order(labels)
-    return own if not opt_out or NONE in own else (*own, NONE)
-
-
-def _scales(
-    tasks: list[Task], first_in: list[int], labels: list[tuple[str, ...]], *, opt_out: bool
-) -> dict[str, Scale]:
-    several: dict[str, Scale] = {}
-    for task, at in zip(tasks, first_in, strict=True):
-        several[task.scale] = Nominal(levels=_levels(labels[at], opt_out=opt_out))
-    return several
-
-
-def _options(
-    sets: Sets,
-    by_set: list[np.ndarray],
-    labels: list[tuple[str, ...]],
-    first_in: list[int],
-    reasons: list[str],
-) -> Options:
+def _options(sets: Sets, several: list[_Set], reasons: list[str]) -> Options:
     """What is said of the options of every task."""
-    rows = np.concatenate([by_set[at] for at in first_in])
-    task = np.repeat(np.arange(len(first_in)), [len(by_set[at]) for at in first_in])
+    rows = np.concatenate([one.rows for one in several])
+    task = np.repeat(np.arange(len(several)), [len(one.rows) for one in several])
     numeric = [f for f in sets.attributes if _numeric(f)]
     others = [f for f in sets.attributes if f not in numeric]
     said = profile_of(others, rows, reasons)
-    said |= {f.name: ("numeric", cells_of(f, rows)) for f in numeric}
+    for field in numeric:
+        cells = ["" if is_no_answer(text) else text for text in cells_of(field, rows)]
+        said[field.name] = "numeric", cells
     order = [f.name for f in sets.attributes if f.name in said]
-    level = [label for at in first_in for label in labels[at]]
+    level = [label for one in several for label in one.labels]
     return Options(task.astype(np.int32), level, {name: said[name] for name in order})
 
 

@@ -132,6 +132,32 @@ def test_sets_of_other_sizes_stand_on_scales_of_their_own(tmp_path):
     assert chosen_options(study) == expected(fewer)
 
 
+def test_many_options_of_other_names_stand_on_scales_of_their_own(tmp_path):
+    """Of as many: what a scale is called tells its options only where they are few."""
+    random = np.random.default_rng(0)
+    rows = [
+        (f"p{person}", number, f"{'ab'[number]}{option}", random.integers(9), option == person % 6)
+        for person in range(12)
+        for number in range(2)
+        for option in range(6)
+    ]
+    frame = pd.DataFrame(rows, columns=["person", "set", "option", "price", "chosen"])
+    study = study_of(frame, tmp_path)
+    levels = {tuple(f"{letter}{option}" for option in range(6)) for letter in "ab"}
+    assert {scale.levels for scale in study.scales.values()} == levels
+    assert len(study.answer) == 24
+
+
+def test_cells_that_say_nothing_are_empty(tmp_path):
+    frame = made()
+    frame["price"] = [*frame.price[:-1], "n/a"]
+    frame.loc[5, "brand"] = np.nan
+    price, brand = study_of(frame, tmp_path).tasks.alternatives.attributes
+    assert np.isnan(price.cells).sum() == 1
+    known = [brand.levels[cell] in ("Acme", "Bolt", "Core") for cell in brand.cells]
+    assert known.count(False) == 1
+
+
 def test_a_set_seen_twice_is_two_tasks(tmp_path):
     frame = made(own=False)
     again = frame[frame.task == 1].assign(task=SETS + 1)
