@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.crossed import together, told_by
@@ -15,6 +16,7 @@ from crowdllm_jax.study.draft.wide_table import numbers_rows
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.scales import Nominal
+from crowdllm_jax.study.tables import rows as named_rows
 
 NONE = "none"
 """The level of who chose no option of a set."""
@@ -22,8 +24,10 @@ MOST_OPTIONS, FEW_LEVELS = 20, 4
 FEWEST_SETS = 5
 MOSTLY, NEARLY = 0.5, 0.95
 """Shares of the sets of which an option is chosen."""
-_CHOSEN = {"1", "1.0", "true", "yes", "chosen", "x"}
-_NOT = {"0", "0.0", "false", "no", "not chosen", "-"}
+MANY = 0.8
+"""Share of the sets that are right, where the others are mistakes."""
+_CHOSEN = {"1", "1.0", "true", "yes", "chosen", "x", "ja", "oui", "sí", "si", "sì", "sim", "tak"}
+_NOT = {"0", "0.0", "false", "no", "not chosen", "-", "nein", "non", "não", "nee", "nie"}
 
 
 @dataclass(frozen=True)
@@ -50,22 +54,32 @@ def sets_of(sheet: Sheet, choices: Choices) -> Sets | None:
     if any(field.use not in (None, "out") for field in sheet.fields):
         return None
     fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
-    for chosen in (f for f in fields if _may_be_chosen(f, choices)):
-        for person, task in _keys(fields, choices):
-            if chosen not in (person, task) and (found := _sets(fields, person, task, chosen)):
-                return found
+    marks = [f for f in fields if _may_be_chosen(f, choices)]
+    marks.sort(key=lambda f: (not names.says_chosen(f.name), not names.is_plain_response(f.name)))
+    several = [
+        (person, task, chosen)
+        for chosen in marks
+        for person, task in _keys(fields, choices)
+        if chosen not in (person, task)
+    ]
+    for keys in several:
+        if (found := _sets(fields, *keys)) is not None:
+            return found
+    for keys in several:
+        _refuse_mistakes(fields, *keys)
     return None
 
 
 def _keys(fields: list[Field], choices: Choices) -> Iterator[tuple[Field, Field | None]]:
     """The columns that may say whose a set is, and which of that person's: by its name, or where
     none is called so any, of whom each then has one."""
-    whole = [f for f in fields if (f.column.codes >= 0).all() and _count(f) > 1]
+    whole = [f for f in fields if (f.column.codes >= 0).all()]
     if choices.person is not None:
         people = [f for f in whole if f.name == choices.person]
     else:
         people = [f for f in whole if names.is_person(f.name) or names.is_rater(f.name)]
-    tasks = [f for f in whole if choices.task in (None, f.name)]
+        people = people or [f for f in whole if names.names_people(f.name)]
+    tasks = [f for f in whole if choices.task in (None, f.name) and _count(f) > 1]
     tasks.sort(key=lambda f: (not names.is_task(f.name), _count(f)))
     for person in people:
         yield from ((person, task) for task in tasks if task is not person)
@@ -81,18 +95,64 @@ def _sets(fields: list[Field], person: Field, task: Field | None, chosen: Field)
     if len(rows) < FEWEST_SETS or rows.min() < 2 or rows.max() > MOST_OPTIONS or taken.max() > 1:
         return None
     left = [f for f in fields if f not in (person, task, chosen)]
-    option = _option_of(left, group)
-    called = option is not None and names.is_alternative(option.name)
+    called = any(names.is_alternative(f.name) for f in left)
+    if not called and (not names.says_chosen(chosen.name) or _of_tasks(left, person)):
+        return None
     # Rows of which few are marked may be anything, unless they are called options.
     if taken.mean() < (MOSTLY if called else NEARLY):
         return None
+    option = _option_of(left, group)
     said = [f for f in left if f is not option and not _no_attribute(f)]
+    said = [f for f in said if not _gives_away(f, chosen, group)]
     varied = tuple(f for f in said if _varies(f, group))
     return Sets(person, task, option, chosen, varied, group) if varied else None
 
 
+def _of_tasks(fields: list[Field], person: Field) -> bool:
+    """Whether rows are answers to tasks of their own, which come back with other people."""
+    pairs = [np.unique(together(person, f)) for f in fields if names.is_task(f.name)]
+    return any(len(one) == len(person.column.codes) for one in pairs)
+
+
+def _refuse_mistakes(fields: list[Field], person: Field, task: Field | None, chosen: Field) -> None:
+    """Raise CrowdError if rows are options of tasks, by their names, and a few sets are none: of
+    one option, or with several chosen."""
+    if task is None or not names.is_task(task.name):
+        return
+    if not any(names.is_alternative(f.name) for f in fields):
+        return
+    group = np.unique(together(person, task), return_inverse=True)[1]
+    rows, taken = np.bincount(group), np.bincount(group, _marks(chosen))
+    wrong = np.flatnonzero((taken > 1) | (rows < 2))
+    if not len(wrong) or len(wrong) > (1 - MANY) * len(rows) or (taken == 1).mean() < MOSTLY:
+        return
+    at = np.flatnonzero(group == wrong[0])
+    named = person.column.distinct[person.column.codes[at[0]]]
+    what = "one option alone" if rows[wrong[0]] < 2 else "several options that are chosen"
+    raise CrowdError(
+        f"'{chosen.name}': a set of '{named}' has {what} "
+        f"({named_rows(chosen.column.in_file(at))}); correct these rows, or leave them out"
+    )
+
+
 def _no_attribute(field: Field) -> bool:
-    return names.is_own(field.name) or numbers_rows(field)
+    return names.is_own(field.name) or names.has_id(field.name) or numbers_rows(field)
+
+
+def _gives_away(field: Field, chosen: Field, group: np.ndarray) -> bool:
+    """Whether the chosen option has the highest number of its set always, or the lowest: a rank or
+    a rating, which was given as the choice was."""
+    if not _numeric(field) or (field.column.codes < 0).any():
+        return False
+    number = np.array([numerals.number(text) or 0.0 for text in field.column.distinct])
+    value = number[field.column.codes]
+    marked = _marks(chosen)
+    ends = []
+    for sign in (1, -1):
+        best = np.full(group.max() + 1, -np.inf)
+        np.maximum.at(best, group[~marked], (sign * value)[~marked])
+        ends.append(bool(((sign * value)[marked] > best[group[marked]]).all()))
+    return any(ends)
 
 
 def _may_be_chosen(field: Field, choices: Choices) -> bool:
@@ -101,7 +161,7 @@ def _may_be_chosen(field: Field, choices: Choices) -> bool:
         return field.name == choices.response
     texts = {text.casefold() for text in field.column.distinct}
     marked = bool(texts & _CHOSEN) and texts <= _CHOSEN | _NOT and len(texts) <= 2
-    return marked and names.marks_chosen(field.name)
+    return marked and (names.says_chosen(field.name) or names.is_response(field.name))
 
 
 def _marks(field: Field) -> np.ndarray:
@@ -160,7 +220,7 @@ def from_sets(sheet: Sheet, sets: Sets, choices: Choices) -> Draft:
     tasks, task, shown_in = _tasks(sets, several, person, name_of)
     reasons = [*sheet.notes, *_reasons(sets, len(several), len(tasks), silent)]
     options = _options(sets, [several[at] for at in shown_in], reasons)
-    weight = weight_of(sheet, choices)
+    weight = weight_of(replace(sheet, fields=_of_people(sheet, sets)), choices)
     used = (sets.person, sets.task, sets.option, sets.chosen, *sets.attributes, weight)
     rest = [f for f in sheet.fields if f not in used and f.name not in choices.out]
     own = [f for f in rest if told_by(sets.person, f) and not names.is_own(f.name)]
@@ -182,6 +242,11 @@ def from_sets(sheet: Sheet, sets: Sets, choices: Choices) -> Draft:
         tuple(reasons),
         options,
     )
+
+
+def _of_people(sheet: Sheet, sets: Sets) -> tuple[Field, ...]:
+    """The columns that are the same in all rows of a person."""
+    return tuple(f for f in sheet.fields if told_by(sets.person, f))
 
 
 def _several(sets: Sets) -> tuple[list[_Set], int]:
@@ -253,7 +318,9 @@ def _tasks(
         key = (content, seen[person[number], content])
         if key not in tasks:
             row = one.rows[0]
-            name = called[row] if called[row] not in ids else f"{whose[row]} {called[row]}"
+            name = called[row]
+            while name in ids:
+                name = f"{whose[row]} {name}"
             ids.add(name)
             place[key] = len(tasks)
             tasks[key] = Task(name, _text(one, said), scale_of[one.levels])
@@ -282,6 +349,11 @@ def _options(sets: Sets, several: list[_Set], reasons: list[str]) -> Options:
         cells = ["" if is_no_answer(text) else text for text in cells_of(field, rows)]
         said[field.name] = "numeric", cells
     order = [f.name for f in sets.attributes if f.name in said]
+    if not order:
+        raise CrowdError(
+            f"what differs within sets ({shown(f.name for f in sets.attributes)}) is told in texts "
+            "that are nearly all different; describe options by columns of numbers or of levels"
+        )
     level = [label for one in several for label in one.labels]
     return Options(task.astype(np.int32), level, {name: said[name] for name in order})
 

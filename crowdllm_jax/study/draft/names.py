@@ -215,7 +215,11 @@ def is_option(name: str) -> bool:
 _ALTERNATIVE = _words(
     "alt alternative alternatives alternativa option options profile concept card"
 )
-_CHOSEN = _words("chosen chose choose selected select picked pick preferred bought")
+_CHOSEN = _words(
+    "choice choices chosen chose choose selected select picked pick preferred bought wahl auswahl "
+    "gewählt ausgewählt gewaehlt entscheidung choix choisi elección elegido elegida scelta scelto "
+    "escolha escolhido keuze gekozen wybór"
+)
 
 
 def is_alternative(name: str) -> bool:
@@ -224,9 +228,14 @@ def is_alternative(name: str) -> bool:
     return bool(words & _ALTERNATIVE) and words <= _ALTERNATIVE | _ID | _words("no number name")
 
 
-def marks_chosen(name: str) -> bool:
-    """Whether a name may say which option of a set was chosen."""
-    return is_response(name) or bool(tokens(name) & _CHOSEN)
+def says_chosen(name: str) -> bool:
+    """Whether a name says that something was chosen, and not that nothing was (`no_choice`)."""
+    return bool(tokens(name) & _CHOSEN) and not tokens(name) & {"no", "none"}
+
+
+def has_id(name: str) -> bool:
+    """Whether a name says, among other things, that these are ids (`profileID`)."""
+    return "id" in tokens(name)
 
 
 def is_share(name: str) -> bool:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import crowdllm_jax as cl
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_file
 from crowdllm_jax.study.draft.write import study_of_draft, write_study
@@ -178,6 +179,71 @@ def test_the_files_are_a_study_that_holds_out_answers(tmp_path):
 
 def test_a_frame_is_understood_alike():
     assert chosen_options(cl.study(made())) == expected(made())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"resp_id": "sys_RespNum", "task": "Task", "alt": "Concept", "choice": "Response"},
+        {"resp_id": "respID", "task": "qID", "alt": "altID"},
+        {"resp_id": "Teilnehmer", "task": "Aufgabe", "alt": "Option", "choice": "gewählt"},
+        {"resp_id": "id", "task": "chid"},
+    ],
+    ids=lambda names: names["resp_id"],
+)
+def test_columns_as_tools_call_them(names, tmp_path):
+    frame = made()
+    renamed = frame.assign(choice=frame.choice.map({0: "nein", 1: "ja"})).rename(columns=names)
+    assert chosen_options(study_of(renamed, tmp_path)) == expected(frame)
+
+
+def test_ids_ranks_and_marks_of_no_choice_describe_no_option(tmp_path):
+    """A weight that differs within sets is what options weigh, and no survey weight."""
+    frame = made()
+    frame["profileID"] = np.random.default_rng(0).integers(1, 30, len(frame))
+    frame["rank"] = np.where(frame.choice == 1, 1, 1 + frame.alt)
+    frame["no_choice"] = (frame.alt == 3).astype(int)
+    frame["weight"] = frame.alt + 0.5 * frame.task
+    study = study_of(frame.drop(columns="alt"), tmp_path)
+    described = [attribute.name for attribute in study.tasks.alternatives.attributes]
+    assert described == ["price", "brand", "no_choice", "weight"]
+    assert np.ptp(study.participants.weight) == 0
+    assert len(study.answer) == PEOPLE * SETS
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            lambda f: f.assign(choice=f.choice.mask(f.index == 1, 1)),
+            "several options .*row 2, 3, 4",
+        ),
+        (lambda f: f[~f.index.isin([1, 2])], "one option alone .*row 2"),
+        (lambda f: pd.concat([f[:3], f]), "several options"),
+    ],
+)
+def test_mistakes_are_told_with_their_rows(wrong, told, tmp_path):
+    with pytest.raises(CrowdError, match=rf"'choice': a set of 'p00' has {told}"):
+        study_of(wrong(made()), tmp_path)
+
+
+def test_options_that_only_texts_describe_are_told(tmp_path):
+    frame = made().drop(columns=["price", "brand"])
+    frame["pitch"] = [f"an offer unlike any other, number {row}" for row in range(len(frame))]
+    with pytest.raises(CrowdError, match=r"what differs within sets \(pitch\) is told in texts"):
+        study_of(frame, tmp_path)
+
+
+@pytest.mark.parametrize("mark", ["label", "response"])
+def test_one_hit_in_each_batch_is_no_choice(mark, tmp_path):
+    """Everybody labels the same comments, of which one in a batch is rude."""
+    person, item = (axis.ravel() for axis in np.indices((20, 12)))
+    frame = pd.DataFrame({"annotator": person, "batch": item // 4, "item": item})
+    frame["topic"] = [f"topic {i % 3}" for i in item]
+    frame[mark] = (item % 4 == person % 4).astype(int)
+    study = study_of(frame, tmp_path)
+    assert study.tasks.alternatives is None
+    assert len(study.tasks.ids) == 12
 
 
 def test_ratings_of_several_things_are_no_choice_sets(tmp_path):
