@@ -29,10 +29,10 @@ class Belief(nnx.Module):
     def __init__(self, latent: int, injected: int, *, rngs: nnx.Rngs) -> None:
         # By numpy: JAX would compile a program for every shape.
         spread: Any = np.array([-0.5] * latent + [-1.5], np.float32)
-        flat: Any = np.zeros(latent, np.float32)
+        flat: Any = np.zeros((2, latent), np.float32)
         self.log_spread = nnx.Param(spread)
-        self.tilt = nnx.Param(flat)
-        self.middle = nnx.Param(flat)
+        self.tilt = nnx.Param(flat[0])
+        self.middle = nnx.Param(flat[1])
         self.mixing = nnx.Linear(injected, 8, rngs=rngs) if injected else None
         self.shift = (
             nnx.Linear(8, latent, use_bias=False, kernel_init=nnx.initializers.zeros, rngs=rngs)

@@ -29,6 +29,7 @@ _STYLES = tuple(
 _PRICED = re.compile(_CURRENCY)
 _BRACKETED = re.compile(rf"({_CURRENCY})?\(({_CURRENCY})?\s?(\d[^()]*)\)(\s?(?:{_UNIT}))?")
 """A number below zero, as accounts have it: `(1,200)`, `($5.00)`, `(12,50) €`."""
+_YEAR = re.compile(r"(?:19|20)\d{2}")
 _GROUPED = re.compile(r"-?[1-9]\d{0,2}\.\d{3}")
 _PLACE = re.compile(r"(?P<number>\d+) ?(?:st|nd|rd|th|er|[èe]re|[èe]me|e|[ºª°])")
 FEWEST = 3
@@ -110,15 +111,20 @@ def _numbers(texts: list[str]) -> tuple[list[str], bool]:
 
 
 def _below_zero(texts: list[str]) -> list[str]:
-    """Texts, those in brackets with a minus in their place; where all are in brackets, or some have
-    a minus, brackets say something else."""
+    """Texts, those in brackets with a minus in their place; where all are in brackets, are years,
+    or some have a minus, brackets say something else."""
     found = [_BRACKETED.fullmatch(text) for text in texts]
-    if all(found) or any(text.lstrip().startswith("-") for text in texts):
+    years = all(_YEAR.fullmatch(text.strip("()")) for text in texts)
+    if all(found) or years or any(text.lstrip().startswith("-") for text in texts):
         return texts
     return [
-        text if match is None else f"{match[1] or match[2] or ''}-{match[3]}{match[4] or ''}"
-        for text, match in zip(texts, found, strict=True)
+        text if match is None else _minus(match) for text, match in zip(texts, found, strict=True)
     ]
+
+
+def _minus(match: re.Match[str]) -> str:
+    sign = "-" if re.search("[1-9]", match[3]) else ""
+    return f"{match[1] or match[2] or ''}{sign}{match[3]}{match[4] or ''}"
 
 
 def _matched(pattern: re.Pattern[str], texts: Sequence[str]) -> list[re.Match[str]]:

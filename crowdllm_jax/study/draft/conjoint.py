@@ -20,7 +20,7 @@ from crowdllm_jax.study.tables import rows as named_rows
 
 NONE = "none"
 """The level of who chose no option of a set."""
-MOST_OPTIONS, FEW_LEVELS = 20, 4
+MOST_OPTIONS, FEW_LEVELS = 50, 4
 FEWEST_SETS = 5
 MOSTLY, NEARLY = 0.5, 0.95
 """Shares of the sets of which an option is chosen."""
@@ -53,44 +53,54 @@ def sets_of(sheet: Sheet, choices: Choices) -> Sets | None:
     chosen; None where they are something else."""
     if any(field.use not in (None, "out") for field in sheet.fields):
         return None
+    if choices.questions or choices.reverse:
+        return None
     fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
     marks = [f for f in fields if _may_be_chosen(f, choices)]
+    if not marks:
+        return None
     marks.sort(key=lambda f: (not names.says_chosen(f.name), not names.is_plain_response(f.name)))
-    several = [
-        (person, task, chosen)
-        for chosen in marks
-        for person, task in _keys(fields, choices)
-        if chosen not in (person, task)
-    ]
-    for keys in several:
-        if (found := _sets(fields, *keys)) is not None:
-            return found
-    for keys in several:
-        _refuse_mistakes(fields, *keys)
+    keys = list(_keys(fields, choices))
+    for chosen in marks:
+        for person, task, group in keys:
+            if chosen in (person, task):
+                continue
+            if (found := _sets(fields, person, task, chosen, group)) is not None:
+                return found
+    for person, task, group in keys:
+        _refuse_mistakes(fields, person, task, marks[0], group)
     return None
 
 
-def _keys(fields: list[Field], choices: Choices) -> Iterator[tuple[Field, Field | None]]:
-    """The columns that may say whose a set is, and which of that person's: by its name, or where
-    none is called so any, of whom each then has one."""
-    whole = [f for f in fields if (f.column.codes >= 0).all()]
+def _keys(
+    fields: list[Field], choices: Choices
+) -> Iterator[tuple[Field, Field | None, np.ndarray]]:
+    """The columns that may say whose a set is, and which of that person's, with the (R,) sets that
+    they make: by their names, or where none is called after people any, of whom each has one."""
+    whole = [f for f in fields if (f.column.codes >= 0).all() and 2 * _count(f) <= _rows(f)]
     if choices.person is not None:
         people = [f for f in whole if f.name == choices.person]
     else:
         people = [f for f in whole if names.is_person(f.name) or names.is_rater(f.name)]
         people = people or [f for f in whole if names.names_people(f.name)]
-    tasks = [f for f in whole if choices.task in (None, f.name) and _count(f) > 1]
+    tasks = [f for f in whole if choices.task in (None, f.name)]
     tasks.sort(key=lambda f: (not names.is_task(f.name), _count(f)))
-    for person in people:
-        yield from ((person, task) for task in tasks if task is not person)
-    if choices.task is None:
-        yield from ((person, None) for person in people or whole)
+    anybody = [f for f in whole if not names.is_own(f.name)]
+    known = tasks if people else [f for f in tasks if names.is_task(f.name)]
+    pairs = [(p, task) for p in people or anybody for task in known if task is not p]
+    alone = [(p, None) for p in people or anybody] if choices.task is None else []
+    for person, task in (*pairs, *alone):
+        codes = person.column.codes if task is None else together(person, task)
+        group = np.unique(codes, return_inverse=True)[1]
+        # What is the same in all rows of a person tells no sets apart.
+        if task is None or group.max() + 1 > _count(person):
+            yield person, task, group
 
 
-def _sets(fields: list[Field], person: Field, task: Field | None, chosen: Field) -> Sets | None:
+def _sets(
+    fields: list[Field], person: Field, task: Field | None, chosen: Field, group: np.ndarray
+) -> Sets | None:
     """The sets that a person and a task make, if they do."""
-    codes = person.column.codes if task is None else together(person, task)
-    group = np.unique(codes, return_inverse=True)[1]
     rows, taken = np.bincount(group), np.bincount(group, _marks(chosen))
     if len(rows) < FEWEST_SETS or rows.min() < 2 or rows.max() > MOST_OPTIONS or taken.max() > 1:
         return None
@@ -105,7 +115,10 @@ def _sets(fields: list[Field], person: Field, task: Field | None, chosen: Field)
     said = [f for f in left if f is not option and not _no_attribute(f)]
     said = [f for f in said if not _gives_away(f, chosen, group)]
     varied = tuple(f for f in said if _varies(f, group))
-    return Sets(person, task, option, chosen, varied, group) if varied else None
+    # Rows that have an age and a sex are people, unless they are called options.
+    if not varied or (not called and any(names.is_profile(f.name, f.text) for f in varied)):
+        return None
+    return Sets(person, task, option, chosen, varied, group)
 
 
 def _of_tasks(fields: list[Field], person: Field) -> bool:
@@ -114,14 +127,15 @@ def _of_tasks(fields: list[Field], person: Field) -> bool:
     return any(len(one) == len(person.column.codes) for one in pairs)
 
 
-def _refuse_mistakes(fields: list[Field], person: Field, task: Field | None, chosen: Field) -> None:
+def _refuse_mistakes(
+    fields: list[Field], person: Field, task: Field | None, chosen: Field, group: np.ndarray
+) -> None:
     """Raise CrowdError if rows are options of tasks, by their names, and a few sets are none: of
     one option, or with several chosen."""
     if task is None or not names.is_task(task.name):
         return
     if not any(names.is_alternative(f.name) for f in fields):
         return
-    group = np.unique(together(person, task), return_inverse=True)[1]
     rows, taken = np.bincount(group), np.bincount(group, _marks(chosen))
     wrong = np.flatnonzero((taken > 1) | (rows < 2))
     if not len(wrong) or len(wrong) > (1 - MANY) * len(rows) or (taken == 1).mean() < MOSTLY:
@@ -136,12 +150,14 @@ def _refuse_mistakes(fields: list[Field], person: Field, task: Field | None, cho
 
 
 def _no_attribute(field: Field) -> bool:
-    return names.is_own(field.name) or names.has_id(field.name) or numbers_rows(field)
+    return names.has_id(field.name) or numbers_rows(field)
 
 
 def _gives_away(field: Field, chosen: Field, group: np.ndarray) -> bool:
-    """Whether the chosen option has the highest number of its set always, or the lowest: a rank or
-    a rating, which was given as the choice was."""
+    """Whether a column repeats the choice, or the chosen option has the highest number of its set
+    always, or the lowest: a rank or a rating, which was given as the choice was."""
+    if names.says_chosen(field.name) or np.array_equal(_marks(field), _marks(chosen)):
+        return True
     if not _numeric(field) or (field.column.codes < 0).any():
         return False
     number = np.array([numerals.number(text) or 0.0 for text in field.column.distinct])
@@ -157,10 +173,10 @@ def _gives_away(field: Field, chosen: Field, group: np.ndarray) -> bool:
 
 def _may_be_chosen(field: Field, choices: Choices) -> bool:
     """Whether a column marks rows as chosen or not."""
-    if choices.response is not None:
-        return field.name == choices.response
     texts = {text.casefold() for text in field.column.distinct}
     marked = bool(texts & _CHOSEN) and texts <= _CHOSEN | _NOT and len(texts) <= 2
+    if choices.response is not None:
+        return marked and field.name == choices.response
     return marked and (names.says_chosen(field.name) or names.is_response(field.name))
 
 
@@ -172,6 +188,10 @@ def _marks(field: Field) -> np.ndarray:
 
 def _count(field: Field) -> int:
     return len(field.column.distinct)
+
+
+def _rows(field: Field) -> int:
+    return len(field.column.codes)
 
 
 def _varies(field: Field, group: np.ndarray) -> bool:
@@ -219,13 +239,15 @@ def from_sets(sheet: Sheet, sets: Sets, choices: Choices) -> Draft:
     name_of = _scale_names(several)
     tasks, task, shown_in = _tasks(sets, several, person, name_of)
     reasons = [*sheet.notes, *_reasons(sets, len(several), len(tasks), silent)]
-    options = _options(sets, [several[at] for at in shown_in], reasons)
+    options = _options(sets, [several[at] for at in shown_in], choices, reasons)
     weight = weight_of(replace(sheet, fields=_of_people(sheet, sets)), choices)
     used = (sets.person, sets.task, sets.option, sets.chosen, *sets.attributes, weight)
     rest = [f for f in sheet.fields if f not in used and f.name not in choices.out]
     own = [f for f in rest if told_by(sets.person, f) and not names.is_own(f.name)]
+    if choices.profile:
+        own = [f for f in own if f.name in choices.profile]
     if left := [f.name for f in rest if f not in own and f.column.distinct]:
-        reasons.append(f"Left out, for they are neither of options nor of people: {shown(left)}.")
+        reasons.append(f"Left out, since they describe neither options nor people: {shown(left)}.")
     answers = tuple(dict.fromkeys(one.chosen for one in several))
     return Draft(
         sheet.what,
@@ -338,16 +360,20 @@ def _text(one: _Set, said: dict[str, list[str]]) -> str:
     return f"Which do you choose: {' or '.join(told)}?"
 
 
-def _options(sets: Sets, several: list[_Set], reasons: list[str]) -> Options:
+def _options(sets: Sets, several: list[_Set], choices: Choices, reasons: list[str]) -> Options:
     """What is said of the options of every task."""
+    _refuse_blank(sets, several)
     rows = np.concatenate([one.rows for one in several])
     task = np.repeat(np.arange(len(several)), [len(one.rows) for one in several])
     numeric = [f for f in sets.attributes if _numeric(f)]
     others = [f for f in sets.attributes if f not in numeric]
     said = profile_of(others, rows, reasons)
     for field in numeric:
-        cells = ["" if is_no_answer(text) else text for text in cells_of(field, rows)]
-        said[field.name] = "numeric", cells
+        said[field.name] = "numeric", cells_of(field, rows)
+    for name, (kind, cells) in said.items():
+        silent = {text for text in cells if kind == "numeric" and is_no_answer(text)}
+        gone = (text in silent or text in choices.missing for text in cells)
+        said[name] = kind, ["" if no else text for no, text in zip(gone, cells, strict=True)]
     order = [f.name for f in sets.attributes if f.name in said]
     if not order:
         raise CrowdError(
@@ -356,6 +382,21 @@ def _options(sets: Sets, several: list[_Set], reasons: list[str]) -> Options:
         )
     level = [label for one in several for label in one.labels]
     return Options(task.astype(np.int32), level, {name: said[name] for name in order})
+
+
+def _refuse_blank(sets: Sets, several: list[_Set]) -> None:
+    """Raise CrowdError if nothing is said of an option that is described in other sets."""
+    silent = np.all([f.column.codes < 0 for f in sets.attributes], axis=0)
+    rows = np.concatenate([one.rows for one in several])
+    labels = np.array([label for one in several for label in one.labels])
+    for row in np.flatnonzero(silent[rows]):
+        same = labels == labels[row]
+        if not silent[rows[same]].all():
+            where = named_rows(sets.chosen.column.in_file(rows[row : row + 1]))
+            raise CrowdError(
+                f"nothing is said of option '{labels[row]}' in {where}, but elsewhere it is; fill "
+                f"in {shown(f.name for f in sets.attributes)}, or leave the set out"
+            )
 
 
 def _numeric(field: Field) -> bool:

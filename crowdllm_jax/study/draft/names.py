@@ -218,7 +218,7 @@ _ALTERNATIVE = _words(
 _CHOSEN = _words(
     "choice choices chosen chose choose selected select picked pick preferred bought wahl auswahl "
     "gewählt ausgewählt gewaehlt entscheidung choix choisi elección elegido elegida scelta scelto "
-    "escolha escolhido keuze gekozen wybór"
+    "escolha escolhido keuze gekozen wybór depvar buy purchase purchased"
 )
 
 
@@ -228,9 +228,12 @@ def is_alternative(name: str) -> bool:
     return bool(words & _ALTERNATIVE) and words <= _ALTERNATIVE | _ID | _words("no number name")
 
 
+_NOT_CHOSEN = _words("no none not prev previous last correct right")
+
+
 def says_chosen(name: str) -> bool:
-    """Whether a name says that something was chosen, and not that nothing was (`no_choice`)."""
-    return bool(tokens(name) & _CHOSEN) and not tokens(name) & {"no", "none"}
+    """Whether a name says that something was chosen now, and not that nothing was (`no_choice`)."""
+    return bool(tokens(name) & _CHOSEN) and not tokens(name) & _NOT_CHOSEN
 
 
 def has_id(name: str) -> bool:

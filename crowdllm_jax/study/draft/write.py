@@ -212,8 +212,8 @@ def _yaml(draft: Draft, spec: StudySpec, out: Path) -> str:
 
 def _by(draft: Draft) -> str:
     """What to hold out. Choice sets are often everybody's own: of the others' answers to them
-    nothing is known, but of everybody's other choices."""
-    if draft.options is not None:
+    nothing is known, but of everybody's other choices, where there are some."""
+    if draft.options is not None and len(draft.answer) >= 2 * len(draft.people):
         return "answers"
     return "people" if len(draft.people) >= min(FEW_PEOPLE, len(draft.tasks)) else "tasks"
 

@@ -234,6 +234,51 @@ def test_options_that_only_texts_describe_are_told(tmp_path):
         study_of(frame, tmp_path)
 
 
+def test_people_of_whom_one_was_chosen_are_no_options(tmp_path):
+    """Households, of whose members one was interviewed."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"household": np.repeat(range(20), 3), "age": random.integers(18, 90, 60)})
+    frame["selected"] = (np.arange(60) % 3 == frame.household % 3).astype(int)
+    frame["trust"] = random.integers(1, 6, 60)
+    assert study_of(frame, tmp_path).tasks.alternatives is None
+
+
+def test_what_is_given_with_response_is_a_mark_or_no_choice(tmp_path):
+    """Ratings of which everybody gives one 1 stay ratings."""
+    person, item = (axis.ravel() for axis in np.indices((20, 4)))
+    frame = pd.DataFrame({"user": person, "movie": item, "rating": 1 + (item + person) % 4})
+    frame["year"] = 1990 + item
+    study = study_of(frame, tmp_path, response="rating")
+    assert study.tasks.alternatives is None
+    assert len(study.answer) == 80
+
+
+def test_what_is_the_same_for_a_person_is_no_set(tmp_path):
+    """As in Stata's example: everybody has one set, and a sex."""
+    frame = made()
+    one = frame[frame.task == 1].drop(columns=["task", "age"])
+    sex = [int(person[1:]) % 2 for person in one.resp_id]
+    study = study_of(one.assign(sex=[("male", "female")[one] for one in sex]), tmp_path)
+    assert [a.name for a in study.participants.profile] == ["sex"]
+    assert len(study.answer) == PEOPLE
+
+
+def test_a_choice_before_this_one_and_copies_of_it_describe_no_option(tmp_path):
+    frame = made()
+    frame.insert(0, "prev_choice", np.roll(frame.choice, 1))
+    frame["answer"] = frame.choice
+    frame["time"] = 10 * frame.alt + frame.task
+    study = study_of(frame, tmp_path)
+    described = [attribute.name for attribute in study.tasks.alternatives.attributes]
+    assert described[-3:] == ["price", "brand", "time"]
+    assert "answer" not in described
+    assert chosen_options_count(study) == frame.groupby("alt").choice.sum().tolist()
+
+
+def chosen_options_count(study) -> list[int]:
+    return np.bincount(study.answer.astype(int), minlength=3).tolist()
+
+
 @pytest.mark.parametrize("mark", ["label", "response"])
 def test_one_hit_in_each_batch_is_no_choice(mark, tmp_path):
     """Everybody labels the same comments, of which one in a batch is rude."""
