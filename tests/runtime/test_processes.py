@@ -41,7 +41,7 @@ from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.workflow.steps import fit_run
 
 AGENTS = 20_001
-"""Three blocks, the last with an odd rest."""
+"""Three parts of a block each, the last with an odd rest: both of two processes draw some."""
 
 MODEL = "model={kind: persistent, steps: 5}"
 SHARED_MODEL = "model={kind: persistent, steps: 5, devices: 2}"
@@ -79,17 +79,17 @@ import sys
 import pytest
 from few_drawings import draw_few
 from crowdllm_jax.cli import main as cli
-from crowdllm_jax.population import count, sample, write_twins
+from crowdllm_jax.population import count, sample, write, write_twins
 from crowdllm_jax.runtime import processes
 draw_few(pytest.MonkeyPatch())
-write_twins.PART_PEOPLE, write, parts = 2, write_twins._write_part, []
-write_twins._write_part = lambda *part: (parts.append(part), write(*part))
-count.STRETCH, several = sample.BLOCK, sys.argv[2:]
+write_twins.PART_PEOPLE, write_part, parts = 2, write_twins._write_part, []
+write_twins._write_part = lambda *part: (parts.append(part), write_part(*part))
+write.PART_ROWS, count.STRETCH, several = 1, sample.BLOCK, sys.argv[2:]
 for command in json.loads(sys.argv[1]):
     assert cli.main([*command, *several]) == 0, command
     cli._join = lambda _: processes.rank() == 0
 """
-"""Many commands by the same processes, with twins of two people in a part."""
+"""Many commands by the same processes, with a block of agents or twins of two people in a part."""
 
 SEVERAL = f"""{COMMANDS}
 from pathlib import Path
@@ -164,6 +164,14 @@ def digests(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in parts}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_parts() -> Iterator[None]:
+    """Of a block of agents, as `COMMANDS` has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "PART_ROWS", 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory) -> Path:
     """A run folder with a fitted persistent crowd, in its parent a population of one process."""
@@ -197,7 +205,8 @@ def test_a_population_is_the_same_on_every_layout(request, fitted, tmp_path, lay
     """By so many processes of so many devices."""
     if layout == "one of three":
         out = tmp_path / "p"
-        (process,) = start(1, 3, *population_of(fitted), str(out))
+        alone = written((*population_of(fitted), out))
+        (process,) = start(1, 3, alone, main=("-c", COMMANDS))
         code, err = ends(process, 120)
         assert code == 0, err
     elif layout == "two of one":
