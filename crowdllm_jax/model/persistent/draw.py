@@ -96,8 +96,10 @@ def _tables(
     columns: TaskColumns,
     unwitnessed: Unwitnessed | None,
 ) -> Tables:
-    """Args:
-    new: some tasks have no answers. unwitnessed: how agents differ of whom none tells.
+    """What does not depend on the agent, compiled once for each layout.
+
+    Args:
+      new: some tasks have no answers. unwitnessed: how agents differ of whom none tells.
     """
     model: Persistent = nnx.merge(graph, params)
     fitted = items(model, mean_effects(model), columns, jnp.asarray(level_mask(layout)))
