@@ -17,6 +17,7 @@ from crowdllm_jax.score.held_out import Humans
 PERSON_METRICS = ("personal_sd", "personal_wd", "icc")
 
 TIMES = 200
+"""Resamples of people."""
 
 AnswerTriples = tuple[np.ndarray, np.ndarray, np.ndarray]
 

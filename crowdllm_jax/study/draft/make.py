@@ -8,7 +8,8 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
-from crowdllm_jax.study.draft.conjoint import from_sets, sets_of
+from crowdllm_jax.study.draft.choice_sets import sets_of
+from crowdllm_jax.study.draft.conjoint import from_sets
 from crowdllm_jax.study.draft.draft import Choices, Draft
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
 from crowdllm_jax.study.draft.objects import with_objects_opened

@@ -138,14 +138,15 @@ def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:
             few = len(group.column.distinct) < len(field.column.distinct)
             if not few or names.is_time(group.name) or not names.is_profile(group.name, group.text):
                 continue
-            texts = [f"{g} {own}" for g, own in zip(*map(_texts, (group, field)), strict=True)]
-            if "" not in (*_texts(group), *_texts(field)) and len({*texts}) == sheet.rows:
+            texts = [f"{g} {own}" for g, own in zip(*map(texts_of, (group, field)), strict=True)]
+            if "" not in (*texts_of(group), *texts_of(field)) and len({*texts}) == sheet.rows:
                 name = f"{group.name} and {field.name}"
                 return Field(name, column_of(sheet.path, name, texts))
     return None
 
 
-def _texts(field: Field) -> list[str]:
+def texts_of(field: Field) -> list[str]:
+    """The texts of all rows."""
     return cells_of(field, np.arange(len(field.column.codes)))
 
 
