@@ -59,7 +59,7 @@ _OWN = _words(
     "horodateur tijdstempel username firstname lastname vorname nachname created updated "
     "completed started submitted submitdate browser device useragent consent recaptcha "
     "completioncode qtime interviewtime totaltime "
-    "zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip "
+    "zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip gps deviceid "
     "zipcode postcode postalcode plz postleitzahl data fecha datum"
 )
 _PROFILE = _words(
@@ -262,7 +262,7 @@ def is_weight(name: str, text: str) -> bool:
 _BESIDE = _OWN | _words(
     "in seconds at secs ms s address sec first last page click submit start end completion taken "
     "to complete unix review "
-    "total elapsed spent code postal row sum rsi deg"
+    "total elapsed spent code postal row sum rsi deg gps altitude precision accuracy by"
 )
 _OWN_NAMES = (
     *("marca temporal", "carimbo de data hora", "informazioni cronologiche"),
@@ -275,16 +275,36 @@ _CHECKED = re.compile(
     r"consent\b|\beinverstandniserklarung\b|\bconsentimiento informado\b"
 )
 """What is asked to tell who may or should be heeded."""
+_TIMED = re.compile(
+    r"rts?\d*( m?s(ecs?)?)?|((total|mean|last|first|this|trials?|q?\d+) )?(response|reaction|answer|"
+    r"rating|decision|choice|judge?ment|annotation|label|labell?ing|trial|task|reply|resp|click|"
+    r"page) (times?|duration|latency)( (in )?(m|milli)?s(ecs?|econds?)?)?|.* rt( m?s(ecs?)?)?"
+)
+"""How long somebody took for an answer: `answer_time_ms`, `rating.rt`, `rts3812`."""
+_OTREE = re.compile(
+    r"participant\.(id_in_session|_?is_bot|_index_in_pages|_max_page_index|_current_\w+_name|"
+    r"time_started\w*|visited|label|mturk_\w+|payoff\w*)|session\.(?!config)\w+|"
+    r"session\.config\.(participation_fee|real_world_currency_per_point)|"
+    r"\w+\.\d+\.(player\.(payoff|id_in_group|role)|group\.id_in_subsession|"
+    r"subsession\.round_number)"
+)
+"""What oTree notes of everybody: what players are paid follows from what they did."""
+
+
+_ASKER = _words("enumerator interviewer surveyor fieldworker intervieweur encuestador ankieter")
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is that of what a program notes beside the answers."""
+    """Whether a name is that of what a program notes beside the answers, or of who asked."""
     words = _plain(name)
+    asker = _plain(name.rpartition("/")[2])  # questions may stand in groups: `intro/interviewer`
     return (
         folded(name) in _OWN
         or folded(name) in _OWN_NAMES
-        or bool(_CHECKED.search(folded(name)))
+        or bool(_CHECKED.search(folded(name)) or _TIMED.fullmatch(folded(name)))
+        or _OTREE.fullmatch(name) is not None
         or bool(words & _OWN and words <= _BESIDE)
+        or bool(asker & _ASKER and asker <= _ASKER | _ID | {"name"})
     )
 
 

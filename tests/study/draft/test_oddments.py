@@ -85,11 +85,24 @@ def test_objects_in_cells_have_a_column_per_key():
     "name",
     [
         *("Attention check: select 3", "Do you consent?", "I agree to take part", "TIME_SUM"),
-        *("Time Taken to Complete (Seconds)", "qtime"),
+        *("Time Taken to Complete (Seconds)", "qtime", "_submitted_by", "intro/enumerator"),
+        *("trial.rt", "answer_time_ms", "Response time [s]", "rts3812", "_gps_precision"),
+        *("participant.payoff", "public_goods.2.player.id_in_group", "session.is_demo"),
     ],
 )
-def test_checks_are_no_questions(name):
+def test_checks_and_what_programs_note_are_no_questions(name):
     assert study(table(**{name: cycle("yes", "no")})).tasks.ids == ("good",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Satisfaction with response time", "Travel time", "Do you use GPS?", "channels/email"),
+        *("public_goods.2.player.contribution", "session.config.bonus", "payoff", "sort"),
+    ],
+)
+def test_questions_that_are_called_alike_stay(name):
+    assert {*study(table(**{name: cycle("yes", "no")})).tasks.ids} == {"good", name}
 
 
 def test_last_codes_are_asked_for_together():
