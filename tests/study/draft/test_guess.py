@@ -163,3 +163,37 @@ def test_labels_of_a_few_numbers_do_not_make_an_age_categorical():
 def test_an_option_is_no_sign_of_a_reverse_keyed_question():
     assert not seems_reversed("lang [R]")
     assert all(map(seems_reversed, ["item_r", "sad (R)", "q7r", "calm.rev"]))
+
+
+IDEOLOGY = ("Very liberal", "Liberal", "Moderate", "Conservative", "Very conservative")
+
+
+@pytest.mark.parametrize(
+    ("answers", "aside"),
+    [
+        ((*IDEOLOGY, "Not sure"), "Not sure"),
+        ((*(f"{i}. {word}" for i, word in enumerate(IDEOLOGY, 1)), "6. Not sure"), "6. Not sure"),
+        (("Yea", "Nay", "Present", "Not Voting"), "Not Voting"),
+        (("Disagree", "Not sure", "Agree"), None),
+        (("Strongly disagree", "Disagree", "Not sure", "Agree", "Strongly agree"), None),
+        (("1. Never", "2. Rarely", "3. Not sure", "4. Often"), None),
+        (("1. SPD", "2. CDU", "3. FDP", "4. Not sure"), None),
+        (("Biden", "Trump", "Not voting"), None),
+    ],
+)
+def test_answers_that_stand_aside_are_none(answers, aside):
+    found = guess(Answered("q", answers, (10,) * len(answers)), Choices(unordered=(CANDIDATES,)))
+    assert isinstance(found, Guess)
+    assert found.dropped == ({aside} if aside else set())
+
+
+CANDIDATES = ("1. SPD", "2. CDU", "3. FDP", "4. Not sure")
+
+
+def test_who_is_not_sure_by_a_label():
+    labels = {str(i): word for i, word in enumerate((*IDEOLOGY, "Not sure"), 1)}
+    assert (
+        scale(labels, ["1", "3", "6", "2"])
+        == scale(labels, ["1", "3"])
+        == Ordinal(levels=(1, 2, 3, 4, 5), labels=IDEOLOGY)
+    )

@@ -207,6 +207,13 @@ def test_an_answer_with_a_word_more_seems_ordered(texts):
         "#ref!",
         "keine Angabe",
         "ns/nc",
+        "Don't know (SPONTANEOUS)",
+        "8. Refused (spont.)",
+        "N/A - did not use",
+        "Not applicable: no children",
+        "Don't know / refused",
+        "Weiß nicht oder keine Angabe",
+        "Ne se prononce pas",
     ],
 )
 def test_texts_that_are_no_answer(text):
@@ -214,7 +221,11 @@ def test_texts_that_are_no_answer(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "no", "None", "name", "value", "#1", "Neutral", "😀", "+", "-1", "Don't agree"]
+    "text",
+    [
+        *("0", "no", "None", "name", "value", "#1", "Neutral", "😀", "+", "-1", "Don't agree"),
+        *("NA - Namibia", "No / don't know", "Unknown person", "(refused)ly", "or"),
+    ],
 )
 def test_texts_that_are_answers(text):
     assert not is_no_answer(text)
