@@ -280,7 +280,9 @@ def _no_profile(person: Field, field: Field) -> bool:
     texts = field.column.distinct
     apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
     return apart and (
-        names.is_person(field.name) or any(numerals.number(text) is None for text in texts)
+        names.is_person(field.name)
+        or names.has_id(field.name)
+        or any(numerals.number(text) is None for text in texts)
     )
 
 

@@ -276,8 +276,8 @@ _CHECKED = re.compile(
 )
 """What is asked to tell who may or should be heeded."""
 _TIMED = re.compile(
-    r"rts?\d*( m?s(ecs?)?)?|((total|mean|last|first|this|trials?|q?\d+) )?(response|reaction|answer|"
-    r"rating|decision|choice|judge?ment|annotation|label|labell?ing|trial|task|reply|resp|click|"
+    r"rts?\d*( m?s(ecs?)?)?|((total|mean|last|first|this|trials?|q?\d+) )?(response|reaction|"
+    r"answer|rating|decision|choice|judge?ment|annotation|label|labell?ing|trial|task|reply|resp|click|"
     r"page) (times?|duration|latency)( (in )?(m|milli)?s(ecs?|econds?)?)?|.* rt( m?s(ecs?)?)?"
 )
 """How long somebody took for an answer: `answer_time_ms`, `rating.rt`, `rts3812`."""
@@ -328,6 +328,30 @@ def is_profile(name: str, text: str) -> bool:
     return (
         short or named or when or bool(_ASKED.search(folded(text)) or _ASKED.search(folded(name)))
     )
+
+
+_WITHOUT_ORDER = _words(
+    "gender sex geschlecht sexo genre sexe sesso geslacht plec genero gênero género gndr region "
+    "state country land bundesland province provincie provincia city county ort pays país paese "
+    "région région regione nationality occupation beruf profession profesión ocupación "
+    "employment employed empstat race ethnicity ethnic ethnie hispanic religion marital "
+    "familienstand language sprache condition treatment cond arm department major district "
+    "neighborhood neighbourhood stadtteil group gruppe groupe grupo gruppo groep grupa team site "
+    "office branch location school schule cntry standort abteilung party "
+    "пол регион город 性別 地域 性别 地区 성별 cinsiyet الجنس"
+)
+
+_WITH_ORDER = _words(
+    "age alter edad âge idade leeftijd wiek età income einkommen education educ edu bildung year "
+    "years jahr jahre size level number n time tenure cohort grade"
+)
+
+
+def has_no_order(name: str, text: str) -> bool:
+    """Whether codes of what a column holds say nothing by their order: of gender and regions, not
+    of age groups."""
+    words = _plain(name) | (_plain(text) if len(text.split()) < 6 else frozenset[str]())
+    return bool(words & _WITHOUT_ORDER) and not words & _WITH_ORDER
 
 
 def is_age(name: str) -> bool:

@@ -84,6 +84,7 @@ def test_what_an_id_tells_is_profile_and_what_a_task_tells_its_attribute():
         list(range(20)),
         WORDS,
         sex=lambda i, j: "fm"[i % 2],
+        private_id=lambda i, j: 7700 + 3 * i,
         genre=lambda i, j: ["a", "b"][j % 2],
     )
     made = study(table)

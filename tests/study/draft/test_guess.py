@@ -160,6 +160,25 @@ def test_labels_of_a_few_numbers_do_not_make_an_age_categorical():
     assert cells[-2:] == ["89", ""]
 
 
+@pytest.mark.parametrize(
+    ("name", "codes", "kind"),
+    [
+        ("gender", "1 2 3", "categorical"),
+        ("Region", " ".join(map(str, range(1, 17))), "categorical"),
+        ("team", "1.0 2.0 3.0", "categorical"),
+        ("education", "1.0 2.0 3.0", ("1", "2", "3")),
+        ("School year", "7 8 9", ("7", "8", "9")),
+        ("income", " ".join(map(str, range(1, 17))), "numeric"),
+        ("gender", "low medium high", ("low", "medium", "high")),
+    ],
+)
+def test_codes_of_what_has_no_order_are_categories(name, codes, kind):
+    people = [*codes.split() * 3]
+    found, cells = profile_of([field(name, people)], np.arange(len(people)), [])[name]
+    assert kind == (found if isinstance(found, str) else found.levels)
+    assert not any(cell.endswith(".0") for cell in cells)
+
+
 def test_an_option_is_no_sign_of_a_reverse_keyed_question():
     assert not seems_reversed("lang [R]")
     assert all(map(seems_reversed, ["item_r", "sad (R)", "q7r", "calm.rev"]))
