@@ -22,7 +22,7 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.wide_table import answered, unique
+from crowdllm_jax.study.draft.wide_table import answered, unique, words_before
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 
 MOST_COLUMNS = 60
@@ -180,6 +180,8 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
     chance = _chance(one, other)
     if chance is None:
         return None
+    if any(names.is_of_several(f.name) for f in (one, other)):
+        return None  # so are people within a household
     profiles = sum(names.is_profile(f.name, f.text) for f in (one, other))
     if profiles == 1:
         return None  # people are numbered within a school
@@ -274,14 +276,6 @@ def _without_counts(pairs: list[Pair]) -> list[Pair]:
 _PEOPLE = re.compile(r"\S+@\S+\.\S+|A[0-9A-Z]{12,14}|[0-9a-f]{24}")
 """An address, a worker of Mechanical Turk, a participant of Prolific."""
 _SHOWN = re.compile(r"(?i).*\.(png|jpe?g|gif|bmp|svg|webp|wav|mp[34]|ogg|avi|mov|webm|txt|html?)")
-_NUMBERED = re.compile(r"([^\W\d]+)[\s_.-]*\d+")
-
-
-def _words_before(field: Field) -> str:
-    """What stands before the numbers of all ids: the `user` of `user_7`."""
-    found = [_NUMBERED.fullmatch(text) for text in field.column.distinct[:200]]
-    words = {match[1].strip("_").casefold() for match in found if match is not None}
-    return words.pop() if len(words) == 1 and None not in found else ""
 
 
 def _as_person(field: Field, sheet: Sheet) -> float:
@@ -297,7 +291,7 @@ def _person_alone(field: Field) -> float:
         return 4.0
     if names.is_person(field.name):
         return 4.0 if names.is_rater(field.name) else 3.0 if names.names_people(field.name) else 2.0
-    if all(map(_PEOPLE.fullmatch, texts)) or names.names_people(_words_before(field) or "-"):
+    if all(map(_PEOPLE.fullmatch, texts)) or names.names_people(words_before(field) or "-"):
         return 2.5
     if names.names_people(field.name):
         return 1.5
@@ -317,7 +311,7 @@ def _task_alone(field: Field) -> float:
         return 4.0
     if names.is_task(field.name):
         return 2.0 if names.counts_tasks(field.name) else 3.0
-    if all(map(_SHOWN.fullmatch, texts)) or names.is_task(_words_before(field) or "-"):
+    if all(map(_SHOWN.fullmatch, texts)) or names.is_task(words_before(field) or "-"):
         return 2.5
     if sum(len(text.split()) for text in texts) >= 4 * len(texts):
         return 2.0

@@ -65,7 +65,7 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     person = _person(sheet, choices)
     if person is None:
         _ask_whose(sheet, choices)
-    if person is None or not _repeats(person):
+    if person is None or not _repeats(person) or _several_people(sheet, person):
         return None
     if choices.task is not None:
         return Keys(person, sheet.field(choices.task, "--task"), responses)
@@ -78,6 +78,13 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     if not candidates:
         return None
     return Keys(person, one_of("the ids of tasks", "--task", candidates), responses)
+
+
+def _several_people(sheet: Sheet, person: Field) -> bool:
+    """Whether ids stand for several people, by their age and gender, as those that are numbered
+    anew in every country."""
+    known = [f for f in sheet.fields if names.is_age(f.name) or names.is_gender(f.name)]
+    return len(known) > 1 and not any(told_by(person, field) for field in known)
 
 
 MOST_COLUMNS = 12

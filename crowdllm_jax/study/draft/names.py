@@ -152,6 +152,28 @@ def numbers_people(name: str) -> bool:
     return names_people(name) and not _plain(name) <= _CASES | _ID
 
 
+_PARTY = re.compile(r"(pid|party ?id) ?\d{0,2}x?")
+
+
+def is_party(name: str) -> bool:
+    """Whether a name is that of the party somebody is for, as American surveys have it: `pid3`."""
+    return _PARTY.fullmatch(folded(name)) is not None
+
+
+_TOGETHER = _words(
+    "couple couples dyad pair household hh hhid family paar haushalt familie hogar pareja famille "
+    "ménage famiglia coppia gezin huishouden"
+)
+
+
+def is_of_several(name: str) -> bool:
+    """Whether a name is that of ids of people who belong together, as couples do."""
+    words = _plain(name)
+    parted = {*words, re.sub(r"id$", "", folded(name))}
+    ids = bool(words & _ID) or folded(name).endswith("id") or folded(name) in ("couple", "dyad")
+    return ids and bool(parted & _TOGETHER) and words <= _TOGETHER | _ID | {folded(name)}
+
+
 _CONTACT = _words("email mail username login nickname nick handle")
 
 
@@ -356,7 +378,12 @@ def has_no_order(name: str, text: str) -> bool:
 
 def is_age(name: str) -> bool:
     """Whether a column holds ages."""
-    return bool(tokens(name) & _words("age alter edad âge idade leeftijd wiek età"))
+    return bool(tokens(name) & _words("age alter edad âge idade leeftijd wiek età agea"))
+
+
+def is_gender(name: str) -> bool:
+    """Whether a column holds genders, whatever else it may be called (`genre` is one in French)."""
+    return bool(tokens(name) & _words("gender sex geschlecht sexo sexe sesso geslacht gndr płeć"))
 
 
 def seems_reversed(name: str) -> bool:

@@ -88,6 +88,33 @@ def test_people_who_are_numbered_within_groups():
     assert "its 20 ids come back in several of the 60 rows" in asked(waves)
 
 
+@pytest.mark.parametrize(("group", "member"), [("couple_id", "partner"), ("hhid", "person")])
+def test_people_of_couples_are_known_by_both(group, member):
+    frame = pd.DataFrame({group: np.repeat(np.arange(30) + 100, 2), member: [1, 2] * 30})
+    frame["sex"] = ["m", "f"] * 30
+    frame["trust"] = np.random.default_rng(0).integers(1, 6, 60)
+    made = study(frame)
+    assert len(made.participants.ids) == 60
+    assert made.tasks.ids == ("trust",)
+    assert [attribute.name for attribute in made.participants.profile] == [member, "sex"]
+
+
+def test_importance_of_the_family_holds_no_ids():
+    frame = pd.DataFrame({"respondent": range(60), "family": [i % 11 for i in range(60)]})
+    assert study(frame).tasks.ids == ("family",)
+
+
+def test_numbers_that_stand_for_several_people_make_no_tasks():
+    """A survey of two countries with a question called as answers are (`vote`)."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"idno": [*range(60)] * 2, "cntry": ["DE"] * 60 + ["FR"] * 60})
+    frame["vote"] = random.integers(1, 4, 120)
+    frame["gndr"], frame["agea"] = random.integers(1, 3, 120), random.integers(18, 90, 120)
+    made = study(frame)
+    assert len(made.participants.ids) == 120
+    assert made.tasks.ids == ("vote",)
+
+
 def test_a_column_that_is_different_in_every_row_settles_whose_rows_they_are():
     table = pd.DataFrame(
         {"member": [i // 2 for i in range(60)], "client": [i // 3 for i in range(60)]}

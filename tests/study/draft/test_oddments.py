@@ -418,3 +418,9 @@ def test_a_few_groups_under_a_name_of_people_are_no_ids():
     made = study(table(member=cycle("yes", "no"), expert=cycle("a", "b", "c")))
     assert made.tasks.ids == ("good",)
     assert {attribute.name for attribute in made.participants.profile} == {"member", "expert"}
+
+
+def test_ids_are_known_by_what_they_hold_and_parties_are_none():
+    white = [f"player{i % 15}" for i in range(N)]
+    made = study(table(white=white, pid3=cycle("D", "R", "I"), stage=cycle("round1", "round2")))
+    assert {*made.tasks.ids} == {"good", "pid3", "stage"}

@@ -155,6 +155,15 @@ def test_what_is_said_of_numbered_people_is_a_question_and_their_ids_are_none():
     assert study(pd.DataFrame(rated)).tasks.ids == tuple(rated)
 
 
+def test_numbers_of_which_two_players_share_none_are_their_ids():
+    random = np.random.default_rng(0)
+    ids = {f"Player {i}": random.integers(20 * i, 20 * i + 15, 100) for i in (1, 2)}
+    frame = pd.DataFrame({"game": range(100), **ids, "offer": random.integers(0, 11, 100)})
+    with pytest.raises(CrowdError, match="--leave-out 'Player 1,Player 2' takes each row"):
+        study(frame)
+    assert study(frame, choices=Choices(out=tuple(ids))).tasks.ids == ("offer",)
+
+
 def test_columns_called_after_people_beside_a_profile_are_asked_for():
     random = np.random.default_rng(0)
     columns = {f"Member {i}": random.integers(1, 6, N) for i in range(1, 6)}
