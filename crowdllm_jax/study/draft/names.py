@@ -75,6 +75,8 @@ _PROFILE = _words(
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
     "stadtteil csp pcs agea gndr eisced eduyrs hinctnta domicil dvage birthyr faminc inputstate "
     "tenure seniority town stadt ville ciudad cond arm "
+    "cinsiyet yaş eğitim gelir şehir meslek kön ålder utbildning inkomst alder køn utdanning "
+    "sukupuoli ikä koulutus usia umur kelamin pendidikan الجنس العمر التعليم الدخل المدينة "
     "plec возраст пол образование регион город доход 年齢 性別 地域 年龄 性别 学历 地区 나이 "
     "성별"
 )
@@ -360,7 +362,8 @@ _WITHOUT_ORDER = _words(
     "familienstand language sprache condition treatment cond arm department major district "
     "neighborhood neighbourhood stadtteil group gruppe groupe grupo gruppo groep grupa team site "
     "office branch location school schule cntry standort abteilung party "
-    "пол регион город 性別 地域 性别 地区 성별 cinsiyet الجنس"
+    "пол регион город 性別 地域 性别 地区 성별 cinsiyet الجنس kön køn sukupuoli kelamin "
+    "şehir المدينة"
 )
 
 _WITH_ORDER = _words(
@@ -378,7 +381,13 @@ def has_no_order(name: str, text: str) -> bool:
 
 def is_age(name: str) -> bool:
     """Whether a column holds ages."""
-    return bool(tokens(name) & _words("age alter edad âge idade leeftijd wiek età agea"))
+    return bool(
+        tokens(name)
+        & _words(
+            "age alter edad âge idade leeftijd wiek età agea yaş العمر ålder alder ikä "
+            "usia umur возраст 年齢 年龄 나이"
+        )
+    )
 
 
 def is_gender(name: str) -> bool:

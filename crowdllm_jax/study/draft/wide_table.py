@@ -208,8 +208,8 @@ def _refuse_several_rows(named: Sequence[Field]) -> None:
     ids, rows = len(several[0].column.distinct), len(several[0].column.codes)
     listed = as_flag(field.name for field in several)
     raise CrowdError(
-        f"{several[0].cells.where}: its {ids:,} ids come back in several of the {rows:,} rows. If a "
-        "row is a person at one time, keep one row of each; if it is an answer, name the "
+        f"{several[0].cells.where}: its {ids:,} ids come back in several of the {rows:,} rows. If "
+        "a row is a person at one time, keep one row of each; if it is an answer, name the "
         f"column of tasks with --task; --leave-out {listed} takes each row for a person"
     )
 

@@ -26,7 +26,8 @@ def _each(text: str) -> tuple[str, ...]:
 _DEGREES = {
     folded(word): degree
     for words, degree in {
-        "slightly/barely/minimally/kaum/légèrement/ligeramente/leggermente/ligeiramente": 0.6,
+        "slightly/slghtly/barely/minimally/kaum/légèrement/ligeramente/leggermente/"
+        "ligeiramente": 0.6,
         "somewhat/a little/a little bit/rather/mildly/partly/partially/tend to/leaning/lean/"
         "probably/possibly/eher/etwas/teilweise/ein wenig/wahrscheinlich/plutôt/un peu/"
         "probablement/algo/un poco/más bien/parcialmente/probablemente/abbastanza/piuttosto/"
@@ -37,7 +38,7 @@ _DEGREES = {
         "überwiegend/weitgehend": 1.7,
         "very/strongly/highly/a lot/very much/really/sehr/stark/voll/fortement/très/muy/"
         "fuertemente/molto/fortemente/muito/fortemente/zeer/erg/sterk/bardzo/mocno": 3.0,
-        "extremely/completely/totally/fully/entirely/absolutely/definitely/certainly/"
+        "extremely/extrmly/completely/totally/fully/entirely/absolutely/definitely/certainly/"
         "exceptionally/overwhelmingly/at all/voll und ganz/völlig/vollkommen/ganz/äußerst/"
         "extrem/absolut/überhaupt/gar/bestimmt/auf jeden fall/tout à fait/complètement/"
         "totalement/entièrement/extrêmement/du tout/absolument/certainement/totalmente/"
