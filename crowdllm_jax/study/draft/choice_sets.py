@@ -167,12 +167,17 @@ def _gives_away(field: Field, chosen: Field, group: np.ndarray) -> bool:
 
 
 def _may_be_chosen(field: Field, choices: Choices) -> bool:
-    """Whether a column marks rows as chosen or not."""
-    texts = {text.casefold() for text in field.column.distinct}
-    marked = bool(texts & _CHOSEN) and texts <= _CHOSEN | _NOT and len(texts) <= 2
+    """Whether a column marks rows as chosen or not, and may be the one that is looked for."""
+    marked = is_mark(field)
     if choices.response is not None:
         return marked and field.name == choices.response
     return marked and (names.says_chosen(field.name) or names.is_response(field.name))
+
+
+def is_mark(field: Field) -> bool:
+    """Whether a column marks some rows, and others not."""
+    texts = {text.casefold() for text in field.column.distinct}
+    return bool(texts & _CHOSEN) and texts <= _CHOSEN | _NOT and len(texts) <= 2
 
 
 def marks_of(field: Field) -> np.ndarray:

@@ -8,6 +8,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
+from crowdllm_jax.study.draft.best_worst import refuse_best_worst
 from crowdllm_jax.study.draft.choice_sets import sets_of
 from crowdllm_jax.study.draft.conjoint import from_sets
 from crowdllm_jax.study.draft.draft import Choices, Draft
@@ -81,6 +82,7 @@ def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
     written = (*ids, *choices.out, choices.person)
     tidy = plain_amounts(with_points(tidy, sure=False), written)
     tidy = people_in_rows(one_spelling(tidy, choices), choices)
+    refuse_best_worst(tidy, choices)
     if (sets := sets_of(tidy, choices)) is not None:
         return from_sets(tidy, sets, choices)
     keys = keys_of(tidy, choices)

@@ -424,3 +424,27 @@ def test_ids_are_known_by_what_they_hold_and_parties_are_none():
     white = [f"player{i % 15}" for i in range(N)]
     made = study(table(white=white, pid3=cycle("D", "R", "I"), stage=cycle("round1", "round2")))
     assert {*made.tasks.ids} == {"good", "pid3", "stage"}
+
+
+def best_and_worst(best: str, worst: str) -> pd.DataFrame:
+    """Two different items of each set of four."""
+    sets = [
+        np.random.default_rng(i).permutation(["cost", "size", "age", "noise"]) for i in range(N)
+    ]
+    return table(**{best: [one[0] for one in sets], worst: [one[1] for one in sets]})
+
+
+@pytest.mark.parametrize("names", [("best", "worst"), ("Q3_most", "Q3_least")])
+def test_the_best_and_the_worst_of_sets_are_no_task_yet(names):
+    frame = best_and_worst(*names)
+    assert f"--leave-out {','.join(names)}; or take the best alone" in asked(frame)
+    assert study(frame, choices=Choices(out=names)).tasks.ids == ("good",)
+    shown = pd.DataFrame({names[0]: cycle(1, 0, 0, 0), names[1]: cycle(0, 0, 1, 0)})
+    assert "(MaxDiff)" in asked(pd.concat([table(item=cycle("a", "b", "c", "d")), shown], axis=1))
+
+
+def test_best_and_worst_that_are_ratings_stay():
+    frame = table(most_liked=cycle(3, 4, 5, 5), least_liked=cycle(3, 2, 1, 5))
+    assert {*study(frame).tasks.ids} == {"good", "most_liked", "least_liked"}
+    frame = best_and_worst("best friend", "best brand")
+    assert len(study(frame).tasks.ids) == 3
