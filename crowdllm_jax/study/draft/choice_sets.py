@@ -109,7 +109,7 @@ def _sets(
     option = _option_of(left, group)
     said = [f for f in left if f is not option and not _no_attribute(f)]
     said = [f for f in said if not _gives_away(f, chosen, group)]
-    varied = tuple(f for f in said if _varies(f, group))
+    varied = tuple(f for f in said if varies(f, group))
     # Rows that have an age and a sex are people, unless they are called options.
     if not varied or (not called and any(names.is_profile(f.name, f.text) for f in varied)):
         return None
@@ -194,7 +194,7 @@ def _rows(field: Field) -> int:
     return len(field.column.codes)
 
 
-def _varies(field: Field, group: np.ndarray) -> bool:
+def varies(field: Field, group: np.ndarray) -> bool:
     """Whether a column says different things of options of one set."""
     pairs = np.unique(np.stack([group, field.column.codes]), axis=1)
     return len(np.unique(group)) < pairs.shape[1]

@@ -15,6 +15,7 @@ from crowdllm_jax.study.draft.draft import Choices, Draft
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
 from crowdllm_jax.study.draft.objects import with_objects_opened
 from crowdllm_jax.study.draft.people import joined
+from crowdllm_jax.study.draft.side_by_side import side_by_side
 from crowdllm_jax.study.draft.spelling import one_spelling
 from crowdllm_jax.study.draft.stacked import people_in_rows
 from crowdllm_jax.study.draft.totals import without_blank_rows, without_totals
@@ -83,6 +84,8 @@ def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
     tidy = plain_amounts(with_points(tidy, sure=False), written)
     tidy = people_in_rows(one_spelling(tidy, choices), choices)
     refuse_best_worst(tidy, choices)
+    if (sided := side_by_side(tidy, choices)) is not None:
+        return from_sets(*sided, choices)
     if (sets := sets_of(tidy, choices)) is not None:
         return from_sets(tidy, sets, choices)
     keys = keys_of(tidy, choices)

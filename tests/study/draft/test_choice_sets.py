@@ -306,3 +306,56 @@ def test_ratings_of_several_things_are_no_choice_sets(tmp_path):
     study = study_of(frame, tmp_path)
     assert study.tasks.alternatives is None
     assert len(study.tasks.ids) == 12
+
+
+def side_by_side(style: str, *, opt_out: bool = False) -> pd.DataFrame:
+    """A row per set, in which columns are called after what is told of an option and the option."""
+    letter = {1: "a", 2: "b", 3: "c"}
+    rows = []
+    for (person, task), options in made(opt_out=opt_out).groupby(["resp_id", "task"]):
+        told = {"resp_id": person, "age": options.age.iloc[0], "task": task, "choice": "none"}
+        for option in options.itertuples():
+            for name in ("price", "brand"):
+                called = style.format(stem=name, option=letter[option.alt], number=option.alt)
+                told[called] = getattr(option, name)
+            if option.choice:
+                told["choice"] = letter[option.alt] if "{option}" in style else option.alt
+        rows.append(told)
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("opt_out", [False, True])
+@pytest.mark.parametrize("style", ["{stem}_{option}", "{option}.{stem}", "{stem}{number}"])
+def test_options_side_by_side_are_rows_of_their_own(style, opt_out, tmp_path):
+    frame = side_by_side(style, opt_out=opt_out)
+    study = study_of(frame, tmp_path)
+    assert chosen_options(study) == expected(made(opt_out=opt_out))
+    assert [attribute.name for attribute in study.participants.profile] == ["age"]
+    assert len(study.answer) == len(frame)
+
+
+def test_sets_side_by_side_need_no_number_and_models_may_tie(tmp_path):
+    random = np.random.default_rng(0)
+    pairs = [random.permutation(["gpt", "llama", "claude"])[:2] for _ in range(60)]
+    frame = pd.DataFrame(pairs, columns=["model_a", "model_b"])
+    frame["winner"] = random.choice(["model_a", "model_b", "tie"], 60)
+    frame["judge"] = np.arange(60) % 12
+    study = study_of(frame, tmp_path)
+    assert list(study.scales.values()) == [Nominal(levels=("a", "b", "tie"))]
+    assert [a.name for a in study.tasks.alternatives.attributes] == ["model"]
+    assert len(study.answer) == 60
+
+
+def test_numbers_of_options_with_names_are_asked_for(tmp_path):
+    frame = side_by_side("{stem}_{option}")
+    numbered = frame.assign(choice=frame.choice.map({"a": 1, "b": 2, "c": 3}))
+    with pytest.raises(CrowdError, match=r"options a, b, c, .* do 1, 2, 3 stand for"):
+        study_of(numbered, tmp_path)
+
+
+def test_ratings_beside_a_choice_are_no_sets(tmp_path):
+    """A person rates two products, and then chooses."""
+    random = np.random.default_rng(0)
+    rated = {f"{q}_{p}": random.integers(1, 8, 40) for q in ("taste", "look") for p in "AB"}
+    frame = pd.DataFrame({"id": range(40), **rated, "choice": random.choice(["A", "B"], 40)})
+    assert study_of(frame, tmp_path).tasks.alternatives is None
