@@ -414,7 +414,8 @@ def _guesses(
     left: dict[str, list[str]] = defaultdict(list)
     for field in fields:
         if field.scale is not None:
-            why = "a ranking" if isinstance(field.scale, Ranking) else "points that are shared"
+            places = isinstance(field.scale, Ranking | Ordinal)
+            why = "a ranking" if places else "points that are shared"
             guesses.append((field, Guess(field.scale, frozenset(), why)))
             continue
         result = guess(answered(field, words[frozenset(_spoken(field))]), choices)
