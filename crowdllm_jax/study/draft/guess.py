@@ -11,7 +11,7 @@ from crowdllm_jax.runtime.numerals import leading_number, number
 from crowdllm_jax.study import scale_text
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
-from crowdllm_jax.study.draft.grades import in_grades
+from crowdllm_jax.study.draft.grades import in_grades, of_a_test
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import (
@@ -382,8 +382,12 @@ def _given(texts: tuple[str, ...], choices: Choices) -> Guess | None:
 
 
 def _graded(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | None:
-    """A scale of grades; None where the answers are none, or are said to have no order."""
+    """A scale of grades, or of the letters of choices; None where the answers are neither, or are
+    said to have no order."""
     grades = in_grades(name, texts)
+    if grades is None and len(texts) > 2 and of_a_test(name, texts):
+        why = "letters of choices, whose order says nothing; --order says otherwise"
+        return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, why)
     if grades is None or any(_within(texts, names) for names in choices.unordered):
         return None
     return Guess(_ordinal(grades[0]), _NONE, grades[1])
