@@ -46,6 +46,12 @@ def test_each_question_is_asked_of_each_task_on_a_scale_of_its_own():
     assert scales == {Ordinal(levels=tuple(range(1, 8))), Ordinal(levels=(1, 2, 3, 4))}
 
 
+def test_what_has_to_be_said_of_a_question_names_its_column():
+    colour = tasting().aroma.map(lambda n: ("very chilly", "somewhat chilly", "toasty")[n % 3])
+    with pytest.raises(CrowdError, match="'colour': in which order"):
+        study(tasting().assign(colour=colour), response="aroma,colour")
+
+
 def test_texts_of_tasks_say_what_was_asked():
     table = tasting(about=lambda t: "A bottle of " + t["wine"] + " from the south of the hill")
     made = study(table)
