@@ -11,6 +11,7 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.crossed import together
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.wide_table import numbers_rows
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.tables import rows as named_rows
@@ -171,7 +172,8 @@ def _may_be_chosen(field: Field, choices: Choices) -> bool:
     marked = is_mark(field)
     if choices.response is not None:
         return marked and field.name == choices.response
-    return marked and (names.says_chosen(field.name) or names.is_response(field.name))
+    named = names.says_chosen(field.name) or names.is_response(field.name)
+    return marked and (named or folded(field.name) in ("y", "outcome", "dv"))
 
 
 def is_mark(field: Field) -> bool:

@@ -188,6 +188,7 @@ def test_a_frame_is_understood_alike():
         {"resp_id": "respID", "task": "qID", "alt": "altID"},
         {"resp_id": "Teilnehmer", "task": "Aufgabe", "alt": "Option", "choice": "gewählt"},
         {"resp_id": "id", "task": "chid"},
+        {"resp_id": "ID", "choice": "y"},
     ],
     ids=lambda names: names["resp_id"],
 )
