@@ -23,6 +23,7 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.wide_table import answered, unique, words_before
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 
 MOST_COLUMNS = 60
@@ -107,17 +108,38 @@ MOST_TOPLINE_COLUMNS = 6
 
 
 def _refuse_toplines(sheet: Sheet) -> None:
-    """Raise CrowdError if columns are called after options and how often they were given, none
-    after people, and no option of a question comes back."""
-    if len(sheet.fields) > MOST_TOPLINE_COLUMNS or any(f.use for f in sheet.fields):
+    """Raise CrowdError if columns are called after options, and others after how often these were
+    given (or add up to 100 percent), none after people, and no option of a question comes back."""
+    if any(f.use for f in sheet.fields) or any(names.is_person(f.name) for f in sheet.fields):
         return
-    if any(names.is_person(field.name) for field in sheet.fields):
-        return
+    called = {folded(field.name) for field in sheet.fields}
+    if {"comment id", "agrees", "disagrees"} <= called:
+        raise CrowdError(
+            f"{sheet.path}: holds comments and how many people agreed with each (Pol.is), but not "
+            "who; give the file of votes of the same export (participants-votes.csv or votes.csv)"
+        )
     options = [f for f in sheet.fields if names.is_option(f.name) and not _numeric(f)]
-    shares = [f for f in sheet.fields if names.is_share(f.name) and _numeric(f)]
+    numbers = [f for f in sheet.fields if _numeric(f) and f.column.distinct]
+    shares = [f for f in numbers if names.is_share(f.name)]
+    if len(sheet.fields) > MOST_TOPLINE_COLUMNS or not shares:
+        shares = [f for f in numbers if _adds_up(sheet, f)]
     texts = [f for f in sheet.fields if names.is_task(f.name) or not _numeric(f)]
     if options and shares and _differ(texts):
         _say_shares(sheet, options[0], shares[0])
+
+
+def _adds_up(sheet: Sheet, field: Field) -> bool:
+    """Whether numbers are percentages of the answers to each question (or to the only one)."""
+    tasks = [f.column.codes for f in sheet.fields if names.is_task(f.name) and f is not field]
+    task = tasks[0] if tasks else np.zeros(sheet.rows, int)
+    plain = np.array([*(number(text) or 0.0 for text in field.column.distinct), 0.0])
+    values = plain[field.column.codes]
+    sums = np.bincount(task + 1, values)[np.unique(task) + 1]
+    return bool(values.min() >= 0 and np.all(np.abs(sums - 100) <= ROUNDED))
+
+
+ROUNDED = 3.0
+"""By how much rounded percentages may miss 100."""
 
 
 def _differ(fields: Sequence[Field]) -> bool:

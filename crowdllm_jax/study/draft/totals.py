@@ -15,17 +15,21 @@ _SUMS = {
     *("somme", "effectif", "suma", "promedio", "somma", "totale", "soma", "totaal", "gemiddelde"),
     *("razem", "srednia"),
 }
+_BESIDE = {"n", "count", "anzahl", "min", "max", "sd", "std", "minimum", "maximum", "respondents"}
+"""What stands beside a sum; alone it may be an answer."""
 
 
 def without_totals(sheet: Sheet) -> Sheet:
     """A sheet without the rows at its end whose first text is the name of a sum; a note says so."""
     names: list[str] = []
+    sums = False
     while len(names) < min(MOST_ROWS, sheet.rows - 1):
         name = _first_text(sheet, sheet.rows - 1 - len(names))
-        if folded(name.rstrip(":")) not in _SUMS:
+        if folded(name.rstrip(":")) not in _SUMS | _BESIDE:
             break
         names.append(name)
-    if not names or not _only_there(sheet, names):
+        sums = sums or folded(name.rstrip(":")) in _SUMS
+    if not sums or not _only_there(sheet, names):
         return sheet
     told = f"Left out at the end, rows that sum up the others: {shown(names[::-1])}."
     return replace(_above(sheet, len(names)), notes=(*sheet.notes, told))

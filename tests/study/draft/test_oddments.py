@@ -44,6 +44,14 @@ def test_rows_that_sum_up_are_nobodys_answers():
     assert scale_of(frame, "good") == Ordinal(levels=(1, 2, 3, 4, 5))
 
 
+def test_how_many_there_are_stands_below_a_sum():
+    frame = pd.concat([table(), pd.DataFrame({"id": ["Mean", "SD", "N"], "good": [3.2, 1.1, 40]})])
+    draft = draft_of_sheet(read_frame(frame), Choices())
+    assert draft.people == tuple(PEOPLE)
+    alone = pd.DataFrame({"q": [*cycle("y")[1:], "n"], "good": cycle(1, 2, 3, 4)})
+    assert len(study(alone).participants.ids) == N
+
+
 def test_an_answer_that_is_called_after_a_sum_stays():
     frame = pd.DataFrame({"q": cycle("total", "part", "none"), "good": cycle(1, 2, 3, 4)})
     assert len(study(frame.iloc[:-3]).participants.ids) == N - 3
@@ -165,6 +173,14 @@ def test_numbers_as_they_are_written(written, numbers):
 @pytest.mark.parametrize("texts", [["(1)", "(2)", "(3)"], ["-2", "(1)", "3"]])
 def test_brackets_around_all_numbers_or_beside_a_minus_are_kept(texts):
     assert scale_of(table(x=cycle(*texts)), "x") == Ordinal(levels=tuple(texts))
+
+
+def test_a_stray_text_among_amounts_is_asked_for():
+    paid = [f"${i % 13}.50" for i in range(N)]
+    paid[7] = "nothing"
+    assert "39 of 40 answers are numbers, but not nothing" in asked(table(paid=paid))
+    made = study(table(paid=paid), choices=Choices(missing=("nothing",)))
+    assert made.scale_of(made.tasks.ids.index("paid")) == Continuous(low=0.5, high=12.5)
 
 
 def test_amounts_are_used_as_their_names_say():
@@ -407,6 +423,20 @@ def test_shares_of_numbered_questions():
     message = asked(frame)
     assert "holds shares of answers ('n' of each 'option')" in message
     assert "--questions" in message
+
+
+def test_percentages_of_groups_are_known_by_their_sums():
+    asked_of = ["Q1"] * 3 + ["Q2"] * 4
+    frame = pd.DataFrame({"Question": asked_of, "Response": list("abcdefg")})
+    frame["All adults"] = [50, 30, 20, 10, 20, 30, 41]
+    frame["Men"], frame["Women"] = [60, 30, 10, 25, 25, 25, 25], [40, 30, 30, 10, 10, 40, 40]
+    assert "holds shares of answers ('All adults' of each 'Response')" in asked(frame)
+
+
+def test_comments_of_which_nobody_says_who_agreed():
+    frame = pd.DataFrame({"comment-id": range(N), "author-id": cycle(1, 2, 3)})
+    frame["agrees"], frame["disagrees"] = cycle(3, 5, 9), cycle(1, 0, 2)
+    assert "give the file of votes" in asked(frame)
 
 
 def test_a_group_describes_people():
