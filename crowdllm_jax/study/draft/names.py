@@ -36,7 +36,7 @@ _TASK = _words(
     "tâche tarea tarefa taak zadanie úloha pregunta domanda pergunta vraag pytanie otázka "
     "stim stimuli picture pic clip audio sound word essay abstract hotel claim headline query "
     "passage summary translation segment face proposal policy motion topic logo advert concept "
-    "object thing business place venue app anime seller shop "
+    "object thing business place venue app anime seller shop asin isbn sku "
     "énoncé imagen bild texte testo tekst serie episode track game dish wine beer brand "
     "фильм вопрос задание 电影 题目 问题 項目"
 )

@@ -67,7 +67,8 @@ LISTS = tuple(
             "mittel/mittelmäßig/mäßig< ziemlich/stark < sehr/sehr stark < äußerst/extrem",
             "sehr niedrig/sehr gering < niedrig/gering < mittel < hoch < sehr hoch",
             "jamais < presque jamais/très rarement < rarement < parfois/quelquefois/de temps en "
-            "temps< souvent < très souvent < presque toujours < toujours",
+            "temps< régulièrement/assez souvent < souvent < très souvent < presque toujours < "
+            "toujours",
             "pas du tout < peu/un peu < moyennement/assez < beaucoup < énormément/extrêmement",
             "très mauvais < mauvais < moyen/passable < bon < très bon < excellent",
             "nunca/jamás < casi nunca/muy rara vez < rara vez/raramente < a veces/algunas "

@@ -44,6 +44,17 @@ def test_rows_that_sum_up_are_nobodys_answers():
     assert scale_of(frame, "good") == Ordinal(levels=(1, 2, 3, 4, 5))
 
 
+def test_a_row_of_texts_below_the_names_is_nobodys():
+    frame = table(mood=cycle("low", "high")).astype(str)
+    asked_of = {"id": "Respondent", "good": "How good is it?", "mood": "How is your mood?"}
+    made = study(pd.concat([pd.DataFrame([asked_of]), frame]))
+    assert made.tasks.text == ("How good is it?", "How is your mood?")
+    assert len(made.participants.ids) == N
+    # Somebody who typed a word for a number, and gave an answer that others give, too.
+    typed = pd.concat([pd.DataFrame([{"id": "x", "good": "fine", "mood": "low"}]), frame])
+    assert "40 of 41 answers are numbers, but not fine" in asked(typed)
+
+
 def test_how_many_there_are_stands_below_a_sum():
     frame = pd.concat([table(), pd.DataFrame({"id": ["Mean", "SD", "N"], "good": [3.2, 1.1, 40]})])
     draft = draft_of_sheet(read_frame(frame), Choices())
