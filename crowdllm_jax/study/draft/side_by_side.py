@@ -11,10 +11,11 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
-from crowdllm_jax.study.draft.choice_sets import Sets, numeric, varies
+from crowdllm_jax.study.draft.choice_sets import Sets, is_mark, marks_of, numeric, varies
 from crowdllm_jax.study.draft.crossed import together, told_by
 from crowdllm_jax.study.draft.draft import Choices, shown
 from crowdllm_jax.study.draft.stacked import again, below
+from crowdllm_jax.study.draft.wide_table import unique
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, only_rows
@@ -54,6 +55,8 @@ def side_by_side(sheet: Sheet, choices: Choices) -> tuple[Sheet, Sets] | None:
     ):
         return None
     fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
+    _refuse_program(fields)
+    sheet, fields = _with_winner(sheet, fields)
     person = _person(fields, choices)
     marked = [f for f in fields if _may_say(f, choices)]
     if person is None or not marked:
@@ -66,11 +69,42 @@ def side_by_side(sheet: Sheet, choices: Choices) -> tuple[Sheet, Sets] | None:
     return None
 
 
+_SHOWN = re.compile(r"F-\d+-\d+-\d+")
+
+
+def _refuse_program(fields: Sequence[Field]) -> None:
+    """Raise CrowdError if columns say what a survey program showed of several sets in one row."""
+    shown_there = [field.name for field in fields if _SHOWN.fullmatch(field.name)]
+    if len(shown_there) > 1:
+        raise CrowdError(
+            f"{shown(shown_there, 3)} say what a conjoint showed (F-set-option-attribute), and a "
+            "row holds several sets; write a row for every option, with a mark at the one that was "
+            "chosen (docs/conjoint.md), or name the other questions with --questions"
+        )
+
+
+def _with_winner(sheet: Sheet, fields: list[Field]) -> tuple[Sheet, list[Field]]:
+    """A sheet with one column that says who won, in place of a mark at each (`winner_model_a`,
+    `winner_tie`); as it is, where there are no such columns."""
+    marks = [f for f in fields if re.match(r"winner[_. ]", f.name) and is_mark(f)]
+    if len(marks) < 2 or any(f.name == "winner" for f in fields):
+        return sheet, fields
+    taken = np.stack([marks_of(field) for field in marks])
+    if not np.all(np.sum(taken, axis=0) == 1):
+        return sheet, fields
+    texts = tuple(field.name[len("winner") + 1 :] for field in marks)
+    codes = np.argmax(taken, axis=0).astype(np.int32)
+    winner = Field("winner", replace(marks[0].cells, codes=codes, distinct=texts))
+    rest = tuple(f for f in sheet.fields if f not in marks)
+    return replace(sheet, fields=(*rest, winner)), [*(f for f in fields if f not in marks), winner]
+
+
 def _person(fields: Sequence[Field], choices: Choices) -> Field | None:
-    """The column of people who chose in several rows each."""
+    """The column of people who chose in several rows each, or in one if it says who won."""
     named = [f for f in fields if f.name == choices.person or names.is_person(f.name)]
     whole = [f for f in named if (f.column.codes >= 0).all()]
-    whole = [f for f in whole if 1.5 * len(f.column.distinct) <= len(f.column.codes)]
+    once = [f for f in whole if unique(f) and any(folded(w.name) == "winner" for w in fields)]
+    whole = [f for f in whole if 1.5 * len(f.column.distinct) <= len(f.column.codes)] or once
     whole.sort(key=lambda f: (f.name != choices.person, not names.names_people(f.name)))
     return whole[0] if whole else None
 
@@ -132,7 +166,7 @@ def _is_shown(found: _Sided, person: Field) -> bool:
     """Whether columns say what was shown: they differ from option to option and from set to set,
     and hold levels or numbers."""
     columns = [field for own in found.stems.values() for field in own.values()]
-    differ = any(not told_by(person, field) for field in columns)
+    differ = unique(person) or any(not told_by(person, field) for field in columns)
     levels = any(len(f.column.distinct) <= MOST_LEVELS or numeric(f) for f in columns)
     return differ and levels and len(person.column.codes) >= FEWEST_SETS
 

@@ -345,6 +345,20 @@ def test_sets_side_by_side_need_no_number_and_models_may_tie(tmp_path):
     assert list(study.scales.values()) == [Nominal(levels=("a", "b", "tie"))]
     assert [a.name for a in study.tasks.alternatives.attributes] == ["model"]
     assert len(study.answer) == 60
+    marks = {f"winner_{text}": (frame.winner == text).astype(int) for text in set(frame.winner)}
+    alone = frame.drop(columns=["winner", "judge"]).assign(id=range(60), **marks)
+    counted = frame.winner.value_counts()[["model_a", "model_b", "tie"]].tolist()
+    assert chosen_options_count(study) == counted
+    assert chosen_options_count(study_of(alone, tmp_path)) == counted
+
+
+def test_sets_of_a_survey_program_are_told(tmp_path):
+    shown = {f"F-{t}-{o}-1": ["low", "high"] * 20 for t in (1, 2) for o in (1, 2)}
+    frame = pd.DataFrame({"ResponseId": [f"R_{i}" for i in range(40)], **shown})
+    frame["choice1"], frame["trust"] = ["1", "2"] * 20, [1, 2, 3, 4] * 10
+    with pytest.raises(CrowdError, match="say what a conjoint showed"):
+        study_of(frame, tmp_path)
+    assert study_of(frame, tmp_path, questions=("trust",)).tasks.ids == ("trust",)
 
 
 def test_numbers_of_options_with_names_are_asked_for(tmp_path):
