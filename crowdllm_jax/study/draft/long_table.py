@@ -1,5 +1,6 @@
 """A table with a row per answer as a study."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, unique
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.scales import Binary, Nominal, Ordinal, Scale
 from crowdllm_jax.study.spec import AttributeSpec
@@ -65,6 +67,7 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     person = _person(sheet, choices)
     if person is None:
         _ask_whose(sheet, choices)
+        _ask_of_texts(sheet, choices)
     if person is None or not _repeats(person) or _several_people(sheet, person):
         return None
     if choices.task is not None:
@@ -111,6 +114,44 @@ def _ask_whose(sheet: Sheet, choices: Choices) -> None:
         "but no column says whose; say it with --id COLUMN (if two hold first and last names, "
         f"write both into one); --leave-out '{task}' takes each row for a person"
     )
+
+
+_TEXTS = ("text", "sentence", "tweet", "document", "headline", "passage", "post", "utterance")
+
+
+def _ask_of_texts(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if each row is a text of its own that was labelled, and nothing tells of
+    people: neither their names nor what describes them."""
+    told = choices.questions or choices.profile or choices.person
+    fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
+    if told or len(fields) > MOST_COLUMNS or any(f.use for f in fields):
+        return
+    texts = [f for f in fields if folded(f.name) in _TEXTS and unique(f) and _reads(f)]
+    if not texts or any(_of_people(field) for field in fields):
+        return
+    others = [f for f in fields if f is not texts[0] and not _repeats(f) and not unique(f)]
+    labels = [f for f in fields if _repeats(f) and not names.is_own(f.name)]
+    called = any(folded(f.name) in ("label", "labels", "annotation") for f in labels)
+    words = Counter(frozenset(f.column.distinct) for f in labels)
+    if others or not (called or any(many >= FEWEST_ROWS for many in words.values())):
+        return
+    raise CrowdError(
+        f"{sheet.path}: each row is a text ('{texts[0].name}') with answers "
+        f"({shown(f.name for f in labels)}), and no column says whose. Give a table with a row per "
+        "person and text; or, if columns are people, call them rater_1, rater_2 and so on; "
+        f"--leave-out {as_flag([texts[0].name])} takes each row for a person"
+    )
+
+
+def _of_people(field: Field) -> bool:
+    named = names.names_people(field.name) or names.is_contact(field.name)
+    return named or names.is_profile(field.name, field.text)
+
+
+def _reads(field: Field) -> bool:
+    """Whether texts are of three words and more, on average."""
+    texts = field.column.distinct
+    return sum(len(text.split()) for text in texts) >= 3 * len(texts)
 
 
 def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:

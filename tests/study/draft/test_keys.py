@@ -145,3 +145,15 @@ def test_work_grows_with_columns_and_not_with_their_pairs(monkeypatch):
         monkeypatch.setattr(module, name, counting(getattr(module, name), looked))
     assert len(study(frame).tasks.ids) == 200
     assert sum(looked.values()) < 10 * 200  # there are 19,900 pairs
+
+
+@pytest.mark.parametrize("columns", [["label"], ["Anna", "Ben", "Chen"]])
+def test_texts_that_nobody_is_known_to_have_labelled_are_asked_for(columns):
+    texts = [f"the phone is fine, number {i}" for i in range(30)]
+    labels = {name: ["hate", "ok", "ok"] * 10 for name in columns}
+    frame = pd.DataFrame({"id": range(30), "text": texts, **labels})
+    assert "each row is a text ('text')" in asked(frame)
+    told = Choices(out=("text",), unordered=(("hate", "ok"),))
+    assert study(frame, choices=told).tasks.ids == tuple(columns)
+    known = frame.assign(age=[20 + i for i in range(30)])
+    assert len(study(known, choices=Choices(unordered=(("hate", "ok"),))).participants.ids) == 30
