@@ -30,21 +30,22 @@ LISTS = tuple(
     map(
         _list,
         (
-            "never/not at all < almost never/hardly ever/very rarely/very seldom< rarely/seldom "
-            "< once in a while < occasionally < sometimes/some of the time< about half the "
-            "time/half of the time < often/frequently/fairly often< usually/most of the "
-            "time/mostly < very often/very frequently< almost always/nearly always/almost all "
-            "the time < always/all of the time/all the time/every time",
+            "never/not at all < almost never/hardly ever/hardly at all/very rarely/very seldom < "
+            "rarely/seldom < once in a while/now and then/only now and then < occasionally < "
+            "sometimes/some of the time < about half the time/half of the time < "
+            "often/frequently/fairly often < usually/most of the time/mostly < very often/very "
+            "frequently < almost always/nearly always/almost all the time < always/all of the "
+            "time/all the time/every time",
             "never < less than once a year/less than yearly/less often/lt once a year < once a "
             "year/yearly/annually/every year/about once or twice a year < a few times a "
             "year/several times a year/sevrl times a yr < less than once a month < once a "
             "month/monthly/about once a month/every month < a few times a month/several times a "
             "month/2 3 times a month/2 3x a month < nearly every week/nrly every week/almost every "
-            "week < once a week/weekly/about once a week/every week/once or twice a week < 2 3 "
-            "times a week/a few times a week/several times a week/more than once a week/more thn "
-            "once wk"
-            " < most days < daily/every day/once a day/about once a day< several times a "
-            "day/multiple times a day/more than once a day",
+            "week < once a week/weekly/about once a week/every week/once or twice a week/at least "
+            "once a week < 2 3 times a week/a few times a week/several times a week/more than once "
+            "a week/more thn once wk < most days < daily/every day/once a day/every day or nearly "
+            "every day/about once a day < several times a day/multiple times a day/more than once "
+            "a day",
             "terrible/awful < very poor/very bad < poor/bad < fair/average/ok/okay/acceptable/so "
             "so< good < very good/great < excellent/outstanding < exceptional",
             "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
@@ -156,7 +157,8 @@ LISTS = tuple(
             "about half/half < many/a lot < most/a majority < almost all/nearly all < all/every "
             "one",
             "none/no/not a/not at all < mild/minor/slight/small < moderate/medium/somewhat of a "
-            "< serious/severe/major/strong/big/large < very serious/very severe/extreme/critical",
+            "< serious/severe/major/strong/big/large < very serious/very "
+            "severe/extreme/critical/unable",
             "never/not at all/none < once < once or twice < a few times/several times/some times "
             "< many times/a lot of times",
             "never/not at all/no days < rarely < some days/a few days < most days < every "
@@ -253,6 +255,11 @@ LISTS = tuple(
             "universitarios/grado/licenciatura < posgrado/máster/maestría < doctorado",
             "small < medium < large",
             "easy < medium < hard",
+            "always illegal/illegal in all cases < illegal in most cases < legal in most cases < "
+            "always legal/legal in all cases",
+            "not at all important/not important at all < not very important/slightly important < "
+            "somewhat important/fairly important/moderately important < important/quite important "
+            "< very important < extremely important < essential/absolutely essential",
             "detractor/detractors < passive/passives < promoter/promoters",
             "strong democrat < not very strong democrat/not str democrat/weak democrat < lean "
             "democrat/leans democrat/ind near dem/independent close to democrat/independent "

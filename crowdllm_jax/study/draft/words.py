@@ -36,7 +36,7 @@ _DEGREES = {
         "moderately/moderat/mäßig/modérément/moderadamente/moderatamente/matig": 1.4,
         "fairly/quite/pretty/ziemlich/recht/assez/bastante/tamelijk/dość/mostly/generally/"
         "überwiegend/weitgehend": 1.7,
-        "very/strongly/highly/a lot/very much/really/sehr/stark/voll/fortement/très/muy/"
+        "very/strongly/severely/highly/a lot/very much/really/sehr/stark/voll/fortement/très/muy/"
         "fuertemente/molto/fortemente/muito/fortemente/zeer/erg/sterk/bardzo/mocno": 3.0,
         "extremely/extrmly/completely/totally/fully/entirely/absolutely/definitely/certainly/"
         "exceptionally/overwhelmingly/at all/voll und ganz/völlig/vollkommen/ganz/äußerst/"
@@ -213,7 +213,7 @@ def _without_shared(words: Sequence[str]) -> list[str]:
     if not shared:
         return []
     kept = [" ".join(token for token in word.split() if token not in shared) for word in words]
-    return [re.sub(r" of$", "", word) for word in kept]
+    return [re.sub(r" of$", "", re.sub(r".*\bunable\b.*", "unable", word)) for word in kept]
 
 
 _RIGHT = re.compile(r".*\b(about|just|exactly) right\b.*|.*\bthe right \w+|appropriate|adequate|ok")

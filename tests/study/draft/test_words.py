@@ -166,6 +166,12 @@ Hoàn toàn không đồng ý|Không đồng ý|Bình thường|Đồng ý|Hoàn
 全く当てはまらない|あまり当てはまらない|どちらともいえない|やや当てはまる|とても当てはまる
 全くない|ほとんどない|時々ある|よくある|いつもある
 從不|很少|有時|經常|總是
+Hardly at all|Only now and then|Some of the time|Most of the time
+Always illegal|Illegal in most cases|Legal in most cases|Always legal
+Not important at all|Not very important|Fairly important|Very important|Essential
+Never|At least once a week|Several times a week|Every day or nearly every day
+I have no problems in walking about|I have slight problems in walking about|I have moderate problems in walking about|I have severe problems in walking about|I am unable to walk about
+I am not anxious or depressed|I am slightly anxious or depressed|I am moderately anxious or depressed|I am severely anxious or depressed|I am extremely anxious or depressed
 XS|S|M|L|XL""".splitlines()  # noqa: E501
 
 
