@@ -134,7 +134,8 @@ def _sided(fields: Sequence[Field], chosen: Field, pattern: re.Pattern[str]) -> 
     texts = [text for text in chosen.column.distinct if not is_no_answer(text)]
     for options, many in often.most_common(3):
         others = [text for text in texts if _key(text) not in options]
-        named = many > 1 or all(_names(fields, text) for text in texts if text not in others)
+        named = all(_names(fields, text) for text in texts if text not in others)
+        named = named or many > 1 or _same_things(stems, options)
         if not named or len(texts) - len(others) < 2:
             _refuse_numbers(chosen, texts, [labels[key] for key in labels if key in options], many)
             continue
@@ -143,6 +144,14 @@ def _sided(fields: Sequence[Field], chosen: Field, pattern: re.Pattern[str]) -> 
             kept = {key: label for key, label in labels.items() if key in options}
             return _Sided(chosen, whole, kept | {_key(text): text for text in others})
     return None
+
+
+def _same_things(stems: Mapping[str, Mapping[str, Field]], options: frozenset[str]) -> bool:
+    """Whether the only columns called after options hold the same things now here, now there."""
+    (columns,) = (own.values() for own in stems.values() if own.keys() == options)
+    held = [set(field.column.distinct) for field in columns]
+    common, union = set.intersection(*held), set.union(*held)
+    return len(common) > 2 and 2 * len(common) >= len(union)
 
 
 def _names(fields: Sequence[Field], text: str) -> bool:

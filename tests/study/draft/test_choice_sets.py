@@ -189,6 +189,7 @@ def test_a_frame_is_understood_alike():
         {"resp_id": "Teilnehmer", "task": "Aufgabe", "alt": "Option", "choice": "gewählt"},
         {"resp_id": "id", "task": "chid"},
         {"resp_id": "ID", "choice": "y"},
+        {"resp_id": "UserID", "task": "ScenarioOrder", "choice": "Saved"},
     ],
     ids=lambda names: names["resp_id"],
 )
@@ -350,6 +351,20 @@ def test_sets_side_by_side_need_no_number_and_models_may_tie(tmp_path):
     counted = frame.winner.value_counts()[["model_a", "model_b", "tie"]].tolist()
     assert chosen_options_count(study) == counted
     assert chosen_options_count(study_of(alone, tmp_path)) == counted
+
+
+def test_the_same_things_now_left_now_right_are_options(tmp_path):
+    random = np.random.default_rng(0)
+    pairs = [random.permutation([f"im{i}.png" for i in range(6)])[:2] for _ in range(80)]
+    frame = pd.DataFrame(pairs, columns=["left_image", "right_image"])
+    frame.insert(0, "subject", np.arange(80) // 8)
+    frame["choice"] = random.choice(["left", "right"], 80)
+    study = study_of(frame, tmp_path)
+    assert [a.name for a in study.tasks.alternatives.attributes] == ["image"]
+    counted = frame.choice.value_counts()[["left", "right"]].tolist()
+    assert chosen_options_count(study)[:2] == counted
+    others = frame.assign(right_image=frame.right_image.str.upper())
+    assert study_of(others, tmp_path, questions=("choice",)).tasks.ids == ("choice",)
 
 
 def test_sets_of_a_survey_program_are_told(tmp_path):
