@@ -64,10 +64,11 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
       CrowdError: what has to be said before.
     """
     uses = {field.use for field in sheet.fields}
-    if uses <= {"person", "profile", "out"}:
+    if uses <= {"person", "profile", "out"} and not choices.questions:
         raise CrowdError(
             f"{sheet.path}: is {sheet.what}, without answers; which file holds the answers? "
-            f"crowdllm init ANSWERS.csv --people {sheet.path.name}"
+            f"crowdllm init ANSWERS.csv --people {sheet.path.name} (if some of its columns are "
+            "answers, name them with --questions A,B)"
         )
     try:
         return _draft(sheet, choices)

@@ -36,7 +36,7 @@ _TASK = _words(
     "tâche tarea tarefa taak zadanie úloha pregunta domanda pergunta vraag pytanie otázka "
     "stim stimuli picture pic clip audio sound word essay abstract hotel claim headline query "
     "passage summary translation segment face proposal policy motion topic logo advert concept "
-    "object thing business place venue app anime seller shop asin isbn sku "
+    "object thing business place venue app anime seller shop asin isbn sku ratee "
     "énoncé imagen bild texte testo tekst serie episode track game dish wine beer brand "
     "фильм вопрос задание 电影 题目 问题 項目"
 )
@@ -52,7 +52,10 @@ _WEIGHT = _words(
     "weging waga wtssall wtssps wtssnr dweight pspwght pweight anweight finalwt nwgt weightvar "
     "surveyweight weighting gewichtungsfaktor ponderation pondération weightfactor"
 )
-_BODY = _words("kg lb lbs pounds body birth height bmi körper")
+_BODY = _words(
+    "kg lb lbs pounds body birth height bmi körper bodyweight birthweight overweight underweight "
+    "birth_weight lightweight heavyweight"
+)
 _OWN = _words(
     "timestamp zeitstempel startdate enddate date datetime time duration ip ipaddress latitude "
     "longitude email mail phone telefon url comment comments notes remarks kommentar bemerkung "
@@ -116,9 +119,16 @@ def _plain(name: str) -> frozenset[str]:
     return frozenset(word for word in parts if not word.isdecimal()) or own
 
 
+def _apart(words: frozenset[str]) -> frozenset[str]:
+    """Words of which those that are people's and a word for ids are taken apart, as
+    `respondentnummer` is."""
+    cut = {word: re.sub(r"(nummer|number|nr|code|id)$", "", word) for word in words}
+    return frozenset(cut[word] if cut[word] in _PERSON else word for word in words)
+
+
 def is_person(name: str) -> bool:
     """Whether a name is that of people's ids."""
-    words = _plain(name)
+    words = _apart(_plain(name))
     record = bool(words & _ID) and words <= _ID | _RECORD
     called = bool(words & _PERSON) and words <= _PERSON | _ID | {"name"}
     return folded(name) in _PERSON or words <= _PERSON | _ID or called or record
@@ -126,7 +136,7 @@ def is_person(name: str) -> bool:
 
 def names_people(name: str) -> bool:
     """Whether a name says that ids are people's, and not of anything (`id`)."""
-    return bool(_plain(name) & _PERSON)
+    return bool(_apart(_plain(name)) & _PERSON)
 
 
 def numbers_somebody(name: str) -> bool:
@@ -140,6 +150,20 @@ _RATER = _words(
     "rater annotator coder judge evaluator reviewer labeler labeller juror assessor "
     "grader critic taster crowdworker évaluateur anotador annotateur codeur"
 )
+
+
+def is_condition(name: str) -> bool:
+    """Whether a name is that of what was done to people: to all of them perhaps, one after
+    another."""
+    words = _plain(name)
+    return bool(words & _words("condition treatment cond arm")) and not words & _words("id group")
+
+
+def may_be_owned(name: str) -> bool:
+    """Whether a name that may be a telephone's number may be what somebody has, too."""
+    return folded(name) in ("phone", "telefon", "mobile", "browser", "device")
+
+
 _CASES = _words("case serial interview lfd lfdn")
 
 
@@ -242,7 +266,7 @@ _ALTERNATIVE = _words(
 _CHOSEN = _words(
     "choice choices chosen chose choose selected select picked pick preferred bought wahl auswahl "
     "gewählt ausgewählt gewaehlt entscheidung choix choisi elección elegido elegida scelta scelto "
-    "escolha escolhido keuze gekozen wybór depvar buy purchase purchased"
+    "escolha escolhido keuze gekozen wybór depvar buy purchase purchased saved spared"
 )
 
 
@@ -280,7 +304,8 @@ def is_plain_response(name: str) -> bool:
 def is_weight(name: str, text: str) -> bool:
     """Whether a name (or text) is that of survey weights, not of how heavy somebody is."""
     words = tokens(name) | (tokens(text) if len(text.split()) < 6 else frozenset())
-    return bool(words & _WEIGHT) and not words & _BODY
+    whole = any(word.endswith("weight") and len(word) > 6 for word in words)
+    return bool(words & _WEIGHT or whole) and not words & _BODY
 
 
 _BESIDE = _OWN | _words(

@@ -138,7 +138,8 @@ def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:
     for field in named:
         for group in sheet.fields:
             few = len(group.column.distinct) < len(field.column.distinct)
-            if not few or names.is_time(group.name) or not names.is_profile(group.name, group.text):
+            time = names.is_time(group.name) or names.is_condition(group.name)
+            if not few or time or not names.is_profile(group.name, group.text):
                 continue
             if (both := _both(sheet, group, field)) is not None:
                 return both
@@ -329,7 +330,8 @@ def _no_answers(field: Field, about: Set[str]) -> str | None:
     may."""
     if names.is_weight(field.name, field.text):
         return "since it is a weight"
-    if names.is_own(field.name):
+    words = _comes_back(field) and not any(map(str.isdecimal, "".join(field.column.distinct)))
+    if names.is_own(field.name) and not (words and names.may_be_owned(field.name)):
         return "since it is no answer"
     party = names.is_party(field.name) and _comes_back(field)
     named = names.is_person(field.name) and field.name not in about and not party

@@ -99,6 +99,19 @@ def test_people_of_couples_are_known_by_both(group, member):
     assert [attribute.name for attribute in made.participants.profile] == [member, "sex"]
 
 
+def test_what_is_done_to_people_one_after_another_makes_no_other_people():
+    """People are numbered within schools, but a condition comes to each of them."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"participant": [*range(24)] * 3, "condition": np.repeat(["a", "b", "c"], 24)}
+    )
+    frame["effort"], frame["strain"] = random.integers(0, 21, (2, 72))
+    assert "come back in several" in asked(frame)
+    made = study(frame, task="condition")
+    assert (len(made.participants.ids), len(made.tasks.ids)) == (24, 6)
+    assert len(study(frame.rename(columns={"condition": "school"})).participants.ids) == 72
+
+
 def test_importance_of_the_family_holds_no_ids():
     frame = pd.DataFrame({"respondent": range(60), "family": [i % 11 for i in range(60)]})
     assert study(frame).tasks.ids == ("family",)

@@ -489,3 +489,25 @@ def test_best_and_worst_that_are_ratings_stay():
     assert {*study(frame).tasks.ids} == {"good", "most_liked", "least_liked"}
     frame = best_and_worst("best friend", "best brand")
     assert len(study(frame).tasks.ids) == 3
+
+
+def test_names_in_one_word():
+    """A weight and ids; how heavy people are is an answer."""
+    made = study(
+        pd.DataFrame(
+            {
+                "good": cycle(1, 2, 3, 4),
+                "Respondentnummer": PEOPLE,
+                "teamweight": [0.5 + i / N for i in range(N)],
+                "bodyweight": [60.5 + i for i in range(N)],
+            }
+        )
+    )
+    assert {*made.participants.ids} == {*PEOPLE}
+    assert np.ptp(made.participants.weight) > 0
+    assert {*made.tasks.ids} == {"good", "bodyweight"}
+
+
+def test_a_telephone_that_people_have_is_an_answer():
+    frame = table(Phone=cycle("iPhone", "Android"), Telefon=[f"030 {i}" for i in range(N)])
+    assert {*study(frame).tasks.ids} == {"good", "Phone"}
