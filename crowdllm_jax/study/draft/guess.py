@@ -117,6 +117,11 @@ _UNSURE = re.compile(r"(\d+ )?(i am |i m )?(not sure|unsure|not certain|uncertai
 _YEA = {"yea", "yay", "aye", "nay"}
 
 
+def says_unsure(text: str) -> bool:
+    """Whether somebody says no more than not to be sure."""
+    return _UNSURE.fullmatch(folded(text)) is not None
+
+
 def _aside(question: Answered, texts: Sequence[str]) -> set[str]:
     """Answers that stand aside from the others and are none: who is not sure, where that is no
     middle, as the codes or the others' order tell; who does not vote beside `Yea` and `Nay`."""
@@ -125,7 +130,7 @@ def _aside(question: Answered, texts: Sequence[str]) -> set[str]:
     words = {text: folded(label_of.get(text, text)) for text in texts}
     if not _YEA.isdisjoint(words.values()):
         return {text for text, word in words.items() if word == "not voting"}
-    unsure = [text for text, word in words.items() if _UNSURE.fullmatch(word)]
+    unsure = [text for text, word in words.items() if says_unsure(word)]
     others = [text for text in texts if text not in unsure]
     if len(unsure) != 1 or len(others) < 3:
         return set()

@@ -209,6 +209,22 @@ def test_answers_that_stand_aside_are_none(answers, aside):
 CANDIDATES = ("1. SPD", "2. CDU", "3. FDP", "4. Not sure")
 
 
+def test_who_is_not_sure_is_none_where_it_is_beside_others():
+    approve = ("Strongly disapprove", "Disapprove", "Not sure", "Approve", "Strongly approve")
+    words = {"sure": ("No", "Not sure", "Yes"), "approve": approve}
+    beside = {"ideology": (*IDEOLOGY, "Not sure")}
+    columns = {
+        name: [own[i % len(own)] for i in range(60)] for name, own in (words | beside).items()
+    }
+    made = study(pd.DataFrame({"id": range(60), **columns}))
+    scales = {task: made.scale_of(i) for i, task in enumerate(made.tasks.ids)}
+    assert scales["approve"].levels == tuple(word for word in approve if word != "Not sure")
+    assert scales["sure"].levels == words["sure"]
+    del columns["ideology"]
+    alone = study(pd.DataFrame({"id": range(60), **columns}))
+    assert alone.scale_of(alone.tasks.ids.index("approve")).levels == approve
+
+
 def test_who_is_not_sure_by_a_label():
     labels = {str(i): word for i, word in enumerate((*IDEOLOGY, "Not sure"), 1)}
     assert (
