@@ -245,7 +245,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     reasons.append(
         f"A row is an answer: {person.name} says whose, {task.name} to what, {response.name} which."
     )
-    _check_rows(person, task, response, free)
+    _check_rows(person, task, response, (*free, *of_task))
     reasons += _told_of_rows(task, response, free)
     scaled = scales_of_tasks(sheet, task, response, choices, reasons)
     rows = np.flatnonzero(scaled.code >= 0)
@@ -418,7 +418,7 @@ def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Fi
     for field in (person, task):
         if np.any((field.column.codes < 0) & given):
             silent = replace(field.column, codes=np.where(given, field.column.codes, 0))
-            raise CrowdError(silent.no_id())
+            raise CrowdError(f"{silent.no_id()}{_kinds_of_trials(field, others)}")
     pairs = together(person, task)
     rows = np.flatnonzero(given)
     order = rows[np.argsort(pairs[rows], kind="stable")]
@@ -432,6 +432,20 @@ def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Fi
             f"{other}, {len(same):,} such pairs); keep one, or name other columns with --id "
             f"and --task{_told_apart(pairs[rows], [f.column.codes[rows] for f in others], others)}"
         )
+
+
+def _kinds_of_trials(silent: Field, others: Sequence[Field]) -> str:
+    """A hint at the kinds of trials in a log, of which some have no id."""
+    for field in others:
+        if folded(field.name) == "trial type":
+            blank = np.unique(field.column.codes[silent.column.codes < 0])
+            kinds = [field.column.distinct[code] for code in blank if code >= 0]
+            return (
+                f". The rows are trials of several kinds ('{field.name}'), of which {shown(kinds)} "
+                f"have no '{silent.name}'; keep those that are answered alike, in a file of their "
+                "own"
+            )
+    return ""
 
 
 MOST_ROUNDS = 12

@@ -170,3 +170,11 @@ def test_texts_that_nobody_is_known_to_have_labelled_are_asked_for(columns):
     assert study(frame, choices=told).tasks.ids == tuple(columns)
     known = frame.assign(age=[20 + i for i in range(30)])
     assert len(study(known, choices=Choices(unordered=(("hate", "ok"),))).participants.ids) == 30
+
+
+def test_trials_of_several_kinds_are_told():
+    frame = pd.DataFrame({"subject": np.repeat(range(12), 6)})
+    frame["stimulus"] = [*["", "a.png", "b.png", "c.png", "d.png", "e.png"] * 12]
+    frame["trial_type"] = ["survey-text", *["image-slider-response"] * 5] * 12
+    frame["response"] = [1 + i % 7 for i in range(72)]
+    assert "of which survey-text have no 'stimulus'; keep those" in asked(frame)
