@@ -87,7 +87,8 @@ def _several_people(sheet: Sheet, person: Field) -> bool:
     """Whether ids stand for several people, by their age and gender, as those that are numbered
     anew in every country."""
     known = [f for f in sheet.fields if names.is_age(f.name) or names.is_gender(f.name)]
-    return len(known) > 1 and not any(told_by(person, field) for field in known)
+    keys = [person, *(f for f in sheet.fields if names.is_task(f.name))]
+    return len(known) > 1 and not any(told_by(key, field) for key in keys for field in known)
 
 
 MOST_COLUMNS = 12

@@ -161,7 +161,7 @@ def is_condition(name: str) -> bool:
 
 def may_be_owned(name: str) -> bool:
     """Whether a name that may be a telephone's number may be what somebody has, too."""
-    return folded(name) in ("phone", "telefon", "mobile", "browser", "device")
+    return folded(name) in ("phone", "telefon")
 
 
 _CASES = _words("case serial interview lfd lfdn")
@@ -178,7 +178,7 @@ def numbers_people(name: str) -> bool:
     return names_people(name) and not _plain(name) <= _CASES | _ID
 
 
-_PARTY = re.compile(r"(pid|party ?id) ?\d{0,2}x?")
+_PARTY = re.compile(r"pid ?\d{1,2}x?|party ?id ?\d{0,2}x?")
 
 
 def is_party(name: str) -> bool:

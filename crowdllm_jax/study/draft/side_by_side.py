@@ -112,7 +112,9 @@ def _person(fields: Sequence[Field], choices: Choices) -> Field | None:
 def _may_say(field: Field, choices: Choices) -> bool:
     if choices.response is not None:
         return field.name == choices.response
-    called = names.says_chosen(field.name) or names.is_plain_response(field.name)
+    # Numbers that are called a rating are none of options 1 to 5.
+    words = any(number(text) is None for text in field.column.distinct)
+    called = names.says_chosen(field.name) or (words and names.is_plain_response(field.name))
     return called or folded(field.name) in ("winner", "preference", "better")
 
 

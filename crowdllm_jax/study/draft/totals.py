@@ -11,7 +11,7 @@ from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows
 
 MOST_ROWS = 5
-FEWEST_ROWS = 6
+FEWEST_ROWS = 10
 _SUMS = {
     *("total", "totals", "grand total", "sum", "average", "averages", "mean", "avg", "median"),
     *("standard deviation", "std dev", "gesamt", "summe", "mittelwert", "durchschnitt", "moyenne"),

@@ -156,12 +156,20 @@ def _of_couples(sheet: Sheet, said: Set[str]) -> Field | None:
     for group in fields:
         if not names.is_of_several(group.name) or unique(group):
             continue
-        members = [f for f in fields if 1 < len(f.column.distinct) <= MOST_MEMBERS]
+        members = [f for f in fields if f is not group and _a_member(f)]
         members.sort(key=lambda f: names.is_profile(f.name, f.text))
         for member in members:
-            if member is not group and (both := _both(sheet, group, member)) is not None:
+            if (both := _both(sheet, group, member)) is not None:
                 return both
     return None
+
+
+def _a_member(field: Field) -> bool:
+    """Whether a column may tell people of a household apart, not times or what they answered."""
+    name = field.name
+    other = names.is_time(name) or names.is_own(name) or names.counts_tasks(name)
+    few = 1 < len(field.column.distinct) <= MOST_MEMBERS
+    return few and not other and not names.is_task(name) and not names.is_response(name)
 
 
 def _both(sheet: Sheet, group: Field, member: Field) -> Field | None:

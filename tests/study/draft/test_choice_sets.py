@@ -367,6 +367,16 @@ def test_the_same_things_now_left_now_right_are_options(tmp_path):
     assert study_of(others, tmp_path, questions=("choice",)).tasks.ids == ("choice",)
 
 
+def test_ratings_of_what_numbered_columns_describe_are_no_choices(tmp_path):
+    random = np.random.default_rng(0)
+    person, film = (axis.ravel() for axis in np.indices((20, 8)))
+    frame = pd.DataFrame({"user": person, "movie": film, "rating": random.integers(1, 4, 160)})
+    for name in ("theme", "genre"):
+        for i in (1, 2, 3):
+            frame[f"{name}_{i}"] = (film * i) % 5
+    assert study_of(frame, tmp_path).tasks.alternatives is None
+
+
 def test_sets_of_a_survey_program_are_told(tmp_path):
     shown = {f"F-{t}-{o}-1": ["low", "high"] * 20 for t in (1, 2) for o in (1, 2)}
     frame = pd.DataFrame({"ResponseId": [f"R_{i}" for i in range(40)], **shown})

@@ -9,7 +9,8 @@ import pytest
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import crossed, names
 from crowdllm_jax.study.draft.draft import Choices
-from crowdllm_jax.study.draft.make import study
+from crowdllm_jax.study.draft.make import draft_of_sheet, study
+from crowdllm_jax.study.formats.frame import read_frame
 
 PEOPLE, TASKS = 12, 6
 
@@ -126,6 +127,24 @@ def test_numbers_that_stand_for_several_people_make_no_tasks():
     made = study(frame)
     assert len(made.participants.ids) == 120
     assert made.tasks.ids == ("vote",)
+
+
+def test_a_household_at_several_times_is_nobody_else():
+    frame = pd.DataFrame({"household_id": np.repeat(np.arange(30) + 100, 2), "wave": [1, 2] * 30})
+    frame["trust"] = np.random.default_rng(0).integers(1, 6, 60)
+    draft = draft_of_sheet(read_frame(frame), Choices())
+    assert "together" not in " ".join(draft.reasons)
+
+
+def test_faces_have_an_age_and_a_gender():
+    """As what is shown tells both, rows are no people of their own."""
+    random = np.random.default_rng(0)
+    face = random.permutation([*range(8)] * 3)
+    frame = pd.DataFrame({"rater": np.repeat(range(6), 4), "face": face})
+    frame["age"], frame["gender"] = 20 + face, np.array(["m", "f"])[face % 2]
+    frame["rating"] = random.integers(1, 8, 24)
+    frame = frame.drop_duplicates(["rater", "face"])
+    assert len(study(frame).participants.ids) == 6
 
 
 def test_a_column_that_is_different_in_every_row_settles_whose_rows_they_are():

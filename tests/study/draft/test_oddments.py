@@ -508,6 +508,12 @@ def test_names_in_one_word():
     assert {*made.tasks.ids} == {"good", "bodyweight"}
 
 
+def test_how_heavy_people_want_to_be_is_asked_for():
+    heavy = [60.5 + i for i in range(N)]
+    assert "is 'goalweight' a survey weight" in asked(table(goalweight=heavy))
+
+
 def test_a_telephone_that_people_have_is_an_answer():
     frame = table(Phone=cycle("iPhone", "Android"), Telefon=[f"030 {i}" for i in range(N)])
+    frame["browser"], frame["pid"] = cycle("Chrome", "Safari"), cycle(1, 2, 3)
     assert {*study(frame).tasks.ids} == {"good", "Phone"}
