@@ -72,14 +72,20 @@ def _unnamed(field: Field) -> bool:
 
 def _end_of_one_sum(columns: Sequence[np.ndarray | None]) -> int:
     """How many columns from the first on add up to one sum first; 0 where they never do."""
-    total = np.zeros(0)
-    for place, column in enumerate(columns):
+    run: list[np.ndarray] = []
+    for column in columns:
         if column is None:
-            return 0
-        total = np.nan_to_num(column) + (total if place else 0.0)
-        # What varies among the first rows need not be looked at in all.
-        if place and _alike(total[:GLANCE]) and _alike(total):
-            return place + 1
+            break
+        run.append(column)
+    if len(run) < 2:
+        return 0
+    # What varies among the first rows need not be looked at in all.
+    first = np.nan_to_num(np.stack([column[:GLANCE] for column in run], axis=1)).cumsum(axis=1)
+    usual = np.median(first, axis=0)
+    steady = np.mean(np.isclose(first, usual) | (first == 0), axis=0) >= MOSTLY / 2
+    for place in np.flatnonzero(steady[1:]) + 1:
+        if _alike(np.nansum(np.stack(run[: place + 1]), axis=0)):
+            return int(place) + 1
     return 0
 
 

@@ -2,11 +2,13 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _ALIKE = (("’", "'"), ("ı", "i"), ("当て", "あて"), ("全く", "まったく"), ("時々", "ときどき"))
 """Spellings of one word."""
 
 
+@lru_cache(maxsize=1 << 15)  # names and answers come again and again
 def folded(text: str) -> str:
     """A text in lower case, without accents and signs; words apart by one space."""
     for sign, plainer in _ALIKE:
