@@ -20,7 +20,7 @@ _PERSON = _words(
     "sujet rispondente utente deelnemer respondente uczestnik uzytkownik uživatel felhasználó "
     "användare bruker kullanıcı client clients customer kunde kunden klient cliente membre "
     "who wer qui quien quién quem pp ppt ppts ppid ppn partid assessor grader critic taster "
-    "tester expert player crowdworker "
+    "tester expert player crowdworker legislator senator "
     "proband pseudonym évaluateur anotador annotateur codeur reader viewer listener juror "
     "пользователь респондент участник 用户 用户id 参与者 회원 回答者 ユーザー"
 )
@@ -36,7 +36,7 @@ _TASK = _words(
     "tâche tarea tarefa taak zadanie úloha pregunta domanda pergunta vraag pytanie otázka "
     "stim stimuli picture pic clip audio sound word essay abstract hotel claim headline query "
     "passage summary translation segment face proposal policy motion topic logo advert concept "
-    "object thing business place venue app anime seller shop asin isbn sku ratee "
+    "object thing business place venue app anime seller shop asin isbn sku ratee bill "
     "énoncé imagen bild texte testo tekst serie episode track game dish wine beer brand "
     "фильм вопрос задание 电影 题目 问题 項目"
 )
@@ -102,7 +102,7 @@ _ASKED = re.compile(
     r"geschlecht)|welches geschlecht|hochster (schul|bildungs)\w*|in welchem (bundesland|land|"
     r"jahr)|quel (age|est votre (age|sexe|genre))|cual es su (edad|sexo|genero)|que edad|year of "
     r"birth|year were you born|with which gender|which gender|gender identity|are you (male|"
-    r"female|married|employed))\b"
+    r"female|married|employed))\b|您的(性别|年龄|学历|职业|收入)|(性別|年齢|年代|職業)を"
 )
 
 
@@ -316,6 +316,7 @@ _BESIDE = _OWN | _words(
 _OWN_NAMES = (
     *("marca temporal", "carimbo de data hora", "informazioni cronologiche"),
     *("questnnr", "mailsent", "lastdata", "lastpage", "maxpage", "finished", "missing", "missrel"),
+    *("提交答卷时间", "所用时间", "来源", "来源详情", "来自ip", "序号"),
     *("n comments", "n votes", "n agree", "n disagree", "group id", "unnamed 0"),
 )
 _CHECKED = re.compile(
@@ -340,7 +341,10 @@ _OTREE = re.compile(
 """What oTree notes of everybody: what players are paid follows from what they did."""
 
 
-_ASKER = _words("enumerator interviewer surveyor fieldworker intervieweur encuestador ankieter")
+_PLACED = re.compile(r"(.* )?(latitude|longitude)|.*\b(gps|location|geopoint) (altitude|accuracy)")
+_ASKER = _words(
+    "submitter enumerator interviewer surveyor fieldworker intervieweur encuestador ankieter"
+)
 
 
 def is_own(name: str) -> bool:
@@ -351,6 +355,7 @@ def is_own(name: str) -> bool:
         folded(name) in _OWN
         or folded(name) in _OWN_NAMES
         or bool(_CHECKED.search(folded(name)) or _TIMED.fullmatch(folded(name)))
+        or _PLACED.fullmatch(folded(name)) is not None
         or _OTREE.fullmatch(name) is not None
         or bool(words & _OWN and words <= _BESIDE)
         or bool(asker & _ASKER and asker <= _ASKER | _ID | {"name"})

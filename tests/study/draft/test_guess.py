@@ -120,6 +120,11 @@ def test_options_on_lines_and_in_lists(cells, sign):
     assert [a.column.distinct[c] for c in a.column.codes] == [str(int("a" in c)) for c in cells]
 
 
+def test_options_as_a_chinese_program_sets_them_apart():
+    cells = ["网站", "电话┋门店", "门店", "网站┋门店", "网站┋电话", "电话"]
+    assert options_of(field("q", cells)) == ("┋", sorted(["网站", "电话", "门店"]))
+
+
 @pytest.mark.parametrize("sign", ["/", " + ", " & "])
 def test_signs_within_answers_set_apart_what_is_also_given_alone(sign):
     cells = [sign.join(own) for own in ("a", "b", "c", "ab", "ac", "bc", "abc", "a", "bc")]

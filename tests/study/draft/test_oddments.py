@@ -106,6 +106,7 @@ def test_objects_in_cells_have_a_column_per_key():
         *("Attention check: select 3", "Do you consent?", "I agree to take part", "TIME_SUM"),
         *("Time Taken to Complete (Seconds)", "qtime", "_submitted_by", "intro/enumerator"),
         *("trial.rt", "answer_time_ms", "Response time [s]", "rts3812", "_gps_precision"),
+        *("location-Longitude", "location-Accuracy", "SubmitterName", "来源"),
         *("participant.payoff", "public_goods.2.player.id_in_group", "session.is_demo"),
     ],
 )
@@ -117,6 +118,7 @@ def test_checks_and_what_programs_note_are_no_questions(name):
     "name",
     [
         *("Satisfaction with response time", "Travel time", "Do you use GPS?", "channels/email"),
+        *("Rate the location: accuracy of maps", "Accuracy"),
         *("public_goods.2.player.contribution", "session.config.bonus", "payoff", "sort"),
     ],
 )
@@ -448,6 +450,13 @@ def test_comments_of_which_nobody_says_who_agreed():
     frame = pd.DataFrame({"comment-id": range(N), "author-id": cycle(1, 2, 3)})
     frame["agrees"], frame["disagrees"] = cycle(3, 5, 9), cycle(1, 0, 2)
     assert "give the file of votes" in asked(frame)
+
+
+def test_a_question_in_chinese_asks_who_people_are():
+    made = study(
+        table(**{"1、您的性别：": cycle("男", "女"), "2、您的看法": cycle("好", "差", "中")})
+    )
+    assert [attribute.name for attribute in made.participants.profile] == ["1、您的性别："]
 
 
 def test_a_group_describes_people():
