@@ -49,9 +49,11 @@ TABLES = {
     "names of people": answers("name dish liking", [f"Ann B{i}" for i in range(20)], WORDS),
     "ids that say what they are": answers("x y z", [f"user_{i}" for i in range(20)], WORDS),
     "files that were shown": answers("x y z", list(range(20)), [f"f{j}.png" for j in range(9)]),
-    "colleagues": answers("rater ratee tact", list(range(15)), [f"e{j}" for j in range(12)], 0.5),
+    "colleagues": answers("rater ratee tact", list(range(15)), [f"e{j}" for j in range(12)], 0.3),
     "laws": answers("legislator bill_id vote", list(range(30)), [f"HB{j}" for j in range(12)]),
-    "products": answers("reviewerID asin overall", list(range(40)), [f"B{j}" for j in range(9)]),
+    "products": answers(
+        "reviewerID asin overall", list(range(40)), [f"B{j}" for j in range(40)], 0.06
+    ),
     "profile told by one key": answers(
         "x y z", list(range(20)), list("abcdefgh"), age=lambda i, j: 20 + 2 * i
     ),
@@ -65,8 +67,10 @@ TABLES = {
 SIZES = dict(
     zip(
         TABLES,
-        [(30, 8), (50, 40), (2, 60), (30, 8), (20, 8), (20, 8), (20, 9)]
-        + [(15, 12), (30, 12), (40, 9), (20, 8), (20, 8)],
+        [
+            *((30, 8), (50, 40), (2, 60), (30, 8), (20, 8), (20, 8), (20, 9)),
+            *((15, 12), (30, 12), (40, 38), (20, 8), (20, 8)),
+        ],
         strict=True,
     )
 )
