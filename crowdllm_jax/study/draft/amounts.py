@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import as_flag, shown
@@ -32,6 +34,7 @@ _BRACKETED = re.compile(rf"({_CURRENCY})?\(({_CURRENCY})?\s?(\d[^()]*)\)(\s?(?:{
 _YEAR = re.compile(r"(?:19|20)\d{2}")
 _GROUPED = re.compile(r"-?[1-9]\d{0,2}\.\d{3}")
 _PLACE = re.compile(r"(?P<number>\d+) ?(?:st|nd|rd|th|er|[èe]re|[èe]me|e|[ºª°])")
+MOSTLY = 0.9
 FEWEST = 3
 """Different amounts; fewer are names of choices."""
 
@@ -62,6 +65,9 @@ def _plain(field: Field) -> Field:
         return field
     numbers, signed = _numbers(texts)
     if numbers == texts:
+        texts = _mostly(field, texts)
+        numbers, signed = _numbers(texts) if len(texts) >= FEWEST else (texts, False)
+    if numbers == texts:
         return field
     _refuse_points(field, texts)
     number = dict(zip(texts, numbers, strict=True))
@@ -72,6 +78,16 @@ def _plain(field: Field) -> Field:
     codes[known] = [place[code] for code in codes[known]]
     cells = replace(field.cells, codes=codes, distinct=tuple(index))
     return replace(field, cells=cells, amount=signed)
+
+
+def _mostly(field: Field, texts: list[str]) -> list[str]:
+    """The amounts of money among the texts that nearly all rows hold; none, if these are fewer.
+    What the others mean is asked for, as it is beside plain numbers."""
+    found = [text for text in texts if re.search(r"\d", text) and _PRICED.search(text)]
+    often = np.bincount(field.column.codes[field.column.codes >= 0])
+    count = {text: int(often[i]) for i, text in enumerate(field.column.distinct)}
+    given = sum(count.get(text, 0) for text in texts)
+    return found if sum(count.get(text, 0) for text in found) >= MOSTLY * given else []
 
 
 def _refuse_points(field: Field, texts: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.crossed import together
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.wide_table import numbers_rows
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.tables import rows as named_rows
@@ -109,7 +110,7 @@ def _sets(
     option = _option_of(left, group)
     said = [f for f in left if f is not option and not _no_attribute(f)]
     said = [f for f in said if not _gives_away(f, chosen, group)]
-    varied = tuple(f for f in said if _varies(f, group))
+    varied = tuple(f for f in said if varies(f, group))
     # Rows that have an age and a sex are people, unless they are called options.
     if not varied or (not called and any(names.is_profile(f.name, f.text) for f in varied)):
         return None
@@ -167,12 +168,18 @@ def _gives_away(field: Field, chosen: Field, group: np.ndarray) -> bool:
 
 
 def _may_be_chosen(field: Field, choices: Choices) -> bool:
-    """Whether a column marks rows as chosen or not."""
-    texts = {text.casefold() for text in field.column.distinct}
-    marked = bool(texts & _CHOSEN) and texts <= _CHOSEN | _NOT and len(texts) <= 2
+    """Whether a column marks rows as chosen or not, and may be the one that is looked for."""
+    marked = is_mark(field)
     if choices.response is not None:
         return marked and field.name == choices.response
-    return marked and (names.says_chosen(field.name) or names.is_response(field.name))
+    named = names.says_chosen(field.name) or names.is_response(field.name)
+    return marked and (named or folded(field.name) in ("y", "outcome", "dv"))
+
+
+def is_mark(field: Field) -> bool:
+    """Whether a column marks some rows, and others not."""
+    texts = {text.casefold() for text in field.column.distinct}
+    return bool(texts & _CHOSEN) and texts <= _CHOSEN | _NOT and len(texts) <= 2
 
 
 def marks_of(field: Field) -> np.ndarray:
@@ -189,7 +196,7 @@ def _rows(field: Field) -> int:
     return len(field.column.codes)
 
 
-def _varies(field: Field, group: np.ndarray) -> bool:
+def varies(field: Field, group: np.ndarray) -> bool:
     """Whether a column says different things of options of one set."""
     pairs = np.unique(np.stack([group, field.column.codes]), axis=1)
     return len(np.unique(group)) < pairs.shape[1]

@@ -22,7 +22,8 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.wide_table import answered, unique
+from crowdllm_jax.study.draft.wide_table import answered, unique, words_before
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 
 MOST_COLUMNS = 60
@@ -107,17 +108,38 @@ MOST_TOPLINE_COLUMNS = 6
 
 
 def _refuse_toplines(sheet: Sheet) -> None:
-    """Raise CrowdError if columns are called after options and how often they were given, none
-    after people, and no option of a question comes back."""
-    if len(sheet.fields) > MOST_TOPLINE_COLUMNS or any(f.use for f in sheet.fields):
+    """Raise CrowdError if columns are called after options, and others after how often these were
+    given (or add up to 100 percent), none after people, and no option of a question comes back."""
+    if any(f.use for f in sheet.fields) or any(names.is_person(f.name) for f in sheet.fields):
         return
-    if any(names.is_person(field.name) for field in sheet.fields):
-        return
+    called = {folded(field.name) for field in sheet.fields}
+    if {"comment id", "agrees", "disagrees"} <= called:
+        raise CrowdError(
+            f"{sheet.path}: holds comments and how many people agreed with each (Pol.is), but not "
+            "who; give the file of votes of the same export (participants-votes.csv or votes.csv)"
+        )
     options = [f for f in sheet.fields if names.is_option(f.name) and not _numeric(f)]
-    shares = [f for f in sheet.fields if names.is_share(f.name) and _numeric(f)]
+    numbers = [f for f in sheet.fields if _numeric(f) and f.column.distinct]
+    shares = [f for f in numbers if names.is_share(f.name)]
+    if len(sheet.fields) > MOST_TOPLINE_COLUMNS or not shares:
+        shares = [f for f in numbers if _adds_up(sheet, f)]
     texts = [f for f in sheet.fields if names.is_task(f.name) or not _numeric(f)]
     if options and shares and _differ(texts):
         _say_shares(sheet, options[0], shares[0])
+
+
+def _adds_up(sheet: Sheet, field: Field) -> bool:
+    """Whether numbers are percentages of the answers to each question (or to the only one)."""
+    tasks = [f.column.codes for f in sheet.fields if names.is_task(f.name) and f is not field]
+    task = tasks[0] if tasks else np.zeros(sheet.rows, int)
+    plain = np.array([*(number(text) or 0.0 for text in field.column.distinct), 0.0])
+    values = plain[field.column.codes]
+    sums = np.bincount(task + 1, values)[np.unique(task) + 1]
+    return bool(values.min() >= 0 and np.all(np.abs(sums - 100) <= ROUNDED))
+
+
+ROUNDED = 3.0
+"""By how much rounded percentages may miss 100."""
 
 
 def _differ(fields: Sequence[Field]) -> bool:
@@ -180,6 +202,8 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
     chance = _chance(one, other)
     if chance is None:
         return None
+    if any(names.is_of_several(f.name) for f in (one, other)):
+        return None  # so are people within a household
     profiles = sum(names.is_profile(f.name, f.text) for f in (one, other))
     if profiles == 1:
         return None  # people are numbered within a school
@@ -274,14 +298,6 @@ def _without_counts(pairs: list[Pair]) -> list[Pair]:
 _PEOPLE = re.compile(r"\S+@\S+\.\S+|A[0-9A-Z]{12,14}|[0-9a-f]{24}")
 """An address, a worker of Mechanical Turk, a participant of Prolific."""
 _SHOWN = re.compile(r"(?i).*\.(png|jpe?g|gif|bmp|svg|webp|wav|mp[34]|ogg|avi|mov|webm|txt|html?)")
-_NUMBERED = re.compile(r"([^\W\d]+)[\s_.-]*\d+")
-
-
-def _words_before(field: Field) -> str:
-    """What stands before the numbers of all ids: the `user` of `user_7`."""
-    found = [_NUMBERED.fullmatch(text) for text in field.column.distinct[:200]]
-    words = {match[1].strip("_").casefold() for match in found if match is not None}
-    return words.pop() if len(words) == 1 and None not in found else ""
 
 
 def _as_person(field: Field, sheet: Sheet) -> float:
@@ -297,7 +313,7 @@ def _person_alone(field: Field) -> float:
         return 4.0
     if names.is_person(field.name):
         return 4.0 if names.is_rater(field.name) else 3.0 if names.names_people(field.name) else 2.0
-    if all(map(_PEOPLE.fullmatch, texts)) or names.names_people(_words_before(field) or "-"):
+    if all(map(_PEOPLE.fullmatch, texts)) or names.names_people(words_before(field) or "-"):
         return 2.5
     if names.names_people(field.name):
         return 1.5
@@ -317,7 +333,7 @@ def _task_alone(field: Field) -> float:
         return 4.0
     if names.is_task(field.name):
         return 2.0 if names.counts_tasks(field.name) else 3.0
-    if all(map(_SHOWN.fullmatch, texts)) or names.is_task(_words_before(field) or "-"):
+    if all(map(_SHOWN.fullmatch, texts)) or names.is_task(words_before(field) or "-"):
         return 2.5
     if sum(len(text.split()) for text in texts) >= 4 * len(texts):
         return 2.0

@@ -10,7 +10,7 @@ _GRADE = re.compile(r"([A-F])(\++|[-−–]+)?")
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
 _CALLED = re.compile(
     r"(\S+ )?(grades?|noten|schulnoten?|zensur(en)?|notas?|cijfers?|voti|betyg|karakter|oceny?|"
-    r"arvosana|znamka)( \S+)?|marks?"
+    r"arvosana|znamka)( \S+)?|marks?|(\S+ )?(evaluation|assessment|rating|bewertung|beurteilung)"
 )
 """Names of grades, of two words at most: questions are longer (`Note the right answer`)."""
 
@@ -29,6 +29,15 @@ def in_grades(name: str, texts: Sequence[str]) -> tuple[tuple[str, ...], str] | 
     order = sorted(found, key=lambda match: (-ord(match[1]), _degree(match[2] or "")))
     why = "grades, of which A is taken for the best; --order says otherwise"
     return tuple(match[0] for match in order), why
+
+
+_NUMBERED = re.compile(r"(q|question|item|frage|aufgabe|pregunta|mcq|problem|exercise) ?\d+ ?\w?")
+
+
+def of_a_test(name: str, texts: Sequence[str]) -> bool:
+    """Whether answers are the letters before what may be chosen, to a numbered question."""
+    letters = all(re.fullmatch("[A-H]|[a-h]", text) for text in texts)
+    return letters and _NUMBERED.fullmatch(folded(name)) is not None
 
 
 def _are_grades(name: str, found: Sequence[re.Match[str]]) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from crowdllm_jax.runtime.numerals import leading_number, number
 from crowdllm_jax.study import scale_text
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
-from crowdllm_jax.study.draft.grades import in_grades
+from crowdllm_jax.study.draft.grades import in_grades, of_a_test
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import (
@@ -22,6 +22,7 @@ from crowdllm_jax.study.draft.words import (
     is_no_answer,
     only_coded,
     seems_ordered,
+    without_codes,
 )
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
 
@@ -78,6 +79,10 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
         or (is_no_answer(label_of.get(text, text)) and not balance)
     }
     texts = tuple(text for text in question.texts if text not in dropped)
+    if not any(_within(texts, said) for said in (*choices.orders, *choices.unordered)):
+        dropped |= _aside(question, texts)
+        texts = tuple(text for text in texts if text not in dropped)
+        question = replace(question, missing=question.missing | dropped)
     worded = [text for text in texts if not _numeric(text)]
     if len(worded) > 1 and not question.labels and not listed:
         # Where answers are words, numbers such as -99 are a program's codes of no answer.
@@ -106,6 +111,38 @@ def _amid(question: Answered, listed: set[float | None]) -> set[float | None]:
         return set()
     low, high = (end(n for n in others if n is not None) for end in (min, max))
     return {n for n in listed if n is not None and 0 < n < 10 and low < n < high}
+
+
+_UNSURE = re.compile(r"(\d+ )?(i am |i m )?(not sure|unsure|not certain|uncertain)( yet)?")
+_YEA = {"yea", "yay", "aye", "nay"}
+
+
+def says_unsure(text: str) -> bool:
+    """Whether somebody says no more than not to be sure."""
+    return _UNSURE.fullmatch(folded(text)) is not None
+
+
+def _aside(question: Answered, texts: Sequence[str]) -> set[str]:
+    """Answers that stand aside from the others and are none: who is not sure, where that is no
+    middle, as the codes or the others' order tell; who does not vote beside `Yea` and `Nay`."""
+    label_of = {code: label for code, label in question.labels if not is_no_answer(label)}
+    texts = [*dict.fromkeys([*texts, *label_of])]
+    words = {text: folded(label_of.get(text, text)) for text in texts}
+    if not _YEA.isdisjoint(words.values()):
+        return {text for text, word in words.items() if word == "not voting"}
+    unsure = [text for text, word in words.items() if says_unsure(word)]
+    others = [text for text in texts if text not in unsure]
+    if len(unsure) != 1 or len(others) < 3:
+        return set()
+    codes = {text: number(text) if label_of else leading_number(text) for text in texts}
+    known = [code for text in others if (code := codes[text]) is not None]
+    own = codes[unsure[0]]
+    if own is not None and len(known) == len(others):
+        outside = not min(known) < own < max(known)
+    else:
+        outside = in_order([label_of.get(text, text) for text in texts]) is None
+    spoken = without_codes([label_of.get(text, text) for text in others])
+    return {*unsure} if outside and in_order(spoken) is not None else set()
 
 
 def _checked(question: Answered, result: Guess | str, dropped: set[str]) -> Guess | str:
@@ -350,8 +387,12 @@ def _given(texts: tuple[str, ...], choices: Choices) -> Guess | None:
 
 
 def _graded(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | None:
-    """A scale of grades; None where the answers are none, or are said to have no order."""
+    """A scale of grades, or of the letters of choices; None where the answers are neither, or are
+    said to have no order."""
     grades = in_grades(name, texts)
+    if grades is None and len(texts) > 2 and of_a_test(name, texts):
+        why = "letters of choices, whose order says nothing; --order says otherwise"
+        return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, why)
     if grades is None or any(_within(texts, names) for names in choices.unordered):
         return None
     return Guess(_ordinal(grades[0]), _NONE, grades[1])

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -64,8 +64,14 @@ def scales_of_tasks(
     order = np.argsort(group, kind="stable")
     ends = np.searchsorted(group[order], np.arange(len(called) + 1))
     guesses = [
-        guess(answered(response, 1, order[ends[i] : ends[i + 1]]), choices)
-        for i in range(len(called))
+        guess(
+            replace(
+                answered(response, 1, order[ends[i] : ends[i + 1]]),
+                name=response.name if cut is None else name,
+            ),
+            choices,
+        )
+        for i, name in enumerate(called)
     ]
     return _scaled(response, group, called, guesses, reasons)
 

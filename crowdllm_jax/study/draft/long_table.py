@@ -1,5 +1,6 @@
 """A table with a row per answer as a study."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
 from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, unique
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.scales import Binary, Nominal, Ordinal, Scale
 from crowdllm_jax.study.spec import AttributeSpec
@@ -65,7 +67,8 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     person = _person(sheet, choices)
     if person is None:
         _ask_whose(sheet, choices)
-    if person is None or not _repeats(person):
+        _ask_of_texts(sheet, choices)
+    if person is None or not _repeats(person) or _several_people(sheet, person):
         return None
     if choices.task is not None:
         return Keys(person, sheet.field(choices.task, "--task"), responses)
@@ -78,6 +81,14 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     if not candidates:
         return None
     return Keys(person, one_of("the ids of tasks", "--task", candidates), responses)
+
+
+def _several_people(sheet: Sheet, person: Field) -> bool:
+    """Whether ids stand for several people, by their age and gender, as those that are numbered
+    anew in every country."""
+    known = [f for f in sheet.fields if names.is_age(f.name) or names.is_gender(f.name)]
+    keys = [person, *(f for f in sheet.fields if names.is_task(f.name))]
+    return len(known) > 1 and not any(told_by(key, field) for key in keys for field in known)
 
 
 MOST_COLUMNS = 12
@@ -104,6 +115,44 @@ def _ask_whose(sheet: Sheet, choices: Choices) -> None:
         "but no column says whose; say it with --id COLUMN (if two hold first and last names, "
         f"write both into one); --leave-out '{task}' takes each row for a person"
     )
+
+
+_TEXTS = ("text", "sentence", "tweet", "document", "headline", "passage", "post", "utterance")
+
+
+def _ask_of_texts(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if each row is a text of its own that was labelled, and nothing tells of
+    people: neither their names nor what describes them."""
+    told = choices.questions or choices.profile or choices.person
+    fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
+    if told or len(fields) > MOST_COLUMNS or any(f.use for f in fields):
+        return
+    texts = [f for f in fields if folded(f.name) in _TEXTS and unique(f) and _reads(f)]
+    if not texts or any(_of_people(field) for field in fields):
+        return
+    others = [f for f in fields if f is not texts[0] and not _repeats(f) and not unique(f)]
+    labels = [f for f in fields if _repeats(f) and not names.is_own(f.name)]
+    called = any(folded(f.name) in ("label", "labels", "annotation") for f in labels)
+    words = Counter(frozenset(f.column.distinct) for f in labels)
+    if others or not (called or any(many >= FEWEST_ROWS for many in words.values())):
+        return
+    raise CrowdError(
+        f"{sheet.path}: each row is a text ('{texts[0].name}') with answers "
+        f"({shown(f.name for f in labels)}), and no column says whose. Give a table with a row per "
+        "person and text; or, if columns are people, call them rater_1, rater_2 and so on; "
+        f"--leave-out {as_flag([texts[0].name])} takes each row for a person"
+    )
+
+
+def _of_people(field: Field) -> bool:
+    named = names.names_people(field.name) or names.is_contact(field.name)
+    return named or names.is_profile(field.name, field.text)
+
+
+def _reads(field: Field) -> bool:
+    """Whether texts are of three words and more, on average."""
+    texts = field.column.distinct
+    return sum(len(text.split()) for text in texts) >= 3 * len(texts)
 
 
 def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
@@ -197,7 +246,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     reasons.append(
         f"A row is an answer: {person.name} says whose, {task.name} to what, {response.name} which."
     )
-    _check_rows(person, task, response, free)
+    _check_rows(person, task, response, (*free, *of_task))
     reasons += _told_of_rows(task, response, free)
     scaled = scales_of_tasks(sheet, task, response, choices, reasons)
     rows = np.flatnonzero(scaled.code >= 0)
@@ -280,7 +329,9 @@ def _no_profile(person: Field, field: Field) -> bool:
     texts = field.column.distinct
     apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
     return apart and (
-        names.is_person(field.name) or any(numerals.number(text) is None for text in texts)
+        names.is_person(field.name)
+        or names.has_id(field.name)
+        or any(numerals.number(text) is None for text in texts)
     )
 
 
@@ -368,7 +419,7 @@ def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Fi
     for field in (person, task):
         if np.any((field.column.codes < 0) & given):
             silent = replace(field.column, codes=np.where(given, field.column.codes, 0))
-            raise CrowdError(silent.no_id())
+            raise CrowdError(f"{silent.no_id()}{_kinds_of_trials(field, others)}")
     pairs = together(person, task)
     rows = np.flatnonzero(given)
     order = rows[np.argsort(pairs[rows], kind="stable")]
@@ -382,6 +433,20 @@ def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Fi
             f"{other}, {len(same):,} such pairs); keep one, or name other columns with --id "
             f"and --task{_told_apart(pairs[rows], [f.column.codes[rows] for f in others], others)}"
         )
+
+
+def _kinds_of_trials(silent: Field, others: Sequence[Field]) -> str:
+    """A hint at the kinds of trials in a log, of which some have no id."""
+    for field in others:
+        if folded(field.name) == "trial type":
+            blank = np.unique(field.column.codes[silent.column.codes < 0])
+            kinds = [field.column.distinct[code] for code in blank if code >= 0]
+            return (
+                f". The rows are trials of several kinds ('{field.name}'), of which {shown(kinds)} "
+                f"have no '{silent.name}'; keep those that are answered alike, in a file of their "
+                "own"
+            )
+    return ""
 
 
 MOST_ROUNDS = 12

@@ -8,15 +8,17 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
+from crowdllm_jax.study.draft.best_worst import refuse_best_worst
 from crowdllm_jax.study.draft.choice_sets import sets_of
 from crowdllm_jax.study.draft.conjoint import from_sets
 from crowdllm_jax.study.draft.draft import Choices, Draft
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
 from crowdllm_jax.study.draft.objects import with_objects_opened
 from crowdllm_jax.study.draft.people import joined
+from crowdllm_jax.study.draft.side_by_side import side_by_side
 from crowdllm_jax.study.draft.spelling import one_spelling
 from crowdllm_jax.study.draft.stacked import people_in_rows
-from crowdllm_jax.study.draft.totals import without_blank_rows, without_totals
+from crowdllm_jax.study.draft.totals import with_texts_below, without_blank_rows, without_totals
 from crowdllm_jax.study.draft.wide_table import from_wide
 from crowdllm_jax.study.draft.write import study_of_draft
 from crowdllm_jax.study.formats.delimited import with_points
@@ -62,10 +64,11 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
       CrowdError: what has to be said before.
     """
     uses = {field.use for field in sheet.fields}
-    if uses <= {"person", "profile", "out"}:
+    if uses <= {"person", "profile", "out"} and not choices.questions:
         raise CrowdError(
             f"{sheet.path}: is {sheet.what}, without answers; which file holds the answers? "
-            f"crowdllm init ANSWERS.csv --people {sheet.path.name}"
+            f"crowdllm init ANSWERS.csv --people {sheet.path.name} (if some of its columns are "
+            "answers, name them with --questions A,B)"
         )
     try:
         return _draft(sheet, choices)
@@ -77,10 +80,13 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
 
 def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
     """Make a study of a table; columns `ids` are known to hold ids, which stay as written."""
-    tidy = with_objects_opened(without_totals(without_blank_rows(sheet)))
+    tidy = with_objects_opened(without_totals(with_texts_below(without_blank_rows(sheet))))
     written = (*ids, *choices.out, choices.person)
     tidy = plain_amounts(with_points(tidy, sure=False), written)
     tidy = people_in_rows(one_spelling(tidy, choices), choices)
+    refuse_best_worst(tidy, choices)
+    if (sided := side_by_side(tidy, choices)) is not None:
+        return from_sets(*sided, choices)
     if (sets := sets_of(tidy, choices)) is not None:
         return from_sets(tidy, sets, choices)
     keys = keys_of(tidy, choices)

@@ -17,7 +17,7 @@ from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Use
 
 MOST_OPTIONS = 30
-_SIGNS = ("\n", ";", "|", ", ", ",")
+_SIGNS = ("\n", ";", "|", "┋", ", ", ",")
 _WITHIN = ("/", "+", "&")
 """Signs that stand within one answer, too."""
 

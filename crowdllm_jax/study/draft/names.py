@@ -20,7 +20,7 @@ _PERSON = _words(
     "sujet rispondente utente deelnemer respondente uczestnik uzytkownik uživatel felhasználó "
     "användare bruker kullanıcı client clients customer kunde kunden klient cliente membre "
     "who wer qui quien quién quem pp ppt ppts ppid ppn partid assessor grader critic taster "
-    "tester expert player crowdworker "
+    "tester expert player crowdworker legislator senator "
     "proband pseudonym évaluateur anotador annotateur codeur reader viewer listener juror "
     "пользователь респондент участник 用户 用户id 参与者 회원 回答者 ユーザー"
 )
@@ -36,7 +36,7 @@ _TASK = _words(
     "tâche tarea tarefa taak zadanie úloha pregunta domanda pergunta vraag pytanie otázka "
     "stim stimuli picture pic clip audio sound word essay abstract hotel claim headline query "
     "passage summary translation segment face proposal policy motion topic logo advert concept "
-    "object thing business place venue app anime seller shop "
+    "object thing business place venue app anime seller shop asin isbn sku ratee bill "
     "énoncé imagen bild texte testo tekst serie episode track game dish wine beer brand "
     "фильм вопрос задание 电影 题目 问题 項目"
 )
@@ -52,14 +52,17 @@ _WEIGHT = _words(
     "weging waga wtssall wtssps wtssnr dweight pspwght pweight anweight finalwt nwgt weightvar "
     "surveyweight weighting gewichtungsfaktor ponderation pondération weightfactor"
 )
-_BODY = _words("kg lb lbs pounds body birth height bmi körper")
+_BODY = _words(
+    "kg lb lbs pounds body birth height bmi körper bodyweight birthweight overweight underweight "
+    "birth_weight lightweight heavyweight"
+)
 _OWN = _words(
     "timestamp zeitstempel startdate enddate date datetime time duration ip ipaddress latitude "
     "longitude email mail phone telefon url comment comments notes remarks kommentar bemerkung "
     "horodateur tijdstempel username firstname lastname vorname nachname created updated "
     "completed started submitted submitdate browser device useragent consent recaptcha "
     "completioncode qtime interviewtime totaltime "
-    "zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip "
+    "zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip gps deviceid "
     "zipcode postcode postalcode plz postleitzahl data fecha datum"
 )
 _PROFILE = _words(
@@ -75,6 +78,8 @@ _PROFILE = _words(
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
     "stadtteil csp pcs agea gndr eisced eduyrs hinctnta domicil dvage birthyr faminc inputstate "
     "tenure seniority town stadt ville ciudad cond arm "
+    "cinsiyet yaş eğitim gelir şehir meslek kön ålder utbildning inkomst alder køn utdanning "
+    "sukupuoli ikä koulutus usia umur kelamin pendidikan الجنس العمر التعليم الدخل المدينة "
     "plec возраст пол образование регион город доход 年齢 性別 地域 年龄 性别 学历 地区 나이 "
     "성별"
 )
@@ -97,7 +102,7 @@ _ASKED = re.compile(
     r"geschlecht)|welches geschlecht|hochster (schul|bildungs)\w*|in welchem (bundesland|land|"
     r"jahr)|quel (age|est votre (age|sexe|genre))|cual es su (edad|sexo|genero)|que edad|year of "
     r"birth|year were you born|with which gender|which gender|gender identity|are you (male|"
-    r"female|married|employed))\b"
+    r"female|married|employed))\b|您的(性别|年龄|学历|职业|收入)|(性別|年齢|年代|職業)を"
 )
 
 
@@ -114,9 +119,16 @@ def _plain(name: str) -> frozenset[str]:
     return frozenset(word for word in parts if not word.isdecimal()) or own
 
 
+def _apart(words: frozenset[str]) -> frozenset[str]:
+    """Words of which those that are people's and a word for ids are taken apart, as
+    `respondentnummer` is."""
+    cut = {word: re.sub(r"(nummer|number|nr|code|id)$", "", word) for word in words}
+    return frozenset(cut[word] if cut[word] in _PERSON else word for word in words)
+
+
 def is_person(name: str) -> bool:
     """Whether a name is that of people's ids."""
-    words = _plain(name)
+    words = _apart(_plain(name))
     record = bool(words & _ID) and words <= _ID | _RECORD
     called = bool(words & _PERSON) and words <= _PERSON | _ID | {"name"}
     return folded(name) in _PERSON or words <= _PERSON | _ID or called or record
@@ -124,7 +136,7 @@ def is_person(name: str) -> bool:
 
 def names_people(name: str) -> bool:
     """Whether a name says that ids are people's, and not of anything (`id`)."""
-    return bool(_plain(name) & _PERSON)
+    return bool(_apart(_plain(name)) & _PERSON)
 
 
 def numbers_somebody(name: str) -> bool:
@@ -138,6 +150,20 @@ _RATER = _words(
     "rater annotator coder judge evaluator reviewer labeler labeller juror assessor "
     "grader critic taster crowdworker évaluateur anotador annotateur codeur"
 )
+
+
+def is_condition(name: str) -> bool:
+    """Whether a name is that of what was done to people: to all of them perhaps, one after
+    another."""
+    words = _plain(name)
+    return bool(words & _words("condition treatment cond arm")) and not words & _words("id group")
+
+
+def may_be_owned(name: str) -> bool:
+    """Whether a name that may be a telephone's number may be what somebody has, too."""
+    return folded(name) in ("phone", "telefon")
+
+
 _CASES = _words("case serial interview lfd lfdn")
 
 
@@ -150,6 +176,28 @@ def numbers_people(name: str) -> bool:
     """Whether a name, of ids that are all different, says that a row is a person: the rows of any
     table are numbered as cases."""
     return names_people(name) and not _plain(name) <= _CASES | _ID
+
+
+_PARTY = re.compile(r"pid ?\d{1,2}x?|party ?id ?\d{0,2}x?")
+
+
+def is_party(name: str) -> bool:
+    """Whether a name is that of the party somebody is for, as American surveys have it: `pid3`."""
+    return _PARTY.fullmatch(folded(name)) is not None
+
+
+_TOGETHER = _words(
+    "couple couples dyad pair household hh hhid family paar haushalt familie hogar pareja famille "
+    "ménage famiglia coppia gezin huishouden"
+)
+
+
+def is_of_several(name: str) -> bool:
+    """Whether a name is that of ids of people who belong together, as couples do."""
+    words = _plain(name)
+    parted = {*words, re.sub(r"id$", "", folded(name))}
+    ids = bool(words & _ID) or folded(name).endswith("id") or folded(name) in ("couple", "dyad")
+    return ids and bool(parted & _TOGETHER) and words <= _TOGETHER | _ID | {folded(name)}
 
 
 _CONTACT = _words("email mail username login nickname nick handle")
@@ -218,7 +266,7 @@ _ALTERNATIVE = _words(
 _CHOSEN = _words(
     "choice choices chosen chose choose selected select picked pick preferred bought wahl auswahl "
     "gewählt ausgewählt gewaehlt entscheidung choix choisi elección elegido elegida scelta scelto "
-    "escolha escolhido keuze gekozen wybór depvar buy purchase purchased"
+    "escolha escolhido keuze gekozen wybór depvar buy purchase purchased saved spared"
 )
 
 
@@ -256,17 +304,19 @@ def is_plain_response(name: str) -> bool:
 def is_weight(name: str, text: str) -> bool:
     """Whether a name (or text) is that of survey weights, not of how heavy somebody is."""
     words = tokens(name) | (tokens(text) if len(text.split()) < 6 else frozenset())
-    return bool(words & _WEIGHT) and not words & _BODY
+    whole = any(word.endswith("weight") and len(word) > 6 for word in words)
+    return bool(words & _WEIGHT or whole) and not words & _BODY
 
 
 _BESIDE = _OWN | _words(
     "in seconds at secs ms s address sec first last page click submit start end completion taken "
     "to complete unix review "
-    "total elapsed spent code postal row sum rsi deg"
+    "total elapsed spent code postal row sum rsi deg gps altitude precision accuracy by"
 )
 _OWN_NAMES = (
     *("marca temporal", "carimbo de data hora", "informazioni cronologiche"),
     *("questnnr", "mailsent", "lastdata", "lastpage", "maxpage", "finished", "missing", "missrel"),
+    *("提交答卷时间", "所用时间", "来源", "来源详情", "来自ip", "序号"),
     *("n comments", "n votes", "n agree", "n disagree", "group id", "unnamed 0"),
 )
 _CHECKED = re.compile(
@@ -275,16 +325,40 @@ _CHECKED = re.compile(
     r"consent\b|\beinverstandniserklarung\b|\bconsentimiento informado\b"
 )
 """What is asked to tell who may or should be heeded."""
+_TIMED = re.compile(
+    r"rts?\d*( m?s(ecs?)?)?|((total|mean|last|first|this|trials?|q?\d+) )?(response|reaction|"
+    r"answer|rating|decision|choice|judge?ment|annotation|label|labell?ing|trial|task|reply|resp|click|"
+    r"page) (times?|duration|latency)( (in )?(m|milli)?s(ecs?|econds?)?)?|.* rt( m?s(ecs?)?)?"
+)
+"""How long somebody took for an answer: `answer_time_ms`, `rating.rt`, `rts3812`."""
+_OTREE = re.compile(
+    r"participant\.(id_in_session|_?is_bot|_index_in_pages|_max_page_index|_current_\w+_name|"
+    r"time_started\w*|visited|label|mturk_\w+|payoff\w*)|session\.(?!config)\w+|"
+    r"session\.config\.(participation_fee|real_world_currency_per_point)|"
+    r"\w+\.\d+\.(player\.(payoff|id_in_group|role)|group\.id_in_subsession|"
+    r"subsession\.round_number)"
+)
+"""What oTree notes of everybody: what players are paid follows from what they did."""
+
+
+_PLACED = re.compile(r"(.* )?(latitude|longitude)|.*\b(gps|location|geopoint) (altitude|accuracy)")
+_ASKER = _words(
+    "submitter enumerator interviewer surveyor fieldworker intervieweur encuestador ankieter"
+)
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is that of what a program notes beside the answers."""
+    """Whether a name is that of what a program notes beside the answers, or of who asked."""
     words = _plain(name)
+    asker = _plain(name.rpartition("/")[2])  # questions may stand in groups: `intro/interviewer`
     return (
         folded(name) in _OWN
         or folded(name) in _OWN_NAMES
-        or bool(_CHECKED.search(folded(name)))
+        or bool(_CHECKED.search(folded(name)) or _TIMED.fullmatch(folded(name)))
+        or _PLACED.fullmatch(folded(name)) is not None
+        or _OTREE.fullmatch(name) is not None
         or bool(words & _OWN and words <= _BESIDE)
+        or bool(asker & _ASKER and asker <= _ASKER | _ID | {"name"})
     )
 
 
@@ -310,9 +384,45 @@ def is_profile(name: str, text: str) -> bool:
     )
 
 
+_WITHOUT_ORDER = _words(
+    "gender sex geschlecht sexo genre sexe sesso geslacht plec genero gênero género gndr region "
+    "state country land bundesland province provincie provincia city county ort pays país paese "
+    "région région regione nationality occupation beruf profession profesión ocupación "
+    "employment employed empstat race ethnicity ethnic ethnie hispanic religion marital "
+    "familienstand language sprache condition treatment cond arm department major district "
+    "neighborhood neighbourhood stadtteil group gruppe groupe grupo gruppo groep grupa team site "
+    "office branch location school schule cntry standort abteilung party "
+    "пол регион город 性別 地域 性别 地区 성별 cinsiyet الجنس kön køn sukupuoli kelamin "
+    "şehir المدينة"
+)
+
+_WITH_ORDER = _words(
+    "age alter edad âge idade leeftijd wiek età income einkommen education educ edu bildung year "
+    "years jahr jahre size level number n time tenure cohort grade"
+)
+
+
+def has_no_order(name: str, text: str) -> bool:
+    """Whether codes of what a column holds say nothing by their order: of gender and regions, not
+    of age groups."""
+    words = _plain(name) | (_plain(text) if len(text.split()) < 6 else frozenset[str]())
+    return bool(words & _WITHOUT_ORDER) and not words & _WITH_ORDER
+
+
 def is_age(name: str) -> bool:
     """Whether a column holds ages."""
-    return bool(tokens(name) & _words("age alter edad âge idade leeftijd wiek età"))
+    return bool(
+        tokens(name)
+        & _words(
+            "age alter edad âge idade leeftijd wiek età agea yaş العمر ålder alder ikä "
+            "usia umur возраст 年齢 年龄 나이"
+        )
+    )
+
+
+def is_gender(name: str) -> bool:
+    """Whether a column holds genders, whatever else it may be called (`genre` is one in French)."""
+    return bool(tokens(name) & _words("gender sex geschlecht sexo sexe sesso geslacht gndr płeć"))
 
 
 def seems_reversed(name: str) -> bool:

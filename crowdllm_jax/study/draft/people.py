@@ -60,7 +60,7 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
     field = found[0]
     numbers = _weights(field)
     mean = float(np.mean(numbers))
-    bare = re.fullmatch(r"(?i)(weight|gewicht|poids|peso)", field.name)
+    bare = re.fullmatch(r"(?i)\w*(weight|gewicht|poids|peso)", field.name)
     if bare and 30 < mean < 250 and max(numbers) < 400:
         raise CrowdError(
             f"is '{field.name}' a survey weight (how many people somebody stands for), or how "
@@ -136,6 +136,8 @@ def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]
         cell: numerals.number(cell) for cell in set(cells) if cell and not is_no_answer(cell)
     }
     if numbers and all(n is not None for n in numbers.values()):
+        if names.has_no_order(field.name, field.text):
+            return _levels([_plain(cell) for cell in cells], None, free=True)
         values = sorted({n for n in numbers.values() if n is not None})
         if len(values) > 10 or (names.is_age(field.name) and len(values) > 1):
             odd = {v for v in values if v in (-1, -8, -9, -77, -88, -99, -999, 888, 998, 999, 9999)}
@@ -143,7 +145,14 @@ def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]
             odd = {v for v in odd if inside and (v < 0 <= inside[0] or v > 2 * inside[-1])}
             keep = {c for c, n in numbers.items() if n not in odd}
             return "numeric", [cell if cell in keep else "" for cell in cells]
+        cells = [_plain(cell) for cell in cells]
     return _levels(cells, None)
+
+
+def _plain(cell: str) -> str:
+    """A whole number without the `.0` that a program gave it, as a column with gaps was of
+    decimals."""
+    return cell.removesuffix(".0") if numerals.number(cell) is not None else cell
 
 
 def _file_order(field: Field, present: set[str]) -> tuple[str, ...] | None:
@@ -156,8 +165,10 @@ def _file_order(field: Field, present: set[str]) -> tuple[str, ...] | None:
 
 
 def _levels(
-    cells: list[str], order: tuple[str, ...] | None
+    cells: list[str], order: tuple[str, ...] | None, *, free: bool = False
 ) -> tuple[AttributeSpec, list[str]] | str:
+    """Cells as a categorical attribute, or as an ordinal one if they have an order; `free`: their
+    order says nothing, as codes stand for them."""
     present = {cell for cell in cells if cell}
     if len(present) < 2:
         return "it is the same for everybody"
@@ -165,7 +176,7 @@ def _levels(
         return f"it has {len(present):,} different texts"
     spoken = tuple(sorted(level for level in present if not is_no_answer(level)))
     order = order or (ordered_bands(spoken) or in_order(spoken) if len(spoken) > 2 else None)
-    if order is None:
+    if order is None or free:
         return "categorical", cells
     cells = ["" if cell and cell not in order else cell for cell in cells]
     return OrdinalAttribute(levels=order), cells

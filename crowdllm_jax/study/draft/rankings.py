@@ -14,7 +14,7 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft.multiple import MOST_OPTIONS, STEM
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field
-from crowdllm_jax.study.scales import Ranking
+from crowdllm_jax.study.scales import Ordinal, Ranking
 
 _SIGNS = (";", "|", " > ", ">", ", ", ",")
 FEWEST_OPTIONS = 3
@@ -131,18 +131,41 @@ def _options_of_places(
     )
     asked = np.any(named >= 0, axis=1)
     order = np.sort(named, axis=1)
-    right = (order[:, 0] >= 0) & np.all(np.diff(order, axis=1) > 0, axis=1)
-    if np.sum(asked) < FEWEST_PEOPLE or np.sum(right) < MOSTLY * np.sum(asked):
+    once = np.all((np.diff(order, axis=1) > 0) | (order[:, 1:] < 0), axis=1)
+    right = once & (order[:, 0] >= 0)
+    if np.sum(asked) < FEWEST_PEOPLE:
         return None
     stem = " / ".join(field.name for field in places)
-    reasons += _told(stem, k, int(np.sum(asked & ~right)))
+    if np.sum(right) >= MOSTLY * np.sum(asked):
+        scale: Ranking | Ordinal = Ranking(k=k)
+        reasons += _told(stem, k, int(np.sum(asked & ~right)))
+    elif np.sum(once & asked) >= MOSTLY * np.sum(asked) and _tires(named):
+        right = once & asked
+        scale = Ordinal(levels=tuple(range(-k, 0)), labels=tuple(map(str, range(k, 0, -1))))
+        reasons += _told_short(stem, k, int(np.sum(asked & ~right)))
+    else:
+        return None
     made = []
     for option, i in index.items():
         place = np.where(np.any(named == i, axis=1), np.argmax(named == i, axis=1), -1)
         codes = np.where(right, place, -1).astype(np.int32)
         cells = replace(places[0].cells, codes=codes, distinct=tuple(map(str, range(1, k + 1))))
-        made.append(Field(option, cells, "", use="question", grid=stem, scale=Ranking(k=k)))
+        made.append(Field(option, cells, "", use="question", grid=stem, scale=scale))
     return made
+
+
+def _tires(named: np.ndarray) -> bool:
+    """Whether each place is left blank as often as the one before, or oftener."""
+    blank = np.sum(named < 0, axis=0)
+    return bool(np.all(np.diff(blank) >= 0) and blank[-1] > blank[0])
+
+
+def _told_short(name: str, options: int, wrong: int) -> list[str]:
+    left = f" Left out, as they name an option twice: {wrong:,}." if wrong else ""
+    return [
+        f"{name} are places of a ranking that not everybody fills: each option is answered by its "
+        f"place (1 is best, {options} the last), and one that is not ranked has no answer.{left}"
+    ]
 
 
 def _places(field: Field) -> bool:

@@ -7,7 +7,7 @@ _STEPS = (
     r"(none|no (formal )?(schooling|education|qualifications?)( completed)?|never attended.*)",
     r"(some|less than) (primary|elementary|grade) ?(school)?.*|nursery.*|kindergarten.*",
     r"(completed )?(primary|elementary|grade|grammar)( school| education)?( completed)?",
-    r"(less than|some|below|did not (complete|finish|graduate)|no) (high school|secondary|upper "
+    r"(less than|lt|some|below|did not (complete|finish|graduate)|no) (high school|secondary|upper "
     r"secondary|hs)\b.*|(lower secondary|middle school|junior high)\b.*",
     r"(completed )?(high school|hs|secondary( school| education)?|upper secondary|ged|hs grad)\b"
     r".*",

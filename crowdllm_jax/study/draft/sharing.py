@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from crowdllm_jax.runtime.numerals import number
-from crowdllm_jax.study.draft.multiple import STEM
+from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.draft import shown
+from crowdllm_jax.study.draft.multiple import MOST_OPTIONS, STEM
 from crowdllm_jax.study.draft.rankings import FEWEST_PEOPLE, MOSTLY
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer
@@ -17,26 +19,79 @@ from crowdllm_jax.study.scales import Continuous, Points
 
 FEWEST_POINTS = 5
 FEWEST_OPTIONS = 3
+GLANCE = 100
 MOST_POINTS = 20
 """Of a ballot, which is drawn point by point; people who share 100 think in fives and tens."""
 _PLACES = {"rank", "ranks", "ranking", "rang", "place", "places", "platz", "order", "position"}
 
 
 def sharing_in_columns(fields: Sequence[Field], reasons: list[str]) -> list[Field]:
-    """Fields, of which those that are called alike and add up to one sum for nearly everybody are
-    given one scale, without a column of the sums; `reasons` tells of them."""
+    """Fields, of which those that are called alike, or stand side by side, and add up to one sum
+    for nearly everybody are given one scale, without a column of the sums; `reasons` tells of
+    them."""
     groups: dict[str, list[Field]] = defaultdict(list)
     for field in fields:
         parts = STEM.fullmatch(field.name)
         own = field.grid or (parts[1] if parts else "")
-        given = field.use in (None, "question") and field.scale is None and not field.labels
-        if own and given and _numbers(field) is not None:
+        if own and _may_be_shared(field):
             groups[own].append(field)
     made: dict[str, Field | None] = {}
     for stem, options in groups.items():
         made |= _shared(stem, options, reasons)
+    tried = {f.name for own in groups.values() if len(own) >= FEWEST_OPTIONS for f in own}
+    for options in _side_by_side([None if f.name in tried else f for f in fields]):
+        made |= _shared(shown((f.name for f in options), MOST_OPTIONS), options, reasons)
     new = (made.get(field.name, field) for field in fields)
     return [field for field in new if field is not None]
+
+
+def _may_be_shared(field: Field) -> bool:
+    given = field.use in (None, "question") and field.scale is None and not field.labels
+    return given and _numbers(field) is not None
+
+
+def _side_by_side(fields: Sequence[Field | None]) -> list[list[Field]]:
+    """Three and more columns in a row, however they are called, that add up to one sum for nearly
+    everybody while no two of them do."""
+    columns = [_numbers(f) if f is not None and _unnamed(f) else None for f in fields]
+    found = []
+    start = 0
+    while start < len(fields):
+        end = _end_of_one_sum(columns[start : start + MOST_OPTIONS])
+        if end >= FEWEST_OPTIONS:
+            found.append([f for f in fields[start : start + end] if f is not None])
+        start += max(end, 1)
+    return found
+
+
+def _unnamed(field: Field) -> bool:
+    """Whether a column may hold points though its name tells of none: it is no age, id or time."""
+    own = names.is_profile(field.name, field.text) or names.is_own(field.name)
+    return not own and not names.is_person(field.name) and _may_be_shared(field)
+
+
+def _end_of_one_sum(columns: Sequence[np.ndarray | None]) -> int:
+    """How many columns from the first on add up to one sum first; 0 where they never do."""
+    run: list[np.ndarray] = []
+    for column in columns:
+        if column is None:
+            break
+        run.append(column)
+    if len(run) < 2:
+        return 0
+    # What varies among the first rows need not be looked at in all.
+    first = np.nan_to_num(np.stack([column[:GLANCE] for column in run], axis=1)).cumsum(axis=1)
+    usual = np.median(first, axis=0)
+    steady = np.mean(np.isclose(first, usual) | (first == 0), axis=0) >= MOSTLY / 2
+    for place in np.flatnonzero(steady[1:]) + 1:
+        if _alike(np.nansum(np.stack(run[: place + 1]), axis=0)):
+            return int(place) + 1
+    return 0
+
+
+def _alike(sums: np.ndarray) -> bool:
+    asked = sums[sums > 0]
+    return len(asked) > 0 and float(np.mean(np.isclose(asked, np.median(asked)))) >= MOSTLY
 
 
 def _numbers(field: Field) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.tables import Column
 
 
-def below(path: Path, name: str, columns: Sequence[Field], use: Use) -> Field:
+def below(path: Path, name: str, columns: Sequence[Field], use: Use | None) -> Field:
     """Columns of R rows as one of their number times R rows."""
     index: dict[str, int] = {}
     codes = []
@@ -45,7 +45,7 @@ def stacked(sheet: Sheet, answers: Sequence[Field], task: Field, text: Field | N
     where = f"{sheet.path}: column '"
     fields = [
         replace(
-            _asked(field, asked) if field in (task, text) else _again(field, many),
+            _asked(field, asked) if field in (task, text) else again(field, many),
             use="task" if field is task else "text" if field is text else field.use,
         )
         for field in sheet.fields
@@ -59,7 +59,8 @@ def stacked(sheet: Sheet, answers: Sequence[Field], task: Field, text: Field | N
     return replace(sheet, rows=sheet.rows * many, fields=tuple(fields))
 
 
-def _again(field: Field, many: int) -> Field:
+def again(field: Field, many: int) -> Field:
+    """A column below itself, as often as is said."""
     codes = np.tile(field.cells.codes, many)
     return replace(field, cells=replace(field.cells, codes=codes, places=_places(field, many)))
 
@@ -149,7 +150,7 @@ def _alike(people: Sequence[Field], choices: Choices) -> bool:
 def _turned(sheet: Sheet, people: Sequence[Field]) -> Sheet:
     called = tuple(field.name for field in people)
     codes = np.repeat(np.arange(len(called), dtype=np.int32), sheet.rows)
-    fields = [_again(field, len(called)) for field in sheet.fields if field not in people]
+    fields = [again(field, len(called)) for field in sheet.fields if field not in people]
     person = Column(codes, called, f"{sheet.path}: columns of people")
     fields.append(Field("participant", person, use="person"))
     fields.append(below(sheet.path, "response", people, "response"))

@@ -1,34 +1,71 @@
-"""Rows that are nobody's answers: a total or an average below a table, and blank ones."""
+"""Rows that are nobody's answers: a total or an average below a table, blank ones, and the texts of
+questions below their names."""
 
 from dataclasses import replace
 
 import numpy as np
 
+from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft.draft import shown
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows
 
 MOST_ROWS = 5
+FEWEST_ROWS = 10
 _SUMS = {
     *("total", "totals", "grand total", "sum", "average", "averages", "mean", "avg", "median"),
     *("standard deviation", "std dev", "gesamt", "summe", "mittelwert", "durchschnitt", "moyenne"),
     *("somme", "effectif", "suma", "promedio", "somma", "totale", "soma", "totaal", "gemiddelde"),
     *("razem", "srednia"),
 }
+_BESIDE = {"n", "count", "anzahl", "min", "max", "sd", "std", "minimum", "maximum", "respondents"}
+"""What stands beside a sum; alone it may be an answer."""
 
 
 def without_totals(sheet: Sheet) -> Sheet:
     """A sheet without the rows at its end whose first text is the name of a sum; a note says so."""
     names: list[str] = []
+    sums = False
     while len(names) < min(MOST_ROWS, sheet.rows - 1):
         name = _first_text(sheet, sheet.rows - 1 - len(names))
-        if folded(name.rstrip(":")) not in _SUMS:
+        if folded(name.rstrip(":")) not in _SUMS | _BESIDE:
             break
         names.append(name)
-    if not names or not _only_there(sheet, names):
+        sums = sums or folded(name.rstrip(":")) in _SUMS
+    if not sums or not _only_there(sheet, names):
         return sheet
     told = f"Left out at the end, rows that sum up the others: {shown(names[::-1])}."
     return replace(_above(sheet, len(names)), notes=(*sheet.notes, told))
+
+
+def with_texts_below(sheet: Sheet) -> Sheet:
+    """A sheet without a first row that holds what was asked, which becomes the questions' texts; a
+    note says so.
+
+    Nobody else gives such a text, and it stands above numbers, too.
+    """
+    fields = [field for field in sheet.fields if field.column.distinct]
+    if sheet.rows < FEWEST_ROWS or any(f.use or f.labels or f.text for f in sheet.fields):
+        return sheet
+    first = [field for field in fields if field.column.codes[0] >= 0]
+    again = [f for f in first if np.sum(f.column.codes == f.column.codes[0]) > 1]
+    repeated = [f for f in first if 2 * len(f.column.distinct) <= sheet.rows]
+    if again or len(first) * 2 <= len(sheet.fields) or len(repeated) * 2 < len(first):
+        return sheet
+    if not any(map(_text_above_numbers, first)):
+        return sheet
+    texts = {field.name: field.cells.distinct[field.cells.codes[0]] for field in first}
+    kept = only_rows(sheet, np.arange(sheet.rows) > 0)
+    fields = [replace(field, text=texts.get(field.name, "")) for field in kept.fields]
+    told = "The first row below the names holds what was asked, and is nobody's answer."
+    return replace(kept, fields=tuple(fields), notes=(*sheet.notes, told))
+
+
+def _text_above_numbers(field: Field) -> bool:
+    """Whether the first cell is a text, and all others are numbers."""
+    texts = {text: number(text) for text in field.column.distinct}
+    own = field.column.distinct[field.column.codes[0]]
+    return len(texts) > 2 and {text for text, n in texts.items() if n is None} == {own}
 
 
 def without_blank_rows(sheet: Sheet) -> Sheet:

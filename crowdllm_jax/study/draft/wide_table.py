@@ -10,8 +10,8 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
-from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
-from crowdllm_jax.study.draft.guess import MOST_LEVELS, Answered, Guess, guess
+from crowdllm_jax.study.draft.draft import Choices, Draft, Task, as_flag, shown
+from crowdllm_jax.study.draft.guess import MOST_LEVELS, Answered, Guess, guess, says_unsure
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
 from crowdllm_jax.study.draft.rankings import (
@@ -94,12 +94,14 @@ def _people(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field | None:
         named = [f for f in sheet.fields if f.use is None and names.is_person(f.name)]
         said = {*choices.questions, *choices.profile, *choices.out, *_about_somebody(sheet.fields)}
         named = [f for f in named if f.name not in said]
+        if not any(map(unique, named)) and (both := _of_couples(sheet, said)) is not None:
+            reasons.append(f"People: one per row, with ids of columns {both.name} together.")
+            return both
         if not any(map(unique, named)) and (both := _within_groups(sheet, named)) is not None:
             reasons.append(f"People: one per row, with ids of columns {both.name} together.")
             return both
         settled = any(unique(f) and names.numbers_people(f.name) for f in named)
-        for field in [] if settled else named:
-            _refuse_several_rows(field)
+        _refuse_several_rows([] if settled else named)
         # A few ids that stand twice are a mistake; many are no ids (PID may be a party).
         named = [f for f in named if len(f.column.distinct) * 2 > sheet.rows]
         whole = [f for f in named if unique(f)]
@@ -136,13 +138,47 @@ def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:
     for field in named:
         for group in sheet.fields:
             few = len(group.column.distinct) < len(field.column.distinct)
-            if not few or names.is_time(group.name) or not names.is_profile(group.name, group.text):
+            time = names.is_time(group.name) or names.is_condition(group.name)
+            if not few or time or not names.is_profile(group.name, group.text):
                 continue
-            texts = [f"{g} {own}" for g, own in zip(*map(texts_of, (group, field)), strict=True)]
-            if "" not in (*texts_of(group), *texts_of(field)) and len({*texts}) == sheet.rows:
-                name = f"{group.name} and {field.name}"
-                return Field(name, column_of(sheet.path, name, texts))
+            if (both := _both(sheet, group, field)) is not None:
+                return both
     return None
+
+
+MOST_MEMBERS = 12
+
+
+def _of_couples(sheet: Sheet, said: Set[str]) -> Field | None:
+    """Ids of people in couples or households with what tells these people apart, a role rather
+    than what describes them."""
+    fields = [f for f in sheet.fields if f.name not in said]
+    for group in fields:
+        if not names.is_of_several(group.name) or unique(group):
+            continue
+        members = [f for f in fields if f is not group and _a_member(f)]
+        members.sort(key=lambda f: names.is_profile(f.name, f.text))
+        for member in members:
+            if (both := _both(sheet, group, member)) is not None:
+                return both
+    return None
+
+
+def _a_member(field: Field) -> bool:
+    """Whether a column may tell people of a household apart, not times or what they answered."""
+    name = field.name
+    other = names.is_time(name) or names.is_own(name) or names.counts_tasks(name)
+    few = 1 < len(field.column.distinct) <= MOST_MEMBERS
+    return few and not other and not names.is_task(name) and not names.is_response(name)
+
+
+def _both(sheet: Sheet, group: Field, member: Field) -> Field | None:
+    """Two columns as ids; None unless together they are different in every row."""
+    texts = [f"{g} {own}" for g, own in zip(*map(texts_of, (group, member)), strict=True)]
+    if "" in (*texts_of(group), *texts_of(member)) or len({*texts}) < sheet.rows:
+        return None
+    name = f"{group.name} and {member.name}"
+    return Field(name, column_of(sheet.path, name, texts))
 
 
 def texts_of(field: Field) -> list[str]:
@@ -172,17 +208,25 @@ def _refuse_twice(field: Field) -> None:
         )
 
 
-def _refuse_several_rows(field: Field) -> None:
+def _refuse_several_rows(named: Sequence[Field]) -> None:
     """Raise CrowdError if ids come back in most rows; a few may be a party's (PID), unless they are
     called after who rates."""
+    several = [field for field in named if _in_several_rows(field)]
+    if not several:
+        return
+    ids, rows = len(several[0].column.distinct), len(several[0].column.codes)
+    listed = as_flag(field.name for field in several)
+    raise CrowdError(
+        f"{several[0].cells.where}: its {ids:,} ids come back in several of the {rows:,} rows. If "
+        "a row is a person at one time, keep one row of each; if it is an answer, name the "
+        f"column of tasks with --task; --leave-out {listed} takes each row for a person"
+    )
+
+
+def _in_several_rows(field: Field) -> bool:
     ids, rows = len(field.column.distinct), len(field.column.codes)
     raters = names.is_rater(field.name) and ids > 1 and in_order(field.column.distinct) is None
-    if (raters or ids > MOST_GROUPS) and ids <= rows / 2 and not field.labels:
-        raise CrowdError(
-            f"{field.cells.where}: its {ids:,} ids come back in several of the {rows:,} rows. If a "
-            "row is a person at one time, keep one row of each; if it is an answer, name the "
-            f"column of tasks with --task; --leave-out '{field.name}' takes each row for a person"
-        )
+    return (raters or ids > MOST_GROUPS) and ids <= rows / 2 and not field.labels
 
 
 def people_ids(sheet: Sheet, people: Field | None) -> list[str]:
@@ -208,6 +252,7 @@ def _parted(
     left: dict[str, list[str]] = defaultdict(list)
     about = _about_somebody(sheet.fields)
     columns = [f for f in sheet.fields if f is not people and f is not weight]
+    columns = [replace(f, use="profile") if _a_role(f, people) else f for f in columns]
     if apart := _parts_apart(columns):
         columns = [f for f in columns if f.name not in apart]
         reasons.append(f"Left out, since their options have columns: {shown(apart, 8)}.")
@@ -238,6 +283,12 @@ def _parted(
             left[why].append(field.name)
     reasons += [f"Left out, {why}: {shown(out, 10)}." for why, out in left.items()]
     return profile, questions
+
+
+def _a_role(field: Field, people: Field | None) -> bool:
+    """Whether a column tells people of a couple or household apart."""
+    group, _, member = (people.name if people is not None else "").partition(" and ")
+    return names.is_of_several(group) and field.name == member
 
 
 def _parts_apart(fields: Sequence[Field]) -> list[str]:
@@ -277,11 +328,9 @@ def _use(field: Field, choices: Choices, about: Set[str]) -> tuple[str, str]:
 def _a_group(field: Field) -> bool:
     """Whether a column that is called after people holds no ids but a few groups: member or not; in
     `Player 3` is what is said of one of several."""
-    few = 1 < len(field.column.distinct) <= MOST_GROUPS
-    repeat = 3 * len(field.column.distinct) <= len(field.column.codes)
     named = names.is_person(field.name) and names.names_people(field.name)
     numbered = field.name[-1:].isdecimal()
-    return few and repeat and named and not names.is_rater(field.name) and not numbered
+    return _comes_back(field) and named and not names.is_rater(field.name) and not numbered
 
 
 def _no_answers(field: Field, about: Set[str]) -> str | None:
@@ -289,11 +338,36 @@ def _no_answers(field: Field, about: Set[str]) -> str | None:
     may."""
     if names.is_weight(field.name, field.text):
         return "since it is a weight"
-    if names.is_own(field.name):
+    words = _comes_back(field) and not any(map(str.isdecimal, "".join(field.column.distinct)))
+    if names.is_own(field.name) and not (words and names.may_be_owned(field.name)):
         return "since it is no answer"
-    if names.is_person(field.name) and not field.labels and field.name not in about:
+    party = names.is_party(field.name) and _comes_back(field)
+    named = names.is_person(field.name) and field.name not in about and not party
+    whole = names.is_of_several(field.name) and len(field.column.distinct) > MOST_GROUPS
+    if not field.labels and (named or whole or _hold_people(field)):
         return "since it may hold ids (--questions keeps it)"
     return None
+
+
+_NUMBERED = re.compile(r"([^\W\d]+)[\s_.-]*\d+")
+
+
+def words_before(field: Field) -> str:
+    """What stands before the numbers of all ids: the `user` of `user_7`."""
+    found = [_NUMBERED.fullmatch(text) for text in field.column.distinct[:200]]
+    words = {match[1].strip("_").casefold() for match in found if match is not None}
+    return words.pop() if len(words) == 1 and None not in found else ""
+
+
+def _hold_people(field: Field) -> bool:
+    """Whether the texts of a column are ids of many people: `player7`."""
+    return len(field.column.distinct) > MOST_GROUPS and names.names_people(words_before(field))
+
+
+def _comes_back(field: Field) -> bool:
+    """Whether a column holds a few texts, which come back."""
+    few = 1 < len(field.column.distinct) <= MOST_GROUPS
+    return few and 3 * len(field.column.distinct) <= len(field.column.codes)
 
 
 def _about_somebody(fields: Sequence[Field]) -> set[str]:
@@ -301,6 +375,14 @@ def _about_somebody(fields: Sequence[Field]) -> set[str]:
     them, which comes back: numbers, answers in an order, or those of another such column. Ids of
     somebody, or of who rates, would be no answers."""
     held = {field.name: _said_of_somebody(field) for field in fields}
+    one = sum(map(bool, held.values())) == 1
+    whose = Counter(text for texts in held.values() for text in texts)
+    held = {
+        name: texts
+        for name, texts in held.items()
+        # Of two people other ids are known; answers of both would be some of the same.
+        if len(texts) <= MOST_GROUPS or one or any(whose[t] > 1 for t in texts)
+    }
     often = Counter(frozenset(texts) for texts in held.values())
     numbers = {name for name, texts in held.items() if None not in map(numerals.number, texts)}
     return {
@@ -342,7 +424,8 @@ def _guesses(
     left: dict[str, list[str]] = defaultdict(list)
     for field in fields:
         if field.scale is not None:
-            why = "a ranking" if isinstance(field.scale, Ranking) else "points that are shared"
+            places = isinstance(field.scale, Ranking | Ordinal)
+            why = "a ranking" if places else "points that are shared"
             guesses.append((field, Guess(field.scale, frozenset(), why)))
             continue
         result = guess(answered(field, words[frozenset(_spoken(field))]), choices)
@@ -351,7 +434,24 @@ def _guesses(
         else:
             guesses.append((field, result))
     reasons += [f"Left out, since {why}: {shown(out, 10)}." for why, out in left.items()]
-    return _widened(guesses)
+    return _widened(_as_sure(guesses, choices))
+
+
+FEWEST_SURE = 4
+
+
+def _as_sure(guesses: list[tuple[Field, Guess]], choices: Choices) -> list[tuple[Field, Guess]]:
+    """Questions whose middle is not to be sure have none, where beside others it is no answer."""
+    aside = {text for _, found in guesses for text in found.dropped if says_unsure(text)}
+    result = []
+    for field, found in guesses:
+        middle = [text for text in aside if text in getattr(found.scale, "levels", ())]
+        if middle and isinstance(found.scale, Ordinal) and len(found.scale.levels) > FEWEST_SURE:
+            told = replace(choices, missing=(*choices.missing, *middle))
+            again = guess(answered(field, 1), told)
+            found = again if isinstance(again, Guess) else found
+        result.append((field, found))
+    return result
 
 
 def _spoken(field: Field) -> list[str]:

@@ -2,11 +2,18 @@
 
 import re
 import unicodedata
+from functools import lru_cache
+
+_ALIKE = (("’", "'"), ("ı", "i"), ("当て", "あて"), ("全く", "まったく"), ("時々", "ときどき"))
+"""Spellings of one word."""
 
 
+@lru_cache(maxsize=1 << 15)  # names and answers come again and again
 def folded(text: str) -> str:
     """A text in lower case, without accents and signs; words apart by one space."""
-    plain = unicodedata.normalize("NFD", text.casefold().replace("ł", "l").replace("’", "'"))
+    for sign, plainer in _ALIKE:
+        text = text.replace(sign, plainer)
+    plain = unicodedata.normalize("NFD", text.casefold().replace("ł", "l"))
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     # A text of nothing but signs, such as a face, is none but itself.
     return " ".join(re.sub(r"[\W_]+", " ", plain.replace("'", " ")).split()) or text.strip()
@@ -25,18 +32,22 @@ LISTS = tuple(
     map(
         _list,
         (
-            "never/not at all < almost never/hardly ever/very rarely/very seldom< rarely/seldom "
-            "< once in a while < occasionally < sometimes/some of the time< about half the "
-            "time/half of the time < often/frequently/fairly often< usually/most of the "
-            "time/mostly < very often/very frequently< almost always/nearly always/almost all "
-            "the time < always/all of the time/all the time/every time",
-            "never < less than once a year/less than yearly/less often < once a "
-            "year/yearly/annually< a few times a year/several times a year < less than once a "
-            "month < once a month/monthly/about once a month < a few times a month/several times "
-            "a month/2 3 times a month< once a week/weekly/about once a week/once or twice a "
-            "week < 2 3 times a week/a few times a week/several times a week/more than once a "
-            "week < most days < daily/every day/once a day/about once a day< several times a "
-            "day/multiple times a day/more than once a day",
+            "never/not at all < almost never/hardly ever/hardly at all/very rarely/very seldom < "
+            "rarely/seldom < once in a while/now and then/only now and then < occasionally < "
+            "sometimes/some of the time < about half the time/half of the time < "
+            "often/frequently/fairly often < usually/most of the time/mostly < very often/very "
+            "frequently < almost always/nearly always/almost all the time < always/all of the "
+            "time/all the time/every time",
+            "never < less than once a year/less than yearly/less often/lt once a year < once a "
+            "year/yearly/annually/every year/about once or twice a year < a few times a "
+            "year/several times a year/sevrl times a yr < less than once a month < once a "
+            "month/monthly/about once a month/every month < a few times a month/several times a "
+            "month/2 3 times a month/2 3x a month < nearly every week/nrly every week/almost every "
+            "week < once a week/weekly/about once a week/every week/once or twice a week/at least "
+            "once a week < 2 3 times a week/a few times a week/several times a week/more than once "
+            "a week/more thn once wk < most days < daily/every day/once a day/every day or nearly "
+            "every day/about once a day < several times a day/multiple times a day/more than once "
+            "a day",
             "terrible/awful < very poor/very bad < poor/bad < fair/average/ok/okay/acceptable/so "
             "so< good < very good/great < excellent/outstanding < exceptional",
             "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
@@ -59,7 +70,8 @@ LISTS = tuple(
             "mittel/mittelmäßig/mäßig< ziemlich/stark < sehr/sehr stark < äußerst/extrem",
             "sehr niedrig/sehr gering < niedrig/gering < mittel < hoch < sehr hoch",
             "jamais < presque jamais/très rarement < rarement < parfois/quelquefois/de temps en "
-            "temps< souvent < très souvent < presque toujours < toujours",
+            "temps< régulièrement/assez souvent < souvent < très souvent < presque toujours < "
+            "toujours",
             "pas du tout < peu/un peu < moyennement/assez < beaucoup < énormément/extrêmement",
             "très mauvais < mauvais < moyen/passable < bon < très bon < excellent",
             "nunca/jamás < casi nunca/muy rara vez < rara vez/raramente < a veces/algunas "
@@ -147,7 +159,8 @@ LISTS = tuple(
             "about half/half < many/a lot < most/a majority < almost all/nearly all < all/every "
             "one",
             "none/no/not a/not at all < mild/minor/slight/small < moderate/medium/somewhat of a "
-            "< serious/severe/major/strong/big/large < very serious/very severe/extreme/critical",
+            "< serious/severe/major/strong/big/large < very serious/very "
+            "severe/extreme/critical/unable",
             "never/not at all/none < once < once or twice < a few times/several times/some times "
             "< many times/a lot of times",
             "never/not at all/no days < rarely < some days/a few days < most days < every "
@@ -244,6 +257,45 @@ LISTS = tuple(
             "universitarios/grado/licenciatura < posgrado/máster/maestría < doctorado",
             "small < medium < large",
             "easy < medium < hard",
+            "always illegal/illegal in all cases < illegal in most cases < legal in most cases < "
+            "always legal/legal in all cases",
+            "not at all important/not important at all < not very important/slightly important < "
+            "somewhat important/fairly important/moderately important < important/quite important "
+            "< very important < extremely important < essential/absolutely essential",
+            "detractor/detractors < passive/passives < promoter/promoters",
+            "strong democrat < not very strong democrat/not str democrat/weak democrat < lean "
+            "democrat/leans democrat/ind near dem/independent close to democrat/independent "
+            "democrat/independent lean democrat < independent < lean republican/leans "
+            "republican/ind near rep/independent close to republican/independent "
+            "republican/independent lean republican < not very strong republican/not str "
+            "republican/weak republican < strong republican",
+            "hiçbir zaman/asla < çok nadir < nadiren < bazen/ara sıra < sık sık/genellikle < çoğu "
+            "zaman < her zaman",
+            "hiç memnun değilim < memnun değilim < kararsızım < memnunum < çok memnunum",
+            "أبدا/مطلقا < نادرا < أحيانا < غالبا < دائما",
+            "غير موافق بشدة < غير موافق < محايد < موافق < موافق بشدة",
+            "غير راض تماما/غير راض على الإطلاق < غير راض < محايد < راض < راض جدا/راض تماما",
+            "instämmer inte alls < instämmer inte < varken eller/neutral < instämmer < instämmer "
+            "helt/instämmer starkt",
+            "helt uenig/svært uenig < uenig/delvis uenig/litt uenig/lidt uenig < verken "
+            "eller/hverken eller/verken enig eller uenig/hverken enig eller uenig/nøytral/neutral "
+            "< delvis enig/litt enig/lidt enig < enig < helt enig/svært enig",
+            "aldri/aldrig < sjelden/sjældent < av og til/noen ganger/nogle gange < ofte < "
+            "alltid/altid",
+            "täysin eri mieltä < eri mieltä/jokseenkin eri mieltä/osittain eri mieltä < en samaa "
+            "enkä eri mieltä/ei samaa eikä eri mieltä < samaa mieltä/jokseenkin samaa "
+            "mieltä/osittain samaa mieltä < täysin samaa mieltä",
+            "ei koskaan/en koskaan < harvoin < joskus < usein < aina",
+            "διαφωνώ απόλυτα < διαφωνώ < ούτε συμφωνώ ούτε διαφωνώ < συμφωνώ < συμφωνώ απόλυτα",
+            "ποτέ < σπάνια < μερικές φορές < συχνά < πάντα",
+            "sangat tidak setuju < tidak setuju < netral/ragu ragu/kurang setuju < setuju < sangat "
+            "setuju",
+            "tidak pernah < jarang < kadang kadang < sering < selalu",
+            "hoàn toàn không đồng ý < không đồng ý < trung lập/bình thường < đồng ý < hoàn toàn "
+            "đồng ý",
+            "從不/從未 < 很少 < 有時 < 經常 < 總是",
+            "非常不同意 < 不同意 < 普通/沒意見/中立 < 同意 < 非常同意",
+            "全くない < ほとんどない < たまにある/時々ある < よくある < いつもある",
         ),
     )
 )

@@ -26,7 +26,8 @@ def _each(text: str) -> tuple[str, ...]:
 _DEGREES = {
     folded(word): degree
     for words, degree in {
-        "slightly/barely/minimally/kaum/légèrement/ligeramente/leggermente/ligeiramente": 0.6,
+        "slightly/slghtly/barely/minimally/kaum/légèrement/ligeramente/leggermente/"
+        "ligeiramente": 0.6,
         "somewhat/a little/a little bit/rather/mildly/partly/partially/tend to/leaning/lean/"
         "probably/possibly/eher/etwas/teilweise/ein wenig/wahrscheinlich/plutôt/un peu/"
         "probablement/algo/un poco/más bien/parcialmente/probablemente/abbastanza/piuttosto/"
@@ -35,9 +36,9 @@ _DEGREES = {
         "moderately/moderat/mäßig/modérément/moderadamente/moderatamente/matig": 1.4,
         "fairly/quite/pretty/ziemlich/recht/assez/bastante/tamelijk/dość/mostly/generally/"
         "überwiegend/weitgehend": 1.7,
-        "very/strongly/highly/a lot/very much/really/sehr/stark/voll/fortement/très/muy/"
+        "very/strongly/severely/highly/a lot/very much/really/sehr/stark/voll/fortement/très/muy/"
         "fuertemente/molto/fortemente/muito/fortemente/zeer/erg/sterk/bardzo/mocno": 3.0,
-        "extremely/completely/totally/fully/entirely/absolutely/definitely/certainly/"
+        "extremely/extrmly/completely/totally/fully/entirely/absolutely/definitely/certainly/"
         "exceptionally/overwhelmingly/at all/voll und ganz/völlig/vollkommen/ganz/äußerst/"
         "extrem/absolut/überhaupt/gar/bestimmt/auf jeden fall/tout à fait/complètement/"
         "totalement/entièrement/extrêmement/du tout/absolument/certainement/totalmente/"
@@ -123,7 +124,15 @@ NO_ANSWER = {
         "absent|abwesend|undervote|overvote|blank vote|"
         "odmowa|odmowa odpowiedzi|brak odpowiedzi|trudno powiedzieć|vet ej|vet inte|vill ej svara|"
         "затрудняюсь ответить|не знаю|нет ответа|отказ от ответа|わからない|無回答|答えたくない|"
-        "不知道|拒绝回答|不清楚|모르겠다|무응답|bilmiyorum|cevap yok|لا أعرف"
+        "不知道|拒绝回答|不清楚|모르겠다|무응답|bilmiyorum|cevap yok|لا أعرف|"
+        "ne se prononce pas|nspp|ne souhaite pas répondre|je ne souhaite pas répondre|je préfère "
+        "ne pas répondre|pas de réponse|no responde|no opina|prefiero no decir|prefiero no "
+        "responder|não responde|não se aplica|prefiro não dizer|sem opinião|sem resposta|non "
+        "saprei|preferisco non dirlo|non applicabile|nessuna risposta|n.v.t.|niet van "
+        "toepassing|zeg ik liever niet|wil ik niet zeggen|nie mam zdania|nie dotyczy|wolę nie "
+        "odpowiadać|keine meinung|will ich nicht sagen|ingen åsikt|ingen uppfattning|vill inte "
+        "svara|fikrim yok|cevap vermek istemiyorum|belirtmek istemiyorum|отказ|不愿意回答|"
+        "说不清|不适用|回答しない|該当なし|잘 모르겠다|해당 없음|해당없음|لا ينطبق"
     )
 }
 _NOTHING = ("", "-", "--", ".", "..", "?", "/")
@@ -131,15 +140,29 @@ _FAULTS = ("#div/0!", "#ref!", "#value!", "#name?", "#num!", "#null!")
 """What a spreadsheet writes where a formula fails."""
 
 
+_BRACKETED = re.compile(r"(?<=\w)\s*[(\[][^()\[\]]*[)\]]$")
+_NOT_ASKED = re.compile(r"(?i)(n/a|not applicable|does not apply|nicht zutreffend)\s*[-–—:,;(].*")
+_OR = re.compile(r"(?i)\s*/\s*|,\s*|\s+(?:or|oder|ou|o|of|lub)\s+")
+
+
 def is_no_answer(text: str) -> bool:
-    """Whether a text says that there is no answer."""
-    bare = re.sub(r"^\W*-?\d+\W+", "", text)
+    """Whether a text says that there is no answer, perhaps with why behind it (`Don't know
+    (spontaneous)`, `N/A - did not use`), or in two ways (`Don't know / refused`)."""
+    plain = _BRACKETED.sub("", text)
+    bare = re.sub(r"^\W*-?\d+\W+", "", plain)
     return (
         text in _NOTHING
         or text.casefold() in _FAULTS
         or folded(text) in NO_ANSWER
-        or (bool(bare) and folded(bare) in NO_ANSWER)
+        or any(map(_says_nothing, filter(None, (plain, bare))))
     )
+
+
+def _says_nothing(text: str) -> bool:
+    if folded(text) in NO_ANSWER or _NOT_ASKED.fullmatch(text):
+        return True
+    parts = _OR.split(text)
+    return len(parts) > 1 and all(folded(part) in NO_ANSWER for part in parts)
 
 
 def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
@@ -190,7 +213,7 @@ def _without_shared(words: Sequence[str]) -> list[str]:
     if not shared:
         return []
     kept = [" ".join(token for token in word.split() if token not in shared) for word in words]
-    return [re.sub(r" of$", "", word) for word in kept]
+    return [re.sub(r" of$", "", re.sub(r".*\bunable\b.*", "unable", word)) for word in kept]
 
 
 _RIGHT = re.compile(r".*\b(about|just|exactly) right\b.*|.*\bthe right \w+|appropriate|adequate|ok")
@@ -331,6 +354,11 @@ def _without_codes(texts: Sequence[str], *codes: re.Pattern[str]) -> list[str]:
         if len(texts) > 1 and all(map(code.search, texts)):
             return [code.sub("", text, count=1) for text in texts]
     return []
+
+
+def without_codes(texts: Sequence[str]) -> list[str]:
+    """Words without the codes that stand at all of them; as they are, if there are none."""
+    return _without_codes(texts, *_CODES) or [*texts]
 
 
 def only_coded(texts: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name, tidy_text
-from crowdllm_jax.study.scales import Continuous, Points, Ranking
+from crowdllm_jax.study.scales import Continuous, Ordinal, Points, Ranking
 from crowdllm_jax.study.tables import Column, as_names
 
 Use = Literal["person", "task", "response", "group", "weight", "profile", "question", "text", "out"]
@@ -49,7 +49,7 @@ class Field:
     ordered: bool | None = None
     grid: str = ""
     several: str = ""
-    scale: Ranking | Points | Continuous | None = None
+    scale: Ranking | Points | Continuous | Ordinal | None = None
     amount: bool = False
     why: str = ""
 

@@ -25,6 +25,7 @@ from crowdllm_jax.study.draft.bands import ordered_bands
         "1 person|2 people|3-4 people|5+ people",
         "keine|1 Tag|2 Tage|3 Tage +",
         "0 h|1 h|> 2 h",
+        "18岁以下|18~25|26~30|60以上",
     ],
 )
 def test_from_the_lowest_on(bands):

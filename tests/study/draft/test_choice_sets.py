@@ -188,6 +188,8 @@ def test_a_frame_is_understood_alike():
         {"resp_id": "respID", "task": "qID", "alt": "altID"},
         {"resp_id": "Teilnehmer", "task": "Aufgabe", "alt": "Option", "choice": "gewählt"},
         {"resp_id": "id", "task": "chid"},
+        {"resp_id": "ID", "choice": "y"},
+        {"resp_id": "UserID", "task": "ScenarioOrder", "choice": "Saved"},
     ],
     ids=lambda names: names["resp_id"],
 )
@@ -306,3 +308,94 @@ def test_ratings_of_several_things_are_no_choice_sets(tmp_path):
     study = study_of(frame, tmp_path)
     assert study.tasks.alternatives is None
     assert len(study.tasks.ids) == 12
+
+
+def side_by_side(style: str, *, opt_out: bool = False) -> pd.DataFrame:
+    """A row per set, in which columns are called after what is told of an option and the option."""
+    letter = {1: "a", 2: "b", 3: "c"}
+    rows = []
+    for (person, task), options in made(opt_out=opt_out).groupby(["resp_id", "task"]):
+        told = {"resp_id": person, "age": options.age.iloc[0], "task": task, "choice": "none"}
+        for option in options.itertuples():
+            for name in ("price", "brand"):
+                called = style.format(stem=name, option=letter[option.alt], number=option.alt)
+                told[called] = getattr(option, name)
+            if option.choice:
+                told["choice"] = letter[option.alt] if "{option}" in style else option.alt
+        rows.append(told)
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("opt_out", [False, True])
+@pytest.mark.parametrize("style", ["{stem}_{option}", "{option}.{stem}", "{stem}{number}"])
+def test_options_side_by_side_are_rows_of_their_own(style, opt_out, tmp_path):
+    frame = side_by_side(style, opt_out=opt_out)
+    study = study_of(frame, tmp_path)
+    assert chosen_options(study) == expected(made(opt_out=opt_out))
+    assert [attribute.name for attribute in study.participants.profile] == ["age"]
+    assert len(study.answer) == len(frame)
+
+
+def test_sets_side_by_side_need_no_number_and_models_may_tie(tmp_path):
+    random = np.random.default_rng(0)
+    pairs = [random.permutation(["gpt", "llama", "claude"])[:2] for _ in range(60)]
+    frame = pd.DataFrame(pairs, columns=["model_a", "model_b"])
+    frame["winner"] = random.choice(["model_a", "model_b", "tie"], 60)
+    frame["judge"] = np.arange(60) % 12
+    study = study_of(frame, tmp_path)
+    assert list(study.scales.values()) == [Nominal(levels=("a", "b", "tie"))]
+    assert [a.name for a in study.tasks.alternatives.attributes] == ["model"]
+    assert len(study.answer) == 60
+    marks = {f"winner_{text}": (frame.winner == text).astype(int) for text in set(frame.winner)}
+    alone = frame.drop(columns=["winner", "judge"]).assign(id=range(60), **marks)
+    counted = frame.winner.value_counts()[["model_a", "model_b", "tie"]].tolist()
+    assert chosen_options_count(study) == counted
+    assert chosen_options_count(study_of(alone, tmp_path)) == counted
+
+
+def test_the_same_things_now_left_now_right_are_options(tmp_path):
+    random = np.random.default_rng(0)
+    pairs = [random.permutation([f"im{i}.png" for i in range(6)])[:2] for _ in range(80)]
+    frame = pd.DataFrame(pairs, columns=["left_image", "right_image"])
+    frame.insert(0, "subject", np.arange(80) // 8)
+    frame["choice"] = random.choice(["left", "right"], 80)
+    study = study_of(frame, tmp_path)
+    assert [a.name for a in study.tasks.alternatives.attributes] == ["image"]
+    counted = frame.choice.value_counts()[["left", "right"]].tolist()
+    assert chosen_options_count(study)[:2] == counted
+    others = frame.assign(right_image=frame.right_image.str.upper())
+    assert study_of(others, tmp_path, questions=("choice",)).tasks.ids == ("choice",)
+
+
+def test_ratings_of_what_numbered_columns_describe_are_no_choices(tmp_path):
+    random = np.random.default_rng(0)
+    person, film = (axis.ravel() for axis in np.indices((20, 8)))
+    frame = pd.DataFrame({"user": person, "movie": film, "rating": random.integers(1, 4, 160)})
+    for name in ("theme", "genre"):
+        for i in (1, 2, 3):
+            frame[f"{name}_{i}"] = (film * i) % 5
+    assert study_of(frame, tmp_path).tasks.alternatives is None
+
+
+def test_sets_of_a_survey_program_are_told(tmp_path):
+    shown = {f"F-{t}-{o}-1": ["low", "high"] * 20 for t in (1, 2) for o in (1, 2)}
+    frame = pd.DataFrame({"ResponseId": [f"R_{i}" for i in range(40)], **shown})
+    frame["choice1"], frame["trust"] = ["1", "2"] * 20, [1, 2, 3, 4] * 10
+    with pytest.raises(CrowdError, match="say what a conjoint showed"):
+        study_of(frame, tmp_path)
+    assert study_of(frame, tmp_path, questions=("trust",)).tasks.ids == ("trust",)
+
+
+def test_numbers_of_options_with_names_are_asked_for(tmp_path):
+    frame = side_by_side("{stem}_{option}")
+    numbered = frame.assign(choice=frame.choice.map({"a": 1, "b": 2, "c": 3}))
+    with pytest.raises(CrowdError, match=r"options a, b, c, .* do 1, 2, 3 stand for"):
+        study_of(numbered, tmp_path)
+
+
+def test_ratings_beside_a_choice_are_no_sets(tmp_path):
+    """A person rates two products, and then chooses."""
+    random = np.random.default_rng(0)
+    rated = {f"{q}_{p}": random.integers(1, 8, 40) for q in ("taste", "look") for p in "AB"}
+    frame = pd.DataFrame({"id": range(40), **rated, "choice": random.choice(["A", "B"], 40)})
+    assert study_of(frame, tmp_path).tasks.alternatives is None

@@ -49,6 +49,11 @@ TABLES = {
     "names of people": answers("name dish liking", [f"Ann B{i}" for i in range(20)], WORDS),
     "ids that say what they are": answers("x y z", [f"user_{i}" for i in range(20)], WORDS),
     "files that were shown": answers("x y z", list(range(20)), [f"f{j}.png" for j in range(9)]),
+    "colleagues": answers("rater ratee tact", list(range(15)), [f"e{j}" for j in range(12)], 0.3),
+    "laws": answers("legislator bill_id vote", list(range(30)), [f"HB{j}" for j in range(12)]),
+    "products": answers(
+        "reviewerID asin overall", list(range(40)), [f"B{j}" for j in range(40)], 0.06
+    ),
     "profile told by one key": answers(
         "x y z", list(range(20)), list("abcdefgh"), age=lambda i, j: 20 + 2 * i
     ),
@@ -62,7 +67,10 @@ TABLES = {
 SIZES = dict(
     zip(
         TABLES,
-        [(30, 8), (50, 40), (2, 60), (30, 8), (20, 8), (20, 8), (20, 9), (20, 8), (20, 8)],
+        [
+            *((30, 8), (50, 40), (2, 60), (30, 8), (20, 8), (20, 8), (20, 9)),
+            *((15, 12), (30, 12), (40, 38), (20, 8), (20, 8)),
+        ],
         strict=True,
     )
 )
@@ -84,6 +92,7 @@ def test_what_an_id_tells_is_profile_and_what_a_task_tells_its_attribute():
         list(range(20)),
         WORDS,
         sex=lambda i, j: "fm"[i % 2],
+        private_id=lambda i, j: 7700 + 3 * i,
         genre=lambda i, j: ["a", "b"][j % 2],
     )
     made = study(table)

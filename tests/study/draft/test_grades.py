@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.grades import in_grades
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
@@ -26,6 +27,7 @@ def guessed(name: str, levels: list[str], choices: Choices = Choices()) -> Guess
         ("Schulnote Deutsch", "D|C|A"),
         ("Mark", "D|C|A"),
         ("label", "C|B|A|A+|A++"),
+        ("Course evaluation", "D|C|B|A"),
         ("severity", "I|II|III|IV|V"),
         ("stage", "I|II|III"),
     ],
@@ -62,6 +64,25 @@ def test_grades_from_the_worst_on(name, levels):
 )
 def test_letters_that_are_no_grades(name, levels):
     assert isinstance(guessed(name, levels.split("|")).scale, Nominal)
+
+
+@pytest.mark.parametrize(
+    ("name", "letters", "test"),
+    [
+        *(("Q7", "ABCD", True), ("item_12", "abc", True), ("Question 3b", "ABCDE", True)),
+        *(("Physics", "ABCD", False), ("Q7", "ABCX", False), ("class of 2020", "ABC", False)),
+    ],
+)
+def test_letters_of_a_test_are_choices_in_many_columns(name, letters, test):
+    question = Answered(name, tuple(letters), (10,) * len(letters), alike=9)
+    if test:
+        found = guess(question, Choices())
+        assert isinstance(found, Guess)
+        assert found.scale == Nominal(levels=tuple(letters))
+        assert "letters of choices" in found.why
+    else:
+        with pytest.raises(CrowdError, match="in which order"):
+            guess(question, Choices())
 
 
 def test_blood_groups_are_no_grades():

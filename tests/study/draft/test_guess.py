@@ -120,6 +120,11 @@ def test_options_on_lines_and_in_lists(cells, sign):
     assert [a.column.distinct[c] for c in a.column.codes] == [str(int("a" in c)) for c in cells]
 
 
+def test_options_as_a_chinese_program_sets_them_apart():
+    cells = ["网站", "电话┋门店", "门店", "网站┋门店", "网站┋电话", "电话"]
+    assert options_of(field("q", cells)) == ("┋", sorted(["网站", "电话", "门店"]))
+
+
 @pytest.mark.parametrize("sign", ["/", " + ", " & "])
 def test_signs_within_answers_set_apart_what_is_also_given_alone(sign):
     cells = [sign.join(own) for own in ("a", "b", "c", "ab", "ac", "bc", "abc", "a", "bc")]
@@ -160,6 +165,75 @@ def test_labels_of_a_few_numbers_do_not_make_an_age_categorical():
     assert cells[-2:] == ["89", ""]
 
 
+@pytest.mark.parametrize(
+    ("name", "codes", "kind"),
+    [
+        ("gender", "1 2 3", "categorical"),
+        ("Region", " ".join(map(str, range(1, 17))), "categorical"),
+        ("team", "1.0 2.0 3.0", "categorical"),
+        ("education", "1.0 2.0 3.0", ("1", "2", "3")),
+        ("School year", "7 8 9", ("7", "8", "9")),
+        ("income", " ".join(map(str, range(1, 17))), "numeric"),
+        ("gender", "low medium high", ("low", "medium", "high")),
+    ],
+)
+def test_codes_of_what_has_no_order_are_categories(name, codes, kind):
+    people = [*codes.split() * 3]
+    found, cells = profile_of([field(name, people)], np.arange(len(people)), [])[name]
+    assert kind == (found if isinstance(found, str) else found.levels)
+    assert not any(cell.endswith(".0") for cell in cells)
+
+
 def test_an_option_is_no_sign_of_a_reverse_keyed_question():
     assert not seems_reversed("lang [R]")
     assert all(map(seems_reversed, ["item_r", "sad (R)", "q7r", "calm.rev"]))
+
+
+IDEOLOGY = ("Very liberal", "Liberal", "Moderate", "Conservative", "Very conservative")
+
+
+@pytest.mark.parametrize(
+    ("answers", "aside"),
+    [
+        ((*IDEOLOGY, "Not sure"), "Not sure"),
+        ((*(f"{i}. {word}" for i, word in enumerate(IDEOLOGY, 1)), "6. Not sure"), "6. Not sure"),
+        (("Yea", "Nay", "Present", "Not Voting"), "Not Voting"),
+        (("Disagree", "Not sure", "Agree"), None),
+        (("Strongly disagree", "Disagree", "Not sure", "Agree", "Strongly agree"), None),
+        (("1. Never", "2. Rarely", "3. Not sure", "4. Often"), None),
+        (("1. SPD", "2. CDU", "3. FDP", "4. Not sure"), None),
+        (("Biden", "Trump", "Not voting"), None),
+    ],
+)
+def test_answers_that_stand_aside_are_none(answers, aside):
+    found = guess(Answered("q", answers, (10,) * len(answers)), Choices(unordered=(CANDIDATES,)))
+    assert isinstance(found, Guess)
+    assert found.dropped == ({aside} if aside else set())
+
+
+CANDIDATES = ("1. SPD", "2. CDU", "3. FDP", "4. Not sure")
+
+
+def test_who_is_not_sure_is_none_where_it_is_beside_others():
+    approve = ("Strongly disapprove", "Disapprove", "Not sure", "Approve", "Strongly approve")
+    words = {"sure": ("No", "Not sure", "Yes"), "approve": approve}
+    beside = {"ideology": (*IDEOLOGY, "Not sure")}
+    columns = {
+        name: [own[i % len(own)] for i in range(60)] for name, own in (words | beside).items()
+    }
+    made = study(pd.DataFrame({"id": range(60), **columns}))
+    scales = {task: made.scale_of(i) for i, task in enumerate(made.tasks.ids)}
+    assert scales["approve"].levels == tuple(word for word in approve if word != "Not sure")
+    assert scales["sure"].levels == words["sure"]
+    del columns["ideology"]
+    alone = study(pd.DataFrame({"id": range(60), **columns}))
+    assert alone.scale_of(alone.tasks.ids.index("approve")).levels == approve
+
+
+def test_who_is_not_sure_by_a_label():
+    labels = {str(i): word for i, word in enumerate((*IDEOLOGY, "Not sure"), 1)}
+    assert (
+        scale(labels, ["1", "3", "6", "2"])
+        == scale(labels, ["1", "3"])
+        == Ordinal(levels=(1, 2, 3, 4, 5), labels=IDEOLOGY)
+    )

@@ -9,7 +9,8 @@ import pytest
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import crossed, names
 from crowdllm_jax.study.draft.draft import Choices
-from crowdllm_jax.study.draft.make import study
+from crowdllm_jax.study.draft.make import draft_of_sheet, study
+from crowdllm_jax.study.formats.frame import read_frame
 
 PEOPLE, TASKS = 12, 6
 
@@ -88,6 +89,64 @@ def test_people_who_are_numbered_within_groups():
     assert "its 20 ids come back in several of the 60 rows" in asked(waves)
 
 
+@pytest.mark.parametrize(("group", "member"), [("couple_id", "partner"), ("hhid", "person")])
+def test_people_of_couples_are_known_by_both(group, member):
+    frame = pd.DataFrame({group: np.repeat(np.arange(30) + 100, 2), member: [1, 2] * 30})
+    frame["sex"] = ["m", "f"] * 30
+    frame["trust"] = np.random.default_rng(0).integers(1, 6, 60)
+    made = study(frame)
+    assert len(made.participants.ids) == 60
+    assert made.tasks.ids == ("trust",)
+    assert [attribute.name for attribute in made.participants.profile] == [member, "sex"]
+
+
+def test_what_is_done_to_people_one_after_another_makes_no_other_people():
+    """People are numbered within schools, but a condition comes to each of them."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"participant": [*range(24)] * 3, "condition": np.repeat(["a", "b", "c"], 24)}
+    )
+    frame["effort"], frame["strain"] = random.integers(0, 21, (2, 72))
+    assert "come back in several" in asked(frame)
+    made = study(frame, task="condition")
+    assert (len(made.participants.ids), len(made.tasks.ids)) == (24, 6)
+    assert len(study(frame.rename(columns={"condition": "school"})).participants.ids) == 72
+
+
+def test_importance_of_the_family_holds_no_ids():
+    frame = pd.DataFrame({"respondent": range(60), "family": [i % 11 for i in range(60)]})
+    assert study(frame).tasks.ids == ("family",)
+
+
+def test_numbers_that_stand_for_several_people_make_no_tasks():
+    """A survey of two countries with a question called as answers are (`vote`)."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"idno": [*range(60)] * 2, "cntry": ["DE"] * 60 + ["FR"] * 60})
+    frame["vote"] = random.integers(1, 4, 120)
+    frame["gndr"], frame["agea"] = random.integers(1, 3, 120), random.integers(18, 90, 120)
+    made = study(frame)
+    assert len(made.participants.ids) == 120
+    assert made.tasks.ids == ("vote",)
+
+
+def test_a_household_at_several_times_is_nobody_else():
+    frame = pd.DataFrame({"household_id": np.repeat(np.arange(30) + 100, 2), "wave": [1, 2] * 30})
+    frame["trust"] = np.random.default_rng(0).integers(1, 6, 60)
+    draft = draft_of_sheet(read_frame(frame), Choices())
+    assert "together" not in " ".join(draft.reasons)
+
+
+def test_faces_have_an_age_and_a_gender():
+    """As what is shown tells both, rows are no people of their own."""
+    random = np.random.default_rng(0)
+    face = random.permutation([*range(8)] * 3)
+    frame = pd.DataFrame({"rater": np.repeat(range(6), 4), "face": face})
+    frame["age"], frame["gender"] = 20 + face, np.array(["m", "f"])[face % 2]
+    frame["rating"] = random.integers(1, 8, 24)
+    frame = frame.drop_duplicates(["rater", "face"])
+    assert len(study(frame).participants.ids) == 6
+
+
 def test_a_column_that_is_different_in_every_row_settles_whose_rows_they_are():
     table = pd.DataFrame(
         {"member": [i // 2 for i in range(60)], "client": [i // 3 for i in range(60)]}
@@ -118,3 +177,23 @@ def test_work_grows_with_columns_and_not_with_their_pairs(monkeypatch):
         monkeypatch.setattr(module, name, counting(getattr(module, name), looked))
     assert len(study(frame).tasks.ids) == 200
     assert sum(looked.values()) < 10 * 200  # there are 19,900 pairs
+
+
+@pytest.mark.parametrize("columns", [["label"], ["Anna", "Ben", "Chen"]])
+def test_texts_that_nobody_is_known_to_have_labelled_are_asked_for(columns):
+    texts = [f"the phone is fine, number {i}" for i in range(30)]
+    labels = {name: ["hate", "ok", "ok"] * 10 for name in columns}
+    frame = pd.DataFrame({"id": range(30), "text": texts, **labels})
+    assert "each row is a text ('text')" in asked(frame)
+    told = Choices(out=("text",), unordered=(("hate", "ok"),))
+    assert study(frame, choices=told).tasks.ids == tuple(columns)
+    known = frame.assign(age=[20 + i for i in range(30)])
+    assert len(study(known, choices=Choices(unordered=(("hate", "ok"),))).participants.ids) == 30
+
+
+def test_trials_of_several_kinds_are_told():
+    frame = pd.DataFrame({"subject": np.repeat(range(12), 6)})
+    frame["stimulus"] = [*["", "a.png", "b.png", "c.png", "d.png", "e.png"] * 12]
+    frame["trial_type"] = ["survey-text", *["image-slider-response"] * 5] * 12
+    frame["response"] = [1 + i % 7 for i in range(72)]
+    assert "of which survey-text have no 'stimulus'; keep those" in asked(frame)

@@ -44,6 +44,25 @@ def test_rows_that_sum_up_are_nobodys_answers():
     assert scale_of(frame, "good") == Ordinal(levels=(1, 2, 3, 4, 5))
 
 
+def test_a_row_of_texts_below_the_names_is_nobodys():
+    frame = table(mood=cycle("low", "high")).astype(str)
+    asked_of = {"id": "Respondent", "good": "How good is it?", "mood": "How is your mood?"}
+    made = study(pd.concat([pd.DataFrame([asked_of]), frame]))
+    assert made.tasks.text == ("How good is it?", "How is your mood?")
+    assert len(made.participants.ids) == N
+    # Somebody who typed a word for a number, and gave an answer that others give, too.
+    typed = pd.concat([pd.DataFrame([{"id": "x", "good": "fine", "mood": "low"}]), frame])
+    assert "40 of 41 answers are numbers, but not fine" in asked(typed)
+
+
+def test_how_many_there_are_stands_below_a_sum():
+    frame = pd.concat([table(), pd.DataFrame({"id": ["Mean", "SD", "N"], "good": [3.2, 1.1, 40]})])
+    draft = draft_of_sheet(read_frame(frame), Choices())
+    assert draft.people == tuple(PEOPLE)
+    alone = pd.DataFrame({"q": [*cycle("y")[1:], "n"], "good": cycle(1, 2, 3, 4)})
+    assert len(study(alone).participants.ids) == N
+
+
 def test_an_answer_that_is_called_after_a_sum_stays():
     frame = pd.DataFrame({"q": cycle("total", "part", "none"), "good": cycle(1, 2, 3, 4)})
     assert len(study(frame.iloc[:-3]).participants.ids) == N - 3
@@ -85,11 +104,26 @@ def test_objects_in_cells_have_a_column_per_key():
     "name",
     [
         *("Attention check: select 3", "Do you consent?", "I agree to take part", "TIME_SUM"),
-        *("Time Taken to Complete (Seconds)", "qtime"),
+        *("Time Taken to Complete (Seconds)", "qtime", "_submitted_by", "intro/enumerator"),
+        *("trial.rt", "answer_time_ms", "Response time [s]", "rts3812", "_gps_precision"),
+        *("location-Longitude", "location-Accuracy", "SubmitterName", "来源"),
+        *("participant.payoff", "public_goods.2.player.id_in_group", "session.is_demo"),
     ],
 )
-def test_checks_are_no_questions(name):
+def test_checks_and_what_programs_note_are_no_questions(name):
     assert study(table(**{name: cycle("yes", "no")})).tasks.ids == ("good",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Satisfaction with response time", "Travel time", "Do you use GPS?", "channels/email"),
+        *("Rate the location: accuracy of maps", "Accuracy"),
+        *("public_goods.2.player.contribution", "session.config.bonus", "payoff", "sort"),
+    ],
+)
+def test_questions_that_are_called_alike_stay(name):
+    assert {*study(table(**{name: cycle("yes", "no")})).tasks.ids} == {"good", name}
 
 
 def test_last_codes_are_asked_for_together():
@@ -152,6 +186,14 @@ def test_numbers_as_they_are_written(written, numbers):
 @pytest.mark.parametrize("texts", [["(1)", "(2)", "(3)"], ["-2", "(1)", "3"]])
 def test_brackets_around_all_numbers_or_beside_a_minus_are_kept(texts):
     assert scale_of(table(x=cycle(*texts)), "x") == Ordinal(levels=tuple(texts))
+
+
+def test_a_stray_text_among_amounts_is_asked_for():
+    paid = [f"${i % 13}.50" for i in range(N)]
+    paid[7] = "nothing"
+    assert "39 of 40 answers are numbers, but not nothing" in asked(table(paid=paid))
+    made = study(table(paid=paid), choices=Choices(missing=("nothing",)))
+    assert made.scale_of(made.tasks.ids.index("paid")) == Continuous(low=0.5, high=12.5)
 
 
 def test_amounts_are_used_as_their_names_say():
@@ -396,6 +438,27 @@ def test_shares_of_numbered_questions():
     assert "--questions" in message
 
 
+def test_percentages_of_groups_are_known_by_their_sums():
+    asked_of = ["Q1"] * 3 + ["Q2"] * 4
+    frame = pd.DataFrame({"Question": asked_of, "Response": list("abcdefg")})
+    frame["All adults"] = [50, 30, 20, 10, 20, 30, 41]
+    frame["Men"], frame["Women"] = [60, 30, 10, 25, 25, 25, 25], [40, 30, 30, 10, 10, 40, 40]
+    assert "holds shares of answers ('All adults' of each 'Response')" in asked(frame)
+
+
+def test_comments_of_which_nobody_says_who_agreed():
+    frame = pd.DataFrame({"comment-id": range(N), "author-id": cycle(1, 2, 3)})
+    frame["agrees"], frame["disagrees"] = cycle(3, 5, 9), cycle(1, 0, 2)
+    assert "give the file of votes" in asked(frame)
+
+
+def test_a_question_in_chinese_asks_who_people_are():
+    made = study(
+        table(**{"1、您的性别：": cycle("男", "女"), "2、您的看法": cycle("好", "差", "中")})
+    )
+    assert [attribute.name for attribute in made.participants.profile] == ["1、您的性别："]
+
+
 def test_a_group_describes_people():
     made = study(table(Group=cycle("control", "treatment")))
     assert [a.name for a in made.participants.profile] == ["Group"]
@@ -405,3 +468,61 @@ def test_a_few_groups_under_a_name_of_people_are_no_ids():
     made = study(table(member=cycle("yes", "no"), expert=cycle("a", "b", "c")))
     assert made.tasks.ids == ("good",)
     assert {attribute.name for attribute in made.participants.profile} == {"member", "expert"}
+
+
+def test_ids_are_known_by_what_they_hold_and_parties_are_none():
+    white = [f"player{i % 15}" for i in range(N)]
+    made = study(table(white=white, pid3=cycle("D", "R", "I"), stage=cycle("round1", "round2")))
+    assert {*made.tasks.ids} == {"good", "pid3", "stage"}
+
+
+def best_and_worst(best: str, worst: str) -> pd.DataFrame:
+    """Two different items of each set of four."""
+    sets = [
+        np.random.default_rng(i).permutation(["cost", "size", "age", "noise"]) for i in range(N)
+    ]
+    return table(**{best: [one[0] for one in sets], worst: [one[1] for one in sets]})
+
+
+@pytest.mark.parametrize("names", [("best", "worst"), ("Q3_most", "Q3_least")])
+def test_the_best_and_the_worst_of_sets_are_no_task_yet(names):
+    frame = best_and_worst(*names)
+    assert f"--leave-out {','.join(names)}; or take the best alone" in asked(frame)
+    assert study(frame, choices=Choices(out=names)).tasks.ids == ("good",)
+    shown = pd.DataFrame({names[0]: cycle(1, 0, 0, 0), names[1]: cycle(0, 0, 1, 0)})
+    assert "(MaxDiff)" in asked(pd.concat([table(item=cycle("a", "b", "c", "d")), shown], axis=1))
+
+
+def test_best_and_worst_that_are_ratings_stay():
+    frame = table(most_liked=cycle(3, 4, 5, 5), least_liked=cycle(3, 2, 1, 5))
+    assert {*study(frame).tasks.ids} == {"good", "most_liked", "least_liked"}
+    frame = best_and_worst("best friend", "best brand")
+    assert len(study(frame).tasks.ids) == 3
+
+
+def test_names_in_one_word():
+    """A weight and ids; how heavy people are is an answer."""
+    made = study(
+        pd.DataFrame(
+            {
+                "good": cycle(1, 2, 3, 4),
+                "Respondentnummer": PEOPLE,
+                "teamweight": [0.5 + i / N for i in range(N)],
+                "bodyweight": [60.5 + i for i in range(N)],
+            }
+        )
+    )
+    assert {*made.participants.ids} == {*PEOPLE}
+    assert np.ptp(made.participants.weight) > 0
+    assert {*made.tasks.ids} == {"good", "bodyweight"}
+
+
+def test_how_heavy_people_want_to_be_is_asked_for():
+    heavy = [60.5 + i for i in range(N)]
+    assert "is 'goalweight' a survey weight" in asked(table(goalweight=heavy))
+
+
+def test_a_telephone_that_people_have_is_an_answer():
+    frame = table(Phone=cycle("iPhone", "Android"), Telefon=[f"030 {i}" for i in range(N)])
+    frame["browser"], frame["pid"] = cycle("Chrome", "Safari"), cycle(1, 2, 3)
+    assert {*study(frame).tasks.ids} == {"good", "Phone"}

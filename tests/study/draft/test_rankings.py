@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
+from crowdllm_jax.study.draft.write import study_of_draft
 from crowdllm_jax.study.formats.frame import read_frame
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.scales import Binary, Ordinal, Ranking
@@ -104,3 +106,40 @@ def test_words_of_a_scale_under_numbered_names_are_no_ranking():
     words = ["never", "sometimes", "often"]
     columns = {f"choice {j}": [words[(i + j) % 3] for i in range(N)] for j in range(3)}
     assert study(table(**columns)).tasks.ids == ("choice 0", "choice 1", "choice 2", "trust")
+
+
+def short(name: str) -> dict[str, list[str | None]]:
+    """Columns of places that people fill from the first on, as far as they like."""
+    return {
+        f"{name}{place + 1}": [
+            order[place] if place <= i % 4 else "skipped" for i, order in enumerate(ORDERS)
+        ]
+        for place in range(3)
+    }
+
+
+def test_places_that_not_everybody_fills():
+    columns = short("rank")
+    columns["rank1"][3] = columns["rank2"][3] = "Roads"
+    draft = draft_of_sheet(read_frame(table(**columns)), Choices())
+    told = " ".join(draft.reasons)
+    assert "rank1 / rank2 / rank3 are places of a ranking that not everybody fills" in told
+    assert "Left out, as they name an option twice: 1." in told
+    made = study_of_draft(draft, "it")
+    scale = Ordinal(levels=(-3, -2, -1), labels=("3", "2", "1"))
+    for option, wanted in zip(OPTIONS, WANTED.T, strict=True):
+        task = made.tasks.ids.index(option)
+        assert made.scale_of(task) == scale
+        rows = made.task == task
+        person = np.array(made.participants.ids, int)[made.person[rows]]
+        assert np.array_equal(-made.value[rows], wanted[person])
+        asked = [i for i in range(N) if wanted[i] <= i % 4 + 1 and i != 3]
+        assert sorted(person) == asked
+
+
+def test_choices_of_which_some_are_blank_are_no_places():
+    columns = {f"choice{i}": [OPTIONS[(i + j) % 3] for j in range(N)] for i in (1, 2, 3)}
+    columns["choice1"] = [None, *columns["choice1"][1:]]
+    columns["choice2"] = [*columns["choice2"][:20], *columns["choice1"][20:]]
+    with pytest.raises(CrowdError, match="'choice1': in which order"):
+        study(table(**columns))

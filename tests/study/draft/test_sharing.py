@@ -50,6 +50,18 @@ def test_what_is_given_to_options_adds_up(total, unit, scale):
     np.testing.assert_array_equal(answers[[*given.columns]], given)
 
 
+def test_what_stands_side_by_side_adds_up_however_it_is_called():
+    given = shared(100, 5).set_axis(["Roads", "Schools", "Parks"], axis=1)
+    random = np.random.default_rng(1)
+    mood, calm = random.integers(0, 101, (2, N))
+    beside = {"mood": mood, "unmoved": 100 - mood, "calm": calm, "hurried": 100 - calm}
+    before = pd.DataFrame({"Age": 130 - given.Roads, "thermometer": random.integers(0, 101, N)})
+    scales, told, _ = drafted(pd.concat([before, given, pd.DataFrame(beside)], axis=1))
+    assert "In Roads, Schools, Parks, people share 100 among 3 options" in told
+    assert told.count("share") == 1
+    assert {scales[task] for task in given} == {Continuous(low=0, high=100)}
+
+
 def test_blanks_are_zeros_sums_are_no_option_and_who_gives_otherwise_is_left_out():
     given = shared(10)
     blank = given.astype(float).where(given > 0)

@@ -46,6 +46,12 @@ def test_each_question_is_asked_of_each_task_on_a_scale_of_its_own():
     assert scales == {Ordinal(levels=tuple(range(1, 8))), Ordinal(levels=(1, 2, 3, 4))}
 
 
+def test_what_has_to_be_said_of_a_question_names_its_column():
+    colour = tasting().aroma.map(lambda n: ("very chilly", "somewhat chilly", "toasty")[n % 3])
+    with pytest.raises(CrowdError, match="'colour': in which order"):
+        study(tasting().assign(colour=colour), response="aroma,colour")
+
+
 def test_texts_of_tasks_say_what_was_asked():
     table = tasting(about=lambda t: "A bottle of " + t["wine"] + " from the south of the hill")
     made = study(table)
@@ -153,6 +159,15 @@ def test_what_is_said_of_numbered_people_is_a_question_and_their_ids_are_none():
     assert made.tasks.ids == (*words, *rated)
     assert numbers(made, "Player 2") == {str(i): n for i, n in enumerate(rated["Player 2"])}
     assert study(pd.DataFrame(rated)).tasks.ids == tuple(rated)
+
+
+def test_numbers_of_which_two_players_share_none_are_their_ids():
+    random = np.random.default_rng(0)
+    ids = {f"Player {i}": random.integers(20 * i, 20 * i + 15, 100) for i in (1, 2)}
+    frame = pd.DataFrame({"game": range(100), **ids, "offer": random.integers(0, 11, 100)})
+    with pytest.raises(CrowdError, match="--leave-out 'Player 1,Player 2' takes each row"):
+        study(frame)
+    assert study(frame, choices=Choices(out=tuple(ids))).tasks.ids == ("offer",)
 
 
 def test_columns_called_after_people_beside_a_profile_are_asked_for():

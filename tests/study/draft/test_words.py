@@ -148,6 +148,30 @@ Nada satisfecho|Poco satisfecho|Algo satisfecho|Bastante satisfecho|Muy satisfec
 不満|やや不満|どちらともいえない|やや満足|満足
 전혀 그렇지 않다|그렇지 않다|보통이다|그렇다|매우 그렇다
 very difficult|difficult|neither easy nor difficult|easy|very easy
+EXTRMLY CONSERVATIVE|CONSERVATIVE|SLGHTLY CONSERVATIVE|MODERATE|SLIGHTLY LIBERAL|LIBERAL|EXTREMELY LIBERAL
+NEVER|LT ONCE A YEAR|ONCE A YEAR|SEVRL TIMES A YR|ONCE A MONTH|2-3X A MONTH|NRLY EVERY WEEK|EVERY WEEK|MORE THN ONCE WK
+STRONG DEMOCRAT|NOT STR DEMOCRAT|IND,NEAR DEM|INDEPENDENT|IND,NEAR REP|NOT STR REPUBLICAN|STRONG REPUBLICAN
+LT HIGH SCHOOL|HIGH SCHOOL|JUNIOR COLLEGE|BACHELOR|GRADUATE
+Detractor|Passive|Promoter
+Hiçbir zaman|Nadiren|Bazen|Sık sık|Her zaman
+أبدا|نادرا|أحيانا|غالبا|دائما
+غير موافق بشدة|غير موافق|محايد|موافق|موافق بشدة
+Instämmer inte alls|Instämmer inte|Varken eller|Instämmer|Instämmer helt
+Instämmer inte alls|Instämmer delvis|Instämmer till stor del|Instämmer helt
+Helt uenig|Uenig|Verken enig eller uenig|Enig|Helt enig
+Täysin eri mieltä|Jokseenkin eri mieltä|En samaa enkä eri mieltä|Jokseenkin samaa mieltä|Täysin samaa mieltä
+Διαφωνώ απόλυτα|Διαφωνώ|Ούτε συμφωνώ ούτε διαφωνώ|Συμφωνώ|Συμφωνώ απόλυτα
+Sangat Tidak Setuju|Tidak Setuju|Netral|Setuju|Sangat Setuju
+Hoàn toàn không đồng ý|Không đồng ý|Bình thường|Đồng ý|Hoàn toàn đồng ý
+全く当てはまらない|あまり当てはまらない|どちらともいえない|やや当てはまる|とても当てはまる
+全くない|ほとんどない|時々ある|よくある|いつもある
+從不|很少|有時|經常|總是
+Hardly at all|Only now and then|Some of the time|Most of the time
+Always illegal|Illegal in most cases|Legal in most cases|Always legal
+Not important at all|Not very important|Fairly important|Very important|Essential
+Never|At least once a week|Several times a week|Every day or nearly every day
+I have no problems in walking about|I have slight problems in walking about|I have moderate problems in walking about|I have severe problems in walking about|I am unable to walk about
+I am not anxious or depressed|I am slightly anxious or depressed|I am moderately anxious or depressed|I am severely anxious or depressed|I am extremely anxious or depressed
 XS|S|M|L|XL""".splitlines()  # noqa: E501
 
 
@@ -168,7 +192,7 @@ def test_from_the_lowest_to_the_highest(scale):
         *("left wins|same|right wins", "too hot|too wet|fine", "A|2|3|B", "1|2|3|Amsterdam"),
         *("high school|museum|library", "less sugar|more milk|same"),
         *("a) car|b) bus|c) bike", "coffee|iced coffee|tea", "man|woman|human"),
-        *("S|M|L", "C|S|M|L|V", "One|Two|Three"),
+        *("S|M|L", "C|S|M|L|V", "One|Two|Three", "Democrat|Independent|Republican"),
         *("cat|dog|cat and dog", "tea|green tea|coffee|iced coffee"),
         *("net|tv|radio|tv; net|radio; net", "cat|dog|bird|cat and bird|dog and bird"),
     ],
@@ -207,6 +231,13 @@ def test_an_answer_with_a_word_more_seems_ordered(texts):
         "#ref!",
         "keine Angabe",
         "ns/nc",
+        "Don't know (SPONTANEOUS)",
+        "8. Refused (spont.)",
+        "N/A - did not use",
+        "Not applicable: no children",
+        "Don't know / refused",
+        "Weiß nicht oder keine Angabe",
+        "Ne se prononce pas",
     ],
 )
 def test_texts_that_are_no_answer(text):
@@ -214,7 +245,11 @@ def test_texts_that_are_no_answer(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "no", "None", "name", "value", "#1", "Neutral", "😀", "+", "-1", "Don't agree"]
+    "text",
+    [
+        *("0", "no", "None", "name", "value", "#1", "Neutral", "😀", "+", "-1", "Don't agree"),
+        *("NA - Namibia", "No / don't know", "Unknown person", "(refused)ly", "or"),
+    ],
 )
 def test_texts_that_are_answers(text):
     assert not is_no_answer(text)

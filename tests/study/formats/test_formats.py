@@ -282,6 +282,8 @@ def test_prolific_tells_who_people_are(tmp_path):
     frame.to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(CrowdError, match="without answers; which file holds the answers"):
         draft_of_file(tmp_path / "p.csv")
+    asked = draft_of_file(tmp_path / "p.csv", Choices(questions=("Sex",)))
+    assert [task.id for task in asked.tasks] == ["Sex"]
     study = study_of_draft(draft_of_file(tmp_path / "a.csv", people=tmp_path / "p.csv"), "it")
     ages = profile(study, "Age")
     known = {f"p{i:02d}": AGE[i] for i in range(N) if i not in (3, 4)}

@@ -1,0 +1,57 @@
+"""Best-worst scaling (MaxDiff): of a set of items the best and the worst are named."""
+
+import re
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft.choice_sets import is_mark, marks_of
+from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
+from crowdllm_jax.study.draft.wide_table import texts_of
+from crowdllm_jax.study.draft.word_lists import folded
+from crowdllm_jax.study.formats.sheet import Field, Sheet
+
+_OTHER = {"best": "worst", "most": "least", "beste": "schlechteste", "bester": "schlechtester"}
+_BEST = re.compile(r"\b(best|most|beste|bester)\b")
+FEWEST_ITEMS = 3
+FEW = 0.05
+"""The share of rows in which one item may be both by mistake."""
+
+
+def refuse_best_worst(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if columns hold the best and the worst of sets, which no task is yet."""
+    if choices.questions or choices.response is not None:
+        return
+    fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
+    called = {folded(field.name): field for field in fields}
+    found: list[Field] = []
+    for name, best in called.items():
+        word = _BEST.search(name)
+        worst = called.get(_BEST.sub(_OTHER[word[1]], name, count=1)) if word else None
+        if worst is not None and (_named(best, worst) or _marked(best, worst)):
+            found += [best, worst]
+    if found:
+        raise CrowdError(
+            f"{shown((f.name for f in found), 4)} hold the best and the worst of sets (MaxDiff), "
+            "for which there is no kind of task yet. Leave them out with --leave-out "
+            f"{as_flag(f.name for f in found)}; or take the best alone for choices, in a table "
+            "with a row for every item that was shown and a mark at the best (docs/conjoint.md)"
+        )
+
+
+def _named(best: Field, worst: Field) -> bool:
+    """Whether two columns name items, the same ones, and hardly ever one in both."""
+    one, other = set(best.column.distinct), set(worst.column.distinct)
+    common = one & other
+    if len(common) < FEWEST_ITEMS or 2 * len(common) < len(one | other):
+        return False
+    pairs = [pair for pair in zip(texts_of(best), texts_of(worst), strict=True) if all(pair)]
+    return sum(a == b for a, b in pairs) <= FEW * len(pairs)
+
+
+def _marked(best: Field, worst: Field) -> bool:
+    """Whether two columns mark rows, as many, and hardly ever one in both."""
+    if not (is_mark(best) and is_mark(worst)):
+        return False
+    one, other = marks_of(best), marks_of(worst)
+    return np.sum(one) == np.sum(other) and np.sum(one & other) <= FEW * np.sum(one)

@@ -1,0 +1,254 @@
+"""Choice sets in a row each: what describes their options stands side by side (`price_A`,
+`price_B`), and a column says which was chosen (`A`)."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.numerals import number
+from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.choice_sets import Sets, is_mark, marks_of, numeric, varies
+from crowdllm_jax.study.draft.crossed import together, told_by
+from crowdllm_jax.study.draft.draft import Choices, shown
+from crowdllm_jax.study.draft.stacked import again, below
+from crowdllm_jax.study.draft.wide_table import unique
+from crowdllm_jax.study.draft.word_lists import folded
+from crowdllm_jax.study.draft.words import is_no_answer
+from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, only_rows
+from crowdllm_jax.study.tables import Column
+
+MOST_OPTIONS, MOST_LEVELS = 12, 40
+FEWEST_SETS = 5
+_BEHIND = re.compile(r"(?P<stem>.+?)[._\s-]+(?P<option>[^\W_]+)")
+_JOINED = re.compile(r"(?P<stem>.*[a-z])(?P<option>[A-Z]|\d{1,2})")
+_BEFORE = re.compile(r"(?P<option>[^\W_]+?)[._\s-]+(?P<stem>.+)")
+_NEITHER = re.compile(
+    r"none|neither|no choice|opt ?out|status quo|tie|draw|equal|no preference|tie both ?bad|"
+    r"keine[rs]?|aucun|ninguno|nessuno"
+)
+"""What may be chosen though nothing describes it."""
+
+
+@dataclass(frozen=True)
+class _Sided:
+    """What stands side by side: per attribute the column of each option, by the option's key."""
+
+    chosen: Field
+    stems: Mapping[str, Mapping[str, Field]]
+    labels: Mapping[str, str]
+
+
+def side_by_side(sheet: Sheet, choices: Choices) -> tuple[Sheet, Sets] | None:
+    """A sheet with a row per option, and its choice sets; None where rows are no choice sets.
+
+    Raises:
+      CrowdError: numbers say which option was chosen, and names what options are called.
+    """
+    if (
+        choices.questions
+        or choices.reverse
+        or any(f.use not in (None, "out") for f in sheet.fields)
+    ):
+        return None
+    fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
+    _refuse_program(fields)
+    sheet, fields = _with_winner(sheet, fields)
+    person = _person(fields, choices)
+    marked = [f for f in fields if _may_say(f, choices)]
+    if person is None or not marked:
+        return None
+    for chosen in marked:
+        for pattern in (_BEHIND, _BEFORE, _JOINED):
+            found = _sided([f for f in fields if f not in (person, chosen)], chosen, pattern)
+            if found is not None and _is_shown(found, person):
+                return _in_rows(sheet, found, person, choices)
+    return None
+
+
+_SHOWN = re.compile(r"F-\d+-\d+-\d+")
+
+
+def _refuse_program(fields: Sequence[Field]) -> None:
+    """Raise CrowdError if columns say what a survey program showed of several sets in one row."""
+    shown_there = [field.name for field in fields if _SHOWN.fullmatch(field.name)]
+    if len(shown_there) > 1:
+        raise CrowdError(
+            f"{shown(shown_there, 3)} say what a conjoint showed (F-set-option-attribute), and a "
+            "row holds several sets; write a row for every option, with a mark at the one that was "
+            "chosen (docs/conjoint.md), or name the other questions with --questions"
+        )
+
+
+def _with_winner(sheet: Sheet, fields: list[Field]) -> tuple[Sheet, list[Field]]:
+    """A sheet with one column that says who won, in place of a mark at each (`winner_model_a`,
+    `winner_tie`); as it is, where there are no such columns."""
+    marks = [f for f in fields if re.match(r"winner[_. ]", f.name) and is_mark(f)]
+    if len(marks) < 2 or any(f.name == "winner" for f in fields):
+        return sheet, fields
+    taken = np.stack([marks_of(field) for field in marks])
+    if not np.all(np.sum(taken, axis=0) == 1):
+        return sheet, fields
+    texts = tuple(field.name[len("winner") + 1 :] for field in marks)
+    codes = np.argmax(taken, axis=0).astype(np.int32)
+    winner = Field("winner", replace(marks[0].cells, codes=codes, distinct=texts))
+    rest = tuple(f for f in sheet.fields if f not in marks)
+    return replace(sheet, fields=(*rest, winner)), [*(f for f in fields if f not in marks), winner]
+
+
+def _person(fields: Sequence[Field], choices: Choices) -> Field | None:
+    """The column of people who chose in several rows each, or in one if it says who won."""
+    named = [f for f in fields if f.name == choices.person or names.is_person(f.name)]
+    whole = [f for f in named if (f.column.codes >= 0).all()]
+    once = [f for f in whole if unique(f) and any(folded(w.name) == "winner" for w in fields)]
+    whole = [f for f in whole if 1.5 * len(f.column.distinct) <= len(f.column.codes)] or once
+    whole.sort(key=lambda f: (f.name != choices.person, not names.names_people(f.name)))
+    return whole[0] if whole else None
+
+
+def _may_say(field: Field, choices: Choices) -> bool:
+    if choices.response is not None:
+        return field.name == choices.response
+    # Numbers that are called a rating are none of options 1 to 5.
+    words = any(number(text) is None for text in field.column.distinct)
+    called = names.says_chosen(field.name) or (words and names.is_plain_response(field.name))
+    return called or folded(field.name) in ("winner", "preference", "better")
+
+
+def _key(text: str) -> str:
+    """What an option is known by: the last word of `Option A`, of `model_a`."""
+    return folded(text).split()[-1]
+
+
+def _sided(fields: Sequence[Field], chosen: Field, pattern: re.Pattern[str]) -> _Sided | None:
+    """Columns that are called after the options of which one is chosen, as a pattern cuts names."""
+    stems: dict[str, dict[str, Field]] = defaultdict(dict)
+    labels: dict[str, str] = {}
+    for field in fields:
+        if (match := pattern.fullmatch(field.name)) is not None:
+            key = folded(match["option"])
+            stems[match["stem"]][key] = field
+            labels.setdefault(key, match["option"])
+    often = Counter(frozenset(own) for own in stems.values() if 2 <= len(own) <= MOST_OPTIONS)
+    texts = [text for text in chosen.column.distinct if not is_no_answer(text)]
+    for options, many in often.most_common(3):
+        others = [text for text in texts if _key(text) not in options]
+        named = all(_names(fields, text) for text in texts if text not in others)
+        named = named or many > 1 or _same_things(stems, options)
+        if not named or len(texts) - len(others) < 2:
+            _refuse_numbers(chosen, texts, [labels[key] for key in labels if key in options], many)
+            continue
+        if all(_NEITHER.fullmatch(folded(text)) for text in others):
+            whole = {stem: own for stem, own in stems.items() if own.keys() == options}
+            kept = {key: label for key, label in labels.items() if key in options}
+            return _Sided(chosen, whole, kept | {_key(text): text for text in others})
+    return None
+
+
+def _same_things(stems: Mapping[str, Mapping[str, Field]], options: frozenset[str]) -> bool:
+    """Whether the only columns called after options hold the same things now here, now there."""
+    (columns,) = (own.values() for own in stems.values() if own.keys() == options)
+    held = [set(field.column.distinct) for field in columns]
+    common, union = set.intersection(*held), set.union(*held)
+    return len(common) > 2 and 2 * len(common) >= len(union)
+
+
+def _names(fields: Sequence[Field], text: str) -> bool:
+    return any(field.name == text for field in fields)
+
+
+def _refuse_numbers(chosen: Field, texts: list[str], options: list[str], many: int) -> None:
+    """Raise CrowdError if numbers stand for options that have names."""
+    numbers = [number(text) for text in texts]
+    plain = None not in numbers and len(numbers) == len(options) and many > 1
+    if plain and names.says_chosen(chosen.name) and all(number(own) is None for own in options):
+        listed = shown(sorted(texts, key=lambda text: number(text) or 0.0))
+        raise CrowdError(
+            f"'{chosen.name}': which of the options {shown(options)}, that columns are called "
+            f"after, do {listed} stand for? Write the options' names there, such as "
+            f"'{options[0]}'; if these columns are answers, name the questions with --questions"
+        )
+
+
+def _is_shown(found: _Sided, person: Field) -> bool:
+    """Whether columns say what was shown: they differ from option to option and from set to set,
+    and hold levels or numbers."""
+    columns = [field for own in found.stems.values() for field in own.values()]
+    differ = unique(person) or any(not told_by(person, field) for field in columns)
+    levels = any(len(f.column.distinct) <= MOST_LEVELS or numeric(f) for f in columns)
+    return differ and levels and len(person.column.codes) >= FEWEST_SETS
+
+
+def _in_rows(
+    sheet: Sheet, found: _Sided, person: Field, choices: Choices
+) -> tuple[Sheet, Sets] | None:
+    """A row per option of a sheet with a row per set."""
+    silent = [is_no_answer(text) for text in found.chosen.column.distinct]
+    answered = ~np.array([*silent, True])[found.chosen.column.codes]
+    sheet = only_rows(sheet, answered)
+    many, keys = sheet.rows, list(found.labels)
+    check_size(sheet.path, many * len(keys), len(sheet.fields))
+    group = np.tile(np.arange(many), len(keys))
+    attributes = [field for field in _described(sheet, found) if varies(field, group)]
+    if not attributes:
+        return None
+    described = {field.name for own in found.stems.values() for field in own.values()}
+    rest = {f.name: again(f, len(keys)) for f in sheet.fields if f.name not in described}
+    option = np.repeat(np.arange(len(keys), dtype=np.int32), many)
+    where = f"{sheet.path}: options"
+    marks = rest.pop(found.chosen.name).column
+    place = {key: at for at, key in enumerate(keys)}
+    own = np.array([place.get(_key(text), -1) for text in marks.distinct])
+    chosen = (own[marks.codes] == option).astype(np.int32)
+    task = _task(sheet, person, choices)
+    sets = Sets(
+        rest[person.name],
+        rest[task.name] if task.name in rest else again(task, len(keys)),
+        Field("option", Column(option, tuple(found.labels.values()), where)),
+        Field(found.chosen.name, replace(marks, codes=chosen, distinct=("0", "1"))),
+        tuple(attributes),
+        group,
+    )
+    told = (
+        f"A row is a choice set, whose options stand side by side: {shown(found.labels.values())}. "
+        f"{found.chosen.name} says which was chosen (--questions A,B takes columns for answers)."
+    )
+    left = int(np.sum(~answered))
+    notes = [told, f"Left out, sets without a choice: {left:,}."] if left else [told]
+    fields = tuple(rest.values())
+    return replace(sheet, rows=many * len(keys), fields=fields, notes=(*sheet.notes, *notes)), sets
+
+
+def _described(sheet: Sheet, found: _Sided) -> list[Field]:
+    """What describes options, those of each row below each other; nothing of those that only the
+    answers name."""
+    column = {field.name: field for field in sheet.fields}
+    blank = Field("", Column(np.full(sheet.rows, -1, np.int32), (), ""))
+    return [
+        below(
+            sheet.path,
+            stem,
+            [column[own[key].name] if key in own else blank for key in found.labels],
+            None,
+        )
+        for stem, own in found.stems.items()
+    ]
+
+
+def _task(sheet: Sheet, person: Field, choices: Choices) -> Field:
+    """The column that tells a person's sets apart; their number, if there is none."""
+    who = sheet.field(person.name, "--id")
+    for field in sheet.fields:
+        named = field.name == choices.task if choices.task else names.is_task(field.name)
+        if named and len(np.unique(together(who, field))) == sheet.rows:
+            return field
+    seen: Counter[int] = Counter()
+    numbers = []
+    for code in who.column.codes.tolist():
+        numbers.append(seen[code])
+        seen[code] += 1
+    texts = tuple(str(i + 1) for i in range(max(numbers) + 1))
+    return Field("set", Column(np.array(numbers, np.int32), texts, f"{sheet.path}: sets"))
