@@ -76,6 +76,9 @@ def make_known(study: Study | None = None, *, seed: int = 0, loud: float = 0.5, 
     random = np.random.default_rng(seed)
     for param in (*model.effects.mean.values(), model.level):
         param[...] = jnp.asarray((loud * random.normal(size=param.shape)).astype(np.float32))
+    # Where tasks are is known for sure.
+    sd = model.effects.log_sd["task"]
+    sd[...] = jnp.full_like(sd[...], -9.0)
     return Known(study, codings, settings, design, model)
 
 

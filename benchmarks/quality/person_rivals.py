@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize
 from scipy.stats import norm, rankdata
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -71,6 +72,9 @@ def bias_forecast(shape: tuple[int, int]) -> Callable[[Answers, Answers, float],
 
 
 ALS_GRID = tuple(itertools.product((5.0,), (2, 5, 10, 20), (3.0, 6.0, 10.0, 20.0)))
+BIAS_GRID = ((2.0, 0, 1.0), (5.0, 0, 1.0), (10.0, 0, 1.0))
+SVD_BY_DESCENT_GRID = tuple(itertools.product((20, 100), (0.05, 0.1), (30, 60)))
+SVDPP_GRID = tuple(itertools.product((20,), (0.02, 0.05, 0.1), (20, 40)))
 SVD_GRID = tuple(itertools.product((5.0,), (8.0, 12.0, 20.0)))
 
 
@@ -138,6 +142,67 @@ def svd_forecast(
         return base + filled[asked.person, asked.task]
 
     return forecast
+
+
+def surprise_forecast(name: str) -> Callable[[Answers, Answers, tuple], np.ndarray]:
+    """Matrix factorisation by stochastic gradient descent, as scikit-surprise has it: SVD (Funk
+    2006) or SVDpp (Koren 2008); settings are factors, penalty and epochs."""
+    import surprise
+
+    def forecast(known: Answers, asked: Answers, setting: tuple) -> np.ndarray:
+        factors, penalty, epochs = setting
+        model = getattr(surprise, name)(
+            n_factors=factors, reg_all=penalty, n_epochs=epochs, random_state=0
+        )
+        table = pd.DataFrame({"person": known.person, "task": known.task, "value": known.value})
+        ends = (float(known.value.min()), float(known.value.max()))
+        data = surprise.Dataset.load_from_df(table, surprise.Reader(rating_scale=ends))
+        model.fit(data.build_full_trainset())
+        pairs = zip(asked.person, asked.task, strict=True)
+        return np.array([model.predict(person, task).est for person, task in pairs])
+
+    return forecast
+
+
+def fold_in(
+    trained: Answers, shape: tuple[int, int], count: int, grid: Iterable[tuple]
+) -> Callable[[Answers, Answers], np.ndarray]:
+    """Forecasts of new people's answers from so many known ones: a bias and factors by ridge
+    regression on the tasks' (rank 0: a bias alone). The setting is chosen by training people who
+    are taken for new ones."""
+
+    def forecast(train: Answers, known: Answers, asked: Answers, setting: tuple) -> np.ndarray:
+        strength, rank, penalty = setting
+        mean, (of_person, of_task) = biases(train, shape, strength)
+        rest = train.value - mean - of_person[train.person] - of_task[train.task]
+        q = np.zeros((shape[1], rank))
+        if rank:
+            _, q = als(train.person, train.task, rest, shape, rank, penalty, rounds=15)
+        rest = known.value - mean - of_task[known.task]
+        out = mean + of_task[asked.task]
+        for one in np.unique(asked.person):
+            own, wanted = known.person == one, asked.person == one
+            bias = rest[own].sum() / (own.sum() + strength)
+            x = q[known.task[own]]
+            p = np.linalg.solve(x.T @ x + penalty * np.eye(rank), x.T @ (rest[own] - bias))
+            out[wanted] += bias + q[asked.task[wanted]] @ p
+        return out
+
+    random = np.random.default_rng(13)
+    people = np.unique(trained.person)
+    spared = np.isin(trained.person, random.permutation(people)[: len(people) // 10])
+    inner, check = trained.some(~spared), trained.some(spared)
+    order = np.lexsort((random.random(len(check.person)), check.person))
+    begin = np.searchsorted(check.person[order], check.person[order])
+    first = np.zeros(len(order), bool)
+    first[order] = np.arange(len(order)) - begin < count
+    known, asked = check.some(first), check.some(~first)
+
+    def error(setting: tuple) -> float:
+        return float(((forecast(inner, known, asked, setting) - asked.value) ** 2).mean())
+
+    best = min(grid, key=error)
+    return lambda known, asked: forecast(trained, known, asked, best)
 
 
 def ridge(known: np.ndarray, train: np.ndarray, task: int, more: np.ndarray, penalty: float):

@@ -7,16 +7,22 @@ from pathlib import Path
 import numpy as np
 from person_rivals import (
     ALS_GRID,
+    BIAS_GRID,
+    SVD_BY_DESCENT_GRID,
     SVD_GRID,
+    SVDPP_GRID,
     Answers,
     als_forecast,
     bias_forecast,
     copula,
+    fold_in,
     multinomial,
     ridge,
+    surprise_forecast,
     svd_forecast,
     tuned,
 )
+from persons_agents import of_halves
 from persons_data import bfi, quiz, twin2k, without_order
 from persons_fit import Settings, Shown, fitted, rps, tell, within
 from table import Row, Table
@@ -28,6 +34,9 @@ from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.study.coding import encode, fit_coding
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.split import SplitConfig, split_study
+
+KNOWN = (5, 10, 20)
+"""Ratings that are known of people whom a fit has not seen."""
 
 
 def movielens(settings: Settings) -> Iterable[Table]:
@@ -53,13 +62,59 @@ def movielens(settings: Settings) -> Iterable[Table]:
         found = predict_answers(crowd, study, ~test, asked.person, asked.task)
         add("**twins**", found.mean, begun)
         for name, forecast, grid in (
-            ("task + person bias", bias_forecast(shape), (2.0, 5.0, 10.0)),
+            ("task + person bias", bias_forecast(shape), [2.0, 5.0, 10.0]),
             ("ALS", als_forecast(shape), ALS_GRID),
             ("soft-thresholded SVD", svd_forecast(shape), SVD_GRID),
+            ("SVD", surprise_forecast("SVD"), SVD_BY_DESCENT_GRID),
+            ("SVD++", surprise_forecast("SVDpp"), SVDPP_GRID),
         ):
             begun = time.process_time()
             add(name, tuned(forecast, grid, known, asked)[0], begun)
     yield table
+    yield _new_people(settings, study)
+    yield from of_halves(settings, study, "MovieLens 100K")
+
+
+def _new_people(settings: Settings, study: Study) -> Table:
+    """People whom a fit has not seen, a few of whose ratings are known; the other ratings, the same
+    however many are known, are asked for."""
+    columns = {f"known {n}": f"RMSE, {n} known" for n in KNOWN}
+    table = Shown("MovieLens 100K: a fifth of the people are new", columns)
+    people, shape = len(study.participants.ids), (len(study.participants.ids), len(study.tasks.ids))
+    everything = Answers(study.person, study.task, study.value)
+    for seed in range(settings.folds):
+        tell(f"movielens, new people {seed}")
+        random = np.random.default_rng([seed, 5])
+        new = random.permutation(people)[: people // 5]
+        of_new = np.isin(study.person, new)
+        order = _place_within(study.person, random.permutation(len(study.person)))
+        asked_rows = of_new & (order >= max(KNOWN))
+        asked, trained = everything.some(asked_rows), everything.some(~of_new)
+        crowd = fitted(study, ~of_new, settings, "people", seed)
+        rows: dict[str, Row] = {"**twins**": {}, "task + person bias": {}, "ALS, folded in": {}}
+        for n in KNOWN:
+            told = of_new & (order < n)
+            known = everything.some(told)
+            found = predict_answers(crowd, study, told, asked.person, asked.task).mean
+            for name, expected in (
+                ("**twins**", found),
+                ("task + person bias", fold_in(trained, shape, n, BIAS_GRID)(known, asked)),
+                ("ALS, folded in", fold_in(trained, shape, n, ALS_GRID)(known, asked)),
+            ):
+                error = ((expected.clip(1, 5) - asked.value) ** 2).mean()
+                rows[name][f"known {n}"] = float(np.sqrt(error))
+        for name, row in rows.items():
+            table.add(name, row)
+    return table
+
+
+def _place_within(person: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """(R,) which of its person's answers each is, from 0, in an order (R,) of the answers."""
+    by_person = order[np.argsort(person[order], kind="stable")]
+    begin = np.searchsorted(person[by_person], np.arange(person.max() + 1))
+    place = np.empty(len(person), int)
+    place[by_person] = np.arange(len(person)) - begin[person[by_person]]
+    return place
 
 
 def big_five(settings: Settings) -> Iterable[Table]:
@@ -103,6 +158,7 @@ def big_five(settings: Settings) -> Iterable[Table]:
         agents.add("**agents**", _agents(whole, drawn))
     yield table
     yield agents
+    yield from of_halves(settings, study, "Big Five")
 
 
 Forecast = tuple[np.ndarray, np.ndarray | None]
@@ -251,6 +307,7 @@ def gems(settings: Settings) -> Iterable[Table]:
                 row["log"] = float(-np.log(of_row[partly[rows]].clip(1e-9)).mean())
             table.add(name, row)
     yield table
+    yield from of_halves(settings, study, "Twin-2K")
 
 
 def _one_hot_svd(study: Study, held: np.ndarray, rows: np.ndarray, levels: int) -> np.ndarray:

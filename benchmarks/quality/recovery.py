@@ -1,13 +1,14 @@
 """Simulated people of known parameters: does a fit find them, and do its intervals cover?
 
-    python benchmarks/quality/recovery.py [--simulations 200] [--json FILE]
+    python benchmarks/quality/recovery.py [--simulations 200] [--answers 5 20 100] [--json FILE]
 
-In every simulation 100 people answer 20 ratings; their tasks, beliefs and answers are drawn anew,
-and the model is fitted anew:
+In every simulation 100 people answer as many ratings as --answers says; their tasks, beliefs and
+answers are drawn anew, and the model is fitted anew:
 
     one dimension    each person has a location and a scale. Share of people whose true location
                      (and log scale) lies in the 90% interval of its posterior, which uses the
-                     fitted model, not the true one.
+                     fitted model, not the true one. Both are taken beside the average of the 100:
+                     where this is, against the tasks, no answer tells.
     two dimensions   the second divides the tasks into two camps. Correlation of the tasks'
                      covariances over people (which no rotation of the belief changes) with the
                      true ones, and their total over the true total.
@@ -41,7 +42,7 @@ from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study.records import Participants, Study, Tasks
 from crowdllm_jax.study.scales import Ordinal
 
-PEOPLE, TASKS = 100, 20
+PEOPLE = 100
 SPREAD, SCALE = 0.9, 0.3
 COLUMNS = {
     "location": "location in its 90% interval",
@@ -52,29 +53,30 @@ COLUMNS = {
 }
 
 
-def blank_study() -> Study:
-    """Everyone answers every task; the answers are still to be drawn."""
-    names = tuple(f"{i:03d}" for i in range(PEOPLE))
-    tasks = names[:TASKS]
+def blank_study(count: int) -> Study:
+    """Everyone answers every one of so many tasks; the answers are still to be drawn."""
+    people, tasks = (tuple(f"{i:04d}" for i in range(n)) for n in (PEOPLE, count))
     return Study(
         "simulated",
         {"rating": Ordinal(levels=(1, 2, 3, 4, 5))},
-        Tasks(tasks, tasks, np.zeros(TASKS, np.int32), (), None),
-        Participants(names, (), np.ones(PEOPLE)),
-        np.repeat(np.arange(PEOPLE, dtype=np.int32), TASKS),
-        np.tile(np.arange(TASKS, dtype=np.int32), PEOPLE),
-        np.zeros(PEOPLE * TASKS),
+        Tasks(tasks, tasks, np.zeros(count, np.int32), (), None),
+        Participants(people, (), np.ones(PEOPLE)),
+        np.repeat(np.arange(PEOPLE, dtype=np.int32), count),
+        np.tile(np.arange(count, dtype=np.int32), PEOPLE),
+        np.zeros(PEOPLE * count),
     )
 
 
 def truth(design: Design, config: PersistentConfig, seed: int) -> Persistent:
     random = np.random.default_rng([seed, 1])
-    model = new_persistent(design, config, seed)
+    model, tasks = new_persistent(design, config, seed), len(design.tasks.scale)
     model.level[...] = jnp.asarray(np.log([[0.35, 0.25, 0.2, 0.12, 0.08]]), jnp.float32)
-    model.effects.mean["task"][...] = jnp.asarray(0.7 * random.normal(size=TASKS), jnp.float32)
-    camps = np.zeros((TASKS, config.dimensions), np.float32)
+    model.effects.mean["task"][...] = jnp.asarray(0.7 * random.normal(size=tasks), jnp.float32)
+    unsure = model.effects.log_sd["task"]
+    unsure[...] = jnp.full_like(unsure[...], -9.0)
+    camps = np.zeros((tasks, config.dimensions), np.float32)
     if config.latent == 2:
-        camps[:, 1] = np.where(random.permutation(TASKS) < TASKS / 2, 1.2, -1.2)
+        camps[:, 1] = np.where(random.permutation(tasks) < tasks / 2, 1.2, -1.2)
     nothing = model.effects.mean["loading"]
     nothing[...] = jnp.zeros_like(nothing[...])
     model.effects.mean["task_loading"][...] = jnp.asarray(camps)
@@ -83,10 +85,10 @@ def truth(design: Design, config: PersistentConfig, seed: int) -> Persistent:
     return model
 
 
-def simulate(table: Table, latent: int, seed: int) -> None:
-    study = blank_study()
+def simulate(table: Table, latent: int, count: int, seed: int) -> None:
+    study = blank_study(count)
     config = PersistentConfig(latent=latent, injected=0, nodes=64, steps=400)
-    nobody = Reference("marginal", np.zeros(TASKS))
+    nobody = Reference("marginal", np.zeros(count))
     everything = np.ones(len(study.task), bool)
     design = make_design(study, nobody, (), everything, config, known=True)
     model = truth(design, config, seed)
@@ -122,14 +124,14 @@ def simulate(table: Table, latent: int, seed: int) -> None:
         row["scale"] = inside(made.belief[:, 1] - np.log(np.asarray(scale)), made.belief_sd[:, 1])
     else:
         true, found = covariance(model, design), covariance(fitted, design)
-        off = np.triu_indices(TASKS, 1)
+        off = np.triu_indices(count, 1)
         row["shape"] = float(np.corrcoef(true[off], found[off])[0, 1])
         row["total"] = float(np.trace(found) / np.trace(true))
-    table.add(f"{latent} dimension{'s' * (latent > 1)}", row)
+    table.add(f"{latent} dimension{'s' * (latent > 1)}, {count} answers", row)
 
 
 def inside(gap: np.ndarray, sd: np.ndarray) -> float:
-    return float((np.abs(gap) < 1.645 * sd).mean())
+    return float((np.abs(gap - gap.mean()) < 1.645 * sd).mean())
 
 
 def covariance(model: Persistent, design: Design) -> np.ndarray:
@@ -143,20 +145,23 @@ def covariance(model: Persistent, design: Design) -> np.ndarray:
 def icc(crowd: Crowd) -> float:
     """Average correlation of two answers of one agent: ICC of standardised answers."""
     answers = np.asarray(sample(crowd, 8192, 1).answers, float)
-    return float(np.corrcoef(answers.T)[np.triu_indices(TASKS, 1)].mean())
+    return float(np.corrcoef(answers.T)[np.triu_indices(answers.shape[1], 1)].mean())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=200)
+    parser.add_argument("--answers", type=int, nargs="+", default=[20], help="that a person gives")
     parser.add_argument("--json", type=Path, help="write the records here")
     args = parser.parse_args()
     table = Table(f"{args.simulations} simulated studies", COLUMNS)
-    for latent, count in ((1, args.simulations), (2, -(-args.simulations // 4))):
-        for seed in range(count):
-            if seed % 20 == 0:
-                print(f"{latent} dimension(s), simulation {seed} ...", file=sys.stderr, flush=True)
-            simulate(table, latent, seed)
+    for answers in args.answers:
+        for latent, count in ((1, args.simulations), (2, -(-args.simulations // 4))):
+            for seed in range(count):
+                if seed % 20 == 0:
+                    told = f"{answers} answers, {latent} dimension(s), simulation {seed} ..."
+                    print(told, file=sys.stderr, flush=True)
+                simulate(table, latent, answers, seed)
     print(table.markdown())
     write([table], args.json)
 

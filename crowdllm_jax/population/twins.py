@@ -40,7 +40,7 @@ from crowdllm_jax.model.persistent.draw import (
     ready_to_draw,
 )
 from crowdllm_jax.model.persistent.layout import Layout
-from crowdllm_jax.model.persistent.posterior import SETTLED, find, points, sobol
+from crowdllm_jax.model.persistent.posterior import SETTLED, find, sobol, weighed
 from crowdllm_jax.model.persistent.witness import check_witnesses, said_of
 from crowdllm_jax.population.frames import SHOWN, agents_table, html_of, numbers_on, to_arviz
 from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
@@ -370,8 +370,8 @@ def _posterior(
         return log_likelihood(responses, layout, answers, Standing(*belief(u)))
 
     bell = find(log_chance, jnp.zeros((1, base.shape[1])), SETTLED)
-    u, log_ratio = points(bell, base[None])
-    weight = jax.nn.softmax((log_chance(u) + log_ratio)[0])
+    u, log_weight = weighed(log_chance, bell, base[None])
+    weight = jax.nn.softmax(log_weight[0])
     standing = Standing(*(number[0] for number in belief(u)))
     z = standing.z[:, : belief.latent]
     state = jnp.concatenate([z, jnp.log(standing.scale)[:, None]], axis=1)

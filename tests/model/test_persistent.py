@@ -157,13 +157,28 @@ def test_a_crowd_that_was_saved_before_beliefs_were_centred_answers_as_it_did(cr
 def test_beliefs_are_centred_however_noise_is_mixed_in():
     """Or features would move tasks by what these load on. The mean of 100,000 is good to .003 of a
     deviation, which is below 2; the worst of three is within four times that."""
-    belief = Belief(3, 2, rngs=nnx.Rngs(0))
-    for seed, param in enumerate((belief.mixing.kernel, belief.mixing.bias, belief.shift.kernel)):
-        param[...] = jax.random.normal(jax.random.key(seed), param.shape)
+    belief = mixed_belief()
     u = jax.random.normal(jax.random.key(9), (100_000, belief.width))
     assert np.abs(belief(u)[0].mean(0)).max() > 0.2
     belief.centre()
     np.testing.assert_allclose(belief(u)[0].mean(0), 0, atol=0.025)
+
+
+def mixed_belief() -> Belief:
+    belief = Belief(3, 2, rngs=nnx.Rngs(0))
+    for seed, param in enumerate((belief.mixing.kernel, belief.mixing.bias, belief.shift.kernel)):
+        param[...] = jax.random.normal(jax.random.key(seed), param.shape)
+    belief.tilt[...] = jnp.array([0.3, -0.2, 0.1])
+    return belief
+
+
+def test_noise_moves_beliefs_in_a_fit_as_it_does_in_agents():
+    belief = mixed_belief()
+    belief.centre()
+    u = jax.random.normal(jax.random.key(2), (50, belief.width))
+    moved = u[:, :4] + belief.moved(u[:, 4:])
+    for found, drawn in zip(belief.placed(moved), belief(u), strict=True):
+        np.testing.assert_allclose(found, drawn, rtol=1e-4, atol=1e-5)
 
 
 def item_correlation(answers: np.ndarray) -> float:

@@ -43,15 +43,22 @@ def log_chance_of(known, answers):
     return log_chance
 
 
+MOVED = jnp.array([[-1.5, 0.5], [0.3, 0.0], [1.2, -0.5]])
+"""Where three noises move the population."""
+
+
+@pytest.mark.parametrize("moved", [None, MOVED])
 @pytest.mark.parametrize("tasks", [4, 100])
-def test_evidence_is_the_integral_however_many_answers(tasks):
+def test_evidence_is_the_integral_however_many_answers(tasks, moved):
     """Against sums over a grid of 28,800 beliefs, fine enough for 100 answers, of four people."""
     known, answers = answered(tasks)
     log_chance = log_chance_of(known, answers)
-    bell = posterior.find(log_chance, jnp.zeros((PEOPLE, 2)), posterior.SETTLED)
+    bell = posterior.find(log_chance, jnp.zeros((PEOPLE, 2)), posterior.SETTLED, moved)
     first, second = (np.linspace(-5, 5, count, dtype=np.float32) for count in (240, 120))
     grid = jnp.asarray(np.stack(np.meshgrid(first, second, indexing="ij"), -1).reshape(-1, 2))
-    prior = stats.norm.logpdf(np.asarray(grid, float)).sum(1)
+    middles = np.zeros((1, 2)) if moved is None else np.asarray(moved, float)
+    away = np.asarray(grid, float)[:, None] - middles
+    prior = np.log(np.exp(stats.norm.logpdf(away).sum(2)).mean(1))
     prior += np.log((first[1] - first[0]) * (second[1] - second[0]))
     exact = []
     for person in range(4):
@@ -62,8 +69,8 @@ def test_evidence_is_the_integral_however_many_answers(tasks):
                 np.asarray(jax.jit(log_chance_of(known, given))(grid[None])[0]) + prior
             )
         )
-    points = jnp.asarray(sobol(16, 2))
-    evidence = jax.jit(lambda base: posterior.evidence(log_chance, bell, base))
+    points = jnp.asarray(sobol(16, 2 if moved is None else 3))
+    evidence = jax.jit(lambda base: posterior.evidence(log_chance, bell, base, moved))
     found = np.array(
         [evidence(shifted(points, jax.random.key(draw), PEOPLE)) for draw in range(40)]
     )
@@ -111,13 +118,15 @@ def test_steps_are_short_where_answers_bend_the_other_way():
     assert np.asarray(once.precision).min() >= 1
 
 
-def test_weights_of_points_average_to_one_without_answers():
+@pytest.mark.parametrize("moved", [None, MOVED])
+def test_weights_of_points_average_to_one_without_answers(moved):
     """The population over the mixture: its average is 1, whatever the bell."""
-    base = jnp.broadcast_to(ndtri(jnp.asarray(sobol(4096, 2)))[None], (2, 4096, 2))
+    width = 2 if moved is None else 3
+    base = jnp.broadcast_to(ndtri(jnp.asarray(sobol(4096, width)))[None], (2, 4096, width))
     axes = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (2, 2, 2)))[0]
     bell = posterior.Bell(jnp.array([[0.0, 0.0], [2.0, -1.0]]), axes, jnp.array([[1.0, 4], [9, 2]]))
-    _, log_ratio = posterior.points(bell, base)
-    weight = np.exp(np.asarray(log_ratio, float))
+    _, log_weight = posterior.weighed(lambda u: 0.0 * u[..., 0], bell, base, moved)
+    weight = np.exp(np.asarray(log_weight, float))
     assert weight.max() <= 1 / posterior.POPULATION + 1e-4
     # Weights of at most 4: 4,096 plain draws err by sqrt(3 / 4096) = 0.027, these by less.
     np.testing.assert_allclose(weight.mean(1), 1, atol=0.02)
@@ -140,8 +149,9 @@ def test_posteriors_cover_and_agents_spread_alike_however_many_answers(tasks):
     log_chance = log_chance_of(known, answers._replace(profile=same))
     bell = posterior.find(log_chance, jnp.zeros((people, 2)), posterior.SETTLED)
     base = ndtri(jnp.asarray(sobol(256, 2)))
-    nodes, log_ratio = posterior.points(bell, jnp.broadcast_to(base[None], (people, 256, 2)))
-    weight = np.asarray(jax.nn.softmax(log_chance(nodes) + log_ratio, axis=1), float)
+    base = jnp.broadcast_to(base[None], (people, 256, 2))
+    nodes, log_weight = posterior.weighed(log_chance, bell, base)
+    weight = np.asarray(jax.nn.softmax(log_weight, axis=1), float)
     nodes = np.asarray(nodes, float)
     mean = np.einsum("bm,bmw->bw", weight, nodes)
     variance = np.einsum("bm,bmw->bw", weight, (nodes - mean[:, None]) ** 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from known_people import make_known
-from scipy.special import expit
+from scipy.special import expit, ndtri
 from synthetic import make_study
 
 from crowdllm_jax.errors import CrowdWarning
@@ -193,6 +193,31 @@ def test_dilution_is_an_average_over_where_a_task_may_be(spread):
         # The mean of 400,000 chances is good to 0.5 / sqrt(400,000) = 0.0008.
         exact = expit(place + u).mean()
         assert expit(place / dilution(np.array(spread))) == pytest.approx(exact, abs=0.011)
+
+
+def test_agents_are_averaged_over_where_few_answers_leave_a_task():
+    """Against 200 crowds, each of which has every task somewhere, together evenly: their 200,000
+    agents put shares within .001, 20,000 within .0035; the dilution is off by .011 at most."""
+    study, _ = make_survey(12, 3, people=40)
+    crowd = fitted(study, Reference("marginal", np.zeros(22)), by="people")
+    effects = crowd.params["effects"]
+    random = np.random.default_rng(0)
+
+    def of(mean: np.ndarray, sd: float, agents: int, seed: int = 0) -> np.ndarray:
+        part = {"mean": dict(effects["mean"]), "log_sd": dict(effects["log_sd"])}
+        part["mean"]["task"] = effects["mean"]["task"].replace(jnp.asarray(mean, jnp.float32))
+        unsure = jnp.full(mean.shape, np.log(sd), jnp.float32)
+        part["log_sd"]["task"] = effects["log_sd"]["task"].replace(unsure)
+        changed = nnx.State({**crowd.params, "effects": nnx.State({**effects, **part})})
+        return shares(sample(dataclasses.replace(crowd, params=changed), agents, seed).answers)
+
+    at = np.asarray(effects["mean"]["task"][...])
+    even = ndtri((np.arange(200) + 0.5) / 200)
+    away = 0.8 * np.stack([random.permutation(even) for _ in at], axis=1)
+    every = [of(at + one, 1e-6, 1000, seed) for seed, one in enumerate(away)]
+    sure, unsure = of(at, 1e-6, 20_000), of(at, 0.8, 20_000)
+    assert np.abs(sure - np.mean(every, axis=0)).max() > 0.03
+    np.testing.assert_allclose(unsure, np.mean(every, axis=0), atol=0.018)
 
 
 @pytest.fixture(scope="module")

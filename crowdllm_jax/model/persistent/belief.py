@@ -64,13 +64,29 @@ class Belief(nnx.Module):
 
     def __call__(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Turn standard normal numbers (..., L + 1 + injected) into z (..., L) and scale (...,)."""
+        z, scale = self.placed(u)
+        if self.mixing is not None and self.shift is not None:
+            mixed = self.shift(jnp.tanh(self.mixing(u[..., self.latent + 1 :])))
+            z = z + mixed - jnp.broadcast_to(self.middle[...], z.shape)
+        return z, scale
+
+    def moved(self, noise: jax.Array) -> jax.Array:
+        """(J, L + 1) how far noises (J, injected) move what `placed` turns into a belief."""
+        assert self.mixing is not None
+        assert self.shift is not None
+        spread, latent = jnp.exp(self.log_spread[...]), self.latent
+        mixed = self.shift(jnp.tanh(self.mixing(noise)))
+        by = (mixed - self.middle[...][None]) / spread[None, :latent]
+        # Noise moves no personal scale, which follows the first L numbers here.
+        return jnp.concatenate([by, -(by @ self.tilt[...])[:, None] / spread[latent]], axis=1)
+
+    def placed(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Turn numbers (..., L + 1 or more) that no noise has moved, or that `moved` has, into z
+        (..., L) and scale (...,)."""
         latent = self.tilt.shape[0]
         spread = jnp.exp(self.log_spread[...])
         base = u[..., :latent]
         z = base * jnp.broadcast_to(spread[:latent], base.shape)
-        if self.mixing is not None and self.shift is not None:
-            mixed = self.shift(jnp.tanh(self.mixing(u[..., latent + 1 :])))
-            z = z + mixed - jnp.broadcast_to(self.middle[...], z.shape)
         # People at one end of the location may use the scale more widely than at the other.
         log_scale = spread[latent] * u[..., latent] + base @ self.tilt[...]
         return z, jnp.exp(jnp.clip(log_scale, -3, 3))

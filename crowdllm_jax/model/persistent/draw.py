@@ -79,19 +79,17 @@ def ready_to_draw(
         people differ, as the training people do, by what would be said of them.
     """
     unwitnessed = None if witnessed else design.unwitnessed
-    new = not np.all(design.tasks.known)
-    tables = _tables(graph, design.layout, new, params, design.tasks, unwitnessed)
+    tables = _tables(graph, design.layout, params, design.tasks, unwitnessed)
     own: Belief = nnx.merge(graph, params).belief
     belief = own if unwitnessed is None else UnwitnessedBelief(own, unwitnessed.loading.shape[1])
     return Ready(*nnx.split(belief, nnx.Param), tables)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=SAME_BITS)
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=SAME_BITS)
 @float32_products()
 def _tables(
     graph: nnx.GraphDef[Any],
     layout: Layout,
-    new: bool,
     params: nnx.State[Any, Any],
     columns: TaskColumns,
     unwitnessed: Unwitnessed | None,
@@ -99,13 +97,12 @@ def _tables(
     """What does not depend on the agent, compiled once for each layout.
 
     Args:
-      new: some tasks have no answers. unwitnessed: how agents differ of whom none tells.
+      unwitnessed: how agents differ of whom no witness tells.
     """
     model: Persistent = nnx.merge(graph, params)
     fitted = items(model, mean_effects(model), columns, jnp.asarray(level_mask(layout)))
     log_residual = model.log_residual[...][columns.scale]
-    if new:
-        fitted, log_residual = spread_out(model, fitted, log_residual, layout, columns.known)
+    fitted, log_residual = spread_out(model, fitted, log_residual, layout, columns.known)
     if unwitnessed is not None:
         fitted = fitted._replace(
             location=fitted.location + unwitnessed.location,

@@ -49,6 +49,8 @@ from crowdllm_jax.runtime.shares import (
 
 CHUNK = 50
 """Steps between two checkpoints, and in one compiled call at most."""
+NOISES = 64
+"""Of injected noise, over which a step's population is averaged."""
 
 
 class _State(NamedTuple):
@@ -73,19 +75,21 @@ class _Fixed(NamedTuple):
     """What all steps are computed from.
 
     Attributes:
-      answers: of all people. points: (M, W) uniform nodes. key: its data.
+      answers: of all people. points: (M, W) uniform nodes, or (M, W + 1) where noise is injected.
+      noise: (J, injected) uniform nodes; None without any. key: its data.
       stretch: (devices, 2) the shares of a step that each takes; None where steps are not cut.
     """
 
     tasks: TaskColumns
     answers: AnswerTable
     points: Any
+    noise: Any
     key: Any
     stretch: Any
 
 
 _WHOLE = PartitionSpec()
-_SHARED: Any = _Fixed(_WHOLE, _WHOLE, _WHOLE, _WHOLE, PartitionSpec("people"))  # type: ignore[arg-type]
+_SHARED: Any = _Fixed(_WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, PartitionSpec("people"))  # type: ignore[arg-type]
 _SPLIT = (_WHOLE, _SHARED, _WHOLE, _WHOLE)
 """What devices that share the people of a step have of the state, of what is fixed, of a plan and
 of a count: all of it, but for the shares."""
@@ -120,7 +124,7 @@ def fit_marginal(
     check_shares(config.shares, config.devices, config.people, "model", "people")
     model = new_persistent(design, config, seed)
     model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
-    beliefs = np.zeros((len(answers.weight), dimensions(config)), np.float32)
+    beliefs = np.zeros((len(answers.weight), config.dimensions + 1), np.float32)
     if "task_loading" in design.groups:
         beliefs = start_known(model, design, answers)
     graph, params = nnx.split(model, nnx.Param)
@@ -137,7 +141,8 @@ def fit_marginal(
     fixed = _Fixed(
         design.tasks,
         answers,
-        posterior.sobol(config.nodes, dimensions(config)),
+        posterior.sobol(config.nodes, config.dimensions + 1 + (config.injected > 0)),
+        posterior.sobol(NOISES, config.injected) if config.injected else None,
         np.asarray(jax.random.key_data(jax.random.key(seed))),
         stretches(config.shares, config.devices) if config.shares > 1 else None,
     )
@@ -317,16 +322,23 @@ def _visit(
     groups = {n: np.frombuffer(data, np.int32).reshape(s) for n, s, data in static.groups}
     size, people, tasks = len(start), len(fixed.answers.weight), fixed.tasks
 
-    def log_chance_of(model: Persistent) -> posterior.LogChance:
+    def population(model: Persistent) -> tuple[posterior.LogChance, jax.Array | None]:
+        """How likely these people's answers are under beliefs, and where noise moves these."""
         effects = draw_effects(model, keys[0])
-        return _log_chance(model, effects, tasks, static.layout, answers)
+        log_chance = _log_chance(model, effects, tasks, static.layout, answers)
+        if fixed.noise is None:
+            return log_chance, None
+        noise = shifted(fixed.noise, jax.random.fold_in(keys[1], 1), 1)[0]
+        return log_chance, model.belief.moved(noise)
 
-    bell = posterior.find(log_chance_of(_centred(static.graph, params)), start, 1)
+    log_chance, moved = population(_centred(static.graph, params))
+    bell = posterior.find(log_chance, start, 1, moved)
 
     def loss(params: nnx.State[Any, Any]) -> jax.Array:
         model = _centred(static.graph, params)
+        log_chance, moved = population(model)
         base = shifted(fixed.points, keys[1], size)
-        likely = posterior.evidence(log_chance_of(model), bell, base)
+        likely = posterior.evidence(log_chance, bell, base, moved)
         price = divergence(model, groups, tasks) * (size / people)
         return (price - (answers.weight * likely).sum()) / size
 
@@ -337,11 +349,11 @@ def _visit(
 def _log_chance(
     model: Persistent, effects: Effects, tasks: TaskColumns, layout: Layout, answers: AnswerTable
 ) -> posterior.LogChance:
-    """The probability of people's answers as a function of their beliefs."""
+    """The probability of people's answers as a function of their beliefs, as `placed` has them."""
     fitted = items(model, effects, tasks, jnp.asarray(level_mask(layout)))
     residual = model.log_residual[...][tasks.scale]
     responses = Responses(fitted, residual, model.log_concentration[...])
-    return lambda u: log_likelihood(responses, layout, answers, Standing(*model.belief(u)))
+    return lambda u: log_likelihood(responses, layout, answers, Standing(*model.belief.placed(u)))
 
 
 def held_out_evidence(
@@ -354,17 +366,15 @@ def held_out_evidence(
     """(B,) log marginal likelihood at the effects' posterior mean, to compare models by."""
     model = nnx.merge(graph, params)
     log_chance = _log_chance(model, mean_effects(model), design.tasks, design.layout, answers)
-    width, people = model.belief.width, len(answers.weight)
-    base = ndtri(jnp.asarray(posterior.sobol(nodes, width)))
-    bell = posterior.find(log_chance, jnp.zeros((people, width)), posterior.SETTLED)
-    return np.asarray(
-        posterior.evidence(log_chance, bell, jnp.broadcast_to(base[None], (people, *base.shape)))
-    )
-
-
-def dimensions(config: PersistentConfig) -> int:
-    """Normal numbers that make one belief: L, the personal scale, and the injected noise."""
-    return config.dimensions + 1 + config.injected
+    people, injected = len(answers.weight), model.belief.width - model.belief.latent - 1
+    width = model.belief.latent + 1
+    moved = None
+    if injected:
+        moved = model.belief.moved(ndtri(jnp.asarray(posterior.sobol(nodes, injected))))
+    base = ndtri(jnp.asarray(posterior.sobol(nodes, width + (injected > 0))))
+    bell = posterior.find(log_chance, jnp.zeros((people, width)), posterior.SETTLED, moved)
+    base = jnp.broadcast_to(base[None], (people, *base.shape))
+    return np.asarray(posterior.evidence(log_chance, bell, base, moved))
 
 
 def shifted(points: jax.Array, key: jax.Array, people: int) -> jax.Array:

@@ -191,7 +191,7 @@ def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> n
     """Put loadings where a factor analysis of the answers has them, its first axis what moves all
     tasks alike. Nominal tasks with few answers keep their own part. Returns people's beliefs
     (B, W)."""
-    beliefs = np.zeros((len(answers.weight), model.belief.width), np.float32)
+    beliefs = np.zeros((len(answers.weight), model.belief.latent + 1), np.float32)
     layout, given = design.layout, answers.present > 0
     t, person = len(layout.task_scale), np.repeat(answers.person[:, None], given.shape[1], 1)
     rows = Given(*(c[given] for c in (person, answers.task, answers.level, answers.value)))

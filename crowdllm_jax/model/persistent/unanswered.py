@@ -205,9 +205,13 @@ def widened(base: jax.Array, layout: Layout, spread: Rows) -> jax.Array:
 def spread_out(
     model: Persistent, items: Items, residual: jax.Array, layout: Layout, known: Rows
 ) -> tuple[Items, jax.Array]:
-    """Items with unanswered tasks spread out, and (T,) log deviations of continuous answers."""
-    spread = jnp.where(known > 0, 0.0, jnp.exp(model.effects.log_sd["task"][...]))
-    return diluted(items, residual, layout, spread)
+    """Items, and (T,) log deviations of continuous answers, spread out by how unsure it is where
+    each task is: known ones by what their answers leave open, so that few answers do not make
+    agents of one mind, and new ones by how far they may be from what is said of them."""
+    spread = jnp.exp(model.effects.log_sd["task"][...])
+    # Levels of new tasks are as wide as that already (`averaged`).
+    base = widened(items.base, layout, jnp.where(jnp.asarray(known) > 0, spread, 0.0))
+    return diluted(items._replace(base=base), residual, layout, spread)
 
 
 def diluted(
