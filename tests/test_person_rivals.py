@@ -5,7 +5,18 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from person_rivals import Answers, als, bias_forecast, copula, log_linear, svd_forecast
+from person_rivals import (
+    Answers,
+    als,
+    bias_forecast,
+    biases,
+    copula,
+    fold_in,
+    log_linear,
+    surprise_forecast,
+    svd_forecast,
+)
+from persons_agents import looked_at
 from sklearn.linear_model import LinearRegression, Ridge
 from statsmodels.discrete.conditional_models import ConditionalLogit
 
@@ -43,6 +54,51 @@ def test_unshrunken_biases_are_those_of_least_squares():
     dummies = np.column_stack([np.eye(7)[people], np.eye(5)[tasks]])
     expected = LinearRegression().fit(dummies, value).predict(dummies)
     np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_a_new_person_is_a_ridge_regression_on_the_tasks_factors():
+    """Beside a shrunken bias; the last of 30 people is new."""
+    shape, setting = (30, 12), (2.0, 3, 1.5)
+    everything = Answers(*np.indices(shape).reshape(2, -1), RANDOM.normal(size=360))
+    known = everything.some((everything.person == 29) & (everything.task < 8))
+    asked = everything.some((everything.person == 29) & (everything.task >= 8))
+    trained = everything.some(everything.person < 29)
+    found = fold_in(trained, shape, 5, [setting])(known, asked)
+    mean, (of_person, of_task) = biases(trained, shape, 2.0)
+    rest = trained.value - mean - of_person[trained.person] - of_task[trained.task]
+    q = als(trained.person, trained.task, rest, shape, 3, 1.5, 15)[1]
+    left = known.value - mean - of_task[known.task]
+    bias = left.sum() / (8 + 2.0)
+    line = Ridge(alpha=1.5, fit_intercept=False).fit(q[:8], left - bias)
+    np.testing.assert_allclose(found, mean + of_task[8:] + bias + line.predict(q[8:]), atol=1e-9)
+
+
+def test_factorisation_by_descent_finds_factors():
+    pytest.importorskip("surprise")
+    shape = (40, 30)
+    true = RANDOM.normal(size=(40, 2)) @ RANDOM.normal(size=(2, 30))
+    person, task = np.indices(shape).reshape(2, -1)
+    everything = Answers(person, task, true.ravel())
+    spared = RANDOM.random(len(person)) < 0.2
+    known, asked = everything.some(~spared), everything.some(spared)
+    for name in ("SVD", "SVDpp"):
+        found = surprise_forecast(name)(known, asked, (4, 0.02, 60))
+        assert np.corrcoef(found, asked.value)[0, 1] > 0.9
+
+
+def test_how_answers_hang_together_is_numpys_correlation_and_a_ratio_of_variances():
+    people, tasks = 60, 5
+    value = RANDOM.normal(size=(people, 1)) + RANDOM.normal(size=(people, tasks))
+    person, task = np.indices(value.shape).reshape(2, -1)
+    answers = Answers(person, task, value.ravel())
+    look = looked_at(answers, tasks)(answers, np.ones(tasks))
+    upper = np.triu_indices(tasks, 1)
+    np.testing.assert_allclose(look.correlation, np.corrcoef(value.T)[upper], atol=1e-9)
+    z = value - value.mean(0)
+    covariance = np.cov(z.T, ddof=0)
+    expected = covariance[upper].mean() / np.trace(covariance) * tasks
+    assert look.icc == pytest.approx(expected)
+    assert look.sd == pytest.approx(z.mean(1).std())
 
 
 def test_a_copula_of_normal_answers_is_a_linear_regression():

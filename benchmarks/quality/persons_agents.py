@@ -39,14 +39,14 @@ def of_halves(settings: Settings, study: Study, name: str) -> Iterable[Table]:
         crowd = fitted(study, first, settings, "people", seed)
         drawn = numbers_of(crowd, sample(crowd, AGENTS, 0).answers)
         sd = _deviations(study)
-        look = _looked_at(others, tasks)
+        look = looked_at(others, tasks)
         # A task's mean is known as well of agents as of people: by as many answers.
         agents = [look(crowd, sd) for crowd in _crowds(drawn, others)]
         of_people = look(others, sd)
         for who, found in (
             ("people", of_people),
             ("people, others", look(own, sd)),
-            ("**agents**", _Look(*(np.mean(one, axis=0) for one in zip(*agents, strict=True)))),
+            ("**agents**", Look(*(np.mean(one, axis=0) for one in zip(*agents, strict=True)))),
         ):
             table.add(who, _measured(found, of_people))
     yield table
@@ -75,7 +75,7 @@ def _deviations(study: Study) -> np.ndarray:
     return np.sqrt(square)[scale]
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """ICC, SD of personal means, and (pairs,) correlations of two tasks."""
 
     icc: float
@@ -83,7 +83,7 @@ class _Look(NamedTuple):
     correlation: np.ndarray
 
 
-def _looked_at(people: Answers, tasks: int) -> Callable[[Answers, np.ndarray], _Look]:
+def looked_at(people: Answers, tasks: int) -> Callable[[Answers, np.ndarray], Look]:
     """How answers are looked at: the pairs of tasks are those that people often answered both."""
     often = np.bincount(people.task, minlength=tasks) >= OFTEN
     number = np.cumsum(often) - 1
@@ -92,7 +92,7 @@ def _looked_at(people: Answers, tasks: int) -> Callable[[Answers, np.ndarray], _
     given[frequent.person, number[frequent.task]] = 1.0
     pairs = np.triu(given.T @ given >= OFTEN, 1)
 
-    def look(answers: Answers, sd: np.ndarray) -> _Look:
+    def look(answers: Answers, sd: np.ndarray) -> Look:
         count = np.bincount(answers.task, minlength=tasks).clip(1)
         mean = np.bincount(answers.task, answers.value, tasks) / count
         z = (answers.value - mean[answers.task]) / sd[answers.task]
@@ -106,12 +106,12 @@ def _looked_at(people: Answers, tasks: int) -> Callable[[Answers, np.ndarray], _
         x[at], present[at] = z[rows], 1.0
         product, squares = x.T @ x, (x**2).T @ present
         r = product / np.sqrt(squares * squares.T).clip(1e-12)
-        return _Look(float(icc), float((total[n > 0] / n[n > 0]).std()), r[pairs])
+        return Look(float(icc), float((total[n > 0] / n[n > 0]).std()), r[pairs])
 
     return look
 
 
-def _measured(look: _Look, people: _Look) -> Row:
+def _measured(look: Look, people: Look) -> Row:
     row = {"icc": look.icc, "sd": look.sd}
     if len(look.correlation):
         row |= {"r": float(look.correlation.mean())}
