@@ -91,7 +91,7 @@ def test_how_answers_hang_together_is_numpys_correlation_and_a_ratio_of_variance
     value = RANDOM.normal(size=(people, 1)) + RANDOM.normal(size=(people, tasks))
     person, task = np.indices(value.shape).reshape(2, -1)
     answers = Answers(person, task, value.ravel())
-    look = looked_at(answers, tasks)(answers, np.ones(tasks))
+    look = looked_at((answers,), tasks)(answers, np.ones(tasks))
     upper = np.triu_indices(tasks, 1)
     np.testing.assert_allclose(look.correlation, np.corrcoef(value.T)[upper], atol=1e-9)
     z = value - value.mean(0)

@@ -39,16 +39,14 @@ def of_halves(settings: Settings, study: Study, name: str) -> Iterable[Table]:
         crowd = fitted(study, first, settings, "people", seed)
         drawn = numbers_of(crowd, sample(crowd, AGENTS, 0).answers)
         sd = _deviations(study)
-        look = looked_at(others, tasks)
+        look = looked_at((others, own), tasks)
         # A task's mean is known as well of agents as of people: by as many answers.
-        agents = [look(crowd, sd) for crowd in _crowds(drawn, others)]
         of_people = look(others, sd)
-        for who, found in (
-            ("people", of_people),
-            ("people, others", look(own, sd)),
-            ("**agents**", Look(*(np.mean(one, axis=0) for one in zip(*agents, strict=True)))),
-        ):
-            table.add(who, _measured(found, of_people))
+        crowds = [_measured(look(crowd, sd), of_people) for crowd in _crowds(drawn, others)]
+        table.add("people", _measured(of_people, of_people))
+        table.add("people, others", _measured(look(own, sd), of_people))
+        mean = {key: float(np.mean([row[key] for row in crowds])) for key in crowds[0]}
+        table.add("**agents**", mean)
     yield table
 
 
@@ -61,6 +59,8 @@ def offensiveness(settings: Settings) -> Iterable[Table]:
 def _crowds(drawn: np.ndarray, people: Answers) -> Iterator[Answers]:
     """As many agents as people at a time (N, T), who answer what these answered."""
     who, place = np.unique(people.person, return_inverse=True)
+    if len(who) > len(drawn):
+        raise SystemExit(f"{len(who):,} people, and only {len(drawn):,} agents: raise AGENTS")
     for begin in range(0, len(drawn) - len(who) + 1, len(who)):
         yield Answers(place, people.task, drawn[begin + place, people.task])
 
@@ -83,14 +83,18 @@ class Look(NamedTuple):
     correlation: np.ndarray
 
 
-def looked_at(people: Answers, tasks: int) -> Callable[[Answers, np.ndarray], Look]:
-    """How answers are looked at: the pairs of tasks are those that people often answered both."""
-    often = np.bincount(people.task, minlength=tasks) >= OFTEN
+def looked_at(halves: tuple[Answers, ...], tasks: int) -> Callable[[Answers, np.ndarray], Look]:
+    """How answers are looked at: the pairs of tasks are those that people of every half often
+    answered both."""
+    often = np.all([np.bincount(half.task, minlength=tasks) >= OFTEN for half in halves], axis=0)
     number = np.cumsum(often) - 1
-    frequent = people.some(often[people.task])
-    given = np.zeros((people.person.max() + 1, often.sum()))
-    given[frequent.person, number[frequent.task]] = 1.0
-    pairs = np.triu(given.T @ given >= OFTEN, 1)
+    pairs = np.ones((often.sum(), often.sum()), bool)
+    for half in halves:
+        frequent = half.some(often[half.task])
+        given = np.zeros((half.person.max() + 1, often.sum()))
+        given[frequent.person, number[frequent.task]] = 1.0
+        pairs &= given.T @ given >= OFTEN
+    pairs = np.triu(pairs, 1)
 
     def look(answers: Answers, sd: np.ndarray) -> Look:
         count = np.bincount(answers.task, minlength=tasks).clip(1)

@@ -32,8 +32,9 @@ from crowdllm_jax.model.persistent.answers import gather_answers
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.model.persistent.draw import draw_beliefs, ready_to_draw
-from crowdllm_jax.model.persistent.effects import Persistent
+from crowdllm_jax.model.persistent.effects import Persistent, items, mean_effects
 from crowdllm_jax.model.persistent.fit import fit_marginal, new_persistent
+from crowdllm_jax.model.persistent.layout import level_mask
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.population.twins import make_twins
 from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
@@ -136,9 +137,9 @@ def inside(gap: np.ndarray, sd: np.ndarray) -> float:
 
 def covariance(model: Persistent, design: Design) -> np.ndarray:
     """(T, T) covariance of the tasks' locations over people."""
-    ready = ready_to_draw(*nnx.split(model, nnx.Param), design)
+    fitted = items(model, mean_effects(model), design.tasks, level_mask(design.layout))
     spread = np.exp(np.asarray(model.belief.log_spread[...]))[:-1]
-    loading = np.asarray(ready.items.loading) * spread
+    loading = np.asarray(fitted.loading) * spread
     return loading @ loading.T
 
 

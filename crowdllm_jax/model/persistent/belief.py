@@ -14,6 +14,8 @@ from crowdllm_jax.runtime.precision import float32_products
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 """Of means over a standard normal number."""
+FLAT = -5.0
+"""Logarithm of a spread that is next to none."""
 
 
 class Belief(nnx.Module):
@@ -70,11 +72,15 @@ class Belief(nnx.Module):
             z = z + mixed - jnp.broadcast_to(self.middle[...], z.shape)
         return z, scale
 
+    def _spread(self) -> jax.Array:
+        """(L + 1,), never so small that what noise does, in its units, rounds away."""
+        return jnp.exp(jnp.maximum(self.log_spread[...], FLAT))
+
     def moved(self, noise: jax.Array) -> jax.Array:
         """(J, L + 1) how far noises (J, injected) move what `placed` turns into a belief."""
         assert self.mixing is not None
         assert self.shift is not None
-        spread, latent = jnp.exp(self.log_spread[...]), self.latent
+        spread, latent = self._spread(), self.latent
         mixed = self.shift(jnp.tanh(self.mixing(noise)))
         by = (mixed - self.middle[...][None]) / spread[None, :latent]
         # Noise moves no personal scale, which follows the first L numbers here.
@@ -84,7 +90,7 @@ class Belief(nnx.Module):
         """Turn numbers (..., L + 1 or more) that no noise has moved, or that `moved` has, into z
         (..., L) and scale (...,)."""
         latent = self.tilt.shape[0]
-        spread = jnp.exp(self.log_spread[...])
+        spread = self._spread()
         base = u[..., :latent]
         z = base * jnp.broadcast_to(spread[:latent], base.shape)
         # People at one end of the location may use the scale more widely than at the other.

@@ -138,14 +138,7 @@ def fit_marginal(
     state = _begin(params, config, beliefs)
     if checkpoints is not None:
         state = checkpoints.latest(state) or state
-    fixed = _Fixed(
-        design.tasks,
-        answers,
-        posterior.sobol(config.nodes, config.dimensions + 1 + (config.injected > 0)),
-        posterior.sobol(NOISES, config.injected) if config.injected else None,
-        np.asarray(jax.random.key_data(jax.random.key(seed))),
-        stretches(config.shares, config.devices) if config.shares > 1 else None,
-    )
+    fixed = _fixed(design.tasks, answers, config, seed)
     # By way of the host: JAX's weakly typed constants would compile the first chunk for themselves.
     state, fixed = jax.device_put(
         (jax.tree.map(np.asarray, state), fixed),
@@ -162,6 +155,17 @@ def fit_marginal(
     state = _all_steps(advance, state, config.steps, checkpoints, on_step)
     fitted = nnx.state(_centred(graph, state.params), nnx.Param)
     return graph, jax.device_get(settled(graph, fitted, design)), np.asarray(state.losses)
+
+
+def _fixed(tasks: TaskColumns, answers: AnswerTable, config: PersistentConfig, seed: int) -> _Fixed:
+    return _Fixed(
+        tasks,
+        answers,
+        posterior.sobol(config.nodes, config.dimensions + 1 + (config.injected > 0)),
+        posterior.sobol(NOISES, config.injected) if config.injected else None,
+        np.asarray(jax.random.key_data(jax.random.key(seed))),
+        stretches(config.shares, config.devices) if config.shares > 1 else None,
+    )
 
 
 def _centred(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any]) -> Persistent:

@@ -2,7 +2,8 @@
 
 What the reference and the features say of such a task is where it probably is. How far it may be
 from there has been learned from the known tasks, and agents' answers are spread by that much: where
-nothing is said of it, an unanswered task gets the answers of the known tasks pooled.
+nothing is said of it, an unanswered task gets the answers of the known tasks pooled. So are answers
+to a known task, by what its own answers leave open.
 """
 
 from functools import partial
@@ -209,8 +210,12 @@ def spread_out(
     each task is: known ones by what their answers leave open, so that few answers do not make
     agents of one mind, and new ones by how far they may be from what is said of them."""
     spread = jnp.exp(model.effects.log_sd["task"][...])
-    # Levels of new tasks are as wide as that already (`averaged`).
-    base = widened(items.base, layout, jnp.where(jnp.asarray(known) > 0, spread, 0.0))
+    # Choices have no location that answers would tell. Levels of new tasks are as wide already
+    # (`averaged`).
+    choices = np.isin(np.arange(len(layout.task_scale)), layout.tasks_of(nominal))
+    old = jnp.asarray(known) > 0
+    spread = jnp.where(old & choices, 0.0, spread)
+    base = widened(items.base, layout, jnp.where(old, spread, 0.0))
     return diluted(items._replace(base=base), residual, layout, spread)
 
 

@@ -10,7 +10,7 @@ _GRADE = re.compile(r"([A-F])(\++|[-−–]+)?")
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
 _CALLED = re.compile(
     r"(\S+ )?(grades?|noten|schulnoten?|zensur(en)?|notas?|cijfers?|voti|betyg|karakter|oceny?|"
-    r"arvosana|znamka)( \S+)?|marks?|(\S+ )?(evaluation|assessment|rating|bewertung|beurteilung)"
+    r"arvosana|znamka)( \S+)?|marks?|(\S+ )?(evaluation|beurteilung)"
 )
 """Names of grades, of two words at most: questions are longer (`Note the right answer`)."""
 

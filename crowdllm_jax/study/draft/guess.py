@@ -132,13 +132,15 @@ def _aside(question: Answered, texts: Sequence[str]) -> set[str]:
         return {text for text, word in words.items() if word == "not voting"}
     unsure = [text for text, word in words.items() if says_unsure(word)]
     others = [text for text in texts if text not in unsure]
-    if len(unsure) != 1 or len(others) < 3:
+    # Where it is asked how sure somebody is, that is the lowest answer.
+    asked = any(re.search(r"\b(sure|certain|confident)\b", words[text]) for text in others)
+    if len(unsure) != 1 or len(others) < 3 or asked:
         return set()
     codes = {text: number(text) if label_of else leading_number(text) for text in texts}
     known = [code for text in others if (code := codes[text]) is not None]
     own = codes[unsure[0]]
     if own is not None and len(known) == len(others):
-        outside = not min(known) < own < max(known)
+        outside = own > max(known)
     else:
         outside = in_order([label_of.get(text, text) for text in texts]) is None
     spoken = without_codes([label_of.get(text, text) for text in others])

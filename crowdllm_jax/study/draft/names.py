@@ -1,6 +1,7 @@
 """What columns are for by what they are called, in the languages of many survey programs."""
 
 import re
+from collections.abc import Sequence
 
 from crowdllm_jax.study.draft.word_lists import folded
 
@@ -301,10 +302,16 @@ def is_plain_response(name: str) -> bool:
     return folded(name) in _RESPONSE
 
 
+_JOINED_WEIGHT = re.compile(
+    r"(survey|sample|sampling|person|people|post|design|final|base|pop|population|case|resp|"
+    r"respondent|team|analysis|house|household|std|norm|rake|raking|wave|total)weights?"
+)
+
+
 def is_weight(name: str, text: str) -> bool:
     """Whether a name (or text) is that of survey weights, not of how heavy somebody is."""
     words = tokens(name) | (tokens(text) if len(text.split()) < 6 else frozenset())
-    whole = any(word.endswith("weight") and len(word) > 6 for word in words)
+    whole = any(_JOINED_WEIGHT.fullmatch(word) for word in words)
     return bool(words & _WEIGHT or whole) and not words & _BODY
 
 
@@ -328,9 +335,10 @@ _CHECKED = re.compile(
 _TIMED = re.compile(
     r"rts?\d*( m?s(ecs?)?)?|((total|mean|last|first|this|trials?|q?\d+) )?(response|reaction|"
     r"answer|rating|decision|choice|judge?ment|annotation|label|labell?ing|trial|task|reply|resp|click|"
-    r"page) (times?|duration|latency)( (in )?(m|milli)?s(ecs?|econds?)?)?|.* rt( m?s(ecs?)?)?"
+    r"page) (times?|duration|latency) (in )?(m|milli)?s(ecs?|econds?)?|.* rt m?s(ecs?)?"
 )
-"""How long somebody took for an answer: `answer_time_ms`, `rating.rt`, `rts3812`."""
+"""How long somebody took for an answer, by its unit: `answer_time_ms`, `rts3812`. Without one it
+may be what was asked (`Response time`: poor)."""
 _OTREE = re.compile(
     r"participant\.(id_in_session|_?is_bot|_index_in_pages|_max_page_index|_current_\w+_name|"
     r"time_started\w*|visited|label|mturk_\w+|payoff\w*)|session\.(?!config)\w+|"
@@ -355,6 +363,7 @@ def is_own(name: str) -> bool:
         folded(name) in _OWN
         or folded(name) in _OWN_NAMES
         or bool(_CHECKED.search(folded(name)) or _TIMED.fullmatch(folded(name)))
+        or name.endswith(".rt")
         or _PLACED.fullmatch(folded(name)) is not None
         or _OTREE.fullmatch(name) is not None
         or bool(words & _OWN and words <= _BESIDE)
@@ -396,17 +405,20 @@ _WITHOUT_ORDER = _words(
     "şehir المدينة"
 )
 
-_WITH_ORDER = _words(
-    "age alter edad âge idade leeftijd wiek età income einkommen education educ edu bildung year "
-    "years jahr jahre size level number n time tenure cohort grade"
-)
+_FILLING = _words("what is your the of in do you live which code nr no cat category 1 2 current")
+DENSE = 2
+"""Codes lie this far apart at most, on average; doses and distances farther."""
 
 
-def has_no_order(name: str, text: str) -> bool:
-    """Whether codes of what a column holds say nothing by their order: of gender and regions, not
-    of age groups."""
-    words = _plain(name) | (_plain(text) if len(text.split()) < 6 else frozenset[str]())
-    return bool(words & _WITHOUT_ORDER) and not words & _WITH_ORDER
+def has_no_order(name: str, text: str, codes: Sequence[float]) -> bool:
+    """Whether numbers are codes whose order says nothing, by what they are called after (gender and
+    regions, not age groups) and by having few gaps."""
+    words = _plain(name)
+    if not words & _WITHOUT_ORDER and len(text.split()) < 8:
+        words = _plain(text)
+    whole = all(code == int(code) for code in codes)
+    dense = whole and max(codes) - min(codes) <= DENSE * len(codes)
+    return dense and bool(words & _WITHOUT_ORDER) and words <= _WITHOUT_ORDER | _ID | _FILLING
 
 
 def is_age(name: str) -> bool:

@@ -60,7 +60,7 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
     field = found[0]
     numbers = _weights(field)
     mean = float(np.mean(numbers))
-    bare = re.fullmatch(r"(?i)\w*(weight|gewicht|poids|peso)", field.name)
+    bare = re.fullmatch(r"(?i)(weight|gewicht|poids|peso)", field.name)
     if bare and 30 < mean < 250 and max(numbers) < 400:
         raise CrowdError(
             f"is '{field.name}' a survey weight (how many people somebody stands for), or how "
@@ -136,9 +136,9 @@ def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]
         cell: numerals.number(cell) for cell in set(cells) if cell and not is_no_answer(cell)
     }
     if numbers and all(n is not None for n in numbers.values()):
-        if names.has_no_order(field.name, field.text):
-            return _levels([_plain(cell) for cell in cells], None, free=True)
         values = sorted({n for n in numbers.values() if n is not None})
+        if names.has_no_order(field.name, field.text, values):
+            return _levels([_plain(cell) for cell in cells], None, free=True)
         if len(values) > 10 or (names.is_age(field.name) and len(values) > 1):
             odd = {v for v in values if v in (-1, -8, -9, -77, -88, -99, -999, 888, 998, 999, 9999)}
             inside = [v for v in values if v not in odd]

@@ -11,7 +11,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, as_flag, shown
-from crowdllm_jax.study.draft.guess import MOST_LEVELS, Answered, Guess, guess, says_unsure
+from crowdllm_jax.study.draft.guess import MOST_LEVELS, Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
 from crowdllm_jax.study.draft.rankings import (
@@ -434,24 +434,7 @@ def _guesses(
         else:
             guesses.append((field, result))
     reasons += [f"Left out, since {why}: {shown(out, 10)}." for why, out in left.items()]
-    return _widened(_as_sure(guesses, choices))
-
-
-FEWEST_SURE = 4
-
-
-def _as_sure(guesses: list[tuple[Field, Guess]], choices: Choices) -> list[tuple[Field, Guess]]:
-    """Questions whose middle is not to be sure have none, where beside others it is no answer."""
-    aside = {text for _, found in guesses for text in found.dropped if says_unsure(text)}
-    result = []
-    for field, found in guesses:
-        middle = [text for text in aside if text in getattr(found.scale, "levels", ())]
-        if middle and isinstance(found.scale, Ordinal) and len(found.scale.levels) > FEWEST_SURE:
-            told = replace(choices, missing=(*choices.missing, *middle))
-            again = guess(answered(field, 1), told)
-            found = again if isinstance(again, Guess) else found
-        result.append((field, found))
-    return result
+    return _widened(guesses)
 
 
 def _spoken(field: Field) -> list[str]:

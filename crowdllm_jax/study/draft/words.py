@@ -140,7 +140,7 @@ _FAULTS = ("#div/0!", "#ref!", "#value!", "#name?", "#num!", "#null!")
 """What a spreadsheet writes where a formula fails."""
 
 
-_BRACKETED = re.compile(r"(?<=\w)\s*[(\[][^()\[\]]*[)\]]$")
+_BRACKETED = re.compile(r"(?<=\w)\s*[(\[][^()\[\]\d]*[)\]]$")
 _NOT_ASKED = re.compile(r"(?i)(n/a|not applicable|does not apply|nicht zutreffend)\s*[-–—:,;(].*")
 _OR = re.compile(r"(?i)\s*/\s*|,\s*|\s+(?:or|oder|ou|o|of|lub)\s+")
 

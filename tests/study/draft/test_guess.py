@@ -223,11 +223,22 @@ def test_who_is_not_sure_is_none_where_it_is_beside_others():
     }
     made = study(pd.DataFrame({"id": range(60), **columns}))
     scales = {task: made.scale_of(i) for i, task in enumerate(made.tasks.ids)}
-    assert scales["approve"].levels == tuple(word for word in approve if word != "Not sure")
+    assert {*scales["ideology"].levels} == {*IDEOLOGY}
+    # A middle stays one, whatever it is in other questions.
+    assert scales["approve"].levels == approve
     assert scales["sure"].levels == words["sure"]
-    del columns["ideology"]
-    alone = study(pd.DataFrame({"id": range(60), **columns}))
-    assert alone.scale_of(alone.tasks.ids.index("approve")).levels == approve
+
+
+@pytest.mark.parametrize("degree", ["{} sure", "{}. {} sure", "{} - {} certain"])
+def test_who_is_not_sure_when_asked_how_sure_is_the_lowest(degree):
+    words = ("Not", "Slightly", "Fairly", "Very")
+    levels = tuple(
+        degree.format(*([i, word][-degree.count("{}") :])) for i, word in enumerate(words, 1)
+    )
+    frame = pd.DataFrame({"id": range(60), "How sure are you?": [levels[i % 4] for i in range(60)]})
+    made = study(frame)
+    assert made.scale_of(0).levels == levels
+    assert len(made.answer) == 60
 
 
 def test_who_is_not_sure_by_a_label():

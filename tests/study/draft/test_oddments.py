@@ -517,9 +517,27 @@ def test_names_in_one_word():
     assert {*made.tasks.ids} == {"good", "bodyweight"}
 
 
-def test_how_heavy_people_want_to_be_is_asked_for():
-    heavy = [60.5 + i for i in range(N)]
-    assert "is 'goalweight' a survey weight" in asked(table(goalweight=heavy))
+@pytest.mark.parametrize("name", ["goalweight", "dryweight", "priceweight"])
+def test_how_heavy_things_are_is_no_weight_of_people(name):
+    made = study(table(**{name: [60.5 + i for i in range(N)]}))
+    assert name in made.tasks.ids
+
+
+@pytest.mark.parametrize("name", ["Response Time", "answer_time", "Task duration"])
+def test_how_people_found_a_response_time_is_an_answer(name):
+    assert name in study(table(**{name: cycle("Poor", "Fair", "Good", "Excellent")})).tasks.ids
+
+
+def test_amounts_and_doses_have_an_order_though_they_are_called_after_a_group():
+    frame = table(
+        state_population=[1000.5 * i for i in range(N)],
+        treatment=cycle(0, 5, 10, 20),
+        state=cycle(1, 2, 3),
+    )
+    kinds = {a.name: a.kind for a in study(frame).participants.profile}
+    assert kinds.get("state") == "categorical"
+    assert kinds.get("treatment") == "ordinal"
+    assert kinds.get("state_population", "numeric") == "numeric"
 
 
 def test_a_telephone_that_people_have_is_an_answer():
