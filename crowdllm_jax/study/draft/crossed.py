@@ -22,7 +22,7 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.wide_table import answered, unique, words_before
+from crowdllm_jax.study.draft.wide_table import answered, is_member, unique, words_before
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 
@@ -202,8 +202,8 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
     chance = _chance(one, other)
     if chance is None:
         return None
-    if any(names.is_of_several(f.name) for f in (one, other)):
-        return None  # so are people within a household
+    if _within_household(sheet, one, other) or _within_household(sheet, other, one):
+        return None
     profiles = sum(names.is_profile(f.name, f.text) for f in (one, other))
     if profiles == 1:
         return None  # people are numbered within a school
@@ -221,6 +221,15 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
     if chance > next(most for least, most in CHANCES if max(score, told) >= least):
         return None
     return Pair(*ways[best], told, score)
+
+
+def _within_household(sheet: Sheet, group: Field, member: Field) -> bool:
+    """Whether columns are ids of households (or couples) and what tells their people apart, and
+    not who rated couples, nor what each household was asked."""
+    if not names.is_of_several(group.name) or names.is_task(member.name):
+        return False
+    rated = names.is_person(member.name) or any(names.is_response(f.name) for f in sheet.fields)
+    return not rated or is_member(sheet, group, member)
 
 
 def _may_be_key(field: Field, sheet: Sheet, choices: Choices) -> bool:

@@ -200,6 +200,20 @@ def is_of_several(name: str) -> bool:
     return ids and bool(parted & _TOGETHER) and words <= _TOGETHER | _ID | {folded(name)}
 
 
+_MEMBER = _words(
+    "role partner spouse member person actor line lineno pernum husband wife parent relation "
+    "relationship position sex gender rolle geschlecht rôle conjoint sexe rol sexo pareja ruolo"
+)
+
+
+def tells_members(name: str) -> bool:
+    """Whether a name is that of what tells people of one household or couple apart."""
+    if is_rater(name) or is_task(name) or is_own(name):
+        return False
+    words = _plain(name)
+    return is_person(name) or bool(words & _MEMBER and words <= _MEMBER | _ID | _TOGETHER)
+
+
 _CONTACT = _words("email mail username login nickname nick handle")
 
 

@@ -100,6 +100,25 @@ def test_people_of_couples_are_known_by_both(group, member):
     assert [attribute.name for attribute in made.participants.profile] == [member, "sex"]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "people", "tasks"),
+    [
+        *(("participant", "couple_id", 12, 5), ("coder", "dyad_id", 12, 5)),
+        *(("family_id", "item", 12, 5), ("hhid", "scenario", 12, 5)),
+        *(("household_id", "store", 60, 2), ("couple_id", "condition", 60, 2)),
+    ],
+)
+def test_who_rated_couples_or_what_they_were_asked_are_no_members(one, other, people, tasks):
+    frame = pd.DataFrame({one: np.repeat([f"r{i}" for i in range(12)], 5), other: [*"abcde"] * 12})
+    random = np.random.default_rng(0)
+    questions = ("ease", "calm") if people == 60 else ("rating",)
+    frame[[*questions]] = random.integers(1, 6, (60, len(questions)))
+    made = study(frame)
+    assert "together" not in " ".join(draft_of_sheet(read_frame(frame), Choices()).reasons)
+    assert len(made.participants.ids) == people
+    assert len({*made.tasks.ids} - {other}) == tasks
+
+
 def test_what_is_done_to_people_one_after_another_makes_no_other_people():
     """People are numbered within schools, but a condition comes to each of them."""
     random = np.random.default_rng(0)
