@@ -486,11 +486,21 @@ def best_and_worst(best: str, worst: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("names", [("best", "worst"), ("Q3_most", "Q3_least")])
 def test_the_best_and_the_worst_of_sets_are_no_task_yet(names):
-    frame = best_and_worst(*names)
-    assert f"--leave-out {','.join(names)}; or take the best alone" in asked(frame)
-    assert study(frame, choices=Choices(out=names)).tasks.ids == ("good",)
+    several = best_and_worst(*names).assign(id=[f"p{i // 2}" for i in range(N)])
+    assert f"--leave-out {','.join(names)}; or take the best alone" in asked(several)
+    again = best_and_worst(*(f"{name}_2" for name in names)).drop(columns=["id", "good"])
+    first = best_and_worst(*(f"{name}_1" for name in names))
+    assert "name all questions with --questions" in asked(pd.concat([first, again], axis=1))
     shown = pd.DataFrame({names[0]: cycle(1, 0, 0, 0), names[1]: cycle(0, 0, 1, 0)})
-    assert "(MaxDiff)" in asked(pd.concat([table(item=cycle("a", "b", "c", "d")), shown], axis=1))
+    marked = pd.concat([table(item=cycle("a", "b", "c", "d")), shown], axis=1)
+    assert "(MaxDiff)" in asked(marked.drop(columns="id"))
+
+
+@pytest.mark.parametrize("names", [("best_day", "worst_day"), ("most_trusted", "least_trusted")])
+def test_the_best_and_the_worst_that_everybody_is_asked_for_once_are_answers(names):
+    assert {*study(best_and_worst(*names)).tasks.ids} == {"good", *names}
+    marks = table(**{names[0]: cycle(1, 0, 0, 0), names[1]: cycle(0, 0, 1, 0)})
+    assert {*study(marks).tasks.ids} == {"good", *names}
 
 
 def test_best_and_worst_that_are_ratings_stay():
