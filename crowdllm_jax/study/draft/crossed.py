@@ -313,7 +313,16 @@ def _as_person(field: Field, sheet: Sheet) -> float:
     """How much a column looks like people's ids, by itself or by what it tells."""
     if alone := _person_alone(field):
         return alone
+    if names.votes_on_bills(field.name) and _holds_votes(sheet):
+        return 3.0
     return float(any(names.is_profile(f.name, f.text) and _tells(field, f) for f in sheet.fields))
+
+
+def _holds_votes(sheet: Sheet) -> bool:
+    """Whether a table holds votes on bills, and no column is called after other people."""
+    words = frozenset[str]().union(*(names.tokens(f.name) for f in sheet.fields))
+    others = any(names.is_person(f.name) for f in sheet.fields)
+    return bool(words & {"bill", "motion", "vote"}) and not others
 
 
 def _person_alone(field: Field) -> float:

@@ -20,7 +20,7 @@ _PERSON = _words(
     "sujet rispondente utente deelnemer respondente uczestnik uzytkownik uživatel felhasználó "
     "användare bruker kullanıcı client clients customer kunde kunden klient cliente membre "
     "who wer qui quien quién quem pp ppt ppts ppid ppn partid assessor grader critic taster "
-    "tester expert player crowdworker legislator senator "
+    "tester expert player crowdworker "
     "proband pseudonym évaluateur anotador annotateur codeur reader viewer listener juror "
     "пользователь респондент участник 用户 用户id 参与者 회원 回答者 ユーザー"
 )
@@ -198,6 +198,14 @@ def is_of_several(name: str) -> bool:
     parted = {*words, re.sub(r"id$", "", folded(name))}
     ids = bool(words & _ID) or folded(name).endswith("id") or folded(name) in ("couple", "dyad")
     return ids and bool(parted & _TOGETHER) and words <= _TOGETHER | _ID | {folded(name)}
+
+
+def votes_on_bills(name: str) -> bool:
+    """Whether a name is that of members of a parliament, who vote, or of whom people think."""
+    words = _plain(name)
+    return bool(words & _words("legislator senator")) and words <= _ID | _words(
+        "legislator senator name"
+    )
 
 
 _MEMBER = _words(
