@@ -198,16 +198,25 @@ def test_work_grows_with_columns_and_not_with_their_pairs(monkeypatch):
     assert sum(looked.values()) < 10 * 200  # there are 19,900 pairs
 
 
-@pytest.mark.parametrize("columns", [["label"], ["Anna", "Ben", "Chen"]])
+@pytest.mark.parametrize("columns", [["label"], ["label", "sentiment"]])
 def test_texts_that_nobody_is_known_to_have_labelled_are_asked_for(columns):
-    texts = [f"the phone is fine, number {i}" for i in range(30)]
-    labels = {name: ["hate", "ok", "ok"] * 10 for name in columns}
-    frame = pd.DataFrame({"id": range(30), "text": texts, **labels})
+    frame = texts_with(**{name: ["hate", "ok", "ok"] * 10 for name in columns}).assign(id=range(30))
     assert "each row is a text ('text')" in asked(frame)
     told = Choices(out=("text",), unordered=(("hate", "ok"),))
     assert study(frame, choices=told).tasks.ids == tuple(columns)
     known = frame.assign(age=[20 + i for i in range(30)])
     assert len(study(known, choices=Choices(unordered=(("hate", "ok"),))).participants.ids) == 30
+
+
+def texts_with(**columns) -> pd.DataFrame:
+    return pd.DataFrame({"text": [f"the phone is fine, number {i}" for i in range(30)], **columns})
+
+
+@pytest.mark.parametrize("columns", [["label", "q"], ["q1", "q2", "q3"]])
+def test_a_text_that_a_survey_asks_for_stops_nothing(columns):
+    numbers = {name: [1, 2, 3, 4, 5] * 6 for name in columns if name != "label"}
+    frame = texts_with(**dict.fromkeys(columns, ["yes", "no"] * 15) | numbers)
+    assert {*study(frame).tasks.ids} == {*columns}
 
 
 def test_trials_of_several_kinds_are_told():
