@@ -7,11 +7,14 @@ import numpy as np
 
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft.draft import shown
+from crowdllm_jax.study.draft.wide_table import words_before
 from crowdllm_jax.study.draft.word_lists import folded
+from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows
 
 MOST_ROWS = 5
 FEWEST_ROWS = 10
+FEWEST_ASKED, FEWEST_WORDS = 2, 3
 _SUMS = {
     *("total", "totals", "grand total", "sum", "average", "averages", "mean", "avg", "median"),
     *("standard deviation", "std dev", "gesamt", "summe", "mittelwert", "durchschnitt", "moyenne"),
@@ -42,7 +45,8 @@ def with_texts_below(sheet: Sheet) -> Sheet:
     """A sheet without a first row that holds what was asked, which becomes the questions' texts; a
     note says so.
 
-    Nobody else gives such a text, and it stands above numbers, too.
+    Nobody else gives such a text, it stands above numbers, too, and some ask in several words: a
+    person may answer in words what others answer in numbers.
     """
     fields = [field for field in sheet.fields if field.column.distinct]
     if sheet.rows < FEWEST_ROWS or any(f.use or f.labels or f.text for f in sheet.fields):
@@ -52,7 +56,10 @@ def with_texts_below(sheet: Sheet) -> Sheet:
     repeated = [f for f in first if 2 * len(f.column.distinct) <= sheet.rows]
     if again or len(first) * 2 <= len(sheet.fields) or len(repeated) * 2 < len(first):
         return sheet
-    if not any(map(_text_above_numbers, first)):
+    above = [f for f in first if _text_above_numbers(f)]
+    if not above or any(map(words_before, first)) or any(is_no_answer(_top(f)) for f in first):
+        return sheet
+    if sum(_asks(_top(f)) for f in first if f in above or f in repeated) < FEWEST_ASKED:
         return sheet
     texts = {field.name: field.cells.distinct[field.cells.codes[0]] for field in first}
     kept = only_rows(sheet, np.arange(sheet.rows) > 0)
@@ -61,11 +68,19 @@ def with_texts_below(sheet: Sheet) -> Sheet:
     return replace(kept, fields=tuple(fields), notes=(*sheet.notes, told))
 
 
+def _top(field: Field) -> str:
+    return field.column.distinct[field.column.codes[0]]
+
+
+def _asks(text: str) -> bool:
+    """Whether a text may be a question's."""
+    return len(text.split()) >= FEWEST_WORDS or text.endswith(("?", "？", "؟"))
+
+
 def _text_above_numbers(field: Field) -> bool:
     """Whether the first cell is a text, and all others are numbers."""
     texts = {text: number(text) for text in field.column.distinct}
-    own = field.column.distinct[field.column.codes[0]]
-    return len(texts) > 2 and {text for text, n in texts.items() if n is None} == {own}
+    return len(texts) > 2 and {text for text, n in texts.items() if n is None} == {_top(field)}
 
 
 def without_blank_rows(sheet: Sheet) -> Sheet:

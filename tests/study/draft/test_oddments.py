@@ -55,6 +55,20 @@ def test_a_row_of_texts_below_the_names_is_nobodys():
     assert "40 of 41 answers are numbers, but not fine" in asked(typed)
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"id": "test", "good": "test", "bad": "test"},
+        {"id": "x", "good": "refused to say so", "bad": "don't know", "ugly": "all of it today"},
+        {"id": "p99", "good": "would not say", "bad": "a few", "ugly": "something quite special"},
+        {"id": "x", "good": "nothing", "bad": "all", "ugly": "some"},
+    ],
+)
+def test_who_answers_first_in_words_is_somebody(first):
+    frame = table(bad=cycle(1, 2, 3), ugly=cycle(4, 5, 6, 7)).astype(str)
+    assert "answers are numbers, but not" in asked(pd.concat([pd.DataFrame([first]), frame]))
+
+
 def test_how_many_there_are_stands_below_a_sum():
     frame = pd.concat([table(), pd.DataFrame({"id": ["Mean", "SD", "N"], "good": [3.2, 1.1, 40]})])
     draft = draft_of_sheet(read_frame(frame), Choices())
