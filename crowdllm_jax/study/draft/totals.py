@@ -22,20 +22,20 @@ _SUMS = {
     *("razem", "srednia"),
 }
 _BESIDE = {"n", "count", "anzahl", "min", "max", "sd", "std", "minimum", "maximum", "respondents"}
-"""What stands beside a sum; alone it may be an answer."""
+"""What stands beside a sum; alone it may be an answer, above it somebody who answers as others."""
 
 
 def without_totals(sheet: Sheet) -> Sheet:
     """A sheet without the rows at its end whose first text is the name of a sum; a note says so."""
     names: list[str] = []
-    sums = False
     while len(names) < min(MOST_ROWS, sheet.rows - 1):
         name = _first_text(sheet, sheet.rows - 1 - len(names))
         if folded(name.rstrip(":")) not in _SUMS | _BESIDE:
             break
         names.append(name)
-        sums = sums or folded(name.rstrip(":")) in _SUMS
-    if not sums or not _only_there(sheet, names):
+    while names and not _is_sum(names[-1]) and _as_others(sheet, len(names)):
+        names.pop()
+    if not any(map(_is_sum, names)) or not _only_there(sheet, names):
         return sheet
     told = f"Left out at the end, rows that sum up the others: {shown(names[::-1])}."
     return replace(_above(sheet, len(names)), notes=(*sheet.notes, told))
@@ -108,6 +108,17 @@ def _first_text(sheet: Sheet, row: int) -> str:
         if (code := field.cells.codes[row]) >= 0:
             return field.cells.distinct[code]
     return ""
+
+
+def _is_sum(name: str) -> bool:
+    return folded(name.rstrip(":")) in _SUMS
+
+
+def _as_others(sheet: Sheet, last: int) -> bool:
+    """Whether the first of the last rows holds answers that rows above give, too."""
+    row = sheet.rows - last
+    codes = [f.cells.codes for f in sheet.fields[1:] if f.cells.codes[row] >= 0]
+    return any(np.any(own[:row] == own[row]) for own in codes)
 
 
 def _only_there(sheet: Sheet, names: list[str]) -> bool:
