@@ -122,7 +122,10 @@ def _refuse_toplines(sheet: Sheet) -> None:
     numbers = [f for f in sheet.fields if _numeric(f) and f.column.distinct]
     shares = [f for f in numbers if names.is_share(f.name)]
     if len(sheet.fields) > MOST_TOPLINE_COLUMNS or not shares:
-        shares = [f for f in numbers if _adds_up(sheet, f)]
+        added = [f for f in numbers if _adds_up(sheet, f)]
+        whole = [f for f in added if _whole(f) and not names.is_share(f.name)]
+        # One column of whole numbers may be points of options.
+        shares = added if len(whole) != 1 else [f for f in added if f not in whole]
     texts = [f for f in sheet.fields if names.is_task(f.name) or not _numeric(f)]
     if options and shares and _differ(texts):
         _say_shares(sheet, options[0], shares[0])
@@ -136,6 +139,10 @@ def _adds_up(sheet: Sheet, field: Field) -> bool:
     values = plain[field.column.codes]
     sums = np.bincount(task + 1, values)[np.unique(task) + 1]
     return bool(values.min() >= 0 and np.all(np.abs(sums - 100) <= ROUNDED))
+
+
+def _whole(field: Field) -> bool:
+    return all((number(text) or 0.0).is_integer() for text in field.column.distinct)
 
 
 ROUNDED = 3.0

@@ -77,6 +77,12 @@ def test_how_many_there_are_stands_below_a_sum():
     assert len(study(alone).participants.ids) == N
 
 
+def test_somebody_called_max_stands_above_a_sum():
+    above = table().assign(id=[*PEOPLE[1:], "Max"])
+    frame = pd.concat([above, pd.DataFrame({"id": ["Total"], "good": [120]})])
+    assert draft_of_sheet(read_frame(frame), Choices()).people[-1] == "Max"
+
+
 def test_an_answer_that_is_called_after_a_sum_stays():
     frame = pd.DataFrame({"q": cycle("total", "part", "none"), "good": cycle(1, 2, 3, 4)})
     assert len(study(frame.iloc[:-3]).participants.ids) == N - 3
@@ -458,6 +464,13 @@ def test_percentages_of_groups_are_known_by_their_sums():
     frame["All adults"] = [50, 30, 20, 10, 20, 30, 41]
     frame["Men"], frame["Women"] = [60, 30, 10, 25, 25, 25, 25], [40, 30, 30, 10, 10, 40, 40]
     assert "holds shares of answers ('All adults' of each 'Response')" in asked(frame)
+
+
+def test_points_of_options_are_no_percentages():
+    rows = [(option, 10 + 10 * i, f"q{q}") for q in range(15) for i, option in enumerate("ABCD")]
+    frame = pd.DataFrame(rows, columns=["option", "score", "question"])
+    frame["rank"] = np.random.default_rng(0).integers(1, 5, len(frame))
+    assert len(study(frame).tasks.ids) == 15
 
 
 def test_comments_of_which_nobody_says_who_agreed():
