@@ -229,8 +229,8 @@ def _sided(
     often = Counter(frozenset(own) for own in stems.values() if 2 <= len(own) <= MOST_OPTIONS)
     texts = [text for text in chosen.column.distinct if not is_no_answer(text)]
     for options, _ in often.most_common(3):
-        whole = {stem: own for stem, own in stems.items() if own.keys() == options}
-        whole = _attributes(whole, rows)
+        called = {stem: own for stem, own in stems.items() if own.keys() == options}
+        whole = _attributes(called, rows)
         if not whole:
             continue
         many = len(whole)
