@@ -186,6 +186,10 @@ def _values(columns: Mapping[str, Field]) -> list[float] | None:
     return values if values and len(values) == len(found) else None
 
 
+FEWEST_WORDS = 4
+"""Of fewer words (low and high) an attribute may have its levels, whatever it is called."""
+
+
 def _says_answers(stem: str, columns: Mapping[str, Field]) -> bool:
     """Whether columns are called after answers, and hold whole numbers or words in an order."""
     words = names.tokens(stem)
@@ -195,7 +199,8 @@ def _says_answers(stem: str, columns: Mapping[str, Field]) -> bool:
     if values is not None:
         return all(value.is_integer() for value in values) or "rt" in words
     texts = {text for field in columns.values() for text in field.column.distinct}
-    return in_order([text for text in texts if not is_no_answer(text)]) is not None
+    texts = {text for text in texts if not is_no_answer(text)}
+    return len(texts) >= FEWEST_WORDS and in_order([*texts]) is not None
 
 
 HIGHEST_RATING = 10

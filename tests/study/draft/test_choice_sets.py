@@ -439,6 +439,22 @@ def test_numbers_of_what_a_task_shows_describe_options(tmp_path):
         assert [attribute.name for attribute in found.attributes] == told
 
 
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        (["low", "high"], {"colour", "trust"}),
+        (["Disagree", "Rather disagree", "Rather agree", "Agree"], {"colour"}),
+    ],
+)
+def test_words_of_a_rating_describe_no_options(levels, told, tmp_path):
+    frame = rated(task="trial", stems=("trust", "colour"), trial=[1, 2, 3] * 20)
+    for name in frame.columns[2:-1]:
+        words = levels if name.startswith("trust") else ["red", "blue", "grey"]
+        frame[name] = [words[k % len(words)] for k in frame[name]]
+    found = study_of(frame, tmp_path).tasks.alternatives
+    assert {attribute.name for attribute in found.attributes} == told
+
+
 def test_a_winner_of_what_everybody_rated_once_is_an_answer(tmp_path):
     frame = rated(task="week", stems=("like", "fear"), participant=range(60))
     frame = frame.drop(columns="week").rename(columns={"choice": "winner"})
