@@ -1,13 +1,15 @@
 """Best-worst scaling (MaxDiff): of a set of items the best and the worst are named."""
 
 import re
+from collections import Counter
 
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.choice_sets import is_mark, marks_of
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
-from crowdllm_jax.study.draft.wide_table import texts_of
+from crowdllm_jax.study.draft.wide_table import MOST_GROUPS, texts_of, unique
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 
@@ -19,7 +21,10 @@ FEW = 0.05
 
 
 def refuse_best_worst(sheet: Sheet, choices: Choices) -> None:
-    """Raise CrowdError if columns hold the best and the worst of sets, which no task is yet."""
+    """Raise CrowdError if columns hold the best and the worst of sets, which no task is yet.
+
+    Of everybody's one row, one such pair is a question for the best and another for the worst.
+    """
     if choices.questions or choices.response is not None:
         return
     fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
@@ -30,13 +35,29 @@ def refuse_best_worst(sheet: Sheet, choices: Choices) -> None:
         worst = called.get(_BEST.sub(_OTHER[word[1]], name, count=1)) if word else None
         if worst is not None and (_named(best, worst) or _marked(best, worst)):
             found += [best, worst]
-    if found:
+    if found and (_sets_come_back(fields) or _are_numbered(found[::2])):
         raise CrowdError(
             f"{shown((f.name for f in found), 4)} hold the best and the worst of sets (MaxDiff), "
             "for which there is no kind of task yet. Leave them out with --leave-out "
             f"{as_flag(f.name for f in found)}; or take the best alone for choices, in a table "
-            "with a row for every item that was shown and a mark at the best (docs/conjoint.md)"
+            "with a row for every item that was shown and a mark at the best (docs/conjoint.md); "
+            "if they are ordinary questions, name all questions with --questions"
         )
+
+
+def _sets_come_back(fields: list[Field]) -> bool:
+    """Whether people answered several sets in a row each, or sets stand in several rows."""
+    back = [f for f in fields if 2 * len(f.column.distinct) <= len(f.column.codes)]
+    if any(names.is_person(f.name) and len(f.column.distinct) > MOST_GROUPS for f in back):
+        return True
+    one_row = any(names.is_person(f.name) and unique(f) for f in fields)
+    return not one_row and any(names.is_task(f.name) or folded(f.name) == "set" for f in back)
+
+
+def _are_numbered(best: list[Field]) -> bool:
+    """Whether there are columns for the best of the first, second, third set."""
+    called = Counter(re.sub(r"\d+", "", f.name) for f in best if re.search(r"\d", f.name))
+    return any(many > 1 for many in called.values())
 
 
 def _named(best: Field, worst: Field) -> bool:

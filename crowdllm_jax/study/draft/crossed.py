@@ -22,7 +22,7 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.wide_table import answered, unique, words_before
+from crowdllm_jax.study.draft.wide_table import answered, is_member, unique, words_before
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 
@@ -122,7 +122,10 @@ def _refuse_toplines(sheet: Sheet) -> None:
     numbers = [f for f in sheet.fields if _numeric(f) and f.column.distinct]
     shares = [f for f in numbers if names.is_share(f.name)]
     if len(sheet.fields) > MOST_TOPLINE_COLUMNS or not shares:
-        shares = [f for f in numbers if _adds_up(sheet, f)]
+        added = [f for f in numbers if _adds_up(sheet, f)]
+        whole = [f for f in added if _whole(f) and not names.is_share(f.name)]
+        # One column of whole numbers may be points of options.
+        shares = added if len(whole) != 1 else [f for f in added if f not in whole]
     texts = [f for f in sheet.fields if names.is_task(f.name) or not _numeric(f)]
     if options and shares and _differ(texts):
         _say_shares(sheet, options[0], shares[0])
@@ -136,6 +139,10 @@ def _adds_up(sheet: Sheet, field: Field) -> bool:
     values = plain[field.column.codes]
     sums = np.bincount(task + 1, values)[np.unique(task) + 1]
     return bool(values.min() >= 0 and np.all(np.abs(sums - 100) <= ROUNDED))
+
+
+def _whole(field: Field) -> bool:
+    return all((number(text) or 0.0).is_integer() for text in field.column.distinct)
 
 
 ROUNDED = 3.0
@@ -202,8 +209,8 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
     chance = _chance(one, other)
     if chance is None:
         return None
-    if any(names.is_of_several(f.name) for f in (one, other)):
-        return None  # so are people within a household
+    if _within_household(sheet, one, other) or _within_household(sheet, other, one):
+        return None
     profiles = sum(names.is_profile(f.name, f.text) for f in (one, other))
     if profiles == 1:
         return None  # people are numbered within a school
@@ -221,6 +228,15 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
     if chance > next(most for least, most in CHANCES if max(score, told) >= least):
         return None
     return Pair(*ways[best], told, score)
+
+
+def _within_household(sheet: Sheet, group: Field, member: Field) -> bool:
+    """Whether columns are ids of households (or couples) and what tells their people apart, and
+    not who rated couples, nor what each household was asked."""
+    if not names.is_of_several(group.name) or names.is_task(member.name):
+        return False
+    rated = names.is_person(member.name) or any(names.is_response(f.name) for f in sheet.fields)
+    return not rated or is_member(sheet, group, member)
 
 
 def _may_be_key(field: Field, sheet: Sheet, choices: Choices) -> bool:
@@ -304,7 +320,16 @@ def _as_person(field: Field, sheet: Sheet) -> float:
     """How much a column looks like people's ids, by itself or by what it tells."""
     if alone := _person_alone(field):
         return alone
+    if names.votes_on_bills(field.name) and _holds_votes(sheet):
+        return 3.0
     return float(any(names.is_profile(f.name, f.text) and _tells(field, f) for f in sheet.fields))
+
+
+def _holds_votes(sheet: Sheet) -> bool:
+    """Whether a table holds votes on bills, and no column is called after other people."""
+    words = frozenset[str]().union(*(names.tokens(f.name) for f in sheet.fields))
+    others = any(names.is_person(f.name) for f in sheet.fields)
+    return bool(words & {"bill", "motion", "vote"}) and not others
 
 
 def _person_alone(field: Field) -> float:

@@ -1,6 +1,5 @@
 """A table with a row per answer as a study."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -133,9 +132,9 @@ def _ask_of_texts(sheet: Sheet, choices: Choices) -> None:
     others = [f for f in fields if f is not texts[0] and not _repeats(f) and not unique(f)]
     labels = [f for f in fields if _repeats(f) and not names.is_own(f.name)]
     called = any(folded(f.name) in ("label", "labels", "annotation") for f in labels)
-    words = Counter(frozenset(f.column.distinct) for f in labels)
-    if others or not (called or any(many >= FEWEST_ROWS for many in words.values())):
-        return
+    words = {frozenset(f.column.distinct) for f in labels}
+    if others or not called or len(words) > 1:
+        return  # a survey may ask for a text, too
     raise CrowdError(
         f"{sheet.path}: each row is a text ('{texts[0].name}') with answers "
         f"({shown(f.name for f in labels)}), and no column says whose. Give a table with a row per "

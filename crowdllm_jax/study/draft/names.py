@@ -21,7 +21,7 @@ _PERSON = _words(
     "sujet rispondente utente deelnemer respondente uczestnik uzytkownik uživatel felhasználó "
     "användare bruker kullanıcı client clients customer kunde kunden klient cliente membre "
     "who wer qui quien quién quem pp ppt ppts ppid ppn partid assessor grader critic taster "
-    "tester expert player crowdworker legislator senator "
+    "tester expert player crowdworker "
     "proband pseudonym évaluateur anotador annotateur codeur reader viewer listener juror "
     "пользователь респондент участник 用户 用户id 参与者 회원 回答者 ユーザー"
 )
@@ -199,6 +199,28 @@ def is_of_several(name: str) -> bool:
     parted = {*words, re.sub(r"id$", "", folded(name))}
     ids = bool(words & _ID) or folded(name).endswith("id") or folded(name) in ("couple", "dyad")
     return ids and bool(parted & _TOGETHER) and words <= _TOGETHER | _ID | {folded(name)}
+
+
+def votes_on_bills(name: str) -> bool:
+    """Whether a name is that of members of a parliament, who vote, or of whom people think."""
+    words = _plain(name)
+    return bool(words & _words("legislator senator")) and words <= _ID | _words(
+        "legislator senator name"
+    )
+
+
+_MEMBER = _words(
+    "role partner spouse member person actor line lineno pernum husband wife parent relation "
+    "relationship position sex gender rolle geschlecht rôle conjoint sexe rol sexo pareja ruolo"
+)
+
+
+def tells_members(name: str) -> bool:
+    """Whether a name is that of what tells people of one household or couple apart."""
+    if is_rater(name) or is_task(name) or is_own(name):
+        return False
+    words = _plain(name)
+    return is_person(name) or bool(words & _MEMBER and words <= _MEMBER | _ID | _TOGETHER)
 
 
 _CONTACT = _words("email mail username login nickname nick handle")

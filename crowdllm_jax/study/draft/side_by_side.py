@@ -15,9 +15,9 @@ from crowdllm_jax.study.draft.choice_sets import Sets, is_mark, marks_of, numeri
 from crowdllm_jax.study.draft.crossed import together, told_by
 from crowdllm_jax.study.draft.draft import Choices, shown
 from crowdllm_jax.study.draft.stacked import again, below
-from crowdllm_jax.study.draft.wide_table import unique
+from crowdllm_jax.study.draft.wide_table import unique, words_before
 from crowdllm_jax.study.draft.word_lists import folded
-from crowdllm_jax.study.draft.words import is_no_answer
+from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, only_rows
 from crowdllm_jax.study.tables import Column
 
@@ -61,9 +61,11 @@ def side_by_side(sheet: Sheet, choices: Choices) -> tuple[Sheet, Sets] | None:
     marked = [f for f in fields if _may_say(f, choices)]
     if person is None or not marked:
         return None
+    rows = _rows_of(fields, person, choices)
     for chosen in marked:
         for pattern in (_BEHIND, _BEFORE, _JOINED):
-            found = _sided([f for f in fields if f not in (person, chosen)], chosen, pattern)
+            others = [f for f in fields if f not in (person, chosen)]
+            found = _sided(others, chosen, pattern, rows)
             if found is not None and _is_shown(found, person):
                 return _in_rows(sheet, found, person, choices)
     return None
@@ -118,12 +120,109 @@ def _may_say(field: Field, choices: Choices) -> bool:
     return called or folded(field.name) in ("winner", "preference", "better")
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What tells the rows of a person apart.
+
+    Attributes:
+      alone: everybody has one row. tasks: columns of tasks that come back with other people.
+      named: tasks are more than counted, or rows are those of several times.
+    """
+
+    alone: bool
+    tasks: tuple[Field, ...]
+    named: bool
+
+
+def _rows_of(fields: Sequence[Field], person: Field, choices: Choices) -> _Rows:
+    apart = [f for f in fields if f is not person and _tells_apart(person, f)]
+    tasks = [f for f in apart if names.is_task(f.name) or f.name == choices.task]
+    counted = [f for f in tasks if words_before(f) or None not in map(number, f.column.distinct)]
+    named = len(tasks) > len(counted) or any(names.is_time(f.name) for f in apart)
+    return _Rows(unique(person), tuple(tasks), named)
+
+
+def _tells_apart(person: Field, field: Field) -> bool:
+    """Whether a column tells the rows of a person apart, and comes back with other people."""
+    rows = len(field.column.codes)
+    back = 2 * len(field.column.distinct) <= rows
+    return back and len(np.unique(together(person, field))) == rows
+
+
+_ANSWERS = re.compile(
+    r"(liked?|liking|likab|trust|helpful|conf(idence|ident)?$|mood|perf(ormance)?$|attract|sure$|"
+    r"satisf|agree|feel|fear|rt$|rated?$|eval|judge?ment|prefer|enjoy|understand|certain|valence|"
+    r"arousal|warmth|competen|believ|credib|fluen|correctness|accura|harm|coheren|relevan).*"
+)
+"""What people say of what they saw, rather than what was shown."""
+
+
+def _attributes(
+    stems: Mapping[str, Mapping[str, Field]], rows: _Rows
+) -> Mapping[str, Mapping[str, Field]]:
+    """Of columns that are called after options those that describe what was shown, and not what
+    people said of it; nothing where this is not to be told.
+
+    What a task shows is the same for everybody; else numbers as those of a rating (1 to 5) describe
+    nothing by themselves, and other numbers only where sets are no more than counted.
+    """
+    plain = {stem: own for stem, own in stems.items() if _values(own) is not None}
+    if rows.alone:
+        return {stem: own for stem, own in stems.items() if stem not in plain}
+    for task in rows.tasks:
+        if all(told_by(task, field) for own in stems.values() for field in own.values()):
+            return stems
+    kept = {stem: own for stem, own in stems.items() if not _says_answers(stem, own)}
+    if all(stem in plain for stem in kept) and rows.named:
+        return {}
+    return {} if all(_as_ratings(own) for own in kept.values()) else kept
+
+
+def _values(columns: Mapping[str, Field]) -> list[float] | None:
+    """The numbers that columns hold together; None where they hold texts."""
+    texts = {text for field in columns.values() for text in field.column.distinct}
+    found = [number(text) for text in texts if not is_no_answer(text)]
+    values = [value for value in found if value is not None]
+    return values if values and len(values) == len(found) else None
+
+
+FEWEST_WORDS = 4
+"""Of fewer words (low and high) an attribute may have its levels, whatever it is called."""
+
+
+def _says_answers(stem: str, columns: Mapping[str, Field]) -> bool:
+    """Whether columns are called after answers, and hold whole numbers or words in an order."""
+    words = names.tokens(stem)
+    if not names.is_response(stem) and not any(map(_ANSWERS.fullmatch, words)):
+        return False
+    values = _values(columns)
+    if values is not None:
+        return all(value.is_integer() for value in values) or "rt" in words
+    texts = {text for field in columns.values() for text in field.column.distinct}
+    texts = {text for text in texts if not is_no_answer(text)}
+    return len(texts) >= FEWEST_WORDS and in_order([*texts]) is not None
+
+
+HIGHEST_RATING = 10
+
+
+def _as_ratings(columns: Mapping[str, Field]) -> bool:
+    """Whether columns hold the whole numbers of a rating (1 to 5, 0 to 10), hardly any left out."""
+    values = _values(columns)
+    if values is None or not all(value.is_integer() for value in values):
+        return False
+    low, high = min(values), max(values)
+    return abs(low) <= high <= HIGHEST_RATING and low <= 1 and 2 * len(values) > high - low + 1
+
+
 def _key(text: str) -> str:
     """What an option is known by: the last word of `Option A`, of `model_a`."""
     return folded(text).split()[-1]
 
 
-def _sided(fields: Sequence[Field], chosen: Field, pattern: re.Pattern[str]) -> _Sided | None:
+def _sided(
+    fields: Sequence[Field], chosen: Field, pattern: re.Pattern[str], rows: _Rows
+) -> _Sided | None:
     """Columns that are called after the options of which one is chosen, as a pattern cuts names."""
     stems: dict[str, dict[str, Field]] = defaultdict(dict)
     labels: dict[str, str] = {}
@@ -134,23 +233,27 @@ def _sided(fields: Sequence[Field], chosen: Field, pattern: re.Pattern[str]) -> 
             labels.setdefault(key, match["option"])
     often = Counter(frozenset(own) for own in stems.values() if 2 <= len(own) <= MOST_OPTIONS)
     texts = [text for text in chosen.column.distinct if not is_no_answer(text)]
-    for options, many in often.most_common(3):
+    for options, _ in often.most_common(3):
+        called = {stem: own for stem, own in stems.items() if own.keys() == options}
+        whole = _attributes(called, rows)
+        if not whole:
+            continue
+        many = len(whole)
         others = [text for text in texts if _key(text) not in options]
         named = all(_names(fields, text) for text in texts if text not in others)
-        named = named or many > 1 or _same_things(stems, options)
+        named = named or many > 1 or _same_things(whole)
         if not named or len(texts) - len(others) < 2:
             _refuse_numbers(chosen, texts, [labels[key] for key in labels if key in options], many)
             continue
         if all(_NEITHER.fullmatch(folded(text)) for text in others):
-            whole = {stem: own for stem, own in stems.items() if own.keys() == options}
             kept = {key: label for key, label in labels.items() if key in options}
             return _Sided(chosen, whole, kept | {_key(text): text for text in others})
     return None
 
 
-def _same_things(stems: Mapping[str, Mapping[str, Field]], options: frozenset[str]) -> bool:
+def _same_things(stems: Mapping[str, Mapping[str, Field]]) -> bool:
     """Whether the only columns called after options hold the same things now here, now there."""
-    (columns,) = (own.values() for own in stems.values() if own.keys() == options)
+    (columns,) = (own.values() for own in stems.values())
     held = [set(field.column.distinct) for field in columns]
     common, union = set.intersection(*held), set.union(*held)
     return len(common) > 2 and 2 * len(common) >= len(union)

@@ -7,11 +7,14 @@ import numpy as np
 
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft.draft import shown
+from crowdllm_jax.study.draft.wide_table import words_before
 from crowdllm_jax.study.draft.word_lists import folded
+from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows
 
 MOST_ROWS = 5
 FEWEST_ROWS = 10
+FEWEST_ASKED, FEWEST_WORDS = 2, 3
 _SUMS = {
     *("total", "totals", "grand total", "sum", "average", "averages", "mean", "avg", "median"),
     *("standard deviation", "std dev", "gesamt", "summe", "mittelwert", "durchschnitt", "moyenne"),
@@ -19,20 +22,20 @@ _SUMS = {
     *("razem", "srednia"),
 }
 _BESIDE = {"n", "count", "anzahl", "min", "max", "sd", "std", "minimum", "maximum", "respondents"}
-"""What stands beside a sum; alone it may be an answer."""
+"""What stands beside a sum; alone it may be an answer, above it somebody who answers as others."""
 
 
 def without_totals(sheet: Sheet) -> Sheet:
     """A sheet without the rows at its end whose first text is the name of a sum; a note says so."""
     names: list[str] = []
-    sums = False
     while len(names) < min(MOST_ROWS, sheet.rows - 1):
         name = _first_text(sheet, sheet.rows - 1 - len(names))
         if folded(name.rstrip(":")) not in _SUMS | _BESIDE:
             break
         names.append(name)
-        sums = sums or folded(name.rstrip(":")) in _SUMS
-    if not sums or not _only_there(sheet, names):
+    while names and not _is_sum(names[-1]) and _as_others(sheet, len(names)):
+        names.pop()
+    if not any(map(_is_sum, names)) or not _only_there(sheet, names):
         return sheet
     told = f"Left out at the end, rows that sum up the others: {shown(names[::-1])}."
     return replace(_above(sheet, len(names)), notes=(*sheet.notes, told))
@@ -42,7 +45,8 @@ def with_texts_below(sheet: Sheet) -> Sheet:
     """A sheet without a first row that holds what was asked, which becomes the questions' texts; a
     note says so.
 
-    Nobody else gives such a text, and it stands above numbers, too.
+    Nobody else gives such a text, it stands above numbers, too, and some ask in several words: a
+    person may answer in words what others answer in numbers.
     """
     fields = [field for field in sheet.fields if field.column.distinct]
     if sheet.rows < FEWEST_ROWS or any(f.use or f.labels or f.text for f in sheet.fields):
@@ -52,7 +56,10 @@ def with_texts_below(sheet: Sheet) -> Sheet:
     repeated = [f for f in first if 2 * len(f.column.distinct) <= sheet.rows]
     if again or len(first) * 2 <= len(sheet.fields) or len(repeated) * 2 < len(first):
         return sheet
-    if not any(map(_text_above_numbers, first)):
+    above = [f for f in first if _text_above_numbers(f)]
+    if not above or any(map(words_before, first)) or any(is_no_answer(_top(f)) for f in first):
+        return sheet
+    if sum(_asks(_top(f)) for f in first if f in above or f in repeated) < FEWEST_ASKED:
         return sheet
     texts = {field.name: field.cells.distinct[field.cells.codes[0]] for field in first}
     kept = only_rows(sheet, np.arange(sheet.rows) > 0)
@@ -61,11 +68,19 @@ def with_texts_below(sheet: Sheet) -> Sheet:
     return replace(kept, fields=tuple(fields), notes=(*sheet.notes, told))
 
 
+def _top(field: Field) -> str:
+    return field.column.distinct[field.column.codes[0]]
+
+
+def _asks(text: str) -> bool:
+    """Whether a text may be a question's."""
+    return len(text.split()) >= FEWEST_WORDS or text.endswith(("?", "？", "؟"))
+
+
 def _text_above_numbers(field: Field) -> bool:
     """Whether the first cell is a text, and all others are numbers."""
     texts = {text: number(text) for text in field.column.distinct}
-    own = field.column.distinct[field.column.codes[0]]
-    return len(texts) > 2 and {text for text, n in texts.items() if n is None} == {own}
+    return len(texts) > 2 and {text for text, n in texts.items() if n is None} == {_top(field)}
 
 
 def without_blank_rows(sheet: Sheet) -> Sheet:
@@ -93,6 +108,17 @@ def _first_text(sheet: Sheet, row: int) -> str:
         if (code := field.cells.codes[row]) >= 0:
             return field.cells.distinct[code]
     return ""
+
+
+def _is_sum(name: str) -> bool:
+    return folded(name.rstrip(":")) in _SUMS
+
+
+def _as_others(sheet: Sheet, last: int) -> bool:
+    """Whether the first of the last rows holds answers that rows above give, too."""
+    row = sheet.rows - last
+    codes = [f.cells.codes for f in sheet.fields[1:] if f.cells.codes[row] >= 0]
+    return any(np.any(own[:row] == own[row]) for own in codes)
 
 
 def _only_there(sheet: Sheet, names: list[str]) -> bool:

@@ -156,7 +156,7 @@ def _of_couples(sheet: Sheet, said: Set[str]) -> Field | None:
     for group in fields:
         if not names.is_of_several(group.name) or unique(group):
             continue
-        members = [f for f in fields if f is not group and _a_member(f)]
+        members = [f for f in fields if f is not group and is_member(sheet, group, f)]
         members.sort(key=lambda f: names.is_profile(f.name, f.text))
         for member in members:
             if (both := _both(sheet, group, member)) is not None:
@@ -164,12 +164,17 @@ def _of_couples(sheet: Sheet, said: Set[str]) -> Field | None:
     return None
 
 
-def _a_member(field: Field) -> bool:
-    """Whether a column may tell people of a household apart, not times or what they answered."""
-    name = field.name
-    other = names.is_time(name) or names.is_own(name) or names.counts_tasks(name)
-    few = 1 < len(field.column.distinct) <= MOST_MEMBERS
-    return few and not other and not names.is_task(name) and not names.is_response(name)
+MOST_ALIKE = 4
+
+
+def is_member(sheet: Sheet, group: Field, member: Field) -> bool:
+    """Whether a column tells the people of each household apart, by its name and since these are
+    few; more than there are households, or as many in all whom somebody rated, are raters."""
+    many, groups = len(member.column.distinct), len(group.column.distinct)
+    if not names.tells_members(member.name) or not 1 < many <= min(MOST_MEMBERS, groups):
+        return False
+    rated = many > MOST_ALIKE and any(names.is_response(f.name) for f in sheet.fields)
+    return not rated or many * groups > sheet.rows
 
 
 def _both(sheet: Sheet, group: Field, member: Field) -> Field | None:

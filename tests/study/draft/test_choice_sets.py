@@ -399,3 +399,63 @@ def test_ratings_beside_a_choice_are_no_sets(tmp_path):
     rated = {f"{q}_{p}": random.integers(1, 8, 40) for q in ("taste", "look") for p in "AB"}
     frame = pd.DataFrame({"id": range(40), **rated, "choice": random.choice(["A", "B"], 40)})
     assert study_of(frame, tmp_path).tasks.alternatives is None
+
+
+SIDES = ((1, "left"), (2, "right"))
+
+
+def rated(*, task: str, stems: tuple[str, ...], **columns) -> pd.DataFrame:
+    """20 people rate what they see left and right, three times each, and choose."""
+    random = np.random.default_rng(0)
+    person, seen = (axis.ravel() for axis in np.indices((20, 3)))
+    frame = pd.DataFrame({"participant": person, task: ["uvw"[i] for i in seen]})
+    for name in (f"{stem}_{side}" for stem in stems for side in ("left", "right")):
+        frame[name] = random.integers(1, 6, 60)
+    return frame.assign(choice=random.choice(["left", "right"], 60), **columns)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        rated(task="item", stems=("rating",)),
+        rated(task="trial", stems=("attractive", "trust")),
+        rated(task="week", stems=("mood",)),
+        rated(task="trial", stems=("size", "width")),
+        rated(task="item", stems=("size", "width"), size_left=[15 + i % 7 for i in range(60)]),
+    ],
+)
+def test_what_people_say_of_both_sides_describes_no_options(frame, tmp_path):
+    assert study_of(frame, tmp_path, response="choice").tasks.alternatives is None
+
+
+def test_numbers_of_what_a_task_shows_describe_options(tmp_path):
+    """A task shows everybody the same, or sets are only counted and the numbers are no ratings."""
+    same = {f"{stem}_{side}": [1, k, 3] * 20 for stem in ("size", "trust") for k, side in SIDES}
+    drawn = {f"price_{side}": [(i * k) % 7 * 50 for i in range(60)] for k, side in SIDES}
+    shown = rated(task="item", stems=("size", "trust"), **same)
+    counted = rated(task="trial", stems=("price", "trust"), trial=[1, 2, 3] * 20, **drawn)
+    for frame, told in ((shown, ["size", "trust"]), (counted, ["price"])):
+        found = study_of(frame, tmp_path).tasks.alternatives
+        assert [attribute.name for attribute in found.attributes] == told
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        (["low", "high"], {"colour", "trust"}),
+        (["Disagree", "Rather disagree", "Rather agree", "Agree"], {"colour"}),
+    ],
+)
+def test_words_of_a_rating_describe_no_options(levels, told, tmp_path):
+    frame = rated(task="trial", stems=("trust", "colour"), trial=[1, 2, 3] * 20)
+    for name in frame.columns[2:-1]:
+        words = levels if name.startswith("trust") else ["red", "blue", "grey"]
+        frame[name] = [words[k % len(words)] for k in frame[name]]
+    found = study_of(frame, tmp_path).tasks.alternatives
+    assert {attribute.name for attribute in found.attributes} == told
+
+
+def test_a_winner_of_what_everybody_rated_once_is_an_answer(tmp_path):
+    frame = rated(task="week", stems=("like", "fear"), participant=range(60))
+    frame = frame.drop(columns="week").rename(columns={"choice": "winner"})
+    assert study_of(frame, tmp_path).tasks.alternatives is None

@@ -126,6 +126,15 @@ def test_numbers_of_one_scale_of_which_each_task_uses_a_part():
     assert len(study(table).scales) == 1
 
 
+def test_members_of_a_parliament_of_whom_people_think_are_tasks():
+    names = ["Smith", "Jones", "Lee", "Cruz", "King"]
+    for head in ("voter senator approval", "user legislator rating"):
+        assert counted(answers(head, list(range(12)), names)) == (12, 5)
+    table = pd.DataFrame({"id": range(60), "senator": (names * 12), "trust": [1, 2, 3, 4] * 15})
+    told = Choices(unordered=(tuple(sorted(names)),))
+    assert {*study(table, choices=told).tasks.ids} == {"senator", "trust"}
+
+
 N = 200
 WIDE = {
     "numbers of people": {"age": RANDOM.integers(18, 80, N), "minutes": RANDOM.integers(0, 120, N)},

@@ -100,6 +100,25 @@ def test_people_of_couples_are_known_by_both(group, member):
     assert [attribute.name for attribute in made.participants.profile] == [member, "sex"]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "people", "tasks"),
+    [
+        *(("participant", "couple_id", 12, 5), ("coder", "dyad_id", 12, 5)),
+        *(("family_id", "item", 12, 5), ("hhid", "scenario", 12, 5)),
+        *(("household_id", "store", 60, 2), ("couple_id", "condition", 60, 2)),
+    ],
+)
+def test_who_rated_couples_or_what_they_were_asked_are_no_members(one, other, people, tasks):
+    frame = pd.DataFrame({one: np.repeat([f"r{i}" for i in range(12)], 5), other: [*"abcde"] * 12})
+    random = np.random.default_rng(0)
+    questions = ("ease", "calm") if people == 60 else ("rating",)
+    frame[[*questions]] = random.integers(1, 6, (60, len(questions)))
+    made = study(frame)
+    assert "together" not in " ".join(draft_of_sheet(read_frame(frame), Choices()).reasons)
+    assert len(made.participants.ids) == people
+    assert len({*made.tasks.ids} - {other}) == tasks
+
+
 def test_what_is_done_to_people_one_after_another_makes_no_other_people():
     """People are numbered within schools, but a condition comes to each of them."""
     random = np.random.default_rng(0)
@@ -179,16 +198,25 @@ def test_work_grows_with_columns_and_not_with_their_pairs(monkeypatch):
     assert sum(looked.values()) < 10 * 200  # there are 19,900 pairs
 
 
-@pytest.mark.parametrize("columns", [["label"], ["Anna", "Ben", "Chen"]])
+@pytest.mark.parametrize("columns", [["label"], ["label", "sentiment"]])
 def test_texts_that_nobody_is_known_to_have_labelled_are_asked_for(columns):
-    texts = [f"the phone is fine, number {i}" for i in range(30)]
-    labels = {name: ["hate", "ok", "ok"] * 10 for name in columns}
-    frame = pd.DataFrame({"id": range(30), "text": texts, **labels})
+    frame = texts_with(**{name: ["hate", "ok", "ok"] * 10 for name in columns}).assign(id=range(30))
     assert "each row is a text ('text')" in asked(frame)
     told = Choices(out=("text",), unordered=(("hate", "ok"),))
     assert study(frame, choices=told).tasks.ids == tuple(columns)
     known = frame.assign(age=[20 + i for i in range(30)])
     assert len(study(known, choices=Choices(unordered=(("hate", "ok"),))).participants.ids) == 30
+
+
+def texts_with(**columns) -> pd.DataFrame:
+    return pd.DataFrame({"text": [f"the phone is fine, number {i}" for i in range(30)], **columns})
+
+
+@pytest.mark.parametrize("columns", [["label", "q"], ["q1", "q2", "q3"]])
+def test_a_text_that_a_survey_asks_for_stops_nothing(columns):
+    numbers = {name: [1, 2, 3, 4, 5] * 6 for name in columns if name != "label"}
+    frame = texts_with(**dict.fromkeys(columns, ["yes", "no"] * 15) | numbers)
+    assert {*study(frame).tasks.ids} == {*columns}
 
 
 def test_trials_of_several_kinds_are_told():

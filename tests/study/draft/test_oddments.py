@@ -55,12 +55,32 @@ def test_a_row_of_texts_below_the_names_is_nobodys():
     assert "40 of 41 answers are numbers, but not fine" in asked(typed)
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"id": "test", "good": "test", "bad": "test"},
+        {"id": "x", "good": "refused to say so", "bad": "don't know", "ugly": "all of it today"},
+        {"id": "p99", "good": "would not say", "bad": "a few", "ugly": "something quite special"},
+        {"id": "x", "good": "nothing", "bad": "all", "ugly": "some"},
+    ],
+)
+def test_who_answers_first_in_words_is_somebody(first):
+    frame = table(bad=cycle(1, 2, 3), ugly=cycle(4, 5, 6, 7)).astype(str)
+    assert "answers are numbers, but not" in asked(pd.concat([pd.DataFrame([first]), frame]))
+
+
 def test_how_many_there_are_stands_below_a_sum():
     frame = pd.concat([table(), pd.DataFrame({"id": ["Mean", "SD", "N"], "good": [3.2, 1.1, 40]})])
     draft = draft_of_sheet(read_frame(frame), Choices())
     assert draft.people == tuple(PEOPLE)
     alone = pd.DataFrame({"q": [*cycle("y")[1:], "n"], "good": cycle(1, 2, 3, 4)})
     assert len(study(alone).participants.ids) == N
+
+
+def test_somebody_called_max_stands_above_a_sum():
+    above = table().assign(id=[*PEOPLE[1:], "Max"])
+    frame = pd.concat([above, pd.DataFrame({"id": ["Total"], "good": [120]})])
+    assert draft_of_sheet(read_frame(frame), Choices()).people[-1] == "Max"
 
 
 def test_an_answer_that_is_called_after_a_sum_stays():
@@ -446,6 +466,13 @@ def test_percentages_of_groups_are_known_by_their_sums():
     assert "holds shares of answers ('All adults' of each 'Response')" in asked(frame)
 
 
+def test_points_of_options_are_no_percentages():
+    rows = [(option, 10 + 10 * i, f"q{q}") for q in range(15) for i, option in enumerate("ABCD")]
+    frame = pd.DataFrame(rows, columns=["option", "score", "question"])
+    frame["rank"] = np.random.default_rng(0).integers(1, 5, len(frame))
+    assert len(study(frame).tasks.ids) == 15
+
+
 def test_comments_of_which_nobody_says_who_agreed():
     frame = pd.DataFrame({"comment-id": range(N), "author-id": cycle(1, 2, 3)})
     frame["agrees"], frame["disagrees"] = cycle(3, 5, 9), cycle(1, 0, 2)
@@ -486,11 +513,21 @@ def best_and_worst(best: str, worst: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("names", [("best", "worst"), ("Q3_most", "Q3_least")])
 def test_the_best_and_the_worst_of_sets_are_no_task_yet(names):
-    frame = best_and_worst(*names)
-    assert f"--leave-out {','.join(names)}; or take the best alone" in asked(frame)
-    assert study(frame, choices=Choices(out=names)).tasks.ids == ("good",)
+    several = best_and_worst(*names).assign(id=[f"p{i // 2}" for i in range(N)])
+    assert f"--leave-out {','.join(names)}; or take the best alone" in asked(several)
+    again = best_and_worst(*(f"{name}_2" for name in names)).drop(columns=["id", "good"])
+    first = best_and_worst(*(f"{name}_1" for name in names))
+    assert "name all questions with --questions" in asked(pd.concat([first, again], axis=1))
     shown = pd.DataFrame({names[0]: cycle(1, 0, 0, 0), names[1]: cycle(0, 0, 1, 0)})
-    assert "(MaxDiff)" in asked(pd.concat([table(item=cycle("a", "b", "c", "d")), shown], axis=1))
+    marked = pd.concat([table(item=cycle("a", "b", "c", "d")), shown], axis=1)
+    assert "(MaxDiff)" in asked(marked.drop(columns="id"))
+
+
+@pytest.mark.parametrize("names", [("best_day", "worst_day"), ("most_trusted", "least_trusted")])
+def test_the_best_and_the_worst_that_everybody_is_asked_for_once_are_answers(names):
+    assert {*study(best_and_worst(*names)).tasks.ids} == {"good", *names}
+    marks = table(**{names[0]: cycle(1, 0, 0, 0), names[1]: cycle(0, 0, 1, 0)})
+    assert {*study(marks).tasks.ids} == {"good", *names}
 
 
 def test_best_and_worst_that_are_ratings_stay():
