@@ -142,7 +142,9 @@ def _aside(question: Answered, texts: Sequence[str]) -> set[str]:
     if own is not None and len(known) == len(others):
         outside = own > max(known)
     else:
-        outside = in_order([label_of.get(text, text) for text in texts]) is None
+        # Beside an even number of others it may be the middle.
+        odd = len(others) % 2 == 1
+        outside = odd and in_order([label_of.get(text, text) for text in texts]) is None
     spoken = without_codes([label_of.get(text, text) for text in others])
     return {*unsure} if outside and in_order(spoken) is not None else set()
 
