@@ -9,7 +9,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.choice_sets import is_mark, marks_of
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
-from crowdllm_jax.study.draft.wide_table import MOST_GROUPS, texts_of, unique
+from crowdllm_jax.study.draft.row_people import MOST_GROUPS, texts_of, unique
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 

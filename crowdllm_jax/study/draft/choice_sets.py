@@ -10,7 +10,7 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.crossed import together
 from crowdllm_jax.study.draft.draft import Choices
-from crowdllm_jax.study.draft.wide_table import numbers_rows
+from crowdllm_jax.study.draft.row_people import numbers_rows
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet

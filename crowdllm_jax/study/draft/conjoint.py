@@ -12,7 +12,7 @@ from crowdllm_jax.study.draft.choice_sets import Sets, marks_of, numeric
 from crowdllm_jax.study.draft.crossed import told_by
 from crowdllm_jax.study.draft.draft import Choices, Draft, Options, Task, shown
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
-from crowdllm_jax.study.draft.wide_table import texts_of
+from crowdllm_jax.study.draft.row_people import texts_of
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.scales import Nominal

@@ -22,7 +22,8 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.wide_table import answered, is_member, unique, words_before
+from crowdllm_jax.study.draft.row_people import is_member, unique, words_before
+from crowdllm_jax.study.draft.wide_table import answered
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 

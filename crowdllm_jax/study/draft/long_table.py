@@ -21,8 +21,9 @@ from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.long_scales import FEWEST_ANSWERS, Scaled, scales_of_tasks
 from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
+from crowdllm_jax.study.draft.row_people import unique
 from crowdllm_jax.study.draft.stacked import stacked
-from crowdllm_jax.study.draft.wide_table import answered, reversed_ids, unique
+from crowdllm_jax.study.draft.wide_table import answered, reversed_ids
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.scales import Binary, Nominal, Ordinal, Scale

@@ -14,8 +14,8 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.choice_sets import Sets, is_mark, marks_of, numeric, varies
 from crowdllm_jax.study.draft.crossed import together, told_by
 from crowdllm_jax.study.draft.draft import Choices, shown
+from crowdllm_jax.study.draft.row_people import unique, words_before
 from crowdllm_jax.study.draft.stacked import again, below
-from crowdllm_jax.study.draft.wide_table import unique, words_before
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, only_rows

@@ -11,7 +11,8 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.wide_table import answered, unique
+from crowdllm_jax.study.draft.row_people import unique
+from crowdllm_jax.study.draft.wide_table import answered
 from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size, unique_names
 from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.tables import Column

@@ -7,7 +7,7 @@ import numpy as np
 
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft.draft import shown
-from crowdllm_jax.study.draft.wide_table import words_before
+from crowdllm_jax.study.draft.row_people import words_before
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows
