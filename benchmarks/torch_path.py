@@ -218,13 +218,14 @@ def persistent(crowd: Crowd) -> Sampler:
     latent = len(belief.tilt[...])
     spread, tilt = _to_torch(np.exp(belief.log_spread[...])), _to_torch(belief.tilt[...])
     mixing = _linear(belief.mixing)
-    shift = _to_torch(belief.shift.kernel[...])
+    shift, middle = _to_torch(belief.shift.kernel[...]), _to_torch(belief.middle[...])
+    mean = _to_torch(belief.mean[...])
 
     def beliefs(n: int) -> tuple[torch.Tensor, torch.Tensor]:
         u = torch.randn(n, belief.width, device=device())
         z = u[:, :latent] * spread[:latent]
-        z = z + torch.tanh(mixing(u[:, latent + 1 :])) @ shift
-        log_scale = spread[latent] * u[:, latent] + u[:, :latent] @ tilt
+        z = z + torch.tanh(mixing(u[:, latent + 1 :])) @ shift - middle + mean[:latent]
+        log_scale = spread[latent] * u[:, latent] + u[:, :latent] @ tilt + mean[latent]
         return z, torch.exp(log_scale.clamp(-3, 3))
 
     @torch.compile(dynamic=False)

@@ -10,11 +10,11 @@ answers are drawn anew, and the model is fitted anew:
                      fitted model, not the true one. Both are taken beside the average of the 100:
                      where this is, against the tasks, no answer tells.
     two dimensions   the second divides the tasks into two camps. Correlation of the tasks'
-                     covariances over people (which no rotation of the belief changes) with the
-                     true ones, and their total over the true total.
+                     covariances over people (which no rotation of the belief changes) with those
+                     of the 100, and their total over the total of these.
 
 There are a quarter as many of two dimensions. In both: the intra-class correlation of the fitted
-model's agents minus that of the true model's.
+model's agents minus that of the 100 people's answers.
 """
 
 import argparse
@@ -48,9 +48,9 @@ SPREAD, SCALE = 0.9, 0.3
 COLUMNS = {
     "location": "location in its 90% interval",
     "scale": "log scale in its 90% interval",
-    "shape": "r of covariances with the true ones",
-    "total": "total variance / true",
-    "icc": "ICC - true",
+    "shape": "r of covariances with theirs",
+    "total": "total variance / theirs",
+    "icc": "ICC - theirs",
 }
 
 
@@ -115,16 +115,22 @@ def simulate(table: Table, latent: int, count: int, seed: int) -> None:
     _, answers = gather_answers(study, (), design, everything)
     graph, params, _ = fit_marginal(design, answers, config, seed)
     fitted = nnx.merge(graph, params)
-    row = {"icc": icc(crowd_of(fitted)) - icc(crowd_of(model))}
+    agents = sample(crowd_of(fitted), 8192, 1).answers
+    row = {"icc": icc(agents) - icc(drawn)}
     if latent == 1:
         made = make_twins(crowd_of(fitted), study, draws=1)
-        # A fit may stretch the belief and shrink its loading alike: compare what they move.
-        stretch = float(fitted.first_loading[...][0])
+        # A fit may stretch the belief and shrink its loading alike, and what they move with the
+        # noise in answers: compare this, in units of the noise.
+        noise = float(fitted.belief.usual_scale)
+        stretch = float(fitted.first_loading[...][0]) / noise
         gap = stretch * made.belief[:, 0] - np.asarray(z)[:, 0]
         row["location"] = inside(gap, abs(stretch) * made.belief_sd[:, 0])
         row["scale"] = inside(made.belief[:, 1] - np.log(np.asarray(scale)), made.belief_sd[:, 1])
     else:
-        true, found = covariance(model, design), covariance(fitted, design)
+        spread = np.exp(np.asarray(fitted.belief.log_spread[...]))[:-1]
+        theirs = np.cov(np.asarray(z).T) / np.exp(2 * np.log(np.asarray(scale)).mean())
+        true = covariance(model, design, theirs)
+        found = covariance(fitted, design, np.diag(spread**2) / fitted.belief.usual_scale**2)
         off = np.triu_indices(count, 1)
         row["shape"] = float(np.corrcoef(true[off], found[off])[0, 1])
         row["total"] = float(np.trace(found) / np.trace(true))
@@ -135,18 +141,18 @@ def inside(gap: np.ndarray, sd: np.ndarray) -> float:
     return float((np.abs(gap - gap.mean()) < 1.645 * sd).mean())
 
 
-def covariance(model: Persistent, design: Design) -> np.ndarray:
-    """(T, T) covariance of the tasks' locations over people."""
+def covariance(model: Persistent, design: Design, beliefs: np.ndarray) -> np.ndarray:
+    """(T, T) covariance of the tasks' locations over people whose beliefs have one (L, L), all in
+    units of the noise in answers."""
     fitted = items(model, mean_effects(model), design.tasks, level_mask(design.layout))
-    spread = np.exp(np.asarray(model.belief.log_spread[...]))[:-1]
-    loading = np.asarray(fitted.loading) * spread
-    return loading @ loading.T
+    loading = np.asarray(fitted.loading)
+    return loading @ beliefs @ loading.T
 
 
-def icc(crowd: Crowd) -> float:
-    """Average correlation of two answers of one agent: ICC of standardised answers."""
-    answers = np.asarray(sample(crowd, 8192, 1).answers, float)
-    return float(np.corrcoef(answers.T)[np.triu_indices(answers.shape[1], 1)].mean())
+def icc(answers: np.ndarray) -> float:
+    """Average correlation of two answers of one person: ICC of standardised answers (N, T)."""
+    r = np.corrcoef(np.asarray(answers, float).T)
+    return float(r[np.triu_indices(len(r), 1)].mean())
 
 
 def main() -> None:

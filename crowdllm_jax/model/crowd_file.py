@@ -174,6 +174,7 @@ def load_crowd(folder: str | Path) -> Crowd:
         # Before they were centred, beliefs stood where their noise put them.
         middle = np.zeros(meta.config.dimensions, np.float32)
         weights.setdefault("belief.middle.value", middle)
+        weights.setdefault("belief.mean.value", np.append(middle, np.float32(0)))
     params = unflatten(weights, like, folder)
     return Crowd(
         meta.config,

@@ -318,6 +318,29 @@ def test_task_effects_are_recovered(recovered):
     assert np.ptp(one) > 0.8
 
 
+def test_agents_stand_where_people_do_whom_a_fit_has_left_on_one_side():
+    """40 people answer 300 ratings each; long steps change the units of all of them before people's
+    prior says that their scales lie around 1."""
+    known = make_known(make_study(tasks=300, people=40), latent=1, loud=0.0, nodes=16, steps=50)
+    known = known._replace(config=msgspec.structs.replace(known.config, learning_rate=0.1))
+    effects = known.model.effects.mean
+    effects["task"][...] = jnp.asarray(np.random.default_rng(1).normal(size=300), jnp.float32)
+    known.model.belief.log_spread[...] = jnp.log(jnp.array([0.9, 0.3]))
+    study, _ = simulate(known, seed=2)
+    known = known._replace(study=study)
+    graph, params, _ = fit_marginal(known.design, answers_of(known), known.config, 0)
+    fitted = known._replace(model=nnx.merge(graph, params))
+    people = item_correlation(study.answer.reshape(40, 300))
+
+    def agents() -> float:
+        return item_correlation(np.asarray(sample(fitted.crowd, 1000, 1).answers, float))
+
+    # 1,000 agents' variances have a relative error of sqrt(2 / 1000) = 4.5%; three of them.
+    assert agents() == pytest.approx(people, rel=0.135)
+    fitted.model.belief.mean[...] = jnp.zeros(2)
+    assert agents() > 1.2 * people
+
+
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_people_follow_the_reference_more_or_less_steeply(spread):
     """240 people answer 24 ratings with slopes of their own on the reference; agents do so too."""

@@ -24,17 +24,20 @@ class Belief(nnx.Module):
     A belief is (L + 1) numbers: L dimensions and the logarithm of the personal scale. The profile
     moves the location through effects, not here, so that its part can be read off.
 
-    Its mean is 0 however noise is mixed in: a dimension that is on one side for everybody would
-    move tasks by what they load on, as an effect of features that has no prior.
+    A fit's mean is 0 however noise is mixed in: a dimension that is on one side for everybody would
+    move tasks by what they load on, as an effect of features that has no prior. People whom the fit
+    leaves on one side all the same move it in the end (`stand_at`).
     """
 
     def __init__(self, latent: int, injected: int, *, rngs: nnx.Rngs) -> None:
         # By numpy: JAX would compile a program for every shape.
         spread: Any = np.array([-0.5] * latent + [-1.5], np.float32)
         flat: Any = np.zeros((2, latent), np.float32)
+        at: Any = np.zeros(latent + 1, np.float32)
         self.log_spread = nnx.Param(spread)
         self.tilt = nnx.Param(flat[0])
         self.middle = nnx.Param(flat[1])
+        self.mean = nnx.Param(at)
         self.mixing = nnx.Linear(injected, 8, rngs=rngs) if injected else None
         self.shift = (
             nnx.Linear(8, latent, use_bias=False, kernel_init=nnx.initializers.zeros, rngs=rngs)
@@ -48,21 +51,40 @@ class Belief(nnx.Module):
         return int(self.tilt.shape[0])
 
     @property
+    def usual_scale(self) -> jax.Array:
+        """() the personal scale in the middle of people: how large the noise in answers is."""
+        return jnp.exp(self.mean[self.latent])
+
+    @property
     def width(self) -> int:
         """Standard normal numbers that make one belief."""
         injected = 0 if self.mixing is None else self.mixing.kernel.shape[0]
         return int(self.log_spread.shape[0] + injected)
 
     def centre(self) -> None:
-        """Make the mean 0: work out `middle`, which is not fitted itself, from what is."""
+        """Make the mean 0: `mean` is not fitted, nor is `middle`, which is worked out."""
+        # Other ones: the parameters of whoever is fitted stay as they are.
+        self.mean = nnx.Param(0 * self.mean[...])
         if self.mixing is None or self.shift is None:
             return
         assert self.mixing.bias is not None
         spread = jnp.sqrt((self.mixing.kernel[...] ** 2).sum(0))
         at = self.mixing.bias[...][None] + spread[None] * NODES[:, None].astype(np.float32)
         share = (WEIGHTS / WEIGHTS.sum()).astype(np.float32)
-        # Another one: the parameter of whoever is fitted stays as it is.
         self.middle = nnx.Param(self.shift((share[:, None] * jnp.tanh(at)).sum(0)))
+
+    def stand_at(self, people: np.ndarray) -> None:
+        """Move the mean to where a fit's people stand on average, in z and log scale (L + 1,).
+
+        The fit's prior has it at 0. But where all tasks stand, and in which units, answers to
+        hundreds of them say soon, and their people's prior among so many effects only late. Agents
+        around 0 would then be steadier, or less steady, than nearly all of these people.
+        """
+        log_spread = np.array(self.log_spread[...])
+        # What lies on one side counts as apart from 0, and is not apart from the mean.
+        apart = np.exp(2 * log_spread) - people**2
+        self.log_spread[...] = jnp.asarray(np.log(apart.clip(np.exp(2 * FLAT))) / 2)
+        self.mean[...] = jnp.asarray(people)
 
     def __call__(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Turn standard normal numbers (..., L + 1 + injected) into z (..., L) and scale (...,)."""
@@ -92,9 +114,11 @@ class Belief(nnx.Module):
         latent = self.tilt.shape[0]
         spread = self._spread()
         base = u[..., :latent]
-        z = base * jnp.broadcast_to(spread[:latent], base.shape)
+        mean = self.mean[...]
+        at, by = (jnp.broadcast_to(one[:latent], base.shape) for one in (mean, spread))
+        z = at + base * by
         # People at one end of the location may use the scale more widely than at the other.
-        log_scale = spread[latent] * u[..., latent] + base @ self.tilt[...]
+        log_scale = spread[latent] * u[..., latent] + base @ self.tilt[...] + mean[latent]
         return z, jnp.exp(jnp.clip(log_scale, -3, 3))
 
 

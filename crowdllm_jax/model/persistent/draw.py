@@ -104,13 +104,14 @@ def _tables(
     log_residual = model.log_residual[...][columns.scale]
     fitted, log_residual = spread_out(model, fitted, log_residual, layout, columns.known)
     if unwitnessed is not None:
+        spread = unwitnessed.spread / model.belief.usual_scale
         fitted = fitted._replace(
             location=fitted.location + unwitnessed.location,
-            base=widened(fitted.base, layout, unwitnessed.spread),
+            base=widened(fitted.base, layout, spread),
             profile=fitted.profile + unwitnessed.profile,
             loading=jnp.concatenate([fitted.loading, unwitnessed.loading], axis=1),
         )
-        fitted, log_residual = diluted(fitted, log_residual, layout, unwitnessed.spread)
+        fitted, log_residual = diluted(fitted, log_residual, layout, spread)
     ordered_ones = np.array(layout.ordered, int)
     cut = logistic_cuts(fitted.base, layout, np.array(layout.task_scale))[ordered_ones, 1:-1].T
     responses = Responses(fitted, log_residual, model.log_concentration[...])

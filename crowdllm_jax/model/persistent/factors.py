@@ -92,6 +92,10 @@ def analyse(answers: Numbers, shape: tuple[int, int], dimensions: int) -> Factor
         covariance = np.linalg.inv((given @ outer.reshape(tasks, -1)).reshape(-1, k, k) + one)
         person = (covariance @ (z @ (loading / noise[:, None]))[..., None])[..., 0]
         second = covariance + person[:, :, None] * person[:, None]
+        # The factors' own scale, which loadings alone would take as many rounds to find as people
+        # answer tasks (parameter-expanded EM, Liu, Rubin & Wu 1998).
+        wide = np.sqrt(np.diagonal(second, axis1=1, axis2=2).mean(0))
+        person, second = person / wide, second / (wide[:, None] * wide)
         gram = (by_task @ second.reshape(people, -1)).reshape(tasks, k, k)
         shrunk = np.linalg.inv(gram + one * (noise[:, None] / size)[:, None])
         product = z_by_task @ person

@@ -59,6 +59,7 @@ class _State(NamedTuple):
     modes: jax.Array
     step: jax.Array
     losses: jax.Array
+    means: jax.Array
 
 
 class _Static(NamedTuple):
@@ -153,7 +154,9 @@ def fit_marginal(
         return _steps(static, state, fixed, chunk, np.int32(count))
 
     state = _all_steps(advance, state, config.steps, checkpoints, on_step)
-    fitted = nnx.state(_centred(graph, state.params), nnx.Param)
+    model = _centred(graph, state.params)
+    model.belief.stand_at(np.asarray(state.means[config.steps * 4 // 5 :]).mean(0))
+    fitted = nnx.state(model, nnx.Param)
     return graph, jax.device_get(settled(graph, fitted, design)), np.asarray(state.losses)
 
 
@@ -224,7 +227,12 @@ def _begin(params: nnx.State[Any, Any], config: PersistentConfig, beliefs: np.nd
     # Adam starts at zeros; to run what makes them would compile an operation per array.
     shapes = jax.eval_shape(_optimizer(config).init, params)
     opt_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return _State(params, opt_state, jnp.asarray(beliefs), jnp.int32(0), jnp.zeros(config.steps))
+    return _State(params, opt_state, jnp.asarray(beliefs), jnp.int32(0), *_told(config))
+
+
+def _told(config: PersistentConfig) -> tuple[jax.Array, jax.Array]:
+    """What steps tell of themselves: their losses, and where their people stand on average."""
+    return jnp.zeros(config.steps), jnp.zeros((config.steps, config.dimensions + 1))
 
 
 def _optimizer(config: PersistentConfig) -> optax.GradientTransformation:
@@ -292,6 +300,7 @@ def _taken(
             state.modes.at[batch.people.reshape(-1)].set(visit.modes, unique_indices=True),
             state.step + 1,
             state.losses.at[state.step].set(visit.loss),
+            state.means.at[state.step].set(visit.mean),
         )
 
     return jax.lax.fori_loop(0, count, step, state)
@@ -306,12 +315,13 @@ def _shared(static: _Static, column: jax.Array) -> jax.Array:
 
 
 class _Visit(NamedTuple):
-    """What some people's answers say: the gradient of the loss, the loss, and (B, W) where these
-    people's posteriors are."""
+    """What some people's answers say: the gradient of the loss, the loss, (B, W) where these
+    people's posteriors are, and (L + 1,) where they stand on average, in z and log scale."""
 
     gradient: Any
     loss: jax.Array
     modes: jax.Array
+    mean: jax.Array
 
 
 def _visit(
@@ -338,16 +348,21 @@ def _visit(
     log_chance, moved = population(_centred(static.graph, params))
     bell = posterior.find(log_chance, start, 1, moved)
 
-    def loss(params: nnx.State[Any, Any]) -> jax.Array:
+    def loss(params: nnx.State[Any, Any]) -> tuple[jax.Array, jax.Array]:
         model = _centred(static.graph, params)
         log_chance, moved = population(model)
         base = shifted(fixed.points, keys[1], size)
-        likely = posterior.evidence(log_chance, bell, base, moved)
+        u, log_weight = posterior.weighed(log_chance, bell, base, moved)
         price = divergence(model, groups, tasks) * (size / people)
-        return (price - (answers.weight * likely).sum()) / size
+        likely = answers.weight * posterior.likely(log_weight)
+        share = jax.nn.softmax(log_weight, axis=1) * answers.weight[:, None]
+        z, scale = model.belief.placed(u)
+        standing = jnp.concatenate([z, jnp.log(scale)[..., None]], axis=-1)
+        mean = (share[..., None] * standing).sum((0, 1)) / jnp.maximum(answers.weight.sum(), 1e-9)
+        return (price - likely.sum()) / size, mean
 
-    value, gradient = jax.value_and_grad(loss)(params)
-    return _Visit(gradient, value, bell.mode)
+    (value, mean), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    return _Visit(gradient, value, bell.mode, mean)
 
 
 def _log_chance(

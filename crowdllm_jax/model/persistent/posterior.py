@@ -143,5 +143,9 @@ def evidence(
     log_chance: LogChance, bell: Bell, base: jax.Array, moved: jax.Array | None = None
 ) -> jax.Array:
     """(B,) log probability of people's answers, the belief integrated out."""
-    _, log_weight = weighed(log_chance, bell, base, moved)
-    return logsumexp(log_weight, axis=1) - jnp.log(base.shape[1])
+    return likely(weighed(log_chance, bell, base, moved)[1])
+
+
+def likely(log_weight: jax.Array) -> jax.Array:
+    """(B,) log probability of people's answers, from points' log weights (B, M)."""
+    return logsumexp(log_weight, axis=1) - jnp.log(log_weight.shape[1])

@@ -131,7 +131,7 @@ def averaged(
     ordered = np.isin(np.flatnonzero(new), layout.ordered)
     cut = (
         np.asarray(logistic_cuts(jnp.log(share), layout, scale))
-        / dilution(spread["task"][new])[:, None]
+        / dilution(spread["task"][new] / float(model.belief.usual_scale))[:, None]
     )
     below = 1 / (1 + np.exp(-cut.clip(-30, 30)))
     share[ordered] = np.diff(below, axis=1)[ordered]
@@ -214,7 +214,8 @@ def spread_out(
     # (`averaged`).
     choices = np.isin(np.arange(len(layout.task_scale)), layout.tasks_of(nominal))
     old = jnp.asarray(known) > 0
-    spread = jnp.where(old & choices, 0.0, spread)
+    # In units of the noise in people's answers, as dilution has it.
+    spread = jnp.where(old & choices, 0.0, spread) / model.belief.usual_scale
     base = widened(items.base, layout, jnp.where(old, spread, 0.0))
     return diluted(items._replace(base=base), residual, layout, spread)
 
