@@ -109,7 +109,9 @@ def attribute_behind(known: Attribute, new: Attribute) -> Attribute:
     if known.kind == "numeric":
         cells = new.cells
         if np.isnan(cells).any() and not np.isnan(known.cells).any():
-            raise CrowdError(f"ask: '{known.name}' is missing, which it is nowhere in the run")
+            raise CrowdError(
+                f"ask: '{known.name}' is missing of some, and of none in the run; fill it in"
+            )
         return replace(known, cells=np.concatenate([known.cells, cells]))
     place = {level: i for i, level in enumerate(known.levels)}
     names = [new.levels[cell] for cell in new.cells]

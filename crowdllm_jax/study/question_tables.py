@@ -188,6 +188,12 @@ def read_attributes(
     table = read_table(path, [name, *spec])
     entities = entities_of(table[name], own_table=True)
     assert tuple(ids) == entities.ids
+    for n, kind in spec.items():
+        if kind == "numeric" and np.all(table[n].codes < 0):
+            raise CrowdError(
+                f"{table[n].where}: every cell is empty; the crowd knows tasks by '{n}': give each "
+                "question's"
+            )
     return tuple(attribute_of(n, kind, table[n], entities, "task") for n, kind in spec.items())
 
 

@@ -86,6 +86,7 @@ def questions_on(
             name, lends = one, one
         else:
             same = [n for n in answered if known[n] == one]
+            _check_order(one, {} if same else known)
             lends = same[0] if same else _nearest(one, known, answered)
             name = same[0] if same else _name_of(one, {**known, **by_name})
         by_name.setdefault(name, known[name] if isinstance(one, str) else one)
@@ -94,6 +95,19 @@ def questions_on(
     return Questions(
         tuple(ids), tuple(text), by_name, np.array(place, np.int32), np.array(lender, np.int32)
     )
+
+
+def _check_order(wanted: Scale, known: Mapping[str, Scale]) -> None:
+    """Refuse options of a scale of the run in another order, which shares of them would follow."""
+    if not isinstance(wanted, Nominal):
+        return
+    for name, scale in known.items():
+        if isinstance(scale, Nominal) and set(scale.levels) == set(wanted.levels):
+            raise CrowdError(
+                f"ask: {', '.join(map(as_shown, wanted.levels))} are the options of the run's "
+                f"scale '{name}' in another order, which says nothing of them; give that scale in "
+                f"place of options (its order: {', '.join(map(as_shown, scale.levels))})"
+            )
 
 
 def new_scale(options: Sequence[str], kind: str | None, where: str) -> Scale:

@@ -205,12 +205,15 @@ def no_surer(table: pa.Table, known: KnownQuestions, study: Study, split: Split)
 
 def _answers(study: Study, split: Split, task: int) -> tuple[float, float]:
     """How many people's answers to a task the crowd was fitted to (Kish's effective number), and
-    their variance."""
-    rows = np.flatnonzero((study.task == task) & split.seen)
-    weight = study.participants.weight[study.person[rows]]
+    their variance. Of options that are described everybody tells who chose among such."""
+    described, alike = study.tasks.alternatives, np.array([task])
+    if described is not None and task in described.task:
+        alike = np.unique(described.task)
+    rows = np.flatnonzero(np.isin(study.task, alike) & split.seen)
+    person, first = np.unique(study.person[rows], return_index=True)
+    weight, value = study.participants.weight[person], study.value[rows][first]
     if not weight.sum() > 0:
         return 0.0, 0.0
-    value = study.value[rows]
     mean = np.average(value, weights=weight)
     return kish(weight), float(np.average((value - mean) ** 2, weights=weight))
 

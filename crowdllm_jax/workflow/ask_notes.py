@@ -12,6 +12,7 @@ from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.question_tables import FewAnswers
 from crowdllm_jax.study.questions import Questions
+from crowdllm_jax.study.records import Tasks
 from crowdllm_jax.study.scales import Nominal, Scale
 from crowdllm_jax.workflow.ask_audience import Audience
 
@@ -52,6 +53,7 @@ def notes_on(
                 f"'{name}' is unlike all training questions (farther from the nearest than "
                 f"{FAR:.0%} of these are from each other): its interval may be too narrow."
             )
+    notes += _beyond(placed.study.tasks, asked)
     return (*notes, trust_note(trust, answered=bool(few)))
 
 
@@ -126,6 +128,32 @@ def _unlike(placed: Placed, count: int) -> np.ndarray:
     usual = np.quantile(_to_nearest(known, known, 1), FAR)
     # Distances of 0 are so to rounding alone.
     return np.asarray(_to_nearest(new, known, 0) > usual + 1e-5)
+
+
+def _beyond(tasks: Tasks, asked: Questions) -> list[str]:
+    """Sentences on options described by a number that no option of the run's has come near.
+
+    Args:
+      tasks: the run's, and questions behind them.
+    """
+    notes: list[str] = []
+    if tasks.alternatives is None or asked.alternatives is None:
+        return notes
+    own, new = tasks.alternatives, asked.alternatives
+    of_run = own.task < len(tasks.ids) - len(asked.ids)
+    for known, attribute in zip(own.attributes, new.attributes, strict=True):
+        if attribute.kind != "numeric":
+            continue
+        low, high = np.nanmin(known.cells[of_run]), np.nanmax(known.cells[of_run])
+        for row in np.flatnonzero((attribute.cells < low) | (attribute.cells > high)):
+            question = int(new.task[row])
+            option = scales.labels(asked.task_scales[question])[new.level[row]]
+            notes.append(
+                f"'{asked.ids[question]}': {attribute.name} {attribute.cells[row]:g} of '{option}' "
+                f"is beyond what people chose among ({low:g} to {high:g}); what it is worth there "
+                "is a guess, the line carried on."
+            )
+    return notes
 
 
 def _to_nearest(x: np.ndarray, known: np.ndarray, nearer: int) -> np.ndarray:

@@ -63,6 +63,20 @@ def make_survey(
     return study, where
 
 
+def test_features_beyond_the_training_tasks_are_those_at_their_end():
+    """What they do to locations and to loadings was learned within, and is carried no further."""
+    study, _ = make_survey(30, 0, new=True)
+    vectors = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
+    vectors[-1] *= 1000
+    study = dataclasses.replace(study, tasks=dataclasses.replace(study.tasks, embedding=vectors))
+    nobody = Reference("marginal", np.zeros(40))
+    everything = np.ones(len(study.task), bool)
+    tasks = make_design(study, nobody, (), everything, QUICK, known=False).tasks
+    for columns in (tasks.features, tasks.loading):
+        known, far = columns[:30, -3:], columns[-1, -3:]
+        assert np.isin(far, [known.min(0), known.max(0)]).all()
+
+
 def fitted(study: Study, reference: Reference, by: str = "tasks") -> tuple:
     """A crowd of all the answers there are, as either split would fit it."""
     config = Config(study="unused", model=QUICK, split=SplitConfig(by=by))

@@ -473,6 +473,7 @@ def test_a_continuous_mean_is_known_as_far_as_its_answers_vary():
         ("New?", {"kind": "ordinal"}, "give the options, too"),
         ("New?", {"options": ("a",)}, "1 levels"),
         ("New?", {"options": ("0", "100"), "kind": "continuous"}, "learnt no continuous scale"),
+        ("New?", {"options": ("c", "a", "b"), "kind": "nominal"}, "scale 'party' in another order"),
         ("", {"scale": "rating"}, "a question is empty"),
         (["New?", "New?"], {"scale": "rating"}, "is asked twice"),
         ("t03", {"scale": "agree", "shares": "20,80"}, "on the scale 'rating'; leave out --scale"),

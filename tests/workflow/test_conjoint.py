@@ -1,6 +1,7 @@
 """Choices among described options, from files to what agents choose among options nobody saw."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.folder import fitted_crowd, start_run
 from crowdllm_jax.study.alternatives import codings_of, options_of
 from crowdllm_jax.study.split import split_study
+from crowdllm_jax.workflow import ask_known
 from crowdllm_jax.workflow.ask import Asking, ask
 from crowdllm_jax.workflow.steps import fit_run
 
@@ -195,6 +197,23 @@ def test_the_order_and_the_names_of_options_are_nothing(run, tmp_path):
     # Quasi-random numbers are not alike for alike options.
     assert one["y"] == pytest.approx(one["z"], abs=0.01)
     assert shares(folder, tmp_path / "one.csv") == one
+
+
+def test_a_price_beyond_all_that_people_saw_is_told(run, tmp_path):
+    folder, _ = run
+    path = market(tmp_path / "far.csv", [("x", 25, "Acme"), ("y", 40, "Bolt"), ("none", "", "")])
+    (told,) = (n for n in ask(folder / "run", [], Asking(alternatives=path)).notes if "beyond" in n)
+    assert told.startswith("'far': price 40 of 'y' is beyond what people chose among (10 to 25)")
+
+
+def test_a_set_is_known_by_everybody_who_chose_among_such(run):
+    """And not by those few alone to whom these very options were shown."""
+    folder, _ = run
+    study = load_study(load_config(folder / "phones.yaml"))
+    split = split_study(study, load_config(folder / "phones.yaml").split, 0)
+    assert ask_known._answers(study, split, 0)[0] == PEOPLE
+    undescribed = replace(study, tasks=replace(study.tasks, alternatives=None))
+    assert ask_known._answers(undescribed, split, 0)[0] == (study.task[split.seen] == 0).sum()
 
 
 def test_a_cheaper_option_is_chosen_more(run, tmp_path):

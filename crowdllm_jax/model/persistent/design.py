@@ -72,10 +72,10 @@ def make_design(
     told = _told(study, reference, layout, seen, known=known)
     # A head that reads the features says already where they put a task, as well as they can, and of
     # training tasks it has not seen. Beside it they would follow what it leaves of these.
-    within = [] if _reads_features(reference) else [_within(x, seen) for x in sources]
-    columns, group = _location_columns(told, within)
+    within = [_within(x, seen) for x in sources]
+    columns, group = _location_columns(told, [] if _reads_features(reference) else within)
     witnesses = standard_of(study)
-    loading, loading_group = _loading_columns(told.columns[0], sources)
+    loading, loading_group = _loading_columns(told.columns[0], within)
     if witnesses is not None:
         alike = likeness(study, witnesses, train)
         loading = np.concatenate([loading, alike], axis=1)
@@ -218,8 +218,8 @@ def _tried(reference: Reference, columns: np.ndarray, seen: np.ndarray) -> np.nd
 
 
 def _within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Columns (T, ...) clipped to the training tasks' range: how far a reference is to be trusted
-    has been learned there, and not beyond."""
+    """Columns (T, ...) clipped to the training tasks' range: how far a reference is to be trusted,
+    and what features do, has been learned there, and not beyond."""
     return columns.clip(columns[seen].min(0), columns[seen].max(0))
 
 
