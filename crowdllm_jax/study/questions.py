@@ -86,7 +86,7 @@ def questions_on(
             name, lends = one, one
         else:
             same = [n for n in answered if known[n] == one]
-            _check_order(one, {} if same else known)
+            _check_order(one, known)
             lends = same[0] if same else _nearest(one, known, answered)
             name = same[0] if same else _name_of(one, {**known, **by_name})
         by_name.setdefault(name, known[name] if isinstance(one, str) else one)
@@ -99,7 +99,7 @@ def questions_on(
 
 def _check_order(wanted: Scale, known: Mapping[str, Scale]) -> None:
     """Refuse options of a scale of the run in another order, which shares of them would follow."""
-    if not isinstance(wanted, Nominal):
+    if not isinstance(wanted, Nominal) or wanted in known.values():
         return
     for name, scale in known.items():
         if isinstance(scale, Nominal) and set(scale.levels) == set(wanted.levels):
