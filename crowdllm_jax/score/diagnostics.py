@@ -304,7 +304,8 @@ def latent_share(crowd: Crowd) -> float | None:
         drawable = ready_to_draw(crowd.graph, crowd.params, crowd.inputs)
         z = even_beliefs(nnx.merge(drawable.graph, drawable.params), 4096)
         moved = np.var(z @ np.asarray(drawable.items.loading)[ordered].T, axis=0)
-        return float((moved / (moved + np.pi**2 / 3)).mean())
+        usual = float(nnx.merge(crowd.graph, crowd.params).belief.usual_scale)
+        return float((moved / (moved + usual**2 * np.pi**2 / 3)).mean())
     if not isinstance(crowd.config, CvaeConfig) or crowd.config.semi_implicit:
         return None
     assert isinstance(crowd.inputs, CvaeInputs)
