@@ -156,7 +156,7 @@ def _options(study: Study, split: Split, questions: Questions) -> Options | None
         return None
     seen = np.isin(np.arange(len(study.tasks.ids)), study.task[split.seen])
     # In the levels of the run's attributes: those of both, without the former.
-    both = behind(known, new, len(seen))
+    both = behind(known, new, len(seen), questions.ids)
     coded = options_of(
         only_tasks(both, np.arange(len(seen) + len(questions.ids)) >= len(seen)),
         codings_of(known, seen),

@@ -170,16 +170,22 @@ def only_tasks(alternatives: Alternatives, kept: np.ndarray) -> Alternatives:
     return Alternatives(alternatives.task[rows], alternatives.level[rows], attributes)
 
 
-def behind(known: Alternatives, new: Alternatives, tasks: int) -> Alternatives:
-    """The options of a study's tasks and those of tasks that stand behind these.
+def behind(
+    known: Alternatives, new: Alternatives, tasks: int, questions: Sequence[str]
+) -> Alternatives:
+    """The options of a study's tasks and those of questions that stand behind these.
 
     Args:
-      tasks: how many the study has.
+      tasks: how many the study has. questions: their ids.
     Raises:
       CrowdError: a new option has what no known one has.
     """
+    whose = [questions[task] for task in new.task]
     return Alternatives(
         np.concatenate([known.task, new.task + np.int32(tasks)]),
         np.concatenate([known.level, new.level]),
-        tuple(map(attribute_behind, known.attributes, new.attributes)),
+        tuple(
+            attribute_behind(own, other, whose)
+            for own, other in zip(known.attributes, new.attributes, strict=True)
+        ),
     )

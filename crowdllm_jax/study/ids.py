@@ -100,9 +100,11 @@ def attribute_of(
     return Attribute(name, kind, levels, cells)
 
 
-def attribute_behind(known: Attribute, new: Attribute) -> Attribute:
+def attribute_behind(known: Attribute, new: Attribute, whose: Sequence[str]) -> Attribute:
     """The cells of one attribute and those of another behind them, in the levels of the former.
 
+    Args:
+      whose: (N,) what the new cells are of, to tell of them.
     Raises:
       CrowdError: the latter has a level, or gaps, that the former does not have.
     """
@@ -110,7 +112,8 @@ def attribute_behind(known: Attribute, new: Attribute) -> Attribute:
         cells = new.cells
         if np.isnan(cells).any() and not np.isnan(known.cells).any():
             raise CrowdError(
-                f"ask: '{known.name}' is missing of some, and of none in the run; fill it in"
+                f"ask: '{known.name}' of {as_shown(whose[int(np.argmax(np.isnan(cells)))])} is "
+                "missing, and of nothing in the run; fill it in"
             )
         return replace(known, cells=np.concatenate([known.cells, cells]))
     place = {level: i for i, level in enumerate(known.levels)}
@@ -119,7 +122,8 @@ def attribute_behind(known: Attribute, new: Attribute) -> Attribute:
     if odd is not None:
         there = [level for level in known.levels if level != MISSING]
         raise CrowdError(
-            f"ask: nothing in the run has '{known.name}' {odd}; there are: "
+            f"ask: nothing in the run has '{known.name}' {odd}, as "
+            f"{as_shown(whose[names.index(odd)])} has; there are: "
             f"{', '.join(map(as_shown, there))}{did_you_mean(odd, there)}"
         )
     cells = np.array([place[name] for name in names], known.cells.dtype)

@@ -199,7 +199,10 @@ def joined(
         tasks.ids + questions.ids,
         tasks.text + questions.text,
         np.concatenate([tasks.scale, questions.lender]).astype(tasks.scale.dtype),
-        tuple(map(attribute_behind, tasks.attributes, attributes)),
+        tuple(
+            attribute_behind(known, new, questions.ids)
+            for known, new in zip(tasks.attributes, attributes, strict=True)
+        ),
         None if tasks.embedding is None else np.concatenate([tasks.embedding, embedding]),
         tasks.blocks,
         asked=len(questions.ids),
@@ -237,4 +240,4 @@ def _described(study: Study, questions: Questions) -> Alternatives | None:
         )
     if new is None:
         return known
-    return behind(known, only_tasks(new, same), len(study.tasks.ids))
+    return behind(known, only_tasks(new, same), len(study.tasks.ids), questions.ids)

@@ -77,13 +77,13 @@ def test_new_options_stand_behind_the_known_ones(tmp_path):
     """In the levels of the known ones, however the new table orders its own."""
     known = read(tmp_path).tasks.alternatives
     new = only_tasks(known, np.array([False, True]))
-    both = behind(known, replace(new, task=new.task - 1), 2)
+    both = behind(known, replace(new, task=new.task - 1), 2, ["new"])
     assert both.task.tolist() == [0, 0, 1, 1, 2, 2]
     brand = both.attributes[1]
     assert [brand.levels[cell] for cell in brand.cells[4:]] == ["Bolt", "Core"]
     odd = replace(new.attributes[1], levels=("Acme", "Dyne", "Core"))
-    with pytest.raises(CrowdError, match=r"'brand' Dyne; there are: Acme, Bolt, Core"):
-        behind(known, replace(new, attributes=(new.attributes[0], odd)), 2)
+    with pytest.raises(CrowdError, match=r"Dyne, as second has; there are: Acme, Bolt, Core"):
+        behind(known, replace(new, attributes=(new.attributes[0], odd)), 2, ["first", "second"])
 
 
 def test_check_tells_what_describes_options(tmp_path):

@@ -267,7 +267,7 @@ def test_the_command_writes_what_agents_choose(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("table", "flags", "told"),
     [
-        ("level,price,brand\nx,1,Dyne\ny,2,Bolt\n", [], "nothing in the run has 'brand' Dyne"),
+        ("level,price,brand\nx,1,Dyne\ny,2,Bolt\n", [], "nothing in the run has 'brand' Dyne, as"),
         ("level,price,brand\nx,1,Acme\nnothing,,\n", [], "nothing describes the option 'nothing'"),
         ("level,price\nx,1\ny,2\n", [], "no column 'brand'"),
         ("level,price,brand\nA,,\nx,1,Acme\n", [], "describes the option 'A', and in the run"),
@@ -276,7 +276,7 @@ def test_the_command_writes_what_agents_choose(run, tmp_path, capsys):
             [],
             "describes the option 'A', and in the run",
         ),
-        ("level,price,brand\nx,1,Acme\ny,,Bolt\n", [], "'price' is missing"),
+        ("level,price,brand\nx,1,Acme\ny,,Bolt\n", [], "'price' of "),
         ("level,price,brand\nx,1,Acme\nx,2,Bolt\ny,,\n", [], "stands twice"),
         ("set,level,price,brand\ns01,A,1,Acme\ns01,B,2,Bolt\n", [], "is a task of the run"),
         ("level,price,brand\nx,1,Acme\ny,2,Bolt\n", ["--scale", "choice"], "leave out --tasks"),
