@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -64,16 +65,16 @@ def assemble(questions: Sequence[Question], answers: Sequence[Answer | None]) ->
     return Scored(probs, mass, mean, embedding)
 
 
-def warn_low_mass(questions: Sequence[Question], scored: Scored) -> None:
-    """Warn of questions, blank ones aside, whose options hold less than LOW_MASS of the model's
-    probability."""
+def warn_low_mass(questions: Sequence[Question], scored: Scored, whose: str) -> None:
+    """Warn of questions, blank ones aside, whose options hold less than LOW_MASS of the probability
+    of the model, which is called `whose`: a name, or a path to one."""
     asked = np.array([not q.blank for q in questions], bool)
     low = np.flatnonzero(asked & (scored.mass < LOW_MASS))
     if low.size:
         worst = int(low[scored.mass[low].argmin()])
         warnings.warn(
-            f"{low.size} of {asked.sum()} questions: the options hold less than "
-            f"{LOW_MASS:.0%} of the model's probability (lowest {scored.mass[worst]:.2g}, "
+            f"{Path(whose).name}: {low.size} of {asked.sum()} questions: the options hold less "
+            f"than {LOW_MASS:.0%} of the model's probability (lowest {scored.mass[worst]:.2g}, "
             f"{shorten(questions[worst].text)!r}); the model would rather say something else, "
             "so change the prompt or the model",
             CrowdWarning,

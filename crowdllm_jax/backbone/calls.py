@@ -168,7 +168,7 @@ def ask(
     run = _Run(endpoint, questions, place, _known(place, cache), cache, progress)
     how = run.ask(prompt)
     scored = assemble(questions, [run.known.get(k) for k in keys])
-    warn_low_mass(questions, scored)
+    warn_low_mass(questions, scored, endpoint.model)
     problems = tuple(sorted(run.problems, key=lambda p: p.question))
     _warn_vague(problems)
     return Asked(scored, problems, run.gate.calls, run.gate.used, how)

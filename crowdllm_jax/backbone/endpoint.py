@@ -64,6 +64,11 @@ class Endpoint:
         if self.method not in _METHODS:
             known = ", ".join(_METHODS)
             raise CrowdError(f"endpoint.method is {self.method!r}; it may be: {known}")
+        if not self.base_url.startswith(("http://", "https://")):
+            raise CrowdError(
+                f"endpoint.base_url is {self.base_url!r}; it must begin with http:// or https://, "
+                f"as in 'http://{self.base_url.rpartition('://')[2]}'"
+            )
         for name in ("samples", "max_tokens", "concurrency", "timeout"):
             if not getattr(self, name) > 0:
                 raise CrowdError(f"endpoint.{name} is {getattr(self, name)}; it must be above 0")

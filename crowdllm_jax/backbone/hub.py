@@ -132,7 +132,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CrowdError(f"{path}: no such file; a Hugging Face model folder has one") from None
+        raise CrowdError(
+            f"{path}: no such file; a Hugging Face model folder has one, and a GGUF "
+            "file is named itself"
+        ) from None
     except (OSError, ValueError) as error:
         raise CrowdError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(value, dict):

@@ -1,5 +1,6 @@
 """What a user can do when a server refuses, or a model's answers are no options."""
 
+import os
 from collections.abc import Sequence
 
 from crowdllm_jax.backbone.endpoint import Endpoint, output_tokens
@@ -21,7 +22,8 @@ def of_failure(fault: Fault | None, endpoint: Endpoint, prompt: Prompt) -> str:
     if fault.broke:
         return "the account with the provider has no money left: add some there"
     if fault.fatal:
-        return f"check address, model and key (environment variable {endpoint.key_variable})"
+        lacks = "" if os.environ.get(endpoint.key_variable) else ", which is not set"
+        return f"check address, model and key (environment variable {endpoint.key_variable}{lacks})"
     words = f"{fault.words} {fault.message}".lower()
     if fault.status == 429:
         return "the server is busy: come back later, or lower reference.concurrency"

@@ -70,7 +70,7 @@ def score(
     encoded, keys = keys_of(backbone, questions, prompt)
     answers = find(backbone, questions, encoded, keys, batch=batch, cache=cache, progress=progress)
     scored = assemble(questions, answers)
-    warn_low_mass(questions, scored)
+    warn_low_mass(questions, scored, backbone.name)
     return scored
 
 

@@ -217,7 +217,11 @@ def _fetch(
         # Some versions of the client wrap what `refuse` raises.
         if isinstance(error.__cause__, _RefusedError | _TransportError):
             raise error.__cause__ from None
-        raise _TransportError(f"{type(error).__name__}: {error}") from None
+        # The client calls it a connection error, whatever the operating system said.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise _TransportError(f"{type(cause).__name__}: {cause}") from None
     try:
         answer = json.loads(data)
     except ValueError:

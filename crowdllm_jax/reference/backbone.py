@@ -112,7 +112,9 @@ def ask_backbone(
 
     def ask(questions: Sequence[Question], name: str) -> Scored:
         asked = with_blanks(questions, config.calibration)
-        return calibrated(asked, _ask(config, prompt, asked, stage_of(name, progress), progress))
+        scored = _ask(config, prompt, asked, stage_of(name, progress), progress)
+        warn_low_mass(asked, scored, name)
+        return calibrated(asked, scored)
 
     reference = reference_of(study, "backbone", ask(questions, config.model))
     return reference, ask(personas, f"{config.model} as personas")
@@ -137,8 +139,17 @@ def ask_with(
     progress: Progress,
 ) -> Scored:
     """Score what the cache does not hold, with the adapters of a folder merged into the weights."""
-    report = stage_of(f"{config.model}, tuned", progress)
-    return _ask(config, prompt, questions, report, progress, adapters)
+    name = f"{config.model}, tuned"
+    scored = _ask(config, prompt, questions, stage_of(name, progress), progress, adapters)
+    warn_low_mass(questions, scored, f"{name} ({adapters.name})")
+    return scored
+
+
+def states_of(study: Study, config: BackboneReference, progress: Progress) -> np.ndarray | None:
+    """(T, D) the tasks' embedding by the model as it is, whatever it would answer."""
+    prompt, questions = prompt_and_questions(study, config.prompt, config.orders)
+    scored = _ask(config, prompt, questions, stage_of(config.model, progress), progress)
+    return reference_of(study, "backbone", scored).embedding
 
 
 def load_backbone(
@@ -210,9 +221,7 @@ def _ask(
                     )
                 )
             answers += kept
-    scored = assemble(questions, answers)
-    warn_low_mass(questions, scored)
-    return scored
+    return assemble(questions, answers)
 
 
 def _parts(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:

@@ -11,12 +11,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from crowdllm_jax.backbone import sentence_encoder, weights
 from crowdllm_jax.backbone.task_states import task_states
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.runtime.files import vectors, write_parquet
+from crowdllm_jax.runtime.files import about, vectors, write_parquet
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study.records import Study
@@ -89,6 +88,8 @@ def embed_texts(
     def report(done: int, total: int) -> None:
         progress("embedding texts", done, total)
 
+    # The model is read first, which may take longer.
+    report(0, len(texts))
     model, revision, layers, before = embedder
     if sentence_encoder.is_encoder(model, revision=revision):
         if layers is not None or before:
@@ -109,12 +110,11 @@ def embed_texts(
 
 def embedder_of(path: Path) -> Embedder | None:
     """What a table of embeddings says it was made with; None where it does not say."""
-    told = (pq.read_schema(path).metadata or {}).get(b"crowdllm")
+    told = about(path)
     try:
-        about = json.loads(told or b"{}")
-        layers = None if about["layers"] is None else tuple(about["layers"])
-        return Embedder(about["model"], about["revision"], layers, about["before"])
-    except (ValueError, KeyError, TypeError):
+        layers = None if told["layers"] is None else tuple(told["layers"])
+        return Embedder(told["model"], told["revision"], layers, told["before"])
+    except (KeyError, TypeError):
         return None
 
 

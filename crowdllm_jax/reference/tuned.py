@@ -25,9 +25,9 @@ from crowdllm_jax.backbone.tune.config import TuneConfig
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.backbone import (
     BackboneReference,
-    ask_backbone,
     ask_with,
     load_backbone,
+    states_of,
 )
 from crowdllm_jax.reference.introductions import introductions
 from crowdllm_jax.reference.questions import (
@@ -113,7 +113,7 @@ def plan_tuning(study: Study, split: Split, config: BackboneReference, tune: Tun
     if len(seen) < 2 * HELD:
         raise CrowdError(
             f"reference.tune: {len(seen)} training tasks are too few to tune on; it takes "
-            f"{2 * HELD}"
+            f"{2 * HELD}. Hold out fewer (split.test, split.validation), or give it more tasks"
         )
     examples = [
         Example(e, p, w, _steps(study, t, q), int(study.tasks.scale[t]))
@@ -163,7 +163,7 @@ def tune_reference(
         stage = f"tune {Path(config.model).name}, {part + 1} of {tune.folds}"
 
         def report(done: int, total: int, told: str, stage: str = stage) -> None:
-            progress(f"{stage} ({told})", done, total)
+            progress(f"{stage} ({told})" if told else stage, done, total)
 
         tuned = fit_adapters(
             backbone, train, validation, tune, checkpoints, (part,), plan.options, report
@@ -219,8 +219,8 @@ def ask_tuned(
         np.array(values, np.float32),
         None,
     )
-    base = ask_backbone(study, config, (), progress)[0]
-    return replace(reference_of(study, "tuned", scored), embedding=base.embedding)
+    states = states_of(study, config, progress)
+    return replace(reference_of(study, "tuned", scored), embedding=states)
 
 
 def _ask_early(

@@ -141,12 +141,12 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
         value, people = icc.crowd[0], icc.ceiling
         if not people[1] <= people[2]:
             kind = "Too few people to tell whether agents stay themselves across questions"
-        elif people[2] < 0.01:
-            kind = "People's answers hardly show who gave them"
-        elif value < people[1]:
-            kind = "Agents are less themselves across questions than people are"
         elif value > people[2]:
             kind = "Agents are more themselves across questions than people are"
+        elif people[1] <= 0:
+            kind = "People's answers do not show, beyond chance, who gave them"
+        elif value < people[1]:
+            kind = "Agents are less themselves across questions than people are"
         else:
             kind = "Agents stay themselves across questions as people do"
         words.append(f"{kind} (intra-class correlation {value:.2f}, people {people[0]:.2f}).")

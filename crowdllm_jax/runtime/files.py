@@ -1,10 +1,12 @@
 """Files that appear whole or not at all, and the folders that belong to one run or population."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +38,15 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     except OSError as error:
         raise CrowdError(f"{path}: cannot be written: {error.strerror or error}") from error
     write_whole(path, buffer.getvalue().to_pybytes())
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What a table that was written here says of itself; empty of any other file."""
+    try:
+        told = json.loads((pq.read_schema(path).metadata or {}).get(b"crowdllm", b"{}"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def vectors(rows: np.ndarray) -> pa.Array:

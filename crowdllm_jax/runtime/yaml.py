@@ -125,7 +125,7 @@ def _choices(kind: Any, path: list[str]) -> list[str]:
     for name in path:
         tags = [str(info.tag) for info in infos if getattr(info, "tag_field", None) == name]
         if tags:
-            return sorted(tags)
+            return sorted(set(tags))
         if name != "*":
             fields = [field for info in infos for field in getattr(info, "fields", ())]
             infos = [p for field in fields if field.encode_name == name for p in _parts(field.type)]

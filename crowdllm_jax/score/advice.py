@@ -23,8 +23,7 @@ def advice(finding: str, model: ModelConfig, prepared: Prepared) -> str:
             leave = ", or leave the attribute out that does not belong" if prepared.codings else ""
             return (
                 "look at these tasks in the report; give them a reference of their own "
-                f"(reference.kind, now {prepared.reference.kind}), split the study by kind of task"
-                + leave
+                f"(reference.kind, now {_kind(prepared)}), split the study by kind of task" + leave
             )
         case "reference off the options":
             return (
@@ -33,9 +32,13 @@ def advice(finding: str, model: ModelConfig, prepared: Prepared) -> str:
             )
         case "reference without signal":
             trusts = "" if isinstance(model, PersistentConfig) else ", which this model trusts"
+            tune = {
+                "backbone": "tune it on people's answers (`crowdllm tune`), ",
+                "tuned": "tune it on more tasks, ",
+            }.get(prepared.reference.kind, "")
             return (
-                f"do without it (reference.kind: marginal){trusts}, take a larger model or another "
-                "prompt, or let its hidden states speak (`crowdllm embed --model`, then "
+                f"do without it (reference.kind: marginal){trusts}, {tune}take a larger model or "
+                "another prompt, or let its hidden states speak (`crowdllm embed --model`, then "
                 "reference.kind: fitted)"
             )
         case "sources that bring nothing":
@@ -50,6 +53,12 @@ def advice(finding: str, model: ModelConfig, prepared: Prepared) -> str:
             return _of_persistent(finding, model)
         case CvaeConfig():
             return _of_published(finding, model)
+
+
+def _kind(prepared: Prepared) -> str:
+    """The reference's kind, as the configuration has it."""
+    kind = prepared.reference.kind
+    return "backbone, tuned" if kind == "tuned" else kind
 
 
 def _of_persistent(finding: str, model: PersistentConfig) -> str:

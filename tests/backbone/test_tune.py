@@ -214,7 +214,8 @@ def straight(tiny, tmp_path_factory):
 def test_tuning_learns_and_says_how_it_goes(straight):
     result, told = straight
     assert result.loss < result.before - 0.1
-    done, total, text = told[0]
+    assert told[0] == (0, 15, "")
+    done, total, text = told[1]
     assert (done, total) == (5, 15)
     assert "tokens/s" in text
     assert "GB" in text
@@ -268,7 +269,7 @@ def test_a_kill_changes_no_bit(tiny, straight, tmp_path, times):
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     told = []
     resumed = tuned(tiny, tmp_path / "killed", lambda *how: told.append(how[0]))
-    assert told[0] in (10, 15)  # it went on, and did not begin anew
+    assert 0 < told[0] <= 10  # it went on, and did not begin anew
     whole, _ = straight
     assert resumed.loss == whole.loss
     for name, array in whole.arrays.items():

@@ -53,7 +53,7 @@ def test_a_run_asks_the_model_once(ask, model, scored, tmp_path, monkeypatch, ca
     assert main(["run", str(path), "--out", "one"]) == 0
     out, err = capsys.readouterr()
     assert "Reference, sampled" in out
-    assert "warning: 12 of 12 questions: the options hold less" in err
+    assert f"warning: {model.name}: 12 of 12 questions: the options hold less" in err
     assert err.count("the options hold less") == 1
     assert 0 < err.find(f"load {model.name} in float32\n") < err.find(f"ask {model.name}\n")
     assert len(scored) == len(set(scored)) == TASKS
@@ -509,6 +509,26 @@ def test_bad_arguments(arguments, says, ask, model, tmp_path, capsys):
     assert main(["reference", str(path), *arguments]) == 2
     assert says in capsys.readouterr().err
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_file_of_somebody_else_is_not_replaced(ask, model, tmp_path, capsys):
+    """Neither with a reference nor with embeddings; one's own is."""
+    path, mine = ask(kind="backbone", model=str(model)), tmp_path / "mine.parquet"
+    commands = (["reference", str(path)], ["embed", str(path), "--model", str(model)])
+    for command in commands:
+        mine.write_bytes(b"task,mean\nq1,3\n")
+        assert main([*command, "--out", str(mine)]) == 2
+        assert "is there already" in capsys.readouterr().err
+        assert mine.read_bytes() == b"task,mean\nq1,3\n"
+        mine.unlink()
+        assert main([*command, "--out", str(mine)]) == 0
+        assert main([*command, "--out", str(mine)]) == 0
+        table = pq.read_table(mine)
+        pq.write_table(table.replace_schema_metadata(None), mine)
+        assert main([*command, "--out", str(mine)]) == 2
+    # Nor is a reference by embeddings.
+    pq.write_table(table, mine)
+    assert main([*commands[0], "--out", str(mine)]) == 2
 
 
 def test_models_and_clients_are_loaded_when_asked_for(ask, model):

@@ -2,6 +2,7 @@
 
 import math
 import re
+import socket
 import sys
 import time
 from collections import Counter
@@ -380,6 +381,14 @@ def test_the_key_is_not_in_the_cache(serve, tmp_path):
     assert b"secret-key" not in (tmp_path / "c.sqlite").read_bytes()
 
 
+def test_why_a_server_is_not_reached_is_told():
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        asked = ask(Endpoint("m", url, method="sample", retries=0), tasks(1), PROMPT)
+    assert "Connection refused" in asked.problems[0].detail
+
+
 def test_the_openai_package_is_optional(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(CrowdError, match=r"pip install \"crowdllm-jax\[endpoint\]\""):
@@ -418,6 +427,7 @@ def test_the_parser_keeps_signs_and_cases_apart():
         ({"samples": 0}, "samples is 0"),
         ({"retries": -1}, "retries is -1"),
         ({"budget": 1.0}, "needs price_in and price_out"),
+        ({"base_url": "localhost:8080/v1"}, "as in 'http://localhost:8080/v1'"),
     ],
 )
 def test_endpoints_are_checked(changes, message):

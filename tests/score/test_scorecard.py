@@ -288,6 +288,23 @@ def test_the_headline_says_when_people_are_too_few():
     assert any("vary less than" in word for word in in_words([line, ratio], [], 100))
 
 
+@pytest.mark.parametrize(
+    ("agents", "people", "says"),
+    [
+        (0.15, (0.14, 0.10, 0.18), "stay themselves across questions as people do"),
+        (0.05, (0.14, 0.10, 0.18), "less themselves"),
+        (0.25, (0.14, 0.10, 0.18), "more themselves"),
+        # Who answers at random is nobody, and so are agents who do as these.
+        (-0.02, (-0.02, -0.07, 0.03), "do not show, beyond chance, who gave them"),
+        (-0.10, (-0.02, -0.07, 0.03), "do not show, beyond chance, who gave them"),
+        (0.20, (-0.02, -0.07, 0.03), "more themselves"),
+    ],
+)
+def test_whether_agents_are_themselves_as_people_are(agents, people, says):
+    line = Line("icc", "ICC", "match", (agents, agents, agents), people, None, None, None)
+    assert any(says in word for word in in_words([line], [], 100))
+
+
 def test_the_cost_of_trusting_a_useless_reference_is_told():
     board = {"cvae": {"rps": (0.575, 0.5, 0.6)}, "vae_only": {"rps": (0.56, 0.5, 0.6)}}
     useless = [Finding("reference without signal", "", 0.01, True, "")]

@@ -35,6 +35,8 @@ class Speed:
             self._tokens += tokens_of(batch)
 
     def __str__(self) -> str:
+        if not self._tokens:
+            return f"{memory():.1f} GB"
         rate = self._tokens / max(time.perf_counter() - self._began, 1e-9)
         # Two operations per weight and token forwards, and two for what goes back through them;
         # the layers that are computed anew for it count for nothing.

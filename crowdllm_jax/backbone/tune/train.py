@@ -103,9 +103,12 @@ def tune(
     per_epoch = len(learnt.order())
     steps = per_epoch * config.epochs
     speed = Speed(backbone)
-    before = loss_of(state.arrays)
     with Checkpoints(folder) as checkpoints:
-        state = place(checkpoints.latest(jax.device_get(state)) or state)
+        kept = checkpoints.latest(jax.device_get(state))
+        # It begins before anything is compiled.
+        report(0 if kept is None else int(kept.step), steps, "")
+        before = loss_of(state.arrays)
+        state = place(kept or state)
         while (step := int(state.step)) < steps and int(state.since) < config.patience:
             epoch = step // per_epoch
             for places in learnt.order((*seed, epoch))[step % per_epoch :]:

@@ -13,6 +13,7 @@ from crowdllm_jax.cli.arguments import (
 )
 from crowdllm_jax.cli.outcome import Outcome
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.files import about
 from crowdllm_jax.runtime.progress import READ, Progress, stage
 
 if TYPE_CHECKING:
@@ -67,14 +68,14 @@ def reference(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     from crowdllm_jax.runtime import processes
 
     path = arguments.out or Path(f"{arguments.config.stem}-reference.parquet")
-    _check_parquet(path)
+    _check_table(path, "reference")
     study, config, personas = _asked(arguments, progress)
     answered, _ = ask_together(study, config, personas, progress)
     if processes.rank() == 0:
         write_reference(study, answered, config, path)
     assert answered.mass is not None
     low, middle = np.quantile(answered.mass, [0, 0.5])
-    mass = f"of the listed options: median {middle:.3g}, lowest {low:.3g}"
+    mass = f"of the listed options, by task: median {middle:.3g}, lowest {low:.3g}"
     written: dict[str, Path | str] = {"reference": path, "answers": config.cache}
     if personas:
         written["personas"] = f"{len(personas):,} answers, in {config.cache} too"
@@ -160,7 +161,7 @@ def embed(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     from crowdllm_jax.runs.config import load_study
 
     path = arguments.out or Path(f"{arguments.path.stem}-embeddings.parquet")
-    _check_parquet(path)
+    _check_table(path, "layers")
     layers = read_layers(arguments.layer) if arguments.layer else None
     # The file that is named as the study's embedding may be the one that is to be written.
     with stage(progress, READ):
@@ -181,6 +182,14 @@ def embed(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     return Outcome(written={"embeddings": told})
 
 
-def _check_parquet(path: Path) -> None:
+def _check_table(path: Path, holds: str) -> None:
+    """Raise CrowdError, before anything is asked, where a table cannot be written. One that such a
+    command wrote, which says what it `holds`, is replaced; somebody else's file is not.
+    """
     if path.suffix != ".parquet" or path.is_dir():
         raise CrowdError(f"--out {path}: give the name of a file that ends in .parquet")
+    if path.exists() and holds not in about(path):
+        raise CrowdError(
+            f"{path}: is there already, and this command did not write it; nothing was asked or "
+            "written. Give --out another name"
+        )

@@ -478,7 +478,8 @@ def _tasks(
     cells: dict[str, list[str]] = {}
     for field in told:
         numeric = all(numerals.number(t) is not None for t in field.column.distinct)
-        few = 1 < len(field.column.distinct) <= MOST_TASK_LEVELS
+        # What is another in each task, such as a number of its own, says nothing of new ones.
+        few = 1 < len(field.column.distinct) <= min(MOST_TASK_LEVELS, len(asked) - 1)
         if field is not text and len(field.column.distinct) > 1 and (few or numeric):
             attributes[field.name] = "categorical" if few else "numeric"
             cells[field.name] = cells_of(field, first)

@@ -225,3 +225,13 @@ def test_trials_of_several_kinds_are_told():
     frame["trial_type"] = ["survey-text", *["image-slider-response"] * 5] * 12
     frame["response"] = [1 + i % 7 for i in range(72)]
     assert "of which survey-text have no 'stimulus'; keep those" in asked(frame)
+
+
+def test_what_is_another_in_each_task_says_nothing_of_new_ones():
+    """A second id is no attribute of tasks; a kind of task is, and so is a number."""
+    task = answers()["item"].str[1:].astype(int)
+    table = answers(issue="v" + task.astype(str), kind=(task % 2).map({0: "a", 1: "b"}), words=task)
+    table["text"] = "Should we build bridge number " + task.astype(str)
+    made = study(table.drop(columns="item"))
+    assert len(made.tasks.ids) == TASKS
+    assert {attribute.name for attribute in made.tasks.attributes} == {"kind", "words"}
