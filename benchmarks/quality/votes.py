@@ -161,7 +161,7 @@ def one_split(table: Table, study: Study, config: Config, size: int, seed: int) 
     crowds = baseline_crowds(ready.study, ready.split, ready.reference, AGENTS, seed)
     for name in ("reference_sampled", "uniform"):
         if name in crowds:
-            table.add(name, compared(study, humans, own, crowds[name], None))
+            table.add(name.replace("_", ", "), compared(study, humans, own, crowds[name], None))
 
 
 def main() -> None:

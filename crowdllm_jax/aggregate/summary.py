@@ -8,7 +8,7 @@ The interval of a mean is for what people would say, not for the agents at hand.
 one crowd are no million people, so a synthetic crowd counts as many as it rests on: Kish's
 effective number of the people it was fitted to (with N agents, 1 / (1 / effective + 1 / N)). It is
 the interval that so many people's answers to the task would leave open; that the crowd may be wrong
-comes on top (see the scores). Two levels: Wilson's (1927); else mean +- 1.96 standard errors within
+comes on top (see the scores). Two levels: Wilson's (1927); else Student's, within
 the scale.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.special import stdtrit
 
 from crowdllm_jax.aggregate.middle import medians
 from crowdllm_jax.errors import CrowdError
@@ -32,7 +33,6 @@ from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import bins
 from crowdllm_jax.study.scales import Ranking, Scale
 
-Z = 1.959964
 COUNT_AGAIN = "count again"
 """What to do about damaged counts."""
 
@@ -312,9 +312,11 @@ def _row(histogram: Histogram, task: int) -> dict[str, Any]:
 def interval(
     scale: Scale, mean: float, variance: float, n: float
 ) -> tuple[float, float] | tuple[None, None]:
-    """The ends of the 95% interval of a mean answer from n people.
+    """The ends of the 95% interval of a mean answer from n people, whose answers have a `variance`
+    about their own mean.
 
-    None where all answer alike on more than two levels: that says nothing of how far others differ.
+    None where one person answered, or all alike on more than two levels: that says nothing of how
+    far others differ.
     """
     ends = scales.values(scale)
     if scales.size(scale) == 2:
@@ -324,9 +326,9 @@ def interval(
         width = ends[1] - ends[0]
         count = n * (mean - ends[0]) / width
         low, high = (ends[0] + width * end for end in proportion_confint(count, n, method="wilson"))
-    elif variance <= 1e-18 * (ends[-1] - ends[0]) ** 2:  # but for rounding, 0
+    elif n <= 1 or variance <= 1e-18 * (ends[-1] - ends[0]) ** 2:  # but for rounding, 0
         return None, None
     else:
-        half = Z * np.sqrt(variance / n)
+        half = stdtrit(n - 1, 0.975) * np.sqrt(variance / (n - 1))
         low, high = mean - half, mean + half
     return float(max(ends[0], low)), float(min(ends[-1], high))

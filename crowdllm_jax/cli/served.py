@@ -7,6 +7,7 @@ and another sample of people (the ceiling).
 
 import argparse
 import json
+import re
 import threading
 import warnings
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from crowdllm_jax.report.page import scoreboard
 from crowdllm_jax.report.scorecard import headline, scorecard
 from crowdllm_jax.runs.folder import fitted_crowd, main_model, stored_config
 from crowdllm_jax.runtime.progress import silent
+from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.score.metrics import read_scores
 from crowdllm_jax.study.scale_text import describe
 from crowdllm_jax.workflow.steps import findings
@@ -53,7 +55,9 @@ def make_server(run: Path) -> MCPServer:
       CrowdError: the folder is no run folder, nothing is fitted in it yet, or it is not scored.
     """
     tools = Tools(run, fitted_crowd(run), _plain(_worth(run)))
-    server = MCPServer("crowdllm", instructions=INSTRUCTIONS, log_level="WARNING")
+    server = MCPServer(
+        "crowdllm", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
+    )
     for tool in (tools.describe, tools.ask, tools.infer, tools.sample):
         server.add_tool(tool)
     return server
@@ -121,6 +125,8 @@ class Tools:
         tasks: list[str] | None = None,
         share: str | None = None,
         regress: list[str] | None = None,
+        pool: bool = False,
+        twins: bool = False,
         where: str | None = None,
         level: float | None = None,
     ) -> dict[str, Any]:
@@ -128,12 +134,14 @@ class Tools:
 
         Args:
           tasks: ids; all by default. share: the answer whose share is estimated, else the mean
-            answer, or regress: attributes on which the answer is regressed. level: of the
-            intervals (0.95).
+            answer, or regress: attributes on which the answer is regressed. pool: take the tasks
+            together, where each has few answers. twins: people are known by their other answers,
+            too. level: of the intervals (0.95).
         """
         return self._answered(
             "infer",
             *_flags(share=share, where=where, level=level),
+            *(flag for flag, wanted in (("--pool", pool), ("--twins", twins)) if wanted),
             *(f"--tasks={_quoted(task)}" for task in tasks or ()),
             *(f"--regress={_quoted(name)}" for name in regress or ()),
         )
@@ -153,7 +161,7 @@ class Tools:
                 own = stored_config(self.run).population.seed if seed is None else seed
                 drawn = draw(self.crowd, agents, own, where=where)
         except CrowdError as error:
-            raise ToolError(f"sample: {error}") from error
+            raise ToolError(_unflagged(f"sample: {error}")) from error
         return _plain({"agents": drawn.to_arrow().to_pylist(), "worth": self.worth})
 
     def _answered(self, command: str, *flags: str, question: str | None = None) -> dict[str, Any]:
@@ -167,10 +175,13 @@ class Tools:
                     given = _parser().parse_args(line)
                 told = _plain(given.handler(given, silent))
             except CrowdError as error:
-                raise ToolError(str(error)) from error
+                raise ToolError(_unflagged(str(error))) from error
             except SystemExit as error:
-                raise ToolError(misused.getvalue().strip().splitlines()[-1]) from error
-        warned = [str(w.message) for w in caught if issubclass(w.category, CrowdWarning)]
+                last = misused.getvalue().strip().splitlines()[-1]
+                raise ToolError(_unflagged(last)) from error
+        warned = [
+            _unflagged(str(w.message)) for w in caught if issubclass(w.category, CrowdWarning)
+        ]
         table = told if isinstance(told, dict) else {"estimates": told}
         return {**table, "warnings": warned, "worth": self.worth}
 
@@ -192,6 +203,11 @@ def _parser() -> argparse.ArgumentParser:
 def _flags(**values: str | float | None) -> list[str]:
     """One word each, so that no value is taken for a flag."""
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
+
+
+def _unflagged(message: str) -> str:
+    """A command's message, whose flags are a tool's arguments."""
+    return re.sub(r"(?<![\w-])--(?=[a-z])", "", message)
 
 
 def _quoted(name: str) -> str:

@@ -10,7 +10,6 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from scipy.special import stdtrit
 
 from crowdllm_jax.aggregate.summary import interval
 from crowdllm_jax.errors import CrowdError
@@ -247,9 +246,12 @@ def people_summary(
         answers = answers.astype(np.int64)
     counts, _ = tally(scale, shown, answers)
     weighted, mean = tally(scale, shown, answers, weight)
-    low, high = (None, None) if mean is None else _interval(scale, answers, weight, mean)
+    n, low, high = kish(weight), None, None
+    if mean is not None:
+        variance = np.average((scales.numbers(scale, answers) - mean) ** 2, weights=weight)
+        low, high = interval(scale, mean, float(variance), n)
     shares = weighted / weight.sum()
-    share_low, share_high = wilson(shares, kish(weight))
+    share_low, share_high = wilson(shares, n)
     return PeopleSummary(
         len(rows),
         [round(c) for c in counts],
@@ -260,21 +262,3 @@ def people_summary(
         low,
         high,
     )
-
-
-def _interval(
-    scale: Scale, answers: np.ndarray, weight: np.ndarray, mean: float
-) -> tuple[float, float] | tuple[None, None]:
-    """95% interval of people's mean: Wilson's of a share, else Student's within the scale.
-
-    Survey weights count as Kish's effective number of people.
-    """
-    n, ends = kish(weight), scales.values(scale)
-    if scales.size(scale) == 2:
-        return interval(scale, mean, 0.0, n)
-    value = scales.numbers(scale, answers)
-    if np.ptp(value) == 0 or n < 2:
-        return None, None
-    variance = np.average((value - mean) ** 2, weights=weight) * n / (n - 1)
-    half = float(stdtrit(n - 1, 0.975) * np.sqrt(variance / n))
-    return max(float(ends[0]), mean - half), min(float(ends[-1]), mean + half)

@@ -239,8 +239,9 @@ def _task_rows(
             "it out of --tasks, or give profiles of people who are"
         )
     if not usable.any():
+        asked_it = " who is asked it" if name in study.tasks.ask_if else ""
         raise CrowdError(
-            "everybody in the study answered, so there is nobody whose answer "
+            f"everybody in the study{asked_it} answered, so there is nobody whose answer "
             "the crowd could stand for; give real people's profiles: --profiles "
             "FILE"
         )

@@ -53,7 +53,8 @@ def _seal(entries: dict[str, Any]) -> str:
 
 
 def verify(folder: Path, on_file: Callable[[int, int], None] | None = None) -> int:
-    """Make sure that a population, counts, twins, a fitted crowd or a whole run are as written.
+    """Make sure that a population, counts, twins, a fitted crowd or a whole run are as written. Of
+    a run's scores and findings, of which nothing was noted, it is seen whether they can be read.
 
     Args:
       on_file: called with the number of files and folders looked at, and their total.
@@ -62,18 +63,21 @@ def verify(folder: Path, on_file: Callable[[int, int], None] | None = None) -> i
     Raises:
       CrowdError: lists what is damaged, missing or not the folder's own.
     """
+    figures: list[Path] = []
     if (folder / "crowd.json").is_file():
         crowds, written = [folder], []
     elif (folder / "config.yaml").is_file():
         crowds = sorted([*folder.glob("seed-*/*/crowd"), *folder.glob("seed-*/fold-*/*/crowd")])
         names = (f"*/{NAME}", f"asked/*/{NAME}")
         written = sorted(path.parent for pattern in names for path in folder.glob(pattern))
+        figures = sorted([*folder.glob("*.json"), *folder.glob("seed-*/**/scores.json")])
     else:
         crowds, written = [], [folder]
     if not crowds and not written:
         raise CrowdError(f"{folder}: holds nothing that was finished; run its command again")
     faults: list[str] = []
     work: list[Any] = [(_faults_of_crowd, c) for c in crowds]
+    work += [(_faults_of_figures, path) for path in figures]
     for folder_of_files in written:
         try:
             work += _listed(folder_of_files, faults)
@@ -94,6 +98,14 @@ def _faults_of_crowd(folder: Path) -> list[str]:
         load_crowd(folder)
     except CrowdError as error:
         return [str(error)]
+    return []
+
+
+def _faults_of_figures(path: Path) -> list[str]:
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        return [f"{path}: cannot be read ({first_line(error)})"]
     return []
 
 

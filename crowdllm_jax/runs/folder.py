@@ -127,7 +127,9 @@ def run_facts(folder: Path) -> dict[str, str]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except (OSError, msgspec.MsgspecError) as error:
-        raise CrowdError(f"{path}: cannot be read; give --out another folder") from error
+        raise CrowdError(
+            f"{path}: cannot be read; restore it, or make the run again in another folder"
+        ) from error
 
 
 def _check_data(folder: Path, config: Config, study: Study, spent: Spent | None) -> None:

@@ -3,12 +3,16 @@
 The same encoding serves profiles (c, C columns) and task attributes (part of x).
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.study.records import Attribute, AttributeKind, Block, Tasks
+
+FAR = 10.0
+"""Deviations from the people a crowd was fitted to, beyond which a number hardly has their unit."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ def encode(codings: tuple[Coding, ...], attributes: tuple[Attribute, ...]) -> np
 
 
 def recode(codings: tuple[Coding, ...], attributes: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
-    """Other people's attributes in the levels that the codings know, in the codings' order.
+    """Other people's attributes in the levels that the codings know, in the codings' order; numbers
+    far from those that the codings know are warned of.
 
     Raises:
       CrowdError: an attribute is not there or of another kind, or someone has an unknown level.
@@ -89,7 +94,9 @@ def recode(codings: tuple[Coding, ...], attributes: tuple[Attribute, ...]) -> tu
                 f"is {coding.kind}"
             )
         cells = attribute.cells
-        if coding.kind != "numeric":
+        if coding.kind == "numeric":
+            _warn_of_far(coding, cells)
+        else:
             level_of = np.array(
                 [
                     coding.levels.index(level) if level in coding.levels else -1
@@ -106,6 +113,19 @@ def recode(codings: tuple[Coding, ...], attributes: tuple[Attribute, ...]) -> tu
                 )
         recoded.append(Attribute(coding.name, coding.kind, coding.levels, cells))
     return tuple(recoded)
+
+
+def _warn_of_far(coding: Coding, numbers: np.ndarray) -> None:
+    far = np.flatnonzero(np.abs(numbers - coding.mean) > FAR * coding.sd)
+    if len(far):
+        warnings.warn(
+            f"profile attribute '{coding.name}': {len(far):,} of {len(numbers):,} people are far "
+            f"from all whom the crowd knows (the first: {numbers[far[0]]:g}; these are around "
+            f"{coding.mean:.4g}, with a deviation of {coding.sd:.3g}); see whether the unit is the "
+            "same",
+            CrowdWarning,
+            stacklevel=3,
+        )
 
 
 def task_features(tasks: Tasks, *, identity: bool) -> np.ndarray:

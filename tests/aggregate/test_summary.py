@@ -26,6 +26,11 @@ from crowdllm_jax.study.scales import Approval, Binary, Continuous, Nominal, Ord
 AGENTS = 700
 
 
+def half_width(sd: float, n: float) -> float:
+    """Of Student's 95% interval of a mean; n people, about whose own mean answers deviate by sd."""
+    return stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n - 1)
+
+
 @pytest.fixture(scope="module")
 def crowd() -> Crowd:
     """People of known parameters on every kind of scale."""
@@ -90,7 +95,7 @@ def test_figures_are_numpys(crowd: Crowd, folder, monkeypatch):
             assert row["low"] < row["mean"] < row["high"]
             if scales.size(scale) != 2:
                 n = 1 / (1 / crowd.generator.effective + 1 / AGENTS)
-                high = own.mean() + 1.959964 * own.std() / np.sqrt(n)
+                high = own.mean() + half_width(own.std(), n)
                 end = scales.values(scale)[-1]
                 assert row["high"] == pytest.approx(min(end, high), rel=1e-12)
         if scale == EVERY_SCALE["rank"]:
@@ -142,9 +147,19 @@ def test_real_people_with_weights_and_gaps():
         mean = (w * own).sum() / w.sum()
         assert row["answers"] == pytest.approx(w.sum())
         assert row["mean"] == pytest.approx(mean)
-        error = np.sqrt((w * (own - mean) ** 2).sum() / w.sum() * (w**2).sum()) / w.sum()
-        assert row["high"] - row["mean"] == pytest.approx(1.959964 * error, rel=1e-5)
+        sd = np.sqrt((w * (own - mean) ** 2).sum() / w.sum())
+        half = half_width(sd, w.sum() ** 2 / (w**2).sum())
+        assert row["high"] - row["mean"] == pytest.approx(half, rel=1e-5)
     assert decide(study).schema.metadata is None
+
+
+def test_a_few_people_leave_more_open_than_many():
+    """Student's interval of the very people (scipy), clipped to the scale; none of one person."""
+    scale, given = Ordinal(levels=tuple(range(1, 8))), np.array([3.0, 4, 5, 4])
+    found = interval(scale, given.mean(), given.var(), 4)
+    told = stats.t.interval(0.95, 3, loc=given.mean(), scale=stats.sem(given))
+    assert found == pytest.approx(told)
+    assert interval(scale, 4.0, 1.0, 1) == (None, None)
 
 
 def test_unanswered_tasks_stay_in_the_table():
@@ -167,7 +182,7 @@ def test_more_agents_do_not_know_more(crowd: Crowd, tmp_path):
         row = decide(tmp_path / str(n)).to_pylist()[0]
         widths.append(row["high"] - row["low"])
     drawn = population.sample(crowd, 20_000, 1).answers[:, 0]
-    floor = 2 * 1.959964 * drawn.std() / np.sqrt(crowd.generator.effective)
+    floor = 2 * half_width(drawn.std(), crowd.generator.effective)
     assert widths[0] > widths[1]
     assert widths[2] == pytest.approx(floor, rel=0.03)
 
@@ -215,7 +230,7 @@ def test_values_are_numpys_to_the_last_digits(monkeypatch, weighted, block):
         mean = np.average(given, weights=w)
         sd = np.sqrt(np.average((given - mean) ** 2, weights=w))
         assert row["mean"] == pytest.approx(mean, rel=1e-12)
-        half = 1.959964 * sd * np.sqrt((w**2).sum()) / w.sum()
+        half = half_width(sd, w.sum() ** 2 / (w**2).sum())
         assert row["high"] - row["mean"] == pytest.approx(half, rel=1e-7)
         if study.tasks.scale[task] == 0:
             order = np.sort(given)

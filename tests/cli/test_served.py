@@ -77,6 +77,14 @@ def test_a_tool_answers_what_its_command_prints(run, server, capsys):
         assert answer["worth"]["in short"]
 
 
+def test_estimates_pool_tasks_and_know_people_by_their_answers(run, server, capsys):
+    for flags in (("pool",), ("twins",), ("pool", "twins")):
+        told = call(server, "infer", **dict.fromkeys(flags, True)).structured_content
+        assert told["estimates"] == printed(
+            capsys, "infer", str(run), *(f"--{flag}" for flag in flags)
+        )
+
+
 def test_agents_are_those_of_the_run(run, server, capsys):
     own = call(server, "sample", agents=3).structured_content["agents"]
     assert own == call(server, "sample", agents=3, seed=3).structured_content["agents"]
@@ -92,6 +100,7 @@ def test_agents_are_those_of_the_run(run, server, capsys):
         ("infer", {"tasks": ["nope"]}, "the study has no task 'nope'"),
         ("infer", {"tasks": ["a, b"]}, "the study has no task 'a, b'"),
         ("ask", {"question": QUESTION, "kind": "odd"}, "invalid choice: 'odd'"),
+        ("ask", {"question": QUESTION}, "known shares (shares"),
         ("sample", {"agents": MOST + 1}, "1 to 200 agents"),
         ("sample", {"where": "height > 3"}, "height"),
     ],
@@ -100,6 +109,7 @@ def test_what_cannot_be_told_is_said(server, tool, arguments, says):
     answer = call(server, tool, **arguments)
     assert answer.is_error
     assert says in answer.content[0].text
+    assert "--" not in answer.content[0].text, "who asks has arguments, and no flags"
 
 
 def test_no_value_is_taken_for_a_flag(run, server, tmp_path):

@@ -381,6 +381,22 @@ def test_verify_looks_at_a_whole_run(tmp_path, rating_crowd: Crowd, capsys):
     assert "part-00001.parquet: is missing" in told
 
 
+def test_verify_reads_a_runs_figures(tmp_path, rating_crowd: Crowd, capsys):
+    """Of which no sha256 is noted, as `evaluate` writes them anew."""
+    save_crowd(rating_crowd, tmp_path / "seed-0" / "cvae" / "crowd")
+    (tmp_path / "config.yaml").write_text("")
+    figures = [tmp_path / name for name in ("run.json", "scores.json", "seed-0/scores.json")]
+    for path in figures:
+        path.write_text("[]")
+    assert main(["verify", str(tmp_path)]) == 0
+    assert "all 4 files" in capsys.readouterr().out
+    for path in figures:
+        path.write_text("[")
+        assert main(["verify", str(tmp_path)]) == 2
+        assert f"{path}: cannot be read" in capsys.readouterr().err
+        path.write_text("[]")
+
+
 def test_verify_refuses_what_is_not_finished(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert "holds no manifest.json" in capsys.readouterr().err

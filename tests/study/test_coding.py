@@ -1,10 +1,13 @@
 """Attributes as columns."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from synthetic import make_study
 
-from crowdllm_jax.study.coding import encode, fit_coding, task_features
+from crowdllm_jax.errors import CrowdWarning
+from crowdllm_jax.study.coding import encode, fit_coding, recode, task_features
 from crowdllm_jax.study.records import Attribute, Tasks
 
 
@@ -22,6 +25,15 @@ def test_a_constant_or_unknown_number_is_zero():
         age = Attribute("age", "numeric", (), np.array(cells))
         coding = fit_coding(age, np.array([0]))
         assert np.isfinite(encode((coding,), (age,))).all()
+
+
+def test_numbers_in_another_unit_are_told():
+    age = Attribute("age", "numeric", (), np.array([20.0, 30.0, 40.0, np.nan]))
+    coding = fit_coding(age, np.arange(4))
+    recode((coding,), (dataclasses.replace(age, cells=np.array([99.0, np.nan])),))
+    months = dataclasses.replace(age, cells=np.array([30.0, 360.0, np.nan]))
+    with pytest.warns(CrowdWarning, match=r"'age': 1 of 3 people .*360; these are around 30"):
+        recode((coding,), (months,))
 
 
 def test_levels_are_one_hot():

@@ -170,8 +170,9 @@ def add_verify(commands: Commands) -> None:
         verify,
         "make sure that what was written is still as it was",
         "Compare every file of a population, of counts, of twins, or of a whole run (its fitted\n"
-        "crowds included) with the sha256 that was noted when it was written. Exit code 2 and a\n"
-        "list of what is damaged, missing or foreign if anything is.",
+        "crowds included) with the sha256 that was noted when it was written. Of a run's scores,\n"
+        "which are written anew, it is seen whether they can be read. Exit code 2 and a list of\n"
+        "what is damaged, missing or foreign if anything is.",
         "crowdllm verify runs/anes96",
     )
     command.add_argument("folder", metavar="FOLDER", type=Path, help="written by this program")
@@ -183,6 +184,4 @@ def verify(arguments: argparse.Namespace, progress: Progress) -> Outcome:
 
     folder = arguments.folder
     count = compare(folder, lambda done, total: progress("verify", done, total))
-    return Outcome(
-        written={"whole": f"{folder}: all {count} files and fitted crowds are as they were written"}
-    )
+    return Outcome(written={"whole": f"{folder}: all {count} files and fitted crowds are whole"})
