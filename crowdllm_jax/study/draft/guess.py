@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 
@@ -303,30 +304,57 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
         return _codes_beside_decimals(numbers)
     if len(usual) < 2:
         return set()
-    far = {n for n in numbers if n in _CODES | _NEGATIVE}
+    negative = {n for n in numbers if n < 0}
+    far = {n for n in numbers if n in _CODES} | negative
     if set(numbers) - far != set(usual):
         return set()
-    negative = {n for n in far if n < 0}
-    if (
-        negative
-        and min(usual) == 0
-        and negative == set(range(-len(negative), 0))
-        and (len(negative) * 2 >= len(usual))
-    ):
+    if negative and _from_below_zero(name, negative, usual):
         return far - negative  # -2, -1, 0, 1, 2
     codes = _last_codes(usual)
     if codes:
-        listed = ", ".join(f"{code:g}" for code in codes)
-        others = [n for n in usual if n not in codes]
-        asked = f"is {listed} an answer, or the code" if len(codes) == 1 else ""
-        asked = asked or f"are {listed} answers, or the codes"
-        raise CrowdError(
-            f"'{name}': {asked} of none (the others are {min(others):g} to {max(others):g})? Say "
-            f"--missing {listed.replace(' ', '')}, or --missing none"
-        )
+        _ask_of_codes(name, codes, [n for n in usual if n not in codes])
     return far
 
 
+def _from_below_zero(name: str, negative: set[float], usual: Sequence[float]) -> bool:
+    """Whether a scale goes from numbers below zero to those above, as a balance from -3 to 3 does;
+    where all its numbers are above, those below are codes (-1 to -5, -32, -99).
+
+    Raises:
+      CrowdError: it may be either.
+    """
+    known, inside = negative <= _NEGATIVE, min(negative) >= -max(usual)
+    whole = negative == set(range(-len(negative), 0)) and 2 * len(negative) >= len(usual)
+    even = max(np.diff([*sorted(negative), 0.0])) <= MOST_STEP
+    if min(usual) > 0:
+        # The other half of a scale without a middle looks like three codes beside 1 to 3.
+        mirrored = len(usual) > 2 and negative == {-n for n in usual}
+        unsure = mirrored or (inside and not known and max(usual) > len(usual))
+    else:
+        if whole or (inside and even and 2 * len(negative) >= max(usual)):
+            return True
+        unsure = not known and min(negative) > LOWEST_ANSWER
+    if not known and len(negative) > MOST_CODES:
+        return True
+    if unsure:
+        _ask_of_codes(name, sorted(negative), usual)
+    return False
+
+
+def _ask_of_codes(name: str, codes: Sequence[float], others: Sequence[float]) -> NoReturn:
+    """Raise CrowdError: numbers are answers, or the codes of none."""
+    listed = ", ".join(f"{code:g}" for code in codes)
+    between = "=" if codes[0] < 0 else " "  # what begins with a dash looks like a flag
+    asked = f"is {listed} an answer, or the code" if len(codes) == 1 else ""
+    asked = asked or f"are {listed} answers, or the codes"
+    raise CrowdError(
+        f"'{name}': {asked} of none (the others are {min(others):g} to {max(others):g})? Say "
+        f"--missing{between}{listed.replace(' ', '')}, or --missing none"
+    )
+
+
+MOST_STEP, LOWEST_ANSWER = 2, -21
+"""How far apart answers below zero lie; the lowest of a scale beside 0."""
 MOST_CODES = 5
 _FAR = {777.0, 888.0, 997.0, 998.0, 999.0, 9997.0, 9998.0, 9999.0}
 

@@ -17,6 +17,8 @@ from crowdllm_jax.study.spec import AttributeSpec, OrdinalAttribute
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_LEVELS = 40
+_NO_NUMBER = {*range(-9, 0), *range(-99, -94), -77, -88, -999, 888, 998, 999, 9999}
+"""Codes of no answer far from the numbers of an attribute, or below 0 where these are not."""
 Profile = dict[str, tuple[AttributeSpec, list[str]]]
 
 
@@ -140,7 +142,7 @@ def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]
         if names.has_no_order(field.name, field.text, values):
             return _levels([_plain(cell) for cell in cells], None, free=True)
         if len(values) > 10 or (names.is_age(field.name) and len(values) > 1):
-            odd = {v for v in values if v in (-1, -8, -9, -77, -88, -99, -999, 888, 998, 999, 9999)}
+            odd = {v for v in values if v in _NO_NUMBER}
             inside = [v for v in values if v not in odd]
             odd = {v for v in odd if inside and (v < 0 <= inside[0] or v > 2 * inside[-1])}
             keep = {c for c, n in numbers.items() if n not in odd}
