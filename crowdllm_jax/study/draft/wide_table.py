@@ -10,6 +10,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.derived import without_derived
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
@@ -53,6 +54,7 @@ def from_wide(sheet: Sheet, choices: Choices) -> Draft:
             f"{sheet.path}: no column looks like a question; name those that are with --questions "
             f"'A,B' (it has: {shown((f.name for f in sheet.fields), 12)})"
         )
+    questions = without_derived(questions, (*choices.questions, *choices.reverse), reasons)
     guesses = _guesses(questions, choices, reasons)
     if not guesses:
         raise CrowdError(
