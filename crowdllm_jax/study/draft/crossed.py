@@ -22,7 +22,12 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.row_people import is_member, unique, words_before
+from crowdllm_jax.study.draft.row_people import (
+    is_member,
+    is_persons_id,
+    unique,
+    words_before,
+)
 from crowdllm_jax.study.draft.wide_table import answered
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
@@ -312,8 +317,6 @@ def _without_counts(pairs: list[Pair]) -> list[Pair]:
     return shown_tasks or pairs
 
 
-_PEOPLE = re.compile(r"\S+@\S+\.\S+|A[0-9A-Z]{12,14}|[0-9a-f]{24}")
-"""An address, a worker of Mechanical Turk, a participant of Prolific."""
 _SHOWN = re.compile(r"(?i).*\.(png|jpe?g|gif|bmp|svg|webp|wav|mp[34]|ogg|avi|mov|webm|txt|html?)")
 
 
@@ -339,7 +342,7 @@ def _person_alone(field: Field) -> float:
         return 4.0
     if names.is_person(field.name):
         return 4.0 if names.is_rater(field.name) else 3.0 if names.names_people(field.name) else 2.0
-    if all(map(_PEOPLE.fullmatch, texts)) or names.names_people(words_before(field) or "-"):
+    if all(map(is_persons_id, texts)) or names.names_people(words_before(field) or "-"):
         return 2.5
     if names.names_people(field.name):
         return 1.5

@@ -174,8 +174,8 @@ _MORE = {
         "z",
         "zscore",
     ),
-    *("std", "standardized", "centered", "score", "numeric", "kategorie", "gruppe", "stufe"),
-    *("groupe", "grupo", "points", "total", "sum", "mean", "avg"),
+    *("std", "standardized", "centered", "score", "numeric", "kategorie", "gruppe"),
+    *("stufe", "groupe", "grupo", "points", "total", "sum", "mean", "avg"),
 }
 """What the name of a column says beside that of the one it follows from."""
 

@@ -80,7 +80,9 @@ def test_a_sum_that_holds_one_of_the_items_does_not_make_that_one():
 def test_points_that_are_shared_are_no_sums_of_each_other():
     random = np.random.default_rng(1)
     points = random.multinomial(10, [0.2, 0.3, 0.5], N)
-    frame = pd.DataFrame({"id": range(N), **dict(zip(("bus", "car", "train"), points.T))})
+    frame = pd.DataFrame(
+        {"id": range(N), **dict(zip(("bus", "car", "train"), points.T, strict=True))}
+    )
     assert asked(frame) == {"bus", "car", "train"}
 
 
