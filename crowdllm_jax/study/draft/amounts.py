@@ -33,7 +33,12 @@ _BRACKETED = re.compile(rf"({_CURRENCY})?\(({_CURRENCY})?\s?(\d[^()]*)\)(\s?(?:{
 """A number below zero, as accounts have it: `(1,200)`, `($5.00)`, `(12,50) €`."""
 _YEAR = re.compile(r"(?:19|20)\d{2}")
 _GROUPED = re.compile(r"-?[1-9]\d{0,2}\.\d{3}")
-_PLACE = re.compile(r"(?P<number>\d+) ?(?:st|nd|rd|th|er|[èe]re|[èe]me|e|[ºª°])")
+_PLACE = re.compile(
+    r"(?i)(?P<number>\d+) ?(?:st|nd|rd|th|er|[èe]re|[èe]me|e|[ºª°])"
+    r"(?: (?:choice|preference|priority|place|pick|rank|choix|rang|opci[oó]n|scelta))?|"
+    r"(?:rank|rang|platz) ?(?P<rank>\d+)"
+)
+_KEPT = re.compile(r"'(\S.*)|=\"(\S.*)\"")
 MOSTLY = 0.9
 FEWEST = 3
 """Different amounts; fewer are names of choices."""
@@ -90,6 +95,33 @@ def _mostly(field: Field, texts: list[str]) -> list[str]:
     return found if sum(count.get(text, 0) for text in found) >= MOSTLY * given else []
 
 
+_ROUGHLY = re.compile(
+    r"(?i)(?:(?:about|around|approx(?:\.|imately)?|roughly|maybe|circa|ca\.?|etwa|environ|~) ?)?"
+    rf"(?:(?P<before>{_CURRENCY}) ?)?\d+(?:[.,]\d+)* ?"
+    rf"(?P<after>{_CURRENCY}|dollars?|bucks?|euros?|pounds?|cents?)?"
+)
+
+
+_ONE_CURRENCY = {
+    **dict.fromkeys(("dollar", "dollars", "buck", "bucks", "usd"), "$"),
+    **dict.fromkeys(("euro", "euros", "eur"), "€"),
+    **dict.fromkeys(("pound", "pounds", "gbp"), "£"),
+}
+
+
+def refuse_mixed_amounts(name: str, texts: Sequence[str]) -> None:
+    """Raise CrowdError if all texts are amounts of one currency, but written in several ways (`$3`,
+    `3 dollars`, `about 4`), so that no number is read; names with a price are none."""
+    found = _matched(_ROUGHLY, texts)
+    signs = {(m["before"] or m["after"] or "").casefold() for m in found} - {""}
+    if len(texts) < FEWEST or len({_ONE_CURRENCY.get(sign, sign) for sign in signs}) != 1:
+        return
+    raise CrowdError(
+        f"'{name}': its amounts are written in several ways ({shown(sorted(texts), 4)}); write "
+        f"numbers alone in the file, or leave the question out: --leave-out {as_flag([name])}"
+    )
+
+
 def _refuse_points(field: Field, texts: Sequence[str]) -> None:
     """Raise CrowdError if each point in prices stands before three digits, as between thousands
     (`1.200 €`), so that it may be either."""
@@ -112,7 +144,7 @@ def _numbers(texts: list[str]) -> tuple[list[str], bool]:
     apart; as they are, if they are no numbers."""
     digits = _below_zero([_in_digits(text) for text in texts])
     if places := _matched(_PLACE, digits):
-        return [match["number"] for match in places], False
+        return [match["number"] or match["rank"] for match in places], False
     for style, decimal in zip(_STYLES, ".,", strict=True):
         if not (found := _matched(style, digits)):
             continue
@@ -150,6 +182,8 @@ def _matched(pattern: re.Pattern[str], texts: Sequence[str]) -> list[re.Match[st
 
 
 def _in_digits(text: str) -> str:
-    """A text with the digits and the minus of ASCII, whatever width or script they have."""
+    """A text with the digits and the minus of ASCII, whatever width or script they have, without
+    what tells a spreadsheet that it is a text (`'5`, `="5"`)."""
     plain = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
+    plain = match[1] or match[2] if (match := _KEPT.fullmatch(plain)) else plain
     return "".join(str(unicodedata.decimal(sign, sign)) for sign in plain)

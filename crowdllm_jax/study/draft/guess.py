@@ -10,6 +10,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.numerals import leading_number, number
 from crowdllm_jax.study import scale_text
+from crowdllm_jax.study.draft.amounts import refuse_mixed_amounts
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.grades import in_grades, of_a_test
@@ -447,6 +448,7 @@ def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gue
     if not free:
         _refuse_made_dates(question.name, texts)
         if order is None:
+            refuse_mixed_amounts(question.name, texts)
             _ask_of_strays(question, texts)
     if len(texts) == 2:
         if answers < 4 and order is None:

@@ -187,6 +187,10 @@ def test_amounts_are_numbers():
         (["1h", "2h", "11h"], [1, 2, 11]),
         (["30 Minuten", "5 Minuten", "45 Minuten"], [30, 5, 45]),
         (["3rd", "1st", "2nd"], [3, 1, 2]),
+        (["3rd choice", "1st choice", "2nd choice"], [3, 1, 2]),
+        (["Rank 2", "Rank 3", "Rank 1"], [2, 3, 1]),
+        (["'2", "'5", "'3", "4"], [2, 5, 3, 4]),
+        (['="2"', '="5"', '="3"'], [2, 5, 3]),
         (["−2", "−1", "0", "1", "2"], [-2, -1, 0, 1, 2]),
         (["５", "３", "１０"], [5, 3, 10]),
         (["3,5", "2,0", "4"], [3.5, 2, 4]),
@@ -206,6 +210,27 @@ def test_numbers_as_they_are_written(written, numbers):
 @pytest.mark.parametrize("texts", [["(1)", "(2)", "(3)"], ["-2", "(1)", "3"]])
 def test_brackets_around_all_numbers_or_beside_a_minus_are_kept(texts):
     assert scale_of(table(x=cycle(*texts)), "x") == Ordinal(levels=tuple(texts))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Choice 1", "Choice 2", "Choice 3"],
+        ["'n roll", "'tis", "'twas"],
+        ["1st", "2nd", "steerage"],
+    ],
+)
+def test_signs_and_places_that_belong_to_words_are_kept(texts):
+    made = study(table(x=cycle(*texts)), choices=Choices(unordered=(tuple(texts),)))
+    assert made.scale_of(made.tasks.ids.index("x")) == Nominal(levels=tuple(sorted(texts)))
+
+
+def test_amounts_that_are_written_in_several_ways_are_asked_for():
+    assert "its amounts are written in several ways ($3, " in asked(
+        table(wtp=cycle("$3", "4 dollars", "about $5", "2.5"))
+    )
+    plans = ("Basic ($5)", "Pro ($10)", "Team ($20)")
+    assert scale_of(table(plan=cycle(*plans)), "plan") == Nominal(levels=plans)
 
 
 def test_a_stray_text_among_amounts_is_asked_for():
