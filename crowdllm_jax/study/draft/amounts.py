@@ -35,8 +35,7 @@ _YEAR = re.compile(r"(?:19|20)\d{2}")
 _GROUPED = re.compile(r"-?[1-9]\d{0,2}\.\d{3}")
 _PLACE = re.compile(
     r"(?i)(?P<number>\d+) ?(?:st|nd|rd|th|er|[èe]re|[èe]me|e|[ºª°])"
-    r"(?: (?:choice|preference|priority|place|pick|rank|choix|rang|opci[oó]n|scelta))?|"
-    r"(?:rank|rang|platz) ?(?P<rank>\d+)"
+    r"(?: (?:choice|preference|priority|place|pick|rank|choix|rang|opci[oó]n|scelta))?"
 )
 _KEPT = re.compile(r"'(\S.*)|=\"(\S.*)\"")
 MOSTLY = 0.9
@@ -144,7 +143,7 @@ def _numbers(texts: list[str]) -> tuple[list[str], bool]:
     apart; as they are, if they are no numbers."""
     digits = _below_zero([_in_digits(text) for text in texts])
     if places := _matched(_PLACE, digits):
-        return [match["number"] or match["rank"] for match in places], False
+        return [match["number"] for match in places], False
     for style, decimal in zip(_STYLES, ".,", strict=True):
         if not (found := _matched(style, digits)):
             continue

@@ -176,6 +176,9 @@ def _which(sheet: Sheet, pair: Pair) -> str:
 
 
 def _both_named(pair: Pair, choices: Choices) -> bool:
+    """Whether a pair's names say what they are; who rates (a juror) is known to do so of things."""
+    if names.is_rater(pair.person.name) and not names.is_task(pair.person.name):
+        return True
     person = choices.person is not None or names.is_person(pair.person.name)
     return person and (choices.task is not None or names.is_task(pair.task.name))
 

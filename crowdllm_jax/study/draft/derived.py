@@ -94,21 +94,29 @@ def _sums(fields: Sequence[Field], may: set[str]) -> dict[str, list[str]]:
     columns = _numbers_of(fields)
     groups = _called_alike(columns)
     found: dict[str, list[str]] = {}
-    run: list[str] = []
-    for field in fields:
-        name = field.name
-        if name not in columns:
-            run = []
-            continue
-        called = [own for stem, own in groups.items() if name.casefold().startswith(stem)]
-        near = [own for own in groups.values() if own[-1] in run[-MOST_ITEMS:]]
-        for items in (*called, *near[-NEAR_GROUPS:], run[-MOST_ITEMS:]):
-            others = [item for item in items if item != name and item not in found]
-            if name in may and (own := _summed(columns, name, others)):
-                found[name] = own
-                break
-        run.append(name)
+    for run in _runs(fields, columns):
+        for place, name in enumerate(run):
+            called = [own for stem, own in groups.items() if name.casefold().startswith(stem)]
+            before = run[max(place - MOST_ITEMS, 0) : place]
+            near = [own for own in groups.values() if own[-1] in before]
+            around = run[max(place - MOST_ITEMS // 2, 0) : place + MOST_ITEMS // 2]
+            for items in (*called, *near[-NEAR_GROUPS:], before, around):
+                others = [item for item in items if item != name and item not in found]
+                if name in may and (own := _summed(columns, name, others)):
+                    found[name] = own
+                    break
     return found
+
+
+def _runs(fields: Sequence[Field], columns: Mapping[str, _Numbers]) -> list[list[str]]:
+    """Columns of numbers that stand side by side."""
+    runs: list[list[str]] = [[]]
+    for field in fields:
+        if field.name in columns:
+            runs[-1].append(field.name)
+        else:
+            runs.append([])
+    return runs
 
 
 def _called_alike(columns: Mapping[str, _Numbers]) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from crowdllm_jax.study.tables import rows as named_rows
 MOST_LEVELS = 40
 _NO_NUMBER = {*range(-9, 0), *range(-99, -94), -77, -88, -999, 888, 998, 999, 9999}
 """Codes of no answer far from the numbers of an attribute, or below 0 where these are not."""
+FEWEST_WEIGHTS, OFF_ONE, MOSTLY = 20, 0.05, 0.9
 Profile = dict[str, tuple[AttributeSpec, list[str]]]
 
 
@@ -52,6 +53,7 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
     fields = [f for f in fields if f.name not in choices.out]
     found = [f for f in fields if names.is_weight(f.name, f.text) and _weighs(f)]
     if not found:
+        _ask_of_weight(fields)
         return None
     if len(found) > 1:
         listed = shown((field.name for field in found), 8)
@@ -70,6 +72,22 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
             "--weight none"
         )
     return _complete(field)
+
+
+def _ask_of_weight(fields: Sequence[Field]) -> None:
+    """Raise CrowdError if a column that is called `w` or `w1` holds decimals that are 1 on average,
+    as weights are."""
+    for field in fields:
+        numbers = _weights(field) if re.fullmatch(r"(?i)w_?\d{0,2}", field.name) else []
+        texts = field.column.distinct
+        if len(numbers) < FEWEST_WEIGHTS or len(numbers) < len(texts) or min(numbers) <= 0:
+            continue
+        held = np.array(numbers)[field.column.codes[field.column.codes >= 0]]
+        if abs(np.mean(held) - 1) < OFF_ONE and np.mean(held != np.round(held)) > MOSTLY:
+            raise CrowdError(
+                f"is '{field.name}' a survey weight (its average is {np.mean(held):.2f})? Say "
+                f"--weight '{field.name}', or --weight none"
+            )
 
 
 def _complete(field: Field) -> Field:

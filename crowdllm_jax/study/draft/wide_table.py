@@ -147,9 +147,21 @@ def _a_role(field: Field, people: Field | None) -> bool:
 
 
 def _parts_apart(fields: Sequence[Field]) -> list[str]:
-    """Questions whose options have columns of their own (`q`, and `q/a`, `q/b`)."""
+    """Questions whose options have columns of their own (`q`, and `q/a`, `q/b`; `q`, and `q (a)`,
+    if its cells hold several answers)."""
     options = Counter(f.name[: bar.start()] for f in fields for bar in re.finditer("/", f.name))
-    return [field.name for field in fields if options[field.name] > 1]
+    behind = Counter(
+        (match[1], match[2])
+        for f in fields
+        if (match := re.fullmatch(r"(.+?)\s*[(\[](.+)[)\]]", f.name))
+    )
+    found = [field.name for field in fields if options[field.name] > 1]
+    for field in fields:
+        own = [option for name, option in behind if name == field.name]
+        several = options_of(field) if len(own) > 1 and field.name not in found else None
+        if several is not None and {*several[1]} <= {*own}:
+            found.append(field.name)
+    return found
 
 
 def _use(field: Field, choices: Choices, about: Set[str]) -> tuple[str, str]:

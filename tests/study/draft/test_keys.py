@@ -225,3 +225,42 @@ def test_trials_of_several_kinds_are_told():
     frame["trial_type"] = ["survey-text", *["image-slider-response"] * 5] * 12
     frame["response"] = [1 + i % 7 for i in range(72)]
     assert "of which survey-text have no 'stimulus'; keep those" in asked(frame)
+
+
+def log(ratings: list[int], name: str = "rating") -> pd.DataFrame:
+    """Books that each of 12 people rated, the ratings in turn."""
+    table = answers().rename(columns={"rating": name})
+    return table.assign(**{name: [ratings[i % len(ratings)] for i in range(len(table))]})
+
+
+def test_zeros_of_who_did_not_rate_are_asked_for():
+    table = log([0, 0, 0, 5, 7, 8, 9, 10, 6, 4, 1])
+    assert "'rating': 29% are 0; is that an answer, or does it stand for none" in asked(table)
+    for missing, low in (("0", 1), ("none", 0)):
+        made = study(table, choices=Choices(missing=(missing,)))
+        assert made.scale_of(0).levels[0] == low
+
+
+@pytest.mark.parametrize(
+    ("ratings", "name"),
+    [
+        ([0, 1, 2, 3, 4, 5, 5], "rating"),
+        ([0, 0, 0, 1, 0, 2, 1], "rating"),
+        ([0, 0, 0, 5, 7, 8, 9], "score"),
+    ],
+)
+def test_zeros_that_stand_beside_others_are_answers(ratings, name):
+    assert study(log(ratings, name)).scale_of(0).levels[0] == 0
+
+
+def test_who_rates_by_the_name_is_no_case():
+    table = pd.DataFrame(
+        {
+            "juror": np.repeat([f"j{i}" for i in range(PEOPLE)], TASKS),
+            "case": np.tile([f"c{j}" for j in range(TASKS)], PEOPLE),
+            "fair": [1 + i * 3 % 5 for i in range(PEOPLE * TASKS)],
+            "strict": [1 + i * 2 % 5 for i in range(PEOPLE * TASKS)],
+        }
+    )
+    assert len(study(table).participants.ids) == PEOPLE
+    assert "which are the people's" in asked(table.rename(columns={"juror": "who"}))
