@@ -66,6 +66,7 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     if choices.questions or choices.profile or _one_person_per_row(sheet, choices):
         return None
     _refuse_toplines(sheet)
+    _refuse_averages(sheet, choices)
     pairs = _pairs(sheet, choices)
     if not pairs:
         return None
@@ -135,6 +136,23 @@ def _refuse_toplines(sheet: Sheet) -> None:
     texts = [f for f in sheet.fields if names.is_task(f.name) or not _numeric(f)]
     if options and shares and _differ(texts):
         _say_shares(sheet, options[0], shares[0])
+
+
+def _refuse_averages(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if each row is a thing with averages of what people said of it, beside how
+    many these are, and nothing is called after people (of whom averages may be known, too)."""
+    fields = [f for f in sheet.fields if f.column.distinct and f.name not in choices.out]
+    people = any(names.is_person(f.name) or names.is_contact(f.name) for f in fields)
+    if people or any(f.use for f in fields) or not any(map(unique, fields[:1])):
+        return
+    counts = [f for f in fields if names.counts_people(f.name) and _numeric(f) and _whole(f)]
+    means = [f for f in fields if names.is_average(f.name) and _numeric(f) and not _whole(f)]
+    if counts and means:
+        raise CrowdError(
+            f"{sheet.path}: holds averages of answers ('{means[0].name}', of as many people as "
+            f"'{counts[0].name}' says), and nobody's own; give a table with a row per person, or "
+            "per person and question; if a row is a person, name the questions: --questions 'A,B'"
+        )
 
 
 def _adds_up(sheet: Sheet, field: Field) -> bool:

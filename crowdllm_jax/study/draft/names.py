@@ -272,6 +272,23 @@ def is_response(name: str) -> bool:
     return bool(tokens(name) & _RESPONSE)
 
 
+_AVERAGE = _words("mean average avg mittelwert durchschnitt moyenne promedio media gemiddelde")
+_MANY = re.compile(
+    r"((number|no|num|n) (of )?)?(responses|respondents|ratings|raters|reviews|votes|answers)"
+    r"( count)?|n|count|(response|rating|ratings|review|vote) count|anzahl (antworten|bewertungen)"
+)
+
+
+def is_average(name: str) -> bool:
+    """Whether a name is that of averages of what several people said."""
+    return bool(_plain(name) & _AVERAGE)
+
+
+def counts_people(name: str) -> bool:
+    """Whether a name says how many people gave an answer."""
+    return _MANY.fullmatch(folded(name)) is not None
+
+
 def is_starred(name: str) -> bool:
     """Whether a name is that of ratings of things, as shops ask for them."""
     return bool(_plain(name) & _words("rating ratings stars"))

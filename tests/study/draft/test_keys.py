@@ -264,3 +264,28 @@ def test_who_rates_by_the_name_is_no_case():
     )
     assert len(study(table).participants.ids) == PEOPLE
     assert "which are the people's" in asked(table.rename(columns={"juror": "who"}))
+
+
+@pytest.mark.parametrize(
+    ("mean", "count"),
+    [("Q1 mean", "Responses"), ("average_rating", "ratings_count"), ("Mittelwert", "n")],
+)
+def test_averages_of_people_are_nobodys_answers(mean, count):
+    means = {mean: [1 + i % 7 / 2 for i in range(30)], count: [10 + i % 9 for i in range(30)]}
+    table = pd.DataFrame({"Course": [f"c{i}" for i in range(30)], **means})
+    assert f"holds averages of answers ('{mean}', of as many people as '{count}' says)" in asked(
+        table
+    )
+    assert len(study(table, choices=Choices(questions=(mean,))).participants.ids) == 30
+    # People's own averages, of as many trials, may be what they are known by.
+    for key in ("id", "participant"):
+        assert mean in study(table.rename(columns={"Course": key})).tasks.ids
+    assert mean in study(table.drop(columns=count)).tasks.ids
+
+
+def test_a_condition_that_comes_and_goes_is_no_answer():
+    table = answers(condition=["congruent", "incongruent", "congruent", "neutral"] * 18)
+    made = study(table.rename(columns={"rating": "sure"}))
+    assert {*made.tasks.ids} == {f"t{j}" for j in range(TASKS)}
+    named = table.rename(columns={"rating": "sure", "condition": "mood"})
+    assert "which column holds the answers: sure, mood" in asked(named)
