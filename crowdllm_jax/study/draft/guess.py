@@ -14,6 +14,7 @@ from crowdllm_jax.study.draft.amounts import refuse_mixed_amounts
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.grades import in_grades, of_a_test
+from crowdllm_jax.study.draft.spelling import refuse_misspelt
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import (
@@ -25,6 +26,7 @@ from crowdllm_jax.study.draft.words import (
     only_coded,
     seems_ordered,
     without_codes,
+    yes_in_several_ways,
 )
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
 
@@ -449,6 +451,8 @@ def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gue
         _refuse_made_dates(question.name, texts)
         if order is None:
             refuse_mixed_amounts(question.name, texts)
+            refuse_misspelt(question.name, dict(zip(question.texts, question.often, strict=True)))
+            _ask_of_yes(question.name, texts)
             _ask_of_strays(question, texts)
     if len(texts) == 2:
         if answers < 4 and order is None:
@@ -469,6 +473,15 @@ def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gue
             f"have none, --no-order {words}"
         )
     return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+
+
+def _ask_of_yes(name: str, texts: Sequence[str]) -> None:
+    """Raise CrowdError if yes and no are all that is said, but in several languages or ways."""
+    if yes_in_several_ways(texts):
+        raise CrowdError(
+            f"'{name}': yes and no are written in several ways ({shown(texts, 8)}); write each of "
+            f"them alike in the file, or, if these are choices, say --no-order {as_flag(texts)}"
+        )
 
 
 def _ordinal(order: tuple[str, ...]) -> Ordinal:

@@ -165,6 +165,24 @@ def _says_nothing(text: str) -> bool:
     return len(parts) > 1 and all(folded(part) in NO_ANSWER for part in parts)
 
 
+_YES, _NO = (
+    {folded(word) for word in _each(words)}
+    for words in (
+        "yes|y|yeah|yep|true|ja|oui|sí|si|sì|sim|tak|ano|igen|evet|да|так|ya|có|نعم|כן|예|네|はい|是|kyllä|"
+        "ναι|da",
+        "no|n|nope|false|nein|non|não|nee|nie|ne|nem|hayır|нет|ні|tidak|không|لا|לא|아니요|아니오|いいえ|否|ei|"
+        "όχι|nu|nej|nei",
+    )
+)
+
+
+def yes_in_several_ways(texts: Sequence[str]) -> bool:
+    """Whether yes (or no) is written in several ways, or languages, and nothing else is said."""
+    words = {folded(text) for text in texts}
+    yes, no = words & _YES, words & _NO
+    return words == yes | no and bool(yes and no) and len(words) > 2
+
+
 def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     """Texts from the lowest to the highest; None where their words do not tell."""
     several = tuple(texts)
