@@ -166,7 +166,7 @@ def may_be_owned(name: str) -> bool:
     return folded(name) in ("phone", "telefon")
 
 
-_CASES = _words("case serial interview lfd lfdn")
+_CASES = _words("case serial interview lfd lfdn uniqid idnr rid qkey identifiant identificador")
 
 
 def is_rater(name: str) -> bool:

@@ -227,6 +227,14 @@ def test_trials_of_several_kinds_are_told():
     assert "of which survey-text have no 'stimulus'; keep those" in asked(frame)
 
 
+@pytest.mark.parametrize("key", ["rid", "uniqid", "idnr", "QKEY"])
+def test_ids_of_rows_are_peoples_unless_rows_are_answers(key):
+    table = answers(**{key: [f"{1000 + 7 * i}" for i in range(PEOPLE * TASKS)]})
+    assert len(study(table).participants.ids) == PEOPLE
+    wide = pd.DataFrame({key: table[key], "good": table.rating, "glad": [1, 2, 3] * 24})
+    assert study(wide).participants.ids == tuple(sorted(table[key]))
+
+
 def log(ratings: list[int], name: str = "rating") -> pd.DataFrame:
     """Books that each of 12 people rated, the ratings in turn."""
     table = answers().rename(columns={"rating": name})
