@@ -33,7 +33,11 @@ _BRACKETED = re.compile(rf"({_CURRENCY})?\(({_CURRENCY})?\s?(\d[^()]*)\)(\s?(?:{
 """A number below zero, as accounts have it: `(1,200)`, `($5.00)`, `(12,50) €`."""
 _YEAR = re.compile(r"(?:19|20)\d{2}")
 _GROUPED = re.compile(r"-?[1-9]\d{0,2}\.\d{3}")
-_PLACE = re.compile(r"(?P<number>\d+) ?(?:st|nd|rd|th|er|[èe]re|[èe]me|e|[ºª°])")
+_PLACE = re.compile(
+    r"(?i)(?P<number>\d+) ?(?:st|nd|rd|th|er|[èe]re|[èe]me|e|[ºª°])"
+    r"(?: (?:choice|preference|priority|place|pick|rank|choix|rang|opci[oó]n|scelta))?"
+)
+_KEPT = re.compile(r"'(\S.*)|=\"(\S.*)\"")
 MOSTLY = 0.9
 FEWEST = 3
 """Different amounts; fewer are names of choices."""
@@ -88,6 +92,33 @@ def _mostly(field: Field, texts: list[str]) -> list[str]:
     count = {text: int(often[i]) for i, text in enumerate(field.column.distinct)}
     given = sum(count.get(text, 0) for text in texts)
     return found if sum(count.get(text, 0) for text in found) >= MOSTLY * given else []
+
+
+_ROUGHLY = re.compile(
+    r"(?i)(?:(?:about|around|approx(?:\.|imately)?|roughly|maybe|circa|ca\.?|etwa|environ|~) ?)?"
+    rf"(?:(?P<before>{_CURRENCY}) ?)?\d+(?:[.,]\d+)* ?"
+    rf"(?P<after>{_CURRENCY}|dollars?|bucks?|euros?|pounds?|cents?)?"
+)
+
+
+_ONE_CURRENCY = {
+    **dict.fromkeys(("dollar", "dollars", "buck", "bucks", "usd"), "$"),
+    **dict.fromkeys(("euro", "euros", "eur"), "€"),
+    **dict.fromkeys(("pound", "pounds", "gbp"), "£"),
+}
+
+
+def refuse_mixed_amounts(name: str, texts: Sequence[str]) -> None:
+    """Raise CrowdError if all texts are amounts of one currency, but written in several ways (`$3`,
+    `3 dollars`, `about 4`), so that no number is read; names with a price are none."""
+    found = _matched(_ROUGHLY, texts)
+    signs = {(m["before"] or m["after"] or "").casefold() for m in found} - {""}
+    if len(texts) < FEWEST or len({_ONE_CURRENCY.get(sign, sign) for sign in signs}) != 1:
+        return
+    raise CrowdError(
+        f"'{name}': its amounts are written in several ways ({shown(sorted(texts), 4)}); write "
+        f"numbers alone in the file, or leave the question out: --leave-out {as_flag([name])}"
+    )
 
 
 def _refuse_points(field: Field, texts: Sequence[str]) -> None:
@@ -150,6 +181,8 @@ def _matched(pattern: re.Pattern[str], texts: Sequence[str]) -> list[re.Match[st
 
 
 def _in_digits(text: str) -> str:
-    """A text with the digits and the minus of ASCII, whatever width or script they have."""
+    """A text with the digits and the minus of ASCII, whatever width or script they have, without
+    what tells a spreadsheet that it is a text (`'5`, `="5"`)."""
     plain = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
+    plain = match[1] or match[2] if (match := _KEPT.fullmatch(plain)) else plain
     return "".join(str(unicodedata.decimal(sign, sign)) for sign in plain)

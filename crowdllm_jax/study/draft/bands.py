@@ -41,11 +41,30 @@ def ordered_bands(levels: Sequence[str]) -> tuple[str, ...] | None:
     texts are no such, or are in several units."""
     if mixed_units(levels) or not any(map(_reaches, levels)):
         return None
-    begins = [_begin(level) if _counts(level, levels) else None for level in levels]
+    plain = [_in_digits(level) for level in levels]
+    begins = [_begin(level) if _counts(level, plain) else None for level in plain]
     known = [begin for begin in begins if begin is not None]
     if len(known) < len(levels) or len(set(known)) < len(known) or len(known) < 2:
         return None
     return tuple(level for _, level in sorted(zip(known, levels, strict=True)))
+
+
+_COUNTS = ("once", "twice", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_SPOKEN = re.compile(rf"(?i)^({'|'.join(_COUNTS)})\b(?! of)")
+
+
+def _in_digits(level: str) -> str:
+    """A text that begins with a number in words (`Three or more times`, `Twice`), with digits."""
+    match = _SPOKEN.match(level)
+    if match is None:
+        return level
+    number = (1, 2, *range(1, 10))[_COUNTS.index(match[1].casefold())]
+    return f"{number}{level[match.end() :]}"
+
+
+JUST_ABOVE = 1e-6
+_BEYOND = re.compile(r"(?i)^\W*(>(?!=)|(more|greater|over|above)\b)")
+"""What is above a number, and so above the number itself, if this is an answer, too."""
 
 
 def _begin(level: str) -> float | None:
@@ -58,7 +77,8 @@ def _begin(level: str) -> float | None:
     if len(numbers) != 1:
         return None
     below = _UNDER.search(level) and not _OVER.search(level)
-    return -1.0 if below else _value(numbers[0][0])
+    beyond = JUST_ABOVE if _BEYOND.search(level) else 0.0
+    return -1.0 if below else _value(numbers[0][0]) + beyond
 
 
 def _counts(level: str, levels: Sequence[str]) -> bool:

@@ -22,7 +22,12 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.row_people import is_member, unique, words_before
+from crowdllm_jax.study.draft.row_people import (
+    is_member,
+    is_persons_id,
+    unique,
+    words_before,
+)
 from crowdllm_jax.study.draft.wide_table import answered
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
@@ -61,6 +66,7 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     if choices.questions or choices.profile or _one_person_per_row(sheet, choices):
         return None
     _refuse_toplines(sheet)
+    _refuse_averages(sheet, choices)
     pairs = _pairs(sheet, choices)
     if not pairs:
         return None
@@ -132,6 +138,23 @@ def _refuse_toplines(sheet: Sheet) -> None:
         _say_shares(sheet, options[0], shares[0])
 
 
+def _refuse_averages(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if each row is a thing with averages of what people said of it, beside how
+    many these are, and nothing is called after people (of whom averages may be known, too)."""
+    fields = [f for f in sheet.fields if f.column.distinct and f.name not in choices.out]
+    people = any(names.is_person(f.name) or names.is_contact(f.name) for f in fields)
+    if people or any(f.use for f in fields) or not any(map(unique, fields[:1])):
+        return
+    counts = [f for f in fields if names.counts_people(f.name) and _numeric(f) and _whole(f)]
+    means = [f for f in fields if names.is_average(f.name) and _numeric(f) and not _whole(f)]
+    if counts and means:
+        raise CrowdError(
+            f"{sheet.path}: holds averages of answers ('{means[0].name}', of as many people as "
+            f"'{counts[0].name}' says), and nobody's own; give a table with a row per person, or "
+            "per person and question; if a row is a person, name the questions: --questions 'A,B'"
+        )
+
+
 def _adds_up(sheet: Sheet, field: Field) -> bool:
     """Whether numbers are percentages of the answers to each question (or to the only one)."""
     tasks = [f.column.codes for f in sheet.fields if names.is_task(f.name) and f is not field]
@@ -171,6 +194,9 @@ def _which(sheet: Sheet, pair: Pair) -> str:
 
 
 def _both_named(pair: Pair, choices: Choices) -> bool:
+    """Whether a pair's names say what they are; who rates (a juror) is known to do so of things."""
+    if names.is_rater(pair.person.name) and not names.is_task(pair.person.name):
+        return True
     person = choices.person is not None or names.is_person(pair.person.name)
     return person and (choices.task is not None or names.is_task(pair.task.name))
 
@@ -312,8 +338,6 @@ def _without_counts(pairs: list[Pair]) -> list[Pair]:
     return shown_tasks or pairs
 
 
-_PEOPLE = re.compile(r"\S+@\S+\.\S+|A[0-9A-Z]{12,14}|[0-9a-f]{24}")
-"""An address, a worker of Mechanical Turk, a participant of Prolific."""
 _SHOWN = re.compile(r"(?i).*\.(png|jpe?g|gif|bmp|svg|webp|wav|mp[34]|ogg|avi|mov|webm|txt|html?)")
 
 
@@ -339,7 +363,7 @@ def _person_alone(field: Field) -> float:
         return 4.0
     if names.is_person(field.name):
         return 4.0 if names.is_rater(field.name) else 3.0 if names.names_people(field.name) else 2.0
-    if all(map(_PEOPLE.fullmatch, texts)) or names.names_people(words_before(field) or "-"):
+    if all(map(is_persons_id, texts)) or names.names_people(words_before(field) or "-"):
         return 2.5
     if names.names_people(field.name):
         return 1.5

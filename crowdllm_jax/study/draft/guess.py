@@ -3,15 +3,18 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.numerals import leading_number, number
 from crowdllm_jax.study import scale_text
+from crowdllm_jax.study.draft.amounts import refuse_mixed_amounts
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.grades import in_grades, of_a_test
+from crowdllm_jax.study.draft.spelling import refuse_misspelt
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import (
@@ -23,6 +26,7 @@ from crowdllm_jax.study.draft.words import (
     only_coded,
     seems_ordered,
     without_codes,
+    yes_in_several_ways,
 )
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Scale
 
@@ -303,30 +307,57 @@ def _missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
         return _codes_beside_decimals(numbers)
     if len(usual) < 2:
         return set()
-    far = {n for n in numbers if n in _CODES | _NEGATIVE}
+    negative = {n for n in numbers if n < 0}
+    far = {n for n in numbers if n in _CODES} | negative
     if set(numbers) - far != set(usual):
         return set()
-    negative = {n for n in far if n < 0}
-    if (
-        negative
-        and min(usual) == 0
-        and negative == set(range(-len(negative), 0))
-        and (len(negative) * 2 >= len(usual))
-    ):
+    if negative and _from_below_zero(name, negative, usual):
         return far - negative  # -2, -1, 0, 1, 2
     codes = _last_codes(usual)
     if codes:
-        listed = ", ".join(f"{code:g}" for code in codes)
-        others = [n for n in usual if n not in codes]
-        asked = f"is {listed} an answer, or the code" if len(codes) == 1 else ""
-        asked = asked or f"are {listed} answers, or the codes"
-        raise CrowdError(
-            f"'{name}': {asked} of none (the others are {min(others):g} to {max(others):g})? Say "
-            f"--missing {listed.replace(' ', '')}, or --missing none"
-        )
+        _ask_of_codes(name, codes, [n for n in usual if n not in codes])
     return far
 
 
+def _from_below_zero(name: str, negative: set[float], usual: Sequence[float]) -> bool:
+    """Whether a scale goes from numbers below zero to those above, as a balance from -3 to 3 does;
+    where all its numbers are above, those below are codes (-1 to -5, -32, -99).
+
+    Raises:
+      CrowdError: it may be either.
+    """
+    known, inside = negative <= _NEGATIVE, min(negative) >= -max(usual)
+    whole = negative == set(range(-len(negative), 0)) and 2 * len(negative) >= len(usual)
+    even = max(np.diff([*sorted(negative), 0.0])) <= MOST_STEP
+    if min(usual) > 0:
+        # The other half of a scale without a middle looks like three codes beside 1 to 3.
+        mirrored = len(usual) > 2 and negative == {-n for n in usual}
+        unsure = mirrored or (inside and not known and max(usual) > len(usual))
+    else:
+        if whole or (inside and even and 2 * len(negative) >= max(usual)):
+            return True
+        unsure = not known and min(negative) > LOWEST_ANSWER
+    if not known and len(negative) > MOST_CODES:
+        return True
+    if unsure:
+        _ask_of_codes(name, sorted(negative), usual)
+    return False
+
+
+def _ask_of_codes(name: str, codes: Sequence[float], others: Sequence[float]) -> NoReturn:
+    """Raise CrowdError: numbers are answers, or the codes of none."""
+    listed = ", ".join(f"{code:g}" for code in codes)
+    between = "=" if codes[0] < 0 else " "  # what begins with a dash looks like a flag
+    asked = f"is {listed} an answer, or the code" if len(codes) == 1 else ""
+    asked = asked or f"are {listed} answers, or the codes"
+    raise CrowdError(
+        f"'{name}': {asked} of none (the others are {min(others):g} to {max(others):g})? Say "
+        f"--missing{between}{listed.replace(' ', '')}, or --missing none"
+    )
+
+
+MOST_STEP, LOWEST_ANSWER = 2, -21
+"""How far apart answers below zero lie; the lowest of a scale beside 0."""
 MOST_CODES = 5
 _FAR = {777.0, 888.0, 997.0, 998.0, 999.0, 9997.0, 9998.0, 9999.0}
 
@@ -419,6 +450,9 @@ def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gue
     if not free:
         _refuse_made_dates(question.name, texts)
         if order is None:
+            refuse_mixed_amounts(question.name, texts)
+            refuse_misspelt(question.name, dict(zip(question.texts, question.often, strict=True)))
+            _ask_of_yes(question.name, texts)
             _ask_of_strays(question, texts)
     if len(texts) == 2:
         if answers < 4 and order is None:
@@ -439,6 +473,15 @@ def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gue
             f"have none, --no-order {words}"
         )
     return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+
+
+def _ask_of_yes(name: str, texts: Sequence[str]) -> None:
+    """Raise CrowdError if yes and no are all that is said, but in several languages or ways."""
+    if yes_in_several_ways(texts):
+        raise CrowdError(
+            f"'{name}': yes and no are written in several ways ({shown(texts, 8)}); write each of "
+            f"them alike in the file, or, if these are choices, say --no-order {as_flag(texts)}"
+        )
 
 
 def _ordinal(order: tuple[str, ...]) -> Ordinal:

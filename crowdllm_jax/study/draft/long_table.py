@@ -248,6 +248,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     )
     _check_rows(person, task, response, (*free, *of_task))
     reasons += _told_of_rows(task, response, free)
+    _ask_of_zeros(response, choices)
     scaled = scales_of_tasks(sheet, task, response, choices, reasons)
     rows = np.flatnonzero(scaled.code >= 0)
     if not len(rows):
@@ -282,6 +283,27 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         attributes,
         tuple(reasons),
     )
+
+
+MANY_ZEROS, FEWEST_RATED = 0.25, 5
+
+
+def _ask_of_zeros(response: Field, choices: Choices) -> None:
+    """Raise CrowdError if ratings are 0 so much more often than 1 that it may say that somebody
+    read or bought a thing without rating it."""
+    numbers = [numerals.number(text) for text in response.column.distinct]
+    if not names.is_starred(response.name) or None in numbers or 0 not in numbers:
+        return
+    often = np.bincount(response.column.codes[response.column.codes >= 0])
+    count = dict(zip(numbers, often.tolist(), strict=True))
+    many = count[0] >= MANY_ZEROS * sum(often) and count[0] >= 3 * count.get(1, 0)
+    whole = max(n or 0.0 for n in numbers) >= FEWEST_RATED and len(numbers) >= FEWEST_RATED
+    if many and whole and not {"0", "none"} & {*choices.missing}:
+        raise CrowdError(
+            f"'{response.name}': {100 * count[0] / sum(often):.0f}% are 0; is that an answer, or "
+            "does it stand for none, as of those who read or bought a thing and did not rate it? "
+            "Say --missing 0, or --missing none"
+        )
 
 
 def _opened(
@@ -375,6 +397,7 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
     """
     candidates = [f for f in free if not names.is_own(f.name) and f.name not in choices.out]
     candidates = [f for f in candidates if not names.counts_tasks(f.name)]
+    candidates = [f for f in candidates if not names.is_condition(f.name)]
     named = [f for f in candidates if names.is_response(f.name)]
     if len(named) == 1:
         return (named[0],)

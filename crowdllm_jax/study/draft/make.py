@@ -17,8 +17,13 @@ from crowdllm_jax.study.draft.objects import with_objects_opened
 from crowdllm_jax.study.draft.people import joined
 from crowdllm_jax.study.draft.side_by_side import side_by_side
 from crowdllm_jax.study.draft.spelling import one_spelling
-from crowdllm_jax.study.draft.stacked import people_in_rows
-from crowdllm_jax.study.draft.totals import with_texts_below, without_blank_rows, without_totals
+from crowdllm_jax.study.draft.stacked import ask_whose_columns, people_in_rows
+from crowdllm_jax.study.draft.totals import (
+    with_texts_below,
+    without_blank_rows,
+    without_totals,
+    without_units,
+)
 from crowdllm_jax.study.draft.wide_table import from_wide
 from crowdllm_jax.study.draft.write import study_of_draft
 from crowdllm_jax.study.formats.delimited import with_points
@@ -80,7 +85,9 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
 
 def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
     """Make a study of a table; columns `ids` are known to hold ids, which stay as written."""
-    tidy = with_objects_opened(without_totals(with_texts_below(without_blank_rows(sheet))))
+    tidy = with_objects_opened(
+        without_totals(with_texts_below(without_units(without_blank_rows(sheet))))
+    )
     written = (*ids, *choices.out, choices.person)
     tidy = plain_amounts(with_points(tidy, sure=False), written)
     tidy = people_in_rows(one_spelling(tidy, choices), choices)
@@ -91,6 +98,7 @@ def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
         return from_sets(tidy, sets, choices)
     keys = keys_of(tidy, choices)
     if keys is None:
+        ask_whose_columns(tidy, choices)
         return from_wide(tidy, choices)
     if amounts := tuple(key.name for key in (keys.person, keys.task) if key.amount):
         return _draft(sheet, choices, (*ids, *amounts))

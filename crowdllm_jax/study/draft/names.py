@@ -23,6 +23,7 @@ _PERSON = _words(
     "who wer qui quien quién quem pp ppt ppts ppid ppn partid assessor grader critic taster "
     "tester expert player crowdworker "
     "proband pseudonym évaluateur anotador annotateur codeur reader viewer listener juror "
+    "identifiant identificador uniqid idnr rid icpsr qkey "
     "пользователь респондент участник 用户 用户id 参与者 회원 回答者 ユーザー"
 )
 _RECORD = _words("response submission record entry session form")
@@ -78,7 +79,7 @@ _PROFILE = _words(
     "familienstand married children kids household hhsize language sprache cohort generation "
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
     "stadtteil csp pcs agea gndr eisced eduyrs hinctnta domicil dvage birthyr faminc inputstate "
-    "tenure seniority town stadt ville ciudad cond arm "
+    "tenure seniority nation isocntry town stadt ville ciudad cond arm "
     "cinsiyet yaş eğitim gelir şehir meslek kön ålder utbildning inkomst alder køn utdanning "
     "sukupuoli ikä koulutus usia umur kelamin pendidikan الجنس العمر التعليم الدخل المدينة "
     "plec возраст пол образование регион город доход 年齢 性別 地域 年龄 性别 学历 地区 나이 "
@@ -165,7 +166,7 @@ def may_be_owned(name: str) -> bool:
     return folded(name) in ("phone", "telefon")
 
 
-_CASES = _words("case serial interview lfd lfdn")
+_CASES = _words("case serial interview lfd lfdn uniqid idnr rid qkey identifiant identificador")
 
 
 def is_rater(name: str) -> bool:
@@ -271,6 +272,28 @@ def is_response(name: str) -> bool:
     return bool(tokens(name) & _RESPONSE)
 
 
+_AVERAGE = _words("mean average avg mittelwert durchschnitt moyenne promedio media gemiddelde")
+_MANY = re.compile(
+    r"((number|no|num|n) (of )?)?(responses|respondents|ratings|raters|reviews|votes|answers)"
+    r"( count)?|n|count|(response|rating|ratings|review|vote) count|anzahl (antworten|bewertungen)"
+)
+
+
+def is_average(name: str) -> bool:
+    """Whether a name is that of averages of what several people said."""
+    return bool(_plain(name) & _AVERAGE)
+
+
+def counts_people(name: str) -> bool:
+    """Whether a name says how many people gave an answer."""
+    return _MANY.fullmatch(folded(name)) is not None
+
+
+def is_starred(name: str) -> bool:
+    """Whether a name is that of ratings of things, as shops ask for them."""
+    return bool(_plain(name) & _words("rating ratings stars"))
+
+
 _OPTION = _words("option options answer answers response category choice level antwort")
 _SHARE = _words("share shares percent percentage pct proportion frequency count n anteil prozent")
 
@@ -326,7 +349,8 @@ def is_plain_response(name: str) -> bool:
 
 _JOINED_WEIGHT = re.compile(
     r"(survey|sample|sampling|person|people|post|design|final|base|pop|population|case|resp|"
-    r"respondent|team|analysis|house|household|std|norm|rake|raking|wave|total)weights?"
+    r"common|commonpost|commonvv|commonvvpost|panel|cross|national|state|calibrated|trimmed|adult|"
+    r"ind|indiv|individual|expansion|respondent|team|analysis|house|household|std|norm|rake|raking|wave|total)weights?"
 )
 
 
@@ -346,10 +370,12 @@ _OWN_NAMES = (
     *("marca temporal", "carimbo de data hora", "informazioni cronologiche"),
     *("questnnr", "mailsent", "lastdata", "lastpage", "maxpage", "finished", "missing", "missrel"),
     *("提交答卷时间", "所用时间", "来源", "来源详情", "来自ip", "序号"),
+    *("first name", "last name", "full name", "user full name", "surname", "user agent"),
     *("n comments", "n votes", "n agree", "n disagree", "group id", "unnamed 0"),
 )
 _CHECKED = re.compile(
-    r"\b(attention|manipulation|instructional) check|\bcaptcha\b|^(do|did) you (consent|agree to "
+    r"\b(attention|attn|manipulation|manip|instructional) (check|chk)|^"
+    r"(passed|failed) (\w+ )?checks?$|\bcaptcha\b|^(do|did) you (consent|agree to "
     r"(take part|participate))|^i (hereby )?(consent|agree to (take part|participate))|\binformed "
     r"consent\b|\beinverstandniserklarung\b|\bconsentimiento informado\b"
 )

@@ -17,6 +17,9 @@ from crowdllm_jax.study.spec import AttributeSpec, OrdinalAttribute
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_LEVELS = 40
+_NO_NUMBER = {*range(-9, 0), *range(-99, -94), -77, -88, -999, 888, 998, 999, 9999}
+"""Codes of no answer far from the numbers of an attribute, or below 0 where these are not."""
+FEWEST_WEIGHTS, OFF_ONE, MOSTLY = 20, 0.05, 0.9
 Profile = dict[str, tuple[AttributeSpec, list[str]]]
 
 
@@ -50,6 +53,7 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
     fields = [f for f in fields if f.name not in choices.out]
     found = [f for f in fields if names.is_weight(f.name, f.text) and _weighs(f)]
     if not found:
+        _ask_of_weight(fields)
         return None
     if len(found) > 1:
         listed = shown((field.name for field in found), 8)
@@ -68,6 +72,22 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
             "--weight none"
         )
     return _complete(field)
+
+
+def _ask_of_weight(fields: Sequence[Field]) -> None:
+    """Raise CrowdError if a column that is called `w` or `w1` holds decimals that are 1 on average,
+    as weights are."""
+    for field in fields:
+        numbers = _weights(field) if re.fullmatch(r"(?i)w_?\d{0,2}", field.name) else []
+        texts = field.column.distinct
+        if len(numbers) < FEWEST_WEIGHTS or len(numbers) < len(texts) or min(numbers) <= 0:
+            continue
+        held = np.array(numbers)[field.column.codes[field.column.codes >= 0]]
+        if abs(np.mean(held) - 1) < OFF_ONE and np.mean(held != np.round(held)) > MOSTLY:
+            raise CrowdError(
+                f"is '{field.name}' a survey weight (its average is {np.mean(held):.2f})? Say "
+                f"--weight '{field.name}', or --weight none"
+            )
 
 
 def _complete(field: Field) -> Field:
@@ -140,7 +160,7 @@ def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]
         if names.has_no_order(field.name, field.text, values):
             return _levels([_plain(cell) for cell in cells], None, free=True)
         if len(values) > 10 or (names.is_age(field.name) and len(values) > 1):
-            odd = {v for v in values if v in (-1, -8, -9, -77, -88, -99, -999, 888, 998, 999, 9999)}
+            odd = {v for v in values if v in _NO_NUMBER}
             inside = [v for v in values if v not in odd]
             odd = {v for v in odd if inside and (v < 0 <= inside[0] or v > 2 * inside[-1])}
             keep = {c for c, n in numbers.items() if n not in odd}

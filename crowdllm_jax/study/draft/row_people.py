@@ -178,6 +178,15 @@ def people_ids(sheet: Sheet, people: Field | None) -> list[str]:
     return cells_of(people, np.arange(sheet.rows))
 
 
+_ID = re.compile(r"\S+@\S+\.\S+|A[0-9A-Z]{12,14}|[0-9a-f]{24}")
+"""An address, a worker of Mechanical Turk, a participant of Prolific."""
+
+
+def is_persons_id(text: str) -> bool:
+    """Whether a text is such as only people's ids are."""
+    return _ID.fullmatch(text) is not None
+
+
 _NUMBERED = re.compile(r"([^\W\d]+)[\s_.-]*\d+")
 
 

@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from difflib import SequenceMatcher
 
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft import names
-from crowdllm_jax.study.draft.draft import Choices, shown
+from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
+from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 
 MOST_ANSWERS = 40
@@ -36,6 +39,40 @@ def one_spelling(sheet: Sheet, choices: Choices) -> Sheet:
         if told:
             notes.append(f"Spellings made one in column {field.name}: {shown(told, 6)}.")
     return replace(sheet, fields=tuple(fields), notes=(*sheet.notes, *notes))
+
+
+RARE = 4
+ALIKE = 0.85
+"""How many letters of two words are the same, of all (see `difflib`)."""
+
+
+def refuse_misspelt(name: str, often: Mapping[str, int]) -> None:
+    """Raise CrowdError if answers have an order but for a few that are spelt nearly as others, and
+    are given far less often.
+
+    Args:
+      often: how often each answer is given.
+    """
+    told = {text: n for text, n in often.items() if not is_no_answer(text)}
+    if len(told) > MOST_ANSWERS:
+        return
+    meant = {}
+    for text, n in told.items():
+        near = [t for t, m in told.items() if RARE * n <= m and _nearly(t, text)]
+        if near:
+            meant[text] = max(near, key=told.__getitem__)
+    kept = [text for text in told if text not in meant]
+    if not meant or len(kept) < 2 or in_order(kept) is None:
+        return
+    listed = "; ".join(f"'{text}' for '{other}'" for text, other in meant.items())
+    raise CrowdError(
+        f"'{name}': some answers seem to be misspelt ({listed}); correct them in the file, or, if "
+        f"they are no answers, say --missing {as_flag(meant)}"
+    )
+
+
+def _nearly(one: str, other: str) -> bool:
+    return SequenceMatcher(None, one.casefold(), other.casefold()).ratio() >= ALIKE
 
 
 def _merged(field: Field, best: Mapping[str, str]) -> tuple[Field, list[str]]:

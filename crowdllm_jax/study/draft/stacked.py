@@ -8,12 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
-from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
-from crowdllm_jax.study.draft.row_people import unique
+from crowdllm_jax.study.draft.row_people import is_persons_id, unique
 from crowdllm_jax.study.draft.wide_table import answered
-from crowdllm_jax.study.formats.sheet import Field, Sheet, Use, check_size, unique_names
+from crowdllm_jax.study.draft.words import is_no_answer
+from crowdllm_jax.study.formats.sheet import (
+    Field,
+    Sheet,
+    Use,
+    check_size,
+    column_of,
+    unique_names,
+)
 from crowdllm_jax.study.scales import Continuous
 from crowdllm_jax.study.tables import Column
 
@@ -89,52 +98,174 @@ def _asked(field: Field, asked: Sequence[str]) -> Field:
 
 
 FEWEST_RATERS, FEWEST_PEOPLE = 3, 5
+MOST_TURNED = 1_000
 
 
 def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
     """A sheet with a row per answer of one in which columns are called after people (`rater_1`,
-    `rater_2`) and rows are tasks; any other as it is."""
-    said = (choices.person, choices.task, choices.response)
-    if any(said) or choices.questions or choices.profile or any(f.use for f in sheet.fields):
+    `rater_2`) and rows are tasks, or with a row per person, if some rows describe people; any other
+    as it is.
+    """
+    said = (choices.person, choices.response, *choices.questions, *choices.profile)
+    if any(said) or any(f.use for f in sheet.fields):
         return sheet
-    fields = [f for f in sheet.fields if f.name not in choices.out]
-    people = [f for f in fields if _a_rater(f)]
-    if len(people) < FEWEST_RATERS:
-        people = [f for f in fields if _a_person(f)]
+    fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
+    if choices.task is not None:
+        return _said_to_be_tasks(sheet, fields, choices.task)
+    people = [f for f in sheet.fields if f.name not in choices.out and _a_rater(f)]
+    raters = len(people) >= FEWEST_RATERS or (len(people) > 1 and bool(_keys(fields)))
+    if not raters:
+        people = _numbered(fields)
         # Beside what describes people, `Player 3` is what they are asked about.
         profile = any(names.is_profile(f.name, f.text) for f in fields if f not in people)
         people = people if len(people) >= FEWEST_PEOPLE and not profile else []
-    if any(unique(f) and _holds_people(f.name) for f in fields if f not in people):
+    others = [f for f in fields if f not in people]
+    if any(unique(f) and _holds_people(f.name, rated=raters) for f in others):
         return sheet
-    tasks = [f for f in sheet.fields if f not in people and unique(f)]
+    tasks = [f for f in others if unique(f)]
     tasks = [f for f in tasks if names.is_task(f.name)] or tasks
+    if people and tasks and any(names.is_profile(text, "") for text in tasks[0].column.distinct):
+        return _turned_over(sheet, people, tasks[0])
     if not people or not tasks or not _alike(people, choices):
         return sheet
-    told = f"A column is a person, and a row is a task, named by {tasks[0].name}."
-    sheet = replace(sheet, notes=(*sheet.notes, told))
-    sheet = _turned(sheet, people)
-    return replace(
-        sheet,
-        fields=tuple(
-            replace(f, use="task") if f.name == tasks[0].name else f for f in sheet.fields
-        ),
+    return _with_tasks(sheet, people, tasks[0])
+
+
+def _with_tasks(sheet: Sheet, people: Sequence[Field], task: Field) -> Sheet:
+    told = f"A column is a person, and a row is a task, named by {task.name}."
+    sheet = _turned(replace(sheet, notes=(*sheet.notes, told)), people)
+    fields = (replace(f, use="task") if f.name == task.name else f for f in sheet.fields)
+    return replace(sheet, fields=tuple(fields))
+
+
+def _said_to_be_tasks(sheet: Sheet, fields: Sequence[Field], name: str) -> Sheet:
+    """A sheet with a row per answer, if each row is a task of its own: whose the others' columns
+    are, these say themselves. What is a number in one and a word in another is no answer alike."""
+    task = sheet.field(name, "--task")
+    numbers = [f for f in fields if f is not task and _numeric(f)]
+    words = [f for f in fields if f is not task and not _numeric(f) and not unique(f)]
+    people = max(numbers, words, key=len)
+    known = any(names.is_person(f.name) for f in fields if f is not task)
+    if not unique(task) or known or len(people) < 2:
+        return sheet
+    return _with_tasks(sheet, people, task)
+
+
+def _numeric(field: Field) -> bool:
+    return all(number(text) is not None or is_no_answer(text) for text in field.column.distinct)
+
+
+_QUESTION = re.compile(r"(?i)(q|qu|question|frage|item|v|var|x)[\W_]?\d+.*|.*\?")
+
+
+def ask_whose_columns(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if rows are tasks, by the name of their first column, and nothing tells of
+    people: those of a tasting may be what the other columns are called."""
+    told = (
+        choices.questions or choices.profile or choices.person or any(f.use for f in sheet.fields)
+    )
+    fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
+    tasks = _keys(fields)
+    others = [f for f in fields if f not in tasks]
+    about = any(_of_people(f) or names.is_own(f.name) or _a_rater(f) for f in others)
+    if told or not tasks or about or any(_QUESTION.fullmatch(f.name) for f in others):
+        return
+    answers = [f for f in others if not unique(f) and _is_scaled(f, choices)]
+    texts = {frozenset(f.column.distinct) for f in answers if not _numeric(f)}
+    if len(answers) < FEWEST_RATERS or len(answers) < len(others) - 1 or len(texts) > 1:
+        return
+    name = tasks[0].name
+    raise CrowdError(
+        f"each row is of another '{name}', and no column says whose answers "
+        f"{shown((f.name for f in answers), 4)} hold. If each of these columns is a person, say "
+        f"--task '{name}'; --leave-out {as_flag([name])} takes each row for a person"
     )
 
 
-def _holds_people(name: str) -> bool:
-    """Whether a name is that of ids of which each row has its own, as a row is a person."""
-    return names.is_contact(name) or (names.is_person(name) and names.numbers_people(name))
+def _keys(fields: Sequence[Field]) -> list[Field]:
+    """The first column, if it is that of tasks by its name and rows are one each; else none."""
+    return [f for f in fields[:1] if unique(f) and names.is_task(f.name)]
 
 
-def _a_person(field: Field) -> bool:
-    """Whether a column is called after one of several people: `Person 7`."""
-    return names.numbers_people(field.name) and names.numbers_somebody(field.name)
+def _of_people(field: Field) -> bool:
+    named = names.is_person(field.name) or names.is_contact(field.name)
+    return named or names.is_profile(field.name, field.text) or names.is_weight(field.name, "")
+
+
+def _is_scaled(field: Field, choices: Choices) -> bool:
+    try:
+        return isinstance(guess(answered(field, 1), choices), Guess)
+    except CrowdError:
+        return True
+
+
+def _turned_over(sheet: Sheet, people: Sequence[Field], key: Field) -> Sheet:
+    """A sheet with a row per person of one with a row per question."""
+    rows = sheet.rows
+    if rows > MOST_TURNED:
+        return sheet
+    cells = below(sheet.path, "answer", people, None).cells
+    codes = cells.codes.reshape(len(people), rows)
+    ids = tuple(field.name for field in people)
+    person = Column(np.arange(len(ids), dtype=np.int32), ids, f"{sheet.path}: names of columns")
+    fields = [Field("participant", person, use="person")]
+    for row, text in enumerate(key.column.distinct[code] for code in key.column.codes):
+        column = column_of(
+            sheet.path, text, (cells.distinct[c] if c >= 0 else None for c in codes[:, row])
+        )
+        fields.append(Field(text, column))
+    told = f"A column is a person, and a row a question, named by {key.name}."
+    called = unique_names([field.name for field in fields])
+    fields = [replace(field, name=name) for field, name in zip(fields, called, strict=True)]
+    return replace(sheet, rows=len(people), fields=tuple(fields), notes=(*sheet.notes, told))
+
+
+_RATED = re.compile(
+    r"(?i)(patient|student|pupil|candidate|applicant|employee|subject|case|proband|athlete)s?"
+)
+
+
+def _holds_people(name: str, *, rated: bool) -> bool:
+    """Whether a name is that of ids of which each row has its own, as a row is a person, who is not
+    rated himself, as patients are."""
+    about = rated and _RATED.match(name) is not None
+    own = names.is_person(name) and names.numbers_people(name) and not about
+    return names.is_contact(name) or own
+
+
+_LABELLED = re.compile(
+    r"(?i)(.*\D\d{1,3})[\W_]+(label|rating|answer|score|response|vote|judge?ment)"
+)
+_SHORT = re.compile(r"(?i)(p|s|r|j|vp|pp|ppt|subj?|part|resp)[\W_]?\d{1,3}")
+
+
+def _person_in(name: str) -> str:
+    """Whose a column is: the `worker3` of `worker3_label`."""
+    return match[1] if (match := _LABELLED.fullmatch(name)) else name
+
+
+def _numbered(fields: Sequence[Field]) -> list[Field]:
+    """Columns that are called after one of several people (`Person 7`, `worker3_label`); also by a
+    letter or two (`P01`), if rows are tasks by the name of their first column and nothing else
+    stands beside."""
+    found = []
+    for field in fields:
+        name = _person_in(field.name)
+        if names.numbers_people(name) and names.numbers_somebody(name):
+            found.append(field)
+    short = [f for f in fields if _SHORT.fullmatch(f.name)]
+    rest = [f for f in fields if f not in short]
+    return short if rest == _keys(fields) and rest and not found else found
 
 
 def _a_rater(field: Field) -> bool:
-    """Whether a column is called after one of several people who answer about things."""
-    short = re.fullmatch(r"(?i)ann(ot|otator)?[\W_]?\d{1,2}", field.name)
-    named = names.is_rater(field.name) and re.search(r"[\W_\d]\w{0,3}$", field.name)
+    """Whether a column is called after one of several people who answer about things, or by an id
+    that is nothing else than a person's."""
+    if is_persons_id(field.name):
+        return True
+    name = _person_in(field.name)
+    short = re.fullmatch(r"(?i)ann(ot|otator)?[\W_]?\d{1,2}", name)
+    named = names.is_rater(name) and re.search(r"[\W_\d]\w{0,3}$", name)
     return bool(short or named)
 
 

@@ -1,6 +1,7 @@
 """Rows that are nobody's answers: a total or an average below a table, blank ones, and the texts of
 questions below their names."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -21,16 +22,25 @@ _SUMS = {
     *("somme", "effectif", "suma", "promedio", "somma", "totale", "soma", "totaal", "gemiddelde"),
     *("razem", "srednia"),
 }
+_OF_WHAT = {"overall", "grand", "class", "group", "course", "column", "weighted", "all"}
+_KEYS = {
+    *("key", "answer key", "correct answer", "correct answers", "points possible", "max points"),
+    *("possible points", "maximum points", "max score", "losungen", "losung", "musterlosung"),
+}
+_NOTE = re.compile(r"(?i)\W*(\*|†|note|source|legend|legende|quelle|anmerkung|hinweis)|(\S+\s+){3}")
+"""How what is explained below a table begins, or a text of several words that stands alone."""
 _BESIDE = {"n", "count", "anzahl", "min", "max", "sd", "std", "minimum", "maximum", "respondents"}
 """What stands beside a sum; alone it may be an answer, above it somebody who answers as others."""
 
 
 def without_totals(sheet: Sheet) -> Sheet:
-    """A sheet without the rows at its end whose first text is the name of a sum; a note says so."""
+    """A sheet without the rows at its end whose first text is the name of a sum, without what is
+    explained below these, and without the key of a test; notes say so."""
+    sheet = _without_key(_without_footnotes(sheet))
     names: list[str] = []
     while len(names) < min(MOST_ROWS, sheet.rows - 1):
         name = _first_text(sheet, sheet.rows - 1 - len(names))
-        if folded(name.rstrip(":")) not in _SUMS | _BESIDE:
+        if not _is_sum(name) and folded(name.rstrip(":")) not in _BESIDE:
             break
         names.append(name)
     while names and not _is_sum(names[-1]) and _as_others(sheet, len(names)):
@@ -39,6 +49,51 @@ def without_totals(sheet: Sheet) -> Sheet:
         return sheet
     told = f"Left out at the end, rows that sum up the others: {shown(names[::-1])}."
     return replace(_above(sheet, len(names)), notes=(*sheet.notes, told))
+
+
+def _without_footnotes(sheet: Sheet) -> Sheet:
+    """A sheet without the last rows in which a remark stands alone in the first column: whoever
+    that may be answers nothing."""
+    last = 0
+    while last < min(MOST_ROWS, sheet.rows - 1):
+        row = sheet.rows - 1 - last
+        alone = all(field.cells.codes[row] < 0 for field in sheet.fields[1:])
+        if len(sheet.fields) < 3 or not alone or not _NOTE.match(_first_text(sheet, row)):
+            break
+        last += 1
+    if not last:
+        return sheet
+    told = f"Left out at the end, rows in which a remark stands alone: {last:,}."
+    return replace(_above(sheet, last), notes=(*sheet.notes, told))
+
+
+def _without_key(sheet: Sheet) -> Sheet:
+    """A sheet without a first row that holds the right answers, or the points for them."""
+    called = folded(_first_text(sheet, 0).rstrip(":"))
+    column = sheet.fields[0].column
+    own = 2 * len(column.distinct) > sheet.rows > 1 and column.codes[0] >= 0
+    if not own or called not in _KEYS or np.sum(column.codes == column.codes[0]) > 1:
+        return sheet
+    told = f"Left out, the first row, which is nobody's: {_first_text(sheet, 0)}."
+    kept = only_rows(sheet, np.arange(sheet.rows) > 0)
+    return replace(kept, notes=(*sheet.notes, told))
+
+
+def without_units(sheet: Sheet) -> Sheet:
+    """A sheet without a first row that says in which units the numbers below are, and nobody's id;
+    a note says so."""
+    fields = [field for field in sheet.fields if field.column.distinct]
+    if sheet.rows < FEWEST_ROWS or any(f.use or f.labels for f in sheet.fields):
+        return sheet
+    first = [field for field in fields if field.column.codes[0] >= 0]
+    own = sheet.fields[0]
+    nobody = own.column.codes[0] < 0 or folded(_top(own)) in ("unit", "units", "einheit")
+    above = [field for field in first if _text_above_numbers(field)]
+    if not nobody or len(above) < FEWEST_ASKED or len(first) - len(above) > (own in first):
+        return sheet
+    told = f"Left out, the row of units below the names: {shown(_top(f) for f in above)}."
+    kept = only_rows(sheet, np.arange(sheet.rows) > 0)
+    return replace(kept, notes=(*sheet.notes, told))
 
 
 def with_texts_below(sheet: Sheet) -> Sheet:
@@ -111,7 +166,9 @@ def _first_text(sheet: Sheet, row: int) -> str:
 
 
 def _is_sum(name: str) -> bool:
-    return folded(name.rstrip(":")) in _SUMS
+    words = folded(name.rstrip(":"))
+    first, _, rest = words.partition(" ")
+    return words in _SUMS or (first in _OF_WHAT and rest in _SUMS)
 
 
 def _as_others(sheet: Sheet, last: int) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft.derived import without_derived
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
@@ -53,6 +54,7 @@ def from_wide(sheet: Sheet, choices: Choices) -> Draft:
             f"{sheet.path}: no column looks like a question; name those that are with --questions "
             f"'A,B' (it has: {shown((f.name for f in sheet.fields), 12)})"
         )
+    questions = without_derived(questions, (*choices.questions, *choices.reverse), reasons)
     guesses = _guesses(questions, choices, reasons)
     if not guesses:
         raise CrowdError(
@@ -145,9 +147,21 @@ def _a_role(field: Field, people: Field | None) -> bool:
 
 
 def _parts_apart(fields: Sequence[Field]) -> list[str]:
-    """Questions whose options have columns of their own (`q`, and `q/a`, `q/b`)."""
+    """Questions whose options have columns of their own (`q`, and `q/a`, `q/b`; `q`, and `q (a)`,
+    if its cells hold several answers)."""
     options = Counter(f.name[: bar.start()] for f in fields for bar in re.finditer("/", f.name))
-    return [field.name for field in fields if options[field.name] > 1]
+    behind = Counter(
+        (match[1], match[2])
+        for f in fields
+        if (match := re.fullmatch(r"(.+?)\s*[(\[](.+)[)\]]", f.name))
+    )
+    found = [field.name for field in fields if options[field.name] > 1]
+    for field in fields:
+        own = [option for name, option in behind if name == field.name]
+        several = options_of(field) if len(own) > 1 and field.name not in found else None
+        if several is not None and {*several[1]} <= {*own}:
+            found.append(field.name)
+    return found
 
 
 def _use(field: Field, choices: Choices, about: Set[str]) -> tuple[str, str]:

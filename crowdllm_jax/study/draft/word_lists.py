@@ -40,16 +40,17 @@ LISTS = tuple(
             "time/all the time/every time",
             "never < less than once a year/less than yearly/less often/lt once a year < once a "
             "year/yearly/annually/every year/about once or twice a year < a few times a "
-            "year/several times a year/sevrl times a yr < less than once a month < once a "
-            "month/monthly/about once a month/every month < a few times a month/several times a "
-            "month/2 3 times a month/2 3x a month < nearly every week/nrly every week/almost every "
-            "week < once a week/weekly/about once a week/every week/once or twice a week/at least "
-            "once a week < 2 3 times a week/a few times a week/several times a week/more than once "
-            "a week/more thn once wk < most days < daily/every day/once a day/every day or nearly "
-            "every day/about once a day < several times a day/multiple times a day/more than once "
-            "a day",
-            "terrible/awful < very poor/very bad < poor/bad < fair/average/ok/okay/acceptable/so "
-            "so< good < very good/great < excellent/outstanding < exceptional",
+            "year/several times a year/sevrl times a yr < less than once a month/less than "
+            "monthly < once a month/once a month or less/monthly/about once a month/every month < "
+            "a few times a month/several times a month/2 3 times a month/2 3x a month < nearly "
+            "every week/nrly every week/almost every week < once a week/weekly/about once a "
+            "week/every week/once or twice a week/at least once a week < 2 3 times a week/a few "
+            "times a week/several times a week/more than once a week/more thn once wk < most days "
+            "< daily/daily or almost daily/every day/once a day/every day or nearly every "
+            "day/about once a day < several times a day/multiple times a day/more than once a day",
+            "terrible/awful < very poor/very bad < poor/bad < fair/only "
+            "fair/average/ok/okay/acceptable/so so< good < very good/great < "
+            "excellent/outstanding < exceptional",
             "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
             "little bit< some/somewhat/a moderate amount/moderately < quite a bit/quite a lot/a "
             "good deal/much/a lot< very much/a great deal/extremely",
@@ -59,7 +60,7 @@ LISTS = tuple(
             "better < better < much better",
             "much less/far less < less < somewhat less/a little less < about the same/the "
             "same/same< somewhat more/a little more < more < much more/far more",
-            "too little < about right/just right/the right amount < too much",
+            "too little/not enough < about right/just right/the right amount < too much",
             "nie/niemals/gar nie < fast nie/sehr selten < selten < gelegentlich/ab und zu/hin "
             "und wieder< manchmal < oft/häufig < meistens/sehr oft/sehr häufig < fast immer < "
             "immer/stets",
@@ -151,10 +152,10 @@ LISTS = tuple(
             "not approved < approved",
             "negative/neg < neutral/neu/mixed < positive/pos",
             "negativ < neutral < positiv",
-            "none/no/no at all/not a/not at all/nothing/none at all < very little/hardly "
-            "any/almost none < not much/not very much/only a little/a little/little < some/only "
-            "some/a moderate amount < a fair amount/quite a bit/quite a lot/a good deal < a "
-            "lot/much < a great deal/very much/complete/a very great deal",
+            "none/no/no at all/not a/not at all/nothing/nothing at all/none at all < very "
+            "little/hardly any/almost none < not much/not too much/not very much/only a little/a "
+            "little/little < some/only some/a moderate amount < a fair amount/quite a bit/quite a "
+            "lot/a good deal < a lot/much < a great deal/very much/complete/a very great deal",
             "none/no/not any < very few/hardly any/almost none < few/a few < some/several < "
             "about half/half < many/a lot < most/a majority < almost all/nearly all < all/every "
             "one",
@@ -173,7 +174,8 @@ LISTS = tuple(
             "used < tried/tried it/have tried it/used once/used in the past < used/used it/have "
             "used/have used it/use/use it < use regularly/use it regularly/regular "
             "user/currently use",
-            "beginner/novice < elementary < intermediate < advanced < expert/native/fluent",
+            "no experience/no knowledge < beginner/novice < elementary < intermediate < advanced "
+            "< expert/native/fluent",
             "no < yes sometimes/yes somewhat/yes to some extent/yes a little/yes partly/to some "
             "degree < yes mostly < yes definitely/yes completely/yes always/yes very much/yes a "
             "lot",
@@ -296,6 +298,91 @@ LISTS = tuple(
             "從不/從未 < 很少 < 有時 < 經常 < 總是",
             "非常不同意 < 不同意 < 普通/沒意見/中立 < 同意 < 非常同意",
             "全くない < ほとんどない < たまにある/時々ある < よくある < いつもある",
+            "very slightly or not at all/not at all < a little < moderately < quite a bit < "
+            "extremely",
+            "none < minimal < mild < moderate < moderately severe < severe < very severe",
+            "never < just once or twice/once or twice < several times < many times < always",
+            "nada/ninguna/ninguno < poca/poco/muy poca/muy poco < algo/algo de < "
+            "bastante/bastantes < mucha/mucho",
+            "far below average/well below average < below average < average/about average < above "
+            "average < far above average/well above average",
+            "unacceptable/unsatisfactory < needs improvement/below expectations/does not meet "
+            "expectations/did not meet expectations < meets expectations/met expectations < "
+            "exceeds expectations/exceeded expectations < outstanding/far exceeds "
+            "expectations/far exceeded expectations",
+            "worse than expected/fell short < as expected < better than expected",
+            "not like me at all/not at all like me < not like me/not much like me < a little like "
+            "me < somewhat like me < like me/mostly like me < very much like me",
+            "rarely or none of the time < some or a little of the time < occasionally or a "
+            "moderate amount of time/occasionally or a moderate amount of the time < most or all "
+            "of the time/all of the time",
+            "none of the time < a little of the time < some of the time < a good bit of the time < "
+            "most of the time < all of the time",
+            "at no time < some of the time < less than half of the time/less than half the time < "
+            "more than half of the time/more than half the time < most of the time < all of the "
+            "time",
+            "never < monthly or less < 2 4 times a month/2 to 4 times a month < 2 3 times a "
+            "week/2 to 3 times a week < 4 or more times a week/4 times or more a week",
+            "did not apply to me at all < applied to me to some degree/applied to me to some "
+            "degree or some of the time < applied to me to a considerable degree/applied to me to "
+            "a considerable degree or a good part of time < applied to me very much/applied to me "
+            "very much or most of the time",
+            "no difficulty/no no difficulty < some difficulty/yes some difficulty < a lot of "
+            "difficulty/yes a lot of difficulty < cannot do at all/cannot do it at all/unable to "
+            "do",
+            "would not recommend < might recommend < would recommend < would definitely recommend",
+            "novice < advanced beginner < competent < proficient < expert",
+            "not a priority/no priority < low priority < medium priority < high priority < "
+            "essential/top priority",
+            "low < normal/medium < high < urgent/critical",
+            "hardly at all/not at all closely < not very closely/not too closely < fairly "
+            "closely/somewhat closely < very closely",
+            "hate/hate it/strongly dislike < dislike/dislike it/don't like it < "
+            "neutral/indifferent/neither < like/like it < love/love it",
+            "not essential < useful but not essential < essential",
+            "not important at all/not at all important < of little importance < of average "
+            "importance/of moderate importance < very important < absolutely essential",
+            "major disadvantage < minor disadvantage < neither/neither an advantage nor a "
+            "disadvantage < minor advantage < major advantage",
+            "tend not to trust < tend to trust",
+            "fail < pass",
+            "strong reject < reject < weak reject < borderline < weak accept < accept < strong "
+            "accept",
+            "reject < major revision/major revisions < minor revision/minor revisions < accept",
+            "incorrect/wrong < partially correct/partly correct < correct",
+            "non toxic/not toxic < toxic < very toxic/severely toxic",
+            "very dissatisfied < dissatisfied < ok/okay < satisfied < very satisfied",
+            "a much better/a is much better < a better/a is better < a slightly better/a is "
+            "slightly better < tie/same/about the same/equal < b slightly better/b is slightly "
+            "better < b better/b is better < b much better/b is much better",
+            "agree very strongly with statement 1 < agree with statement 1 < agree with neither < "
+            "agree with statement 2 < agree very strongly with statement 2",
+            "no pain < mild pain < moderate pain < severe pain < very severe pain < worst pain "
+            "imaginable/worst possible pain",
+            "very much worse < much worse < worse < minimally worse/slightly worse < no "
+            "change/unchanged < minimally improved/slightly improved < improved < much improved < "
+            "very much improved",
+            "not used/never used < used once < used more than once",
+            "nem < talán < igen",
+            "hayır < belki < evet",
+            "нет < может быть/возможно < да",
+            "не < да",
+            "ні < так",
+            "tidak < mungkin < ya",
+            "không < có thể < có",
+            "لا < ربما < نعم",
+            "לא < אולי < כן",
+            "아니요/아니오 < 예/네",
+            "नहीं < हाँ",
+            "ez < bai",
+            "nu < poate < da",
+            "ne < možda < da",
+            "nej < kanske/måske < ja",
+            "nei < kanskje < ja",
+            "ei < ehkä < kyllä",
+            "όχι < ίσως < ναι",
+            "いいえ < はい",
+            "否 < 是",
         ),
     )
 )

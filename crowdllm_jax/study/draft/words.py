@@ -165,6 +165,24 @@ def _says_nothing(text: str) -> bool:
     return len(parts) > 1 and all(folded(part) in NO_ANSWER for part in parts)
 
 
+_YES, _NO = (
+    {folded(word) for word in _each(words)}
+    for words in (
+        "yes|y|yeah|yep|true|ja|oui|sí|si|sì|sim|tak|ano|igen|evet|да|так|ya|có|نعم|כן|예|네|はい|是|kyllä|"
+        "ναι|da",
+        "no|n|nope|false|nein|non|não|nee|nie|ne|nem|hayır|нет|ні|tidak|không|لا|לא|아니요|아니오|いいえ|否|ei|"
+        "όχι|nu|nej|nei",
+    )
+)
+
+
+def yes_in_several_ways(texts: Sequence[str]) -> bool:
+    """Whether yes (or no) is written in several ways, or languages, and nothing else is said."""
+    words = {folded(text) for text in texts}
+    yes, no = words & _YES, words & _NO
+    return words == yes | no and bool(yes and no) and len(words) > 2
+
+
 def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     """Texts from the lowest to the highest; None where their words do not tell."""
     several = tuple(texts)
@@ -344,8 +362,11 @@ def _balanced(texts: Sequence[str]) -> list[float] | None:
 
 _BEFORE = re.compile(r"^[(\[]?\s*-?\d+\s*[.)\]=:–-]+\s*(?=[^\W\d_])")
 _BEHIND = re.compile(r"(?<=[^\W\d_])\s*[(\[]\s*-?\d+\s*[)\]]$")
-_CODES = _BEFORE, _BEHIND, re.compile(r"^[(]?[A-Za-z][.)]\s+(?=[^\W\d_]{2})")
-"""`1. Car`, `Car (1)`, `a) Car`."""
+_CODES = (
+    *(_BEFORE, _BEHIND, re.compile(r"^[(]?[A-Za-z][.)]\s+(?=[^\W\d_]{2})")),
+    re.compile(r"(?<=[^\W\d_])(\s*[=:]|\s+[-–—])\s*-?\d{1,2}$"),
+)
+"""`1. Car`, `Car (1)`, `a) Car`; `Agree - 4`, which tells no order by itself (`Boeing - 74`)."""
 
 
 def _without_codes(texts: Sequence[str], *codes: re.Pattern[str]) -> list[str]:
@@ -433,7 +454,7 @@ def _without(word: str, part: str) -> str:
 
 def _meaning(word: str) -> tuple[float, str]:
     """How strongly a text speaks for its sense (against it: below 0), and the sense."""
-    word = re.sub(r"\bper (niente|nulla)\b", "non del tutto", word)
+    word = re.sub(r"\b(per (niente|nulla)|para nada)\b", "non del tutto", word)
     if _NEUTRAL.search(word) or word in _ALONE:
         return 0.0, ""
     sign, degree = 1.0, 2.0
@@ -445,15 +466,15 @@ def _meaning(word: str) -> tuple[float, str]:
         degree = _DEGREES[found[0]]
     for part in found:
         word = _without(word, part)
-    for contrary, sense in _CONTRARIES.items():
-        if _has(word, contrary):
-            word, sign = _without(word, contrary) + " " + sense, -sign
-            break
+    contrary = next((own for own in _CONTRARIES if _has(word, own)), None)
+    if contrary is not None:
+        word, sign = _without(word, contrary) + " " + _CONTRARIES[contrary], -sign
     word = re.sub(r"\bfavou?r\b", "support", re.sub(r"\bimproved?\b", "better", word))
     kept = []
     for token in word.split():
         if token in _NEGATIONS:
-            sign = -abs(sign) if barely is None else sign
+            # What is not difficult is easy.
+            sign = sign if barely is not None else 1.0 if contrary else -1.0
         elif token not in _FILLERS:
             kept.append(token)
     return sign * degree, " ".join(kept)

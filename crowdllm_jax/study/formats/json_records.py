@@ -135,7 +135,12 @@ def _answers_within(within: set[str], outside: set[str]) -> bool:
         return any(map(told, within)) and not any(map(told, outside))
 
     people = any(map(names.is_task, outside)) and only_within(names.names_people)
-    return only_within(names.is_response) and (only_within(names.is_task) or people)
+    return only_within(_is_answer) and (only_within(names.is_task) or people)
+
+
+def _is_answer(name: str) -> bool:
+    """Whether a key is that of an answer, and not of the id of what was sent (`responseId`)."""
+    return names.is_response(name) and not names.has_id(name)
 
 
 _PLACES = {"start", "end", "start_offset", "x", "bbox", "points"}

@@ -70,6 +70,36 @@ def test_scales(values, scale):
     assert scale_of(frame(x=values), "x") == scale
 
 
+MOODS = ["Disagree", "Neutral", "Agree", "Strongly agree"]
+
+
+def test_misspelt_answers_are_told():
+    table = frame(x=[*cycle(*MOODS)[:-2], "Agre", "Stongly agree"])
+    said = asked(table)
+    assert "misspelt ('Agre' for 'Agree'; 'Stongly agree' for 'Strongly agree')" in said
+    assert "--missing 'Agre,Stongly agree'" in said
+    made = scale_of(table, "x", Choices(missing=("Agre", "Stongly agree")))
+    assert made == Ordinal(levels=tuple(MOODS))
+
+
+def test_rare_answers_of_their_own_are_not_misspelt():
+    likely = frame(x=[*cycle("Likely", "Neutral")[:-2], "Unlikely", "Unlikely"])
+    assert scale_of(likely, "x") == Ordinal(levels=("Unlikely", "Neutral", "Likely"))
+    teas = frame(x=[*cycle("tea", "teas")[:-2], "team", "team"])
+    assert scale_of(teas, "x") == Nominal(levels=("tea", "team", "teas"))
+    often = scale_of(frame(x=cycle("Agree", "Agre", "Neutral")), "x")
+    assert often == Nominal(levels=("Agre", "Agree", "Neutral"))
+
+
+def test_yes_and_no_in_several_ways_are_asked_for():
+    for words in (["Yes", "No", "Ja", "Nein"], ["Y", "N", "Yes", "No"], ["Sí", "No", "Yes"]):
+        assert "yes and no are written in several ways" in asked(frame(x=cycle(*words)))
+        kept = scale_of(frame(x=cycle(*words)), "x", Choices(unordered=(tuple(words),)))
+        assert kept == Nominal(levels=tuple(sorted(words)))
+    for words in (["Yes", "No", "Other"], ["Yes", "Da Vinci", "Nu"]):
+        assert scale_of(frame(x=cycle(*words)), "x") == Nominal(levels=tuple(sorted(words)))
+
+
 def test_an_answer_that_nobody_gave_is_that_of_the_questions_beside():
     words = ["Never", "Rarely", "Sometimes", "Often", "Always"]
     table = frame(a=cycle(*words), b=cycle(*words), c=cycle(*words[:4]))

@@ -235,3 +235,75 @@ def test_what_is_another_in_each_task_says_nothing_of_new_ones():
     made = study(table.drop(columns="item"))
     assert len(made.tasks.ids) == TASKS
     assert {attribute.name for attribute in made.tasks.attributes} == {"kind", "words"}
+
+
+@pytest.mark.parametrize("key", ["rid", "uniqid", "idnr", "QKEY"])
+def test_ids_of_rows_are_peoples_unless_rows_are_answers(key):
+    table = answers(**{key: [f"{1000 + 7 * i}" for i in range(PEOPLE * TASKS)]})
+    assert len(study(table).participants.ids) == PEOPLE
+    wide = pd.DataFrame({key: table[key], "good": table.rating, "glad": [1, 2, 3] * 24})
+    assert study(wide).participants.ids == tuple(sorted(table[key]))
+
+
+def log(ratings: list[int], name: str = "rating") -> pd.DataFrame:
+    """Books that each of 12 people rated, the ratings in turn."""
+    table = answers().rename(columns={"rating": name})
+    return table.assign(**{name: [ratings[i % len(ratings)] for i in range(len(table))]})
+
+
+def test_zeros_of_who_did_not_rate_are_asked_for():
+    table = log([0, 0, 0, 5, 7, 8, 9, 10, 6, 4, 1])
+    assert "'rating': 29% are 0; is that an answer, or does it stand for none" in asked(table)
+    for missing, low in (("0", 1), ("none", 0)):
+        made = study(table, choices=Choices(missing=(missing,)))
+        assert made.scale_of(0).levels[0] == low
+
+
+@pytest.mark.parametrize(
+    ("ratings", "name"),
+    [
+        ([0, 1, 2, 3, 4, 5, 5], "rating"),
+        ([0, 0, 0, 1, 0, 2, 1], "rating"),
+        ([0, 0, 0, 5, 7, 8, 9], "score"),
+    ],
+)
+def test_zeros_that_stand_beside_others_are_answers(ratings, name):
+    assert study(log(ratings, name)).scale_of(0).levels[0] == 0
+
+
+def test_who_rates_by_the_name_is_no_case():
+    table = pd.DataFrame(
+        {
+            "juror": np.repeat([f"j{i}" for i in range(PEOPLE)], TASKS),
+            "case": np.tile([f"c{j}" for j in range(TASKS)], PEOPLE),
+            "fair": [1 + i * 3 % 5 for i in range(PEOPLE * TASKS)],
+            "strict": [1 + i * 2 % 5 for i in range(PEOPLE * TASKS)],
+        }
+    )
+    assert len(study(table).participants.ids) == PEOPLE
+    assert "which are the people's" in asked(table.rename(columns={"juror": "who"}))
+
+
+@pytest.mark.parametrize(
+    ("mean", "count"),
+    [("Q1 mean", "Responses"), ("average_rating", "ratings_count"), ("Mittelwert", "n")],
+)
+def test_averages_of_people_are_nobodys_answers(mean, count):
+    means = {mean: [1 + i % 7 / 2 for i in range(30)], count: [10 + i % 9 for i in range(30)]}
+    table = pd.DataFrame({"Course": [f"c{i}" for i in range(30)], **means})
+    assert f"holds averages of answers ('{mean}', of as many people as '{count}' says)" in asked(
+        table
+    )
+    assert len(study(table, choices=Choices(questions=(mean,))).participants.ids) == 30
+    # People's own averages, of as many trials, may be what they are known by.
+    for key in ("id", "participant"):
+        assert mean in study(table.rename(columns={"Course": key})).tasks.ids
+    assert mean in study(table.drop(columns=count)).tasks.ids
+
+
+def test_a_condition_that_comes_and_goes_is_no_answer():
+    table = answers(condition=["congruent", "incongruent", "congruent", "neutral"] * 18)
+    made = study(table.rename(columns={"rating": "sure"}))
+    assert {*made.tasks.ids} == {f"t{j}" for j in range(TASKS)}
+    named = table.rename(columns={"rating": "sure", "condition": "mood"})
+    assert "which column holds the answers: sure, mood" in asked(named)

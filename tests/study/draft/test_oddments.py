@@ -16,6 +16,10 @@ N = 40
 PEOPLE = [f"p{i}" for i in range(N)]
 
 
+NONE = Choices()
+MEDIA = ("radio", "tv", "net")
+
+
 def cycle(*values: object) -> list[object]:
     return [values[i % len(values)] for i in range(N)]
 
@@ -77,6 +81,70 @@ def test_how_many_there_are_stands_below_a_sum():
     assert len(study(alone).participants.ids) == N
 
 
+@pytest.mark.parametrize("name", ["Overall average", "Class mean:", "Grand total"])
+def test_sums_of_a_whole_class_are_nobodys_answers(name):
+    below = pd.DataFrame({"id": [name, "* 1 means not at all"], "good": [3.2, None]})
+    frame = pd.concat([table(bad=cycle(1, 2, 3)), below])
+    draft = draft_of_sheet(read_frame(frame), Choices())
+    assert draft.people == tuple(PEOPLE)
+    assert "a remark stands alone: 1" in " ".join(draft.reasons)
+
+
+def test_names_and_answers_below_are_no_remarks():
+    called = [*PEOPLE[1:], "Anna Maria von Berg"]
+    frame = pd.DataFrame({"id": called, "good": cycle(1, 2, 3), "bad": cycle(1, 2, 3, 4)})
+    assert draft_of_sheet(read_frame(frame), Choices()).people == tuple(called)
+    overall = table(place=[*cycle("hall", "yard")[1:], "overall"])
+    assert len(study(overall).participants.ids) == N
+
+
+@pytest.mark.parametrize("name", ["KEY", "Answer key", "Points Possible"])
+def test_the_key_of_a_test_is_nobodys_answers(name):
+    test = {f"Q{i}": cycle(*"ABCD"[i:], *"ABCD"[:i]) for i in range(4)}
+    draft = draft_of_sheet(read_frame(pd.DataFrame({"student": [name, *PEOPLE[1:]], **test})), NONE)
+    assert draft.people == tuple(PEOPLE[1:])
+
+
+def test_a_key_that_is_an_answer_or_an_id_of_somebody_stays():
+    frame = pd.DataFrame({"asset": cycle("key", "lock"), "good": cycle(1, 2, 3)})
+    assert len(study(frame).participants.ids) == N
+    assert "Keys" in study(table(id=["Keys", *PEOPLE[1:]])).participants.ids
+
+
+def test_units_below_the_names_are_nobodys_answers():
+    frame = table(far=[f"{i * 7 % 50}" for i in range(N)], mood=cycle("low", "high")).astype(str)
+    units = pd.DataFrame([{"id": None, "good": "1-5", "far": "cm", "mood": None}])
+    made = study(pd.concat([units, frame]))
+    assert {*made.participants.ids} == {*PEOPLE}
+    assert {*made.tasks.ids} == {"good", "far", "mood"}
+    # A row with an id is somebody's, and one with an answer that others give.
+    for own in ({"id": "x"}, {"mood": "low"}):
+        with pytest.raises(CrowdError):
+            study(pd.concat([units.assign(**own), frame]))
+
+
+def test_decimals_around_one_under_a_short_name_may_be_weights():
+    ones = [0.5 + i / (N - 1) for i in range(N)]
+    assert "is 'w1' a survey weight (its average is 1.00)?" in asked(table(w1=ones))
+    assert study(table(w1=ones), choices=Choices(weight="w1")).participants.weight.min() > 0
+    for name, numbers in (("w1", [1 + n for n in ones]), ("q1", ones), ("w2", cycle(0, 1, 2))):
+        assert {*study(table(**{name: numbers})).tasks.ids} == {"good", name}
+
+
+def test_weights_of_the_cooperative_election_study_are_known():
+    ones = [0.5 + i / (N - 1) for i in range(N)]
+    assert study(table(commonweight=ones)).tasks.ids == ("good",)
+
+
+def test_a_question_is_not_asked_twice_where_options_stand_in_brackets():
+    several = cycle("radio, tv", "radio", "tv, net")
+    ticks = {f"media ({m})": [str(m in cell).lower() for cell in several] for m in MEDIA}
+    assert {*study(table(media=several, **ticks)).tasks.ids} == {"good", *ticks}
+    # What stands in brackets may say where, or what else was asked.
+    others = {f"media ({m})": cycle(1, 2, 3) for m in ("home", "work")}
+    assert len(study(table(media=several, **others)).tasks.ids) == 1 + 3 + 2
+
+
 def test_somebody_called_max_stands_above_a_sum():
     above = table().assign(id=[*PEOPLE[1:], "Max"])
     frame = pd.concat([above, pd.DataFrame({"id": ["Total"], "good": [120]})])
@@ -124,6 +192,7 @@ def test_objects_in_cells_have_a_column_per_key():
     "name",
     [
         *("Attention check: select 3", "Do you consent?", "I agree to take part", "TIME_SUM"),
+        *("passed_check", "attn_check_2", "First name", "User Agent"),
         *("Time Taken to Complete (Seconds)", "qtime", "_submitted_by", "intro/enumerator"),
         *("trial.rt", "answer_time_ms", "Response time [s]", "rts3812", "_gps_precision"),
         *("location-Longitude", "location-Accuracy", "SubmitterName", "来源"),
@@ -187,6 +256,9 @@ def test_amounts_are_numbers():
         (["1h", "2h", "11h"], [1, 2, 11]),
         (["30 Minuten", "5 Minuten", "45 Minuten"], [30, 5, 45]),
         (["3rd", "1st", "2nd"], [3, 1, 2]),
+        (["3rd choice", "1st choice", "2nd choice"], [3, 1, 2]),
+        (["'2", "'5", "'3", "4"], [2, 5, 3, 4]),
+        (['="2"', '="5"', '="3"'], [2, 5, 3]),
         (["−2", "−1", "0", "1", "2"], [-2, -1, 0, 1, 2]),
         (["５", "３", "１０"], [5, 3, 10]),
         (["3,5", "2,0", "4"], [3.5, 2, 4]),
@@ -206,6 +278,27 @@ def test_numbers_as_they_are_written(written, numbers):
 @pytest.mark.parametrize("texts", [["(1)", "(2)", "(3)"], ["-2", "(1)", "3"]])
 def test_brackets_around_all_numbers_or_beside_a_minus_are_kept(texts):
     assert scale_of(table(x=cycle(*texts)), "x") == Ordinal(levels=tuple(texts))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Choice 1", "Choice 2", "Choice 3"],
+        ["'n roll", "'tis", "'twas"],
+        ["1st", "2nd", "steerage"],
+    ],
+)
+def test_signs_and_places_that_belong_to_words_are_kept(texts):
+    made = study(table(x=cycle(*texts)), choices=Choices(unordered=(tuple(texts),)))
+    assert made.scale_of(made.tasks.ids.index("x")) == Nominal(levels=tuple(sorted(texts)))
+
+
+def test_amounts_that_are_written_in_several_ways_are_asked_for():
+    assert "its amounts are written in several ways ($3, " in asked(
+        table(wtp=cycle("$3", "4 dollars", "about $5", "2.5"))
+    )
+    plans = ("Basic ($5)", "Pro ($10)", "Team ($20)")
+    assert scale_of(table(plan=cycle(*plans)), "plan") == Nominal(levels=plans)
 
 
 def test_a_stray_text_among_amounts_is_asked_for():

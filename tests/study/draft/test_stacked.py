@@ -176,3 +176,70 @@ def test_columns_called_after_people_beside_a_profile_are_asked_for():
     table = pd.DataFrame({"id": range(N), **columns, "age": random.integers(18, 80, N)})
     with pytest.raises(CrowdError, match="which column holds the ids of people: Member 1, "):
         study(table)
+
+
+RATED = {name: 1 + np.arange(N) * (i + 8) % 7 for i, name in enumerate("abcdef")}
+
+
+def rated(key: str, called: list[str], **more: object) -> pd.DataFrame:
+    """Things in rows, with a column of ratings for each name."""
+    columns = dict(zip(called, RATED.values(), strict=False))
+    return pd.DataFrame({key: [f"thing {i}" for i in range(N)], **columns, **more})
+
+
+@pytest.mark.parametrize(
+    ("key", "called"),
+    [
+        ("image", [f"A{i}QWERTYUIOPAS" for i in range(5)]),
+        ("image", [f"{i}0aa0bb0cc0dd0ee0ff0aa0" + "f" for i in range(1, 6)]),
+        ("essay_id", ["rater1_score", "rater2_score"]),
+        ("Item", [f"P{i:02}" for i in range(1, 7)]),
+        ("sentence", [f"worker{i}_label" for i in range(1, 6)]),
+        ("PatientID", ["Rater A", "Rater B", "Rater C"]),
+    ],
+)
+def test_columns_are_people_by_their_ids_and_by_what_the_rows_are(key, called):
+    made = study(rated(key, called))
+    assert (len(made.participants.ids), len(made.tasks.ids)) == (len(called), N)
+    assert numbers(made, "thing 4") == {
+        name: own[4] for name, own in zip(called, RATED.values(), strict=False)
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "called"),
+    [
+        ("respondent", [f"P{i:02}" for i in range(1, 7)]),
+        ("name", [f"P{i}" for i in range(1, 7)]),
+        ("respondent", ["Rater A", "Rater B", "Rater C"]),
+        ("name", ["anna", "ben", "cem"]),
+        ("text", ["q1", "q2", "q3"]),
+        ("product", ["Is it good?", "Is it new?", "Is it dear?"]),
+    ],
+)
+def test_columns_are_questions_where_rows_may_be_people(key, called):
+    made = study(rated(key, called))
+    assert (len(made.participants.ids), len(made.tasks.ids)) == (N, len(called))
+
+
+def test_whose_answers_columns_hold_is_asked_for_where_rows_are_things():
+    table = rated("wine", ["Dubois", "Kahn", "Tari"])
+    with pytest.raises(CrowdError, match="If each of these columns is a person, say --task 'wine'"):
+        study(table)
+    made = study(table.assign(grape=["red", "white"] * (N // 2)), task="wine")
+    assert made.participants.ids == ("Dubois", "Kahn", "Tari")
+    assert numbers(made, "thing 7")["Kahn"] == RATED["b"][7]
+    assert len(study(table, choices=Choices(out=("wine",))).participants.ids) == N
+    for known in ({"age": range(20, 20 + N)}, {"submitdate": ["2024-01-02"] * N}):
+        assert len(study(table.assign(**known)).participants.ids) == N
+
+
+def test_rows_that_describe_people_are_no_tasks():
+    cells = [[1 + (i + j) % 5 for j in range(9)] for i in range(3)]
+    asked = ["I like it", "It is dear", "I am glad", "Age", "Gender"]
+    rows = [*(map(str, row) for row in cells), [f"{20 + i}" for i in range(9)], [*"fmffmmfmf"]]
+    table = pd.DataFrame(rows, columns=[f"Respondent {i}" for i in range(9)])
+    made = study(table.assign(Question=asked))
+    assert {*made.tasks.ids} == {*asked[:3]}
+    assert [attribute.name for attribute in made.participants.profile] == ["Age", "Gender"]
+    assert numbers(made, "It is dear") == {f"Respondent {i}": n for i, n in enumerate(cells[1])}

@@ -172,6 +172,37 @@ Not important at all|Not very important|Fairly important|Very important|Essentia
 Never|At least once a week|Several times a week|Every day or nearly every day
 I have no problems in walking about|I have slight problems in walking about|I have moderate problems in walking about|I have severe problems in walking about|I am unable to walk about
 I am not anxious or depressed|I am slightly anxious or depressed|I am moderately anxious or depressed|I am severely anxious or depressed|I am extremely anxious or depressed
+Very slightly or not at all|A little|Moderately|Quite a bit|Extremely
+None|Minimal|Mild|Moderate|Moderately severe|Severe
+Not at all|Not too much|A fair amount|A great deal
+Never|Just once or twice|Several times|Many times|Always
+Never|Less than monthly|Monthly|Weekly|Daily or almost daily
+Far below average|Below average|Average|Above average|Far above average
+Needs improvement|Meets expectations|Exceeds expectations
+Not like me at all|Not like me|A little like me|Somewhat like me|Like me|Very much like me
+None of the time|A little of the time|Some of the time|Most of the time|All of the time
+Did not apply to me at all|Applied to me to some degree|Applied to me very much
+No - no difficulty|Yes - some difficulty|Yes - a lot of difficulty|Cannot do at all
+Extremely difficult|Very difficult|Somewhat difficult|Not difficult at all
+Low|Normal|High|Urgent
+Hate it|Dislike it|Neutral|Like it|Love it
+Strong reject|Reject|Weak reject|Borderline|Weak accept|Accept|Strong accept
+A is much better|A is slightly better|About the same|B is slightly better|B is much better
+No pain|Mild pain|Moderate pain|Severe pain|Worst pain imaginable
+Para nada satisfecho|No muy satisfecho|Bastante satisfecho|Muy satisfecho
+Ninguna|Poca|Algo|Mucha
+Strongly disagree=5|Disagree=4|Neutral=3|Agree=2|Strongly agree=1
+Disagree - 1|Neutral - 2|Agree - 3
+Nem|Igen
+Hayır|Evet
+Нет|Да
+Tidak|Ya
+Không|Có
+لا|نعم
+아니요|예
+Nej|Ja
+Ei|Kyllä
+いいえ|はい
 XS|S|M|L|XL""".splitlines()  # noqa: E501
 
 
@@ -194,6 +225,8 @@ def test_from_the_lowest_to_the_highest(scale):
         *("a) car|b) bus|c) bike", "coffee|iced coffee|tea", "man|woman|human"),
         *("S|M|L", "C|S|M|L|V", "One|Two|Three", "Democrat|Independent|Republican"),
         *("cat|dog|cat and dog", "tea|green tea|coffee|iced coffee"),
+        *("Boeing - 74|Airbus - 38|Fokker - 10", "tea=3|coffee=1|water=2", "hate|ok|spam"),
+        *("like|share|comment", "cool|red|loud", "normal|express|overnight", "love|money|work"),
         *("net|tv|radio|tv; net|radio; net", "cat|dog|bird|cat and bird|dog and bird"),
     ],
 )

@@ -420,6 +420,23 @@ def test_objects_in_json(kind, tmp_path):
     assert answers(study, "good") == {f"p{i}": good[i] for i in range(N)}
 
 
+@pytest.mark.parametrize(("outside", "opened"), [("responseId", True), ("response", False)])
+def test_lists_of_answers_under_the_id_of_what_was_sent(outside, opened, tmp_path):
+    """An answer beside the list is one to be kept; an id is none."""
+    records = [
+        {
+            "user": f"u{i}",
+            outside: f"r{i % 3 if outside == 'response' else i}",
+            "answers": [{"question": f"q{j}", "answer": 1 + (i + j) % 5} for j in range(4)],
+        }
+        for i in range(N)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    draft = draft_of_file(tmp_path / "a.json")
+    assert ("A row is one of the objects in answers." in draft.reasons) == opened
+    assert len(draft.tasks) == (4 if opened else 1)
+
+
 @pytest.mark.parametrize("within", ["ratings", "given.ratings"])
 def test_lists_of_answers_in_json(within, tmp_path):
     """Each person's answers in a list: a row each; what marks a place in a text is no answer."""

@@ -1,0 +1,56 @@
+"""Numbers that are codes of no answer, and scales that look as if they had some."""
+
+import pandas as pd
+import pytest
+
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.make import study
+
+N = 60
+
+
+def scale(*values: int, missing: tuple[str, ...] = ()) -> tuple[object, ...]:
+    """The levels of a question that is answered by these numbers."""
+    frame = pd.DataFrame({"id": range(N), "q": [values[i % len(values)] for i in range(N)]})
+    made = study(frame, choices=Choices(missing=missing))
+    return made.scale_of(0).levels
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        ((1, 2, -1, -2, -5), (1, 2)),
+        ((1, 2, 3, 4, -1, -4), (1, 2, 3, 4)),
+        ((*range(1, 11), -1, -2, -4), tuple(range(1, 11))),
+        ((1, 2, 3, -32, -11), (1, 2, 3)),
+        ((0, 1, 2, -98, -97, -72), (0, 1, 2)),
+        ((*range(11), -9, -8, -7, -2, -1), tuple(range(11))),
+    ],
+)
+def test_numbers_below_a_scale_are_codes(values, levels):
+    assert scale(*values) == levels
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(-3, -1, 0, 1, 2, 3), (-5, -4, -2, -1, 0, 1, 2, 3, 5), (-4, -3, -2, -1, 0, 1, 2)],
+)
+def test_a_balance_of_which_nobody_gave_some_numbers_is_a_scale(values):
+    assert scale(*values) == tuple(range(min(values), max(values) + 1))
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [
+        ((-3, -2, -1, 1, 2, 3), "-3,-2,-1"),
+        ((-5, -3, 1, 2, 5), "-5,-3"),
+        ((0, 1, -1, -2, -5), "-5,-2,-1"),
+    ],
+)
+def test_what_may_be_half_a_scale_or_codes_is_asked_for(values, codes):
+    with pytest.raises(CrowdError, match=f"Say --missing={codes}, or --missing none"):
+        scale(*values)
+    kept = scale(*values, missing=("none",))
+    assert (min(kept), max(kept)) == (min(values), max(values))
+    assert min(scale(*values, missing=tuple(codes.split(",")))) >= 0
