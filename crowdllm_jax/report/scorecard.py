@@ -126,6 +126,13 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
     by = {line.metric: line for line in card}
     skill = by.get("skill")
     words = [headline(skill.crowd if skill else None, findings)]
+    rps = by.get("rps")
+    undefined = skill is None or math.isnan(skill.crowd[0])
+    if undefined and rps is not None and rps.marginal is not None:
+        words.append(
+            f"Its RPS is {rps.crowd[0]:.3f}, where that of a crowd that answers every question "
+            f"alike is {rps.marginal[0]:.3f} (lower is closer)."
+        )
     if any(finding.name == TOO_FEW and finding.fires for finding in findings):
         # What follows would rest on the same few.
         by = {}

@@ -288,6 +288,14 @@ def test_the_headline_says_when_people_are_too_few():
     assert any("vary less than" in word for word in in_words([line, ratio], [], 100))
 
 
+def test_a_crowd_without_a_skill_is_told_beside_its_floor():
+    rps = Line("rps", "RPS", "low", (0.709, 0.68, 0.74), None, (0.665, 0.66, 0.67), None, None)
+    floor = "Its RPS is 0.709, where that of a crowd that answers every question alike is 0.665"
+    assert any(word.startswith(floor) for word in in_words([rps], [], 100))
+    skill = Line("skill", "Skill", "high", (0.4, 0.3, 0.5), None, None, None, None)
+    assert not any("Its RPS" in word for word in in_words([rps, skill], [], 100))
+
+
 @pytest.mark.parametrize(
     ("agents", "people", "says"),
     [
