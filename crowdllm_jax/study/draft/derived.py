@@ -16,7 +16,7 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import shown
 from crowdllm_jax.study.draft.word_lists import folded
-from crowdllm_jax.study.draft.words import is_no_answer
+from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field
 
 FEWEST_ROWS = 20
@@ -70,22 +70,47 @@ def _numbers(field: Field) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """The numbers of a column: (R,), how many differ, the largest, whether all are whole."""
+    """The numbers of a column: (R,), how many differ, the largest, whether all are whole, and
+    whether they are places of words in their order."""
 
     cells: np.ndarray
     differ: int
     largest: float
     whole: bool
+    worded: bool
 
 
 def _numbers_of(fields: Sequence[Field]) -> dict[str, _Numbers]:
+    plain = [f for f in fields if not (f.labels or f.grid or f.scale)]
+    known = {f.name: cells for f in plain if (cells := _numbers(f)) is not None}
+    words = _places([f for f in plain if f.name not in known])
+    found = {}
+    for name in (f.name for f in plain if f.name in known or f.name in words):
+        cells = words[name] if name in words else known[name]
+        own = np.unique(cells[~np.isnan(cells)])
+        whole = bool(np.all(own == np.round(own)))
+        found[name] = _Numbers(cells, len(own), float(own[-1]), whole, name in words)
+    return found
+
+
+def _places(fields: Sequence[Field]) -> dict[str, np.ndarray]:
+    """The place in its order (R,) of each row's word, of columns whose words have one: that of all
+    columns that say such words, of which one may lack a few."""
+    texts = {
+        f.name: frozenset(text for text in f.column.distinct if not is_no_answer(text))
+        for f in fields
+    }
+    scales: list[frozenset[str]] = []
+    for own in sorted({own for own in texts.values() if 1 < len(own) <= MOST_LEVELS}, key=len):
+        alike = [scale for scale in scales if scale & own]
+        scales = [scale for scale in scales if not scale & own] + [own.union(*alike)]
+    orders = [order for scale in scales if (order := in_order(sorted(scale))) is not None]
+    place = {text: float(i + 1) for order in orders for i, text in enumerate(order)}
     found = {}
     for field in fields:
-        cells = None if field.labels or field.grid or field.scale else _numbers(field)
-        if cells is not None:
-            known = np.unique(cells[~np.isnan(cells)])
-            whole = bool(np.all(known == np.round(known)))
-            found[field.name] = _Numbers(cells, len(known), float(known[-1]), whole)
+        if texts[field.name] and texts[field.name] <= place.keys():
+            of_text = [place.get(text, np.nan) for text in field.column.distinct]
+            found[field.name] = np.array([*of_text, np.nan])[field.column.codes]
     return found
 
 
@@ -135,7 +160,7 @@ def _summed(columns: Mapping[str, _Numbers], name: str, items: Sequence[str]) ->
     What is left of a sum (`100 - a - b`) is somebody's answer as much as the others.
     """
     own, others = columns[name], [columns[item] for item in items]
-    if len(items) < 2 or own.differ < FEWEST_SUMS:
+    if len(items) < 2 or own.differ < FEWEST_SUMS or own.worded:
         return []
     between = not own.whole and all(other.whole for other in others)
     if not between and own.largest <= max(other.largest for other in others):

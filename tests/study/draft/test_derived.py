@@ -51,6 +51,21 @@ def test_sums_and_means_of_items_are_no_questions(make):
     assert "worked out of others (--questions keeps them): well_being (item_" in str(made.reasons)
 
 
+WORDS = dict(enumerate(("Strongly disagree", "Disagree", "Neutral", "Agree", "Strongly agree"), 1))
+
+
+def test_sums_of_what_was_said_in_words_are_no_questions():
+    """Also where nobody says one of the words of an item; an answer beside words stays."""
+    frame = table(total=lambda items: items.sum(axis=1), hours=np.arange(N) % 9)
+    frame.loc[frame.item_2 == 3, "total"] += 1
+    frame.item_2 = frame.item_2.replace(3, 4)
+    for item in ITEMS:
+        frame[item] = frame[item].map(WORDS)
+    assert asked(frame) == {*ITEMS, "hours"}
+    frame.loc[5, "total"] += 1
+    assert asked(frame) == {*ITEMS, "hours", "total"}
+
+
 def overall(items: pd.DataFrame) -> pd.Series:
     """Nearly the mean, as people think of all at once."""
     return items.mean(axis=1).round(1).where(items.index != 7, 5.0)
