@@ -123,7 +123,8 @@ def _sums(fields: Sequence[Field], may: set[str]) -> dict[str, list[str]]:
         for place, name in enumerate(run):
             called = [own for stem, own in groups.items() if name.casefold().startswith(stem)]
             before = run[max(place - MOST_ITEMS, 0) : place]
-            near = [own for own in groups.values() if own[-1] in before]
+            seen = {*before}
+            near = [own for own in groups.values() if own[-1] in seen]
             around = run[max(place - MOST_ITEMS // 2, 0) : place + MOST_ITEMS // 2]
             for items in (*called, *near[-NEAR_GROUPS:], before, around):
                 others = [item for item in items if item != name and item not in found]
@@ -169,15 +170,29 @@ def _summed(columns: Mapping[str, _Numbers], name: str, items: Sequence[str]) ->
     cells = cells[~np.isnan(cells).any(axis=1)][:MOST_ROWS]
     if len(cells) < len(items) + FEWEST_ROWS:
         return []
-    line = np.column_stack([cells[:, 1:], np.ones(len(cells))])
-    weights, *_ = np.linalg.lstsq(line, cells[:, 0], rcond=None)
-    off, rounded = np.max(np.abs(line @ weights - cells[:, 0])), _rounding(cells[:, 0])
-    if off > rounded or np.ptp(cells[:, 0]) < FEWEST_STEPS * rounded:
+    rounded = _rounding(cells[:, 0])
+    if np.ptp(cells[:, 0]) < FEWEST_STEPS * rounded:
         return []
+    # A few rows tell of most columns that they are no sum.
+    for rows in (2 * len(items) + FEWEST_ROWS, len(cells)):
+        line = np.column_stack([cells[:rows, 1:], np.ones(len(cells[:rows]))])
+        weights, *_ = np.linalg.lstsq(line, cells[:rows, 0], rcond=None)
+        if np.max(np.abs(line @ weights - cells[:rows, 0])) > rounded:
+            return []
     weights = weights[:-1]
     used = np.abs(weights) > NOTHING * np.max(np.abs(weights))
-    rest = bool(np.all(weights[used] < 0))
-    return [] if np.sum(used) < 2 or rest else [i for i, u in zip(items, used, strict=True) if u]
+    if np.sum(used) < 2 or np.all(weights[used] < 0) or _sums_item(own, others, used, cells):
+        return []
+    return [item for item, u in zip(items, used, strict=True) if u]
+
+
+def _sums_item(
+    own: _Numbers, others: Sequence[_Numbers], used: np.ndarray, cells: np.ndarray
+) -> bool:
+    """Whether one of the columns that seem to make up another is what was worked out: alone of
+    them it has decimals, or numbers below zero."""
+    broken = own.whole and not all(o.whole for o, u in zip(others, used, strict=True) if u)
+    return broken or bool(cells[:, 0].min() >= 0 > cells[:, 1:][:, used].min())
 
 
 NOTHING = 0.05
@@ -193,20 +208,11 @@ def _rounding(sums: np.ndarray) -> float:
 
 
 _MORE = {
-    *("category", "categories", "cat", "group", "groups", "grp", "classification", "level", "band"),
+    *("category", "categories", "group", "groups", "grp", "classification", "level"),
     *("severity", "grade", "segment", "bin", "binned", "bucket", "tier", "quartile", "quintile"),
-    *("tertile", "tercile", "decile", "label", "labels", "code", "coded", "status", "text", "num"),
-    *(
-        "interpretation",
-        "recode",
-        "recoded",
-        "dichotomized",
-        "rev",
-        "reversed",
-        "rc",
-        "z",
-        "zscore",
-    ),
+    *("tertile", "tercile", "decile", "label", "labels", "code", "coded", "text", "num"),
+    *("interpretation", "recode", "recoded", "dichotomized", "rev", "reversed", "rc", "z"),
+    *("zscore",),
     *("std", "standardized", "centered", "score", "numeric", "kategorie", "gruppe"),
     *("stufe", "groupe", "grupo", "points", "total", "sum", "mean", "avg"),
 }
@@ -242,7 +248,11 @@ def _follows(field: Field, other: Field) -> bool:
     given = np.unique(own, return_counts=True)[1]
     if len(pairs) != len(np.unique(theirs)) or len(pairs) < 2 or np.sum(given > 2) < 2:
         return False
-    if len(pairs) == 2 and set(field.column.distinct) & set(other.column.distinct):
+    if len(pairs) == 2 and (
+        set(field.column.distinct) & set(other.column.distinct)
+        or len(own) < 2 * FEWEST_ROWS
+        or given.min() < FEWEST_STEPS
+    ):
         return False  # two questions of yes and no may be answered alike
     numbers = _numbers(other)
     if numbers is None:

@@ -1,5 +1,6 @@
 """Guess the scale of a question from its answers, from their labels, and from those beside it."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -327,16 +328,26 @@ def _from_below_zero(name: str, negative: set[float], usual: Sequence[float]) ->
       CrowdError: it may be either.
     """
     known, inside = negative <= _NEGATIVE, min(negative) >= -max(usual)
-    whole = negative == set(range(-len(negative), 0)) and 2 * len(negative) >= len(usual)
+    run = negative == set(range(-len(negative), 0))
+    whole = run and 2 * len(negative) >= len(usual)
+    near = {n for n in negative - _NEGATIVE if -NEAR * max(usual) <= n < -9}
+    strange = bool(near) and len(negative) > 1  # what a slider may say
     even = max(np.diff([*sorted(negative), 0.0])) <= MOST_STEP
     if min(usual) > 0:
         # The other half of a scale without a middle looks like three codes beside 1 to 3.
         mirrored = len(usual) > 2 and negative == {-n for n in usual}
         unsure = mirrored or (inside and not known and max(usual) > len(usual))
+        unsure = unsure or strange or (run and len(negative) > 3)
+        # Several codes begin at -1.
+        first = -1.0 in negative or known or min(negative) < LOWEST_ANSWER
+        unsure = unsure or (len(negative) > 1 and not first)
     else:
+        steps = math.gcd(*(int(n) for n in (*negative, *usual)))
+        if steps > 4 and len(negative) > 1:
+            return True  # -20, -10, 0, 10: no codes lie so
         if whole or (inside and even and 2 * len(negative) >= max(usual)):
             return True
-        unsure = not known and min(negative) > LOWEST_ANSWER
+        unsure = strange or (not known and min(negative) > LOWEST_ANSWER)
     if not known and len(negative) > MOST_CODES:
         return True
     if unsure:
@@ -356,8 +367,9 @@ def _ask_of_codes(name: str, codes: Sequence[float], others: Sequence[float]) ->
     )
 
 
-MOST_STEP, LOWEST_ANSWER = 2, -21
-"""How far apart answers below zero lie; the lowest of a scale beside 0."""
+MOST_STEP, LOWEST_ANSWER, NEAR = 2, -21, 3
+"""How far apart answers below zero lie; the lowest of a scale beside 0; how much farther than the
+highest the lowest may lie."""
 MOST_CODES = 5
 _FAR = {777.0, 888.0, 997.0, 998.0, 999.0, 9997.0, 9998.0, 9999.0}
 

@@ -397,7 +397,7 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
     """
     candidates = [f for f in free if not names.is_own(f.name) and f.name not in choices.out]
     candidates = [f for f in candidates if not names.counts_tasks(f.name)]
-    candidates = [f for f in candidates if not names.is_condition(f.name)]
+    candidates = [f for f in candidates if not names.is_condition(f.name)] or candidates
     named = [f for f in candidates if names.is_response(f.name)]
     if len(named) == 1:
         return (named[0],)

@@ -79,7 +79,7 @@ _PROFILE = _words(
     "familienstand married children kids household hhsize language sprache cohort generation "
     "condition treatment department major ethnie hispanic neighborhood neighbourhood district "
     "stadtteil csp pcs agea gndr eisced eduyrs hinctnta domicil dvage birthyr faminc inputstate "
-    "tenure seniority nation isocntry town stadt ville ciudad cond arm "
+    "tenure seniority isocntry town stadt ville ciudad cond arm "
     "cinsiyet yaş eğitim gelir şehir meslek kön ålder utbildning inkomst alder køn utdanning "
     "sukupuoli ikä koulutus usia umur kelamin pendidikan الجنس العمر التعليم الدخل المدينة "
     "plec возраст пол образование регион город доход 年齢 性別 地域 年龄 性别 学历 地区 나이 "
@@ -272,7 +272,7 @@ def is_response(name: str) -> bool:
     return bool(tokens(name) & _RESPONSE)
 
 
-_AVERAGE = _words("mean average avg mittelwert durchschnitt moyenne promedio media gemiddelde")
+_AVERAGE = _words("mean average avg mittelwert durchschnitt moyenne promedio gemiddelde")
 _MANY = re.compile(
     r"((number|no|num|n) (of )?)?(responses|respondents|ratings|raters|reviews|votes|answers)"
     r"( count)?|n|count|(response|rating|ratings|review|vote) count|anzahl (antworten|bewertungen)"
@@ -290,8 +290,8 @@ def counts_people(name: str) -> bool:
 
 
 def is_starred(name: str) -> bool:
-    """Whether a name is that of ratings of things, as shops ask for them."""
-    return bool(_plain(name) & _words("rating ratings stars"))
+    """Whether a name is that of ratings of things, as shops ask for them, and says no more."""
+    return folded(name) in ("rating", "ratings", "stars", "book rating")
 
 
 _OPTION = _words("option options answer answers response category choice level antwort")
@@ -370,7 +370,7 @@ _OWN_NAMES = (
     *("marca temporal", "carimbo de data hora", "informazioni cronologiche"),
     *("questnnr", "mailsent", "lastdata", "lastpage", "maxpage", "finished", "missing", "missrel"),
     *("提交答卷时间", "所用时间", "来源", "来源详情", "来自ip", "序号"),
-    *("first name", "last name", "full name", "user full name", "surname", "user agent"),
+    *("user full name", "user agent"),
     *("n comments", "n votes", "n agree", "n disagree", "group id", "unnamed 0"),
 )
 _CHECKED = re.compile(
@@ -421,7 +421,7 @@ def is_own(name: str) -> bool:
 
 _WHEN = ("year", "jahr", "wave", "welle", "birth year", "year of birth")
 _WHERE = (
-    *("group", "gruppe", "groupe", "grupo", "gruppo", "groep", "grupa"),
+    *("group", "gruppe", "groupe", "grupo", "gruppo", "groep", "grupa", "nation"),
     *("team", "site", "office", "branch", "unit", "location", "precinct", "precinct portion"),
     *("ward", "school", "schule", "class", "klasse", "cntry", "standort", "abteilung", "tenure"),
     *("precinctportion", "countinggroup", "counting group", "ballottype", "ballot type"),

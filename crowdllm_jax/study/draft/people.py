@@ -17,8 +17,10 @@ from crowdllm_jax.study.spec import AttributeSpec, OrdinalAttribute
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_LEVELS = 40
-_NO_NUMBER = {*range(-9, 0), *range(-99, -94), -77, -88, -999, 888, 998, 999, 9999}
+_NO_NUMBER = {-1, -7, -8, -9, *range(-99, -94), -77, -88, -999, 888, 998, 999, 9999}
 """Codes of no answer far from the numbers of an attribute, or below 0 where these are not."""
+_NO_AGE = {*range(-6, -1)}
+"""Further ones below numbers that begin above 0, as ages do."""
 FEWEST_WEIGHTS, OFF_ONE, MOSTLY = 20, 0.05, 0.9
 Profile = dict[str, tuple[AttributeSpec, list[str]]]
 
@@ -160,9 +162,14 @@ def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]
         if names.has_no_order(field.name, field.text, values):
             return _levels([_plain(cell) for cell in cells], None, free=True)
         if len(values) > 10 or (names.is_age(field.name) and len(values) > 1):
-            odd = {v for v in values if v in _NO_NUMBER}
-            inside = [v for v in values if v not in odd]
-            odd = {v for v in odd if inside and (v < 0 <= inside[0] or v > 2 * inside[-1])}
+            above = [v for v in values if v not in _NO_NUMBER | _NO_AGE]
+            codes = _NO_NUMBER | _NO_AGE if above and above[0] > 0 else _NO_NUMBER
+            inside = [v for v in values if v not in codes]
+            odd = {
+                v
+                for v in {*values} & codes
+                if inside and (v < 0 <= inside[0] or v > 2 * inside[-1])
+            }
             keep = {c for c, n in numbers.items() if n not in odd}
             return "numeric", [cell if cell in keep else "" for cell in cells]
         cells = [_plain(cell) for cell in cells]

@@ -178,7 +178,7 @@ def people_ids(sheet: Sheet, people: Field | None) -> list[str]:
     return cells_of(people, np.arange(sheet.rows))
 
 
-_ID = re.compile(r"\S+@\S+\.\S+|A[0-9A-Z]{12,14}|[0-9a-f]{24}")
+_ID = re.compile(r"\S+@\S+\.\S+|A(?=[A-Z]*\d)[0-9A-Z]{12,14}|[0-9a-f]{24}")
 """An address, a worker of Mechanical Turk, a participant of Prolific."""
 
 

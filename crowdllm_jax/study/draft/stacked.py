@@ -1,6 +1,7 @@
 """Columns of answers one below the other: a row that answers several questions becomes several."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -113,22 +114,39 @@ def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
     if choices.task is not None:
         return _said_to_be_tasks(sheet, fields, choices.task)
     people = [f for f in sheet.fields if f.name not in choices.out and _a_rater(f)]
-    raters = len(people) >= FEWEST_RATERS or (len(people) > 1 and bool(_keys(fields)))
+    raters = len(people) >= FEWEST_RATERS or (bool(_keys(fields)) and _a_pair(people))
     if not raters:
         people = _numbered(fields)
         # Beside what describes people, `Player 3` is what they are asked about.
         profile = any(names.is_profile(f.name, f.text) for f in fields if f not in people)
         people = people if len(people) >= FEWEST_PEOPLE and not profile else []
     others = [f for f in fields if f not in people]
-    if any(unique(f) and _holds_people(f.name, rated=raters) for f in others):
+    rated = raters and len(others) == 1
+    if any(unique(f) and _holds_people(f.name, rated=rated) for f in others):
         return sheet
     tasks = [f for f in others if unique(f)]
     tasks = [f for f in tasks if names.is_task(f.name)] or tasks
-    if people and tasks and any(names.is_profile(text, "") for text in tasks[0].column.distinct):
+    if people and tasks and _describe_people(people, tasks[0]):
         return _turned_over(sheet, people, tasks[0])
     if not people or not tasks or not _alike(people, choices):
         return sheet
     return _with_tasks(sheet, people, tasks[0])
+
+
+def _describe_people(people: Sequence[Field], key: Field) -> bool:
+    """Whether a row is called after what people are, and says of them what no other row says: as
+    a topic that people rate, age has their answers to other topics."""
+    said = [
+        {f.cells.distinct[f.cells.codes[row]] for f in people if f.cells.codes[row] >= 0}
+        for row in range(len(key.column.codes))
+    ]
+    often = Counter(text for row in said for text in row)
+    return any(
+        names.is_profile(key.column.distinct[code], "")
+        and row
+        and all(often[text] == 1 for text in row)
+        for code, row in zip(key.column.codes, said, strict=True)
+    )
 
 
 def _with_tasks(sheet: Sheet, people: Sequence[Field], task: Field) -> Sheet:
@@ -158,6 +176,9 @@ def _numeric(field: Field) -> bool:
 _QUESTION = re.compile(r"(?i)(q|qu|question|frage|item|v|var|x)[\W_]?\d+.*|.*\?")
 
 
+_FIRST_NAME = re.compile(r"[A-Z][^\W\d_]*\.?")
+
+
 def ask_whose_columns(sheet: Sheet, choices: Choices) -> None:
     """Raise CrowdError if rows are tasks, by the name of their first column, and nothing tells of
     people: those of a tasting may be what the other columns are called."""
@@ -171,6 +192,8 @@ def ask_whose_columns(sheet: Sheet, choices: Choices) -> None:
     if told or not tasks or about or any(_QUESTION.fullmatch(f.name) for f in others):
         return
     answers = [f for f in others if not unique(f) and _is_scaled(f, choices)]
+    if not all(_FIRST_NAME.fullmatch(f.name) for f in answers):
+        return
     texts = {frozenset(f.column.distinct) for f in answers if not _numeric(f)}
     if len(answers) < FEWEST_RATERS or len(answers) < len(others) - 1 or len(texts) > 1:
         return
@@ -236,7 +259,13 @@ def _holds_people(name: str, *, rated: bool) -> bool:
 _LABELLED = re.compile(
     r"(?i)(.*\D\d{1,3})[\W_]+(label|rating|answer|score|response|vote|judge?ment)"
 )
-_SHORT = re.compile(r"(?i)(p|s|r|j|vp|pp|ppt|subj?|part|resp)[\W_]?\d{1,3}")
+_SHORT = re.compile(r"(?i)(p|j|vp|pp|ppt|subj?|resp)[\W_]?0\d{1,2}|(vp|pp|ppt|subj?)[\W_]?\d{1,3}")
+
+
+def _a_pair(people: Sequence[Field]) -> bool:
+    """Whether columns are those of two people, `reviewer_1` and `reviewer_2`."""
+    stems = {re.sub(r"[\W_]*\d+$", "", _person_in(f.name)) for f in people}
+    return len(people) == 2 and len(stems) == 1 and len(names.tokens(stems.pop())) == 1
 
 
 def _person_in(name: str) -> str:

@@ -22,9 +22,9 @@ _SUMS = {
     *("somme", "effectif", "suma", "promedio", "somma", "totale", "soma", "totaal", "gemiddelde"),
     *("razem", "srednia"),
 }
-_OF_WHAT = {"overall", "grand", "class", "group", "course", "column", "weighted", "all"}
+_OF_WHAT = {"grand", "class", "group", "course", "column"}
 _KEYS = {
-    *("key", "answer key", "correct answer", "correct answers", "points possible", "max points"),
+    *("answer key", "correct answer", "correct answers", "points possible", "max points"),
     *("possible points", "maximum points", "max score", "losungen", "losung", "musterlosung"),
 }
 _NOTE = re.compile(r"(?i)\W*(\*|†|note|source|legend|legende|quelle|anmerkung|hinweis)|(\S+\s+){3}")

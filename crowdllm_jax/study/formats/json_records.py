@@ -2,6 +2,7 @@
 Prodigy (https://prodi.gy/docs/api-interfaces) and Doccano write them."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,8 @@ def _answers_within(within: set[str], outside: set[str]) -> bool:
 
 def _is_answer(name: str) -> bool:
     """Whether a key is that of an answer, and not of the id of what was sent (`responseId`)."""
-    return names.is_response(name) and not names.has_id(name)
+    sent = re.fullmatch(r"(?i)(response|submission)[\W_]?id", name)
+    return names.is_response(name) and sent is None
 
 
 _PLACES = {"start", "end", "start_offset", "x", "bbox", "points"}

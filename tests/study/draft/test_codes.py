@@ -46,6 +46,8 @@ def test_a_balance_of_which_nobody_gave_some_numbers_is_a_scale(values):
         ((-3, -2, -1, 1, 2, 3), "-3,-2,-1"),
         ((-5, -3, 1, 2, 5), "-5,-3"),
         ((0, 1, -1, -2, -5), "-5,-2,-1"),
+        # Nobody gave the highest.
+        ((-5, -4, -3, -2, -1, 1, 2, 3, 4), "-5,-4,-3,-2,-1"),
     ],
 )
 def test_what_may_be_half_a_scale_or_codes_is_asked_for(values, codes):
@@ -54,3 +56,23 @@ def test_what_may_be_half_a_scale_or_codes_is_asked_for(values, codes):
     kept = scale(*values, missing=("none",))
     assert (min(kept), max(kept)) == (min(values), max(values))
     assert min(scale(*values, missing=tuple(codes.split(",")))) >= 0
+
+
+def test_what_a_slider_may_say_below_zero_is_asked_for():
+    with pytest.raises(CrowdError, match="Say --missing=-36,-10,-7,-1, or --missing none"):
+        scale(-36, -10, -7, -1, 5, 8, 12, 19)
+
+
+def test_tens_below_zero_are_answers():
+    values = (-50, -40, -30, -20, -10, 0, 10, 20)
+    frame = pd.DataFrame({"id": range(N), "q": [values[i % 8] for i in range(N)]})
+    assert len(study(frame).answer) == N
+
+
+@pytest.mark.parametrize(("low", "known"), [(-7, 60), (-3, 60), (18, 54)])
+def test_numbers_below_zero_are_no_codes_of_an_attribute_that_goes_there(low, known):
+    """An age has none below zero; how much older somebody's partner is has."""
+    gap = [low + i % 15 if i % 10 or low < 0 else -5 for i in range(N)]
+    frame = pd.DataFrame({"id": range(N), "age_gap": gap, "good": [1 + i % 5 for i in range(N)]})
+    made = study(frame, choices=Choices(profile=("age_gap",)))
+    assert (made.participants.profile[0].cells == made.participants.profile[0].cells).sum() == known

@@ -155,3 +155,14 @@ def test_labels_in_a_column_of_their_own_name_the_codes():
     assert set(made.tasks.ids) == {*ITEMS}
     assert scale(made, "item_1") == Ordinal(levels=(1, 2, 3, 4, 5), labels=words)
     assert scale(made, "item_2") == Ordinal(levels=(1, 2, 3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    "worked_out", [lambda a, b: (a + b) / 2, lambda a, b: b - a, lambda a, b: 3 * b - 2 * a]
+)
+def test_what_was_worked_out_is_left_out_and_not_what_it_was_worked_out_of(worked_out):
+    """One of the questions has more levels than the others, so that it could be a sum."""
+    frame = table()
+    frame["nps"] = np.random.default_rng(3).integers(0, 11, N)
+    frame["worked_out"] = worked_out(frame.item_1, frame.nps)
+    assert {*ITEMS, "nps"} <= asked(frame, missing=("none",))

@@ -243,3 +243,26 @@ def test_rows_that_describe_people_are_no_tasks():
     assert {*made.tasks.ids} == {*asked[:3]}
     assert [attribute.name for attribute in made.participants.profile] == ["Age", "Gender"]
     assert numbers(made, "It is dear") == {f"Respondent {i}": n for i, n in enumerate(cells[1])}
+
+
+@pytest.mark.parametrize(
+    ("key", "called"),
+    [
+        ("ID", ["AGREEABLENESS", "ASSERTIVENESS", "ATTENTIVENESS"]),
+        ("book", [f"S{i}" for i in range(1, 7)]),
+        ("project", ["reviewer_trust_1", "reviewer_trust_2", "satisfaction"]),
+    ],
+)
+def test_questions_that_are_called_as_people_may_be_stay_questions(key, called):
+    made = study(rated(key, called))
+    assert (len(made.participants.ids), len(made.tasks.ids)) == (N, len(called))
+
+
+def test_topics_that_people_rate_do_not_describe_them():
+    topics = ["Education", "Economy", "Crime", "Gender", "Age", "Health", "Peace", "Income"]
+    frame = pd.DataFrame({"policy": topics})
+    for rater in range(1, 6):
+        frame[f"rater_{rater}"] = [1 + (rater * 3 + i * i) % 5 for i in range(len(topics))]
+    made = study(frame)
+    assert (len(made.participants.ids), len(made.tasks.ids)) == (5, len(topics))
+    assert not made.participants.profile
