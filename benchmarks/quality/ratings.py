@@ -44,6 +44,12 @@ from crowdllm_jax.study.records import Attribute, Study, only_answers
 from crowdllm_jax.study.statistics import level_shares
 
 AGENTS = 10_000
+FLOORS = {
+    "reference_sampled": "reference, sampled",
+    "task_marginal": "training answers per task",
+    "marginal": "training answers, pooled",
+}
+"""Crowds that no model made, by what tables call them."""
 MIXED = PersistentConfig(latent=1, injected=0)
 """The ordinal mixed model: a personal location and a personal scale, nothing else."""
 COLUMNS = {
@@ -94,9 +100,9 @@ def compare(table: Table, ready: Prepared, config: Config, seed: int, simple: bo
         drawn = multinomial_answers(ready, AGENTS, seed)
         table.add("multinomial", measured(ready, levels[drawn]))
     crowds = baseline_crowds(ready.study, ready.split, ready.reference, AGENTS, seed)
-    for name in ("reference_sampled", "task_marginal", "marginal"):
+    for name, called in FLOORS.items():
         if name in crowds:
-            table.add(name, measured(ready, crowds[name]))
+            table.add(called, measured(ready, crowds[name]))
 
 
 def texts(study: Study, config: Config, seeds: int) -> list[Table]:
@@ -220,7 +226,8 @@ def fractions(study: Study, config: Config, seeds: int) -> list[Table]:
                 crowds = baseline_crowds(ready.study, ready.split, ready.reference, AGENTS, seed)
                 for name in ("reference_sampled", "marginal"):
                     if name in crowds and not (name == "reference_sampled" and kind == "constant"):
-                        rows.setdefault(name, {})[f"{share}"] = measured(ready, crowds[name])["rps"]
+                        rps = measured(ready, crowds[name])["rps"]
+                        rows.setdefault(FLOORS[name], {})[f"{share}"] = rps
             for name, row in rows.items():
                 table.add(name, row)
         tables.append(table)
