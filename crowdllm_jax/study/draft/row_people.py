@@ -10,7 +10,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag
-from crowdllm_jax.study.draft.guess import MOST_LEVELS
+from crowdllm_jax.study.draft.missing_codes import MOST_LEVELS
 from crowdllm_jax.study.draft.people import cells_of
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
