@@ -9,12 +9,13 @@ A random checkpoint is written to a temporary folder and loaded by both. Three j
     personas   64 personas of 25 tokens on one task of 250, 5 options of one token
 
 A fourth, `--only rows`, runs our compiled program by itself, on rows of 256 tokens and on weights
-that are made on the device, for shapes too large to be written to a folder in passing.
+that are made on the device, for shapes too large to be written to a folder in passing; with
+`--compile`, beside torch's model of the same shape, as it is and compiled for these rows alone.
 
 and three ways to do each: ours (`scoring.score`, tokenizing included); torch as it is commonly
 done (a forward pass per question and option, padded batches in the order given, all logits); and
 torch with care (sorted by length, only the logits that are read, the personas' common task
-computed once). On a GPU torch may be compiled. The answers are checked to be equal before anything
+computed once). torch may be compiled. The answers are checked to be equal before anything
 is timed; then the three take turns, and medians are printed with the ratio to ours. The ceiling is
 the machine's own matrix product, measured in the same turns; a token costs two operations per
 weight outside the embeddings.
@@ -87,13 +88,18 @@ PROMPT = Prompt(user="{task} {persona}", persona="{persona}", option="{option}",
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.3}  # of a log-probability over 3 tokens
 
 
-def make_checkpoint(folder: Path, shape: str, dtype: torch.dtype) -> torch.nn.Module:
-    """Random weights in a Hugging Face folder, with one token per word."""
+def random_model(shape: str, dtype: torch.dtype) -> Any:
+    """Random weights, with the attention that is fastest in torch."""
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        model = transformers.AutoModelForCausalLM.from_config(
+        return transformers.AutoModelForCausalLM.from_config(
             SHAPES[shape](), dtype=dtype, attn_implementation="sdpa"
         ).eval()
+
+
+def make_checkpoint(folder: Path, shape: str, dtype: torch.dtype) -> torch.nn.Module:
+    """Random weights in a Hugging Face folder, with one token per word."""
+    model = random_model(shape, dtype)
     model.save_pretrained(folder)
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(WORDS)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -260,29 +266,6 @@ def count_weights(model: Any) -> tuple[int, int]:
     return weights, weights - embedding * (1 if model.config.tie_word_embeddings else 2)
 
 
-def rows_alone(args: argparse.Namespace) -> tuple[float, float, float]:
-    """Tokens and operations per second of our program, and the matrix product's."""
-    batch, architecture = args.batch, read_architecture(SHAPES[args.shape]().to_dict())
-    make = partial(Decoder, architecture, jnp.dtype(args.dtype))
-    graph, shapes = nnx.split(nnx.eval_shape(make))
-
-    @jax.jit
-    def weights_like() -> Any:
-        key = jax.random.key(0)
-        return jax.tree.map(lambda s: 0.02 * jax.random.normal(key, s.shape, s.dtype), shapes)
-
-    weights = weights_like()
-    many = Encoded("", tuple(range(ROW)), (0, ROW), tuple((k,) for k in range(5)))
-    rows = pack([many] * batch, 0, shape_of([many]), batch)
-    ceiling = matmul(args.dtype)
-    ways = {"ours": lambda: jax.block_until_ready(run_rows(graph, weights, rows, None))}
-    seconds, rate = take_turns(ways, ceiling, args.repeats)
-    median = statistics.median(seconds["ours"])
-    embedding = architecture.vocab * architecture.width * (1 if architecture.tied else 2)
-    inner = sum(leaf.size for leaf in jax.tree.leaves(shapes)) - embedding
-    return batch * ROW / median, 2 * inner * batch * ROW / median, rate
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="llama-75m")
@@ -344,6 +327,56 @@ def tell_rate(note: Note, job: str, tokens: float, share: float, rate: float) ->
     )
 
 
+def our_rows(args: argparse.Namespace) -> tuple[Callable[[], object], int]:
+    """Our program on full rows, and the weights that a token is multiplied by."""
+    batch, architecture = args.batch, read_architecture(SHAPES[args.shape]().to_dict())
+    make = partial(Decoder, architecture, jnp.dtype(args.dtype))
+    graph, shapes = nnx.split(nnx.eval_shape(make))
+
+    @jax.jit
+    def weights_like() -> Any:
+        key = jax.random.key(0)
+        return jax.tree.map(lambda s: 0.02 * jax.random.normal(key, s.shape, s.dtype), shapes)
+
+    weights = weights_like()
+    many = Encoded("", tuple(range(ROW)), (0, ROW), tuple((k,) for k in range(5)))
+    rows = pack([many] * batch, 0, shape_of([many]), batch)
+    embedding = architecture.vocab * architecture.width * (1 if architecture.tied else 2)
+    inner = sum(leaf.size for leaf in jax.tree.leaves(shapes)) - embedding
+    return lambda: jax.block_until_ready(run_rows(graph, weights, rows, None)), inner
+
+
+def torch_rows(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
+    """torch's on the same rows: the last logits, of which those of five options are read."""
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    model = random_model(args.shape, getattr(torch, args.dtype))
+    ids = torch.arange(ROW, device=where).repeat(args.batch, 1)
+
+    @torch.inference_mode()
+    def run(forward: Callable[..., Any]) -> object:
+        logits = forward(ids, use_cache=False, logits_to_keep=1).logits
+        return logits[:, -1].float().log_softmax(-1)[:, :5].cpu()
+
+    compiled = torch.compile(model)
+    return {"torch": lambda: run(model), "torch, compiled": lambda: run(compiled)}
+
+
+def rows_alone(args: argparse.Namespace, note: Note) -> None:
+    own, inner = our_rows(args)
+    ways = {"ours": own, **(torch_rows(args) if args.compile else {})}
+    seconds, rate = take_turns(ways, matmul(args.dtype), args.repeats)
+    tokens = args.batch * ROW
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    for name in list(ways)[1:]:
+        pairs = zip(seconds["ours"], seconds[name], strict=True)
+        ratio = statistics.median(b / a for a, b in pairs)
+        print(f"rows {name:15} {tokens / median[name]:9.0f} tokens/s   ours is {ratio:5.2f}x")
+        found = {"tokens": (tokens / median[name], "1/s"), "time relative to ours": (ratio, "x")}
+        note("rows", name, found)
+    speed = tokens / median["ours"]
+    tell_rate(note, "rows", speed, 2 * inner * speed / rate, rate)
+
+
 def main() -> None:
     args = arguments()
     warnings.simplefilter("ignore", CrowdWarning)  # random weights like no option
@@ -366,8 +399,7 @@ def main() -> None:
     if "rows" in args.only and len(args.only) > 1:
         raise SystemExit("--only rows: stands alone")
     if "rows" in args.only:
-        tokens, operations, rate = rows_alone(args)
-        tell_rate(note, "rows", tokens, operations / rate, rate)
+        rows_alone(args, note)
     else:
         against_torch(args, note)
     if args.json:
