@@ -16,6 +16,7 @@ from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model import crowd_file
+from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.crowd_file import load_crowd, save_crowd
 from crowdllm_jax.model.persistent import fit as marginal
 from crowdllm_jax.model.persistent.answers import gather_answers
@@ -27,13 +28,15 @@ from crowdllm_jax.model.persistent.effects import divergence
 from crowdllm_jax.model.persistent.fit import fit_marginal, held_out_evidence
 from crowdllm_jax.model.persistent.posterior import sobol
 from crowdllm_jax.population.sample import sample
+from crowdllm_jax.profiles.generator import ProfilesConfig, fit_profiles
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.runs import prepare as fitting
 from crowdllm_jax.runtime import pieces
 from crowdllm_jax.runtime.checkpoints import Checkpoints
 from crowdllm_jax.runtime.randomness import seed_halves, split_ids
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.coding import encode
+from crowdllm_jax.study.coding import encode, fit_coding
+from crowdllm_jax.study.datasets import anes96
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal
 
 QUICK = PersistentConfig(latent=1, injected=0, nodes=16, steps=60, people=16, learning_rate=0.15)
@@ -288,6 +291,30 @@ def test_recovers_how_far_people_lie_apart(recovered):
     # Correlations between two answers of 300 people are good to 1 / sqrt(300) = 0.06 each.
     assert np.sqrt(((one - two) ** 2).mean()) < 0.06
     assert item_correlation(agents[0]) == pytest.approx(item_correlation(agents[1]), abs=0.03)
+
+
+def test_agents_answers_hang_together_as_those_of_voters_do():
+    """Where voters place themselves and two candidates: some take liberal for conservative, so that
+    beliefs have to be lopsided."""
+    study = anes96()
+    everything = np.ones(len(study.task), bool)
+    codings = tuple(fit_coding(one, np.arange(944)) for one in study.participants.profile)
+    reference = Reference("marginal", np.zeros(len(study.tasks.ids)))
+    config = PersistentConfig(latent=4, learning_rate=0.02)
+    design = make_design(study, reference, codings, everything, config, known=True)
+    _, answers = gather_answers(study, codings, design, everything)
+    graph, params, _ = fit_marginal(design, answers, config, 0)
+    tasks, profiles = study.tasks, study.participants.profile
+    profiles = fit_profiles(profiles, np.ones(944), ProfilesConfig())
+    crowd = Crowd(
+        config, graph, params, tasks.ids, study.scales, tasks.scale, design, codings, profiles
+    )
+    agents = np.asarray(sample(crowd, 20_000, 1).answers, float)
+    people = study.answer.reshape(944, 6)
+    off = np.triu_indices(3, 1)
+    true, found = (np.corrcoef(answers[:, :3].T)[off] for answers in (people, agents))
+    # A correlation in 944 people is good to 1 / sqrt(944) = .033, and these were fitted to.
+    assert np.abs(true - found).mean() < 2 * 0.033
 
 
 def contrast(known, columns: slice) -> tuple[np.ndarray, np.ndarray]:

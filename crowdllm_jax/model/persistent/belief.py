@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.scipy.special import ndtri
+from scipy import special
 
 from crowdllm_jax.model.persistent.posterior import sobol
 from crowdllm_jax.runtime.precision import float32_products
@@ -16,6 +17,8 @@ NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 """Of means over a standard normal number."""
 FLAT = -5.0
 """Logarithm of a spread that is next to none."""
+MIXED = 0.25
+"""Share of a dimension's variance that injected noise makes where a fit starts."""
 
 
 class Belief(nnx.Module):
@@ -72,6 +75,38 @@ class Belief(nnx.Module):
         at = self.mixing.bias[...][None] + spread[None] * NODES[:, None].astype(np.float32)
         share = (WEIGHTS / WEIGHTS.sum()).astype(np.float32)
         self.middle = nnx.Param(self.shift((share[:, None] * jnp.tanh(at)).sum(0)))
+
+    def mix(self, seed: int) -> None:
+        """Let injected noise make some of the beliefs, which stay as far apart as they were.
+
+        A fit starts so. Where noise moves nothing, moving a little to either side gains nothing,
+        and a fit leaves this saddle late, however lopsided or two-humped the crowd of its people.
+        """
+        if self.mixing is None or self.shift is None:
+            return
+        assert self.mixing.bias is not None
+        random, apart = np.random.default_rng(seed), self.deviation()
+        for param in (self.mixing.kernel, self.mixing.bias, self.shift.kernel):
+            param[...] = jnp.asarray(random.normal(size=param.shape).astype(np.float32))
+        by = np.asarray(self.shift.kernel[...]) * (apart * np.sqrt(MIXED) / self._moves())
+        self.shift.kernel[...] = jnp.asarray(by.astype(np.float32))
+        log_spread = np.array(self.log_spread[...])
+        log_spread[: self.latent] = np.log(apart * np.sqrt(1 - MIXED))
+        self.log_spread[...] = jnp.asarray(log_spread)
+
+    def deviation(self) -> np.ndarray:
+        """(L,) of z in the population."""
+        return np.hypot(np.exp(np.asarray(self.log_spread[...]))[: self.latent], self._moves())
+
+    def _moves(self) -> np.ndarray:
+        """(L,) deviation of what injected noise adds to z."""
+        if self.mixing is None or self.shift is None:
+            return np.zeros(self.latent)
+        assert self.mixing.bias is not None
+        kernel, bias, by = self.mixing.kernel, self.mixing.bias, self.shift.kernel
+        noise = special.ndtri(sobol(1024, len(kernel[...])))
+        units = np.tanh(noise @ np.asarray(kernel[...]) + np.asarray(bias[...]))
+        return np.asarray((units @ np.asarray(by[...])).std(0))
 
     def stand_at(self, people: np.ndarray) -> None:
         """Move the mean to where a fit's people stand on average, in z and log scale (L + 1,).

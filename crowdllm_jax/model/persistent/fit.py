@@ -124,6 +124,7 @@ def fit_marginal(
     """
     check_shares(config.shares, config.devices, config.people, "model", "people")
     model = new_persistent(design, config, seed)
+    model.belief.mix(seed)
     model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
     beliefs = np.zeros((len(answers.weight), config.dimensions + 1), np.float32)
     if "task_loading" in design.groups:

@@ -49,7 +49,7 @@ def start_known(model: Persistent, design: Design, answers: AnswerTable) -> np.n
     """
     beliefs = start_loadings(model, design, answers)
     tasks, layout = design.tasks, design.layout
-    spread = np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    spread = model.belief.deviation()
     scale = np.array(layout.task_scale)
     loading = tasks.loading @ np.asarray(model.effects.mean["loading"][...])
     loading = loading + np.asarray(model.effects.mean["task_loading"][...])
@@ -70,7 +70,7 @@ def start_deviations(model: Persistent, design: Design, answers: AnswerTable) ->
     is_continuous = np.isin(np.arange(t), layout.tasks_of(continuous))
     residual = np.exp(np.asarray(model.log_residual[...]))[tasks.scale]
     location = count.sum(1) / np.where(is_continuous, residual, LOGISTIC_SD) ** 2
-    spread = np.exp(2 * np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    spread = model.belief.deviation() ** 2
     by_level = (count * (1 - count / count.sum(1, keepdims=True).clip(1)))[:, :, None] * spread
     information = {
         "task": location,
@@ -207,7 +207,7 @@ def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> n
     a, k = told.contrasts.shape[:2]
     of_levels = _capped(told.contrasts @ of_contrasts.reshape(a, k - 1, loading.shape[1]))
     axes = _axes(loading[answered])
-    spread = np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    spread = model.belief.deviation()
     loading, of_levels = loading @ axes / spread, of_levels @ axes / spread
     # A dimension in which nothing is found yet starts anywhere, or it would never come out.
     cells = np.concatenate([loading[answered], of_levels.reshape(-1, loading.shape[1])])
@@ -221,7 +221,8 @@ def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> n
         if variance > LEAST**2:
             residual[index] = np.log(variance) / 2
     model.log_residual[...] = residual
-    beliefs[np.ix_(told.place >= 0, found_in)] = (found.person @ axes)[:, found_in]
+    wider = spread / np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
+    beliefs[np.ix_(told.place >= 0, found_in)] = (found.person @ axes * wider)[:, found_in]
     return beliefs
 
 
