@@ -14,6 +14,7 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.asked import alone, moved, spreads
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.forecast import Unsure, unsure_of
+from crowdllm_jax.model.persistent.learn import learn
 from crowdllm_jax.population.frames import html_of
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.profiles.where import groups_of, whom
@@ -36,7 +37,7 @@ from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.routing import routes_of
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import split_study
-from crowdllm_jax.workflow.ask_audience import audiences, everybody
+from crowdllm_jax.workflow.ask_audience import LOOKED_AT, audiences, everybody
 from crowdllm_jax.workflow.ask_known import (
     KnownQuestions,
     audiences_of,
@@ -263,7 +264,7 @@ def _learn(
         return learnt
     profile = [attribute.name for attribute in run.generator.attributes]
     routes = routes_of(asked.ask_if, asked.ids, asked.task_scales, profile)
-    of_all = everybody(run, run.generator)
+    of_all, agents = everybody(run, run.generator), everybody(run, run.generator, LOOKED_AT)
     # Whether someone is asked is told by what is known of the questions before.
     free = [i for i, name in enumerate(asked.ids) if name not in asked.ask_if]
     for row in (*free, *(route.task for route in routes)):
@@ -273,14 +274,16 @@ def _learn(
         audience = of_all
         if name in asked.ask_if:
             crowd = _alone(placed, asked, learnt, set(few), run.generator)
-            audience = audiences(run, crowd, run.generator)[row]
-        if audience.outlook is None:
+            agents = audience = audiences(run, crowd, run.generator)[row]
+        if audience.outlook is None or agents.outlook is None:
             raise CrowdError(
                 f"ask: '{name}' has known answers, and no agent is asked it (ask_if: "
                 f"{asked.ask_if[name]}); correct the condition, or leave these answers out"
             )
         before = replace(learnt[row], root=stretch * learnt[row].root)
-        learnt[row] = audience.outlook.learn(before, *_counted(few[name], before))
+        answers, people = _counted(few[name], before)
+        outlooks = audience.outlook, agents.outlook
+        learnt[row] = learn(*outlooks, before, answers, people, _alike(run, before))
     return learnt
 
 
@@ -368,6 +371,14 @@ def _few_answers(run: OpenedRun, asked: Questions, asking: Asking) -> dict[str, 
                 f"(column people); give at most {MOST_PEOPLE:,.0f}"
             )
     return few
+
+
+def _alike(crowd: Crowd, task: Unsure) -> int:
+    """How many tasks on a task's very scale are known."""
+    assert isinstance(crowd.inputs, Design)
+    known, scale = crowd.inputs.tasks.known > 0, crowd.inputs.tasks.scale
+    own = scale == scale[task.row] if task.scale == task.lent else np.zeros(len(scale), bool)
+    return int((known & own).sum())
 
 
 def _counted(few: FewAnswers, task: Unsure) -> tuple[np.ndarray, np.ndarray]:

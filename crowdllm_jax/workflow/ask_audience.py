@@ -31,9 +31,9 @@ class Audience:
     share: float = 1.0
 
 
-def everybody(crowd: Crowd, whom: ProfileGenerator) -> Audience:
-    """All agents who are recruited so."""
-    return Audience(Outlook(crowd, panel_of(replace(crowd, generator=whom), PANEL, 0)))
+def everybody(crowd: Crowd, whom: ProfileGenerator, panel: int = PANEL) -> Audience:
+    """All agents who are recruited so, by so many of them."""
+    return Audience(Outlook(crowd, panel_of(replace(crowd, generator=whom), panel, 0)))
 
 
 def audiences(

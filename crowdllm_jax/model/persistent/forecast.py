@@ -2,7 +2,7 @@
 
 Of such a task a fit knows where it probably is and how far it may be from there (`unanswered`). The
 shares of its answers follow from agents' beliefs for any place it may have; many places give an
-interval. A few people's answers to the task say more about the place (`learn`).
+interval. A few people's answers to the task say more about the place (`learn.py`).
 """
 
 from collections.abc import Sequence
@@ -38,10 +38,6 @@ from crowdllm_jax.study.scales import Scale
 
 PLACES = 128
 """Quasi-random, where a task may be."""
-SCORING = 25
-"""Steps of Fisher scoring; it doubles the digits in each when it is near."""
-LEVELS = 0.5
-"""Of a task with answers of its own, the levels may differ by so much (on the logit scale)."""
 
 
 class Panel(NamedTuple):
@@ -64,6 +60,7 @@ class Unsure:
         is not known of these.
       options: (K, Q) what describes its levels; None where nothing does.
       worth: of such levels where no known task has them; None of others.
+      drawn: (PLACES, 1 + K) where it may be, after answers that are known; None without any.
     """
 
     row: int
@@ -73,6 +70,7 @@ class Unsure:
     root: np.ndarray
     options: np.ndarray | None = None
     worth: Worth | None = None
+    drawn: np.ndarray | None = None
 
     @property
     def unheard(self) -> bool:
@@ -191,20 +189,34 @@ class Outlook:
     def draws(self, task: Unsure, places: int = PLACES) -> tuple[np.ndarray | None, np.ndarray]:
         """(D, K) shares of the levels (None where continuous) and (D,) mean answers, in the scale's
         units, of places the task may have."""
-        values, own = scales.values(task.scale), len(task.middle)
-        width = self._loading_sd.shape[1] if task.options is None else self._worth_sd.size
-        normals = _normals(places, own + width)
-        theta = task.middle + normals[:, :own] @ task.root.T
-        if SINGLE[type(task.scale)] is nominal:
-            of_levels = self._sway_of_levels(task, normals[:, own:])
-            shares = np.asarray(self.shares(task, theta, of_levels), np.float64)
-            return shares, shares @ values
-        sway = (normals[:, own:] * self._loading_sd[task.row]) @ self._panel.z.T
+        values, sway = scales.values(task.scale), self.sways(task, places)
+        theta = task.middle + self.normals(task, places) @ task.root.T
+        if task.drawn is not None:
+            theta = task.drawn[:places]
         if SINGLE[type(task.scale)] is continuous:
-            unit = self._means(task, theta, sway)
+            assert sway is not None
+            unit = self.means(task, theta, sway)
             return None, values[0] + (values[1] - values[0]) * unit
-        shares = np.asarray(self.shares(task, theta, sway.astype(np.float32)), np.float64)
+        shares = np.asarray(self.shares(task, theta, sway), np.float64)
         return shares, shares @ values
+
+    def normals(self, task: Unsure, places: int = PLACES) -> np.ndarray:
+        """(D, 1 + K) by which a task's places are drawn."""
+        return _normals(places, self._width(task))[:, : len(task.middle)]
+
+    def sways(self, task: Unsure, places: int = PLACES) -> np.ndarray | None:
+        """What other loadings would add for each agent, in so many draws: (D, N), or (D, N, K) of
+        levels without an order; None of such that nothing describes."""
+        normals = _normals(places, self._width(task))[:, len(task.middle) :]
+        if SINGLE[type(task.scale)] is nominal:
+            return self._sway_of_levels(task, normals)
+        sway: np.ndarray = (normals * self._loading_sd[task.row]) @ self._panel.z.T
+        return sway.astype(np.float32)
+
+    def _width(self, task: Unsure) -> int:
+        """Of the normal numbers of a draw."""
+        loadings = self._loading_sd.shape[1] if task.options is None else self._worth_sd.size
+        return len(task.middle) + loadings
 
     def _sway_of_levels(self, task: Unsure, normals: np.ndarray) -> np.ndarray | None:
         """(D, N, K) what other worths of what describes a task's options would add for each agent;
@@ -216,7 +228,7 @@ class Outlook:
         z = np.asarray(self._levels.moved(self._panel.z, self._panel.c))
         return np.einsum("nl,dkl->dnk", z, task.options @ worth, optimize=True)
 
-    def _means(self, task: Unsure, theta: np.ndarray, sway: np.ndarray) -> np.ndarray:
+    def means(self, task: Unsure, theta: np.ndarray, sway: np.ndarray) -> np.ndarray:
         """(D,) mean answers to a continuous task, in [0, 1]."""
         panel = self._panel
         sd = self._residual[self._scale[task.row]] * panel.scale
@@ -224,49 +236,23 @@ class Outlook:
         place = continuous.MIDDLE + self._place[:, task.row] + sd * noise
         return np.clip(place[None] + theta[:, :1] + sway, 0, 1).mean(1)
 
-    def learn(self, task: Unsure, answers: np.ndarray, weight: np.ndarray) -> Unsure:
-        """The task after some people's answers: the mode of where it is now, and the curvature
-        there (Laplace's approximation).
+    def places(self, task: Unsure) -> np.ndarray:
+        """(N,) where agents stand by what is said of a task."""
+        return self._place[:, task.row]
 
-        Args:
-          answers: (R,) levels, or values in [0, 1]. weight: (R,) how many people each stands for.
-        """
-        sd = np.sqrt((task.root**2).sum(1)).clip(1e-6)
-        if SINGLE[type(task.scale)] is continuous:
-            mean = np.average(answers, weights=weight)
-            gap = mean - float(self._means(task, task.middle[None], np.zeros((1, 1)))[0])
-            residual = self._residual[self._scale[task.row]]
-            spread = np.hypot(np.std(self._place[:, task.row]), residual)
-            precision = weight.sum() / spread**2
-            middle = task.middle.copy()
-            middle[0] += gap * precision / (precision + sd[0] ** -2)
-            sd[0] = (precision + sd[0] ** -2) ** -0.5
-            return replace(task, middle=middle, root=np.diag(sd))
-        # The fit knows how levels differ between tasks it pooled; here this one task speaks.
-        sd[1:] = sd[1:].clip(LEVELS)
-        count = np.bincount(answers.astype(int), weight, scales.size(task.scale))
-        at = np.zeros(len(sd))
-        for _ in range(SCORING):
-            share, slope = (
-                np.asarray(part, float) for part in self._sloped(task, task.middle + sd * at)
-            )
-            slope = slope * sd / share.clip(1e-6)[:, None]
-            # Fisher scoring: the expected curvature is never negative.
-            curvature = np.eye(len(sd)) + (slope.T * (count.sum() * share)) @ slope
-            step = np.linalg.solve(curvature, count @ slope - at)
-            at += step * min(1.0, 2.0 / np.abs(step).max(initial=1e-9))
-        values, vectors = np.linalg.eigh(np.linalg.inv(curvature))
-        root = sd[:, None] * vectors * np.sqrt(values.clip(0.0))
-        return replace(task, middle=task.middle + sd * at, root=root)
+    def spread_of(self, task: Unsure) -> float:
+        """How far answers to a continuous task lie apart, were none beyond the range."""
+        residual = self._residual[self._scale[task.row]]
+        return float(np.hypot(np.std(self.places(task)), residual))
 
-    def _sloped(self, task: Unsure, theta: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    def sloped(self, task: Unsure, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shares (K,) at a place (1 + K,), and their slopes there (K, 1 + K)."""
 
         def shares(at: jax.Array) -> jax.Array:
             return self.shares(task, at[None])[0]
 
         at = jnp.asarray(theta, jnp.float32)
-        return shares(at), jax.jacfwd(shares)(at)
+        return np.asarray(shares(at), float), np.asarray(jax.jacfwd(shares)(at), float)
 
 
 @lru_cache(maxsize=16)
