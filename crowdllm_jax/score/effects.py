@@ -93,10 +93,11 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
             continue
         loading = design.tasks.loading[on_scale].mean(0)
         # Logits are those of people in the middle, whose noise is the unit.
-        unit = 1.0 if scales.is_continuous(scale) else float(model.belief.usual_scale)
-        effect = (mean["profile"] + mean["interaction"] @ loading) / unit
-        noise = np.sqrt(sd["profile"] ** 2 + sd["interaction"] ** 2 @ loading**2) / unit
-        belief = float(np.std(z @ np.asarray(drawable.items.loading)[on_scale].mean(0) / unit))
+        usual = 1.0 if scales.is_continuous(scale) else float(model.belief.usual_scale)
+        size = np.exp(float(model.log_unit[...][index])) / usual
+        effect = (mean["profile"] + mean["interaction"] @ loading) * size
+        noise = np.sqrt(sd["profile"] ** 2 + sd["interaction"] ** 2 @ loading**2) * size
+        belief = float(np.std(z @ np.asarray(drawable.items.loading)[on_scale].mean(0) / usual))
         first = 0
         for coding in crowd.codings:
             span = slice(first, first := first + len(coding.columns))

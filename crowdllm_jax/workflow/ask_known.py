@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.persistent.asked import arrays_of, some_tasks
+from crowdllm_jax.model.persistent.asked import arrays_of, some_tasks, units_of
 from crowdllm_jax.model.persistent.forecast import Unsure, unsure_of
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.runs.trust import NORMAL
@@ -161,7 +161,8 @@ def known_places(crowd: Crowd, known: KnownQuestions) -> list[Unsure]:
     arrays, places = arrays_of(crowd), []
     for task in unsure_of(crowd, known.rows, known.asked.task_scales):
         level = arrays["effects.mean.task_level"][task.row, : len(task.middle) - 1]
-        middle = np.append(arrays["effects.mean.task"][task.row], level)
+        place = arrays["effects.mean.task"][task.row] * units_of(crowd)[task.row]
+        middle = np.append(place, level)
         places.append(replace(task, middle=middle))
     return places
 

@@ -36,7 +36,7 @@ OWN = {"task": 0, "task_level": 0, "task_loading": 0, "task_profile": 1, "task_l
 """Effects of single tasks, and the axis along which the tasks stand."""
 BY_LEVEL = {"level_loading": 1, "level_profile": 2}
 """Effects on single levels of nominal scales, and the axis along which the levels stand."""
-BY_SCALE = ("first_loading", "log_residual", "log_concentration")
+BY_SCALE = ("first_loading", "log_residual", "log_concentration", "log_unit")
 """Parameters of which each scale has one."""
 
 
@@ -130,7 +130,7 @@ def placed_anywhere(crowd: Crowd, rows: np.ndarray) -> Crowd:
     design = crowd.inputs
     assert isinstance(design, Design)
     arrays = arrays_of(crowd)
-    location = design.tasks.features @ arrays["effects.mean.task_features"]
+    location = design.tasks.features @ arrays["effects.mean.task_features"] * units_of(crowd)
     shares = _told(arrays, design)
     known = design.tasks.known > 0
     task_sd, level_sd = spreads(crowd)
@@ -145,7 +145,14 @@ def placed_anywhere(crowd: Crowd, rows: np.ndarray) -> Crowd:
 def spreads(crowd: Crowd) -> tuple[np.ndarray, np.ndarray]:
     """How far tasks may be from where they are expected, (T,), and their levels, (T, K)."""
     arrays = arrays_of(crowd)
-    return np.exp(arrays["effects.log_sd.task"]), np.exp(arrays["effects.log_sd.task_level"])
+    location = np.exp(arrays["effects.log_sd.task"]) * units_of(crowd)
+    return location, np.exp(arrays["effects.log_sd.task_level"])
+
+
+def units_of(crowd: Crowd) -> np.ndarray:
+    """(T,) in which the effects on the location of tasks are: 1 of tasks with levels."""
+    unit: np.ndarray = np.exp(arrays_of(crowd)["log_unit"])[crowd.task_scale]
+    return unit
 
 
 def moved(
@@ -165,10 +172,11 @@ def moved(
     spread = {"task": task_sd, "task_level": level_sd}
     arrays, changed = arrays_of(crowd), {}
     location, level = (arrays[f"effects.mean.{name}"].copy() for name in spread)
-    location[rows] = middle[:, 0]
+    unit = units_of(crowd)
+    location[rows] = middle[:, 0] / unit[rows]
     level[new] = averaged(model, design, spread, new, middle[np.argsort(rows), 1:])
     changed = {"effects.mean.task": location, "effects.mean.task_level": level}
-    for name, sd in spread.items():
+    for name, sd in (("task", task_sd / unit), ("task_level", level_sd)):
         log_sd = arrays[f"effects.log_sd.{name}"].copy()
         log_sd[rows] = np.log(np.maximum(sd[rows], 1e-6))
         changed[f"effects.log_sd.{name}"] = log_sd

@@ -5,9 +5,10 @@ every task. Task t moves agent n by
 
     location(n, t) = task part + profile part + loadings(t) . z(n)
 
-which the kind of scale turns into an answer (`model/scales`). With L = 1 and constant loadings this
-is the ordinal mixed model with a personal location and scale; further dimensions load on the tasks'
-features as in multidimensional item-response theory, and on single known tasks.
+which the kind of scale turns into an answer (`model/scales`); of continuous ones in units of the
+scale (`starting_units`), so that effects mean as much on every scale. With L = 1 and constant
+loadings this is the ordinal mixed model with a personal location and scale; further dimensions load
+on the tasks' features as in multidimensional item-response theory, and on single known tasks.
 
 Everything that could fit noise (the trust in the reference, task, profile and interaction effects,
 loadings) is an *effect*: a normal posterior per coefficient under a normal prior whose deviation,
@@ -98,6 +99,7 @@ class Persistent(nnx.Module):
         self.first_loading = nnx.Param(full(len(levels), 1.0))
         self.log_residual = nnx.Param(full(len(levels), -1.0))
         self.log_concentration = nnx.Param(full(len(levels), 1.0))
+        self.log_unit = nnx.Param(full(len(levels), 0.0))
 
 
 class TaskColumns(NamedTuple):
@@ -196,8 +198,22 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
     if "witness" in effects:
         known = jnp.asarray(tasks.known)
         trust = effects["witness"][scale] + known[:, None] * effects["task_witness"]
-    base = jax.nn.log_softmax(base, axis=1)
-    return Items(location, base, loading, profile, trust, tasks.usual, level_slopes(effects, tasks))
+    # Not fitted: effects can be as large as they like in any unit.
+    unit = jax.lax.stop_gradient(units(model, tasks))
+    return Items(
+        location * unit,
+        jax.nn.log_softmax(base, axis=1),
+        loading * unit[:, None],
+        profile * unit[None],
+        None if trust is None else trust * unit[:, None],
+        tasks.usual,
+        level_slopes(effects, tasks),
+    )
+
+
+def units(model: Persistent, tasks: TaskColumns) -> jax.Array:
+    """(T,) of the tasks' scales: 1 of those with levels."""
+    return jnp.exp(model.log_unit[...])[tasks.scale]
 
 
 def level_slopes(effects: Effects, tasks: TaskColumns) -> LevelSlopes | None:

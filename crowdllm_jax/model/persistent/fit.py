@@ -34,7 +34,7 @@ from crowdllm_jax.model.persistent.effects import (
     mean_effects,
 )
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
-from crowdllm_jax.model.persistent.start import start_known, starting_levels
+from crowdllm_jax.model.persistent.start import start_known, starting_levels, starting_units
 from crowdllm_jax.model.persistent.unanswered import settled
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
@@ -125,6 +125,7 @@ def fit_marginal(
     check_shares(config.shares, config.devices, config.people, "model", "people")
     model = new_persistent(design, config, seed)
     model.belief.mix(seed)
+    model.log_unit[...] = jnp.asarray(starting_units(design.layout, answers))
     model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
     beliefs = np.zeros((len(answers.weight), config.dimensions + 1), np.float32)
     if "task_loading" in design.groups:

@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.persistent.asked import arrays_of, spreads, stretched
+from crowdllm_jax.model.persistent.asked import arrays_of, spreads, stretched, units_of
 from crowdllm_jax.model.persistent.choices import Worth, of_described
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.effects import (
@@ -152,7 +152,8 @@ class Outlook:
         self._levels = level_slopes(means, design.tasks)
         # How far a task's loadings may be from what its features say: (T, L).
         spread = np.exp(arrays["effects.log_sd.loading"])
-        self._loading_sd = np.sqrt(design.tasks.loading**2 @ spread**2)
+        own = np.sqrt(design.tasks.loading**2 @ spread**2)
+        self._loading_sd = own * units_of(crowd)[:, None]
         # The same of what options are described by: (Q, L).
         self._worth_sd = np.exp(arrays.get("effects.log_sd.part_worth_loading", np.zeros((0, 0))))
 

@@ -16,6 +16,8 @@ from crowdllm_jax.study.statistics import unit
 
 LOGISTIC_SD = np.pi / np.sqrt(3)
 """Of the noise in an ordered answer, on the axis of its location."""
+APART = 2.0
+"""Deviation of logistic noise and beliefs together, about."""
 RIDGE = 10.0
 """Tasks' worth by which what columns say of loadings is drawn towards nothing."""
 LOADINGS = "loading", "task_loading"
@@ -26,6 +28,20 @@ STEEPEST = 3.0
 LEAST = 0.01
 """Deviation of continuous answers, of a scale of length 1, below which they tell of no noise; and
 of loadings, than which their prior starts no narrower."""
+
+
+def starting_units(layout: Layout, answers: AnswerTable) -> np.ndarray:
+    """(S,) logarithms of the units of scales: of continuous ones such that answers to one task lie
+    as far apart in them as logits do."""
+    given = answers.present > 0
+    task, value, scale = answers.task[given], answers.value[given], np.array(layout.task_scale)
+    count = np.bincount(task, minlength=len(scale)).clip(1)
+    square = (value - (np.bincount(task, value, len(scale)) / count)[task]) ** 2
+    units = np.zeros(len(layout.scales), np.float32)
+    for index in np.unique(scale[np.array(layout.tasks_of(continuous), int)]):
+        if (own := scale[task] == index).any():
+            units[index] = np.log(np.sqrt(square[own].mean()).clip(LEAST) / APART)
+    return units
 
 
 def starting_levels(layout: Layout, answers: AnswerTable) -> np.ndarray:
@@ -69,7 +85,8 @@ def start_deviations(model: Persistent, design: Design, answers: AnswerTable) ->
     np.add.at(count, (answers.task[given], answers.level[given]), 1.0)
     is_continuous = np.isin(np.arange(t), layout.tasks_of(continuous))
     residual = np.exp(np.asarray(model.log_residual[...]))[tasks.scale]
-    location = count.sum(1) / np.where(is_continuous, residual, LOGISTIC_SD) ** 2
+    noise = np.where(is_continuous, residual / _units(model, tasks.scale), LOGISTIC_SD)
+    location = count.sum(1) / noise**2
     spread = model.belief.deviation() ** 2
     by_level = (count * (1 - count / count.sum(1, keepdims=True).clip(1)))[:, :, None] * spread
     information = {
@@ -107,7 +124,8 @@ def start_shares(
             own = np.flatnonzero(on_kind & (scale == index))
             if kind is continuous:
                 total = np.bincount(task, answers.value[given], len(scale))[own]
-                effects["task"][own] = total / count[own].sum(1) - continuous.MIDDLE
+                place = total / count[own].sum(1) - continuous.MIDDLE
+                effects["task"][own] = place / _units(model, scale)[own]
             else:
                 k = scales.size(layout.scales[index])
                 prior = np.exp(level[index, :k])[None] / np.exp(level[index, :k]).sum()
@@ -201,7 +219,8 @@ def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> n
     found = analyse(told.numbers, told.shape, model.belief.latent)
     answered = np.bincount(told.numbers.task, minlength=t)[:t] > 0
     is_continuous = np.isin(np.arange(t), layout.tasks_of(continuous))
-    size = np.where(is_continuous, told.sd, LOGISTIC_SD / np.sqrt(found.noise[:t]))
+    on_line = told.sd / _units(model, np.array(layout.task_scale))
+    size = np.where(is_continuous, on_line, LOGISTIC_SD / np.sqrt(found.noise[:t]))
     loading = _capped(found.loading[:t] * size[:, None])
     of_contrasts = found.loading[t:] / np.sqrt(found.noise[t:])[:, None]
     a, k = told.contrasts.shape[:2]
@@ -224,6 +243,11 @@ def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> n
     wider = spread / np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
     beliefs[np.ix_(told.place >= 0, found_in)] = (found.person @ axes * wider)[:, found_in]
     return beliefs
+
+
+def _units(model: Persistent, scale: np.ndarray) -> np.ndarray:
+    """(T,) of tasks' scales (T,)."""
+    return np.exp(np.asarray(model.log_unit[...], np.float64))[scale]
 
 
 def _capped(loading: np.ndarray) -> np.ndarray:

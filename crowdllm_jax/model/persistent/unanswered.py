@@ -216,8 +216,9 @@ def spread_out(
     old = jnp.asarray(known) > 0
     # In units of the noise in people's answers, as dilution has it.
     spread = jnp.where(old & choices, 0.0, spread) / model.belief.usual_scale
+    unit = jnp.exp(model.log_unit[...])[np.array(layout.task_scale)]
     base = widened(items.base, layout, jnp.where(old, spread, 0.0))
-    return diluted(items._replace(base=base), residual, layout, spread)
+    return diluted(items._replace(base=base), residual, layout, spread * unit)
 
 
 def diluted(
