@@ -121,7 +121,7 @@ def _by_shares(
         jac=gradient,
         hess=curvature,
         method="trust-exact",
-        options={"maxiter": STEPS, "gtol": 1e-6},
+        options={"maxiter": STEPS, "gtol": 1e-5},
     )
     share, slope = sloped(found.x.tobytes())
     unsure = np.linalg.cholesky(np.linalg.inv(curvature(found.x) * people))
