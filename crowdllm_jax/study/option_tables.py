@@ -38,10 +38,11 @@ def read_choices(
     own = spec.alternatives
     assert own is not None
     task = own.task or spec.tasks.task or spec.responses.task
-    there = columns_there(path, [own.level, "level", task, "task", *own.attributes])
+    dialect = spec.later_dialect()
+    there = columns_there(path, [own.level, "level", task, "task", *own.attributes], dialect)
     level_name = own.level if own.level in there else "level"
     key = next((name for name in (task, "task") if name in there), None)
-    table = read_table(path, [*filter(None, (key, level_name)), *own.attributes])
+    table = read_table(path, [*filter(None, (key, level_name)), *own.attributes], dialect=dialect)
     level = table[level_name]
     entities = _choices(path, texts, table[key] if key else None, len(level.codes))
     if np.any(level.codes < 0):
@@ -51,8 +52,8 @@ def read_choices(
     wanted: list[str | Scale] = []
     lender = []
     for choice in range(len(entities.ids)):
-        of_choice = level.codes[entities.of_row == choice]
-        options = tuple(level.distinct[code] for code in dict.fromkeys(of_choice.tolist()))
+        of_choice = np.flatnonzero(entities.of_row == choice)
+        options = tuple(level.distinct[code] for code in dict.fromkeys(level.codes[of_choice].tolist()))
         scale = Nominal(levels=options)
         scale_text.check(scale, f"{path}, '{entities.ids[choice]}'")
         lends = min(described, key=lambda name: _unlike(options, scales.labels(known[name])))

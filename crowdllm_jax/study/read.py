@@ -12,20 +12,14 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
-from crowdllm_jax.runtime.names import as_shown, did_you_mean
+from crowdllm_jax.runtime.names import did_you_mean
 from crowdllm_jax.study import reverse, scale_text, scales
 from crowdllm_jax.study.alternatives import alternatives_of
+from crowdllm_jax.study.answer_cells import cell_reader
 from crowdllm_jax.study.ballots import complete_ballots
 from crowdllm_jax.study.embeddings import read_embeddings
 from crowdllm_jax.study.ids import Entities, attribute_of, code_of_each, entities_of, places
-from crowdllm_jax.study.missing import (
-    Role,
-    check_lists,
-    codes,
-    drop_missing,
-    is_among,
-    warn_of_level,
-)
+from crowdllm_jax.study.missing import Role, check_lists, drop_missing
 from crowdllm_jax.study.records import Participants, Study, Tasks, alike
 from crowdllm_jax.study.routing import (
     check_order,
@@ -373,31 +367,14 @@ def _answers(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read each row's answer on its task's scale; say which rows have one."""
     answer = np.full(len(column.codes), np.nan)
-    name_of_column = spec.responses.response
     for index, (name, scale) in enumerate(spec.scales.items()):
         rows_of_scale = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
-        level_of = scale_text.reader(scale)
-        if scales.is_continuous(scale):
-            column.warn_of_thousands()
-        for_all, for_scale = codes(spec, "responses", name_of_column, name)
-        texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
+        cell = cell_reader(spec, column, name, scale)
         read = np.full(len(column.distinct), np.nan)
         for code in np.unique(column.codes[rows_of_scale]):
-            text = column.distinct[code]
-            if is_among(text, for_scale):
-                continue
-            # As the study file writes it, or else as a number of the table's dialect.
-            level = level_of(text if text in texts else column.numeral(code))
-            if is_among(text, for_all):
-                if level is not None:
-                    warn_of_level(
-                        column,
-                        text,
-                        f"on scale '{name}' it is one",
-                        f"study.responses.missing: {{{as_shown(name)}: [...]}}",
-                    )
-                continue
+            level = cell(code)
             if level is None:
+                text = column.distinct[code]
                 bad_rows = rows_of_scale[column.codes[rows_of_scale] == code]
                 raise CrowdError(
                     f"{column.where}: '{text}' ({rows(bad_rows)}) is no answer on scale '{name}' "

@@ -427,6 +427,10 @@ def test_profiles_are_read_with_the_codes_of_missing_answers(tmp_path):
     codings = tuple(fit_coding(a, everyone) for a in study.participants.profile)
     profiles = read_profiles(tmp_path / "few.csv", SimpleNamespace(codings=codings), own)
     np.testing.assert_array_equal(profiles.attributes[0].cells, [30.5, np.nan])
+    # Which sign is between the cells cannot be said of a fitted run any more.
+    (tmp_path / "few.csv").write_text("age,city\n30,Rome\n")
+    with pytest.raises(CrowdError, match="by commas; save it with semicolons between the cells"):
+        read_profiles(tmp_path / "few.csv", SimpleNamespace(codings=codings), own)
 
 
 def test_several_embeddings_stand_side_by_side(tmp_path, long):
