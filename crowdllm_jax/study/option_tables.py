@@ -15,7 +15,7 @@ from crowdllm_jax.study.question_tables import columns_there
 from crowdllm_jax.study.questions import Questions, questions_on
 from crowdllm_jax.study.scales import Nominal, Scale
 from crowdllm_jax.study.spec import StudySpec
-from crowdllm_jax.study.tables import Column, read_table
+from crowdllm_jax.study.tables import Column, read_table, rows
 
 
 def read_choices(
@@ -53,7 +53,8 @@ def read_choices(
     lender = []
     for choice in range(len(entities.ids)):
         of_choice = np.flatnonzero(entities.of_row == choice)
-        options = tuple(level.distinct[code] for code in dict.fromkeys(level.codes[of_choice].tolist()))
+        _check_once(level, of_choice, entities.ids[choice])
+        options = tuple(level.distinct[code] for code in level.codes[of_choice])
         scale = Nominal(levels=options)
         scale_text.check(scale, f"{path}, '{entities.ids[choice]}'")
         lends = min(described, key=lambda name: _unlike(options, scales.labels(known[name])))
@@ -67,6 +68,18 @@ def read_choices(
     several = tuple(questions.scales.values())
     new = alternatives_of(entities.of_row, level, named, ids, several, questions.scale)
     return replace(questions, alternatives=new)
+
+
+def _check_once(level: Column, of_choice: np.ndarray, name: str) -> None:
+    """Raise CrowdError if an option stands twice in the rows of a choice."""
+    code, count = np.unique(level.codes[of_choice], return_counts=True)
+    if (count > 1).any():
+        twice = code[np.argmax(count > 1)]
+        same = of_choice[level.codes[of_choice] == twice]
+        raise CrowdError(
+            f"{level.where}: option '{level.distinct[twice]}' of choice '{name}' stands twice "
+            f"({rows(level.in_file(same))}); keep one, or give each a name of its own"
+        )
 
 
 def _choices(path: Path, texts: Sequence[str], column: Column | None, count: int) -> Entities:

@@ -147,3 +147,11 @@ def test_a_table_in_another_dialect_is_refused_with_the_sign(tmp_path, decimal):
     plain = "the file is separated by semicolons; save it with commas between the cells"
     with pytest.raises(CrowdError, match=plain):
         read_few_answers(written(tmp_path, "item;ans\na;3\n"), spec(), asked("lik"))
+
+
+def test_an_option_that_stands_twice_is_told_before_how_many_there_are(tmp_path):
+    for more in ("", "m,Zip,3\n"):
+        path = written(tmp_path, f"item,level,price\nk,X,1\nk,Y,2\nm,Nova,1\nm,Nova,2\n{more}")
+        told = r"option 'Nova' of choice 'm' stands twice \(row 4, 5\); keep one"
+        with pytest.raises(CrowdError, match=told):
+            read_choices(path, [], spec(), spec().scales, ["choice"])
