@@ -135,4 +135,4 @@ def _columns(
     if not isinstance(study, StudySpec):
         # A study that comes with a package has no columns; these are the defaults.
         return {c.name: attribute_spec(c.kind, c.levels) for c in crowd.codings}, Dialect()
-    return study.participants.profile, study.dialect()
+    return study.participants.profile, study.later_dialect()

@@ -9,6 +9,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.scales import Scale
+from crowdllm_jax.study.toplines import check_people
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ def choose_tasks(
       labelled: (R,) bool, responses that count as people's answers. tasks: ids; None takes all that
         suit the question.
     Raises:
-      CrowdError: a task is none of the study's, has no such answers, or does not suit the question.
+      CrowdError: a task is none of the study's, has no such answers, or does not suit the question;
+        or the study tells of no people.
     """
+    check_people(study)
     held = np.unique(study.task[labelled])
     if not len(held):
         raise CrowdError(

@@ -48,6 +48,7 @@ from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids, thre
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Study, only_answers
 from crowdllm_jax.study.scales import Scale
+from crowdllm_jax.study.toplines import check_people
 
 if TYPE_CHECKING:
     import pandas
@@ -160,13 +161,15 @@ def make_twins(
     Returns:
       Twins of all H people: (H, draws, T) answers, and what is known of each person's beliefs.
     Raises:
-      CrowdError: the crowd is not persistent, or knows other tasks, scales or profile attributes.
+      CrowdError: the crowd is not persistent, or knows other tasks, scales or profile attributes;
+        or the study tells of no people.
 
     Examples:
       >>> some = np.arange(len(held.task)) % 2 == 0  # every second answer is given to the twins
       >>> cl.make_twins(crowd, held, some, draws=20).answers.shape
       (189, 20, 6)
     """
+    check_people(study)
     if known is not None:
         known = np.asarray(known, bool)
         if known.shape != study.task.shape:

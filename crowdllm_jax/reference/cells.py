@@ -42,8 +42,11 @@ def read_cells(
                 f"{column.where}: {rows(rows_here[codes < 0])} is empty; every row needs an answer"
             )
         texts = {int(code): column.distinct[code] for code in np.unique(codes)}
-        read = _parseder(scale) if strict else _mean_reader(scale, texts.values(), column.where)
-        meaning = {code: read(text) for code, text in texts.items()}
+        # As the study file writes it, or else as a number of the table's dialect.
+        own = {*map(str, scales.written(scale)), *scales.labels(scale)}
+        told = {c: text if text in own else column.numeral(c) for c, text in texts.items()}
+        read = _parseder(scale) if strict else _mean_reader(scale, told.values(), column.where)
+        meaning = {code: read(text) for code, text in told.items()}
         odd = [code for code, meant in meaning.items() if meant is None]
         if odd:
             raise CrowdError(

@@ -12,6 +12,7 @@ from crowdllm_jax.reference.record import Reference, from_levels
 from crowdllm_jax.runtime import numerals
 from crowdllm_jax.runtime.names import tidy_fields
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.csv_file import Dialect
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.tables import Column, find, read_table, read_vectors, rows
 
@@ -58,9 +59,16 @@ class ColumnReference(
         tidy_fields(self, "path")
 
 
-def from_column(study: Study, config: ColumnReference, folder: str) -> Reference:
+def from_column(
+    study: Study,
+    config: ColumnReference,
+    folder: str,
+    dialect: Dialect = Dialect(),  # noqa: B008
+) -> Reference:
     """Read the table.
 
+    Args:
+      dialect: of a CSV.
     Raises:
       CrowdError: a task has no row, a cell is no answer (or mean) on its scale, or may be read in
         two ways, or probabilities are negative or do not sum to 1 (within 0.02).
@@ -72,7 +80,7 @@ def from_column(study: Study, config: ColumnReference, folder: str) -> Reference
             "reference.probability: is that of the row's answer; name its column under `answer`"
         )
     path = find(folder, config.path, "reference.path")
-    rows = _read_rows(study, config, path, _share_columns(config))
+    rows = _read_rows(study, config, path, dialect)
     reference = _as_reference(study, config, path, rows)
     if not config.order:
         return reference
@@ -135,12 +143,13 @@ def _as_reference(study: Study, config: ColumnReference, path: Path, rows: Rows)
 
 
 def _read_rows(
-    study: Study, config: ColumnReference, path: Path, shares: tuple[str, ...]
+    study: Study, config: ColumnReference, path: Path, dialect: Dialect
 ) -> tuple[dict[str, Column], np.ndarray, np.ndarray, np.ndarray]:
     """The table, (R,) each row's task, (R,) bool the rows that count, and (T,) each task's rows."""
     one = (config.answer, config.value, config.probability, config.mass, config.order)
-    named = [*(name for name in one if name), *shares]
-    table = read_table(path, list(dict.fromkeys([config.task, *named, *config.where])))
+    named = [*(name for name in one if name), *_share_columns(config)]
+    names = list(dict.fromkeys([config.task, *named, *config.where]))
+    table = read_table(path, names, dialect=dialect)
     keep = _kept(table, config.where, path)
     index = {name: i for i, name in enumerate(study.tasks.ids)}
     task_of = table[config.task]
@@ -207,8 +216,8 @@ def _same(written: str, wanted: str | int | float) -> bool:
 
 def _numbers(column: Column, keep: np.ndarray) -> np.ndarray:
     numbers = np.full(len(column.distinct) + 1, np.nan)
-    for i, text in enumerate(column.distinct):
-        number = numerals.number(text)
+    for i in range(len(column.distinct)):
+        number = column.number(i)
         numbers[i] = np.nan if number is None else number
     values = numbers[column.codes]
     bad = np.flatnonzero(keep & np.isnan(values))

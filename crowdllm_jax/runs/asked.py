@@ -31,6 +31,7 @@ from crowdllm_jax.runtime.names import as_shown
 from crowdllm_jax.runtime.progress import Progress
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.alternatives import Options, behind, codings_of, only_tasks, options_of
+from crowdllm_jax.study.csv_file import Dialect
 from crowdllm_jax.study.file_kind import is_parquet
 from crowdllm_jax.study.question_tables import read_attributes
 from crowdllm_jax.study.questions import Questions, joined
@@ -114,11 +115,10 @@ def place(
     silent = all(isinstance(r, FittedReference | MarginalReference) for r in config.references)
     if silent and (unknown := [i for i in unplaced if questions.ids[i] not in given.answered]):
         raise CrowdError(_nothing_said(questions.text[unknown[0]], study, config))
-    folder = config.study.folder if isinstance(config.study, StudySpec) else "."
     # What is kept is of the first.
     sources = [given] + [dataclasses.replace(given, kept=None)] * (len(config.references) - 1)
     (reference, how), *others = (
-        _reference(study, longer, split, one, folder, questions, own, progress)
+        _reference(study, longer, split, one, spec, questions, own, progress)
         for one, own in zip(config.references, sources, strict=True)
     )
     reference = dataclasses.replace(reference, others=tuple(other for other, _ in others))
@@ -145,8 +145,7 @@ def _attributes(
         return ()
     if spec is None:
         raise CrowdError("ask: the crowd knows its tasks by attributes, and has no table's")
-    key = spec.tasks.task or spec.responses.task
-    return read_attributes(given.table, spec.tasks.attributes, key, questions.ids)
+    return read_attributes(given.table, spec, questions.ids)
 
 
 def _options(study: Study, split: Split, questions: Questions) -> Options | None:
@@ -312,12 +311,13 @@ def _reference(
     longer: Study,
     split: Split,
     config: ReferenceConfig,
-    folder: str,
+    spec: StudySpec | None,
     questions: Questions,
     given: Sources,
     progress: Progress,
 ) -> tuple[Reference, str]:
     """The references of all tasks, and what that of the questions is based on beside features."""
+    folder = "." if spec is None else spec.folder
     match config:
         case FittedReference(answers=None):
             return make_reference(longer, split, config, folder, progress, given.kept), ""
@@ -335,7 +335,10 @@ def _reference(
                     "column); give the questions with theirs, in the same columns (--tasks FILE)"
                 )
             own = msgspec.structs.replace(column, path=str(given.table.absolute()))
-            new = from_column(_by_themselves(study, questions), own, folder)
+            # The table of questions is written as the study's are, whatever the run's own
+            # table of references is.
+            dialect = Dialect() if spec is None else spec.later_dialect()
+            new = from_column(_by_themselves(study, questions), own, folder, dialect)
             base = make_reference(study, split, column, folder, progress)
             return _both(study, longer, base, new, questions), f"answers in {given.table.name}"
         case BackboneReference(tune=TuneConfig()):

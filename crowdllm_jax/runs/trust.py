@@ -222,9 +222,14 @@ def _stretch(middle: np.ndarray, sd: np.ndarray, people: np.ndarray, n: np.ndarr
 
 
 def stretched_interval(draws: np.ndarray, stretch: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ends (K,) of the 90% intervals of shares (D, K), whose logits are spread by `stretch`."""
+    """Ends (K,) of the 90% intervals of shares (D, K), whose logits are spread by `stretch`.
+
+    Each holds the mean of its shares, which is what is told: nearer to 0 and 1 than logits go, and
+    where few draws are far from all others, quantiles alone would leave it out.
+    """
     clipped = draws.clip(EDGE, 1 - EDGE)
     logit = np.log(clipped) - np.log1p(-clipped)
     middle = np.median(logit, axis=0)
     low, high = np.quantile(middle + stretch * (logit - middle), [0.05, 0.95], axis=0)
-    return 1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high))
+    mean = draws.mean(0)
+    return np.minimum(1 / (1 + np.exp(-low)), mean), np.maximum(1 / (1 + np.exp(-high)), mean)

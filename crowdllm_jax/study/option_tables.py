@@ -15,7 +15,7 @@ from crowdllm_jax.study.question_tables import columns_there
 from crowdllm_jax.study.questions import Questions, questions_on
 from crowdllm_jax.study.scales import Nominal, Scale
 from crowdllm_jax.study.spec import StudySpec
-from crowdllm_jax.study.tables import Column, read_table
+from crowdllm_jax.study.tables import Column, read_table, rows
 
 
 def read_choices(
@@ -38,10 +38,11 @@ def read_choices(
     own = spec.alternatives
     assert own is not None
     task = own.task or spec.tasks.task or spec.responses.task
-    there = columns_there(path, [own.level, "level", task, "task", *own.attributes])
+    dialect = spec.later_dialect()
+    there = columns_there(path, [own.level, "level", task, "task", *own.attributes], dialect)
     level_name = own.level if own.level in there else "level"
     key = next((name for name in (task, "task") if name in there), None)
-    table = read_table(path, [*filter(None, (key, level_name)), *own.attributes])
+    table = read_table(path, [*filter(None, (key, level_name)), *own.attributes], dialect=dialect)
     level = table[level_name]
     entities = _choices(path, texts, table[key] if key else None, len(level.codes))
     if np.any(level.codes < 0):
@@ -51,8 +52,9 @@ def read_choices(
     wanted: list[str | Scale] = []
     lender = []
     for choice in range(len(entities.ids)):
-        of_choice = level.codes[entities.of_row == choice]
-        options = tuple(level.distinct[code] for code in dict.fromkeys(of_choice.tolist()))
+        of_choice = np.flatnonzero(entities.of_row == choice)
+        _check_once(level, of_choice, entities.ids[choice])
+        options = tuple(level.distinct[code] for code in level.codes[of_choice])
         scale = Nominal(levels=options)
         scale_text.check(scale, f"{path}, '{entities.ids[choice]}'")
         lends = min(described, key=lambda name: _unlike(options, scales.labels(known[name])))
@@ -66,6 +68,18 @@ def read_choices(
     several = tuple(questions.scales.values())
     new = alternatives_of(entities.of_row, level, named, ids, several, questions.scale)
     return replace(questions, alternatives=new)
+
+
+def _check_once(level: Column, of_choice: np.ndarray, name: str) -> None:
+    """Raise CrowdError if an option stands twice in the rows of a choice."""
+    code, count = np.unique(level.codes[of_choice], return_counts=True)
+    if (count > 1).any():
+        twice = code[np.argmax(count > 1)]
+        same = of_choice[level.codes[of_choice] == twice]
+        raise CrowdError(
+            f"{level.where}: option '{level.distinct[twice]}' of choice '{name}' stands twice "
+            f"({rows(level.in_file(same))}); keep one, or give each a name of its own"
+        )
 
 
 def _choices(path: Path, texts: Sequence[str], column: Column | None, count: int) -> Entities:

@@ -9,8 +9,11 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import as_shown, did_you_mean
 from crowdllm_jax.study import scale_text, scales
+from crowdllm_jax.study.answer_cells import cell_reader
 from crowdllm_jax.study.condition import TaskAnswers
+from crowdllm_jax.study.csv_file import Dialect
 from crowdllm_jax.study.ids import Entities, attribute_of, entities_of
+from crowdllm_jax.study.missing import drop_missing
 from crowdllm_jax.study.questions import Questions, new_scale, questions_on
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.routing import (
@@ -21,7 +24,7 @@ from crowdllm_jax.study.routing import (
     who_is_asked,
 )
 from crowdllm_jax.study.scales import Scale
-from crowdllm_jax.study.spec import AttributeSpec, StudySpec
+from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.tables import AbsentColumnError, Column, read_table, rows
 
 
@@ -147,7 +150,8 @@ def _columns(path: Path, spec: StudySpec | None) -> dict[str, Column]:
     if spec is not None:
         names["task"] = spec.tasks.task or spec.responses.task
         names |= {k: v for k in ("text", "scale", "ask_if") if (v := getattr(spec.tasks, k))}
-    there = columns_there(path, [*names.values(), *names])
+    dialect = _dialect(spec)
+    there = columns_there(path, [*names.values(), *names], dialect)
     used = {role: name if name in there else role for role, name in names.items()}
     if used["task"] not in there:
         raise CrowdError(
@@ -156,45 +160,68 @@ def _columns(path: Path, spec: StudySpec | None) -> dict[str, Column]:
         )
     used = {role: name for role, name in used.items() if name in there}
     prose = tuple(used[role] for role in ("text",) if role in used)
-    table = read_table(path, list(dict.fromkeys(used.values())), prose=prose)
-    return {role: table[name] for role, name in used.items()}
+    table = read_table(path, list(dict.fromkeys(used.values())), prose=prose, dialect=dialect)
+    columns = {role: table[name] for role, name in used.items()}
+    if spec is None:
+        return columns
+    # The study's lists are of its own columns: options and kinds are none of them.
+    own = {role: name for role, name in names.items() if role not in ("options", "kind")}
+    return {
+        role: drop_missing(spec, "tasks", own[role], column) if role in own else column
+        for role, column in columns.items()
+    }
 
 
-def columns_there(path: Path, names: Sequence[str]) -> list[str]:
-    """The columns of a table."""
+def columns_there(path: Path, names: Sequence[str], dialect: Dialect) -> list[str]:
+    """The columns of a table.
+
+    Raises:
+      CrowdError: it is separated by another sign than the study's tables are.
+    """
     try:
-        read_table(path, list(dict.fromkeys(names)))
+        read_table(path, list(dict.fromkeys(names)), dialect=dialect)
     except AbsentColumnError as error:
+        if error.separated:
+            raise
         return list(error.names)
     return list(dict.fromkeys(names))
 
 
+def _dialect(spec: StudySpec | None) -> Dialect:
+    """How the user's tables are written: as the study's are; with commas without any."""
+    return Dialect() if spec is None else spec.later_dialect()
+
+
 def read_attributes(
-    path: Path | None, spec: Mapping[str, AttributeSpec], task: str, ids: Sequence[str]
+    path: Path | None, spec: StudySpec, ids: Sequence[str]
 ) -> tuple[Attribute, ...]:
-    """The attributes of the questions that the study has of its tasks.
+    """The attributes of the questions that the study has of its tasks; cells that it lists as
+    missing are.
 
     Raises:
       CrowdError: there is no table, or a column of it is not there.
     """
-    if not spec:
+    kinds = spec.tasks.attributes
+    if not kinds:
         return ()
     if path is None:
         raise CrowdError(
-            f"ask: the crowd knows tasks by {', '.join(map(as_shown, spec))}; give the questions "
+            f"ask: the crowd knows tasks by {', '.join(map(as_shown, kinds))}; give the questions "
             "in a table with these columns (--tasks FILE)"
         )
-    name = task if task in columns_there(path, [task]) else "task"
-    table = read_table(path, [name, *spec])
-    entities = entities_of(table[name], own_table=True)
+    task, dialect = spec.tasks.task or spec.responses.task, spec.later_dialect()
+    key = task if task in columns_there(path, [task], dialect) else "task"
+    table = read_table(path, [key, *kinds], dialect=dialect)
+    entities = entities_of(table[key], own_table=True)
     assert tuple(ids) == entities.ids
-    for n, kind in spec.items():
-        if kind == "numeric" and np.all(table[n].codes < 0):
+    told = {name: drop_missing(spec, "tasks", name, table[name]) for name in kinds}
+    for name, kind in kinds.items():
+        if kind == "numeric" and np.all(told[name].codes < 0):
             raise CrowdError(
-                f"{table[n].where}: every cell is empty; the crowd knows tasks by '{n}': give each "
-                "question's"
+                f"{told[name].where}: every cell is empty (or listed under study.tasks.missing); "
+                f"the crowd knows tasks by '{name}': give each question's"
             )
-    return tuple(attribute_of(n, kind, table[n], entities, "task") for n, kind in spec.items())
+    return tuple(attribute_of(n, kind, told[n], entities, "task") for n, kind in kinds.items())
 
 
 def read_few_answers(
@@ -209,32 +236,39 @@ def read_few_answers(
     names = {"task": "task", "response": "response"}
     if spec is not None:
         names = {"task": spec.responses.task, "response": spec.responses.response}
-    there = columns_there(path, [*names.values(), "task", "response", "people"])
+    dialect = _dialect(spec)
+    there = columns_there(path, [*names.values(), "task", "response", "people"], dialect)
     used = {role: name if name in there else role for role, name in names.items()}
     if used["task"] not in there and len(questions.ids) == 1:
         del used["task"]
     optional = ["people"] if "people" in there else []
-    table = read_table(path, [*used.values(), *optional])
+    table = read_table(path, [*used.values(), *optional], dialect=dialect)
     answers = table[used["response"]]
     people = _people(table["people"]) if optional else np.ones(len(answers.codes))
     found: dict[str, list[tuple[float, float]]] = {}
-    read = [scale_text.reader(scale) for scale in questions.task_scales]
+    dropped: dict[str, None] = {}
+    read = [cell_reader(spec, answers, name, scale) for name, scale in questions.scales.items()]
     for row, code in enumerate(answers.codes.tolist()):
         if code < 0:
             continue
         place = _asked(table[used["task"]], row, questions) if "task" in used else 0
         text = answers.distinct[code]
-        value = read[place](text)
+        value = read[questions.scale[place]](code)
         if value is None:
             scale = questions.task_scales[place]
             raise CrowdError(
                 f"{answers.where}: '{text}' ({rows(np.array([row]))}) is no answer to "
                 f"'{questions.ids[place]}' ({scale_text.describe(scale)})"
-                f"{did_you_mean(text, scales.labels(scale))}"
+                f"{did_you_mean(text, scales.labels(scale)) or answers.hint(code)}"
             )
-        found.setdefault(questions.ids[place], []).append((value, people[row]))
+        if np.isnan(value):
+            dropped[text] = None
+        else:
+            found.setdefault(questions.ids[place], []).append((value, people[row]))
     if not found:
-        raise CrowdError(f"{answers.where}: no row holds an answer")
+        listed = ", ".join(f"'{text}'" for text in dropped)
+        why = f" ({listed} counts as missing: study.responses.missing)" if listed else ""
+        raise CrowdError(f"{answers.where}: no row holds an answer{why}")
     return {
         name: FewAnswers(*(np.array(part, float) for part in zip(*pairs, strict=True)))
         for name, pairs in found.items()

@@ -12,20 +12,15 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
-from crowdllm_jax.runtime.names import as_shown, did_you_mean
+from crowdllm_jax.runtime.names import did_you_mean
 from crowdllm_jax.study import reverse, scale_text, scales
 from crowdllm_jax.study.alternatives import alternatives_of
+from crowdllm_jax.study.answer_cells import cell_reader
 from crowdllm_jax.study.ballots import complete_ballots
+from crowdllm_jax.study.csv_file import Dialect
 from crowdllm_jax.study.embeddings import read_embeddings
 from crowdllm_jax.study.ids import Entities, attribute_of, code_of_each, entities_of, places
-from crowdllm_jax.study.missing import (
-    Role,
-    check_lists,
-    codes,
-    drop_missing,
-    is_among,
-    warn_of_level,
-)
+from crowdllm_jax.study.missing import Role, check_lists, drop_missing
 from crowdllm_jax.study.records import Participants, Study, Tasks, alike
 from crowdllm_jax.study.routing import (
     check_order,
@@ -83,7 +78,7 @@ def _read(spec: StudySpec, known_tasks: Tasks | None) -> Study:
     for name, scale in spec.scales.items():
         scale_text.check(scale, f"study.scales.{name}")
     check_toplines(spec)
-    tables = _read_tables(spec)
+    tables = _read_tables(spec, later=known_tasks is not None)
     answers, people, tasks = (tables[role] for role in ("responses", "participants", "tasks"))
     person_id = spec.participants.participant or spec.responses.participant
     if spec.responses.share is not None:
@@ -201,8 +196,12 @@ def _wanted(spec: StudySpec) -> dict[Role, tuple[str, list[str]]]:
     return wanted
 
 
-def _read_tables(spec: StudySpec) -> dict[Role, dict[str, Column]]:
-    """Read each file once, with all the columns any role needs of it."""
+def _read_tables(spec: StudySpec, *, later: bool) -> dict[Role, dict[str, Column]]:
+    """Read each file once, with all the columns any role needs of it.
+
+    Args:
+      later: they come to a fitted run, whose study file cannot be changed for them.
+    """
     wanted = _wanted(spec)
     for role, (_, names) in wanted.items():
         twice = [name for name in names if names.count(name) > 1]
@@ -218,7 +217,8 @@ def _read_tables(spec: StudySpec) -> dict[Role, dict[str, Column]]:
             f"study.folder: no folder '{folder}' here; give the folder that holds "
             f"{spec.responses.path} with --data FOLDER"
         )
-    loaded = {path: _read_file(spec, path, names) for path, names in by_path.items()}
+    dialect = spec.later_dialect() if later else spec.dialect()
+    loaded = {path: _read_file(spec, path, names, dialect) for path, names in by_path.items()}
 
     def column(role: Role, path: str, name: str) -> Column:
         texts = loaded[path][name]
@@ -235,7 +235,7 @@ def _read_tables(spec: StudySpec) -> dict[Role, dict[str, Column]]:
     }
 
 
-def _read_file(spec: StudySpec, path: str, names: list[str]) -> dict[str, Column]:
+def _read_file(spec: StudySpec, path: str, names: list[str], dialect: Dialect) -> dict[str, Column]:
     """Read one of the study's files; of the responses, say what they have to look like."""
     r, p = spec.responses, spec.participants
     options = None if spec.alternatives is None else spec.alternatives.path
@@ -248,7 +248,7 @@ def _read_file(spec: StudySpec, path: str, names: list[str]) -> dict[str, Column
     file = find(spec.folder, path, f"study.{role}.path")
     prose = (spec.tasks.text,) if spec.tasks.text else ()
     try:
-        return read_table(file, names, prose=prose, dialect=spec.dialect())
+        return read_table(file, names, prose=prose, dialect=dialect)
     except AbsentColumnError as error:
         lacks = [name for name in (r.task, r.response) if name not in error.names]
         if path != r.path or not lacks or error.told:
@@ -373,31 +373,14 @@ def _answers(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read each row's answer on its task's scale; say which rows have one."""
     answer = np.full(len(column.codes), np.nan)
-    name_of_column = spec.responses.response
     for index, (name, scale) in enumerate(spec.scales.items()):
         rows_of_scale = np.flatnonzero((scale_of_row == index) & (column.codes >= 0))
-        level_of = scale_text.reader(scale)
-        if scales.is_continuous(scale):
-            column.warn_of_thousands()
-        for_all, for_scale = codes(spec, "responses", name_of_column, name)
-        texts = {*map(str, scales.written(scale)), *scales.labels(scale)}
+        cell = cell_reader(spec, column, name, scale)
         read = np.full(len(column.distinct), np.nan)
         for code in np.unique(column.codes[rows_of_scale]):
-            text = column.distinct[code]
-            if is_among(text, for_scale):
-                continue
-            # As the study file writes it, or else as a number of the table's dialect.
-            level = level_of(text if text in texts else column.numeral(code))
-            if is_among(text, for_all):
-                if level is not None:
-                    warn_of_level(
-                        column,
-                        text,
-                        f"on scale '{name}' it is one",
-                        f"study.responses.missing: {{{as_shown(name)}: [...]}}",
-                    )
-                continue
+            level = cell(code)
             if level is None:
+                text = column.distinct[code]
                 bad_rows = rows_of_scale[column.codes[rows_of_scale] == code]
                 raise CrowdError(
                     f"{column.where}: '{text}' ({rows(bad_rows)}) is no answer on scale '{name}' "

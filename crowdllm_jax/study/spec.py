@@ -1,6 +1,7 @@
 """What a study file says: where the tables are, and what their columns mean."""
 
 import codecs
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -179,6 +180,11 @@ class StudySpec(_Spec, frozen=True, kw_only=True):
                 "cp1252, cp1250, latin-1, utf-16-le, gb18030 and shift_jis"
             ) from error
         return Dialect(delimiter, encoding, self.decimal, settable=True)
+
+    def later_dialect(self) -> Dialect:
+        """How CSV files are taken to be written that come to a fitted run later on: as the study's
+        are, which cannot be set anew for them."""
+        return replace(self.dialect(), settable=False)
 
 
 def _tidy_scale(scale: Scale) -> Scale:

@@ -52,11 +52,20 @@ class AbsentColumnError(CrowdError):
 
     Attributes:
       names: those it has. layout: how it is written if it is a CSV. told: the message says why.
+      separated: it is separated by another sign than was said.
     """
 
-    def __init__(self, message: str, names: list[str], layout: Layout | None, *, told: bool):
+    def __init__(
+        self,
+        message: str,
+        names: list[str],
+        layout: Layout | None,
+        *,
+        told: bool,
+        separated: bool = False,
+    ):
         super().__init__(message)
-        self.names, self.layout, self.told = names, layout, told
+        self.names, self.layout, self.told, self.separated = names, layout, told, separated
 
 
 @dataclass(frozen=True)
@@ -332,12 +341,13 @@ def _raw_names(
             raise CrowdError(f"{path}: column '{name}' stands there twice; rename one")
     absent = [name for name in wanted if name not in tidy]
     if absent:
-        hint = did_you_mean(absent[0], tidy)
+        other = ""
         if layout is not None and dialect is not None:
-            hint = _delimiter_hint(layout, wanted, dialect) or hint
+            other = _delimiter_hint(layout, wanted, dialect)
+        hint = other or did_you_mean(absent[0], tidy)
         listed = ", ".join(map(as_shown, tidy[:20])) + (", ..." if len(tidy) > 20 else "")
         message = f"{path}: no column '{absent[0]}' (it has: {listed}){hint}"
-        raise AbsentColumnError(message, tidy, layout, told=bool(hint))
+        raise AbsentColumnError(message, tidy, layout, told=bool(hint), separated=bool(other))
     return dict(zip(tidy, names, strict=True))
 
 
@@ -354,7 +364,8 @@ def _delimiter_hint(layout: Layout, wanted: list[str], dialect: Dialect) -> str:
         return ""
     is_so = f"; the file is separated by {_DELIMITERS[best]}"
     if not dialect.settable:
-        return f"{is_so}; save it with commas between the cells"
+        own = _DELIMITERS.get(layout.delimiter, f"'{layout.delimiter}'")
+        return f"{is_so}; save it with {own} between the cells"
     cells = (c for row in layout.first for c in layout.delimiter.join(row).split(best))
     comma = any(_DECIMAL_COMMA.fullmatch(cell.strip('"')) for cell in cells)
     decimals = ", and study.decimal: ',' since decimals stand after a comma" if comma else ""

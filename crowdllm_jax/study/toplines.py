@@ -8,6 +8,7 @@ answered to other tasks is unknown: models learn of tasks and groups, and nothin
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.tables import Column, rows
 
@@ -42,6 +43,17 @@ def check_toplines(spec: StudySpec) -> None:
             raise CrowdError(
                 f"study.{key}: with responses.share there are shares, and no people; leave it out"
             )
+
+
+def check_people(study: Study) -> None:
+    """Raise CrowdError if a study tells of published shares, and so of no persons."""
+    if study.toplines:
+        raise CrowdError(
+            "the study holds published shares (study.responses.share) and tells of no persons, so "
+            "nothing can be estimated of people, nor planned, beyond these shares themselves and "
+            "the number of people behind each (study.responses.n); `crowdllm ask` says how the "
+            "crowd answers, with intervals, and `crowdllm aggregate` what its agents decide"
+        )
 
 
 def people_behind(

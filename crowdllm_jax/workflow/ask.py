@@ -41,6 +41,8 @@ from crowdllm_jax.workflow.ask_audience import LOOKED_AT, audiences, everybody
 from crowdllm_jax.workflow.ask_known import (
     KnownQuestions,
     audiences_of,
+    behind_choices,
+    behind_known,
     check_same,
     known_notes,
     known_places,
@@ -215,6 +217,7 @@ def answer(
     # A group of whom nobody is asked anything has no rows.
     tables = [table for table in tables if len(table)] or tables[:1]
     table = by_question(pa.concat_tables(tables), asked)
+    table = no_surer(table, behind_choices(asked, few, run.study, run.split))
     return Answered(crowd, table, trust, (*told, *notes))
 
 
@@ -244,7 +247,7 @@ def _known(run: OpenedRun, known: KnownQuestions, asking: Asking) -> Answered:
         measured = trust if run.config.split.by == "tasks" else None
         notes = (*notes, trust_note(measured, answered=False))
     table = by_question(pa.concat_tables(tables), known.asked)
-    table = no_surer(table, known, run.study, run.split)
+    table = no_surer(table, behind_known(known, run.study, run.split))
     crowd = replace(known.crowd, generator=generator)
     return Answered(crowd, table, trust, notes)
 

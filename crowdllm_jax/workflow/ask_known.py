@@ -15,6 +15,7 @@ from crowdllm_jax.model.persistent.forecast import Unsure, unsure_of
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.runs.trust import NORMAL
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.question_tables import FewAnswers
 from crowdllm_jax.study.questions import Questions
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.routing import routes_of
@@ -37,6 +38,16 @@ class KnownQuestions:
     asked: Questions
     rows: np.ndarray
     crowd: Crowd
+
+
+@dataclass(frozen=True)
+class Behind:
+    """How many people's answers are behind what a crowd says to a question, on which scale, and
+    the variance of theirs."""
+
+    scale: Scale
+    people: float
+    variance: float
 
 
 def tasks_called(
@@ -173,35 +184,62 @@ def audiences_of(run: Crowd, known: KnownQuestions, generator: ProfileGenerator)
     return [every[row] for row in known.rows]
 
 
-def no_surer(table: pa.Table, known: KnownQuestions, study: Study, split: Split) -> pa.Table:
-    """The table with no interval narrower than as many people's answers have as the crowd was
-    fitted to: another sample of people would have answered otherwise."""
+def no_surer(table: pa.Table, behind: Mapping[str, Behind]) -> pa.Table:
+    """The table with no interval narrower than as many people's answers have as are behind it:
+    another sample of people would have answered otherwise.
+
+    Args:
+      behind: by question; one without an entry is left alone.
+    """
     columns = {name: table[name].to_pylist() for name in ("share", "low", "high", "people")}
-    of_name = dict(zip(known.asked.ids, known.rows.tolist(), strict=True))
-    told = {name: _answers(study, split, row) for name, row in of_name.items()}
     for i, (name, answer) in enumerate(
         zip(table["task_id"].to_pylist(), table["answer"].to_pylist(), strict=True)
     ):
-        people, variance = told[name]
-        if not people:
+        told = behind.get(name)
+        if told is None or not told.people:
             continue
-        share, ends = columns["share"][i], (0.0, 1.0)
+        share, ends, variance = columns["share"][i], (0.0, 1.0), told.variance
         if answer == "(mean)":
-            numbers = scales.values(study.scale_of(of_name[name]))
+            numbers = scales.values(told.scale)
             ends = float(numbers[0]), float(numbers[-1])
         else:
             variance = share * (1 - share)
-        half = NORMAL * np.sqrt(variance / people)
+        half = NORMAL * np.sqrt(variance / told.people)
         columns["low"][i] = min(columns["low"][i], max(share - half, ends[0]))
         columns["high"][i] = max(columns["high"][i], min(share + half, ends[1]))
         # A mean of continuous answers has no such number.
-        if columns["people"][i] > people:
-            columns["people"][i] = people
+        if columns["people"][i] > told.people:
+            columns["people"][i] = told.people
     for name, cells in columns.items():
         table = table.set_column(
             table.column_names.index(name), name, pa.array(cells, pa.float64())
         )
     return table
+
+
+def behind_known(known: KnownQuestions, study: Study, split: Split) -> dict[str, Behind]:
+    """What the crowd was fitted to of each of the run's own questions."""
+    pairs = zip(known.asked.ids, known.rows.tolist(), strict=True)
+    return {name: Behind(study.scale_of(row), *_answers(study, split, row)) for name, row in pairs}
+
+
+def behind_choices(
+    asked: Questions, few: Mapping[str, FewAnswers], study: Study, split: Split
+) -> dict[str, Behind]:
+    """What the crowd was fitted to of each new choice among options that are described: everybody
+    who chose among such; and the answers to it that are known."""
+    described, new = study.tasks.alternatives, asked.alternatives
+    if described is None or new is None:
+        return {}
+    # Whichever of the described tasks is asked for, all of them are counted.
+    people, _ = _answers(study, split, int(described.task[0]))
+    found = {}
+    for choice in np.unique(new.task).tolist():
+        name = asked.ids[choice]
+        more = few[name].people.sum() if name in few else 0.0
+        # Options have no order, and so no mean that would vary.
+        found[name] = Behind(asked.task_scales[choice], people + float(more), np.nan)
+    return found
 
 
 def _answers(study: Study, split: Split, task: int) -> tuple[float, float]:

@@ -45,8 +45,9 @@ def table_of(
         values = scales.values(task.scale)
         if shares is not None:
             low, high = stretched_interval(shares, wider)
-            for level, name in enumerate(scales.labels(task.scale)):
-                p = float(shares[:, level].mean())
+            for level, (name, p) in enumerate(
+                zip(scales.labels(task.scale), shares.mean(0), strict=True)
+            ):
                 half = (high[level] - low[level]) / 2
                 row(task_id, name, p, low[level], high[level], worth(p * (1 - p), half))
         if scales.is_ordered(task.scale):
@@ -57,7 +58,9 @@ def table_of(
             if shares is not None:
                 share = shares.mean(0)
                 variance = float(share @ values**2 - (share @ values) ** 2)
-            row(task_id, "(mean)", mean.mean(), low, high, worth(variance, (high - low) / 2))
+            # By the same sums as the interval, so that rounding does not part them.
+            middle = values[0] + width * unit.mean(0)[0]
+            row(task_id, "(mean)", middle, low, high, worth(variance, (high - low) / 2))
     told = {"asked": of_agents} if asked.ask_if else {}
     table = pa.table({**columns, **numbers, **told})
     if by is None:

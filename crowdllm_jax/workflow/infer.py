@@ -21,6 +21,7 @@ from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
 from crowdllm_jax.study.condition import Condition, condition_of
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.split import split_study
+from crowdllm_jax.study.toplines import check_people
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Held:
     Attributes:
       held: (K, R) bool, the responses that each of K crowds was not fitted on.
       condition: that all people of the study who have a weight fulfil.
+    Raises:
+      CrowdError: the study tells of published shares, and of no people.
     """
 
     crowds: tuple[Crowd, ...]
@@ -54,6 +57,10 @@ class Held:
     config: Config
     held: np.ndarray
     condition: Condition | None = None
+
+    def __post_init__(self) -> None:
+        # Before a table of people or a plan is read, of which the messages would lead nowhere.
+        check_people(self.study)
 
 
 def held_by(folder: Path, progress: Progress) -> Held:

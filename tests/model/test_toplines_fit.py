@@ -1,11 +1,20 @@
 """A crowd of published shares answers by them, by group, and new tasks by the reference."""
 
 import dataclasses
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mcp.server.mcpserver.exceptions import ToolError
 
+import crowdllm_jax as cl
+import crowdllm_jax.workflow.infer as workflow_infer
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.cli.served import Tools
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.infer.infer import infer
+from crowdllm_jax.infer.plan import Goal, plan_answers
 from crowdllm_jax.model import fit
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.sample import sample
@@ -91,3 +100,56 @@ def test_there_are_no_twins_of_published_shares(tmp_path, monkeypatch):
     monkeypatch.setattr(twins, "stored_config", lambda folder: Config(study=spec))
     with pytest.raises(CrowdError, match="twins: the run was fitted to published shares"):
         twins.twin_run(tmp_path, tmp_path / "few.csv", tmp_path / "out")
+
+
+def test_nothing_is_inferred_of_people_who_are_none():
+    """From Python, whatever is given."""
+    study, _ = published()
+    held = study.task < 5
+    refused = pytest.raises(CrowdError, match=r"published shares .* and tells of no persons")
+    for twins_too in (False, True):
+        with refused:
+            infer((), study, held, twins=twins_too)
+    with refused:
+        plan_answers((), study, held, Goal(5))
+    with refused:
+        cl.make_twins(None, study)
+    config = Config(study="unused", split=SplitConfig(by="tasks"))
+    with refused:
+        cl.plan((None, study, config), 5, people="nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["infer", "run"],
+        ["infer", "run", "--twins"],
+        ["infer", "run", "--profiles", "nowhere.csv"],
+        ["infer", "run", "--plan", "nowhere.csv"],
+        ["plan", "run", "--budget", "5"],
+        ["plan", "run", "--budget", "5", "--people", "nowhere.csv"],
+    ],
+)
+def test_the_commands_refuse_a_run_without_people(monkeypatch, capsys, command):
+    """Before they read a table of people or a plan."""
+    as_a_run(monkeypatch)
+    assert main([*command, "--quiet"]) == 2
+    assert "tells of no persons" in capsys.readouterr().err
+
+
+def test_the_served_tool_refuses_a_run_without_people(monkeypatch):
+    as_a_run(monkeypatch)
+    with pytest.raises(ToolError, match="tells of no persons"):
+        Tools(Path("run"), None, {}).infer()
+
+
+def as_a_run(monkeypatch) -> None:
+    """Have every folder be a run that was fitted to published shares."""
+    config = Config(study="unused", split=SplitConfig(by="tasks"))
+    for name, found in (
+        ("stored_config", config),
+        ("load_study", published()[0]),
+        ("open_run", nullcontext()),
+        ("split_crowd", None),
+    ):
+        monkeypatch.setattr(workflow_infer, name, lambda *_, found=found, **__: found)

@@ -8,8 +8,14 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.questions import write_reference
 from crowdllm_jax.reference.record import from_levels
+from crowdllm_jax.runs.asked import Sources, _reference
+from crowdllm_jax.runtime.progress import silent
 from crowdllm_jax.study import scales
+from crowdllm_jax.study.csv_file import Dialect
+from crowdllm_jax.study.questions import joined, questions_on
 from crowdllm_jax.study.scales import Binary, Continuous, Nominal, Ordinal, Ranking
+from crowdllm_jax.study.spec import ResponsesSpec, StudySpec
+from crowdllm_jax.study.split import SplitConfig, split_study
 
 TASKS = ["t00", "t01", "t02", "t03"]
 
@@ -225,3 +231,42 @@ def test_a_population_is_a_reference_table(tmp_path, rating_crowd):
     found = from_column(make_study(), config, str(tmp_path))
     drawn = numbers_of(rating_crowd, sample(rating_crowd, 40, 1).answers)
     np.testing.assert_allclose(found.mean, drawn.mean(0), rtol=1e-6)
+
+
+def test_a_table_may_be_in_another_dialect(tmp_path):
+    """Answers, means and numbers, in a table with semicolons and decimal commas."""
+    study = make_study()
+    (tmp_path / "ref.csv").write_text(
+        "task;v;m\n" + "".join(f"{name};{v};0,5\n" for name, v in zip(TASKS, "1234", strict=True))
+    )
+    config = ColumnReference(path="ref.csv", value="v", mass="m")
+    dialect = Dialect(";", decimal=",")
+    found = from_column(study, config, str(tmp_path), dialect)
+    assert found.mean.tolist() == [1, 2, 3, 4]
+    assert found.mass.tolist() == [0.5] * 4
+    text = (tmp_path / "ref.csv").read_text().replace(";2;", ";2,5;")
+    (tmp_path / "ref.csv").write_text(text)
+    assert from_column(study, config, str(tmp_path), dialect).mean.tolist() == [1, 2.5, 3, 4]
+
+
+def test_new_questions_answers_are_in_the_studys_dialect(tmp_path):
+    """The run's own table of references has commas, whatever the study's tables have."""
+    study = make_study()
+    write_table(tmp_path / "ref.csv", {"task": TASKS, "v": ["1", "2", "3", "3.5"]})
+    (tmp_path / "new.csv").write_text("task;v\nnew;1,5\n")
+    config = ColumnReference(path="ref.csv", value="v")
+    name = next(iter(study.scales))
+    questions = questions_on(["new"], ["New?"], [name], study.scales, list(study.scales))
+    spec = StudySpec(
+        responses=ResponsesSpec(path="r.csv"),
+        scales=dict(study.scales),
+        folder=str(tmp_path),
+        delimiter=";",
+        decimal=",",
+    )
+    split = split_study(study, SplitConfig(by="tasks"), 0)
+    longer = joined(study, questions, (), None)
+    given = Sources(table=tmp_path / "new.csv")
+    found, told = _reference(study, longer, split, config, spec, questions, given, silent)
+    assert found.mean.tolist() == [1, 2, 3, 3.5, 1.5]
+    assert told == "answers in new.csv"

@@ -415,6 +415,19 @@ def test_names_are_tidied_wherever_they_come_from_outside(tmp_path):
     np.testing.assert_allclose(share, 1 / 3, atol=1e-6)
 
 
+@pytest.mark.usefixtures("long")
+def test_later_answers_in_another_dialect_are_to_be_saved_otherwise(tmp_path):
+    """What the study file of a fitted run says cannot be changed."""
+    own = spec(tmp_path)
+    study = read_study(own)
+    text = (tmp_path / own.responses.path).read_text().replace(",", ";")
+    (tmp_path / own.responses.path).write_text(text)
+    with pytest.raises(CrowdError, match="by semicolons; save it with commas between the cells"):
+        read_answers(own, study.tasks)
+    with pytest.raises(CrowdError, match=r"by semicolons: set study.delimiter: ';'"):
+        read_study(own)
+
+
 def test_profiles_are_read_with_the_codes_of_missing_answers(tmp_path):
     write_table(tmp_path / "answers.csv", odd_names())
     missing = {"âge": (999,), "city": ("?",)}
@@ -427,6 +440,10 @@ def test_profiles_are_read_with_the_codes_of_missing_answers(tmp_path):
     codings = tuple(fit_coding(a, everyone) for a in study.participants.profile)
     profiles = read_profiles(tmp_path / "few.csv", SimpleNamespace(codings=codings), own)
     np.testing.assert_array_equal(profiles.attributes[0].cells, [30.5, np.nan])
+    # Which sign is between the cells cannot be said of a fitted run any more.
+    (tmp_path / "few.csv").write_text("age,city\n30,Rome\n")
+    with pytest.raises(CrowdError, match="by commas; save it with semicolons between the cells"):
+        read_profiles(tmp_path / "few.csv", SimpleNamespace(codings=codings), own)
 
 
 def test_several_embeddings_stand_side_by_side(tmp_path, long):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +22,20 @@ from crowdllm_jax.model.persistent.asked import stretched
 from crowdllm_jax.population.manifest import verify
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.folder import fitted_crowd, start_run
-from crowdllm_jax.runs.trust import Held, Trust, _variation, held_out_outlook, trust_of
-from crowdllm_jax.study.scales import Continuous
+from crowdllm_jax.runs.trust import (
+    Held,
+    Trust,
+    _variation,
+    held_out_outlook,
+    stretched_interval,
+    trust_of,
+)
+from crowdllm_jax.study.questions import questions_on
+from crowdllm_jax.study.scales import Continuous, Ordinal
 from crowdllm_jax.study.split import Split, split_study
 from crowdllm_jax.workflow.ask import Asking, ask
+from crowdllm_jax.workflow.ask_audience import Audience
+from crowdllm_jax.workflow.ask_table import table_of
 from crowdllm_jax.workflow.ask_written import ask_run
 from crowdllm_jax.workflow.infer import Whom, infer_run
 from crowdllm_jax.workflow.steps import fit_run
@@ -545,6 +556,48 @@ def test_trust_is_what_held_out_questions_say():
     assert abs(trust.stretch - 2) < 0.2
     assert (trust.questions, round(trust.way, 9)) == (500, 0.75)
     assert not np.isfinite(trust_of([Held(middle, sd, people, n, way[:5])]).way)
+
+
+def test_an_interval_holds_what_it_is_of():
+    """At the ends, where logits stop short of 0 and 1, and of draws some of which lie far from the
+    others; between, it is the quantiles'."""
+    random = np.random.default_rng(0)
+    usual = 1 / (1 + np.exp(-random.normal(size=400)))
+    odd = np.where(np.arange(400) < 12, 0.9, 1e-3)
+    draws = np.stack([np.zeros(400), np.ones(400), odd, usual], axis=1)
+    low, high = stretched_interval(draws, 1.0)
+    assert (low <= draws.mean(0)).all()
+    assert (draws.mean(0) <= high).all()
+    logit = np.log(usual / (1 - usual))
+    own = 1 / (1 + np.exp(-np.quantile(logit, [0.05, 0.95])))
+    np.testing.assert_allclose([low[3], high[3]], own, rtol=1e-12)
+
+
+def test_a_table_holds_what_is_certain():
+    """Shares and means of questions that everybody answers alike lie within their intervals, to
+    the last digit."""
+    known = {"rating": Ordinal(levels=(1, 2, 3, 4, 7)), "slider": Continuous(low=-3, high=11.7)}
+    asked = questions_on("ab", "ab", list(known), known, list(known))
+    share = np.array([0.0, 0.0, 0.0, 0.1, 0.9])
+
+    class Alike:
+        def draws(self, task):
+            if task.scale is known["slider"]:
+                return None, np.full(64, 11.7)
+            return np.tile(share, (64, 1)), np.full(64, share @ [1, 2, 3, 4, 7])
+
+    told = table_of(
+        [Audience(Alike())] * 2,
+        asked,
+        [SimpleNamespace(scale=scale) for scale in known.values()],
+        [1.0, 1.0],
+        None,
+        None,
+    )
+    assert len(told) == 7
+    for row in told.to_pylist():
+        assert row["low"] <= row["share"] <= row["high"], row
+        assert row["high"] - row["low"] < 2e-3
 
 
 def test_what_is_kept_of_the_reference_is_what_a_fit_would_give(folder, again, answered):

@@ -216,6 +216,27 @@ def test_a_set_is_known_by_everybody_who_chose_among_such(run):
     assert ask_known._answers(undescribed, split, 0)[0] == (study.task[split.seen] == 0).sum()
 
 
+def test_new_sets_are_no_better_known_than_by_those_who_chose(run, tmp_path):
+    """However far out options are, another sample would have chosen otherwise; answers to the very
+    set add to those."""
+    folder, _ = run
+    path = market(tmp_path / "far.csv", [("x", -20, "Acme"), ("y", 15, "Core"), ("none", "", "")])
+    for asking, people in (
+        (Asking(alternatives=path), PEOPLE),
+        (Asking(alternatives=path, by="age"), PEOPLE),
+        (Asking(alternatives=path, shares="90,5,5", people=40), PEOPLE + 40),
+    ):
+        for row in ask(folder / "run", [], asking).table.to_pylist():
+            p = row["share"]
+            half = 1.6448536 * np.sqrt(p * (1 - p) / people)
+            assert row["people"] <= people
+            assert row["low"] <= max(p - half, 0)
+            assert row["high"] >= min(p + half, 1)
+    near = market(tmp_path / "near.csv", [("x", 12, "Acme"), ("y", 15, "Core"), ("none", "", "")])
+    many = ask(folder / "run", [], Asking(alternatives=near, shares="60,20,20", people=40_000))
+    assert max(many.table["people"].to_pylist()) > 10_000
+
+
 def test_a_cheaper_option_is_chosen_more(run, tmp_path):
     folder, _ = run
     dear, cheap = (
