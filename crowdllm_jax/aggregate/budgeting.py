@@ -71,7 +71,7 @@ def fund(
             "ballot needs one"
         )
     price = np.array([cost[answers.task_ids[task]] for task in tasks])
-    if not price.min() <= budget < np.inf:
+    if not price.min() * (1 - EQUAL) <= budget < np.inf:
         raise CrowdError(
             f"--budget {budget:g}: the cheapest project costs {price.min():g}; give "
             "the amount there is to spend"
@@ -160,7 +160,7 @@ def greedy(
     funded = list(chosen)
     order = _by_votes(votes, cost)
     for p in order[np.argsort(-rate[order], kind="stable")].tolist():
-        if p not in funded and votes[p] > 0 and cost[p] <= left:
+        if p not in funded and votes[p] > 0 and cost[p] <= left + EQUAL * budget:
             funded.append(p)
             left -= cost[p]
     return tuple(funded)
@@ -187,7 +187,7 @@ def equal_shares(
             break
         best = funded
         open_ = [p for p in range(len(cost)) if p not in funded and votes[p] > 0]
-        if not any(cost[p] <= left for p in open_):
+        if not any(cost[p] <= left + EQUAL * budget for p in open_):
             break
     return greedy(ballots, cost, budget, worth, best)
 

@@ -43,6 +43,19 @@ def test_funding_is_what_the_definitions_say(seed, worth):
     assert cost[list(found)].sum() <= money
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_costs_in_thousands_fund_what_costs_do(seed):
+    """Decimals do not add up to the budget exactly where it is spent to the last cent."""
+    votes, cost, _ = election(seed)
+    ballots, chosen = joined(votes), np.random.default_rng(seed).random(len(cost)) < 0.5
+    money = int(cost[chosen].sum()) or int(cost.sum())
+    for rule in (greedy, equal_shares):
+        whole = rule(ballots, cost.astype(float), money)
+        assert rule(ballots, cost / 1000, money / 1000) == whole
+        tenths = sum([0.1] * money)
+        assert rule(ballots, 0.1 * cost, tenths) == whole
+
+
 def test_the_definitions_disagree_with_each_other():
     """Otherwise the comparison above would not tell the rules apart."""
     apart = np.zeros(3, int)
