@@ -199,7 +199,7 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
         known = jnp.asarray(tasks.known)
         trust = effects["witness"][scale] + known[:, None] * effects["task_witness"]
     # Not fitted: effects can be as large as they like in any unit.
-    unit = jax.lax.stop_gradient(units(model, tasks))
+    unit = jax.lax.stop_gradient(units(model, scale))
     return Items(
         location * unit,
         jax.nn.log_softmax(base, axis=1),
@@ -211,9 +211,9 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
     )
 
 
-def units(model: Persistent, tasks: TaskColumns) -> jax.Array:
-    """(T,) of the tasks' scales: 1 of those with levels."""
-    return jnp.exp(model.log_unit[...])[tasks.scale]
+def units(model: Persistent, scale: np.ndarray) -> jax.Array:
+    """(T,) of the scales (T,) of tasks: 1 of those with levels."""
+    return jnp.exp(model.log_unit[...])[scale]
 
 
 def level_slopes(effects: Effects, tasks: TaskColumns) -> LevelSlopes | None:

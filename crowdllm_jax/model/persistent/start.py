@@ -5,7 +5,7 @@ import numpy as np
 from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.contrasts import Given, numeric, telling, told_by
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.effects import Persistent
+from crowdllm_jax.model.persistent.effects import Persistent, units
 from crowdllm_jax.model.persistent.factors import DOUBT, analyse, enough
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
 from crowdllm_jax.model.persistent.unanswered import dilution
@@ -85,7 +85,7 @@ def start_deviations(model: Persistent, design: Design, answers: AnswerTable) ->
     np.add.at(count, (answers.task[given], answers.level[given]), 1.0)
     is_continuous = np.isin(np.arange(t), layout.tasks_of(continuous))
     residual = np.exp(np.asarray(model.log_residual[...]))[tasks.scale]
-    noise = np.where(is_continuous, residual / _units(model, tasks.scale), LOGISTIC_SD)
+    noise = np.where(is_continuous, residual / np.asarray(units(model, tasks.scale)), LOGISTIC_SD)
     location = count.sum(1) / noise**2
     spread = model.belief.deviation() ** 2
     by_level = (count * (1 - count / count.sum(1, keepdims=True).clip(1)))[:, :, None] * spread
@@ -125,7 +125,7 @@ def start_shares(
             if kind is continuous:
                 total = np.bincount(task, answers.value[given], len(scale))[own]
                 place = total / count[own].sum(1) - continuous.MIDDLE
-                effects["task"][own] = place / _units(model, scale)[own]
+                effects["task"][own] = place / np.asarray(units(model, scale))[own]
             else:
                 k = scales.size(layout.scales[index])
                 prior = np.exp(level[index, :k])[None] / np.exp(level[index, :k]).sum()
@@ -219,7 +219,7 @@ def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> n
     found = analyse(told.numbers, told.shape, model.belief.latent)
     answered = np.bincount(told.numbers.task, minlength=t)[:t] > 0
     is_continuous = np.isin(np.arange(t), layout.tasks_of(continuous))
-    on_line = told.sd / _units(model, np.array(layout.task_scale))
+    on_line = told.sd / np.asarray(units(model, np.array(layout.task_scale)))
     size = np.where(is_continuous, on_line, LOGISTIC_SD / np.sqrt(found.noise[:t]))
     loading = _capped(found.loading[:t] * size[:, None])
     of_contrasts = found.loading[t:] / np.sqrt(found.noise[t:])[:, None]
@@ -243,11 +243,6 @@ def start_loadings(model: Persistent, design: Design, answers: AnswerTable) -> n
     wider = spread / np.exp(np.asarray(model.belief.log_spread[...]))[: model.belief.latent]
     beliefs[np.ix_(told.place >= 0, found_in)] = (found.person @ axes * wider)[:, found_in]
     return beliefs
-
-
-def _units(model: Persistent, scale: np.ndarray) -> np.ndarray:
-    """(T,) of tasks' scales (T,)."""
-    return np.exp(np.asarray(model.log_unit[...], np.float64))[scale]
 
 
 def _capped(loading: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from crowdllm_jax.model.persistent.effects import (
     of_columns,
     posterior,
     regressions,
+    units,
 )
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.regression import regress
@@ -216,7 +217,7 @@ def spread_out(
     old = jnp.asarray(known) > 0
     # In units of the noise in people's answers, as dilution has it.
     spread = jnp.where(old & choices, 0.0, spread) / model.belief.usual_scale
-    unit = jnp.exp(model.log_unit[...])[np.array(layout.task_scale)]
+    unit = units(model, np.array(layout.task_scale))
     base = widened(items.base, layout, jnp.where(old, spread, 0.0))
     return diluted(items._replace(base=base), residual, layout, spread * unit)
 
