@@ -14,7 +14,7 @@ from scipy.stats import pearsonr
 from crowdllm_jax.model.cvae.fit import Losses
 from crowdllm_jax.score import asked
 from crowdllm_jax.score.correlations import ItemPairs, correlations, crowd_correlations
-from crowdllm_jax.score.held_out import Humans
+from crowdllm_jax.score.held_out import Humans, of_numbers
 from crowdllm_jax.score.persons import in_peoples_places, personal
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study
@@ -95,7 +95,9 @@ def coherence(
 ) -> list[tuple[str, str]]:
     """How far people (agents) differ in their mean answers, and whether answers to two questions
     correlate as people's do: (title, SVG) of each, the second only where that can be told."""
-    pictures = [("One person's (agent's) mean answer", _persons(humans, answers))]
+    pictures = []
+    if (numbers := of_numbers(humans, answers)) is not None:
+        pictures.append(("One person's (agent's) mean answer", _persons(*numbers)))
     if items is not None:
         people = correlations(items.value, items.known, humans.weight)[items.compared]
         theirs = crowd_correlations(items, answers)[items.compared]

@@ -22,20 +22,22 @@ TERMS = {
 MEASURES = {
     "skill": "the share of the way, in RPS, from a crowd that answers every question with the "
     "pooled training answers (0) to the noise ceiling (1).",
-    "mae": "error of the crowd's mean answer per question, in the scale's units. Lower is better.",
-    "rmse": "error of the crowd's mean answer per question, in the scale's units; large errors "
-    "count more. Lower is better.",
+    "mae": "error of the crowd's mean answer per question, in the scale's units (of several "
+    "scales, as a share of the range). Lower is better.",
+    "rmse": "error of the crowd's mean answer per question, in the scale's units (of several "
+    "scales, as a share of the range); large errors count more. Lower is better.",
     "cs": "cosine similarity of the shares of answers per question. Higher is better, but a crowd "
     "that always gives the most frequent answer scores high too.",
-    "avg_wd": "Wasserstein distance between the distributions of answers, per question. Lower is "
-    "better; it favours crowds that vary too little, because few people answer each question.",
+    "avg_wd": "Wasserstein distance between the distributions of answers, per question (without an "
+    "order the share who would have to answer otherwise). Lower is better; it favours crowds that "
+    "vary too little, because few people answer each question.",
     "nwd": "Wasserstein distance per question, as a share of the scale's range. Lower is better.",
     "js": "Jensen-Shannon distance (base 2) of the shares of answers per question. Lower is "
     "better.",
     "ks": "1 minus the largest gap of the cumulative shares (Kolmogorov-Smirnov). Higher is "
     "better.",
-    "rps": "ranked probability score of each held-out answer. Lower is better; no crowd can "
-    "improve it by varying too little or too much.",
+    "rps": "ranked probability score of each held-out answer (without an order half the Brier "
+    "score). Lower is better; no crowd can improve it by varying too little or too much.",
     "accuracy": "share of people who give the crowd's most frequent answer.",
     "ece": "how far shares in the crowd lie from how often people really answer so.",
     "pooled_wd": "Wasserstein distance between the distributions of answers to all questions "

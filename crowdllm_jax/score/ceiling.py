@@ -3,7 +3,7 @@
 import numpy as np
 
 from crowdllm_jax.score.bootstrap import FEWEST, Measures, bootstrap, enough, of_cuts
-from crowdllm_jax.score.held_out import Humans
+from crowdllm_jax.score.held_out import Humans, of_numbers
 from crowdllm_jax.score.metrics import (
     METRICS,
     Score,
@@ -46,14 +46,24 @@ def score_humans(humans: Humans, seed: int) -> list[Score]:
     for name in cuts[0] if cuts and enough(humans) else ():
         if humans.by == "people" or name == "pooled_wd":
             low[name], high[name] = of_cuts([cut[name] for cut in cuts])
-    people = personal(humans, (humans.person, humans.task, humans.value))
-    person = person_scores(humans, [people])
-    if humans.people > 1 and not humans.shares:
-        apart = [_halves_apart(humans, people[2], random) for _ in range(20)]
-        person[0]["personal_wd"] = float(np.mean(apart))
-        if humans.people >= FEWEST:
-            person[1]["personal_wd"], person[2]["personal_wd"] = of_cuts(apart)
+    person = _persons(humans, random)
     why = dict.fromkeys(defined, BY_DEFINITION)
     why["accuracy"] = "it would take people who were asked twice"
     point |= person[0] | defined
     return _records("humans", humans, seed, METRICS, point, low | person[1], high | person[2], why)
+
+
+def _persons(humans: Humans, random: np.random.Generator) -> tuple[Measures, Measures, Measures]:
+    """What another sample of these people would score as persons, of what has a mean."""
+    numbers = of_numbers(humans, np.zeros((0, len(humans.tasks))))
+    if numbers is None:
+        return {}, {}, {}
+    some, _ = numbers
+    people = personal(some, (some.person, some.task, some.value))
+    point, low, high = person_scores(some, [people])
+    if some.people > 1 and not some.shares:
+        apart = [_halves_apart(some, people[2], random) for _ in range(20)]
+        point["personal_wd"] = float(np.mean(apart))
+        if some.people >= FEWEST:
+            low["personal_wd"], high["personal_wd"] = of_cuts(apart)
+    return point, low, high

@@ -6,6 +6,8 @@ are compared with the end of an interval wherever the measure is noisy. People c
 weight.
 """
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 import msgspec
 import numpy as np
@@ -26,7 +28,7 @@ from crowdllm_jax.score.bootstrap import Measures, bootstrap, enough
 from crowdllm_jax.score.drift import drift, sessions
 from crowdllm_jax.score.feature_gain import feature_gain
 from crowdllm_jax.score.finding import Finding
-from crowdllm_jax.score.held_out import Humans
+from crowdllm_jax.score.held_out import Humans, of_numbers
 from crowdllm_jax.score.metrics import Score, answer_rps
 from crowdllm_jax.score.persons import (
     AnswerTriples,
@@ -37,8 +39,9 @@ from crowdllm_jax.score.persons import (
 )
 from crowdllm_jax.score.reference_signal import reference_signal
 from crowdllm_jax.score.undefined import no_interval, no_value
+from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import encode
-from crowdllm_jax.study.records import Attribute
+from crowdllm_jax.study.records import Attribute, Study
 
 SHUFFLES = 199
 TOO_FEW = "too few to tell"
@@ -131,18 +134,22 @@ def _few(humans: Humans) -> bool:
 
 def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
     """Homogeneous (too little variance within a task) and incoherent (too much) crowds."""
-    share = humans.as_share(values, np.arange(len(humans.tasks)))
-    crowd = variances(share)
-    t, answer = len(humans.tasks), humans.share
+    tasks = np.arange(len(humans.tasks))
+    crowd = np.zeros(len(tasks))
+    t, answers = len(tasks), tuple(_coordinates(humans, humans.value, humans.task))
+    for said in _coordinates(humans, values, tasks):
+        crowd += variances(said)
 
     def measure(weight: np.ndarray) -> Measures:
         n = np.bincount(humans.task, weight, t)
-        total = np.bincount(humans.task, weight * answer, t)
-        square = np.bincount(humans.task, weight * answer**2, t) - total**2 / n.clip(1e-300)
+        square = np.zeros(t)
+        for answer in answers:
+            total = np.bincount(humans.task, weight * answer, t)
+            square += np.bincount(humans.task, weight * answer**2, t) - total**2 / n.clip(1e-300)
         # A response that was drawn twice is one response: its task has no more freedom for it.
         free = n - np.bincount(humans.task, weight**2, t) / n.clip(1e-300)
         # Beside the squares themselves, what is left over by rounding is nothing.
-        least = 1e-12 * (weight * answer**2).sum()
+        least = 1e-12 * sum((weight * answer**2).sum() for answer in answers)
         return {"ratio": free @ crowd / square.sum() if square.sum() > least else float("nan")}
 
     point, low, high = (float(part["ratio"]) for part in bootstrap(humans, measure, times=200))
@@ -172,6 +179,18 @@ def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
             detail,
         ),
     ]
+
+
+def _coordinates(humans: Humans, value: np.ndarray, task: np.ndarray) -> Iterator[np.ndarray]:
+    """Answers to some tasks as points whose squared distance is that of shares of the range, and
+    without an order 1 between any two: (...,) each coordinate."""
+    ordered = humans.ordered[task]
+    skipped = np.isnan(value)
+    yield np.where(ordered | skipped, humans.as_share(value, task), 0.0)
+    most = max((len(humans.support[i]) for i in np.flatnonzero(humans.nominal)), default=0)
+    for level in range(most if not ordered.all() else 0):
+        at = np.where(ordered, 0.0, (value == level) / np.sqrt(2))
+        yield np.where(skipped, np.nan, at)
 
 
 def _untold(why: str) -> str:
@@ -230,6 +249,10 @@ def interchangeable(humans: Humans, values: np.ndarray) -> Finding:
         "below half of the lower end of the people's 95% interval, where that lies above 0.01: "
         "people who differ reliably, and agents who do not by half"
     )
+    numbers = of_numbers(humans, values)
+    if numbers is None:
+        return Finding(name, measure_of, None, False, threshold, _untold(no_value(humans, "icc")))
+    humans, values = numbers
     people = personal(humans, (humans.person, humans.task, humans.value))
     weight, rows = humans.weight, np.arange(humans.people)
     human = intra_class(*people, weight)
@@ -273,10 +296,12 @@ def collapsed(crowd: Crowd, humans: Humans) -> Finding:
         "agents from ones without a belief"
     )
     share = latent_share(crowd)
-    if share is None:
+    numbers = of_numbers(humans, np.zeros((0, len(humans.tasks))))
+    if share is None or numbers is None:
         return Finding(
             name, measure_of, None, False, threshold, "not told for this kind of model or scale"
         )
+    humans, _ = numbers
     people = personal(humans, (humans.person, humans.task, humans.value))
     human = intra_class(*people, humans.weight)
     if (why := _no_correlation(humans, human)) is not None:
@@ -345,9 +370,8 @@ def silent_attributes(prepared: Prepared) -> Finding:
     """
     study = prepared.study
     seen = prepared.split.seen & (study.weight > 0)
-    person, task = study.person[seen], study.task[seen]
-    value, weight = study.value[seen], study.weight[seen]
-    tasks, people = len(study.tasks.ids), len(study.participants.ids)
+    person, task, value, weight = _apart_by_level(study, seen)
+    tasks, people = int(task.max()) + 1, len(study.participants.ids)
     n = np.bincount(task, weight, tasks)
     n = np.where(n > 0, n, 1.0)
     mean = np.bincount(task, weight * value, tasks) / n
@@ -393,6 +417,23 @@ def silent_attributes(prepared: Prepared) -> Finding:
         "a permutation test's p above .05: what cannot be told from chance cannot be learned",
         detail or "the study has no profile",
     )
+
+
+def _apart_by_level(
+    study: Study, seen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(person, task, value, weight) of some responses (R,) bool; each level of a task without an
+    order is a task of its own, which a person gives (1) or not (0)."""
+    rows = np.flatnonzero(seen)
+    levels = np.array([scales.size(s) for s in study.scales.values()])
+    levels[scales.which(scales.is_ordered, study.scales.values())] = 1
+    scale = study.tasks.scale[study.task[rows]]
+    most = int(levels.max())
+    row, level = np.nonzero(np.arange(most) < levels[scale][:, None])
+    of = rows[row]
+    given = study.value[of]
+    value = np.where(levels[scale[row]] > 1, given == level, given)
+    return study.person[of], study.task[of] * most + level, value, study.weight[of]
 
 
 def _grouped(attribute: Attribute) -> np.ndarray:

@@ -12,27 +12,31 @@ DISTANCES = ("avg_wd", "nwd", "ks", "rps", "cs", "js")
 
 
 def distances(
-    crowd: np.ndarray, humans: np.ndarray, support: np.ndarray, width: float
+    crowd: np.ndarray, humans: np.ndarray, step: np.ndarray | None, width: float
 ) -> dict[str, np.ndarray]:
     """(T,) each of `DISTANCES`, of tasks on one scale.
 
     Args:
-      crowd, humans: (T, K) shares of the answers. support: (K,) their values.
+      crowd, humans: (T, K) shares of the answers.
+      step: (K - 1,) between neighbouring values; None without an order, where any two are 1 apart.
       width: of the scale, its highest value less its lowest.
     """
-    step = np.diff(support)
-    below, human_below = crowd.cumsum(1)[:, :-1], humans.cumsum(1)[:, :-1]
-    gap = np.abs(below - human_below)
     p, q = coarse(crowd), coarse(humans)
     norm = np.linalg.norm(p, axis=1) * np.linalg.norm(q, axis=1)
+    alike = {"cs": (p * q).sum(1) / norm.clip(1e-300), "js": _jensen_shannon(p, q)}
+    if step is None:
+        apart = np.abs(crowd - humans).sum(1) / 2
+        rps = (crowd**2 - 2 * crowd * humans + humans).sum(1) / 2
+        return {"avg_wd": apart, "nwd": apart, "ks": 1 - apart, "rps": rps, **alike}
+    below, human_below = crowd.cumsum(1)[:, :-1], humans.cumsum(1)[:, :-1]
+    gap = np.abs(below - human_below)
     return {
         "avg_wd": gap @ step,
         "nwd": gap @ step / width,
         "ks": 1 - gap.max(1),
         # Mean over answers y of (F(v) - [y <= v])^2, given that a share G(v) has y <= v.
         "rps": (below**2 - 2 * below * human_below + human_below) @ step,
-        "cs": (p * q).sum(1) / norm.clip(1e-300),
-        "js": _jensen_shannon(p, q),
+        **alike,
     }
 
 

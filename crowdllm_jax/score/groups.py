@@ -5,6 +5,8 @@ the scale's range. The gap of a group (a level of a profile attribute; a third o
 mean deviation over the answers that people of the group gave, and the crowd's over the same tasks.
 People's answers count by survey weight throughout.
 
+Tasks without an order, whose answers have no mean, take no part.
+
 - gap_error: mean absolute difference of the crowd's gaps and the people's, over groups.
 - regression_agreement: the share of coefficients of a least-squares regression of the deviation on
   the profile for which the crowd's lies in the people's 95% interval (clustered by person). The
@@ -57,7 +59,8 @@ def deviations(humans: Humans) -> tuple[np.ndarray, np.ndarray]:
     """(R,) each answer's distance from the mean of the others' to its task, and (R,) whether there
     are others."""
     t, weight = len(humans.tasks), humans.answer_weight
-    others = np.bincount(humans.task, minlength=t)[humans.task] > 1
+    others = (np.bincount(humans.task, minlength=t) > 1)[humans.task]
+    others &= humans.ordered[humans.task]
     rest = np.bincount(humans.task, weight, t)[humans.task] - weight
     total = np.bincount(humans.task, weight * humans.share, t)[humans.task]
     mean = (total - weight * humans.share) / np.where(others, rest, 1.0)
@@ -65,8 +68,14 @@ def deviations(humans: Humans) -> tuple[np.ndarray, np.ndarray]:
 
 
 def crowd_deviations(humans: Humans, values: np.ndarray) -> np.ndarray:
-    """(N, T) the agents' distances from the crowd's mean; 0 of those who were not asked."""
-    return apart(humans.as_share(values, np.arange(len(humans.tasks))))
+    """(N, T) the agents' distances from the crowd's mean; 0 of those who were not asked, and where
+    there is none."""
+    return apart(humans.as_share(values, np.arange(len(humans.tasks)))) * humans.ordered
+
+
+def _deviate(humans: Humans) -> bool:
+    """Not of published shares, nor of answers without an order alone."""
+    return not humans.shares and bool(humans.ordered.any())
 
 
 def _members(people: tuple[Attribute, ...], agents: tuple[Attribute, ...]) -> _Members:
@@ -111,7 +120,7 @@ def groups_of(
       values: (N, T) the agents' answers to `humans.tasks`.
     """
     members = _members(people, agents)
-    if humans.shares or not members.names:
+    if not _deviate(humans) or not members.names:
         return []
     human, error, _ = _people_gaps(humans, members)
     error = np.where(error > 1e-9, error, np.nan)
@@ -152,7 +161,8 @@ def _crowd_gaps(humans: Humans, members: _Members, values: np.ndarray) -> np.nda
     of_group = np.maximum(agents, 1)[:, None] if given.all() else members.agents.T @ given
     by_task = members.agents.T @ moved / np.maximum(of_group, 1)
     asked = np.zeros((len(members.names), len(humans.tasks)))
-    weight = members.people[humans.person] * humans.answer_weight[:, None]
+    counts = humans.answer_weight * humans.ordered[humans.task]
+    weight = members.people[humans.person] * counts[:, None]
     np.add.at(asked.T, humans.task, weight)
     gap = (asked * by_task).sum(1) / asked.sum(1).clip(1e-300)
     return np.where(agents > 0, gap, np.nan)
@@ -167,9 +177,9 @@ def score_groups(
 ) -> dict[str, dict[str, tuple[float, float, float]]]:
     """gap_error and regression_agreement of the "crowd", of "none" (a crowd whose groups do not
     differ) and of the "humans" (what the truth would score): (value, low, high), 95% intervals.
-    Nothing of published shares, in which no person deviates.
+    Nothing where nobody deviates.
     """
-    if humans.shares:
+    if not _deviate(humans):
         return {}
     measures: dict[str, dict[str, tuple[float, float, float]]] = {}
     members = _members(people, agents)

@@ -1,6 +1,6 @@
 """The held-out people's answers, ready to be compared with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,6 +58,19 @@ class Humans:
         return np.asarray(self.weight[self.person])
 
     @property
+    def ordered(self) -> np.ndarray:
+        """(T,) whether answers to a task are numbers: whether its scale has an order."""
+        return np.asarray(~self.nominal[self.scale])
+
+    @property
+    def unit(self) -> np.ndarray:
+        """(S,) what distances on a scale are told in: its own units of a single scale; of several
+        its range, or the one with the largest numbers would outweigh the others."""
+        low, high = np.array(self.edges).T
+        several = len(self.support) > 1
+        return np.asarray(np.where(self.nominal | (not several), 1.0, high - low))
+
+    @property
     def share(self) -> np.ndarray:
         """(R,) answers as shares of their scale's range."""
         return self.as_share(self.value, self.task)
@@ -66,6 +79,31 @@ class Humans:
         """Answers to some of the tasks on [0, 1], from the scales' units."""
         low, high = np.array(self.edges)[self.scale[task]].T
         return np.asarray((value - low) / (high - low))
+
+
+def of_numbers(humans: Humans, values: np.ndarray) -> tuple[Humans, np.ndarray] | None:
+    """The answers to ordered tasks, and the agents' (N, T) to these: what has a mean. None where
+    there are none; on a nominal scale numbers only say where the study lists a level."""
+    if humans.ordered.all():
+        return humans, values
+    kept = humans.ordered[humans.task]
+    if not kept.any():
+        return None
+    who, person = np.unique(humans.person[kept], return_inverse=True)
+    place = np.cumsum(humans.ordered) - 1
+    weight = humans.weight[who]
+    numbers = replace(
+        humans,
+        who=humans.who[who],
+        tasks=humans.tasks[humans.ordered],
+        person=person,
+        task=place[humans.task[kept]],
+        value=humans.value[kept],
+        cell=humans.cell[kept],
+        scale=humans.scale[humans.ordered],
+        weight=weight if humans.shares else alike(weight),
+    )
+    return numbers, values[:, humans.ordered]
 
 
 def held_out(study: Study, split: Split) -> Humans:

@@ -1,9 +1,12 @@
 """How close a crowd comes to the people it was not shown.
 
 Everything is computed from histograms: of each task over the values of its scale (a continuous
-scale is cut into 200 bins), in the scale's own units. Task measures, averaged over tasks:
+scale is cut into 200 bins), in the scale's own units; in a study of several scales in shares of
+each one's range. On a nominal scale any two levels are 1 apart, whatever the order in which they
+are listed: a Wasserstein distance is the total variation, rps half the Brier score, a variance the
+chance that two answers differ. Task measures, averaged over tasks:
 
-- mae, rmse: crowd mean against human mean.
+- mae, rmse: crowd mean against human mean, of ordered tasks.
 - cs: cosine similarity of the histograms. js: their Jensen-Shannon distance, to base 2 (Lin 1991).
   Both read a continuous scale in 10 bins.
 - avg_wd: Wasserstein-1 distance of the distributions; nwd: as a share of the scale's range.
@@ -35,7 +38,7 @@ from crowdllm_jax.score.asked import given, means
 from crowdllm_jax.score.bootstrap import Measures, bootstrap, enough
 from crowdllm_jax.score.distances import DISTANCES, calibration_error, coarse, distances
 from crowdllm_jax.score.halves import shrink
-from crowdllm_jax.score.held_out import Humans
+from crowdllm_jax.score.held_out import Humans, of_numbers
 from crowdllm_jax.score.persons import (
     PERSON_METRICS,
     compare_people,
@@ -116,11 +119,13 @@ def measure_crowd(humans: Humans, values: np.ndarray) -> Measures:
       values: (N, T) the agents' answers to `humans.tasks`, in the scales' units.
     """
     crowd, mean = _crowd_counts(humans, values), means(values)
-    agents = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
-    people = personal(humans, (humans.person, humans.task, humans.value))
-    rows = np.arange(humans.people)
-    several = humans.people > 1 and not humans.shares
-    person = compare_people(people, agents, humans.weight, rows) if several else {}
+    person: dict[str, float] = {}
+    numbers = of_numbers(humans, values)
+    if numbers is not None and numbers[0].people > 1 and not humans.shares:
+        some, said = numbers
+        agents = [personal(some, round_) for round_ in in_peoples_places(some, said)]
+        people = personal(some, (some.person, some.task, some.value))
+        person = compare_people(people, agents, some.weight, np.arange(some.people))
     return _compare(humans, crowd, mean, humans.answer_weight) | person
 
 
@@ -158,8 +163,11 @@ def score_crowd(
 
     same = floor_cost is None or np.array_equal(cost, floor_cost)
     point, low, high = _with_skill(humans, measure, same=same)
-    agents = [personal(humans, round_) for round_ in in_peoples_places(humans, values)]
-    person = person_scores(humans, agents)
+    person: tuple[Measures, Measures, Measures] = ({}, {}, {})
+    if (numbers := of_numbers(humans, values)) is not None:
+        some, said = numbers
+        agents = [personal(some, round_) for round_ in in_peoples_places(some, said)]
+        person = person_scores(some, agents)
     names = [name for name in METRICS if name != "skill" or floor is not None]
     bounds = (low | person[1], high | person[2])
     return _records(model, humans, seed, names, point | person[0], *bounds, {})
@@ -196,9 +204,15 @@ def answer_rps(humans: Humans, values: np.ndarray) -> np.ndarray:
     cost = np.zeros(p.shape)
     for index, support in enumerate(humans.support):
         on_scale = humans.scale == index
-        below = p[on_scale][:, : len(support)].cumsum(1)[:, :-1]
+        share = p[on_scale][:, : len(support)]
+        step = _step(humans, index)
+        if step is None:
+            brier = (share**2).sum(1, keepdims=True) - 2 * share + 1
+            cost[on_scale, : len(support)] = brier / 2
+            continue
+        below = share.cumsum(1)[:, :-1]
         hit = np.tri(len(support), dtype=bool).T[:, :-1]  # does an answer in bin k lie below v?
-        cost[on_scale, : len(support)] = (below[:, None] - hit) ** 2 @ np.diff(support)
+        cost[on_scale, : len(support)] = (below[:, None] - hit) ** 2 @ step
     return np.asarray(cost[humans.task, humans.cell])
 
 
@@ -301,7 +315,7 @@ def _compare(
         drawn = asked.astype(float)
     p = crowd / crowd.sum(1, keepdims=True).clip(1e-300)
     h = people / size[:, None].clip(1e-300)
-    gap = np.where(asked, crowd_mean - _means(humans, weight), 0.0)
+    gap = np.where(asked, crowd_mean - _means(humans, weight), 0.0) / humans.unit[humans.scale]
     by_task = {name: np.zeros(len(p)) for name in DISTANCES}
     pooled_wd, ratio = [], []
     hits = answers = 0.0
@@ -312,7 +326,8 @@ def _compare(
             continue
         crowd_share, human_share = p[on_scale][:, : len(support)], h[on_scale][:, : len(support)]
         low, high = humans.edges[index]
-        for name, distance in distances(crowd_share, human_share, support, high - low).items():
+        step, width = _step(humans, index), (high - low) / humans.unit[index]
+        for name, distance in distances(crowd_share, human_share, step, width).items():
             by_task[name][on_scale] = distance
         forecast.append(coarse(crowd_share).ravel())
         rate.append(coarse(human_share).ravel())
@@ -322,13 +337,16 @@ def _compare(
             hits += people[on_scale][np.arange(len(favourite)), favourite].sum()
             answers += size[on_scale].sum()
         task_share = size[on_scale] / size[on_scale].sum()
-        crowd_pooled, human_pooled = task_share @ crowd_share, task_share @ human_share
-        pooled_wd.append(np.abs(np.cumsum(crowd_pooled - human_pooled)[:-1]) @ np.diff(support))
+        pooled = task_share @ crowd_share, task_share @ human_share
+        crowd_pooled, human_pooled = (one[None] for one in pooled)
+        pooled_wd += distances(crowd_pooled, human_pooled, step, width)["avg_wd"].tolist()
         if np.count_nonzero(human_pooled) > 1:
-            ratio.append(_variance(crowd_pooled, support) / _variance(human_pooled, support))
+            crowd_varies, people_vary = (_variance(humans, index, one) for one in pooled)
+            ratio.append(crowd_varies / people_vary)
+    square, size_of_gap = _average(gap**2, drawn * humans.ordered), np.abs(gap)
     return {
-        "mae": float(np.average(np.abs(gap), weights=drawn)),
-        "rmse": float(np.sqrt(np.average(gap**2, weights=drawn))),
+        "mae": _average(size_of_gap, drawn * humans.ordered),
+        "rmse": float(np.sqrt(square)),
         # As every measure of a task; rps, averaged over answers, follows.
         **{name: float(np.average(by_task[name], weights=drawn)) for name in DISTANCES},
         "accuracy": float(hits / answers) if answers else float("nan"),
@@ -343,9 +361,24 @@ def _plain_size(humans: Humans) -> np.ndarray:
     return np.bincount(humans.task, minlength=len(humans.tasks))
 
 
-def _variance(share: np.ndarray, support: np.ndarray) -> float:
-    mean = share @ support
-    return float(share @ (support - mean) ** 2)
+def _average(value: np.ndarray, weight: np.ndarray) -> float:
+    """NaN of nothing."""
+    return float(np.average(value, weights=weight)) if weight.any() else float("nan")
+
+
+def _step(humans: Humans, index: int) -> np.ndarray | None:
+    """(K - 1,) between neighbouring values of a scale; None without an order."""
+    if humans.nominal[index]:
+        return None
+    return np.asarray(np.diff(humans.support[index]) / humans.unit[index])
+
+
+def _variance(humans: Humans, index: int, share: np.ndarray) -> float:
+    """Of answers on a scale, in shares (K,); without an order, the chance that two differ."""
+    if humans.nominal[index]:
+        return float(1 - (share**2).sum())
+    support = humans.support[index]
+    return float(share @ (support - share @ support) ** 2)
 
 
 def _gini(humans: Humans, weight: np.ndarray) -> float:
@@ -363,8 +396,12 @@ def _gini(humans: Humans, weight: np.ndarray) -> float:
     half = np.zeros(len(size))
     for index, support in enumerate(humans.support):
         on_scale = humans.scale == index
-        below = people[on_scale][:, : len(support)].cumsum(1)[:, :-1]
-        difference = (below * (size[on_scale][:, None] - below)) @ np.diff(support)
+        gave, step = people[on_scale][:, : len(support)], _step(humans, index)
+        if step is None:
+            difference = (gave * (size[on_scale][:, None] - gave)).sum(1) / 2
+        else:
+            below = gave.cumsum(1)[:, :-1]
+            difference = (below * (size[on_scale][:, None] - below)) @ step
         half[on_scale] = difference / np.where(pairs[on_scale] > 0, pairs[on_scale], 1.0)
     weights = size * (pairs > 0)
     return float(half @ weights / weights.sum()) if weights.any() else float("nan")

@@ -8,19 +8,21 @@ from crowdllm_jax.score.persons import PERSON_METRICS
 
 BY_DEFINITION = "so by definition"
 OF_PERSONS = (*PERSON_METRICS, "correlation_error", "gap_error", "regression_agreement")
+OF_NUMBERS = ("mae", "rmse", *OF_PERSONS)
+"""Measures of ordered tasks alone."""
 
 
 def no_value(humans: Humans, metric: str) -> str:
     """Why a measure that came out as NaN has no value."""
-    if humans.shares and metric in OF_PERSONS:
-        return "published shares say nothing of single people"
-    if humans.shares and metric not in ("accuracy", "variance_ratio", "skill"):
-        return "published shares cannot be cut into two halves of the people"
+    if (why := _of_no_such(humans, metric)) is not None:
+        return why
     alone = np.bincount(humans.task).max() < 2
-    if metric in PERSON_METRICS and humans.people < 2:
+    of_numbers = humans.ordered[humans.task]
+    people = len(np.unique(humans.person[of_numbers]))
+    if metric in PERSON_METRICS and people < 2:
         return "only 1 person held out"
     match metric:
-        case "icc" if len(humans.person) == humans.people:
+        case "icc" if of_numbers.sum() == people:
             return "nobody answers two of the held-out tasks"
         case "icc":
             return "no answer differs from another"
@@ -38,6 +40,17 @@ def no_value(humans: Humans, metric: str) -> str:
             return "its floor, the pooled training answers, lies within chance of the noise ceiling"
         case _:
             return "no held-out task is answered by two people"
+
+
+def _of_no_such(humans: Humans, metric: str) -> str | None:
+    """Why a measure is not defined for answers of this kind."""
+    if humans.shares and metric in OF_PERSONS:
+        return "published shares say nothing of single people"
+    if metric in OF_NUMBERS and not humans.ordered.any():
+        return "answers without an order have no mean"
+    if humans.shares and metric not in ("accuracy", "variance_ratio", "skill"):
+        return "published shares cannot be cut into two halves of the people"
+    return None
 
 
 def no_interval(humans: Humans, metric: str) -> str:

@@ -133,7 +133,7 @@ def test_the_true_crowd_scores_perfectly():
         assert found[name] == pytest.approx(people[name]), name
 
 
-def test_several_scales_are_averaged():
+def test_several_scales_are_averaged_as_shares_of_their_ranges():
     study = make_study({"a": RATING, "b": UNEVEN}, tasks=3, people=20)
     values = crowd_of(study, 50, seed=3)
     found = values_of(score_crowd(everything(study), values, "cvae", 0))
@@ -151,7 +151,10 @@ def test_several_scales_are_averaged():
             task=study.task[keep] - 3 * index,
             answer=study.answer[keep],
         )
-        parts.append(expected(own, values[:, here]))
+        ends = scales.values(study.scales[name])[[0, -1]]
+        told = expected(own, values[:, here])
+        in_units = {m: told[m] / np.ptp(ends) for m in ("mae", "avg_wd", "rps", "pooled_wd")}
+        parts.append(told | in_units)
     for metric in ("mae", "cs", "avg_wd", "rps", "pooled_wd", "variance_ratio"):
         assert found[metric] == pytest.approx(np.mean([p[metric] for p in parts]), abs=1e-6), metric
 
