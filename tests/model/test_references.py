@@ -200,3 +200,38 @@ def load_list(kind: str, count: int) -> Config:
         "reference": [{"kind": "column", "path": "a.csv", "value": "mean"}] * count,
     }
     return msgspec.convert(tree, Config)
+
+
+def follows(kind: str, known: int, share: np.ndarray, *, right: bool) -> float:
+    """How closely agents' answers to yes-no tasks that nobody answered follow a forecast of them
+    (the slope of logits), after answers to `known` tasks that the forecast foresaw, or did not."""
+    t = len(share)
+    study = make_study({"yes": Ordinal(levels=(0, 1))}, tasks=t, people=PEOPLE)
+    random = np.random.default_rng(5)
+    true = share if right else random.permutation(share)
+    # People of one mind: where a task is, is all that its answers tell.
+    answer = (random.random((PEOPLE, t)) < true).astype(float)
+    kept = study.task < known
+    study = dataclasses.replace(
+        study,
+        participants=dataclasses.replace(study.participants, profile=()),
+        person=study.person[kept],
+        task=study.task[kept],
+        answer=answer.ravel()[kept],
+    )
+    probs = np.stack([1 - share, share], axis=1)
+    crowd = fitted(study, Reference(kind, share, probs))
+    new = np.arange(known, t)
+    gave = sample(crowd, 4000, 0).answers[:, new].mean(0)
+    x, y = (np.log(p / (1 - p)) for p in (share[new], gave.clip(0.01, 0.99)))
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def test_a_fitted_forecast_need_not_be_proved_anew_by_a_few_tasks():
+    """It says of tasks that it has not seen where they are, as well as it can, which a few others'
+    answers can hardly tell. Many that went otherwise do."""
+    share = np.random.default_rng(2).uniform(0.15, 0.85, 60)
+    assert 0.8 < follows("fitted", 4, share, right=True) < 1.3
+    few, doubted = (follows(kind, 4, share, right=False) for kind in ("fitted", "column"))
+    assert few > doubted + 0.3
+    assert abs(follows("fitted", 50, share, right=False)) < 0.25

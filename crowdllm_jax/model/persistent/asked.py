@@ -107,7 +107,9 @@ def _as_fitted(fitted: TaskColumns, longer: TaskColumns) -> TaskColumns:
     others = longer.others
     if fitted.others is not None and others is not None:
         others = np.concatenate([fitted.others, others[base:]])
-    return longer._replace(reference=reference, others=others, **columns)
+    # An earlier version expected nothing of any reference.
+    expected = fitted.expected
+    return longer._replace(reference=reference, others=others, expected=expected, **columns)
 
 
 def _apart(known: np.ndarray, found: np.ndarray) -> bool:

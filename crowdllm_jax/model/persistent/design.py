@@ -25,6 +25,11 @@ from crowdllm_jax.study.statistics import unit
 
 FEW_COLUMNS, MOST_LOADING = 16, 8
 """Beliefs load on all task components where these are few, else on the first ones."""
+FORECAST = 1.3
+"""The trust in a fitted reference before any answer. It foretells shares of training tasks it has
+not seen, as well as it can, so a few tasks' answers need not prove it anew. Agents who differ by
+about a logit, and tasks that lie about a logit from where they are expected, answer as much less
+outspokenly as this trust makes up for (`unanswered.dilution` of both)."""
 
 
 class Design(NamedTuple):
@@ -89,7 +94,7 @@ def make_design(
         np.stack(told.shares[1:], axis=2) if told.others else None,
         usual_of(study, layout.levels),
         *_options(study, layout, seen),
-    )
+    )._replace(expected=_expected(reference))
     widths = [len(coding.columns) for coding in codings]
     attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
     groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.dimensions)
@@ -105,6 +110,12 @@ def make_design(
     if witnesses is not None:
         groups |= _groups_of_witnesses(witnesses, len(layout.scales))
     return Design(layout, tasks, groups, _average_profile(study, codings, train), witnesses)
+
+
+def _expected(reference: Reference) -> np.ndarray | None:
+    """(1 + E,) the trust in each reference before any answer; None without any."""
+    fitted = np.array([one.kind == "fitted" for one in (reference, *reference.others)])
+    return (FORECAST * fitted).astype(np.float32) if fitted.any() else None
 
 
 def _average_profile(study: Study, codings: tuple[Coding, ...], train: np.ndarray) -> np.ndarray:

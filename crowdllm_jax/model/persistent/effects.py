@@ -116,6 +116,7 @@ class TaskColumns(NamedTuple):
       usual: (T, G, K) how often witnesses name each level of nominal tasks; None without any.
       options: (T, K, Q) what describes the levels of choice tasks; described: (T, K) bool, where
         anything does. None without any.
+      expected: (1 + E,) the trust in each reference that its own stands around; None is 0.
     """
 
     scale: np.ndarray
@@ -127,6 +128,7 @@ class TaskColumns(NamedTuple):
     usual: np.ndarray | None = None
     options: np.ndarray | None = None
     described: np.ndarray | None = None
+    expected: np.ndarray | None = None
 
 
 class Items(NamedTuple):
@@ -235,16 +237,20 @@ def level_slopes(effects: Effects, tasks: TaskColumns) -> LevelSlopes | None:
 def by_columns(effects: Mapping[str, Rows], tasks: TaskColumns) -> jax.Array:
     """(T, K) what is said of levels: by references, as far as they are trusted on each scale, one
     after the other; and by what describes options, which people find worth something."""
-    trust = jnp.asarray(effects["trust"])
-    if tasks.others is None:
-        said = trust[tasks.scale][:, None] * tasks.reference
-    else:
-        every = _every_reference(tasks)
-        by_scale = trust.reshape(every.shape[2], -1).T
-        said = (every * by_scale[tasks.scale][:, None]).sum(2)
+    every = _every_reference(tasks)
+    trust = jnp.asarray(effects["trust"]).reshape(every.shape[2], -1).T
+    if tasks.expected is not None:
+        trust = trust + jnp.asarray(tasks.expected)[None]
+    said = (every * trust[tasks.scale][:, None]).sum(2)
     if tasks.options is None:
         return said
     return said + jnp.asarray(tasks.options) @ jnp.asarray(effects["part_worth"])
+
+
+def expected_of(tasks: TaskColumns) -> jax.Array:
+    """(T, K) what references say of levels, as far as they are trusted from the beginning."""
+    every = _every_reference(tasks)
+    return jnp.zeros(every.shape[:2]) if tasks.expected is None else every @ tasks.expected
 
 
 def _every_reference(tasks: TaskColumns) -> jax.Array:

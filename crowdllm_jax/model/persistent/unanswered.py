@@ -24,6 +24,7 @@ from crowdllm_jax.model.persistent.effects import (
     Rows,
     TaskColumns,
     by_columns,
+    expected_of,
     mean_effects,
     of_columns,
     posterior,
@@ -183,7 +184,9 @@ def _said(
     """What columns say of single tasks' effects, and how far these stand from it; flat."""
     model: Persistent = nnx.merge(graph, params)
     around = regressions(model, groups, tasks)
-    return {name: (one.x @ of_columns(model, name).mean, one.apart) for name, one in around.items()}
+    said = {name: one.x @ of_columns(model, name).mean for name, one in around.items()}
+    said["task_level"] += expected_of(tasks).ravel()
+    return {name: (said[name], one.apart) for name, one in around.items()}
 
 
 def dilution(spread: Spread) -> Spread:
