@@ -42,10 +42,11 @@ def scoreboard_of(scores: list[Score]) -> Table:
     spread = f"mean of {seeds} seeds, ± one standard deviation" if seeds > 1 else "one seed"
     table = Table(title=f"Held-out {scores[0].split} ({spread})", title_justify="left")
     table.add_column("crowd", no_wrap=True)
-    columns = board_of(scores[0].split)
+    board, missing = scoreboard(scores), untold(scores)
+    every = board_of(scores[0].split)
+    columns = [metric for metric in every if any(metric in row for _, row in board)]
     for metric in columns:
         table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
-    board, missing = scoreboard(scores), untold(scores)
     # The configured model stands first, after people.
     main = next((model for model, _ in board if model != "humans"), "")
     for model, row in board:
@@ -59,19 +60,19 @@ def scoreboard_of(scores: list[Score]) -> Table:
                 f"{value:.3f}" + (f"±{high - value:.3f}" if seeds > 1 and high == high else "")
             )
         table.add_row(MODELS[model], *cells, style="bold" if model == main else None)
-    if why := _not_defined(missing, columns):
+    if why := _not_defined(missing, every):
         table.caption, table.caption_justify = "n/d: not defined.\n" + "\n".join(why), "left"
     return table
 
 
 def _not_defined(missing: dict[str, dict[str, str]], columns: tuple[str, ...]) -> list[str]:
-    """A line for each measure of the board that has no value for some crowd."""
-    lines = {}
-    for reasons in missing.values():
-        for metric in columns:
-            if (why := reasons.get(metric, "")).startswith("not defined"):
-                lines[HEADINGS[metric], why] = f"{HEADINGS[metric]}: {why}"
-    return list(lines.values())
+    """A line for each reason why measures of the board have no value for some crowd."""
+    measures: dict[str, list[str]] = {}
+    for metric in columns:
+        for why in dict.fromkeys(reasons.get(metric, "") for reasons in missing.values()):
+            if why.startswith("not defined"):
+                measures.setdefault(why, []).append(HEADINGS[metric])
+    return [f"{', '.join(names)}: {why}" for why, names in measures.items()]
 
 
 def results_of(results: Results) -> Table:
