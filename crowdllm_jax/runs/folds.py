@@ -3,7 +3,8 @@
 An answer's score (rps) needs only that answer and its fold's crowd, so rps and skill are those of
 all answers together, with intervals over all tasks (people). Any other measure compares crowd and
 people of one fold, and is averaged over the folds by their answers: pooled over folds it would
-flatter, for the folds' crowds together have seen everybody. Folds share no task (person), so their
+flatter, for the folds' crowds together have seen everybody (rmse by the mean of its squares, or it
+would be mae in folds of one task). Folds share no task (person), so their
 intervals are combined as those of independent samples.
 """
 
@@ -72,9 +73,13 @@ def _averaged(scores: list[Score | None], shares: np.ndarray) -> list[Score]:
     if len(defined) < len(scores):
         return []
     value, low, high = np.array([(score.value, score.low, score.high) for score in defined]).T
-    mean = float(shares @ value)
-    below, above = (float(np.sqrt((shares**2) @ (end - value) ** 2)) for end in (low, high))
     first = defined[0]
+    mean, moves = float(shares @ value), shares
+    if first.metric == "rmse":
+        mean = float(np.sqrt(shares @ value**2))
+        # To first order, how far it moves with each fold's.
+        moves = shares * value / mean if mean > 0 else shares
+    below, above = (float(np.sqrt((moves**2) @ (end - value) ** 2)) for end in (low, high))
     whys = [score.why for score in defined if np.isnan(score.value)]
     whys = whys or [score.why for score in defined if score.why]
     return [

@@ -90,7 +90,8 @@ def test_the_answers_of_a_fold_do_not_reach_its_crowd(tiny):
 
 @pytest.mark.parametrize("by", ["people", "tasks"])
 def test_scores_are_of_each_answer_under_the_crowd_that_has_not_seen_it(by):
-    """rps and skill by hand from all answers; another measure is the folds' average."""
+    """rps and skill by hand from all answers; another measure is the folds' average (rmse that of
+    its squares)."""
     study = make_study(people=21, tasks=7)
     config = SplitConfig(by=by, folds=5)
     random = np.random.default_rng(0)
@@ -109,6 +110,7 @@ def test_scores_are_of_each_answer_under_the_crowd_that_has_not_seen_it(by):
         scores = [
             Score("cvae", by, 0, "rps", 9.0, 9.0, 9.0),
             Score("cvae", by, 0, "mae", mae[-1], mae[-1] - 0.3, mae[-1] + 0.1),
+            Score("cvae", by, 0, "rmse", mae[-1], mae[-1] - 0.01, mae[-1] + 0.02),
             Score("cvae", by, 0, "skill", 9.0, 9.0, 9.0),
         ]
         if k:
@@ -123,6 +125,14 @@ def test_scores_are_of_each_answer_under_the_crowd_that_has_not_seen_it(by):
     wide = np.sqrt(np.sum(np.square(shares)))
     assert by_metric["mae"].low == pytest.approx(by_metric["mae"].value - 0.3 * wide)
     assert by_metric["mae"].high == pytest.approx(by_metric["mae"].value + 0.1 * wide)
+    rmse = by_metric["rmse"]
+    assert rmse.value == pytest.approx(np.sqrt(np.dot(np.square(mae), shares)))
+    drawn = np.array(mae) + 0.001 * random.normal(size=(4000, 5))
+    apart = np.sqrt(np.square(drawn) @ np.array(shares)).std()
+    # Ends that lie 10 and 20 of these deviations off; 4,000 draws tell one within 5% (4.5 sd).
+    assert (rmse.value - rmse.low, rmse.high - rmse.value) == pytest.approx(
+        (10 * apart, 20 * apart), rel=0.05
+    )
     assert "icc" not in by_metric  # not every fold has it
 
 
