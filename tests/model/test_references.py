@@ -227,6 +227,7 @@ def follows(kind: str, known: int, share: np.ndarray, *, right: bool) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
+@pytest.mark.filterwarnings("ignore:.*agents answer new tasks:crowdllm_jax.errors.CrowdWarning")
 def test_a_fitted_forecast_need_not_be_proved_anew_by_a_few_tasks():
     """It says of tasks that it has not seen where they are, as well as it can, which a few others'
     answers can hardly tell. Many that went otherwise do."""

@@ -108,7 +108,9 @@ def _as_fitted(fitted: TaskColumns, longer: TaskColumns) -> TaskColumns:
     if fitted.others is not None and others is not None:
         others = np.concatenate([fitted.others, others[base:]])
     # An earlier version expected nothing of any reference.
-    expected = fitted.expected
+    expected = None
+    if fitted.expected is not None and longer.expected is not None:
+        expected = np.concatenate([fitted.expected, longer.expected[base:]])
     return longer._replace(reference=reference, others=others, expected=expected, **columns)
 
 

@@ -94,7 +94,7 @@ def make_design(
         np.stack(told.shares[1:], axis=2) if told.others else None,
         usual_of(study, layout.levels),
         *_options(study, layout, seen),
-    )._replace(expected=_expected(reference))
+    )._replace(expected=_expected(reference, t))
     widths = [len(coding.columns) for coding in codings]
     attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
     groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.dimensions)
@@ -112,10 +112,10 @@ def make_design(
     return Design(layout, tasks, groups, _average_profile(study, codings, train), witnesses)
 
 
-def _expected(reference: Reference) -> np.ndarray | None:
-    """(1 + E,) the trust in each reference before any answer; None without any."""
+def _expected(reference: Reference, tasks: int) -> np.ndarray | None:
+    """(T, 1 + E) the trust in each reference before any answer; None without any."""
     fitted = np.array([one.kind == "fitted" for one in (reference, *reference.others)])
-    return (FORECAST * fitted).astype(np.float32) if fitted.any() else None
+    return np.tile((FORECAST * fitted).astype(np.float32), (tasks, 1)) if fitted.any() else None
 
 
 def _average_profile(study: Study, codings: tuple[Coding, ...], train: np.ndarray) -> np.ndarray:

@@ -116,7 +116,7 @@ class TaskColumns(NamedTuple):
       usual: (T, G, K) how often witnesses name each level of nominal tasks; None without any.
       options: (T, K, Q) what describes the levels of choice tasks; described: (T, K) bool, where
         anything does. None without any.
-      expected: (1 + E,) the trust in each reference that its own stands around; None is 0.
+      expected: (T, 1 + E) the trust in each reference that the fitted one stands around; None is 0.
     """
 
     scale: np.ndarray
@@ -238,10 +238,10 @@ def by_columns(effects: Mapping[str, Rows], tasks: TaskColumns) -> jax.Array:
     """(T, K) what is said of levels: by references, as far as they are trusted on each scale, one
     after the other; and by what describes options, which people find worth something."""
     every = _every_reference(tasks)
-    trust = jnp.asarray(effects["trust"]).reshape(every.shape[2], -1).T
+    trust = jnp.asarray(effects["trust"]).reshape(every.shape[2], -1).T[tasks.scale]
     if tasks.expected is not None:
-        trust = trust + jnp.asarray(tasks.expected)[None]
-    said = (every * trust[tasks.scale][:, None]).sum(2)
+        trust = trust + tasks.expected
+    said = (every * trust[:, None]).sum(2)
     if tasks.options is None:
         return said
     return said + jnp.asarray(tasks.options) @ jnp.asarray(effects["part_worth"])
@@ -250,7 +250,9 @@ def by_columns(effects: Mapping[str, Rows], tasks: TaskColumns) -> jax.Array:
 def expected_of(tasks: TaskColumns) -> jax.Array:
     """(T, K) what references say of levels, as far as they are trusted from the beginning."""
     every = _every_reference(tasks)
-    return jnp.zeros(every.shape[:2]) if tasks.expected is None else every @ tasks.expected
+    if tasks.expected is None:
+        return jnp.zeros(every.shape[:2])
+    return (every * jnp.asarray(tasks.expected)[:, None]).sum(2)
 
 
 def _every_reference(tasks: TaskColumns) -> jax.Array:
