@@ -33,6 +33,10 @@ from crowdllm_jax.study.scales import Categorical
 
 STEPS = 200
 TOLERANCE = 1e-5
+WITNESSES = 2.0
+"""Answers to a task below which, on average, hardly any answer is checked by another: who agrees
+with nobody else's answers can be told neither right nor wrong, and is believed for want of others.
+From two on people's ways to err show in how they agree, over tasks that they share."""
 NEVER = 1e-10
 """Number of answers that stands for none, so that no chance is 0."""
 
@@ -70,15 +74,7 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
             progress(f"dawid-skene {label}", step, STEPS)
 
         passes, votes = _begun(answers, tasks, scales.size(scale))
-        levels, each = votes.shape[1], votes.sum() / answers.people
-        if each < levels**2:
-            warnings.warn(
-                f"dawid-skene: on scale '{name}' a person answered {each:.3g} tasks on average, "
-                f"few for a matrix of {levels} x {levels} ways to err; do not rely on its "
-                "confidences",
-                CrowdWarning,
-                stacklevel=2,
-            )
+        _warn_of_few(name, votes, answers.people)
         truth = dawid_skene(passes, votes, answers.block, power, report)
         if not truth.settled:
             warnings.warn(
@@ -95,6 +91,29 @@ def infer_truth(answers: Answers, progress: Progress = silent) -> pa.Table:
         )
     order = {task_id: position for position, task_id in enumerate(answers.task_ids)}
     return pa.Table.from_pylist(sorted(rows, key=lambda row: order[row["task_id"]]))
+
+
+def _warn_of_few(name: str, votes: np.ndarray, people: int) -> None:
+    """Warn where confidences say little: of (T, K) votes of some people on a scale."""
+    levels, each = votes.shape[1], votes.sum() / people
+    answered = votes.sum(1) > 0
+    witnesses = votes.sum() / max(answered.sum(), 1)
+    if answered.any() and witnesses < WITNESSES:
+        warnings.warn(
+            f"dawid-skene: on scale '{name}' a task has {witnesses:.3g} answers on average, few to "
+            "check one by another; do not rely on its confidences, and let several people answer "
+            "each task",
+            CrowdWarning,
+            stacklevel=3,
+        )
+    if each < levels**2:
+        warnings.warn(
+            f"dawid-skene: on scale '{name}' a person answered {each:.3g} tasks on average, "
+            f"few for a matrix of {levels} x {levels} ways to err; do not rely on its "
+            "confidences",
+            CrowdWarning,
+            stacklevel=3,
+        )
 
 
 def _begun(answers: Answers, tasks: np.ndarray, levels: int) -> tuple[dict[int, Pass], np.ndarray]:

@@ -1,7 +1,7 @@
 """From a folder or a study to a table of the crowd's decisions, by one of four rules."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 import pyarrow.csv
@@ -19,9 +19,9 @@ from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
 from crowdllm_jax.study.condition import condition_of
+from crowdllm_jax.study.formats.delimited import read_separated
 from crowdllm_jax.study.load import load_study_file
 from crowdllm_jax.study.records import Study, only_people
-from crowdllm_jax.study.tables import read_table
 
 Rule = Literal["summary", "dawid-skene", "greedy", "equal-shares"]
 
@@ -57,6 +57,8 @@ def decide(
       >>> cl.decide(study).column("task_id")[0].as_py()
       'self_placement'
     """
+    if rule not in get_args(Rule):
+        raise CrowdError(f"decide: there is no rule '{rule}'; give {', '.join(get_args(Rule))}")
     folder = None if isinstance(source, Study) else Path(source)
     if folder is not None and folder.is_dir():
         if data is not None:
@@ -111,11 +113,12 @@ def read_costs(path: Path, columns: str) -> dict[str, float]:
     if len(names) != 2 or not all(names):
         raise CrowdError(f"--columns {columns}: give two column names, TASK,COST")
     try:
-        table = read_table(path, list(names))
+        table = read_separated(path, list(names), numbers=names[1:])
     except CrowdError as error:
         hint = "; --columns TASK,COST names them" if "no column" in str(error) else ""
         raise CrowdError(f"{error}{hint}") from error
     task, cost = table[names[0]], table[names[1]]
+    cost.warn_of_thousands()
     costs: dict[str, float] = {}
     for row, (key, cell) in enumerate(zip(task.codes, cost.codes, strict=True), start=2):
         value = number(cost.distinct[cell]) if cell >= 0 else None

@@ -36,6 +36,10 @@ from crowdllm_jax.study.scales import Ranking, Scale
 COUNT_AGAIN = "count again"
 """What to do about damaged counts."""
 
+EQUAL = 1e-10
+"""Relative difference below which two (weighted) numbers of answers are equal: more than sums of
+weights are rounded by, less than one agent among thousands of millions."""
+
 COLUMNS = {
     "task_id": pa.string(),
     "answers": pa.float64(),
@@ -281,7 +285,8 @@ def summarise(histogram: Histogram) -> pa.Table:
     for task, row in enumerate(rows):
         if ballots[task]:
             rivals = np.flatnonzero(histogram.task_scale == histogram.task_scale[task])
-            row["place"] = 1 + sum(rows[rival]["total"] > row["total"] for rival in rivals)
+            above = row["total"] * (1 + EQUAL)
+            row["place"] = 1 + sum(rows[rival]["total"] > above for rival in rivals)
     used = [name for name in COLUMNS if any(name in row for row in rows)]
     return pa.Table.from_pylist(rows, pa.schema([(name, COLUMNS[name]) for name in used]))
 
@@ -297,7 +302,7 @@ def _row(histogram: Histogram, task: int) -> dict[str, Any]:
     if scales.is_continuous(scale):
         row |= {"decision": histogram.decision[task], "share": histogram.equal[task] / total}
     elif not scales.is_ballot(scale):
-        most = int(count.argmax())
+        most = int((count >= count.max() * (1 - EQUAL)).argmax())
         row |= {"decision": scales.labels(scale)[most], "share": count[most] / total}
     if scales.is_ordered(scale):
         low, high = interval(scale, mean, histogram.variance[task], histogram.effective[task])

@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from io import StringIO
@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 
 from crowdllm_jax.cli.commands.ask import add_ask
 from crowdllm_jax.cli.commands.infer import add_infer
@@ -55,12 +56,34 @@ def make_server(run: Path) -> MCPServer:
       CrowdError: the folder is no run folder, nothing is fitted in it yet, or it is not scored.
     """
     tools = Tools(run, fitted_crowd(run), _plain(_worth(run)))
-    server = MCPServer(
-        "crowdllm", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
+    return MCPServer(
+        "crowdllm",
+        instructions=INSTRUCTIONS,
+        version=__version__,
+        log_level="WARNING",
+        tools=[_exact(tool) for tool in (tools.describe, tools.ask, tools.infer, tools.sample)],
     )
-    for tool in (tools.describe, tools.ask, tools.infer, tools.sample):
-        server.add_tool(tool)
-    return server
+
+
+class _ExactTool(Tool):
+    """A tool that takes its own arguments alone. The protocol's package lets others pass unread,
+    and `filter` in place of `where` would be answered with everybody's numbers."""
+
+    async def run(self, arguments: dict[str, Any], *more: Any, **options: Any) -> Any:
+        """Raises ToolError of an argument that the tool has not."""
+        known = self.parameters["properties"]
+        if odd := [name for name in arguments if name not in known]:
+            raise ToolError(
+                f"{self.name}: has no argument '{odd[0]}'; it has: {', '.join(known) or 'none'}"
+            )
+        return await super().run(arguments, *more, **options)
+
+
+def _exact(function: Callable[..., Any]) -> Tool:
+    """A function as a tool, whose schema says that there are no other arguments."""
+    tool = _ExactTool.from_function(function)
+    tool.parameters["additionalProperties"] = False
+    return tool
 
 
 @dataclass(frozen=True)

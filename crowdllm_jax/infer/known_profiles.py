@@ -14,7 +14,7 @@ from crowdllm_jax.study.ids import MISSING, Entities, attribute_of, entities_of
 from crowdllm_jax.study.missing import drop_missing
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.spec import AttributeSpec, StudySpec, attribute_spec
-from crowdllm_jax.study.tables import read_table
+from crowdllm_jax.study.tables import Column, read_table
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def read_profiles(
     )
     weights = np.ones(n)
     if weight:
+        _check_numbers(table[weight])
         weights = attribute_of(weight, "numeric", table[weight], rows, "row").cells
         bad = np.isnan(weights) | (weights < 0)
         if bad.any():
@@ -92,6 +93,16 @@ def read_profiles(
                 "weight of 0 or more"
             )
     return KnownProfiles(_known(path, crowd, attributes), weights)
+
+
+def _check_numbers(weight: Column) -> None:
+    """Raise CrowdError if a column of weights holds words, which no other kind could make right."""
+    for code, text in enumerate(weight.distinct):
+        if weight.number(code) is None:
+            raise CrowdError(
+                f"--weight: {weight.where}: '{text}' ({weight.rows_of(code)}) is no number; name "
+                "the column that holds people's weights"
+            )
 
 
 def read_people(

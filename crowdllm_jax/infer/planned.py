@@ -15,9 +15,10 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.runtime.names import as_shown
+from crowdllm_jax.study.formats.delimited import read_separated
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.routing import routes_in
-from crowdllm_jax.study.tables import read_table, rows
+from crowdllm_jax.study.tables import rows
 
 KEYS = ("participant", "task", "probability")
 
@@ -36,12 +37,13 @@ class PlannedAnswers:
 
 
 def read_plan(path: Path, study: Study) -> PlannedAnswers:
-    """Read a plan that `crowdllm plan` wrote: participant, task, probability.
+    """Read a plan that `crowdllm plan` wrote: participant, task, probability; also as a spreadsheet
+    program saves it, with semicolons and decimal commas.
 
     Raises:
       CrowdError: names the file, the row and the column.
     """
-    table = read_table(path, list(KEYS))
+    table = read_separated(path, list(KEYS), numbers=["probability"])
     found = []
     for key, ids in (("participant", study.participants.ids), ("task", study.tasks.ids)):
         column, at = table[key], {name: i for i, name in enumerate(ids)}

@@ -6,11 +6,13 @@ training participants' profiles (without ids), from which agents are recruited.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax import nnx
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design
@@ -92,3 +94,13 @@ def numbers_of(crowd: Crowd, answers: np.ndarray) -> np.ndarray:
         tasks = np.flatnonzero(crowd.task_scale == index)
         numbers[:, tasks] = scales.numbers(scale, answers[:, tasks])
     return numbers
+
+
+def check_crowd(crowd: object) -> None:
+    """Raise CrowdError if it is none, such as the path of one."""
+    if not isinstance(crowd, Crowd):
+        what = f"'{crowd}'" if isinstance(crowd, str | Path) else type(crowd).__name__
+        raise CrowdError(
+            f"crowd: {what} is no fitted crowd; fit one with cl.fit(study, config), or load that "
+            "of a run with cl.load_crowd('RUN/seed-0/persistent/crowd')"
+        )

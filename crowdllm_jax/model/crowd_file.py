@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from flax import nnx
 
-from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd, CvaeInputs, Inputs, ModelConfig
+from crowdllm_jax.errors import CrowdError, named_errors
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs, Inputs, ModelConfig, check_crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import Cvae
 from crowdllm_jax.model.persistent.config import PersistentConfig
@@ -114,16 +114,20 @@ def save_crowd(crowd: Crowd, folder: str | Path) -> None:
     of several processes that work together all call it, and the first writes.
 
     Raises:
-      FileExistsError: the folder is there already.
+      CrowdError: the folder (or a file of its name) is there already.
 
     Examples:
       >>> cl.save_crowd(crowd, "kept")
       >>> cl.load_crowd("kept").task_ids == crowd.task_ids
       True
     """
+    check_crowd(crowd)
     folder = Path(folder)
     if processes.rank() == 0:
-        folder.mkdir(parents=True)
+        with named_errors(folder, "cannot be made", NotADirectoryError, PermissionError):
+            if folder.exists():
+                raise CrowdError(f"{folder}: is there already; nothing was written. Name a new one")
+            folder.mkdir(parents=True)
     processes.meet("a crowd's folder")
     save_arrays(folder / "arrays", arrays_of(crowd))
     meta = msgspec.structs.replace(_meta(crowd), sha256=crowd_fingerprint(crowd))

@@ -27,7 +27,7 @@ from flax import nnx
 from scipy.special import ndtr
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
-from crowdllm_jax.model.crowd import Crowd, CvaeInputs
+from crowdllm_jax.model.crowd import Crowd, CvaeInputs, check_crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
 from crowdllm_jax.model.cvae.decision import score_moments
 from crowdllm_jax.model.levels import count_words, unpack
@@ -114,6 +114,7 @@ def count(
       >>> table.members.sum(), table.counts.shape[1:]  # six tasks, up to eight answers
       (np.int64(2000), (6, 8))
     """
+    check_crowd(crowd)
     check_numbers(agents, seed)
     if agents > MOST_AGENTS:
         raise CrowdError(f"population.agents: {agents:,} are too many to count; give up to 2**40")

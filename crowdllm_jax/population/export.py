@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from crowdllm_jax.errors import CrowdError, CrowdWarning, first_line
 from crowdllm_jax.population.decisions import write, writing_of
 from crowdllm_jax.population.read import Answers, open_population, read_manifest, reading
+from crowdllm_jax.population.sample import check_numbers
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Scale
 
@@ -69,10 +70,13 @@ def export_population(
             raise CrowdError(f"--out {out}: {path.name} is there already; give another name")
     if (folder / "population" / "manifest.json").is_file():
         folder = folder / "population"
+    if layout not in get_args(Layout):
+        raise CrowdError(f"--layout: there is no '{layout}'; give {' or '.join(get_args(Layout))}")
     population = open_population(folder)
-    many = population.people if agents is None else min(agents, population.people)
-    if many < 1:
-        raise CrowdError(f"--agents: {many} is not a number of agents")
+    many = population.people
+    if agents is not None:
+        check_numbers(agents, 0, "--agents")
+        many = min(int(agents), many)
     if agents is not None and agents > many:
         warnings.warn(
             f"--agents {agents:,}: the population has {many:,} agents; all of them are written",

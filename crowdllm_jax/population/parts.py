@@ -86,7 +86,9 @@ def changed(folder: Path, plan: dict[str, Any]) -> list[str]:
         written = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
     except (OSError, msgspec.MsgspecError) as error:
         raise CrowdError(f"{path}: cannot be read ({error}); write to another folder") from error
-    return [key for key in plan if written.get(key) != plan[key]]
+    keys = [key for key in {**written, **plan} if written.get(key) != plan.get(key)]
+    # Agents of others come of another crowd for that reason alone, which need not be told, too.
+    return [key for key in keys if key != "crowd" or not {"where", "margins"} & {*keys}]
 
 
 def check_plan(folder: Path, plan: dict[str, Any], what: str) -> None:

@@ -7,16 +7,18 @@ else. How a block is drawn is the business of `population/drawers.py`.
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, cycle
+from numbers import Real
 
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd import Crowd, check_crowd
 from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.drawers import Drawer, drawers
 from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.profiles.where import whom
+from crowdllm_jax.runtime.numerals import check_seed
 from crowdllm_jax.runtime.prefetch import ahead, cores
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Attribute
@@ -50,6 +52,7 @@ def sample(
       >>> bool(old.to_pandas().age.min() >= 60)
       True
     """
+    check_crowd(crowd)
     crowd = replace(crowd, generator=whom(crowd.generator, where))
     check_numbers(agents, seed)
     blocks = sample_blocks(crowd, int(agents), seed, start=start)
@@ -142,12 +145,13 @@ def _stretches(
         yield stretch
 
 
-def check_numbers(agents: int, seed: int) -> None:
-    """Raise CrowdError if there cannot be so many agents, or a seed is out of range."""
-    if int(agents) != agents or not 1 <= agents <= 2**62:
-        raise CrowdError(f"population.agents: {agents} is not a number of agents from 1 to 2**62")
-    if not 0 <= seed < 2**63:
-        raise CrowdError(f"population.seed: {seed} is not from 0 to 2**63 - 1")
+def check_numbers(agents: int, seed: int, key: str = "population.agents") -> None:
+    """Raise CrowdError if there cannot be so many agents, or a seed is out of range; key: where the
+    number of agents stands."""
+    whole = isinstance(agents, Real) and not isinstance(agents, bool)
+    if not whole or not 1 <= agents <= 2**62 or int(agents) != agents:
+        raise CrowdError(f"{key}: {agents} is not a number of agents from 1 to 2**62")
+    check_seed(seed, "population.seed")
 
 
 def check_scales(

@@ -11,7 +11,7 @@ fixed ranges of agents and are taken by processes as they come to them (`parts.p
 draw at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from itertools import islice, tee
 from pathlib import Path
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd import Crowd, check_crowd
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.population.agents import Agents
@@ -79,6 +79,7 @@ def write_population(
     seed: int,
     on_agents: Callable[[int, int], None] | None = None,
     layout: Literal["long", "wide"] = "long",
+    among: Mapping[str, Any] | None = None,
 ) -> None:
     """Sample a population into a folder; continue one that was interrupted.
 
@@ -86,6 +87,7 @@ def write_population(
       agents: N, how many. seed: of their answers.
       on_agents: called with the number of agents written so far and their total.
       layout: a row per decision (long: N x T rows) or per agent (wide: N rows).
+      among: what the manifest is to say of whom the agents are (see `told_whom`).
     Raises:
       CrowdError: the folder holds something else, or the disk does not take it.
 
@@ -95,7 +97,10 @@ def write_population(
       ['agents-00000.parquet', 'part-00000.parquet']
     """
     folder = Path(folder)
+    check_crowd(crowd)
     check_numbers(agents, seed)
+    if layout not in COLUMNS:
+        raise CrowdError(f"layout: there is no '{layout}'; give {' or '.join(COLUMNS)}")
     if layout == "wide" and "agent_id" in map(str.casefold, crowd.task_ids):
         raise CrowdError(
             "a task's id is 'agent_id', the name of the first column of the wide "
@@ -110,6 +115,7 @@ def write_population(
         "agents": agents,
         "agents_per_part": per_part,
         "layout": layout,
+        **(among or {}),
     }
     if processes.rank() == 0:
         adopt(folder, plan, "population")
@@ -171,6 +177,12 @@ def _write_manifest(crowd: Crowd, folder: Path, plan: dict[str, Any], names: lis
         "files": files,
     }
     write_manifest(folder, manifest)
+
+
+def told_whom(where: str | None, margins: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a manifest says of whom agents are, where a condition or margins are given."""
+    told = {"where": where, "margins": margins}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def columns_of(crowd: Crowd, meaning: dict[str, str]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Write a crowd's counted answers as a folder: counts.parquet, means.parquet and a manifest."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,9 +38,13 @@ COLUMNS = {
 """Of counts.parquet and means.parquet, besides the attribute that agents are grouped by."""
 
 
-def write_counts(crowd: Crowd, counts: Counts, folder: Path, seed: int) -> None:
+def write_counts(
+    crowd: Crowd, counts: Counts, folder: Path, seed: int, among: Mapping[str, Any] | None = None
+) -> None:
     """Write counts into a new folder, which appears whole or not at all.
 
+    Args:
+      among: what the manifest is to say of whom the agents are (see `write.told_whom`).
     Raises:
       CrowdError: the folder holds something, or the disk does not take it.
     """
@@ -71,6 +77,7 @@ def write_counts(crowd: Crowd, counts: Counts, folder: Path, seed: int) -> None:
             "seed": seed,
             "agents": agents,
             "by": by,
+            **(among or {}),
             "columns": {name: meaning[name] for name in used},
             "scales": {name: scale_entry(scale) for name, scale in crowd.scales.items()},
             "tasks": dict(zip(crowd.task_ids, [names[i] for i in crowd.task_scale], strict=True)),

@@ -113,14 +113,18 @@ def _target(where: str, levels: tuple[str, ...], shares: dict[str, float]) -> np
             f"{where}: '{absent[0]}' is not given a share; levels: {', '.join(levels)}"
         )
     target = np.array([shares[key_of[i]] if i in key_of else 0.0 for i in range(len(levels))])
+    if (target < 0).any():
+        least = int(target.argmin())
+        raise CrowdError(
+            f"{where}: the share of '{levels[least]}' is {target[least]:g}; give shares of 0 or "
+            "more"
+        )
     total = target.sum()
     full = 100 if total > 50 else 1
     # Of K shares that were rounded to a percent each is off by half of one at most.
     slack = min(0.005 * len(shares), 0.05) * full + 1e-9
-    if not (np.all(target >= 0) and abs(total - full) <= slack):
-        raise CrowdError(
-            f"{where}: shares must be 0 or more and sum to 1, not {total:g} (percents to 100)"
-        )
+    if not abs(total - full) <= slack:  # nor NaN
+        raise CrowdError(f"{where}: shares must sum to 1, not {total:g} (percents to 100)")
     if full == 100 or abs(total - 1) > 1e-6:
         read = "are read as percents" if full == 100 else "are scaled to a sum of 1"
         _note(f"{where}: the shares sum to {total:g}; they {read}")

@@ -3,6 +3,10 @@
 import math
 import re
 from itertools import pairwise
+from numbers import Integral
+from typing import Any
+
+from crowdllm_jax.errors import CrowdError
 
 BEGINS_WITH = re.compile(
     r"[(\[]?([+\-\u2212]?[0-9]+(?:\.[0-9]+)?)(?![^\W_])"
@@ -25,6 +29,13 @@ def number(token: str) -> float | None:
     # more likely holds a mistake than a number.
     plain = token.isascii() and "_" not in token and token == token.strip()
     return value if plain and math.isfinite(value) else None
+
+
+def check_seed(seed: Any, key: str = "seed") -> None:
+    """Raise CrowdError unless it is a whole number (a truth value is none) that may be a seed."""
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**63:
+        raise CrowdError(f"{key}: {seed} is not a whole number from 0 to 2**63 - 1")
 
 
 def leading_number(text: str) -> float | None:

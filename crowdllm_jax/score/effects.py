@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd import Crowd, check_crowd
 from crowdllm_jax.model.persistent.belief import even_beliefs
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
 from crowdllm_jax.model.persistent.draw import ready_to_draw
@@ -71,6 +71,7 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
       >>> first.attribute, first.low <= first.spread <= first.high
       ('age', True)
     """
+    check_crowd(crowd)
     if not isinstance(crowd.inputs, Design):
         raise CrowdError("profile effects need the persistent model (model.kind: persistent)")
     design, model = crowd.inputs, nnx.merge(crowd.graph, crowd.params)
@@ -105,15 +106,9 @@ def profile_effects(crowd: Crowd) -> list[AttributeEffect]:
             drawn = effect[span] + noise[span] * random.standard_normal((2000, len(noise[span])))
             spread = np.sqrt(weight @ (moved @ drawn.T) ** 2)
             low, middle, high = map(float, np.quantile(spread, [0.025, 0.5, 0.975]))
+            own = centre[span], effect[span], noise[span]
             levels = tuple(
-                _level(
-                    coding.kind == "numeric",
-                    column,
-                    position,
-                    centre[span],
-                    effect[span],
-                    noise[span],
-                )
+                _level(coding.kind == "numeric", column, position, *own)
                 for position, column in enumerate(coding.columns)
             )
             effects.append(AttributeEffect(name, coding.name, middle, low, high, belief, levels))

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.numerals import check_seed
 from crowdllm_jax.study.known_answers import (
     hold_out_fold,
     hold_out_later,
@@ -148,6 +149,7 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
     Raises:
       CrowdError: a share is out of range, or a part would be empty.
     """
+    check_seed(seed)
     if study.toplines:
         _check_shares(config)
     if config.by == "answers":

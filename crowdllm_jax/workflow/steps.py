@@ -37,7 +37,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.count import count
 from crowdllm_jax.population.sample import sample
-from crowdllm_jax.population.write import write_population
+from crowdllm_jax.population.write import told_whom, write_population
 from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.profiles.where import whom
 from crowdllm_jax.runs.config import Config, PopulationConfig, dump_config
@@ -208,6 +208,7 @@ def sample_run(
         population.seed,
         lambda done, total: progress("sample", done, total),
         population.layout,
+        told_whom(where, margins),
     )
     return target
 
@@ -232,7 +233,7 @@ def count_run(
     processes.meet("the counts' folder")
     counts = count(crowd, agents, seed, by=by, progress=progress)
     if processes.rank() == 0:
-        write_counts(crowd, counts, target, seed)
+        write_counts(crowd, counts, target, seed, told_whom(where, margins))
     processes.meet("the counts")
     return target
 

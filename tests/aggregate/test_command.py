@@ -9,8 +9,9 @@ import pytest
 from synthetic import EVERY_SCALE, make_study, write_config
 
 from crowdllm_jax.aggregate.budgeting import fund
-from crowdllm_jax.aggregate.decide import read_costs
+from crowdllm_jax.aggregate.decide import decide, read_costs
 from crowdllm_jax.cli.main import main
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.read import answers_of
 from crowdllm_jax.runs.config import load_study
 
@@ -85,6 +86,25 @@ def test_faulty_costs_are_told(votes, tmp_path, capsys, text, message):
     assert main(argv) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_costs_are_read_whatever_separates_them(tmp_path):
+    """As spreadsheet programs of many countries save a table."""
+    path = tmp_path / "costs.csv"
+    expected = {"t00": 1250.5, "t01": 40.0}
+    for text in (
+        "project;price\nt00;1.250,5\nt01;40\n",
+        "project;price\nt00;1250.5\nt01;40\n",
+        "project\tprice\nt00\t1250,5\nt01\t40\n",
+        'project,price\nt00,1250.5\nt01,"40"\n',
+    ):
+        path.write_text(text)
+        assert read_costs(path, "project,price") == expected
+
+
+def test_a_rule_that_is_none_is_told(votes):
+    with pytest.raises(CrowdError, match="no rule 'nope'; give summary, dawid-skene, greedy"):
+        decide(votes, "nope")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from scipy import stats
 from synthetic import EVERY_SCALE, make_study
 
 from crowdllm_jax.aggregate.decide import decide
-from crowdllm_jax.aggregate.summary import interval
+from crowdllm_jax.aggregate.summary import Histogram, interval, summarise
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.population import read as answers
@@ -238,6 +238,29 @@ def test_values_are_numpys_to_the_last_digits(monkeypatch, weighted, block):
             middle = order[(until >= w.sum() / 2).argmax()]
             assert float(row["decision"]) == middle, "an answer that was given, to the last digit"
             assert row["share"] == pytest.approx(w[given == middle].sum() / w.sum())
+
+
+def test_ties_of_weighted_answers_are_no_matter_of_rounding():
+    """.1 + .2 + .3 is not .6 in floats: of equals the first wins, and both have one place."""
+    sums = np.array([0.1 + 0.2 + 0.3, 0.6])
+    assert sums[0] > sums[1]
+    rating, likes = Ordinal(levels=(1, 2)), Approval()
+    for first, second in (sums, sums[::-1]):
+        found = Histogram(
+            task_ids=("q", "a", "b"),
+            task_scales=(rating, likes, likes),
+            task_scale=np.array([0, 1, 1]),
+            counts=np.array([[first, second], [0, first], [0, second]]),
+            total=np.array([1.2, 1.2, 1.2]),
+            mean=np.array([1.5, 0.5, 0.5]),
+            variance=np.full(3, 0.25),
+            decision=("", "", ""),
+            equal=np.zeros(3),
+            effective=np.full(3, 6.0),
+        )
+        question, *ballot = summarise(found).to_pylist()
+        assert question["decision"] == "1"
+        assert [row["place"] for row in ballot] == [1, 1]
 
 
 def test_damage_is_told(crowd: Crowd, folder, tmp_path):

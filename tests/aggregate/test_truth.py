@@ -139,3 +139,18 @@ def test_few_answers_per_person_are_announced():
     study = make_study({"agree": EVERY_SCALE["agree"]}, tasks=3)
     with pytest.warns(CrowdWarning, match="a person answered 3 tasks on average, few for a matrix"):
         infer_truth(answers_of(study))
+
+
+def test_one_answer_per_task_is_announced():
+    """Nobody checks it, and every confidence would be near 1."""
+    study = make_study({"agree": EVERY_SCALE["agree"]}, people=40, tasks=40)
+    alone = study.person == study.task
+    kept = dataclasses.replace(
+        study, person=study.person[alone], task=study.task[alone], answer=study.answer[alone]
+    )
+    assert alone.any()
+    with (
+        pytest.warns(CrowdWarning, match="a task has 1 answers on average, few to check"),
+        pytest.warns(CrowdWarning, match="few for a matrix"),
+    ):
+        infer_truth(answers_of(kept))

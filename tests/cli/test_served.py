@@ -3,8 +3,11 @@
 import asyncio
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -103,6 +106,8 @@ def test_agents_are_those_of_the_run(run, server, capsys):
         ("ask", {"question": QUESTION}, "known shares (shares"),
         ("sample", {"agents": MOST + 1}, "1 to 200 agents"),
         ("sample", {"where": "height > 3"}, "height"),
+        ("sample", {"filter": "age > 3"}, "no argument 'filter'; it has: agents, seed, where"),
+        ("describe", {"where": "age > 3"}, "no argument 'where'; it has: none"),
     ],
 )
 def test_what_cannot_be_told_is_said(server, tool, arguments, says):
@@ -137,6 +142,66 @@ def test_a_program_speaks_with_it_as_its_child(run):
     names, described = asyncio.run(tools())
     assert names == ["describe", "ask", "infer", "sample"]
     assert described.structured_content["questions in all"] > 0
+
+
+def test_its_tools_say_that_they_have_no_other_arguments(server):
+    """A condition under another name would else be answered with everybody's numbers."""
+    listed = asyncio.run(server.list_tools())
+    assert {tool.name: tool.input_schema["additionalProperties"] for tool in listed} == {
+        "describe": False,
+        "ask": False,
+        "infer": False,
+        "sample": False,
+    }
+
+
+@pytest.mark.parametrize("over_http", [False, True])
+def test_ctrl_c_ends_it_and_interrupts_nothing(run, over_http):
+    port = _free_port()
+    options = ["--port", str(port)] if over_http else []
+    command = [sys.executable, "-m", "crowdllm_jax.cli", "serve", str(run), *options]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **streams) as served:
+        if over_http:
+            _await_port(port)
+        else:
+            served.stdin.write(json.dumps(HELLO).encode() + b"\n")
+            served.stdin.flush()
+            assert served.stdout.readline()
+        served.send_signal(signal.SIGINT)
+        # Its standard input stays open.
+        code = served.wait(timeout=60)
+        told, rest = served.stderr.read().decode(), served.stdout.read()
+    assert (code, rest) == (0, b"")
+    assert told.endswith("ended\n")
+    assert "continues" not in told
+
+
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-03-26",
+        "capabilities": {},
+        "clientInfo": {"name": "x", "version": "1"},
+    },
+}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_port(port: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
 
 
 def test_a_crowd_whose_worth_nobody_knows_is_not_served(run, tmp_path):

@@ -329,6 +329,8 @@ def test_profiles_of_a_table(fitted, tmp_path, capsys):
         ({"city": ["Z"] * rows}, "the crowd knows nobody who is 'Z'"),
         ({"age": ["old"] * rows}, "'old' (row 2, 3, 4 and"),
         ({"many": ["-1"] * rows}, "row 2 has no weight of 0 or more"),
+        ({"many": ["f"] * rows}, "'f' (row 2, 3, 4 and"),
+        ({"many": ["f"] * rows}, "is no number; name the column that holds people's weights"),
     ):
         write_table(path, columns | wrong)
         assert main(["infer", str(fitted), "--profiles", str(path), "--weight", "many"]) == 2

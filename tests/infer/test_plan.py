@@ -458,6 +458,10 @@ def test_wrong_plans(fitted, tmp_path, capsys):
     write_table(tmp_path / "right.csv", right)
     plan = read_plan(tmp_path / "right.csv", study)
     np.testing.assert_array_equal(plan.chance, [0.5, 1])
+    # As a spreadsheet program saves it where decimals stand after a comma.
+    rows = [";".join(row).replace(".", ",") for row in zip(*right.values(), strict=True)]
+    (tmp_path / "saved.csv").write_text("\n".join([";".join(right), *rows]))
+    np.testing.assert_array_equal(read_plan(tmp_path / "saved.csv", study).chance, [0.5, 1])
     argv = ["infer", str(fitted), "--plan", str(tmp_path / "right.csv"), "--profiles", "x.csv"]
     assert main(argv) == 2
     capsys.readouterr()

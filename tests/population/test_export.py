@@ -117,7 +117,9 @@ def test_what_is_refused(folder, tmp_path):
     assert "is there already" in told("b.csv")
     (tmp_path / "n.csv.note.txt").write_text("mine")
     assert "n.csv.note.txt is there already" in told("n.csv")
-    assert "--agents: 0" in told("c.csv", agents=0)
+    for agents in (0, -1, True, 2.5, "many"):
+        assert f"--agents: {agents} is not a number" in told("c.csv", agents=agents)
+    assert "no 'zz'; give wide or long" in told("c.csv", layout="zz")
     with pytest.raises(CrowdError, match="holds no manifest"):
         export_population(tmp_path, tmp_path / "d.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.csv", "n.csv.note.txt"]

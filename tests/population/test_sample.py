@@ -10,6 +10,7 @@ from known_people import make_known
 from scipy import stats
 from synthetic import make_study
 
+import crowdllm_jax as cl
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, numbers_of
 from crowdllm_jax.model.cvae import draw as draw_cvae
@@ -247,3 +248,48 @@ def test_a_crowd_without_levels_samples_too(kind, tiny):
     assert answers.dtype == np.float32
     assert -10 <= answers.min() < answers.max() <= 30
     assert len(np.unique(answers)) > 100
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.5, "x", True, 2**63])
+def test_a_seed_is_a_whole_number(rating_crowd: Crowd, seed):
+    study = make_study()
+    config = cl.load_config({"split": {"by": "people", "test": 0.2}})
+    for act in (
+        lambda: cl.sample(rating_crowd, 5, seed=seed),
+        lambda: cl.fit(study, config, seed=seed),
+        lambda: cl.evaluate(study, config, rating_crowd, seed=seed),
+        lambda: cl.held_out_study(study, config, seed=seed),
+    ):
+        with pytest.raises(cl.CrowdError, match=f"seed: {seed} is not a whole number from 0"):
+            act()
+
+
+@pytest.mark.parametrize("agents", [0, True, 2.5, "10", None, float("nan")])
+def test_agents_are_a_whole_number(rating_crowd: Crowd, agents):
+    with pytest.raises(cl.CrowdError, match=f"agents: {agents} is not a number of agents"):
+        cl.sample(rating_crowd, agents)
+
+
+def test_a_path_is_no_crowd(tmp_path):
+    for act in (
+        lambda: cl.sample("runs/x", 5),
+        lambda: cl.count("runs/x", 5, 0),
+        lambda: cl.profile_effects("runs/x"),
+        lambda: cl.write_population("runs/x", tmp_path / "p", 5, 0),
+        lambda: cl.save_crowd("runs/x", tmp_path / "c"),
+    ):
+        with pytest.raises(cl.CrowdError, match=r"'runs/x' is no fitted crowd; .*cl.load_crowd"):
+            act()
+
+
+def test_a_crowd_is_kept_in_a_new_place(rating_crowd: Crowd, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path, tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(cl.CrowdError, match=r"is there already|cannot be made"):
+            cl.save_crowd(rating_crowd, place)
+
+
+def test_a_layout_that_is_none(rating_crowd: Crowd, tmp_path):
+    with pytest.raises(cl.CrowdError, match="no 'zz'; give long or wide"):
+        cl.write_population(rating_crowd, tmp_path / "p", 5, 0, layout="zz")
+    assert not (tmp_path / "p").exists()

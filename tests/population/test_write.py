@@ -1,5 +1,6 @@
 """Populations on disk: whole rows once each, whatever happens while they are written."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -23,7 +24,10 @@ from crowdllm_jax.model.crowd_file import save_crowd
 from crowdllm_jax.population import parts as parts_in
 from crowdllm_jax.population import sample as population
 from crowdllm_jax.population import write as output
-from crowdllm_jax.population.write import write_population
+from crowdllm_jax.population.count import count as counted
+from crowdllm_jax.population.write import told_whom, write_population
+from crowdllm_jax.population.write_counts import write_counts
+from crowdllm_jax.profiles.where import whom
 from crowdllm_jax.runtime.files import write_whole
 from crowdllm_jax.study.scales import Continuous
 
@@ -243,6 +247,27 @@ def test_another_population_is_refused(tmp_path, rating_crowd: Crowd, agents, se
     with pytest.raises(CrowdError, match=r"holds another population \(differs in (agents|seed)\)"):
         write_population(rating_crowd, folder, agents, seed)
     assert before == {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_whom_the_agents_are_is_noted_and_compared(tmp_path, rating_crowd: Crowd):
+    """Where it was not given nothing is said; a resumed one names what differs."""
+    folder, where = tmp_path / "old", {"where": "age >= 30"}
+    old = dataclasses.replace(rating_crowd, generator=whom(rating_crowd.generator, **where))
+    write_population(old, folder, 10, SEED, among=told_whom(**where, margins=None))
+    noted = json.loads((folder / "manifest.json").read_bytes())
+    assert noted["where"] == "age >= 30"
+    assert "margins" not in noted
+    assert main(["verify", str(folder)]) == 0
+    for crowd, other, what in (
+        (rating_crowd, {}, "where"),
+        (rating_crowd, {"where": "age >= 40"}, "where"),
+        (old, {**where, "margins": {"city": {"A": 1.0}}}, "margins"),
+    ):
+        with pytest.raises(CrowdError, match=rf"another population \(differs in {what}\)"):
+            write_population(crowd, folder, 10, SEED, among=other)
+    counts = counted(old, 10, SEED)
+    write_counts(old, counts, tmp_path / "counts", SEED, told_whom(**where, margins=None))
+    assert json.loads((tmp_path / "counts" / "manifest.json").read_bytes())["where"] == "age >= 30"
 
 
 def test_another_crowd_is_refused(tmp_path, rating_crowd: Crowd, mixed_crowd: Crowd):

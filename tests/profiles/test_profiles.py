@@ -86,6 +86,7 @@ def test_a_level_may_get_no_share(people):
         ({"x": {"a": 0.5, "b": 0.5}}, "'c' is not given a share"),
         ({"x": {"a": 0.5, "b": 0.25, "c": 0.25, "d": 0.0}}, "'d' is no level"),
         ({"x": {"a": 0.5, "b": 0.25, "c": 0.5}}, "sum to 1, not 1.25"),
+        ({"x": {"a": 0.5, "b": -0.25, "c": 0.75}}, "the share of 'b' is -0.25; give shares of 0"),
         ({"x": {"a": 1.5, "b": -0.5, "c": 0.0}}, "0 or more"),
         ({"x": {"a": float("nan"), "b": 0.5, "c": 0.5}}, "sum to 1"),
         (

@@ -116,15 +116,7 @@ def init(arguments: argparse.Namespace, progress: Progress) -> Outcome:
 
 def choices_of(arguments: argparse.Namespace) -> "Choices":
     """What the flags say of the file."""
-    import csv
-
-    from crowdllm_jax.runtime.names import tidy_name
-    from crowdllm_jax.study.draft.draft import Choices
-
-    def listed(text: str) -> tuple[str, ...]:
-        # A row of CSV: a name with a comma stands in double quotes.
-        row = next(csv.reader([" ".join(text.splitlines())], skipinitialspace=True), [])
-        return tuple(name for name in map(tidy_name, row) if name)
+    from crowdllm_jax.study.draft.draft import Choices, listed
 
     return Choices(
         person=arguments.id,

@@ -1,6 +1,8 @@
 """`serve`, which lets language models ask a crowd."""
 
 import argparse
+import os
+import signal
 import socket
 
 from crowdllm_jax.cli.arguments import Commands, add_command, add_run_folder
@@ -44,12 +46,21 @@ def serve(arguments: argparse.Namespace, _: Progress) -> Outcome:
             raise
         raise CrowdError("serve: needs the package mcp; pip install 'crowdllm-jax[mcp]'") from error
     server = make_server(arguments.run)
+    if port is not None:
+        _check_free(port)
+    # Ctrl-C is how it ends, and interrupts nothing that could be gone on with.
+    signal.signal(signal.SIGINT, _end)
     if port is None:
         server.run("stdio")
     else:
-        _check_free(port)
         server.run("streamable-http", host=HERE, port=port)
     return Outcome()
+
+
+def _end(*_: object) -> None:
+    """At once: whoever reads standard input would be waited for until a line comes."""
+    os.write(2, b"ended\n")
+    os._exit(0)
 
 
 def _check_free(port: int) -> None:

@@ -3,11 +3,14 @@
 import csv
 import io
 import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.scales import Scale
 from crowdllm_jax.study.spec import AttributeSpec
 
@@ -89,6 +92,53 @@ class Draft:
     attributes: dict[str, AttributeSpec]
     reasons: tuple[str, ...]
     options: Options | None = None
+
+
+SAID = {
+    "profile": "profile",
+    "questions": "questions",
+    "leave_out": "out",
+    "reverse": "reverse",
+    "missing": "missing",
+    "order": "orders",
+    "no_order": "unordered",
+}
+"""Arguments in Python, which are called as the flags of `crowdllm init`, and what they say."""
+
+
+def with_said(choices: Choices, said: Mapping[str, Any]) -> Choices:
+    """Choices with what arguments say: a text as its flag takes it, or a list of texts; of an order
+    also a list of such lists.
+
+    Raises:
+      CrowdError: there is no such argument, or it is neither.
+    """
+    for name, value in said.items():
+        if name not in SAID:
+            raise CrowdError(f"study: has no argument '{name}'; give {', '.join(SAID)}")
+        if value is None:
+            continue
+        if not isinstance(value, str | Sequence):
+            raise CrowdError(f"study: {name}: give a list of texts, not {value!r}")
+        several = not isinstance(value, str) and any(
+            isinstance(row, Sequence) and not isinstance(row, str) for row in value
+        )
+        given: Any = tuple(map(_names, value if several else [value]))
+        if name not in ("order", "no_order"):
+            given = tuple(text for row in given for text in row)
+        choices = replace(choices, **{SAID[name]: given})
+    return choices
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    texts = listed(given) if isinstance(given, str) else map(tidy_name, map(str, given))
+    return tuple(text for text in texts if text)
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The texts of a flag: a row of CSV, in which one with a comma stands in double quotes."""
+    row = next(csv.reader([" ".join(text.splitlines())], skipinitialspace=True), [])
+    return tuple(name for name in map(tidy_name, row) if name)
 
 
 def as_flag(texts: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """From a file, or a data frame, to a draft of a study."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from crowdllm_jax.study.draft.ballots import from_election
 from crowdllm_jax.study.draft.best_worst import refuse_best_worst
 from crowdllm_jax.study.draft.choice_sets import sets_of
 from crowdllm_jax.study.draft.conjoint import from_sets
-from crowdllm_jax.study.draft.draft import Choices, Draft
+from crowdllm_jax.study.draft.draft import SAID, Choices, Draft, with_said
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
 from crowdllm_jax.study.draft.objects import with_objects_opened
 from crowdllm_jax.study.draft.people import joined
@@ -144,6 +145,7 @@ def study(
     response: str | None = None,
     weight: str | None = None,
     choices: Choices = Choices(),  # noqa: B008
+    **said: Any,
 ) -> Study:
     """A study of a data frame of pandas or polars, or of a file: long or wide.
 
@@ -154,7 +156,10 @@ def study(
       name: of the study, for reports.
       id: the column of people's ids. task: in a long table that of the tasks.
       response: in a long table that of the answers. weight: that of survey weights ("none": none).
-      choices: what else may be said (see `Choices`).
+      choices: what else may be said (see `Choices`). said: the same as arguments, called as the
+        flags of `crowdllm init` are: profile, questions, leave_out, reverse (lists of columns),
+        missing (a list of texts that are no answers), order, no_order (a list of answers from the
+        lowest to the highest, or without an order; a list of such lists for several scales).
     Returns:
       The study: T tasks, N participants, R responses; fit it with `fit(study, config)`.
     Raises:
@@ -167,14 +172,30 @@ def study(
       Study('town': 40 participants, 2 tasks, 80 responses; scales: no_to_yes)
     """
     choices = replace(
-        choices,
+        with_said(choices, said),
         person=id or choices.person,
         task=task or choices.task,
         response=response or choices.response,
         weight=weight or choices.weight,
     )
-    if isinstance(frame, str | Path):
-        draft = draft_of_file(Path(frame), choices)
-    else:
-        draft = draft_of_sheet(read_frame(frame), choices)
+    try:
+        if isinstance(frame, str | Path):
+            draft = draft_of_file(Path(frame), choices)
+        else:
+            draft = draft_of_sheet(read_frame(frame), choices)
+    except CrowdError as error:
+        raise CrowdError(_in_python(str(error))) from error
     return study_of_draft(draft, name)
+
+
+def _in_python(message: str) -> str:
+    """A question of `crowdllm init`, with the arguments that answer it in place of flags."""
+    asked = dict.fromkeys(re.findall(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)", message))
+    names = [name for flag in asked if (name := flag.replace("-", "_")) in (*KEYS, *SAID)]
+    if not names:
+        return message
+    shown = ", ".join(f"{name}=..." for name in names)
+    return f"{message} (in Python give cl.study the same texts as {shown})"
+
+
+KEYS = ("id", "task", "response", "weight")

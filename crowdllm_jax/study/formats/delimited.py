@@ -13,15 +13,18 @@ import re
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.numerals import number
+from crowdllm_jax.study.archive import unpacked
 from crowdllm_jax.study.csv_file import Dialect, check_encoding, layout_of
+from crowdllm_jax.study.file_kind import foreign, is_parquet
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size
-from crowdllm_jax.study.tables import Column, read_table
+from crowdllm_jax.study.tables import Column, check_file, read_table
 from crowdllm_jax.study.wide import heading_rows
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -259,6 +262,28 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
     fields = tuple(Field(name, cells) for name, cells in table.items())
     sheet = Sheet(path, "a CSV table", rows, fields, notes)
     return sheet if dialect.delimiter == "," else with_points(sheet)
+
+
+def read_separated(
+    path: Path, columns: list[str], *, numbers: Collection[str]
+) -> dict[str, Column]:
+    """Read named columns of a CSV, whatever separates its cells, or of a Parquet file.
+
+    Args:
+      numbers: those of the columns that hold numbers, whose decimals may stand after a comma where
+        no comma separates cells.
+    Raises:
+      CrowdError: see `read_table`.
+    """
+    check_file(path)
+    with unpacked(path) as plain:
+        other = is_parquet(plain) or foreign(plain, None) is not None
+        dialect = Dialect() if other else dialect_of(plain, Dialect().encoding)[0]
+    table = read_table(path, columns, dialect=dialect)
+    if dialect.delimiter == ",":
+        return table
+    held = [name for name in numbers if _decimal_commas(Field(name, table[name]))]
+    return table | {name: _pointed(table[name]) for name in held}
 
 
 def _apart_by_blanks(rows: list[list[str]]) -> bool:

@@ -11,7 +11,7 @@ from crowdllm_jax.study.formats.sheet import Sheet
 
 
 def read_frame(frame: Any) -> Sheet:
-    """A data frame (or an Arrow table) as a sheet; the index of pandas is not read.
+    """A data frame (or an Arrow table) as a sheet; an index of pandas is read where it has a name.
 
     Raises:
       CrowdError: it is none, or a column holds several kinds of values.
@@ -22,6 +22,9 @@ def read_frame(frame: Any) -> Sheet:
         elif hasattr(frame, "to_arrow") and hasattr(frame, "columns"):
             table = frame.to_arrow()
         elif hasattr(frame, "iloc") and hasattr(frame, "columns"):
+            # Ids often stand there; an index without a name numbers the rows.
+            named = [n for n in frame.index.names if n is not None and n not in frame.columns]
+            frame = frame.reset_index(level=named) if named else frame
             table = pa.Table.from_pandas(frame, preserve_index=False)
         else:
             raise CrowdError(

@@ -57,7 +57,8 @@ def sheet_of(path: Path, what: str, table: pa.Table) -> Sheet:
 def _cells(path: Path, name: str, cells: pa.ChunkedArray) -> Column:
     kind = cells.type
     if pa.types.is_floating(kind):
-        cells = pc.if_else(pc.is_finite(cells), cells, pa.scalar(None, kind))
+        # Not a number is how data frames write that there is none; inf is told as it is in a CSV.
+        cells = pc.if_else(pc.is_nan(cells), pa.scalar(None, kind), cells)
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
         return column_of(path, name, cells.cast(pa.string()).to_pylist())
     return text_column(path, name, cells)

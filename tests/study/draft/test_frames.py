@@ -66,3 +66,56 @@ def test_the_order_of_an_ordered_categorical_is_kept(levels):
     np.testing.assert_array_equal(made.answer, np.arange(30) % 3)
     (education,) = made.participants.profile
     assert education.levels == tuple(map(str, levels))
+
+
+def test_a_named_index_is_a_column():
+    """Ids often stand there; an index without a name numbers the rows."""
+    frame = pd.DataFrame({"pid": [f"p{i}" for i in range(40)], "q": [1, 2, 3, 4, 5] * 8})
+    expected = cl.study(frame, id="pid")
+    assert cl.study(frame.set_index("pid")).participants.ids == expected.participants.ids
+    assert cl.study(frame.set_index("pid", drop=False)).participants.ids[0] == "p0"
+    long = frame.melt(id_vars="pid", value_vars=["q"], var_name="task", value_name="answer")
+    both = cl.study(long.set_index(["pid", "task"]), id="pid", task="task", response="answer")
+    assert both.participants.ids == expected.participants.ids
+    shuffled = frame.sample(frac=1, random_state=0)
+    assert cl.study(shuffled, id="pid").tasks.ids == ("q",)
+
+
+def test_inf_is_no_missing_answer(tmp_path):
+    """As in a CSV; only NaN is how frames write that there is none."""
+    cells = [float(1 + i % 5) for i in range(40)]
+    frame = pd.DataFrame({"id": range(40), "q": [np.inf, np.nan, *cells[2:]]})
+    frame.to_parquet(tmp_path / "q.parquet")
+    for source in (frame, tmp_path / "q.parquet"):
+        with pytest.raises(cl.CrowdError, match="are numbers, but not inf"):
+            cl.study(source)
+    assert len(cl.study(frame, missing=["inf"]).answer) == 38
+
+
+MOODS = ["zop", "zap", "zip", "zup"]
+
+
+def test_what_is_asked_is_answered_in_python():
+    frame = pd.DataFrame({"id": range(40), "q": [1, 2, 3, 4, 5] * 8, "mood": MOODS * 10})
+    with pytest.raises(cl.CrowdError, match=r"no column 'x'.*the same texts as id="):
+        cl.study(frame, id="x")
+    levels = ["never heard of", "somewhat", "very much", "not at all"]
+    asked = frame.assign(mood=levels * 10)
+    for given in (levels, ",".join(levels), [levels, ["yes", "no"]]):
+        made = cl.study(asked, order=given)
+        assert any(scale.levels == tuple(levels) for scale in made.scales.values())
+    made = cl.study(frame, no_order=[MOODS], leave_out="q")
+    assert made.tasks.ids == ("mood",)
+    assert scales.kind(made.scale_of(0)) == "nominal"
+    with pytest.raises(cl.CrowdError, match="no argument 'orders'; give profile, questions"):
+        cl.study(frame, orders=MOODS)
+    with pytest.raises(cl.CrowdError, match="order: give a list of texts, not 5"):
+        cl.study(frame, order=5)
+
+
+def test_a_question_names_the_arguments_that_answer_it():
+    levels = ["slightly foo", "fairly foo", "wholly foo", "hardly foo"]
+    frame = pd.DataFrame({"id": range(40), **{f"q{i}": levels * 10 for i in range(4)}})
+    with pytest.raises(cl.CrowdError, match=r"same texts as order=\.\.\., no_order="):
+        cl.study(frame)
+    assert cl.study(frame, no_order=levels).tasks.ids == ("q0", "q1", "q2", "q3")
