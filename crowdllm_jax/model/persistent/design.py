@@ -218,7 +218,9 @@ def _reference_columns(
             if k > 2:
                 own = -(np.exp(log) * log).sum(1) / np.log(k)
                 entropy[on_scale] = own - own[seen[on_scale]].mean()
-    spread = mean[seen].std()
+    # In units of its own spread, a fitted head that knows nothing would speak as loudly as one that
+    # knows all; it says itself how far a task is from the average.
+    spread = 1.0 if reference.kind == "fitted" else mean[seen].std()
     return _tried(reference, mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
 
 
