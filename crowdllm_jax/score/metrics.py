@@ -343,10 +343,10 @@ def _compare(
         if np.count_nonzero(human_pooled) > 1:
             crowd_varies, people_vary = (_variance(humans, index, one) for one in pooled)
             ratio.append(crowd_varies / people_vary)
-    square, size_of_gap = _average(gap**2, drawn * humans.ordered), np.abs(gap)
+    with_mean = drawn * humans.ordered
     return {
-        "mae": _average(size_of_gap, drawn * humans.ordered),
-        "rmse": float(np.sqrt(square)),
+        "mae": _average(np.abs(gap), with_mean),
+        "rmse": float(np.sqrt(_average(gap**2, with_mean))),
         # As every measure of a task; rps, averaged over answers, follows.
         **{name: float(np.average(by_task[name], weights=drawn)) for name in DISTANCES},
         "accuracy": float(hits / answers) if answers else float("nan"),
