@@ -589,7 +589,7 @@ def test_statistics_come_from_training_answers(small):
     study = small.study
     train = study.person < 10
     design = make_design(
-        study, Reference("fitted", study.task[:4] + 1.0), small.codings, train, QUICK, known=True
+        study, Reference("column", study.task[:4] + 1.0), small.codings, train, QUICK, known=True
     )
     coded = encode(small.codings, study.participants.profile)
     np.testing.assert_allclose(design.centre, coded[:10].mean(0), atol=1e-6)
@@ -597,6 +597,10 @@ def test_statistics_come_from_training_answers(small):
     new = make_design(
         study, Reference("fitted", np.arange(4) + 1.0), small.codings, train, QUICK, known=False
     )
+    # A fitted one in its own units: the log odds of where on 1 to 5 it puts a task.
+    share = np.array([0.02, 0.25, 0.5, 0.75])
+    logit = np.log(share / (1 - share))
+    np.testing.assert_allclose(new.tasks.features[:, 0], logit - logit.mean(), atol=1e-5)
     assert "task_loading" not in new.groups, (
         "no loadings of single tasks, of which new ones have none"
     )
