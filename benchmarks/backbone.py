@@ -10,7 +10,8 @@ A random checkpoint is written to a temporary folder and loaded by both. Three j
 
 A fourth, `--only rows`, runs our compiled program by itself, on rows of 256 tokens and on weights
 that are made on the device, for shapes too large to be written to a folder in passing; with
-`--compile`, beside torch's model of the same shape, as it is and compiled for these rows alone.
+`--compile`, beside torch's model of the same shape, as it is and compiled for these rows alone;
+with `--quantised`, on weights kept as those of a GGUF file in Q4_K_M are.
 
 and three ways to do each: ours (`scoring.score`, tokenizing included); torch as it is commonly
 done (a forward pass per question and option, padded batches in the order given, all logits); and
@@ -42,7 +43,9 @@ from flax import nnx
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from crowdllm_jax.backbone.architecture import read_architecture
-from crowdllm_jax.backbone.decoder import Decoder
+from crowdllm_jax.backbone.decoder import Decoder, Packed
+from crowdllm_jax.backbone.gguf.packing import TYPES
+from crowdllm_jax.backbone.packed import bytes_of, joint
 from crowdllm_jax.backbone.questions import Prompt, Question
 from crowdllm_jax.backbone.scoring import pack, run_rows, score, shape_of
 from crowdllm_jax.backbone.tokens import Encoded, encode
@@ -83,6 +86,11 @@ SHAPES = {
 JOBS = ("plain", "options", "personas")
 ROW = 256
 """Tokens of a row of the job `rows`."""
+_FINER = joint([TYPES["Q4_K"].packing, TYPES["Q6_K"].packing])
+Q4_K_M: Packed = (
+    *((name, TYPES["Q4_K"].packing) for name in ("q", "k", "o", "gate", "up")),
+    *((name, _FINER) for name in ("v", "down")),  # half of the layers have them in Q6_K
+)
 WORDS = 30_000
 PROMPT = Prompt(user="{task} {persona}", persona="{persona}", option="{option}", cue=" w0")
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.3}  # of a log-probability over 3 tokens
@@ -275,6 +283,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=16, help="rows per forward pass, for all")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="torch.compile the rival")
+    parser.add_argument("--quantised", action="store_true", help="rows: weights as in Q4_K_M")
     parser.add_argument("--json", type=Path, help="write the records here")
     return parser.parse_args()
 
@@ -330,19 +339,24 @@ def tell_rate(note: Note, job: str, tokens: float, share: float, rate: float) ->
 def our_rows(args: argparse.Namespace) -> tuple[Callable[[], object], int]:
     """Our program on full rows, and the weights that a token is multiplied by."""
     batch, architecture = args.batch, read_architecture(SHAPES[args.shape]().to_dict())
-    make = partial(Decoder, architecture, jnp.dtype(args.dtype))
-    graph, shapes = nnx.split(nnx.eval_shape(make))
+    dtype = jnp.dtype(args.dtype)
+    dense = nnx.state(nnx.eval_shape(partial(Decoder, architecture, dtype)))
+    packed = Q4_K_M if args.quantised else ()
+    graph, shapes = nnx.split(nnx.eval_shape(partial(Decoder, architecture, dtype, None, packed)))
 
-    @jax.jit
-    def weights_like() -> Any:
+    def fill(s: jax.ShapeDtypeStruct) -> jax.Array:
         key = jax.random.key(0)
-        return jax.tree.map(lambda s: 0.02 * jax.random.normal(key, s.shape, s.dtype), shapes)
+        if jnp.issubdtype(s.dtype, jnp.integer):
+            return jax.random.randint(key, s.shape, 0, 100, s.dtype)
+        small = 1e-5 if s.dtype == jnp.float16 else 0.02  # of codes up to 15 x scales up to 100
+        return small * jax.random.normal(key, s.shape, s.dtype)
 
-    weights = weights_like()
+    weights = jax.jit(lambda: jax.tree.map(fill, shapes))()
+    print(f"rows ours: {bytes_of(shapes) / 2**30:.2f} GiB of weights")
     many = Encoded("", tuple(range(ROW)), (0, ROW), tuple((k,) for k in range(5)))
     rows = pack([many] * batch, 0, shape_of([many]), batch)
     embedding = architecture.vocab * architecture.width * (1 if architecture.tied else 2)
-    inner = sum(leaf.size for leaf in jax.tree.leaves(shapes)) - embedding
+    inner = sum(leaf.size for leaf in jax.tree.leaves(dense)) - embedding
     return lambda: jax.block_until_ready(run_rows(graph, weights, rows, None)), inner
 
 
@@ -375,19 +389,25 @@ def rows_alone(args: argparse.Namespace, note: Note) -> None:
         note("rows", name, found)
     speed = tokens / median["ours"]
     tell_rate(note, "rows", speed, 2 * inner * speed / rate, rate)
+    memory = jax.devices()[0].memory_stats()  # None on a CPU
+    if memory:
+        peak = memory["peak_bytes_in_use"]
+        print(f"rows ours: {peak / 2**30:.1f} GiB of the device's memory at most")
+        note("rows", "ours", {"peak memory": (peak, "bytes")})
 
 
 def main() -> None:
     args = arguments()
     warnings.simplefilter("ignore", CrowdWarning)  # random weights like no option
     records: list[dict[str, object]] = []
+    weights = "Q4_K_M" if args.quantised else args.dtype
 
     def note(job: str, variant: str, values: dict[str, tuple[float, str]]) -> None:
         cuda = torch.cuda.is_available() and variant != "ours"
         for metric, (value, unit) in values.items():
             records.append(
                 {
-                    "benchmark": f"backbone {args.shape} {args.dtype} {job}",
+                    "benchmark": f"backbone {args.shape} {weights} {job}",
                     "variant": variant,
                     "metric": metric,
                     "value": value,
@@ -398,6 +418,8 @@ def main() -> None:
 
     if "rows" in args.only and len(args.only) > 1:
         raise SystemExit("--only rows: stands alone")
+    if args.quantised and args.only != ["rows"]:
+        raise SystemExit("--quantised: with --only rows")
     if "rows" in args.only:
         rows_alone(args, note)
     else:

@@ -208,8 +208,8 @@ def main() -> None:
             }
             for metric, value in found.items()
         ]
-    if args.json:
-        args.json.write_text(json.dumps(records, indent=1))
+        if args.json:  # each as it comes: the last ones take minutes
+            args.json.write_text(json.dumps(records, indent=1))
 
 
 if __name__ == "__main__":
