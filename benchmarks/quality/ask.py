@@ -48,7 +48,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.forecast import Outlook, unsure_of
 from crowdllm_jax.population.panel import panel_of
 from crowdllm_jax.profiles.generator import fit_profiles
-from crowdllm_jax.reference.fitted import FittedReference, choose_blocks
+from crowdllm_jax.reference.fitted import FittedReference, as_trained
 from crowdllm_jax.reference.make import make_reference
 from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runs.folder import fitted_crowd, stored_config
@@ -244,7 +244,7 @@ def add_rows(parts: list[dict[str, Row]], whole: dict[str, Row], table: Table) -
 def same_answers(study: Study, split: Split, config: Config) -> Crowd:
     """A crowd fitted to the answers that a split of another study trains, which are this one's in
     the same order."""
-    study = choose_blocks(study, split)
+    study = as_trained(study, split)
     people = split.people(study, split.seen)
     rows = tuple(replace(a, cells=a.cells[people]) for a in study.participants.profile)
     profiles = fit_profiles(rows, study.participants.weight[people], config.profiles)
@@ -284,7 +284,7 @@ def one_part(data: Data, asked: np.ndarray, out: Forecasts) -> list[dict[str, An
     rows = [row for row in answered.table.to_pylist() if row["answer"] != "(mean)"]
     told = np.array([row["share"] for row in rows]).reshape(-1, k)[order]
     fitted = make_reference(
-        choose_blocks(same, run.split), run.split, FittedReference(), ".", silent
+        as_trained(same, run.split), run.split, FittedReference(), ".", silent
     ).probs
     assert fitted is not None
     seen = run.split.seen
@@ -358,7 +358,7 @@ def of_run(folder: Path, table: Table) -> None:
     print(answered.notes[-1], flush=True)
     place = [answered.crowd.task_ids.index(f"asked again: {study.tasks.ids[i]}") for i in held]
     seen = np.bincount(study.answer[split.seen].astype(int), study.weight[split.seen], k)
-    reference = make_reference(choose_blocks(study, split), split, config.reference, ".", silent)
+    reference = make_reference(as_trained(study, split), split, config.reference, ".", silent)
     assert reference.probs is not None
     shares = {
         "pooled shares": np.tile(seen / seen.sum(), (len(held), 1)),

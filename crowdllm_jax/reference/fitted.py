@@ -79,14 +79,14 @@ def fit_reference(
             )
         target, answers = _target(study, split, index)[on_scale], count[on_scale]
         on_scale_x = {source: x[on_scale] for source, x in sources.items()}
-        base = int(on_scale[: study.tasks.base].sum())
         if len(sources) == 1:
             (x,) = on_scale_x.values()
             guess, head = cross_fitted(x, target, answers, config.folds)
             heads.append(head)
             of_scale: dict[Case, np.ndarray] = {"all": _proper(guess)}
         else:
-            of_scale = _forecasts(on_scale_x, target, answers, config.folds, base)
+            known = study.tasks.measured[on_scale]
+            of_scale = _forecasts(on_scale_x, target, answers, config.folds, known)
         for case, forecast in of_scale.items():
             forecasts.setdefault(case, np.zeros((t, 1 + longest)))
             forecasts[case][on_scale, : target.shape[1]] = forecast
@@ -128,15 +128,19 @@ def extend_reference(
 
 
 def _forecasts(
-    sources: Mapping[str, np.ndarray], target: np.ndarray, count: np.ndarray, folds: int, base: int
+    sources: Mapping[str, np.ndarray],
+    target: np.ndarray,
+    count: np.ndarray,
+    folds: int,
+    known: np.ndarray,
 ) -> dict[Case, np.ndarray]:
     """Forecasts of one scale's tasks from all sources, and from each of several alone and left
-    out; units are those of the first `base` tasks."""
+    out; units are those of known tasks (T,) bool."""
     heads = {name: cross_fit(x, target, count, folds) for name, x in sources.items()}
 
     @cache
     def together(names: tuple[str, ...]) -> list[np.ndarray]:
-        x = _side_by_side({name: sources[name] for name in names}, base)
+        x = _side_by_side({name: sources[name] for name in names}, known)
         return [cross_fit(x, target, count, folds, rates=(rate,)) for rate in RATES]
 
     def stacked(names: tuple[str, ...]) -> np.ndarray:
@@ -162,9 +166,12 @@ def _without(names: tuple[str, ...], one: str) -> tuple[str, ...]:
     return tuple(name for name in names if name != one)
 
 
-def choose_blocks(study: Study, split: Split) -> Study:
-    """The study with one embedding of each table's alternatives: the one from which a ridge head
-    predicts left-out training tasks best (by squared error, summed over scales)."""
+def as_trained(study: Study, split: Split) -> Study:
+    """The study as a fit reads it: which tasks are known, and one embedding of each table's
+    alternatives, the one from which a ridge head predicts left-out training tasks best (by squared
+    error, summed over scales)."""
+    known = np.bincount(study.task[split.seen], minlength=len(study.tasks.ids)) > 0
+    study = replace(study, tasks=replace(study.tasks, known=known))
     tables: dict[int, list[Block]] = {}
     for block in study.tasks.blocks:
         tables.setdefault(block.table, []).append(block)
@@ -244,13 +251,13 @@ def _proper(guess: np.ndarray) -> np.ndarray:
     return np.concatenate([np.clip(guess[:, :1], 0, 1), share], axis=1)
 
 
-def _side_by_side(sources: Mapping[str, np.ndarray], base: int) -> np.ndarray:
-    """All features, each source as far spread (over the first `base` rows) as any other, so that
-    none drowns the rest."""
+def _side_by_side(sources: Mapping[str, np.ndarray], known: np.ndarray) -> np.ndarray:
+    """All features, each source as far spread (over known rows) as any other, so that none drowns
+    the rest."""
     parts = []
     for x in sources.values():
-        centred = x - x[:base].mean(0)
-        size = np.sqrt((centred[:base] ** 2).sum(1).mean())
+        centred = x - x[known].mean(0)
+        size = np.sqrt((centred[known] ** 2).sum(1).mean())
         parts.append(centred * (SPREAD / size if size > 0 else 0.0))
     return np.concatenate(parts, axis=1)
 

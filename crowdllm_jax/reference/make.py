@@ -110,8 +110,9 @@ def _sources(study: Study, config: FittedReference, folder: str) -> dict[str, np
         answers = from_column(study, config.answers, folder)
         sources["answers"] = answer_features(study, answers)
         if answers.embedding is not None:
-            centred = answers.embedding - answers.embedding.mean(0)
-            sources["answers' embedding"] = to_peak(centred)
+            known = study.tasks.measured
+            centred = answers.embedding - answers.embedding[known].mean(0)
+            sources["answers' embedding"] = to_peak(centred, known)
     return sources
 
 

@@ -21,7 +21,7 @@ from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.model.persistent.layout import layout_of
 from crowdllm_jax.reference.backbone import BackboneReference
 from crowdllm_jax.reference.column import ColumnReference, from_column
-from crowdllm_jax.reference.fitted import FittedReference, choose_blocks
+from crowdllm_jax.reference.fitted import FittedReference, as_trained
 from crowdllm_jax.reference.make import ReferenceConfig, ask_reference, make_reference
 from crowdllm_jax.reference.marginal import MarginalReference
 from crowdllm_jax.reference.record import Reference
@@ -98,7 +98,7 @@ def place(
     """
     check_askable(crowd, questions)
     assert isinstance(crowd.config, PersistentConfig)
-    study = choose_blocks(study, split)
+    study = as_trained(study, split)
     spec = config.study if isinstance(config.study, StudySpec) else None
     vectors, from_where = _vectors(study, spec, questions, given, progress)
     attributes = _attributes(study, spec, questions, given)
@@ -124,7 +124,7 @@ def place(
     reference = dataclasses.replace(reference, others=tuple(other for other, _ in others))
     how = " and ".join(dict.fromkeys(filter(None, (how, *(told for _, told in others)))))
     if study.tasks.embedding is None and reference.embedding is not None:
-        states = reference.embedding - reference.embedding[: study.tasks.base].mean(0)
+        states = reference.embedding - reference.embedding[longer.tasks.measured].mean(0)
         tasks = dataclasses.replace(longer.tasks, embedding=states)
         longer = dataclasses.replace(longer, tasks=tasks)
     known = split.by != "tasks"

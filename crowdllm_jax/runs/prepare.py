@@ -17,7 +17,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.sample import check_scales
 from crowdllm_jax.profiles.generator import ProfileGenerator, fit_profiles
 from crowdllm_jax.profiles.raking import rake
-from crowdllm_jax.reference.fitted import choose_blocks
+from crowdllm_jax.reference.fitted import as_trained
 from crowdllm_jax.reference.make import AskedReference, ask_together, make_reference
 from crowdllm_jax.reference.record import Spent
 from crowdllm_jax.runs.config import Config
@@ -65,11 +65,11 @@ def prepare(
     check_model(study, config)
     split, generator = _split_and_recruit(study, config, seed, fold)
     folder = config.study.folder if isinstance(config.study, StudySpec) else "."
-    study = choose_blocks(study, split)
+    study = as_trained(study, split)
     reference = make_reference(study, split, config.reference, folder, progress)
     if study.tasks.embedding is None and reference.embedding is not None:
         # A language model's states share a large common part, beside which tasks hardly differ.
-        centred = reference.embedding - reference.embedding.mean(0)
+        centred = reference.embedding - reference.embedding[study.tasks.measured].mean(0)
         tasks = dataclasses.replace(study.tasks, embedding=centred)
         study = dataclasses.replace(study, tasks=tasks)
     features = task_features(study.tasks, identity=config.split.by != "tasks")

@@ -135,8 +135,8 @@ def task_features(tasks: Tasks, *, identity: bool) -> np.ndarray:
       identity: add one column per task. Right where the tasks asked later are the tasks seen in
         training (held-out people), useless where they are new ones (held-out tasks).
     Returns:
-      x: (T, F) float32 in [-1, 1]; each column is divided by its largest absolute value. Without
-      any feature it is one column of zeros, F = 1.
+      x: (T, F) float32; each column is divided by its largest absolute value among known tasks.
+      Without any feature it is one column of zeros, F = 1.
     """
     t = len(tasks.ids)
     parts = list(feature_blocks(tasks).values())
@@ -146,21 +146,21 @@ def task_features(tasks: Tasks, *, identity: bool) -> np.ndarray:
 
 
 def feature_blocks(tasks: Tasks) -> dict[str, np.ndarray]:
-    """What each source says of the tasks, (T, F) float32 in [-1, 1] as in `task_features`: each
-    embedding, under its name, and all attributes together."""
+    """What each source says of the tasks, (T, F) float32 as in `task_features`: each embedding,
+    under its name, and all attributes together."""
     blocks = {}
     if tasks.embedding is not None:
         only_block = Block("embedding", 0, 0, tasks.embedding.shape[1])
         for block in tasks.blocks or (only_block,):
             blocks[block.name] = tasks.embedding[:, block.begin : block.end]
     if tasks.attributes:
-        everyone = np.arange(tasks.base)
-        codings = tuple(fit_coding(a, everyone) for a in tasks.attributes)
+        known = np.flatnonzero(tasks.measured)
+        codings = tuple(fit_coding(a, known) for a in tasks.attributes)
         blocks["task attributes"] = encode(codings, tasks.attributes)
-    return {name: to_peak(x, tasks.base) for name, x in blocks.items()}
+    return {name: to_peak(x, tasks.measured) for name, x in blocks.items()}
 
 
-def to_peak(x: np.ndarray, base: int | None = None) -> np.ndarray:
-    """Columns (T, F) as shares of the largest size in each among the first `base` rows."""
-    peak = np.abs(x[:base]).max(axis=0, initial=0.0)
+def to_peak(x: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Columns (T, F) as shares of the largest size in each among known rows (T,) bool."""
+    peak = np.abs(x[known]).max(axis=0, initial=0.0)
     return (x / np.where(peak > 0, peak, 1.0)).astype(np.float32)

@@ -207,6 +207,7 @@ def joined(
         tasks.blocks,
         asked=len(questions.ids),
         alternatives=_described(study, questions),
+        known=np.append(tasks.measured, np.zeros(len(questions.ids), bool)),
     )
     return replace(study, tasks=longer)
 

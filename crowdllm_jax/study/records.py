@@ -89,8 +89,10 @@ class Tasks:
       scale: (T,) index into `Study.scales`.
       embedding: (T, F) float32, all sources' side by side, or None.
       blocks: what comes from which source; empty where there is one.
-      asked: so many of them, the last ones, were asked after the fit: no unit, axis or average is
-        taken from them, so that what is known of a task does not depend on what else is asked.
+      asked: so many of them, the last ones, were asked after the fit.
+      known: (T,) bool, which ones somebody answers that a fit learns from, once that is settled.
+        Every unit, axis and average is taken from these alone, so that what is known of a task
+        does not depend on what else is asked or held out.
       ask_if: by the id of a task that only some are asked, the condition (see `routing`).
       alternatives: what describes the options of choice tasks; None where nothing does.
     """
@@ -104,11 +106,17 @@ class Tasks:
     asked: int = 0
     ask_if: Mapping[str, str] = field(default_factory=dict)
     alternatives: Alternatives | None = None
+    known: np.ndarray | None = None
 
     @property
     def base(self) -> int:
         """How many tasks were there when the crowd was fitted."""
         return len(self.ids) - self.asked
+
+    @property
+    def measured(self) -> np.ndarray:
+        """(T,) bool, the tasks that units, axes and averages are taken from."""
+        return np.arange(len(self.ids)) < self.base if self.known is None else self.known
 
 
 @dataclass(frozen=True)

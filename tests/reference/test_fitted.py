@@ -218,7 +218,7 @@ def test_a_source_that_says_nothing_leaves_the_others_forecast_as_good():
     target = (0.5 + 0.1 * np.tanh(gap) + 0.02 * random.normal(size=150))[:, None]
     sources["noise"] = random.normal(size=(150, 300))
     count = np.ones(150)
-    found = fitted._forecasts(sources, target, count, 5, 150)
+    found = fitted._forecasts(sources, target, count, 5, np.ones(150, bool))
     error = {case: float(((forecast - target) ** 2).sum()) for case, forecast in found.items()}
     for name in sources:
         assert error["all"] <= error["without", name] * (1 + 1e-6)
@@ -233,13 +233,13 @@ def test_one_of_a_tables_alternatives_is_chosen_on_training_tasks(two_sources):
     tasks = dataclasses.replace(study.tasks, embedding=x, blocks=blocks)
     study = dataclasses.replace(study, tasks=tasks)
     split = split_study(study, SplitConfig(), seed=0)
-    chosen = fitted.choose_blocks(study, split)
+    chosen = fitted.as_trained(study, split)
     assert chosen.tasks.blocks == (Block("e", 0, 0, 3), Block("l/2", 1, 3, 4))
     np.testing.assert_array_equal(chosen.tasks.embedding, x[:, [0, 1, 2, 9]])
     # What the held-out people say changes nothing.
     turned = np.where(split.test, 4 - study.answer, study.answer)
     other = dataclasses.replace(study, answer=turned)
-    assert fitted.choose_blocks(other, split).tasks.blocks == chosen.tasks.blocks
+    assert fitted.as_trained(other, split).tasks.blocks == chosen.tasks.blocks
 
 
 def test_a_models_answers_are_a_source(two_sources):
