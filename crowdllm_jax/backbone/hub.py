@@ -111,15 +111,15 @@ def load_tokenizer(folder: Path) -> Any:
     tokenizer.json is taken at its word: AutoTokenizer goes by the model type and, for Qwen 2 for
     one, replaces the file's own pre-tokenizer.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
     if folder.is_file():
         header_of(folder)  # tells of a missing package
         return _make_tokenizer(folder, tuple(_stats(parts_of(folder))))
-    exact = (folder / "tokenizer.json").exists()
+    if (folder / "tokenizer.json").exists():
+        from transformers import PreTrainedTokenizerFast as Kind
+    else:  # takes more than a second to import
+        from transformers import AutoTokenizer as Kind
     try:
-        kind = PreTrainedTokenizerFast if exact else AutoTokenizer
-        tokenizer = kind.from_pretrained(str(folder))
+        tokenizer = Kind.from_pretrained(str(folder))
     except Exception as error:  # missing, damaged or of an unknown class
         raise CrowdError(f"{folder}: the tokenizer cannot be loaded ({error})") from None
     if not tokenizer.is_fast:
