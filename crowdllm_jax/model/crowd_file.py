@@ -180,7 +180,8 @@ def load_crowd(folder: str | Path) -> Crowd:
         weights.setdefault("belief.middle.value", middle)
         weights.setdefault("belief.mean.value", np.append(middle, np.float32(0)))
         # And effects were parts of the range of continuous scales.
-        weights.setdefault("log_unit.value", np.zeros(len(meta.scales), np.float32))
+        for name in ("log_unit", "middle"):
+            weights.setdefault(f"{name}.value", np.zeros(len(meta.scales), np.float32))
     params = unflatten(weights, like, folder)
     return Crowd(
         meta.config,

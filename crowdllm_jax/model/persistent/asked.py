@@ -36,7 +36,7 @@ OWN = {"task": 0, "task_level": 0, "task_loading": 0, "task_profile": 1, "task_l
 """Effects of single tasks, and the axis along which the tasks stand."""
 BY_LEVEL = {"level_loading": 1, "level_profile": 2}
 """Effects on single levels of nominal scales, and the axis along which the levels stand."""
-BY_SCALE = ("first_loading", "log_residual", "log_concentration", "log_unit")
+BY_SCALE = ("first_loading", "log_residual", "log_concentration", "log_unit", "middle")
 """Parameters of which each scale has one."""
 
 

@@ -6,7 +6,8 @@ every task. Task t moves agent n by
     location(n, t) = task part + profile part + loadings(t) . z(n)
 
 which the kind of scale turns into an answer (`model/scales`); of continuous ones in units of the
-scale (`starting_units`), so that effects mean as much on every scale. With L = 1 and constant
+scale (`starting_units`) and around the middle of its tasks, so that effects mean as much on every
+scale. With L = 1 and constant
 loadings this is the ordinal mixed model with a personal location and scale; further dimensions load
 on the tasks' features as in multidimensional item-response theory, and on single known tasks.
 
@@ -100,6 +101,7 @@ class Persistent(nnx.Module):
         self.log_residual = nnx.Param(full(len(levels), -1.0))
         self.log_concentration = nnx.Param(full(len(levels), 1.0))
         self.log_unit = nnx.Param(full(len(levels), 0.0))
+        self.middle = nnx.Param(full(len(levels), 0.0))
 
 
 class TaskColumns(NamedTuple):
@@ -200,10 +202,10 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
     if "witness" in effects:
         known = jnp.asarray(tasks.known)
         trust = effects["witness"][scale] + known[:, None] * effects["task_witness"]
-    # Not fitted: effects can be as large as they like in any unit.
-    unit = jax.lax.stop_gradient(units(model, scale))
+    # Not fitted: effects can be as large as they like in any unit, and around any middle.
+    unit, middle = jax.lax.stop_gradient((units(model, scale), model.middle[...][scale]))
     return Items(
-        location * unit,
+        (middle + location) * unit,
         jax.nn.log_softmax(base, axis=1),
         loading * unit[:, None],
         profile * unit[None],

@@ -34,7 +34,12 @@ from crowdllm_jax.model.persistent.effects import (
     mean_effects,
 )
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
-from crowdllm_jax.model.persistent.start import start_known, starting_levels, starting_units
+from crowdllm_jax.model.persistent.start import (
+    start_continuous,
+    start_known,
+    starting_levels,
+    starting_units,
+)
 from crowdllm_jax.model.persistent.unanswered import settled
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import Checkpoints
@@ -130,6 +135,8 @@ def fit_marginal(
     beliefs = np.zeros((len(answers.weight), config.dimensions + 1), np.float32)
     if "task_loading" in design.groups:
         beliefs = start_known(model, design, answers)
+    else:
+        start_continuous(model, design.layout, answers)
     graph, params = nnx.split(model, nnx.Param)
     static = _Static(
         graph,

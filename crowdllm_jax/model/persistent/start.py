@@ -123,9 +123,9 @@ def start_shares(
         for index in np.unique(scale[on_kind]):
             own = np.flatnonzero(on_kind & (scale == index))
             if kind is continuous:
-                total = np.bincount(task, answers.value[given], len(scale))[own]
-                place = total / count[own].sum(1) - continuous.MIDDLE
-                effects["task"][own] = place / np.asarray(units(model, scale))[own]
+                effects["task"][own] = _start_middle(
+                    model, index, _places(model, scale, answers)[own]
+                )
             else:
                 k = scales.size(layout.scales[index])
                 prior = np.exp(level[index, :k])[None] / np.exp(level[index, :k]).sum()
@@ -141,6 +141,38 @@ def start_shares(
     model.level[...] = level
     for name, effect in effects.items():
         model.effects.mean[name][...] = effect
+
+
+def start_continuous(model: Persistent, layout: Layout, answers: AnswerTable) -> None:
+    """Put tasks with continuous answers where people's answers are on average, and their prior
+    accordingly. From the middle of the range far ones take long to come home, and meanwhile
+    beliefs learn to lie as far apart as these do."""
+    scale = np.array(layout.task_scale)
+    answered = np.unique(answers.task[answers.present > 0])
+    own = np.intersect1d(answered, np.array(layout.tasks_of(continuous), int))
+    places = _places(model, scale, answers)
+    effect = np.array(model.effects.mean["task"][...])
+    for index in np.unique(scale[own]):
+        on_scale = own[scale[own] == index]
+        effect[on_scale] = _start_middle(model, index, places[on_scale])
+        _widen(model, "task", index, effect[on_scale])
+    model.effects.mean["task"][...] = effect
+
+
+def _start_middle(model: Persistent, index: int, places: np.ndarray) -> np.ndarray:
+    """Tasks' places from the middle of them all, which becomes that of their scale."""
+    middle = np.array(model.middle[...])
+    middle[index] = places.mean()
+    model.middle[...] = middle
+    return np.asarray(places - places.mean())
+
+
+def _places(model: Persistent, scale: np.ndarray, answers: AnswerTable) -> np.ndarray:
+    """(T,) average answers to tasks of a range [0, 1], from its middle, in units of the scale."""
+    given = answers.present > 0
+    task, t = answers.task[given], len(scale)
+    average = np.bincount(task, answers.value[given], t) / np.bincount(task, minlength=t).clip(1)
+    return np.asarray((average - continuous.MIDDLE) / np.asarray(units(model, scale)))
 
 
 def _ordered(

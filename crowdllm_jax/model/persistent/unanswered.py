@@ -43,6 +43,10 @@ LOGISTIC = 16 * np.sqrt(3) / (15 * np.pi)
 logistic one (Zeger, Liang & Albert 1988); off by less than 0.01 in probability up to s = 2."""
 DRAWS = 256
 """Quasi-random, of where a new task's levels may be, over which they are averaged."""
+LOOKED_AT = 400
+"""Known tasks of a scale, at most, whose average is met."""
+ROUNDS, CLOSE = 50, 1e-4
+"""At most, until average shares are off by no more."""
 
 
 Spread = TypeVar("Spread", np.ndarray, jax.Array)
@@ -108,10 +112,85 @@ def settled(
             effects.log_sd[column][...] = np.log(sd)
             begin = end
     if new.any():
+        _level_out(model, design, spread)
         level = effects.mean["task_level"][...]
         level[new] = averaged(model, design, spread, new)
         effects.mean["task_level"][...] = level
     return nnx.state(model, nnx.Param)
+
+
+def _level_out(model: Persistent, design: Design, spread: dict[str, np.ndarray]) -> None:
+    """Give the levels of each scale such logits (continuous scales such a middle) that its known
+    tasks, were nobody's answers to them known, would be answered on average as they are; each known
+    task's own move back by as much.
+
+    A fit settles slowly what its tasks have in common, and never that they lie to one side: where
+    most are near the middle and some far up, normal ones of their mean and deviation are answered
+    higher up than they are.
+    """
+    layout, tasks = design.layout, design.tasks
+    level, own = np.array(model.level[...]), np.array(model.effects.mean["task_level"][...])
+    middle, task = np.array(model.middle[...]), np.array(model.effects.mean["task"][...])
+    told = np.asarray(_by_columns(mean_effects(model), tasks))
+    usual = float(model.belief.usual_scale)
+    said = tasks.features @ np.asarray(model.effects.mean["task_features"][...])
+    apart = _apart_by_beliefs(model, tasks)
+    wide = np.hypot(apart, spread["task"])
+    draws = qmc.MultivariateNormalQMC(np.zeros(layout.levels), rng=0).random(DRAWS // 4)
+    for index, scale in enumerate(layout.scales):
+        kind, k = SINGLE.get(type(scale)), scales.size(scale)
+        known = np.flatnonzero((tasks.scale == index) & (tasks.known > 0))
+        if not len(known):
+            continue
+        if kind is continuous:
+            middle[index] += task[known].mean()
+            task[known] -= task[known].mean()
+        if kind not in (ordered, nominal):
+            continue
+        few = known[:: -(-len(known) // LOOKED_AT)]
+        base = (level[index] + told[few])[:, :k]
+        place = said + task if kind is ordered else None
+        found = _answered(_softmax(base + own[few, :k]), place, apart / usual, few, usual)
+        place = said if kind is ordered else None
+        noise = spread["task_level"][few, None, :k] * draws[:, :k]
+        move = np.zeros(k)
+        for _ in range(ROUNDS):
+            share = _softmax((base + move)[:, None] + noise).mean(1)
+            now = _answered(share, place, wide / usual, few, usual)
+            move += np.log(found.clip(1e-6)) - np.log(now.clip(1e-6))
+            if np.abs(now - found).max() < CLOSE:
+                break
+        move -= move.mean()
+        level[index, :k] += move
+        own[known, :k] -= move
+    model.level[...], model.middle[...] = level, middle
+    model.effects.mean["task_level"][...], model.effects.mean["task"][...] = own, task
+
+
+def _answered(
+    share: np.ndarray, place: np.ndarray | None, sd: np.ndarray, few: np.ndarray, usual: float
+) -> np.ndarray:
+    """(K,) average shares of answers to a few tasks.
+
+    Args:
+      share: (N, K) of the levels at location 0 and scale 1. place: (T,) where all tasks are, None
+        of those without a location. sd: (T,) how far agents, or where the task is, lie apart, in
+        personal scales. few: (N,) which tasks. usual: the personal scale.
+    """
+    if place is not None:
+        below = share.cumsum(1)[:, :-1].clip(1e-6, 1 - 1e-6)
+        cut = np.log(below) - np.log1p(-below) - place[few, None]
+        cut /= (usual * dilution(sd))[few, None]
+        share = np.diff(1 / (1 + np.exp(-cut.clip(-30, 30))), axis=1, prepend=0, append=1)
+    mean: np.ndarray = share.mean(0)
+    return mean
+
+
+def _apart_by_beliefs(model: Persistent, tasks: TaskColumns) -> np.ndarray:
+    """(T,) deviation of where beliefs put people on tasks that are not known by their own."""
+    loading = tasks.loading @ np.asarray(model.effects.mean["loading"][...])
+    loading[:, 0] += np.asarray(model.first_loading[...])[tasks.scale]
+    return np.asarray(np.sqrt(((loading * model.belief.deviation()) ** 2).sum(1)))
 
 
 def averaged(
@@ -144,8 +223,9 @@ _by_columns = jax.jit(float32_products()(by_columns))
 
 
 def _softmax(logit: np.ndarray) -> np.ndarray:
-    rate = np.exp(logit - logit.max(1, keepdims=True))
-    return rate / rate.sum(1, keepdims=True)
+    rate = np.exp(logit - logit.max(-1, keepdims=True))
+    share: np.ndarray = rate / rate.sum(-1, keepdims=True)
+    return share
 
 
 def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Design) -> np.ndarray:
