@@ -179,7 +179,7 @@ def load_crowd(folder: str | Path) -> Crowd:
         middle = np.zeros(meta.config.dimensions, np.float32)
         weights.setdefault("belief.middle.value", middle)
         weights.setdefault("belief.mean.value", np.append(middle, np.float32(0)))
-        # And effects were parts of the range of continuous scales.
+        # And effects were parts of the range of continuous scales, around its middle.
         for name in ("log_unit", "middle"):
             weights.setdefault(f"{name}.value", np.zeros(len(meta.scales), np.float32))
     params = unflatten(weights, like, folder)

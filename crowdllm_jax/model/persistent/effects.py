@@ -7,9 +7,9 @@ every task. Task t moves agent n by
 
 which the kind of scale turns into an answer (`model/scales`); of continuous ones in units of the
 scale (`starting_units`) and around the middle of its tasks, so that effects mean as much on every
-scale. With L = 1 and constant
-loadings this is the ordinal mixed model with a personal location and scale; further dimensions load
-on the tasks' features as in multidimensional item-response theory, and on single known tasks.
+scale. With L = 1 and constant loadings this is the ordinal mixed model with a personal location and
+scale; further dimensions load on the tasks' features as in multidimensional item-response theory,
+and on single known tasks.
 
 Everything that could fit noise (the trust in the reference, task, profile and interaction effects,
 loadings) is an *effect*: a normal posterior per coefficient under a normal prior whose deviation,
