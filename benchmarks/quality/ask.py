@@ -15,7 +15,8 @@ DATA is one of
     opinionqa-llm  the same, with what language models answered (their mean) as the reference
 
 --embedder is what the texts of the last four are embedded with (a folder of all-MiniLM-L6-v2);
-without it, their features are the words, by TF-IDF and 24 singular vectors. Needs scikit-learn and
+without it, their features are the words, by TF-IDF and 24 singular vectors. --layers MODEL adds
+the states of a language model after a few of its layers, as a second source. Needs scikit-learn and
 pandas (pip install '.[benchmarks]').
 
 The questions are cut into five parts. --parts of them, one after the other, are taken out of the
@@ -117,9 +118,12 @@ def questions_of(
     """A table of the questions with their vectors, under the study's own names for its columns."""
     path = Path(tempfile.mkdtemp()) / "questions.parquet"
     assert study.tasks.embedding is not None
-    cells = pa.array(study.tasks.embedding[asked].tolist(), pa.list_(pa.float32()))
     ids = pa.array([before + study.tasks.ids[i] for i in asked])
-    columns = {"task": ids, "instance_id": ids, "embedding": cells}
+    columns = {"task": ids, "instance_id": ids}
+    for block in study.tasks.blocks:
+        column = block.name.rpartition("/")[2] if block.table else "embedding"
+        vectors = study.tasks.embedding[asked, block.begin : block.end].tolist()
+        columns[column] = pa.array(vectors, pa.list_(pa.float32()))
     if llm is not None:
         columns["llm"] = pa.array(llm[asked].tolist(), pa.list_(pa.float64()))
     pq.write_table(pa.table(columns), path)
@@ -183,11 +187,12 @@ def coverage(study: Study, asked: np.ndarray, rows: list[dict[str, Any]]) -> tup
 
 def ridge(study: Study, seen: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """(A, K) shares by scikit-learn's ridge regression on the embedding of the tasks that have seen
-    answers (R,)."""
+    answers (R,); of several, on the first."""
     from sklearn.linear_model import RidgeCV
 
-    x, share = study.tasks.embedding, level_shares(study, seen, 0)
-    assert x is not None
+    share, block = level_shares(study, seen, 0), study.tasks.blocks[0]
+    assert study.tasks.embedding is not None
+    x = study.tasks.embedding[:, block.begin : block.end]
     count = np.bincount(study.task[seen], study.weight[seen], len(x))
     known = count > 0
     model = RidgeCV(np.logspace(-3, 3, 25)).fit(
@@ -382,6 +387,7 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=1, choices=range(1, PARTS + 1))
     parser.add_argument("--people", type=int)
     parser.add_argument("--embedder")
+    parser.add_argument("--layers", help="a decoder's folder or GGUF file")
     parser.add_argument("--shuffled", action="store_true")
     parser.add_argument("--short", action="store_true")
     args = parser.parse_args()

@@ -21,11 +21,6 @@ from crowdllm_jax.study.records import Study
 
 ROOT = Path(__file__).parents[2]
 FOUR = 4
-TASKS = {
-    "path": "tasks.parquet",
-    "task": "task",
-    "embedding": {"path": "tasks.parquet", "task": "task"},
-}
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ def twin2k(args: argparse.Namespace) -> Data:
         "participants": {"path": "people.csv", "profile": profile},
         "scales": {"yes": {"kind": "binary", "levels": [2, 1]}},
     }
-    config = configured(work, study)
+    config = configured(args, work, study)
     return Data(cl.load_study(config), config)
 
 
@@ -92,7 +87,7 @@ def bfi(args: argparse.Namespace) -> Data:
         "participants": {"path": "people.csv", "profile": profile},
         "scales": {"accurate": {"kind": "ordinal", "levels": [1, 2, 3, 4, 5, 6]}},
     }
-    config = configured(work, study)
+    config = configured(args, work, study)
     return Data(cl.load_study(config), config)
 
 
@@ -120,7 +115,7 @@ def opinionqa(args: argparse.Namespace, *, llm: bool = False) -> Data:
     texts = [f"{text[task]} {' | '.join(options[task])}" for task in ids]
     work = Path(tempfile.mkdtemp())
     cells = pa.array(of_llm.tolist(), pa.list_(pa.float64()))
-    write_tasks(work, ids, embedded(texts, args.embedder), llm=cells)
+    write_tasks(work, ids, vectors_of(args, texts), llm=cells)
     rows = [(task, i + 1, human[row, i]) for row, task in enumerate(ids) for i in range(FOUR)]
     names = ["task", "response", "share"]
     pd.DataFrame(rows, columns=names).to_csv(work / "shares.csv", index=False)
@@ -130,7 +125,7 @@ def opinionqa(args: argparse.Namespace, *, llm: bool = False) -> Data:
         "scales": {"options": {"kind": "ordinal", "levels": [1, 2, 3, 4]}},
     }
     reference = {"kind": "column", "path": "tasks.parquet", "probs": "llm"}
-    config = configured(work, study, **({"reference": reference} if llm else {}))
+    config = configured(args, work, study, **({"reference": reference} if llm else {}))
     return Data(cl.load_study(config), config, of_llm)
 
 
@@ -144,7 +139,7 @@ def written(
     """A folder with tables of questions (and their vectors), some of the people, and the answers of
     these to those."""
     work = Path(tempfile.mkdtemp())
-    write_tasks(work, list(tasks.task), embedded(list(tasks.text), args.embedder))
+    write_tasks(work, list(tasks.task), vectors_of(args, list(tasks.text)))
     if args.people is not None:
         who = who.sample(args.people, random_state=0)
     who.to_csv(work / "people.csv", index=False)
@@ -164,15 +159,33 @@ def embedded(texts: list[str], embedder: str | None) -> list[list[float]]:
     return TruncatedSVD(24, random_state=0).fit_transform(words).tolist()
 
 
-def write_tasks(work: Path, ids: list[str], vectors: list[list[float]], **more: Any) -> None:
-    cells = pa.array(vectors, pa.list_(pa.float32()))
-    pq.write_table(pa.table({"task": ids, "embedding": cells, **more}), work / "tasks.parquet")
+Vectors = dict[str, list[list[float]]]
+"""(T, F) vectors of texts, by the name of their column."""
 
 
-def configured(work: Path, study: dict[str, Any], **more: Any) -> Config:
+def vectors_of(args: argparse.Namespace, texts: list[str]) -> Vectors:
+    """The embedding of texts, and states of a language model where one is named."""
+    layers = {}
+    if args.layers is not None:
+        states, _ = embed_texts(Embedder(args.layers, layers="auto"), texts)
+        layers = {column: rows.tolist() for column, rows in states.items()}
+    return {"embedding": embedded(texts, args.embedder), **layers}
+
+
+def write_tasks(work: Path, ids: list[str], vectors: Vectors, **more: Any) -> None:
+    cells = {name: pa.array(rows, pa.list_(pa.float32())) for name, rows in vectors.items()}
+    pq.write_table(pa.table({"task": ids, **cells, **more}), work / "tasks.parquet")
+
+
+def configured(args: argparse.Namespace, work: Path, study: dict[str, Any], **more: Any) -> Config:
     """What holds questions out as a run does by default: few of them in folds."""
+    table = {"path": "tasks.parquet", "task": "task"}
+    embeddings = [table]
+    if args.layers is not None:
+        columns = [c for c in pq.read_schema(work / "tasks.parquet").names if c.startswith("layer")]
+        embeddings.append({**table, "column": columns, "name": "layer"})
     tree = {
-        "study": {"folder": str(work), "tasks": TASKS, **study},
+        "study": {"folder": str(work), "tasks": {**table, "embedding": embeddings}, **study},
         "split": {"by": "tasks", "validation": 0.0},
         "reference": {"kind": "fitted"},
         **more,
