@@ -222,8 +222,10 @@ def _note(number: int, _frame: object) -> None:
         _stopped.append((number, now))
         raise KeyboardInterrupt
     first, when = _stopped[0]
-    if now - when > TWICE:
-        # Who asks again does not wait for what is being wound up; files are whole at any time.
+    # A scheduler asks again as soon as another process has ended, and kills those that do not end
+    # in time; until then the rest is saved.
+    if number == signal.SIGINT and now - when > TWICE:
+        # Who presses Ctrl-C again does not wait for what is wound up; files are whole at any time.
         show_cursor = b"\x1b[?25h" if os.isatty(2) else b""
         os.write(2, show_cursor + b"crowdllm: ended at once\n")
         os._exit(_SIGNALS[first])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from synthetic import write_config
 
 from crowdllm_jax import __version__
+from crowdllm_jax.cli import main as cli
 from crowdllm_jax.cli.console import ERRORS, PlainConsole
 from crowdllm_jax.cli.display import Log, duration
 from crowdllm_jax.cli.main import main
@@ -172,6 +173,28 @@ def test_an_interruption_is_no_error(
     assert main(["run", str(config_file), "--out", str(tmp_path / "out")]) == code
     assert f"{what}; the same command continues" in capsys.readouterr().err
     assert signal.getsignal(number) is before
+
+
+def test_a_scheduler_that_asks_again_does_not_cut_off_what_is_saved(
+    config_file, tmp_path, monkeypatch, capsys
+):
+    """srun asks a second time as soon as one process has ended; another Ctrl-C does not wait."""
+    ended = []
+    monkeypatch.setattr(cli.os, "_exit", ended.append)
+    monkeypatch.setattr(cli, "TWICE", 0.0)
+
+    def fit(*_):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            ended.append("saved")
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(steps, "fit_run", fit)
+    assert main(["run", str(config_file), "--out", str(tmp_path / "out")]) == 143
+    assert ended == ["saved", 143]
+    assert "terminated; the same command continues" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
