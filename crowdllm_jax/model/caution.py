@@ -35,8 +35,9 @@ def warn_of_new_tasks(study: Study, crowd: Crowd, reference: str) -> None:
         elif silent:
             how = (
                 f"what is said of the tasks explains {share[index]:.0%} of how the {known} known "
-                "tasks differ and gets no trust: agents answer new tasks like one drawn at random "
-                "from the known ones; give a reference or features that tell tasks apart"
+                "tasks differ, and gets hardly any trust: agents answer new tasks almost like one "
+                "drawn at random from the known ones; give a reference or features that tell tasks "
+                "apart"
             )
         else:
             how = (
