@@ -31,7 +31,7 @@ SPREAD = 5.0
 """Root mean square length of a source's features beside others: that of usual embeddings, so that
 `ridge.PENALTIES` suit both."""
 
-APART = 0.7
+APART = 1.0
 """Standard deviation of the prior of H heads' weights around 1/H, times the root of H. Of .35, .5,
 .7 and 1 the one that gained on all of docs/quality.md's data sets (16 to 300 tasks known)."""
 
