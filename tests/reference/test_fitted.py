@@ -211,7 +211,7 @@ def test_few_tasks_do_not_decide_which_of_equally_good_heads_is_read():
     for _ in range(400):
         heads = list(random.normal(size=(8, 1012, 1)))
         found.append((fitted._stack(heads, np.zeros((1012, 1)), count)[12:] ** 2).mean())
-    # Weights that 12 tasks alone decide have .2143 (standard error of the mean of 400: .0022); these
+    # Weights that 12 tasks alone decide have .2143 (standard error of 400: .0022), these
     # have .1954 (.0019), both more than four standard errors from the bound.
     assert 0.125 < np.mean(found) < 0.205
 
@@ -243,10 +243,10 @@ def test_a_source_that_says_nothing_leaves_the_others_forecast_as_good():
     count = np.ones(150)
     found = fitted._forecasts(sources, target, count, 5, np.ones(150, bool))
     error = {case: float(((forecast - target) ** 2).sum()) for case, forecast in found.items()}
-    # The pull costs at most variance x H / APART^2, as the squared distance of weights from equal
-    # ones is below 1; and the variance is hardly above the error of any part for each task.
+    # The pull costs at most variance x H, as the squared distance of weights from equal ones is
+    # below 1; and the variance is hardly above the error of any part for each task.
     heads = 3 + 3 * 2 + 2
-    most = 1 + heads / (fitted.APART**2 * 150) + 1e-6
+    most = 1 + heads / 150 + 1e-6
     for name in sources:
         assert error["all"] <= error["without", name] * most
         assert error["all"] <= error["only", name] * most
