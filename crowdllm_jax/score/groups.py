@@ -142,16 +142,44 @@ def groups_of(
 def _people_gaps(
     humans: Humans, members: _Members
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """(G,) gaps, their standard errors (linearised, clustered by person), and the (H,) weighted
-    sums and counts that they are made of."""
+    """(G,) gaps, their standard errors (linearised, clustered by person), and the (H, G) weighted
+    sums and counts that they are made of.
+
+    Whom a group is compared with are people, too, the group's own among them: each person moves the
+    mean that others deviate from. Left out, a half of the people would seem to be off by 1.4 times
+    what it is.
+    """
     gap, others = deviations(humans)
     weight = humans.answer_weight
     total = np.bincount(humans.person, weight * gap, humans.people)
     count = np.bincount(humans.person, weight * others, humans.people)
-    size = (members.people.T @ count).clip(1e-300)
-    mean = members.people.T @ total / size
-    residual = members.people * (total[:, None] - mean * count[:, None])
-    return mean, np.sqrt((residual**2).sum(0)) / size, (total, count)
+    sums = members.people * total[:, None] - _compared_with(humans, members, gap, others)
+    counts = members.people * count[:, None]
+    size = counts.sum(0).clip(1e-300)
+    mean = sums.sum(0) / size
+    return mean, np.sqrt(((sums - mean * counts) ** 2).sum(0)) / size, (sums, counts)
+
+
+def _compared_with(
+    humans: Humans, members: _Members, gap: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    """(H, G) by how much each person's answers raise the means that a group's others deviate from;
+    nothing, summed over people."""
+    t, weight = len(humans.tasks), humans.answer_weight
+    rest = np.bincount(humans.task, weight, t)[humans.task] - weight
+    each = np.where(others, weight / np.where(others, rest, 1.0), 0.0)
+    mean = humans.share - gap
+    raised = np.zeros((humans.people, len(members.names)))
+    for group, own in enumerate(members.people.T):
+        of_group = own[humans.person] * each
+        # Nobody is among those whom they deviate from.
+        parts, means = (
+            np.bincount(humans.task, part, t)[humans.task] - part
+            for part in (of_group, of_group * mean)
+        )
+        moved = weight * (humans.share * parts - means) * others
+        raised[:, group] = np.bincount(humans.person, moved, humans.people)
+    return raised
 
 
 def _crowd_gaps(humans: Humans, members: _Members, values: np.ndarray) -> np.ndarray:
@@ -184,12 +212,10 @@ def score_groups(
     measures: dict[str, dict[str, tuple[float, float, float]]] = {}
     members = _members(people, agents)
     if members.names:
-        gap, error, (total, count) = _people_gaps(humans, members)
+        gap, error, sums = _people_gaps(humans, members)
         crowd = _crowd_gaps(humans, members, values)
         random, n = np.random.default_rng(0), humans.people
-        drawn = random.multinomial(n, np.full(n, 1 / n), TIMES) @ np.stack(
-            [members.people * total[:, None], members.people * count[:, None]]
-        )
+        drawn = random.multinomial(n, np.full(n, 1 / n), TIMES) @ np.stack(sums)
         with np.errstate(invalid="ignore", divide="ignore"):
             again = np.where(drawn[1] > 0, drawn[0] / drawn[1], np.nan)
         scores: dict[str, tuple[float, float, float]] = {}
