@@ -192,8 +192,9 @@ def _fit(rows: EstimationRows, target: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Weighted least squares: (k,) coefficients, and (R, k) each row's influence on them.
 
     Tasks are fixed, so influences are relative to their task's mean. They are scaled up by the
-    rows' leverage, for a fit runs close to what it was fitted to: for one task their squares sum to
-    the variance known as HC2 (MacKinnon & White 1985), of a mean the usual one.
+    people's leverage, for a fit runs close to what it was fitted to: for one task their squares sum
+    to the variance known as HC2 (MacKinnon & White 1985), of a mean the usual one; of several tasks
+    that everybody answers to CR2 (Bell & McCaffrey 2002), but for the tasks' means.
     """
     share = _share(rows)
     z = rows.columns
@@ -210,11 +211,13 @@ def _fit(rows: EstimationRows, target: np.ndarray) -> tuple[np.ndarray, np.ndarr
     of_task = share / total[rows.task]
     mean = np.stack([np.bincount(rows.task, column) for column in score.T], axis=1)
     score -= of_task[:, None] * mean[rows.task]
-    leverage = np.maximum(share * (z * np.linalg.solve(gram, z.T).T).sum(1), of_task)
+    # A person's rows have the same columns, so the fit runs as close to all of them together.
+    own = np.bincount(rows.person, share * (z * np.linalg.solve(gram, z.T).T).sum(1))
+    leverage = np.maximum(own[rows.person], of_task)
     if leverage.max() > 1 - 1e-6:
         raise CrowdError(
-            "a coefficient, or a task, rests on a single answer, which does not tell "
-            "how far people differ"
+            "a coefficient, or a task, rests on a single person, who does not tell how far "
+            "people differ"
         )
     return beta, np.linalg.solve(gram, score.T).T / np.sqrt(1 - leverage)[:, None]
 

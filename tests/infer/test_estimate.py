@@ -163,6 +163,25 @@ def test_several_answers_of_a_person_are_one_witness():
     assert found.people == 50
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_answer_given_six_times_over_tells_as_much_as_once(weighted):
+    """Coefficients of six tasks that everybody answers alike are as sure as those of one, by
+    statsmodels' HC2: few people pull the fit towards all their answers together."""
+    ours, y, theirs = sides(n=60, weighted=weighted)
+
+    def six(rows: EstimationRows) -> EstimationRows:
+        parts = {
+            f.name: np.repeat(getattr(rows, f.name), 6, axis=0) for f in dataclasses.fields(rows)
+        }
+        return EstimationRows(**parts | {"task": np.tile(np.arange(6), len(rows.task))})
+
+    found = estimate(six(ours), np.repeat(y, 6), six(theirs), tuning=0.0)
+    fit = sm.WLS(y, ours.columns, ours.weight).fit(cov_type="HC2")
+    kish = ours.weight.sum() ** 2 / (ours.weight**2).sum()
+    half = stats.t.ppf(0.975, kish - 3) * fit.bse
+    np.testing.assert_allclose(found.alone_high - found.alone, half, rtol=1e-9)
+
+
 def test_tasks_are_no_chance():
     """Different people answer two tasks that are far apart, which is no spread of their mean."""
     random = np.random.default_rng(0)
