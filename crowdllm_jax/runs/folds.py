@@ -42,15 +42,20 @@ def pool_folds(study: Study, folds: Sequence[ScoredFold], seed: int) -> list[Sco
     """The scores of all folds together."""
     everyone = held_out_of(study, [fold.split for fold in folds])
     pooled = [score for score in score_humans(everyone, seed) if score.metric in POOLED]
+    # People of weight 0 are nobody: no fold has scored their answers.
+    counts = study.participants.weight[study.person] > 0
+    scored = [fold.split.test & counts for fold in folds]
+    of_anybody = np.any(scored, axis=0)
     costs = {}
     for name in folds[0].costs:
-        costs[name] = np.empty(len(study.task))
-        for fold in folds:
-            costs[name][fold.split.test] = fold.costs[name]
+        cost = np.empty(len(study.task))
+        for rows, fold in zip(scored, folds, strict=True):
+            cost[rows] = fold.costs[name]
+        costs[name] = cost[of_anybody]
     for name, cost in costs.items():
         pooled += score_costs(everyone, cost, costs["marginal"], name, seed)
     pooled_scores = {(score.model, score.metric): score for score in pooled}
-    shares = np.array([fold.split.test.sum() for fold in folds]) / len(study.task)
+    shares = np.array([rows.sum() for rows in scored]) / of_anybody.sum()
     scores: list[Score] = []
     for first in folds[0].scores:
         key = (first.model, first.metric)

@@ -136,6 +136,31 @@ def test_scores_are_of_each_answer_under_the_crowd_that_has_not_seen_it(by):
     assert "icc" not in by_metric  # not every fold has it
 
 
+def test_people_of_weight_zero_count_in_no_fold():
+    study, random = make_study(people=21, tasks=7), np.random.default_rng(0)
+    weight = np.where(np.arange(21) < 4, 0.0, random.uniform(0.5, 2, 21))
+    people = dataclasses.replace(study.participants, weight=weight / weight.mean())
+    study = dataclasses.replace(study, participants=people)
+    folds, cost = [], np.full(len(study.task), np.nan)
+    for k in range(3):
+        split = split_study(study, SplitConfig(by="people", folds=3), 0, k)
+        humans = held_out(study, split)
+        answers, pooled = (random.integers(1, 6, (30, 7)).astype(float) for _ in "ab")
+        costs = {"cvae": answer_rps(humans, answers), "marginal": answer_rps(humans, pooled)}
+        cost[split.test & (study.weight > 0)] = costs["cvae"]
+        # An average over folds of how many answers count in each.
+        mae = float(len(humans.task))
+        scores = [Score("cvae", "people", 0, name, mae, mae, mae) for name in ("rps", "mae")]
+        folds.append(ScoredFold(split, scores, costs))
+    by_metric = {score.metric: score.value for score in pool_folds(study, folds, 0)}
+    there = np.isfinite(cost)
+    assert there.sum() == 17 * 7
+    expected = np.average(cost[there], weights=study.weight[there])
+    assert by_metric["rps"] == pytest.approx(expected)
+    counted = np.array([fold.scores[0].value for fold in folds])
+    assert by_metric["mae"] == pytest.approx((counted**2).sum() / counted.sum())
+
+
 def test_everyone_is_labelled_for_inference(finished, tmp_path, capsys):
     config, folder = finished
     with (tmp_path / "people.csv").open("w") as file:
