@@ -87,14 +87,14 @@ def _expected(study: Study, known: np.ndarray, person: np.ndarray, task: np.ndar
     known = known & which(is_ordered, study.scales.values())[scale_of[study.task]]
     if not known.any():
         return np.full(len(task), 0.5)
-    owner, of = study.person[known], study.task[known]
+    owner, of, weight = study.person[known], study.task[known], study.weight[known]
     y = unit(study, study.value[known], of)
-    middle = np.bincount(scale_of[of], y, scales) / np.bincount(
-        scale_of[of], minlength=scales
-    ).clip(1)
+    total = np.bincount(scale_of[of], weight, scales)
+    middle = np.bincount(scale_of[of], weight * y, scales) / np.where(total > 0, total, 1.0)
     groups = (of, owner * scales + scale_of[of])
     biases = _crossed_biases(
         y - middle[scale_of[of]],
+        weight,
         groups,
         (len(study.tasks.ids), len(study.participants.ids) * scales),
     )
@@ -104,31 +104,44 @@ def _expected(study: Study, known: np.ndarray, person: np.ndarray, task: np.ndar
 
 
 def _crossed_biases(
-    y: np.ndarray, groups: tuple[np.ndarray, np.ndarray], sizes: tuple[int, int]
+    y: np.ndarray,
+    weight: np.ndarray,
+    groups: tuple[np.ndarray, np.ndarray],
+    sizes: tuple[int, int],
 ) -> list[np.ndarray]:
-    """Random effects of two crossed groupings on (R,) numbers, 0 of groups without any.
+    """Random effects of two crossed groupings on (R,) numbers, by their weights (R,); 0 of groups
+    without any.
 
     Effects and their variances are estimated in turn; an effect's own uncertainty counts in its
-    variance as if the other effects were known.
+    variance as if the other effects were known. A group is trusted by Kish's effective number of
+    its answers.
     """
-    count = [np.bincount(g, minlength=n) for g, n in zip(groups, sizes, strict=True)]
+    total, square = (
+        [np.bincount(g, of_each, n) for g, n in zip(groups, sizes, strict=True)]
+        for of_each in (weight, weight**2)
+    )
+    # How many of its answers tell as much as one unit of weight does.
+    each = [
+        np.divide(t, s, np.zeros(len(t)), where=s > 0) for t, s in zip(total, square, strict=True)
+    ]
+    count = [t * e for t, e in zip(total, each, strict=True)]
     effect = [np.zeros(n) for n in sizes]
     strength = [5.0, 5.0]
     for _ in range(ROUNDS):
         for this, other in ((0, 1), (1, 0)):
-            rest = y - effect[other][groups[other]]
-            effect[this] = np.bincount(groups[this], rest, sizes[this]) / (
-                count[this] + strength[this]
-            )
+            rest = weight * (y - effect[other][groups[other]])
+            effect[this] = each[this] * np.bincount(groups[this], rest, sizes[this])
+            effect[this] /= count[this] + strength[this]
         error = y - effect[0][groups[0]] - effect[1][groups[1]]
         spent = sum((n / (n + a)).sum() for n, a in zip(count, strength, strict=True))
-        residual = (error**2).sum() / max(len(y) - spent, 1.0) + 1e-12
+        squares = (weight * error**2).sum() * (len(y) / weight.sum())
+        residual = squares / max(len(y) - spent, 1.0) + 1e-12
         for this in (0, 1):
             answered = count[this] > 0
-            squares = effect[this][answered] ** 2 + residual / (
+            varies = effect[this][answered] ** 2 + residual / (
                 count[this][answered] + strength[this]
             )
-            strength[this] = float(np.clip(residual / max(squares.mean(), 1e-12), 1e-2, 1e6))
+            strength[this] = float(np.clip(residual / max(varies.mean(), 1e-12), 1e-2, 1e6))
     return effect
 
 

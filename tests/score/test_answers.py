@@ -148,6 +148,28 @@ def test_the_floor_by_person_tilts_the_task_to_its_mean():
             np.testing.assert_allclose(np.diff(ratio, 2), 0, atol=1e-6)
 
 
+def test_the_floor_by_person_is_of_weighted_people():
+    """A quarter of the people stand for most, and answer the first task high and the second low;
+    the others do not. With so many answers shrinking moves a mean by little."""
+    study, split, _ = setting(tasks=6, people=200)
+    few = np.arange(200) % 4 == 0
+    random = np.random.default_rng(0)
+    level = np.where((study.task % 2 == 0) == few[study.person], 3, 1)
+    answer = np.clip(level + random.integers(-1, 2, len(level)), 0, 4).astype(float)
+    weight = np.where(few, 9.0, 0.2)
+    people = dataclasses.replace(study.participants, weight=weight / weight.mean())
+    study = dataclasses.replace(study, answer=answer, participants=people)
+    humans = held_out(study, split)
+    floors = answer_floors(study, split.train, humans)
+    for task in range(6):
+        known, asked = split.train & (study.task == task), humans.task == task
+        expected = floors.task_person[asked] @ np.arange(1, 6)
+        found = np.average(expected, weights=humans.answer_weight[asked])
+        mean = np.average(study.value[known], weights=study.weight[known])
+        assert found == pytest.approx(mean, abs=0.15)
+        assert abs(mean - study.value[known].mean()) > 0.5
+
+
 def test_biases_are_those_of_a_mixed_model():
     """At the variances found, the biases solve the mixed model's equations (Henderson 1975): ridge
     regression on indicators; and they find the variances of a simulation."""
@@ -156,7 +178,7 @@ def test_biases_are_those_of_a_mixed_model():
     of, owner = (random.integers(0, n, 6000) for n in (tasks, people))
     a, b = 0.3 * random.normal(size=tasks), 0.2 * random.normal(size=people)
     y = a[of] + b[owner] + 0.5 * random.normal(size=6000)
-    effects = _crossed_biases(y, (of, owner), (tasks, people))
+    effects = _crossed_biases(y, np.ones(6000), (of, owner), (tasks, people))
     # What one knows who knows the variances: .25 / .09 and .25 / .04 answers' worth of shrinkage.
     x = np.zeros((6000, tasks + people))
     x[np.arange(6000), of] = x[np.arange(6000), tasks + owner] = 1
