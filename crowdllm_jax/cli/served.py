@@ -253,15 +253,23 @@ def _worth(run: Path) -> dict[str, Any]:
 
         return {"in short": of_answers(scores)}
     board, main = dict(scoreboard(scores)), main_model(config)
+    seeds = len({score.seed for score in scores})
     measures = {
         line.heading: {
             "better": line.best,
             "crowd": line.crowd[0],
-            "interval": list(line.crowd[1:]),
+            **_unsure(line.crowd, seeds),
             "floor": line.marginal and line.marginal[0],
             "ceiling": line.ceiling and line.ceiling[0],
         }
         for line in scorecard(board, main)
         if line.metric in ("rps", "avg_wd", "mae")
     }
-    return {"in short": headline(board[main].get("skill"), findings(run)), "measures": measures}
+    short = headline(board[main].get("skill"), findings(run), seeds)
+    return {"in short": short, "measures": measures}
+
+
+def _unsure(value: tuple[float, float, float], seeds: int) -> dict[str, Any]:
+    """The interval of what one seed says, and of several their standard deviation."""
+    middle, low, high = value
+    return {"interval": [low, high]} if seeds == 1 else {"sd over seeds": high - middle}

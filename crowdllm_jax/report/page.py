@@ -147,6 +147,7 @@ def render(run: ReportedRun) -> str:
     """The page."""
     study, humans, answers = run.study, run.humans, run.answers
     main, board = next(iter(run.losses)), scoreboard(run.scores)
+    seeds = len({score.seed for score in run.scores})
     card, cost = scorecard(dict(board), main), cost_of_trust(dict(board), run.findings)
     items = items_of(humans)
     few = any(finding.name == TOO_FEW and finding.fires for finding in run.findings)
@@ -170,7 +171,7 @@ def render(run: ReportedRun) -> str:
         card=card,
         few=few,
         way=None if few or skill is None else way_of(skill),
-        words=[*in_words(card, run.findings, len(answers)), *([cost] if cost else [])],
+        words=[*in_words(card, run.findings, len(answers), seeds), *([cost] if cost else [])],
         **_questions(study, questions_of(study, humans, answers), few),
         means=figures.means(study, humans, answers),
         effects=run.effects,

@@ -65,11 +65,12 @@ def _way(best: str, crowd: float, ceiling: float, floor: float) -> float | None:
     return (floor - crowd) / (floor - ceiling) if floor - ceiling > 1e-6 else None
 
 
-def headline(skill: Value | None, findings: list[Finding]) -> str:
+def headline(skill: Value | None, findings: list[Finding], seeds: int = 1) -> str:
     """How near the crowd comes to the people, next to what knowing nothing and another sample of
     people would give, in one sentence; or that these people are too few to tell.
 
-    `diagnostics.too_few` says when they are.
+    `diagnostics.too_few` says when they are. The ends of what several seeds say are a standard
+    deviation off (`page.scoreboard`), which is no interval.
     """
     few = next((f for f in findings if f.name == TOO_FEW and f.fires), None)
     if few is not None:
@@ -80,6 +81,8 @@ def headline(skill: Value | None, findings: list[Finding]) -> str:
             "is as close to these people as another sample of people would be."
         )
     value, low, high = skill
+    if seeds > 1:
+        return _over_seeds(value, high - value, seeds)
     told = low <= high
     surely = f"between {low:.0%} and {high:.0%}" if told else "too few to tell how surely"
     if told and high >= 1:
@@ -105,6 +108,34 @@ def headline(skill: Value | None, findings: list[Finding]) -> str:
     )
 
 
+def _over_seeds(value: float, sd: float, seeds: int) -> str:
+    """The headline of several seeds: their mean, and how far a seed lies from it."""
+    spread = f"± {sd:.0%}, one standard deviation over {seeds} seeds"
+    if math.isnan(sd):
+        spread = f"by one of {seeds} seeds"
+    share = f"{value:.0%} of the way ({spread})"
+    if value >= 1:
+        return (
+            "The crowd comes as close to the people as another sample of people would: it goes "
+            f"{share} from knowing nothing about the questions."
+        )
+    if value <= 0:
+        return (
+            "The crowd comes no closer to the people than knowing nothing about the questions: it "
+            f"goes {share} from there to another sample of people."
+        )
+    return (
+        f"The crowd goes {share} from knowing nothing about the questions to another sample of "
+        "people."
+    )
+
+
+def _ends(value: Value, seeds: int) -> tuple[float, float]:
+    """Between what a measure lies: its interval, or, of several seeds, two standard deviations."""
+    middle, low, high = value
+    return (low, high) if seeds == 1 else (2 * low - middle, 2 * high - middle)
+
+
 def cost_of_trust(board: dict[str, dict[str, Value]], findings: list[Finding]) -> str | None:
     """What the published model pays for its trust in a reference without signal, in words; None
     where there is no such reference or the model was not fitted with and without it."""
@@ -121,11 +152,11 @@ def cost_of_trust(board: dict[str, dict[str, Value]], findings: list[Finding]) -
     )
 
 
-def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str]:
+def in_words(card: list[Line], findings: list[Finding], agents: int, seeds: int = 1) -> list[str]:
     """The scorecard in plain sentences."""
     by = {line.metric: line for line in card}
     skill = by.get("skill")
-    words = [headline(skill.crowd if skill else None, findings)]
+    words = [headline(skill.crowd if skill else None, findings, seeds)]
     rps = by.get("rps")
     undefined = skill is None or math.isnan(skill.crowd[0])
     if undefined and rps is not None and rps.marginal is not None:
@@ -137,7 +168,7 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
         # What follows would rest on the same few.
         by = {}
     if (ratio := by.get("variance_ratio")) is not None:
-        value, low, high = ratio.crowd
+        value, (low, high) = ratio.crowd[0], _ends(ratio.crowd, seeds)
         kind = "less than" if high < 1 else "more than" if low > 1 else "about as much as"
         spread = f"Its answers vary {kind} people's"
         if not low <= high:
@@ -146,13 +177,14 @@ def in_words(card: list[Line], findings: list[Finding], agents: int) -> list[str
     icc = by.get("icc")
     if icc is not None and icc.ceiling is not None:
         value, people = icc.crowd[0], icc.ceiling
-        if not people[1] <= people[2]:
+        low, high = _ends(people, seeds)
+        if not low <= high:
             kind = "Too few people to tell whether agents stay themselves across questions"
-        elif value > people[2]:
+        elif value > high:
             kind = "Agents are more themselves across questions than people are"
-        elif people[1] <= 0:
+        elif low <= 0:
             kind = "People's answers do not show, beyond chance, who gave them"
-        elif value < people[1]:
+        elif value < low:
             kind = "Agents are less themselves across questions than people are"
         else:
             kind = "Agents stay themselves across questions as people do"

@@ -13,7 +13,7 @@ from crowdllm_jax.model.crowd import ModelConfig
 from crowdllm_jax.report.charts import groups_chart, leading, percent, said, way_of
 from crowdllm_jax.report.glossary import ANSWERS, MEASURES
 from crowdllm_jax.report.headings import HEADINGS, MODELS
-from crowdllm_jax.report.scorecard import headline
+from crowdllm_jax.report.scorecard import Line, headline, in_words
 from crowdllm_jax.report.shares import (
     Question,
     axis_end,
@@ -113,6 +113,32 @@ def test_the_sentence_says_what_the_interval_allows(skill, says):
     few = Finding("too few to tell", "", 0.6, True, "", "8 people with 40 answers; skill")
     told = headline(skill, [few])
     assert told == "Too few to tell how close the crowd comes: 8 people with 40 answers."
+
+
+@pytest.mark.parametrize(
+    ("skill", "says"),
+    [
+        (
+            (0.93, 0.88, 0.98),
+            "goes 93% of the way (± 5%, one standard deviation over 5 seeds) from",
+        ),
+        (
+            (0.97, 0.92, 1.02),
+            "goes 97% of the way (± 5%, one standard deviation over 5 seeds) from",
+        ),
+        ((1.1, 1.0, 1.2), "as close to the people as another sample of people would"),
+        ((-0.3, -0.4, -0.2), "no closer to the people than knowing nothing"),
+        ((0.6, np.nan, np.nan), "60% of the way (by one of 5 seeds)"),
+    ],
+)
+def test_a_deviation_of_seeds_is_told_as_no_interval(skill, says):
+    """Their ends are one standard deviation off (`scoreboard`), by which splits differ."""
+    told = headline(skill, [], 5)
+    assert says in told
+    assert "between" not in told
+    ratio = Line("variance_ratio", "", "match", (0.9, 0.83, 0.97), None, None, None, None)
+    assert any("vary less than" in word for word in in_words([ratio], [], 9))
+    assert any("vary about as much as" in word for word in in_words([ratio], [], 9, seeds=5))
 
 
 def test_places_in_charts():

@@ -188,7 +188,8 @@ def _in_short(scores: "list[Score]", findings: "list[Finding]", main: str) -> di
     from crowdllm_jax.score.diagnostics import summary
 
     skill = dict(scoreboard(scores))[main].get("skill")
-    return {"diagnostics": summary(findings), "in short": headline(skill, findings)}
+    seeds = len({score.seed for score in scores})
+    return {"diagnostics": summary(findings), "in short": headline(skill, findings, seeds)}
 
 
 def _answers_in_short(scores: "list[Score]") -> dict[str, str]:
