@@ -99,7 +99,13 @@ _NEUTRAL = re.compile(
     r"indifferent|undecided|indifferente|indiferente|in between|middle of the road|noch eens|ani "
     r"tak ani nie|mittel|both|ni .* ni|ne .* ne|nem .* nem|nao .* nem|noch .* noch|ani .* ani)\b"
 )
-_ALONE = {"the same", "about the same", "same", "moderate", "center", "centre", "centrist"}
+_ALONE = {
+    folded(word)
+    for word in _each(
+        "the same|about the same|same|moderate|center|centre|centrist|maybe|perhaps|vielleicht|"
+        "peut être|quizás|tal vez|forse|talvez|misschien|może"
+    )
+}
 """What is a neutral middle if nothing else is said."""
 _FILLERS = _each(
     "got|get|be|been|become|should|has|have|off|are|was|were|than|now|a|an|the|it|is|i|am|to|of|yes|ja|oui|si|sim|tak|ano|e|that|this|me|my|would|ich|es|das|ist"
@@ -202,9 +208,42 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     parts = [_meaning(word) for word in words]
     senses = {sense for _, sense in parts if sense}
     degrees = [degree for degree, _ in parts]
-    if len(senses) <= 1 and len(set(degrees)) == len(degrees) and _tells(words):
+    known = len(senses) <= 1 and not _strange(parts) and _tells(words)
+    if known and len(set(degrees)) == len(degrees):
         return _sorted(several, degrees)
+    apart_words = _apart(several)
+    if apart_words != several and (spread := in_order(apart_words)):
+        return _sorted(several, [float(spread.index(text)) for text in apart_words])
     return None
+
+
+def _strange(parts: Sequence[tuple[float, str]]) -> bool:
+    """Whether a text is nothing but a word that no other has, and of which nothing is known: beside
+    degrees alone (`somewhat`, `very`) it may be anything."""
+    often = Counter(sense for _, sense in parts)
+    known = {"", *_CONTRARIES.values()}
+    return any(
+        part == (2.0, part[1]) and often[part[1]] == 1 for part in parts if part[1] not in known
+    )
+
+
+_RUN_ON = re.compile(
+    r"(not|no|very|too|quite|fairly|somewhat|slightly|moderately|mostly|strongly|extremely|"
+    r"completely|totally|definitely|probably)(\w+)"
+)
+
+
+def _apart(texts: Sequence[str]) -> tuple[str, ...]:
+    """Texts whose words run together (`StronglyAgree`; `notvery`, where what follows is a word that
+    another text or a scale has), with blanks between them."""
+    spread = [re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", text) for text in texts]
+    words = {*map(folded, spread), *_DEGREES, *_CONTRARIES, *_CONTRARIES.values()}
+
+    def parted(text: str) -> str:
+        found = _RUN_ON.fullmatch(folded(text))
+        return f"{found[1]} {found[2]}" if found and found[2] in words else text
+
+    return tuple(map(parted, spread))
 
 
 def _listed(words: Sequence[str]) -> list[float] | None:

@@ -38,6 +38,9 @@ Less than once a month|Once a month|Once a week|Daily
 No|Yes
 nein|ja
 No|Maybe|Yes
+Definitely not|Probably not|Maybe|Probably|Definitely
+not|notvery|somewhat|very
+veryunlikely|unlikely|likely|verylikely
 Definitely not|Probably not|Probably|Definitely
 1 - low|2|3|4|5 - high
 Definitely not|Probably not|Might or might not|Probably yes|Definitely yes
@@ -233,6 +236,24 @@ def test_from_the_lowest_to_the_highest(scale):
 def test_words_that_tell_no_order(words):
     assert in_order(words.split("|")) is None
     assert not seems_ordered(words.split("|"))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        "StronglyDisagree|Disagree|Neutral|Agree|StronglyAgree",
+        "NotAtAll|NotVery|Somewhat|Very",
+        "TooLittle|AboutRight|TooMuch",
+    ],
+)
+def test_words_that_capitals_tell_apart(texts):
+    assert in_order(texts.split("|")[::-1]) == tuple(texts.split("|"))
+
+
+@pytest.mark.parametrize("texts", ["hardly|somewhat|very", "not much|some|quite|very"])
+def test_a_word_of_which_nothing_is_known_has_no_place_among_degrees(texts):
+    assert in_order(texts.split("|")) is None
+    assert seems_ordered(texts.split("|"))
 
 
 def test_two_answers_of_one_rank_have_no_order():
