@@ -188,7 +188,8 @@ def _labelled(question: Answered, texts: tuple[str, ...], choices: Choices) -> G
         return None
     labels = tuple(known.get(code, code) for code in codes)
     ordered = question.ordered or strange or in_order(labels) or _ordered_codes(codes, labels)
-    if len(codes) > 2 and ordered:
+    free = any(_within(labels, names) for names in choices.unordered)
+    if len(codes) > 2 and ordered and not free:
         return _ordered(codes, labels, by_file=question.ordered is True)
     if len(codes) > MOST_NAMES:
         return f"it has {len(codes)} answers without an order"

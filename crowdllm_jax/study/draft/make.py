@@ -11,6 +11,7 @@ from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
 from crowdllm_jax.study.draft.best_worst import refuse_best_worst
 from crowdllm_jax.study.draft.choice_sets import sets_of
+from crowdllm_jax.study.draft.coded import with_labels_in_order
 from crowdllm_jax.study.draft.conjoint import from_sets
 from crowdllm_jax.study.draft.draft import SAID, Choices, Draft, with_said
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
@@ -91,7 +92,8 @@ def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
     )
     written = (*ids, *choices.out, choices.person)
     tidy = plain_amounts(with_points(tidy, sure=False), written)
-    tidy = people_in_rows(one_spelling(tidy, choices), choices)
+    tidy = with_labels_in_order(one_spelling(tidy, choices), choices)
+    tidy = people_in_rows(tidy, choices)
     refuse_best_worst(tidy, choices)
     if (sided := side_by_side(tidy, choices)) is not None:
         return from_sets(*sided, choices)
