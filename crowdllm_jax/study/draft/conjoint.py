@@ -64,7 +64,7 @@ def from_sets(sheet: Sheet, sets: Sets, choices: Choices) -> Draft:
     return Draft(
         sheet.what,
         tuple(sets.person.column.distinct[code] for code in people),
-        profile_of(own, first[seen], reasons),
+        profile_of(own, first[seen], reasons, choices.missing),
         cells_of(weight, first[seen]) if weight is not None else None,
         tuple(tasks),
         person.astype(np.int32),

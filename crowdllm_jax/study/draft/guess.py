@@ -13,7 +13,13 @@ from crowdllm_jax.study.draft.amounts import refuse_mixed_amounts
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.grades import in_grades, of_a_test
-from crowdllm_jax.study.draft.missing_codes import CODES, MOST_LEVELS, NEGATIVE, missing_codes
+from crowdllm_jax.study.draft.missing_codes import (
+    CODES,
+    MOST_LEVELS,
+    NEGATIVE,
+    digits_amid,
+    missing_codes,
+)
 from crowdllm_jax.study.draft.spelling import refuse_misspelt
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import folded
@@ -70,7 +76,7 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
     """
     label_of = dict(question.labels)
     listed = {number(code) for code in choices.missing} - {None}
-    amid = _amid(question, listed)
+    amid = set() if question.labels else digits_amid(question.texts, listed)
     balance = "++" in question.texts and all(map(PLUS_MINUS.fullmatch, question.texts))
     dropped = {
         text
@@ -102,16 +108,6 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
     else:
         result = _words(question, texts, choices)
     return _checked(question, result, dropped)
-
-
-def _amid(question: Answered, listed: set[float | None]) -> set[float | None]:
-    """Of numbers that mean no answer those of one digit that stand amid a question's other answers:
-    the 9 that is no answer from 1 to 4 is one from 0 to 10."""
-    others = {number(text) for text in question.texts} - listed - {None}
-    if len(others) < 2 or question.labels:
-        return set()
-    low, high = (end(n for n in others if n is not None) for end in (min, max))
-    return {n for n in listed if n is not None and 0 < n < 10 and low < n < high}
 
 
 _UNSURE = re.compile(r"(\d+ )?(i am |i m )?(not sure|unsure|not certain|uncertain)( yet)?")

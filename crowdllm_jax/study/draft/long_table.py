@@ -255,7 +255,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         raise CrowdError(f"{response.cells.where}: holds no answer on a scale; {reasons[-1]}")
     people, persons = np.unique(person.column.codes[rows], return_inverse=True)
     kept = [f for f in of_person if f.name not in choices.out and not _no_profile(person, f)]
-    profile = profile_of(kept, _first_rows(person, people), reasons)
+    profile = profile_of(kept, _first_rows(person, people), reasons, choices.missing)
     if profile:
         reasons.append(f"Profile: {shown(profile, 12)}.")
     if weight is not None:

@@ -1,17 +1,27 @@
 """Numbers of a question that stand for no answer: -9, 99, or an 8 beside 1 to 5."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import NoReturn
 
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.numerals import number
 
 MOST_LEVELS = 21
 """Of a scale of numbers; a wider range is counted, or measured."""
 NEGATIVE = {-1.0, -2.0, -3.0, -7.0, -8.0, -9.0, -77.0, -88.0, -98.0, -99.0, -999.0}
 CODES = {77.0, 88.0, 97.0, 98.0, 99.0, 777.0, 888.0, 997.0, 998.0, 999.0, 9999.0}
+
+
+def digits_amid(texts: Iterable[str], listed: Set[float | None]) -> set[float]:
+    """Of numbers that are said to mean no answer those of one digit that stand amid the others: the
+    9 that is no answer from 1 to 4 is one from 0 to 10."""
+    others = {value for text in texts if (value := number(text)) is not None} - listed
+    if len(others) < 2:
+        return set()
+    return {n for n in listed if n is not None and 0 < n < 10 and min(others) < n < max(others)}
 
 
 def missing_codes(name: str, numbers: Sequence[float]) -> set[float]:

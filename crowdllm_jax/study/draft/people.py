@@ -1,7 +1,8 @@
 """What a table says of people: their ids, profiles and weights."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, shown
+from crowdllm_jax.study.draft.missing_codes import CODES, digits_amid
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.spec import AttributeSpec, OrdinalAttribute
@@ -124,26 +126,73 @@ def cells_of(field: Field, first_rows: np.ndarray) -> list[str]:
     return [texts[code] for code in field.column.codes[first_rows]]
 
 
-def profile_of(fields: Sequence[Field], first_rows: np.ndarray, reasons: list[str]) -> Profile:
-    """Columns that describe people as a profile; `reasons` gets a sentence on each left out.
+def profile_of(
+    fields: Sequence[Field],
+    first_rows: np.ndarray,
+    reasons: list[str],
+    missing: Sequence[str] = (),
+) -> Profile:
+    """Columns that describe people as a profile; `reasons` gets a sentence on each left out, and on
+    what is taken for no answer.
 
     Args:
-      first_rows: (N,) a row of each person.
+      first_rows: (N,) a row of each person. missing: what the user says is no answer.
     """
     profile: Profile = {}
+    silent: dict[str, list[str]] = defaultdict(list)
     for field in fields:
-        found = _attribute(field, cells_of(field, first_rows))
+        cells = cells_of(field, first_rows)
+        found = _attribute(field, _known(field, cells, missing), coded="none" not in missing)
         if isinstance(found, str):
             reasons.append(f"Left out: {field.name}, since {found}.")
-        else:
-            profile[field.name] = found
+            continue
+        profile[field.name] = found
+        for text in sorted({c for c, kept in zip(cells, found[1], strict=True) if c and not kept}):
+            silent[text].append(field.name)
+        reasons += _no_ages(field.name, found[1])
+    if silent:
+        told = [f"{text} in {shown(own, 4)}" for text, own in silent.items()]
+        reasons.append(f"Taken for no answer in the profile: {shown(told, 8)}.")
     return profile
 
 
-def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]] | str:
+OLDEST = 130
+
+
+def _no_ages(name: str, cells: Sequence[str]) -> list[str]:
+    """A sentence on numbers that nobody is old; years of birth are above all of them."""
+    if not names.is_age(name):
+        return []
+    ages = {cell: numerals.number(cell) for cell in cells if cell}
+    odd = [cell for cell, age in ages.items() if age is not None and age > OLDEST]
+    if not odd or 10 * len(odd) > len(ages):
+        return []
+    return [
+        f"Nobody is as old as {name} says ({shown(odd)}), which blurs what ages say; correct it in "
+        f"the file, or say --missing {','.join(odd)}."
+    ]
+
+
+def _known(field: Field, cells: list[str], missing: Sequence[str]) -> list[str]:
+    """Cells without what the file declares, or the user says, to be no answer."""
+    listed = {numerals.number(text) for text in missing} - {None}
+    amid = digits_amid(field.column.distinct, listed) if not field.labels else set()
+
+    def gone(cell: str) -> bool:
+        value = numerals.number(cell)
+        said = cell in missing or value in listed
+        return cell in field.missing or (said and value not in amid)
+
+    silent = {cell for cell in set(cells) if gone(cell)}
+    return ["" if cell in silent else cell for cell in cells]
+
+
+def _attribute(
+    field: Field, cells: list[str], *, coded: bool
+) -> tuple[AttributeSpec, list[str]] | str:
+    """What a column says of people, or why nothing; `coded`: numbers far from the others may be
+    codes of no answer."""
     label_of = dict(field.labels)
-    gone = {c for c in set(cells) if c in field.missing}
-    cells = ["" if cell in gone else cell for cell in cells]
     known = {cell for cell in cells if cell}
     if field.labels and any(cell in label_of for cell in known):
         silent = {c for c in known if c in label_of and is_no_answer(label_of[c])}
@@ -154,26 +203,58 @@ def _attribute(field: Field, cells: list[str]) -> tuple[AttributeSpec, list[str]
             cells = [label_of.get(cell, cell) for cell in cells]
             return _levels(cells, _file_order(field, set(cells)))
         cells = ["" if cell in silent else cell for cell in cells]
+    cells = _with_typed_numbers(cells)
     numbers = {
-        cell: numerals.number(cell) for cell in set(cells) if cell and not is_no_answer(cell)
+        cell: value
+        for cell in set(cells)
+        if cell and not is_no_answer(cell) and (value := numerals.number(cell)) is not None
     }
-    if numbers and all(n is not None for n in numbers.values()):
-        values = sorted({n for n in numbers.values() if n is not None})
-        if names.has_no_order(field.name, field.text, values):
-            return _levels([_plain(cell) for cell in cells], None, free=True)
-        if len(values) > 10 or (names.is_age(field.name) and len(values) > 1):
-            above = [v for v in values if v not in _NO_NUMBER | _NO_AGE]
-            codes = _NO_NUMBER | _NO_AGE if above and above[0] > 0 else _NO_NUMBER
-            inside = [v for v in values if v not in codes]
-            odd = {
-                v
-                for v in {*values} & codes
-                if inside and (v < 0 <= inside[0] or v > 2 * inside[-1])
-            }
-            keep = {c for c, n in numbers.items() if n not in odd}
-            return "numeric", [cell if cell in keep else "" for cell in cells]
-        cells = [_plain(cell) for cell in cells]
-    return _levels(cells, None)
+    if not numbers or any(
+        cell and cell not in numbers and not is_no_answer(cell) for cell in cells
+    ):
+        return _levels(cells, None)
+    odd = _odd(set(numbers.values())) if coded else set()
+    values = {*numbers.values()} - odd
+    free = names.is_gender(field.name) or (
+        len(values) > 0 and names.has_no_order(field.name, field.text, sorted(values))
+    )
+    if not free and (len(values) > 10 or (names.is_age(field.name) and len(values) > 1)):
+        return "numeric", [
+            cell if cell in numbers and numbers[cell] not in odd else "" for cell in cells
+        ]
+    # A code of no answer is a level of its own where levels have no order.
+    kept = ["" if not free and numbers.get(cell) in odd else _plain(cell) for cell in cells]
+    return _levels(kept, None, free=free)
+
+
+def _odd(values: Set[float]) -> set[float]:
+    """Numbers far from the others, or below 0 where these are not, which are codes of no answer."""
+    above = sorted(v for v in values if v not in _NO_NUMBER | _NO_AGE)
+    codes = _NO_NUMBER | _NO_AGE if above and above[0] > 0 else _NO_NUMBER
+    inside = sorted(v for v in values if v not in codes | CODES)
+    if not inside:
+        return set()
+    low, high = inside[0], inside[-1]
+    odd = {v for v in {*values} & codes if v < 0 <= low or v > 2 * high}
+    # Somebody may be 99 years old, but not among pupils, nor have been at school as long.
+    return odd | {v for v in {*values} & CODES if v > 3 * high}
+
+
+MOST_TYPED, FEWEST_NUMBERS = 10, 10
+
+
+def _with_typed_numbers(cells: list[str]) -> list[str]:
+    """Cells of which nearly all are numbers, as people type their age, without the few texts beside
+    them (`thirty`); what begins with a number (`89 or older`) is that number."""
+    often = Counter(cell for cell in cells if cell and not is_no_answer(cell))
+    typed = [cell for cell in often if numerals.number(cell) is None]
+    numbers = sum(n for cell, n in often.items() if cell not in typed)
+    few = 0 < len(typed) <= MOST_TYPED and len(often) - len(typed) > FEWEST_NUMBERS
+    if not few or numbers < MOSTLY * sum(often.values()):
+        return cells
+    meant = {cell: numerals.leading_number(cell) for cell in typed}
+    plain = {cell: "" if value is None else f"{value:g}" for cell, value in meant.items()}
+    return [plain.get(cell, cell) for cell in cells]
 
 
 def _plain(cell: str) -> str:

@@ -65,7 +65,7 @@ def from_wide(sheet: Sheet, choices: Choices) -> Draft:
         raise CrowdError(f"{sheet.path}: more than {MOST_ANSWERS:,} answers; keep fewer questions")
     if weight is not None:
         reasons.append(f"Weights: {weight.name}.")
-    attributes = profile_of(profile, np.arange(sheet.rows), reasons)
+    attributes = profile_of(profile, np.arange(sheet.rows), reasons, choices.missing)
     if attributes:
         reasons.append(f"Profile: {shown(attributes, 12)}.")
     scales, tasks = _tasks(guesses, choices, reasons)

@@ -1,0 +1,66 @@
+"""What describes people: numbers that were typed, and codes of no answer among them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.make import draft_of_sheet, study
+from crowdllm_jax.study.formats.frame import read_frame
+
+N = 60
+AGES = [str(18 + i % 45) for i in range(N)]
+
+
+def attribute(name: str, cells: list[object], **said: object):
+    """The attribute that a column makes, and what is told of the table."""
+    frame = pd.DataFrame({"id": range(N), name: cells, "good": [1 + i % 5 for i in range(N)]})
+    told = draft_of_sheet(read_frame(frame), Choices()).reasons
+    return study(frame, **said).participants.profile[0], "\n".join(told)
+
+
+def test_a_text_among_ages_is_missing_and_told():
+    cells = ["thirty", "inf", "89 or older", *AGES[3:]]
+    age, told = attribute("age", cells)
+    assert age.kind == "numeric"
+    assert np.isnan(age.cells[:2]).all()
+    assert age.cells[2:].tolist() == [89.0, *map(float, AGES[3:])]
+    assert "Taken for no answer in the profile: inf in age, thirty in age." in told
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "code"),
+    [("education", [1, 2, 3, 4], 99), ("income", [1, 2, 3], -9), ("educyears", [*range(21)], 99)],
+)
+def test_codes_far_from_the_numbers_of_an_attribute_are_missing(name, own, code):
+    cells = [own[i % len(own)] if i % 10 else code for i in range(N)]
+    found, _ = attribute(name, cells, profile=[name])
+    assert str(code) not in map(str, found.levels)
+    if found.kind == "numeric":
+        assert np.nanmax(found.cells) == max(own)
+    kept, _ = attribute(name, cells, profile=[name], missing=["none"])
+    assert str(code) in found_texts(kept)
+
+
+def found_texts(attribute) -> set[str]:
+    return {*attribute.levels} or {f"{cell:g}" for cell in attribute.cells}
+
+
+def test_what_the_user_says_is_missing_is_so_in_profiles_too():
+    age, _ = attribute("age", ["7777", *AGES[1:]], missing=["7777"])
+    assert np.isnan(age.cells[0])
+    assert np.nanmax(age.cells) == 62
+    school, _ = attribute("education", ["low", "mid", "high", "other"] * 15, missing=["other"])
+    assert school.levels == ("low", "mid", "high", "(missing)")
+
+
+def test_an_age_that_nobody_has_is_told():
+    age, told = attribute("age", ["5555", *AGES[1:]])
+    assert age.cells.max() == 5555
+    assert "Nobody is as old as age says (5555)" in told
+    assert "--missing 5555" in told
+
+
+def test_genders_have_no_order_whatever_their_codes():
+    gender, _ = attribute("gender", [1, 2, 9] * 20)
+    assert gender.kind == "categorical"
