@@ -7,6 +7,7 @@ say which of the two holds people.
 """
 
 import csv
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
         return None
     _refuse_toplines(sheet)
     _refuse_averages(sheet, choices)
+    _refuse_counts(sheet, choices)
     pairs = _pairs(sheet, choices)
     if not pairs:
         return None
@@ -153,6 +155,34 @@ def _refuse_averages(sheet: Sheet, choices: Choices) -> None:
             f"'{counts[0].name}' says), and nobody's own; give a table with a row per person, or "
             "per person and question; if a row is a person, name the questions: --questions 'A,B'"
         )
+
+
+def _refuse_counts(sheet: Sheet, choices: Choices) -> None:
+    """Raise CrowdError if a column says how many people are alike in all others, whose levels are
+    crossed, as R's tables are written."""
+    fields = [f for f in sheet.fields if f.column.distinct and f.name not in choices.out]
+    if any(f.use or names.is_person(f.name) for f in fields) or choices.weight is not None:
+        return
+    counts = [f for f in fields if names.counts_rows(f.name) and _numeric(f) and _whole(f)]
+    others = [f for f in fields if f not in counts and not _numbers_each(f)]
+    sizes = [len(f.column.distinct) for f in others]
+    # Half of all crossings are there, and none twice.
+    crossed = len(others) > 1 and sheet.rows >= 4 and math.prod(sizes) <= 2 * sheet.rows
+    if len(counts) != 1 or not crossed or max(sizes) == sheet.rows or not _differ(others):
+        return
+    name, told = counts[0].name, shown((f.name for f in others), 4)
+    raise CrowdError(
+        f"{sheet.path}: seems to count people ('{name}' of each {told}), and a row is none; give a "
+        f"table in which each row comes as often as '{name}' says; if a row is a person, name the "
+        "questions: --questions 'A,B'"
+    )
+
+
+def _numbers_each(field: Field) -> bool:
+    """Whether a column numbers the rows, one after another."""
+    numbers = {number(text) for text in field.column.distinct}
+    rows = len(field.column.codes)
+    return numbers in ({*map(float, range(rows))}, {*map(float, range(1, rows + 1))})
 
 
 def _adds_up(sheet: Sheet, field: Field) -> bool:

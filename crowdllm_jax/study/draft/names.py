@@ -289,6 +289,17 @@ def counts_people(name: str) -> bool:
     return _MANY.fullmatch(folded(name)) is not None
 
 
+_COUNTS = _words(
+    "freq freqs frequency frequencies count counts n cases häufigkeit häufigkeiten anzahl fälle "
+    "effectif effectifs fréquence frecuencia frequenza aantal"
+)
+
+
+def counts_rows(name: str) -> bool:
+    """Whether a name says how often what a row says was found."""
+    return folded(name) in _COUNTS or counts_people(name)
+
+
 def is_starred(name: str) -> bool:
     """Whether a name is that of ratings of things, as shops ask for them, and says no more."""
     return folded(name) in ("rating", "ratings", "stars", "book rating")

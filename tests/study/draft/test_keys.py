@@ -301,6 +301,21 @@ def test_averages_of_people_are_nobodys_answers(mean, count):
     assert mean in study(table.drop(columns=count)).tasks.ids
 
 
+def test_counts_of_people_who_are_alike_are_no_people():
+    crossed_levels = [(s, e, v) for s in "fm" for e in ("low", "mid", "high") for v in "YN"]
+    table = pd.DataFrame(crossed_levels, columns=["sex", "education", "vote"])
+    counts = [3 + 7 * i % 11 for i in range(len(table))]
+    for name in ("Freq", "count", "n", "Anzahl"):
+        counted = table.assign(**{name: counts})
+        told = f"seems to count people ('{name}' of each sex, education, vote)"
+        assert told in asked(counted)
+        assert told in asked(counted.assign(rownames=range(1, len(table) + 1)))
+    # A few people may differ in all that is known of them, and somebody may have counted something.
+    assert len(study(table.assign(visits=counts)).participants.ids) == len(table)
+    repeated = table.loc[table.index.repeat(counts)].reset_index(drop=True)
+    assert len(study(repeated.assign(n=1)).participants.ids) == sum(counts)
+
+
 def test_a_condition_that_comes_and_goes_is_no_answer():
     table = answers(condition=["congruent", "incongruent", "congruent", "neutral"] * 18)
     made = study(table.rename(columns={"rating": "sure"}))
