@@ -76,7 +76,11 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     found = _without_counts([pair for pair in pairs if pair.score == best])
     first = found[0]
     answers = _answers(sheet, first, choices)
-    if not answers or (len(answers) > MOST_ANSWERS and not _both_named(first, choices)):
+    if not answers:
+        return None
+    if len(answers) > MOST_ANSWERS and not _both_named(first, choices):
+        if len(answers) <= FEW_COLUMNS and _crossed_at_large(first):
+            raise CrowdError(_which(sheet, first))
         return None
     _refuse_shares(sheet, first, answers)
     if first.told == 0:
@@ -94,6 +98,35 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     if len(answers) > 1 and not _both_named(first, choices):
         raise CrowdError(_which(sheet, first))
     return first
+
+
+MANY_IDS, OFTEN = 20, 4
+FEW_COLUMNS = 8
+"""How many ids of either kind a table of answers has at least that describes much of both, how
+often each comes back on average, and how many columns describe them at most."""
+
+
+def _crossed_at_large(pair: Pair) -> bool:
+    """Whether so many people and tasks come back so often, never together, that they cannot be
+    pupils of schools (who are numbered within each) or what people are asked."""
+    keys = (pair.person, pair.task)
+    rows = len(pair.person.column.codes)
+    sizes = [len(key.column.distinct) for key in keys]
+    if min(sizes) <= MANY_IDS or OFTEN * max(sizes) > rows:
+        return False
+    if any(names.is_of_several(k.name) or names.is_profile(k.name, k.text) for k in keys):
+        return False
+    return not (_counts_within(*keys) or _counts_within(*keys[::-1]))
+
+
+def _counts_within(member: Field, group: Field) -> bool:
+    """Whether numbers count the members of most groups: 1, 2, 3."""
+    plain = np.array([*(number(text) or 0.0 for text in member.column.distinct), 0.0])
+    of, codes = plain[member.column.codes], group.column.codes
+    sizes = np.bincount(codes[codes >= 0], minlength=len(group.column.distinct))
+    highest = np.zeros(len(sizes))
+    np.maximum.at(highest, codes[codes >= 0], of[codes >= 0])
+    return bool(np.mean(highest == sizes) > 0.5)
 
 
 def _refuse_shares(sheet: Sheet, pair: Pair, answers: Sequence[Field]) -> None:

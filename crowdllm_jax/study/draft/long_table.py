@@ -21,7 +21,7 @@ from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.long_scales import FEWEST_ANSWERS, Scaled, scales_of_tasks
 from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, one_of, profile_of, weight_of
-from crowdllm_jax.study.draft.row_people import unique
+from crowdllm_jax.study.draft.row_people import numbers_rows, unique
 from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids
 from crowdllm_jax.study.draft.word_lists import folded
@@ -398,6 +398,8 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
     candidates = [f for f in free if not names.is_own(f.name) and f.name not in choices.out]
     candidates = [f for f in candidates if not names.counts_tasks(f.name)]
     candidates = [f for f in candidates if not names.is_condition(f.name)] or candidates
+    answering = [f for f in candidates if names.is_response(f.name) or not numbers_rows(f)]
+    candidates = answering or candidates
     named = [f for f in candidates if names.is_response(f.name)]
     if len(named) == 1:
         return (named[0],)

@@ -107,6 +107,31 @@ def test_keys_of_unknown_names_are_asked_for():
     assert counted(table, Choices(person="b")) == (20, 30)
 
 
+def much_told(within: bool) -> pd.DataFrame:
+    """Answers of 120 people to 60 tasks, or of people who are counted within 60 schools, beside
+    much that is told of each row."""
+    table = answers("s d y", list(range(120)), list(range(1, 61)), 0.3)
+    if within:
+        table = table.sort_values("d", ignore_index=True)
+        table["s"] = table.groupby("d").cumcount() + 1
+    told = {f"t{k}": RANDOM.integers(1, 3 + k, len(table)) for k in range(5)}
+    return table.assign(rownames=range(1, len(table) + 1), **told)
+
+
+def test_keys_are_asked_for_beside_much_that_is_told():
+    table = much_told(within=False)
+    assert "which are the people's, and which the tasks'?" in asked(table)
+    keyed = Choices(person="s", task="d")
+    # What numbers the rows is no answer.
+    assert "rownames" not in " ".join(study(table, choices=keyed).tasks.ids)
+    assert counted(table, Choices(out=("s", "d")))[0] == len(table)
+
+
+def test_people_who_are_counted_within_schools_are_rows():
+    table = much_told(within=True)
+    assert counted(table)[0] == len(table)
+
+
 def test_two_that_may_be_people_are_asked_for():
     table = answers("member client liking", list(range(20)), list(range(8)))
     assert "--id 'member' --task 'client'" in asked(table)
