@@ -215,9 +215,15 @@ def _as_ratings(columns: Mapping[str, Field]) -> bool:
     return abs(low) <= high <= HIGHEST_RATING and low <= 1 and 2 * len(values) > high - low + 1
 
 
+_NUMBERED = re.compile(r"(?:choice|option|alt|alternative|concept|profile|card|plan)(\d{1,2})")
+
+
 def _key(text: str) -> str:
-    """What an option is known by: the last word of `Option A`, of `model_a`."""
-    return folded(text).split()[-1]
+    """What an option is known by: the last word of `Option A`, of `model_a`; the number of
+    `choice2`."""
+    word = folded(text).split()[-1]
+    numbered = _NUMBERED.fullmatch(word)
+    return numbered[1] if numbered else word
 
 
 def _sided(
@@ -228,7 +234,7 @@ def _sided(
     labels: dict[str, str] = {}
     for field in fields:
         if (match := pattern.fullmatch(field.name)) is not None:
-            key = folded(match["option"])
+            key = _key(match["option"])
             stems[match["stem"]][key] = field
             labels.setdefault(key, match["option"])
     often = Counter(frozenset(own) for own in stems.values() if 2 <= len(own) <= MOST_OPTIONS)

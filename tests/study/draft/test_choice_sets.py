@@ -1,5 +1,7 @@
 """Tables with a row for every option of a choice set, as conjoint analysis has them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -334,6 +336,17 @@ def test_options_side_by_side_are_rows_of_their_own(style, opt_out, tmp_path):
     assert chosen_options(study) == expected(made(opt_out=opt_out))
     assert [attribute.name for attribute in study.participants.profile] == ["age"]
     assert len(study.answer) == len(frame)
+
+
+@pytest.mark.parametrize("word", ["choice", "option"])
+def test_options_that_a_word_numbers_are_those_of_numbered_columns(word, tmp_path):
+    frame = side_by_side("{stem}{number}")
+    frame["choice"] = [f"{word}{number}" for number in frame.choice]
+    study = study_of(frame, tmp_path)
+    assert chosen_options(study) == expected(made())
+    # Their columns may be called after the words as well.
+    named = frame.rename(columns=lambda name: re.sub(r"(\d)$", rf"_{word}\1", name))
+    assert chosen_options(study_of(named, tmp_path)) == expected(made())
 
 
 def test_sets_side_by_side_need_no_number_and_models_may_tie(tmp_path):
