@@ -150,7 +150,8 @@ def _tasks(
             row = one.rows[0]
             name = called[row]
             while name in ids:
-                name = f"{whose[row]} {name}"
+                # Apart by more than a blank, or 1 11 and 11 1 would look alike.
+                name = f"{whose[row]}: {name}"
             ids.add(name)
             place[key] = len(tasks)
             tasks[key] = Task(name, _text(one, said), scale_of[one.levels])

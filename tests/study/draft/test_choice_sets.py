@@ -8,6 +8,7 @@ import pytest
 
 import crowdllm_jax as cl
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.names import look_alikes
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_file
 from crowdllm_jax.study.draft.write import study_of_draft, write_study
@@ -472,3 +473,16 @@ def test_a_winner_of_what_everybody_rated_once_is_an_answer(tmp_path):
     frame = rated(task="week", stems=("like", "fear"), participant=range(60))
     frame = frame.drop(columns="week").rename(columns={"choice": "winner"})
     assert study_of(frame, tmp_path).tasks.alternatives is None
+
+
+def test_sets_of_numbered_people_are_not_called_alike(tmp_path):
+    random = np.random.default_rng(1)
+    rows = [
+        {"id": person, "task": task, "alt": alt, "price": random.random(), "choice": int(alt == 1)}
+        for person in range(1, 23)
+        for task in range(1, 13)
+        for alt in (1, 2)
+    ]
+    study = study_of(pd.DataFrame(rows), tmp_path)
+    assert len(study.tasks.ids) == 22 * 12
+    assert look_alikes(study.tasks.ids) == []
