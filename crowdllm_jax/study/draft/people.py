@@ -55,8 +55,11 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
     # With a unit (`70 kg`) a weight is how heavy something is.
     fields = [f for f in sheet.fields if f.use is None and not f.amount]
     fields = [f for f in fields if f.name not in choices.out]
-    found = [f for f in fields if names.is_weight(f.name, f.text) and _weighs(f)]
+    named = [f for f in fields if names.is_weight(f.name, f.text)]
+    found = [f for f in named if _weighs(f)]
     if not found:
+        for field in named:
+            _refuse_odd_weights(field)
         _ask_of_weight(fields)
         return None
     if len(found) > 1:
@@ -92,6 +95,23 @@ def _ask_of_weight(fields: Sequence[Field]) -> None:
                 f"is '{field.name}' a survey weight (its average is {np.mean(held):.2f})? Say "
                 f"--weight '{field.name}', or --weight none"
             )
+
+
+def _refuse_odd_weights(field: Field) -> None:
+    """Raise CrowdError if nearly all cells of a column called after weights are such, and others
+    cannot be: left out, they would take the weights of everybody along."""
+    often = np.bincount(field.column.codes[field.column.codes >= 0])
+    texts = [text for text in field.column.distinct if not is_no_answer(text)]
+    numbers = {text: numerals.number(text) for text in texts}
+    odd = [text for text, value in numbers.items() if value is None or value < 0]
+    bad = [field.column.distinct.index(text) for text in odd]
+    if not odd or np.sum(often[bad]) > (1 - MOSTLY) * np.sum(often):
+        return
+    told = named_rows(field.column.in_file(np.flatnonzero(np.isin(field.column.codes, bad))))
+    raise CrowdError(
+        f"{field.cells.where}: {shown(odd, 4)} in {told} is no weight, which is a number of 0 or "
+        "more; correct it in the file, or say --weight none"
+    )
 
 
 def _complete(field: Field) -> Field:

@@ -1,9 +1,12 @@
 """What describes people: numbers that were typed, and codes of no answer among them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
 from crowdllm_jax.study.formats.frame import read_frame
@@ -64,3 +67,13 @@ def test_an_age_that_nobody_has_is_told():
 def test_genders_have_no_order_whatever_their_codes():
     gender, _ = attribute("gender", [1, 2, 9] * 20)
     assert gender.kind == "categorical"
+
+
+@pytest.mark.parametrize("odd", ["-1", "inf", "1,2"])
+def test_a_cell_that_is_no_weight_does_not_make_all_weights_go(odd):
+    cells = [f"{0.5 + i / N:.2f}" for i in range(N)]
+    cells[3] = odd
+    frame = pd.DataFrame({"id": range(N), "weight": cells, "good": [1 + i % 5 for i in range(N)]})
+    with pytest.raises(CrowdError, match=re.escape(f"{odd} in row 5 is no weight")):
+        study(frame)
+    assert np.ptp(study(frame, weight="none").participants.weight) == 0
