@@ -4,6 +4,7 @@ An agent's profile and answers depend on the crowd, the seed and the agent's id,
 else. How a block is drawn is the business of `population/drawers.py`.
 """
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, cycle
@@ -18,6 +19,7 @@ from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.drawers import Drawer, drawers
 from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.profiles.where import whom
+from crowdllm_jax.runtime.given import as_whole
 from crowdllm_jax.runtime.numerals import check_seed
 from crowdllm_jax.runtime.prefetch import ahead, cores
 from crowdllm_jax.study import scales
@@ -55,8 +57,12 @@ def sample(
     check_crowd(crowd)
     crowd = replace(crowd, generator=whom(crowd.generator, where))
     check_numbers(agents, seed)
-    blocks = sample_blocks(crowd, int(agents), seed, start=start)
-    ids, answers, *cells = _joined(blocks, int(agents))
+    # A number of numpy's may be too small to count with.
+    agents, start = int(agents), as_whole(start, "start")
+    if not 0 <= start <= 2**62 - agents:
+        raise CrowdError(f"start: {start} is not the id of an agent from 0 to 2**62 - {agents}")
+    blocks = sample_blocks(crowd, agents, int(seed), start=start)
+    ids, answers, *cells = _joined(blocks, agents)
     profile = tuple(
         Attribute(a.name, a.kind, a.levels, own)
         for a, own in zip(crowd.generator.attributes, cells, strict=True)
@@ -71,11 +77,32 @@ def _joined(blocks: Iterator[Agents], agents: int) -> list[np.ndarray]:
     until = 0
     for block in blocks:
         parts = [block.ids, block.answers, *(attribute.cells for attribute in block.profile)]
-        whole = whole or [np.empty((agents, *part.shape[1:]), part.dtype) for part in parts]
+        whole = whole or _room_for(agents, parts)
         begin, until = until, until + len(block.ids)
         for own, part in zip(whole, parts, strict=True):
             own[begin:until] = part
     return whole
+
+
+def _room_for(agents: int, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Arrays like a block's, for all agents; raises CrowdError where memory does not hold them: the
+    system would rather end the process later than refuse them now."""
+    each = sum(part.nbytes // len(part) for part in parts)
+    if agents * each > memory():
+        raise CrowdError(
+            f"population.agents: {agents:,} agents take {agents * each / 2**30:,.0f} GiB, and this "
+            "machine has less memory; write them with cl.write_population, which takes little, or "
+            "count their answers with cl.count"
+        )
+    return [np.empty((agents, *part.shape[1:]), part.dtype) for part in parts]
+
+
+def memory() -> float:
+    """Bytes of memory that this machine has; without end where it does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
 
 
 def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> Iterator[Agents]:
@@ -85,14 +112,18 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
       CrowdError: the number of agents or the seed is out of range.
     """
     check_numbers(agents, seed)
-    spans = blocks_in(start, agents)
+    spans = _spans(start, agents)
     yield from draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
 
 
 def blocks_in(start: int, agents: int) -> list[tuple[int, int]]:
     """(first agent, count) of each block of a stretch of agents."""
+    return [*_spans(start, agents)]
+
+
+def _spans(start: int, agents: int) -> Iterator[tuple[int, int]]:
     end = start + agents
-    return [(first, min(BLOCK, end - first)) for first in range(start, end, BLOCK)]
+    return ((first, min(BLOCK, end - first)) for first in range(start, end, BLOCK))
 
 
 def draw_blocks(
