@@ -19,10 +19,66 @@ def fitted():
     return crowd, study, config
 
 
+CALLS = {
+    "study: NoneType is no study": lambda c, s, g: cl.fit(None, g),
+    "config: dict is no configuration": lambda c, s, g: cl.fit(s, {"model": MODEL}),
+    "config: Study is no configuration": lambda c, s, g: cl.evaluate(s, s, c),
+    "study: DataFrame is no study": lambda c, s, g: cl.held_out_study(FRAME, g),
+    "study: 'a.csv' is no study": lambda c, s, g: cl.make_twins(c, "a.csv"),
+    "crowd: NoneType is no fitted crowd": lambda c, s, g: cl.evaluate(s, g, None),
+    "crowd: list is no fitted crowd": lambda c, s, g: cl.evaluate(s, g, [c]),
+    "crowd: Study is no fitted crowd": lambda c, s, g: cl.part_worths(s, c),
+    "crowd: Config is no fitted crowd": lambda c, s, g: cl.ask((g, s, c), "How?"),
+    "ask: give a run's folder, or (crowd, study, config)": lambda c, s, g: cl.ask((c, s), "How?"),
+    "ask: give a run's folder, or (crowd, study, config), not Crowd": lambda c, s, g: cl.ask(c, ""),
+    "ask: asking is dict": lambda c, s, g: cl.ask((c, s, g), "How?", {"scale": "1_to_5"}),
+    "ask: give a question, a list of them": lambda c, s, g: cl.ask((c, s, g), None),
+    "plan: give a run's folder": lambda c, s, g: cl.plan(c, 10),
+    "decide: give a population's folder": lambda c, s, g: cl.decide(FRAME),
+    "load_crowd: give the path of a folder, not NoneType": lambda c, s, g: cl.load_crowd(None),
+    "save_crowd: give the path of a folder, not int": lambda c, s, g: cl.save_crowd(c, 5),
+    "load_study: give a configuration or a path, not dict": lambda c, s, g: cl.load_study({}),
+    "config: NoneType is no configuration": lambda c, s, g: cl.run(None, "x"),
+    "load_config: overrides: give a list": lambda c, s, g: cl.load_config({}, "model.steps=2"),
+    "--where 5: int is no text": lambda c, s, g: cl.sample(c, 5, where=5),
+    "start: -1 is not the id of an agent": lambda c, s, g: cl.sample(c, 5, start=-1),
+    "start: 1.5 is not a whole number": lambda c, s, g: cl.sample(c, 5, start=1.5),
+    "draws: 1.5 is not a whole number": lambda c, s, g: cl.make_twins(c, s, draws=1.5),
+    "plot: NoneType holds no agents": lambda c, s, g: cl.plot_means(s, None),
+    "study: id: give the name of a column, not list": lambda c, s, g: cl.study(FRAME, id=["id"]),
+}
+
+
+@pytest.mark.parametrize("message", CALLS)
+def test_what_is_none_is_told(message, fitted):
+    with pytest.raises(cl.CrowdError) as caught:
+        CALLS[message](*fitted)
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize("start", [-1, 1.5, "a", 2**62])
 def test_no_agent_has_such_an_id(start, fitted):
     with pytest.raises(cl.CrowdError, match="start: "):
         cl.sample(fitted[0], 5, start=start)
+
+
+def test_a_crowd_of_another_study_is_not_scored(fitted):
+    crowd, _, config = fitted
+    other = cl.study(FRAME.rename(columns={"q1": "q3"}), id="id")
+    with pytest.raises(cl.CrowdError, match="was fitted to other tasks or attributes"):
+        cl.evaluate(other, config, crowd)
+
+
+def test_numbers_of_numpy_are_seeds_and_numbers_of_agents(fitted):
+    crowd, study, config = fitted
+    again, _ = cl.fit(study, config, seed=np.int64(0))
+    ten = cl.sample(again, np.int32(10), seed=np.uint8(1), start=np.int64(5))
+    assert (ten.answers == cl.sample(crowd, 15, seed=1).answers[5:]).all()
+
+
+def test_a_column_may_be_called_by_a_number():
+    frame = FRAME.set_axis([0, 1, 2], axis=1)
+    assert cl.study(frame, id=0).participants.ids == cl.study(FRAME, id="id").participants.ids
 
 
 def test_agents_that_no_memory_holds_are_refused_at_once(fitted, monkeypatch):

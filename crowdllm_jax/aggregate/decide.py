@@ -15,6 +15,7 @@ from crowdllm_jax.population.among import agents_among
 from crowdllm_jax.population.read import Answers, answers_of, open_population, read_manifest
 from crowdllm_jax.profiles.where import people_among
 from crowdllm_jax.runtime.files import write_whole
+from crowdllm_jax.runtime.given import as_path
 from crowdllm_jax.runtime.named import named
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
@@ -24,6 +25,9 @@ from crowdllm_jax.study.load import load_study_file
 from crowdllm_jax.study.records import Study, only_people
 
 Rule = Literal["summary", "dawid-skene", "greedy", "equal-shares"]
+
+
+_SOURCE = "decide: give a population's folder, a study or the path of one"
 
 
 def decide(
@@ -59,7 +63,7 @@ def decide(
     """
     if rule not in get_args(Rule):
         raise CrowdError(f"decide: there is no rule '{rule}'; give {', '.join(get_args(Rule))}")
-    folder = None if isinstance(source, Study) else Path(source)
+    folder = None if isinstance(source, Study) else as_path(source, _SOURCE)
     if folder is not None and folder.is_dir():
         if data is not None:
             raise CrowdError(f"--data: {folder} is a population's folder, which needs no tables")

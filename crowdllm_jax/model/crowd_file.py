@@ -22,6 +22,7 @@ from crowdllm_jax.model.persistent.witness import Standard, Unwitnessed
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.checkpoints import digest, flatten, load_arrays, save_arrays, unflatten
+from crowdllm_jax.runtime.given import as_path
 from crowdllm_jax.study.coding import Coding
 from crowdllm_jax.study.records import Attribute, AttributeKind
 from crowdllm_jax.study.scales import Scale
@@ -122,7 +123,7 @@ def save_crowd(crowd: Crowd, folder: str | Path) -> None:
       True
     """
     check_crowd(crowd)
-    folder = Path(folder)
+    folder = as_path(folder, "save_crowd: give the path of a folder")
     if processes.rank() == 0:
         with named_errors(folder, "cannot be made", NotADirectoryError, PermissionError):
             if folder.exists():
@@ -149,7 +150,7 @@ def load_crowd(folder: str | Path) -> Crowd:
       >>> bool((cl.sample(again, 10, seed=1).answers == agents.answers[:10]).all())
       True
     """
-    folder = Path(folder)
+    folder = as_path(folder, "load_crowd: give the path of a folder")
     path = folder / "crowd.json"
     if not path.is_file():
         raise CrowdError(f"{folder}: holds no fitted crowd (no crowd.json); run `crowdllm fit`")

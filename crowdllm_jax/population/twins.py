@@ -22,7 +22,7 @@ from flax import nnx
 from jax.scipy.special import ndtri
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd, kind
+from crowdllm_jax.model.crowd import Crowd, check_crowd, kind
 from crowdllm_jax.model.levels import to_host
 from crowdllm_jax.model.persistent.answers import AnswerTable, gather_answers, take
 from crowdllm_jax.model.persistent.decision import (
@@ -43,10 +43,12 @@ from crowdllm_jax.model.persistent.layout import Layout
 from crowdllm_jax.model.persistent.posterior import SETTLED, find, sobol, weighed
 from crowdllm_jax.model.persistent.witness import check_witnesses, said_of
 from crowdllm_jax.population.frames import SHOWN, agents_table, html_of, numbers_on, to_arviz
+from crowdllm_jax.runtime.given import as_whole
+from crowdllm_jax.runtime.numerals import check_seed
 from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
 from crowdllm_jax.runtime.randomness import key_of, seed_halves, split_ids, threefry
 from crowdllm_jax.study.coding import recode
-from crowdllm_jax.study.records import Study, only_answers
+from crowdllm_jax.study.records import Study, check_study, only_answers
 from crowdllm_jax.study.scales import Scale
 from crowdllm_jax.study.toplines import check_people
 
@@ -169,7 +171,11 @@ def make_twins(
       >>> cl.make_twins(crowd, held, some, draws=20).answers.shape
       (189, 20, 6)
     """
+    check_crowd(crowd)
+    check_study(study)
     check_people(study)
+    draws = as_whole(draws, "draws")
+    check_seed(seed)
     if known is not None:
         known = np.asarray(known, bool)
         if known.shape != study.task.shape:

@@ -9,9 +9,10 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.report.figures import CROWD, HUMAN, LINE
 from crowdllm_jax.report.shares import questions_of
+from crowdllm_jax.runtime.given import told
 from crowdllm_jax.score.asked import means
 from crowdllm_jax.score.held_out import Humans, held_out
-from crowdllm_jax.study.records import Study, only_answers
+from crowdllm_jax.study.records import Study, check_study, only_answers
 from crowdllm_jax.study.split import Split
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ def _everybody(study: Study) -> Humans:
 
 
 def _check_tasks(study: Study, agents: Agents) -> None:
+    check_study(study)
+    if not isinstance(agents, Agents):
+        raise CrowdError(
+            f"plot: {told(agents)} holds no agents; draw some with cl.sample(crowd, 1000)"
+        )
     own = tuple(study.scale_of(task) for task in range(len(study.tasks.ids)))
     if agents.tasks != tuple(zip(study.tasks.ids, own, strict=True)):
         raise CrowdError(

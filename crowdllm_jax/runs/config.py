@@ -16,6 +16,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.profiles.generator import ProfilesConfig
 from crowdllm_jax.reference.make import ReferenceConfig
 from crowdllm_jax.reference.marginal import MarginalReference
+from crowdllm_jax.runtime.given import as_path, told
 from crowdllm_jax.runtime.yaml import convert, parse, read_yaml
 from crowdllm_jax.study import datasets
 from crowdllm_jax.study.load import load_study_file, study_of
@@ -99,6 +100,8 @@ def load_config(
         raise CrowdError(f"load_config: a path or a dictionary, not {type(source).__name__}")
     else:
         tree, where = read_yaml(Path(source)), str(source)
+    if isinstance(overrides, str | Mapping) or not all(isinstance(o, str) for o in overrides):
+        raise CrowdError("load_config: overrides: give a list of texts, such as model.steps=20")
     for text in overrides:
         _override(tree, text)
     if data is not None:
@@ -153,7 +156,17 @@ def load_study(
             responses = structs.replace(spec.responses, known=column)
             spec = structs.replace(spec, responses=responses)
         return study_of(spec, embedding=embedding)
-    return load_study_file(source, data, embedding=embedding)
+    path = as_path(source, "load_study: give a configuration or a path")
+    return load_study_file(path, data, embedding=embedding)
+
+
+def check_config(config: object) -> None:
+    """Raise CrowdError if it is none, such as a dictionary."""
+    if not isinstance(config, Config):
+        raise CrowdError(
+            f"config: {told(config)} is no configuration; make one with cl.load_config, of a "
+            "dictionary or of a file"
+        )
 
 
 def dump_config(config: Config) -> str:

@@ -1,17 +1,18 @@
 """Fitted crowds become scores, beside the noise ceiling and the floors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd, kind, numbers_of
+from crowdllm_jax.model.crowd import Crowd, check_crowd, kind, numbers_of
 from crowdllm_jax.model.fit import Prepared
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.make import AskedReference, ask_reference
-from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.config import Config, check_config
 from crowdllm_jax.runs.held_out_answers import score_answers
 from crowdllm_jax.runs.prepare import personas_of, prepare
+from crowdllm_jax.runtime.numerals import check_seed
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.score.baselines import baseline_crowds, persona_crowd
 from crowdllm_jax.score.ceiling import score_humans
@@ -20,7 +21,7 @@ from crowdllm_jax.score.groups import score_groups
 from crowdllm_jax.score.held_out import Humans, held_out
 from crowdllm_jax.score.metrics import UNDEFINED, Score, score_crowd, score_of
 from crowdllm_jax.score.scores import Scores
-from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.records import Attribute, Study, check_study
 
 SCORED_AGENTS = 10_000
 """Agents that stand for a crowd in the scores; more would change the last digit."""
@@ -53,8 +54,11 @@ def evaluate(
       >>> "skill" in {score.metric for score in scores}
       True
     """
-    if isinstance(crowds, Crowd):
-        crowds = {kind(crowds.config): crowds}
+    check_study(study)
+    check_config(config)
+    check_seed(seed)
+    seed = int(seed)
+    crowds = _named(crowds, study)
     if config.split.by == "answers":
         if len(crowds) != 1:
             raise CrowdError(f"split.by: answers scores the twins of one crowd, not {len(crowds)}")
@@ -62,6 +66,23 @@ def evaluate(
         return Scores(score_answers([(prepare(study, config, seed), crowd)], seed, progress))
     prepared = prepare(study, config, seed)
     return Scores(score_all(prepared, config, crowds, seed, progress)[0])
+
+
+def _named(crowds: Crowd | Mapping[str, Crowd], study: Study) -> dict[str, Crowd]:
+    """Crowds by their names; raises CrowdError if one is none, or was fitted to another study."""
+    if not isinstance(crowds, Mapping):
+        check_crowd(crowds)
+        crowds = {kind(crowds.config): crowds}
+    attributes = tuple((a.name, a.kind) for a in study.participants.profile)
+    for name, crowd in crowds.items():
+        check_crowd(crowd)
+        own = tuple((a.name, a.kind) for a in crowd.generator.attributes)
+        if crowd.task_ids != study.tasks.ids or own != attributes:
+            raise CrowdError(
+                f"evaluate: the crowd '{name}' was fitted to other tasks or attributes than the "
+                "study's; give the study that it was fitted to"
+            )
+    return dict(crowds)
 
 
 def profile_of(study: Study, humans: Humans) -> tuple[Attribute, ...]:

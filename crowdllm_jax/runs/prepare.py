@@ -20,11 +20,12 @@ from crowdllm_jax.profiles.raking import rake
 from crowdllm_jax.reference.fitted import as_trained
 from crowdllm_jax.reference.make import AskedReference, ask_together, make_reference
 from crowdllm_jax.reference.record import Spent
-from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.config import Config, check_config
+from crowdllm_jax.runtime.numerals import check_seed
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.score.personas import Personas, make_personas
 from crowdllm_jax.study.coding import fit_coding, task_features
-from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.records import Attribute, Study, check_study
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import Fold, Split, folds_of, split_study
 
@@ -195,5 +196,9 @@ def fit(
       >>> crowd
       Crowd(persistent, 6 tasks; profile: age, education, income, log_place_size)
     """
+    check_study(study)
+    check_config(config)
+    check_seed(seed)
+    seed = int(seed)  # numpy's numbers are none to JAX
     prepared = prepare(study, config, seed, progress)
     return fit_model(prepared, config.model, config.train, seed, folder, progress, "crowd")

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from crowdllm_jax.runs.config import Config
-from crowdllm_jax.study.records import Study, only_answers, only_people
+from crowdllm_jax.runs.config import Config, check_config
+from crowdllm_jax.study.records import Study, check_study, only_answers, only_people
 from crowdllm_jax.study.split import split_study
 
 
@@ -24,6 +24,8 @@ def held_out_study(study: Study, config: Config, seed: int = 0) -> Study:
       >>> len(held.participants.ids), len(study.participants.ids)
       (189, 944)
     """
+    check_study(study)
+    check_config(config)
     test = split_study(study, config.split, seed).test
     rows = replace(only_answers(study, test), witnesses=())
     answered = study.participants.weight < 0

@@ -11,12 +11,12 @@ import numpy as np
 from flax import nnx
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.model.crowd import Crowd, check_crowd
 from crowdllm_jax.model.persistent.asked import arrays_of
 from crowdllm_jax.model.persistent.belief import even_beliefs
 from crowdllm_jax.model.persistent.design import Design, profile_matrix
 from crowdllm_jax.study.alternatives import codings_of
-from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.records import Study, check_study
 
 PEOPLE = 4096
 """With whose profiles and beliefs worths are averaged: as many are drawn."""
@@ -60,6 +60,8 @@ def part_worths(crowd: Crowd, study: Study) -> list[PartWorth]:
       Traceback (most recent call last):
       crowdllm_jax.errors.CrowdError: nothing describes the options of the study (`alternatives`)
     """
+    check_crowd(crowd)
+    check_study(study)
     described, design = study.tasks.alternatives, crowd.inputs
     if described is None:
         raise CrowdError("nothing describes the options of the study (`alternatives`)")

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.given import told
 from crowdllm_jax.runtime.names import as_shown, did_you_mean, tidy_name
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.ids import MISSING
@@ -117,6 +118,8 @@ def condition_of(text: str, head: str | None = None) -> Condition:
       CrowdError: it is none.
     """
     head = f"--where {text}" if head is None else head
+    if not isinstance(text, str):
+        raise CrowdError(f'{head}: {told(text)} is no text; write it as in "age >= 60"')
     try:
         return Condition(text, ast.parse(text.strip(), mode="eval").body, head)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

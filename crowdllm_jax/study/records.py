@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow as pa
 
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.given import told
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Scale
 
@@ -356,6 +358,15 @@ def fingerprint(study: Study, *, ordered: bool = False) -> str:
     if ordered:
         add(study.row)
     return digest.hexdigest()
+
+
+def check_study(study: object) -> None:
+    """Raise CrowdError if it is none, such as a data frame, or the path of one."""
+    if not isinstance(study, Study):
+        raise CrowdError(
+            f"study: {told(study)} is no study; make one with cl.study(frame), or read one with "
+            "cl.load_study(config)"
+        )
 
 
 def unanswered(study: Study) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Ask a fitted crowd something new: the same agents answer questions that nobody has answered yet,
 without a fit, and say how far to trust them. What they have answered they remember."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from crowdllm_jax.reference.task_embeddings import Embedder
 from crowdllm_jax.runs.asked import Placed, Sources, check_askable, place
 from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runs.trust import Trust, held_out_outlook, trust_of
+from crowdllm_jax.runtime.given import as_path, told
 from crowdllm_jax.runtime.progress import Progress, silent, stage
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.option_tables import read_choices
@@ -51,7 +52,7 @@ from crowdllm_jax.workflow.ask_known import (
     tasks_called,
 )
 from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes, trust_note
-from crowdllm_jax.workflow.ask_opened import OpenedRun, opened
+from crowdllm_jax.workflow.ask_opened import OpenedRun, checked, opened
 from crowdllm_jax.workflow.ask_table import by_question, table_of
 
 if TYPE_CHECKING:
@@ -164,13 +165,16 @@ def ask(
       >>> answered.table.num_rows  # seven answers and the mean
       8
     """
+    if asking is not None and not isinstance(asking, Asking):
+        raise CrowdError(f"ask: asking is {told(asking)}; give cl.Asking(...), or nothing")
     if isinstance(run, tuple):
-        crowd, study, config = run
+        crowd, study, config = checked(run, "ask")
         split = split_study(study, config.split, 0)
         return answer(
             OpenedRun(crowd, study, config, split, ((crowd, split),)), questions, asking, progress
         )
-    with opened(Path(run), progress, data) as of_folder:
+    folder = as_path(run, "ask: give a run's folder, or (crowd, study, config)")
+    with opened(folder, progress, data) as of_folder:
         return answer(of_folder, questions, asking, progress)
 
 
@@ -307,7 +311,7 @@ def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: As
             )
         profile = run.crowd.generator.attributes
         return read_questions(questions, spec, run.crowd.scales, answered, profile)
-    texts = [questions] if isinstance(questions, str) else list(questions)
+    texts = [questions] if isinstance(questions, str) else _texts(questions)
     texts = [" ".join(text.split()) for text in texts]
     if texts and (asking.scale, asking.options, asking.kind) == (None, None, None):
         rows = tasks_called(run.study, texts, [None] * len(texts), typed=True)
@@ -346,6 +350,15 @@ def _choices(run: OpenedRun, questions: str | Sequence[str] | Path, asking: Aski
     return asked
 
 
+def _texts(questions: object) -> list[str]:
+    """Several questions; raises CrowdError if they are no texts."""
+    several = list(questions) if isinstance(questions, Iterable) else []
+    texts = [text for text in several if isinstance(text, str)]
+    if not texts or len(texts) < len(several):
+        raise CrowdError("ask: give a question, a list of them, or the path of a table")
+    return texts
+
+
 def _few_answers(run: OpenedRun, asked: Questions, asking: Asking) -> dict[str, FewAnswers]:
     """The answers there are to the questions, by their ids."""
     spec = run.config.study if isinstance(run.config.study, StudySpec) else None
@@ -355,6 +368,8 @@ def _few_answers(run: OpenedRun, asked: Questions, asking: Asking) -> dict[str, 
         if len(asked.ids) != 1:
             raise CrowdError("--shares: are of one question; ask one at a time, or give --answers")
         people = SHARES_OF if asking.people is None else asking.people
+        if not isinstance(people, int | float | np.number):
+            raise CrowdError(f"--people {people}: give a number above 0")
         if not 0 < people < np.inf:
             raise CrowdError(f"--people {people:g}: give a number above 0")
         if people > MOST_PEOPLE:

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crowdllm_jax.model.crowd import Crowd
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.model.crowd import Crowd, check_crowd
 from crowdllm_jax.reference.record import Reference
-from crowdllm_jax.runs.config import Config, load_config, load_study
+from crowdllm_jax.runs.config import Config, check_config, load_config, load_study
 from crowdllm_jax.runs.folder import (
     crowd_folder,
     fitted_crowd,
@@ -19,7 +20,7 @@ from crowdllm_jax.runs.folder import (
 )
 from crowdllm_jax.runs.prepare import folds_in
 from crowdllm_jax.runtime.progress import READ, Progress, stage
-from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.records import Study, check_study
 from crowdllm_jax.study.split import Split, split_study
 
 
@@ -34,6 +35,21 @@ class OpenedRun:
     split: Split
     held: tuple[tuple[Crowd, Split], ...]
     kept: Reference | None = None
+
+
+def checked(run: tuple[object, ...], what: str) -> tuple[Crowd, Study, Config]:
+    """A crowd with the study and the configuration that it was fitted with.
+
+    Raises:
+      CrowdError: it is not these three.
+    """
+    if len(run) != 3:
+        raise CrowdError(f"{what}: give a run's folder, or (crowd, study, config)")
+    crowd, study, config = run
+    check_crowd(crowd)
+    check_study(study)
+    check_config(config)
+    return crowd, study, config  # type: ignore[return-value]
 
 
 @contextmanager

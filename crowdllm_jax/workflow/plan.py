@@ -11,10 +11,12 @@ from crowdllm_jax.infer.plan import Goal, Plan, plan_answers
 from crowdllm_jax.infer.question import MEAN, Estimand
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runtime.given import as_path
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.records import Participants, Study
 from crowdllm_jax.study.split import split_study
+from crowdllm_jax.workflow.ask_opened import checked
 from crowdllm_jax.workflow.infer import Held, among, held_by, tasks_named
 
 
@@ -52,11 +54,12 @@ def plan(
       Plan(40 answers of 40 people)
     """
     if isinstance(run, tuple):
-        crowd, study, config = run
+        crowd, study, config = checked(run, "plan")
         held = np.stack([split_study(study, config.split, 0).test])
         fitted = Held((crowd,), study, config, held)
     else:
-        fitted = held_by(Path(run), progress)
+        folder = as_path(run, "plan: give a run's folder, or (crowd, study, config)")
+        fitted = held_by(folder, progress)
     if people is not None:
         fitted = _joined_by(fitted, Path(people))
     fitted = among(fitted, where)

@@ -40,7 +40,7 @@ from crowdllm_jax.population.sample import sample
 from crowdllm_jax.population.write import told_whom, write_population
 from crowdllm_jax.population.write_counts import write_counts
 from crowdllm_jax.profiles.where import whom
-from crowdllm_jax.runs.config import Config, PopulationConfig, dump_config
+from crowdllm_jax.runs.config import Config, PopulationConfig, check_config, dump_config
 from crowdllm_jax.runs.evaluate import SCORED_AGENTS, profile_of, score_all
 from crowdllm_jax.runs.folder import (
     crowd_folder,
@@ -57,6 +57,7 @@ from crowdllm_jax.runs.held_out_answers import score_answers
 from crowdllm_jax.runs.prepare import Splits
 from crowdllm_jax.runtime import handing_out, processes
 from crowdllm_jax.runtime.files import check_new, write_whole
+from crowdllm_jax.runtime.given import as_path
 from crowdllm_jax.runtime.progress import Progress, silent, stage
 from crowdllm_jax.score.diagnostics import diagnose, too_few
 from crowdllm_jax.score.effects import profile_effects
@@ -91,7 +92,8 @@ def run(config: Config, out: str | Path, progress: Progress = silent) -> Scores:
       >>> Path("runs/example/report.html").exists()
       True
     """
-    folder = Path(out)
+    check_config(config)
+    folder = as_path(out, "run: give the path of a folder")
     scores: list[Score] = []
     with start_run(folder, config, progress) as splits:
         fit_run(folder, splits)

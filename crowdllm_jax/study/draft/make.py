@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.runtime.given import told
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
@@ -175,10 +176,10 @@ def study(
     """
     choices = replace(
         with_said(choices, said),
-        person=id or choices.person,
-        task=task or choices.task,
-        response=response or choices.response,
-        weight=weight or choices.weight,
+        person=_column(id, "id") or choices.person,
+        task=_column(task, "task") or choices.task,
+        response=_column(response, "response") or choices.response,
+        weight=_column(weight, "weight") or choices.weight,
     )
     try:
         if isinstance(frame, str | Path):
@@ -188,6 +189,15 @@ def study(
     except CrowdError as error:
         raise CrowdError(_in_python(str(error))) from error
     return study_of_draft(draft, name)
+
+
+def _column(name: object, argument: str) -> str | None:
+    """The name of a column, which may be a number in a data frame; None where none is given."""
+    if name is None:
+        return None
+    if isinstance(name, str | int) and not isinstance(name, bool):
+        return str(name)
+    raise CrowdError(f"study: {argument}: give the name of a column, not {told(name)}")
 
 
 def _in_python(message: str) -> str:
