@@ -19,10 +19,23 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 
 
+_TABLE = re.compile(
+    r"(?i)\.(csv|tsv|tab|xlsx?|ods|sav|zsav|por|dta|parquet|jsonl|pb|so[ci]|to[ci]|cat|rds|"
+    r"sas7bdat)(\.(gz|bz2|xz|zst|zip))?$"
+)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML 1.2 mapping; a key that stands there twice, an alias or a tag is an error."""
+    if path.is_dir():
+        raise CrowdError(f"{path}: is a folder; give a YAML file (a run's is config.yaml in it)")
     if not path.is_file():
         raise CrowdError(f"{path}: no such file")
+    if _TABLE.search(path.name):
+        raise CrowdError(
+            f"{path}: is a table, and a YAML file is needed; `crowdllm init {path.name}` makes one "
+            "of a table of answers"
+        )
     if path.stat().st_size > MAX_BYTES:
         raise CrowdError(f"{path}: is larger than a configuration can be ({MAX_BYTES:,} bytes)")
     try:

@@ -1,5 +1,7 @@
 """Configurations: what YAML means here, overrides, and the way back."""
 
+import re
+
 import msgspec
 import pytest
 from synthetic import write_config, write_study
@@ -223,3 +225,18 @@ def test_a_file_that_is_not_utf_8_is_told(tmp_path):
     path.write_bytes("study: anes96\nseed: 0 # für\n".encode("latin-1"))
     with pytest.raises(CrowdError, match="line 2: is not UTF-8; save the file as UTF-8"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["answers.csv", "answers.sav", "answers.CSV.gz", "answers.parquet"]
+)
+def test_a_table_in_place_of_a_configuration_is_told_how_to_become_one(tmp_path, name):
+    table = tmp_path / name
+    table.write_bytes(b"id,q\n1,\xff\n")
+    with pytest.raises(CrowdError, match=f"is a table, .* `crowdllm init {re.escape(name)}`"):
+        load_config(table)
+
+
+def test_a_folder_in_place_of_a_configuration_is_told(tmp_path):
+    with pytest.raises(CrowdError, match=r"is a folder; give a YAML file .*config\.yaml"):
+        load_config(tmp_path)
