@@ -262,9 +262,8 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         reasons.append(f"Weights: {weight.name}.")
     if own:
         reasons.append(f"Left out, since they are the program's own: {shown(own, 10)}.")
-    left = [f.name for f in (*free, *of_person) if f is not response and f not in kept]
-    if left:
-        reasons.append(f"Left out: {shown(left, 10)} (--response A,B asks several).")
+    left = [f for f in (*free, *of_person) if f is not response and f not in kept]
+    reasons += _told_of_left(person, left)
     asked, tasks = np.unique(task.column.codes[rows], return_inverse=True)
     kept = [f for f in of_task if f.name not in choices.out and not names.is_own(f.name)]
     records, attributes = _tasks(asked, task, kept, scaled, choices, reasons)
@@ -367,6 +366,34 @@ def _told_of_rows(task: Field, response: Field, free: Sequence[Field]) -> list[s
         told.append(
             f"{task.name} counts what was shown; if everybody saw it in another order, say with "
             f"--task which column tells what it was ({shown(varied, 6)})."
+        )
+    return told
+
+
+def _told_of_left(person: Field, fields: Sequence[Field]) -> list[str]:
+    """Sentences on columns that are neither answers nor profile."""
+    differing = _differing(person, fields)
+    left = [field.name for field in fields if field.name not in differing]
+    more = [f"Left out: {shown(left, 10)} (--response A,B asks several)."] if left else []
+    return [*differing.values(), *more]
+
+
+def _differing(person: Field, fields: Sequence[Field]) -> dict[str, str]:
+    """Sentences on columns that by their names describe people, of whom a few have several things
+    said of them: a slip takes the attribute from everybody."""
+    told, ids = {}, person.column.distinct
+    for field in fields:
+        pairs = np.unique(np.stack([person.column.codes, field.column.codes]), axis=1)
+        several = np.flatnonzero(np.bincount(pairs[0]) > 1)
+        few = 0 < 2 * len(several) <= len(ids)
+        if not few or not names.is_profile(field.name, field.text):
+            continue
+        rows = np.flatnonzero(person.column.codes == several[0])
+        said = dict.fromkeys(text or "nothing" for text in cells_of(field, rows))
+        told[field.name] = (
+            f"Left out: {field.name}, since rows of {len(several):,} of {len(ids):,} people differ "
+            f"in it, such as those of {ids[several[0]]} ({shown(said, 3)}); make them one in the "
+            "file."
         )
     return told
 

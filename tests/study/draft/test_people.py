@@ -77,3 +77,13 @@ def test_a_cell_that_is_no_weight_does_not_make_all_weights_go(odd):
     with pytest.raises(CrowdError, match=re.escape(f"{odd} in row 5 is no weight")):
         study(frame)
     assert np.ptp(study(frame, weight="none").participants.weight) == 0
+
+
+@pytest.mark.parametrize("slip", ["77", None])
+def test_a_slip_that_takes_an_attribute_from_everybody_is_told(slip):
+    rows = [(f"p{i}", f"t{j}", 1 + (i + j) % 5, str(20 + i)) for i in range(20) for j in range(6)]
+    table = pd.DataFrame(rows, columns=["user", "item", "rating", "age"])
+    table.loc[3, "age"] = slip
+    told = "\n".join(draft_of_sheet(read_frame(table), Choices()).reasons)
+    said = f"those of p0 (20, {slip or 'nothing'})"
+    assert f"Left out: age, since rows of 1 of 20 people differ in it, such as {said}" in told
