@@ -1,5 +1,6 @@
 """Data frames of pandas (https://pandas.pydata.org) and polars (https://docs.pola.rs)."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -34,5 +35,25 @@ def read_frame(frame: Any) -> Sheet:
     except CrowdError:
         raise
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise CrowdError(f"data frame: cannot be read: {first_line(error)}") from error
+        why = _hindered(frame) or f"cannot be read: {first_line(error)}"
+        raise CrowdError(f"data frame: {why}") from error
     return sheet_of(Path("data frame"), "a data frame", table)
+
+
+def _hindered(frame: Any) -> str | None:
+    """What hinders reading a data frame of pandas: a name of several columns, or a column of
+    several kinds of values, as spreadsheets have (3 and "refused"); None where neither does."""
+    if not hasattr(frame, "iloc"):
+        return None
+    twice = [name for name, own in Counter(map(str, frame.columns)).items() if own > 1]
+    if twice:
+        return f"several columns are called '{twice[0]}'; call each by a name of its own"
+    for name in frame.columns:
+        try:
+            pa.Array.from_pandas(frame[name])
+        except (pa.ArrowException, TypeError, ValueError):
+            return (
+                f"column '{name}' holds values of several kinds, or neither texts nor numbers; "
+                f"make them texts: frame['{name}'] = frame['{name}'].astype('string')"
+            )
+    return None

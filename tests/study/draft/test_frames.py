@@ -119,3 +119,15 @@ def test_a_question_names_the_arguments_that_answer_it():
     with pytest.raises(cl.CrowdError, match=r"same texts as order=\.\.\., no_order="):
         cl.study(frame)
     assert cl.study(frame, no_order=levels).tasks.ids == ("q0", "q1", "q2", "q3")
+
+
+def test_a_column_of_several_kinds_is_told_with_what_makes_it_one():
+    mixed = pd.DataFrame({"id": range(60), "q": [1, 2, "3", 4, None] * 12})
+    with pytest.raises(cl.CrowdError, match="column 'q' holds values of several kinds"):
+        cl.study(mixed)
+    one = mixed.assign(q=mixed["q"].astype("string"))
+    assert cl.study(one).scale_of(0).levels == (1, 2, 3, 4)
+    assert len(cl.study(one).answer) == 48
+    twice = mixed.assign(other=1).set_axis(["id", "q", "q"], axis=1)
+    with pytest.raises(cl.CrowdError, match="several columns are called 'q'"):
+        cl.study(twice)
