@@ -496,6 +496,14 @@ def is_gender(name: str) -> bool:
     return bool(tokens(name) & _words("gender sex geschlecht sexo sexe sesso geslacht gndr płeć"))
 
 
+_GENDERS = _words("female male woman man weiblich männlich femme homme mujer hombre")
+
+
+def is_one_gender(name: str) -> bool:
+    """Whether a name is that of one gender: `female`."""
+    return folded(name) in _GENDERS
+
+
 def seems_reversed(name: str) -> bool:
     """Whether a name ends as those of reverse-keyed items do; `lang [R]` names an option."""
     return bool(re.search(r"(?i)[_. (](r|rev|reversed|recoded|rec|inv)\)?$|\d(r|rev)$", name))

@@ -185,7 +185,8 @@ def _use(field: Field, choices: Choices, about: Set[str]) -> tuple[str, str]:
         return "profile", ""
     if (why := _no_answers(field, about)) is not None:
         return "out", why
-    if names.is_profile(field.name, field.text) and not choices.profile:
+    described = names.is_profile(field.name, field.text) or _is_or_not(field)
+    if described and not choices.profile:
         return "profile", ""
     if numbers_rows(field):
         return "out", "since its whole numbers are all different (--questions keeps it)"
@@ -198,6 +199,12 @@ def _a_group(field: Field) -> bool:
     named = names.is_person(field.name) and names.names_people(field.name)
     numbered = field.name[-1:].isdecimal()
     return comes_back(field) and named and not names.is_rater(field.name) and not numbered
+
+
+def _is_or_not(field: Field) -> bool:
+    """Whether a column is called after a gender and says of people whether they have it, as tables
+    made ready for a regression do (`female`: 0 or 1); of several values it may hold ratings."""
+    return names.is_one_gender(field.name) and len(_spoken(field)) == 2
 
 
 def _no_answers(field: Field, about: Set[str]) -> str | None:

@@ -87,3 +87,11 @@ def test_a_slip_that_takes_an_attribute_from_everybody_is_told(slip):
     told = "\n".join(draft_of_sheet(read_frame(table), Choices()).reasons)
     said = f"those of p0 (20, {slip or 'nothing'})"
     assert f"Left out: age, since rows of 1 of 20 people differ in it, such as {said}" in told
+
+
+def test_who_is_female_is_said_of_people_but_not_how_female_something_is():
+    own, told = attribute("female", [0, 1] * 30)
+    assert own.name == "female"
+    assert "Profile: female." in told
+    rated = pd.DataFrame({"id": range(N), "female": [1, 2, 3] * 20, "good": [1, 2, 3, 4, 5] * 12})
+    assert "female" in study(rated).tasks.ids
