@@ -64,13 +64,27 @@ def _option(field: Field, name: str, text: str, places: list[int], options: int)
     return Field(name, cells, text, use="question", grid=field.name, scale=Ranking(k=options))
 
 
+_RANK = r"(?:.*[_.\s-])?(?:rank(?:ing|ed)?|rang|place|position|priority|preference)"
+_BEFORE, _BEHIND = (
+    re.compile(rf"(?i)({_RANK})[_.\s-]+[^\W\d].*"),
+    re.compile(r"(?i).*[^\W\d][_.\s-]+(rank(?:ing|ed)?|rang|place|position|priority|preference)"),
+)
+
+
+def _called(name: str) -> str:
+    """What `rank_cars` and `rank_bus`, or `cars.rank` and `bus.rank`, have in common; "" for other
+    names."""
+    found = _BEFORE.fullmatch(name) or _BEHIND.fullmatch(name)
+    return found[1] if found else ""
+
+
 def ranking_in_columns(fields: Sequence[Field], reasons: list[str]) -> list[Field]:
     """Fields, of which those that are called alike and hold each place (1, 2, 3) once for nearly
     everybody are made options of a ranking."""
     groups: dict[str, list[Field]] = defaultdict(list)
     for field in fields:
         parts = STEM.fullmatch(field.name)
-        own = field.grid or (parts[1] if parts else "")
+        own = field.grid or (parts[1] if parts else _called(field.name))
         if own and field.use in (None, "question") and _places(field):
             groups[own].append(field)
     made: dict[str, Field] = {}

@@ -51,6 +51,17 @@ def test_columns_that_hold_each_place_once():
     assert np.array_equal(places(study(table(**columns)), "q"), WANTED)
 
 
+@pytest.mark.parametrize("called", ["rank_{}", "{}_rank", "Rank {}", "my.rank.{}", "priority-{}"])
+def test_columns_that_are_called_after_ranks_and_options(called):
+    names = {option: called.format(option.replace(" ", "")) for option in OPTIONS}
+    made = study(table(**{names[o]: WANTED[:, i] for i, o in enumerate(OPTIONS)}))
+    scales = {name: made.scale_of(made.tasks.ids.index(name)) for name in names.values()}
+    assert set(scales.values()) == {Ranking(k=3)}
+    # Ratings from 1 to 3 that are called so are none.
+    rated = {name: [1 + (i * j + i // 4) % 3 for i in range(N)] for j, name in enumerate(scales)}
+    assert not any(isinstance(s, Ranking) for s in study(table(**rated)).scales.values())
+
+
 def test_two_rankings_are_two_ballots():
     cells = [";".join(order) for order in ORDERS]
     made = study(table(a=cells, b=cells[::-1]))
