@@ -39,8 +39,11 @@ def missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
     if len(usual) < 2:
         return set()
     negative = {n for n in numbers if n < 0}
-    far = {n for n in numbers if n in CODES} | negative
-    if set(numbers) - far != set(usual):
+    # Among heights from 60 to 75 inches a 77 is one of them.
+    beyond = 2 * max(usual) - min(usual)
+    far = {n for n in numbers if n in CODES and n > beyond} | negative
+    usual = sorted(set(numbers) - far)
+    if any(n >= 77 and n not in CODES for n in usual):
         return set()
     if negative and _from_below_zero(name, negative, usual):
         return far - negative  # -2, -1, 0, 1, 2

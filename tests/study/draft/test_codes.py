@@ -76,3 +76,11 @@ def test_numbers_below_zero_are_no_codes_of_an_attribute_that_goes_there(low, kn
     frame = pd.DataFrame({"id": range(N), "age_gap": gap, "good": [1 + i % 5 for i in range(N)]})
     made = study(frame, choices=Choices(profile=("age_gap",)))
     assert (made.participants.profile[0].cells == made.participants.profile[0].cells).sum() == known
+
+
+def test_a_code_of_no_answer_lies_beyond_the_scale_and_not_beside_its_numbers():
+    heights = tuple(range(60, 76))
+    assert scale(*heights, 77) == tuple(range(60, 78))
+    assert scale(*heights, 77, 99) == tuple(range(60, 78))
+    assert scale(*range(11), 77, 88, 99) == tuple(range(11))
+    assert scale(1, 2, 3, 4, 5, 77) == (1, 2, 3, 4, 5)
