@@ -149,8 +149,8 @@ def _check_data(folder: Path, config: Config, study: Study, spent: Spent | None)
         write_whole(path, json.dumps(facts, indent=1).encode())
     if run_facts(folder).get("study_sha256") != sha256:
         raise CrowdError(
-            f"{folder}: was made from other data (the study has changed since); give "
-            "--out another folder"
+            f"{folder}: was made from other data (the study has changed since); put the data back, "
+            "or fit again into another folder (crowdllm run CONFIG --out FOLDER)"
         )
 
 

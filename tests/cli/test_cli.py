@@ -119,7 +119,10 @@ def test_changed_data_are_refused(finished, command, capsys):
     if command == "run":
         argv = [command, str(config_of(finished)), "--out", str(finished)]
     assert main(argv) == 2
-    assert "was made from other data" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "was made from other data" in told
+    # Of ask, infer and report --out is something else, or nothing.
+    assert "put the data back, or fit again into another folder" in told
 
 
 def test_a_run_can_be_sampled_without_its_data(finished, tmp_path):
