@@ -7,6 +7,7 @@ from typing import Any
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.given import told
+from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.amounts import plain_amounts
 from crowdllm_jax.study.draft.ballots import from_election
@@ -14,7 +15,7 @@ from crowdllm_jax.study.draft.best_worst import refuse_best_worst
 from crowdllm_jax.study.draft.choice_sets import sets_of
 from crowdllm_jax.study.draft.coded import with_labels_in_order
 from crowdllm_jax.study.draft.conjoint import from_sets
-from crowdllm_jax.study.draft.draft import SAID, Choices, Draft, with_said
+from crowdllm_jax.study.draft.draft import SAID, Choices, Draft, as_flag, with_said
 from crowdllm_jax.study.draft.long_table import from_long, keys_of
 from crowdllm_jax.study.draft.objects import with_objects_opened
 from crowdllm_jax.study.draft.people import joined
@@ -28,6 +29,7 @@ from crowdllm_jax.study.draft.totals import (
     without_units,
 )
 from crowdllm_jax.study.draft.wide_table import from_wide
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.write import study_of_draft
 from crowdllm_jax.study.formats.delimited import with_points
 from crowdllm_jax.study.formats.frame import read_frame
@@ -79,11 +81,31 @@ def draft_of_sheet(sheet: Sheet, choices: Choices) -> Draft:
             "answers, name them with --questions A,B)"
         )
     try:
-        return _draft(sheet, choices)
+        draft = _draft(sheet, choices)
+        return replace(draft, reasons=(*draft.reasons, *_unheeded(sheet, choices)))
     except CrowdError as error:
         if str(sheet.path) in str(error) or str(error).startswith("--"):
             raise
         raise CrowdError(f"{sheet.path}: {error}") from error
+
+
+def _unheeded(sheet: Sheet, choices: Choices) -> list[str]:
+    """Sentences on what is said of answers that stand nowhere in a table, as misspelt ones do."""
+    held = [{*f.column.distinct, *(label for _, label in f.labels)} for f in sheet.fields]
+    texts = set[str]().union(*held)
+    numbers = {number(text) for text in texts} - {None}
+    # A cell may hold several answers.
+    silent = [t for t in choices.missing if t != "none" and number(t) not in numbers]
+    silent = [own for own in silent if not any(own in text for text in texts)]
+    notes = [f"--missing {as_flag(silent)}: stands in no cell."] if silent else []
+    words = [{*map(folded, own)} for own in held]
+    for flag, orders in (("--order", choices.orders), ("--no-order", choices.unordered)):
+        notes += [
+            f"{flag} {as_flag(order)}: no column holds two of these answers."
+            for order in orders
+            if all(len(own.intersection(map(folded, order))) < 2 for own in words)
+        ]
+    return notes
 
 
 def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:

@@ -95,3 +95,14 @@ def test_who_is_female_is_said_of_people_but_not_how_female_something_is():
     assert "Profile: female." in told
     rated = pd.DataFrame({"id": range(N), "female": [1, 2, 3] * 20, "good": [1, 2, 3, 4, 5] * 12})
     assert "female" in study(rated).tasks.ids
+
+
+def test_what_is_said_of_answers_that_stand_nowhere_is_told():
+    words = ["low", "mid", "high", "none of it"] * 15
+    frame = pd.DataFrame({"id": range(N), "q": words, "good": [1 + i % 5 for i in range(N)]})
+    said = Choices(orders=(("lo", "middle", "hi"),), missing=("none of it", "77"))
+    told = draft_of_sheet(read_frame(frame), said).reasons
+    assert "--missing 77: stands in no cell." in told
+    assert "--order lo,middle,hi: no column holds two of these answers." in told
+    heeded = Choices(orders=(("low", "mid", "high"),), missing=("none of it", "none"))
+    assert not any(r.startswith("--") for r in draft_of_sheet(read_frame(frame), heeded).reasons)
