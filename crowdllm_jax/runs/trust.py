@@ -64,7 +64,8 @@ class Held:
 class Trust:
     """Attributes:
     questions: held out, on which the rest is measured; 0 of none.
-    stretch: by which the deviations of logits are multiplied so that 90% intervals hold.
+    stretch: by which the deviations of logits are multiplied so that 90% intervals of another
+      question hold.
     way: part of the way from knowing nothing to people's own shares; NaN where that is not known:
       of fewer than FEWEST questions, or where people's shares are no farther from the pooled ones
       than chance takes them.
@@ -189,7 +190,7 @@ def trust_of(parts: Sequence[Held]) -> Trust:
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("middle", "sd", "people", "n")
     ]
-    stretch = _stretch(*columns)
+    stretch = _stretch(*columns, questions=questions)
     if nothing <= 0:
         return Trust(questions, stretch, np.nan, np.nan, np.nan)
     random = np.random.default_rng(0)
@@ -198,9 +199,13 @@ def trust_of(parts: Sequence[Held]) -> Trust:
     return Trust(questions, stretch, 1 - crowd / nothing, float(low), float(high))
 
 
-def _stretch(middle: np.ndarray, sd: np.ndarray, people: np.ndarray, n: np.ndarray) -> float:
-    """By which deviations are multiplied so that 90% of people's shares lie inside their intervals
-    and the noise of so many answers."""
+def _stretch(
+    middle: np.ndarray, sd: np.ndarray, people: np.ndarray, n: np.ndarray, *, questions: int
+) -> float:
+    """By which deviations are multiplied so that intervals, and the noise of so many answers, hold
+    90% of another question's shares: 90% (1 + 1/Q) of those of the Q questions at hand, which took
+    part in choosing it (split conformal prediction: Lei et al. 2018, equation 5)."""
+    wanted = CONFIDENCE * (1 + 1 / questions)
     places = ndtri((np.arange(PLACES) + 0.5) / PLACES)[:, None]
     tie = np.random.default_rng(1).random(len(middle))
     n = np.maximum(n.round(), 1).astype(int)
@@ -211,7 +216,7 @@ def _stretch(middle: np.ndarray, sd: np.ndarray, people: np.ndarray, n: np.ndarr
         # Among whole numbers of people ties are frequent: they fall on either side by chance.
         close = np.abs(found - people) * n < 0.5
         below = ((found < people) & ~close).mean(0) + tie * close.mean(0)
-        return float(((below >= 0.05) & (below <= 0.95)).mean()) - CONFIDENCE
+        return float(((below >= 0.05) & (below <= 0.95)).mean()) - wanted
 
     low, high = np.log(1 / 3), np.log(4)
     if inside(low) >= 0:
