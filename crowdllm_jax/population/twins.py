@@ -171,9 +171,9 @@ def make_twins(
       >>> cl.make_twins(crowd, held, some, draws=20).answers.shape
       (189, 20, 6)
     """
-    check_crowd(crowd)
     check_study(study)
     check_people(study)
+    check_crowd(crowd)
     draws = as_whole(draws, "draws")
     check_seed(seed)
     if known is not None:

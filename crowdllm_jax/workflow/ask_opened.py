@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, check_crowd
@@ -22,6 +23,7 @@ from crowdllm_jax.runs.prepare import folds_in
 from crowdllm_jax.runtime.progress import READ, Progress, stage
 from crowdllm_jax.study.records import Study, check_study
 from crowdllm_jax.study.split import Split, split_study
+from crowdllm_jax.study.toplines import check_people
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,23 @@ class OpenedRun:
     kept: Reference | None = None
 
 
-def checked(run: tuple[object, ...], what: str) -> tuple[Crowd, Study, Config]:
+def checked(
+    run: tuple[Any, ...], what: str, *, of_people: bool = False
+) -> tuple[Crowd, Study, Config]:
     """A crowd with the study and the configuration that it was fitted with.
 
     Raises:
-      CrowdError: it is not these three.
+      CrowdError: it is not these three, or the study, which is to be `of_people`, tells of none.
     """
     if len(run) != 3:
         raise CrowdError(f"{what}: give a run's folder, or (crowd, study, config)")
     crowd, study, config = run
-    check_crowd(crowd)
     check_study(study)
+    if of_people:
+        check_people(study)
+    check_crowd(crowd)
     check_config(config)
-    return crowd, study, config  # type: ignore[return-value]
+    return crowd, study, config
 
 
 @contextmanager

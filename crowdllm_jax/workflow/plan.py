@@ -54,7 +54,7 @@ def plan(
       Plan(40 answers of 40 people)
     """
     if isinstance(run, tuple):
-        crowd, study, config = checked(run, "plan")
+        crowd, study, config = checked(run, "plan", of_people=True)
         held = np.stack([split_study(study, config.split, 0).test])
         fitted = Held((crowd,), study, config, held)
     else:
