@@ -204,7 +204,7 @@ def _stretch(
 ) -> float:
     """By which deviations are multiplied so that intervals, and the noise of so many answers, hold
     90% of another question's shares: 90% (1 + 1/Q) of those of the Q questions at hand, which took
-    part in choosing it (split conformal prediction: Lei et al. 2018, equation 5)."""
+    part in choosing it (split conformal prediction: Lei et al. 2018, section 2.2)."""
     wanted = CONFIDENCE * (1 + 1 / questions)
     places = ndtri((np.arange(PLACES) + 0.5) / PLACES)[:, None]
     tie = np.random.default_rng(1).random(len(middle))
