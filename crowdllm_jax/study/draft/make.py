@@ -16,7 +16,8 @@ from crowdllm_jax.study.draft.choice_sets import sets_of
 from crowdllm_jax.study.draft.coded import with_labels_in_order
 from crowdllm_jax.study.draft.conjoint import from_sets
 from crowdllm_jax.study.draft.draft import SAID, Choices, Draft, as_flag, with_said
-from crowdllm_jax.study.draft.long_table import from_long, keys_of
+from crowdllm_jax.study.draft.long_keys import keys_of
+from crowdllm_jax.study.draft.long_table import from_long
 from crowdllm_jax.study.draft.objects import with_objects_opened
 from crowdllm_jax.study.draft.people import joined
 from crowdllm_jax.study.draft.side_by_side import side_by_side
