@@ -4,7 +4,7 @@ import warnings
 
 from crowdllm_jax.errors import CrowdWarning
 from crowdllm_jax.model.crowd import Crowd
-from crowdllm_jax.model.persistent.design import Design
+from crowdllm_jax.model.persistent.design import FEW_TASKS, Design
 from crowdllm_jax.model.persistent.unanswered import explained
 from crowdllm_jax.study.records import Study, unanswered
 
@@ -23,6 +23,8 @@ def warn_of_new_tasks(study: Study, crowd: Crowd, reference: str) -> None:
     share = explained(crowd.graph, crowd.params, design)
     new = design.tasks.known == 0
     nobody = unanswered(study)
+    # Where scales share what they say of a reference, few tasks of one need not say it again.
+    elsewhere = "trust_everywhere" in design.groups
     for index, name in enumerate(crowd.scales):
         on_scale = design.tasks.scale == index
         if not (on_scale & new).any():
@@ -30,7 +32,13 @@ def warn_of_new_tasks(study: Study, crowd: Crowd, reference: str) -> None:
         known = int((on_scale & ~new).sum())
         without = [study.tasks.ids[t] for t in nobody if on_scale[t]]
         silent = known == 0 or share[index] < LITTLE
-        if not known:
+        if not known and elsewhere and design.tasks.reference[on_scale].any():
+            silent = False
+            how = (
+                "no task of the scale has answers to learn from: agents answer as the reference "
+                "says, as far as it is right on the other scales"
+            )
+        elif not known:
             how = "no task of the scale has answers to learn from: what agents answer is a guess"
         elif silent:
             how = (
@@ -49,6 +57,6 @@ def warn_of_new_tasks(study: Study, crowd: Crowd, reference: str) -> None:
             more = ", ..." if len(without) > 5 else ""
             told = f"scale '{name}': nobody answered {len(without)} task(s) ({shown}{more}); {how}"
             warnings.warn(told, CrowdWarning, stacklevel=2)
-        elif silent and reference != "marginal":
+        elif silent and reference != "marginal" and (known >= FEW_TASKS or not elsewhere):
             told = f"scale '{name}': the reference ({reference}) has shown no signal; {how}"
             warnings.warn(told, CrowdWarning, stacklevel=2)

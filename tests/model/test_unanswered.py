@@ -144,13 +144,14 @@ def test_tasks_diverge_from_a_prior_with_the_coefficients_integrated_out(drawn):
     """Against the KL of two dense multivariate normals in float64."""
     design, model = drawn
     assert list(regressions(model, design.groups, design.tasks)) == ["task", "task_level"]
-    columns = {"task": "task_features", "task_level": "trust"}
+    columns = {"task": ("task_features",), "task_level": ("trust", "trust_everywhere")}
     for name, own in regressions(model, design.groups, design.tasks).items():
         b, r = (
             Normal(
-                model.effects.mean[n][...].ravel(), jnp.exp(model.effects.log_sd[n][...]).ravel()
+                jnp.concatenate([model.effects.mean[n][...].ravel() for n in names]),
+                jnp.exp(jnp.concatenate([model.effects.log_sd[n][...].ravel() for n in names])),
             )
-            for n in (columns[name], name)
+            for names in (columns[name], (name,))
         )
         here = np.asarray(own.known) > 0
         assert here.sum() < len(here)
@@ -189,13 +190,14 @@ def test_settling_moves_no_known_task(drawn):
     graph, params = nnx.split(model, nnx.Param)
     after = nnx.merge(graph, settled(graph, params, design))
 
-    def theta(one, name: str, columns: str, shared: str) -> np.ndarray:
+    def theta(one, name: str, columns: tuple[str, ...], shared: str) -> np.ndarray:
         own = regressions(model, design.groups, design.tasks)[name]
-        said = np.asarray(own.x @ one.effects.mean[columns][...])
+        said = np.asarray(own.x @ jnp.concatenate([one.effects.mean[c][...] for c in columns]))
         said = said + np.asarray(getattr(one, shared)[...])[design.tasks.scale].ravel()
         return (said + np.asarray(one.effects.mean[name][...]).ravel())[np.asarray(own.known) > 0]
 
-    for names in (("task", "task_features", "middle"), ("task_level", "trust", "level")):
+    trust = ("trust", "trust_everywhere")
+    for names in (("task", ("task_features",), "middle"), ("task_level", trust, "level")):
         np.testing.assert_allclose(theta(after, *names), theta(model, *names), atol=1e-4)
     assert float(after.effects.mean["task"][...][2]) == 0
     assert float(divergence(after, design.groups, design.tasks)) > 0

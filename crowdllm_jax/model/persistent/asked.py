@@ -68,6 +68,9 @@ def lengthened(crowd: Crowd, design: Design, ids: tuple[str, ...]) -> Crowd:
     tasks = _as_fitted(crowd.inputs.tasks, design.tasks)
     design = design._replace(tasks=tasks, centre=crowd.inputs.centre)
     arrays, longer = arrays_of(crowd), {}
+    for effect, group in design.groups.items():
+        if effect not in OWN and arrays[f"effects.mean.{effect}"].shape != group.shape:
+            raise CrowdError(_other_features())
     for part in ("mean", "log_sd"):
         for effect, axis in OWN.items():
             value = arrays.get(f"effects.{part}.{effect}")
@@ -273,7 +276,11 @@ def _effects_of(
     """The effects, named behind `at`, of some unanswered tasks on scales of their own; see
     `of_levels`."""
     lender, layout = lent
-    own = {"trust": arrays[f"{at}trust"][lender]}
+    # What references say of these tasks their steps hold.
+    nothing = 0.0 if at.endswith("mean.") else -9.0
+    own: dict[str, np.ndarray] = {"trust": np.full(len(lender), nothing, np.float32)}
+    if f"{at}trust_everywhere" in arrays:
+        own["trust_everywhere"] = np.full(1, nothing, np.float32)
     for effect, axis in OWN.items():
         if (value := arrays.get(f"{at}{effect}")) is not None:
             own[effect] = value.take(rows, axis)
@@ -285,8 +292,7 @@ def _effects_of(
         if (value := arrays.get(f"{at}{effect}")) is not None:
             own[effect] = of_levels(value, axis, design, lent, described)
     if described:
-        # The tasks' steps hold what their options are worth on average.
-        nothing = 0.0 if at.endswith("mean.") else -9.0
+        # The tasks' steps hold what their options are worth on average, too.
         own["part_worth"] = np.full_like(arrays[f"{at}part_worth"], nothing)
     return own
 

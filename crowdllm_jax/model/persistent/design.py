@@ -15,7 +15,7 @@ from crowdllm_jax.model.persistent.witness import (
     standard_of,
     usual_of,
 )
-from crowdllm_jax.model.scales import nominal
+from crowdllm_jax.model.scales import nominal, ordered
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.alternatives import Options, codings_of, options_of
@@ -23,6 +23,8 @@ from crowdllm_jax.study.coding import Coding, encode, feature_blocks
 from crowdllm_jax.study.records import Alternatives, Attribute, Study
 from crowdllm_jax.study.statistics import unit
 
+FEW_TASKS = 5
+"""A scale on which fewer are known does not tell by itself how far its tasks lie apart."""
 FEW_COLUMNS, MOST_LOADING = 16, 8
 """Beliefs load on all task components where these are few, else on the first ones."""
 FORECAST = 1.3
@@ -80,11 +82,8 @@ def make_design(
     within = [_within(x, seen) for x in sources]
     columns, group = _location_columns(told, [] if _reads_features(reference) else within)
     witnesses = standard_of(study)
-    loading, loading_group = _loading_columns(told.columns[0], within)
-    if witnesses is not None:
-        alike = likeness(study, witnesses, train)
-        loading = np.concatenate([loading, alike], axis=1)
-        loading_group = np.append(loading_group, np.full(alike.shape[1], 1 + loading_group.max()))
+    alike = likeness(study, witnesses, train) if witnesses is not None else np.zeros((t, 0))
+    loading, loading_group = _loading_columns(told.columns[0], within, alike)
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
         told.shares[0],
@@ -95,27 +94,38 @@ def make_design(
         usual_of(study, layout.levels),
         *_options(study, layout, seen),
     )._replace(expected=_expected(reference, t))
+    # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
+    single = known or witnesses is not None
+    like = _like_scales(layout, tasks)
+    trusted = np.unique(like, return_inverse=True)[1][tasks.scale].astype(np.int32)
+    tasks = tasks._replace(trusted=trusted)
+    apart = tasks.scale if single else like[tasks.scale]
     widths = [len(coding.columns) for coding in codings]
     attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
-    groups = _groups(layout, tasks, attribute, np.array(group), loading_group, config.dimensions)
-    groups["trust"] = np.arange(len(layout.scales) * len(told.shares), dtype=np.int32)
+    latent = config.dimensions
+    groups = _groups(layout, attribute, np.array(group), loading_group, apart, latent)
+    groups |= _groups_of_trust(trusted, len(told.shares))
     if study.tasks.alternatives is not None:
-        groups |= _groups_of_options(study.tasks.alternatives, seen, attribute, config.dimensions)
-    # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
-    if known or witnesses is not None:
-        groups |= _groups_of_tasks(attribute, t, config.dimensions)
+        groups |= _groups_of_options(study.tasks.alternatives, seen, attribute, latent)
+    if single:
+        groups |= _groups_of_tasks(attribute, t, latent)
         count = np.bincount(study.task[train], minlength=t)
         tells = telling(layout, count) & (not study.toplines)
-        groups |= _groups_of_levels(layout, tells, attribute, config.dimensions)
+        groups |= _groups_of_levels(layout, tells, attribute, latent)
     if witnesses is not None:
         groups |= _groups_of_witnesses(witnesses, len(layout.scales))
     return Design(layout, tasks, groups, _average_profile(study, codings, train), witnesses)
 
 
 def _expected(reference: Reference, tasks: int) -> np.ndarray | None:
-    """(T, 1 + E) the trust in each reference before any answer; None without any."""
-    fitted = np.array([one.kind == "fitted" for one in (reference, *reference.others)])
-    return np.tile((FORECAST * fitted).astype(np.float32), (tasks, 1)) if fitted.any() else None
+    """(T, 1 + E) the trust in what references say before any answer (see `TaskColumns`); None
+    without any."""
+    every = (reference, *reference.others)
+    trust = np.array([FORECAST * (one.kind == "fitted") for one in every], np.float32)
+    if len(every) > 1:
+        # A reference is their average and how far it is from that.
+        trust = np.append(trust.sum(dtype=np.float32), trust)
+    return np.tile(trust, (tasks, 1)) if trust.any() else None
 
 
 def _average_profile(study: Study, codings: tuple[Coding, ...], train: np.ndarray) -> np.ndarray:
@@ -130,7 +140,8 @@ class _Told(NamedTuple):
     Attributes:
       columns: (T,) each, that move the location: the first reference's mean, and this by how sure
         it is; groups: the prior group of each. others: (T,) means of the further references.
-      shares: (T, K) centred log probabilities of each reference.
+      shares: (T, K) centred log probabilities of the reference; of several, of their average, and
+        how far each is from it.
     """
 
     columns: list[np.ndarray]
@@ -171,13 +182,18 @@ def _told(
     others = [
         _reference_columns(study, other, layout, seen, known=known) for other in reference.others
     ]
-    of_each = [shares, *(own for _, own, _ in others)]
-    every = [own.astype(np.float32) for own in of_each]
+    every = [own.astype(np.float32) for own in (shares, *(own for _, own, _ in others))]
+    if others:
+        average = np.mean(every, axis=0)
+        every = [average, *(own - average for own in every)]
     return _Told(columns, group, [own for own, _, _ in others], every)
 
 
-def _loading_columns(mean: np.ndarray, sources: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """What beliefs and profiles load on (T, Q), the reference's mean first, and (Q,) groups."""
+def _loading_columns(
+    mean: np.ndarray, sources: list[np.ndarray], alike: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What beliefs and profiles load on (T, Q), the reference's mean first, and which tasks
+    witnesses find alike last; and (Q,) groups."""
     if sum(x.shape[1] for x in sources) > FEW_COLUMNS:
         sources = [x[:, : max(1, MOST_LOADING // len(sources))] for x in sources]
     loading = np.concatenate([np.zeros((len(mean), 0)), *sources], axis=1)
@@ -187,7 +203,8 @@ def _loading_columns(mean: np.ndarray, sources: list[np.ndarray]) -> tuple[np.nd
         group = np.append(1, group)
     if loading.shape[1] == 0:
         loading, group = np.zeros((len(mean), 1)), np.zeros(1, int)
-    return loading, np.unique(group, return_inverse=True)[1]
+    group = np.append(group, np.full(alike.shape[1], 2))
+    return np.concatenate([loading, alike], axis=1), np.unique(group, return_inverse=True)[1]
 
 
 def _reference_columns(
@@ -205,17 +222,19 @@ def _reference_columns(
     entropy = np.zeros(t) if reference.probs is not None else None
     for index, scale in enumerate(layout.scales):
         on_scale = study.tasks.scale == index
-        if not (on_scale & seen).any():
+        tried = (on_scale & seen).any()
+        if not tried and reference.kind == "marginal":
             continue
-        mean[on_scale] = logit[on_scale] - logit[on_scale & seen].mean()
+        # Of a scale without known tasks nothing but the reference says what is usual there.
+        mean[on_scale] = logit[on_scale] - (logit[on_scale & seen].mean() if tried else 0.0)
         if reference.probs is not None and entropy is not None and (k := scales.size(scale)):
             shares_on_scale = reference.probs[on_scale, :k].clip(1e-2)
             log = np.log(shares_on_scale / shares_on_scale.sum(1, keepdims=True))
-            centred = log - log[seen[on_scale]].mean(0)
+            centred = log - (log[seen[on_scale]].mean(0) if tried else 0.0)
             # What all levels of a task share moves none of them.
             centred = centred - centred.mean(1, keepdims=True)
-            shares[on_scale, :k] = _tried(reference, centred, seen[on_scale])
-            if k > 2:
+            shares[on_scale, :k] = _tried(reference, centred, seen[on_scale]) if tried else centred
+            if k > 2 and tried:
                 own = -(np.exp(log) * log).sum(1) / np.log(k)
                 entropy[on_scale] = own - own[seen[on_scale]].mean()
     # In units of its own spread, a fitted head that knows nothing would speak as loudly as one that
@@ -253,23 +272,23 @@ def _components(x: np.ndarray, seen: np.ndarray, most: int) -> np.ndarray:
 
 def _groups(
     layout: Layout,
-    tasks: TaskColumns,
     attribute: np.ndarray,
     feature_group: np.ndarray,
     loading_group: np.ndarray,
+    apart: np.ndarray,
     latent: int,
 ) -> dict[str, np.ndarray]:
-    t, k, s, c = len(tasks.scale), layout.levels, len(layout.scales), len(attribute)
+    """Of what all studies have; `apart`: which tasks (T,) lie apart by a deviation they share."""
+    k, s, c = layout.levels, len(layout.scales), len(attribute)
     # What beliefs and profiles do to kinds of tasks is apart from how steeply they make people
     # follow the reference.
     groups = {
-        "trust": np.arange(s),
         "task_features": feature_group,
         "loading": loading_group[:, None] * latent + np.arange(latent),
         "profile": attribute,
         "interaction": attribute[:, None] * (loading_group.max() + 1) + loading_group,
-        "task_level": np.broadcast_to(tasks.scale[:, None], (t, k)),
-        "task": tasks.scale,
+        "task_level": np.repeat(apart[:, None], k, 1),
+        "task": apart,
     }
     if layout.tasks_of(nominal):
         scale, most = np.arange(s)[:, None, None], attribute.max(initial=0) + 1
@@ -277,6 +296,29 @@ def _groups(
         by_scale = scale * most + attribute[None, :, None]
         groups["level_profile"] = np.broadcast_to(by_scale, (s, c, k))
     return {name: np.ascontiguousarray(group, np.int32) for name, group in groups.items()}
+
+
+def _like_scales(layout: Layout, tasks: TaskColumns) -> np.ndarray:
+    """(S,) of each scale the first that is of its kind and has few known tasks as it has; itself
+    where it has enough, or answers on a line, which have units of their own."""
+    known = np.bincount(tasks.scale, tasks.known, len(layout.scales))
+    like = np.arange(len(layout.scales), dtype=np.int32)
+    for kind in (ordered, nominal):
+        of_kind = np.unique(tasks.scale[list(layout.tasks_of(kind))])
+        few = of_kind[known[of_kind] < FEW_TASKS]
+        like[few] = few.min(initial=len(like))
+    return like
+
+
+def _groups_of_trust(trusted: np.ndarray, shares: int) -> dict[str, np.ndarray]:
+    """Trust in what references say, on scales that have one together (T,) and everywhere: what it
+    deserves on one scale tells of the others, most of those with few tasks. Of several references
+    (their average and how far each is from it, `shares` in all) one prior is for all that sets them
+    apart: which of many is the best is often so by chance."""
+    groups = {"trust": np.arange(int(trusted.max()) + 1, dtype=np.int32)}
+    if len(groups["trust"]) > 1 or shares > 1:
+        groups["trust_everywhere"] = np.minimum(np.arange(shares, dtype=np.int32), 1)
+    return groups
 
 
 def _groups_of_tasks(attribute: np.ndarray, tasks: int, latent: int) -> dict[str, np.ndarray]:

@@ -109,16 +109,19 @@ class TaskColumns(NamedTuple):
 
     Attributes:
       scale: (T,) index of the scale.
-      reference: (T, K) centred log probability of each level; zeros where unknown.
+      reference: (T, K) centred log probability of each level, of several references the average;
+        zeros where unknown.
       features: (T, D) columns that move the location; the reference's mean first.
       loading: (T, Q) columns that beliefs and profiles load on; first the reference's mean, so that
         people may follow it more or less steeply.
       known: (T,) 1 where training people answered, 0 elsewhere.
-      others: (T, K, E) the same as `reference` of E further references; None without any.
+      others: (T, K, E) how far each of several references is from their average; None without.
       usual: (T, G, K) how often witnesses name each level of nominal tasks; None without any.
       options: (T, K, Q) what describes the levels of choice tasks; described: (T, K) bool, where
         anything does. None without any.
-      expected: (T, 1 + E) the trust in each reference that the fitted one stands around; None is 0.
+      expected: (T, 1 + E) the trust in each that the fitted one stands around; None is 0.
+      trusted: (T,) which trust in `reference` is a task's, beside that everywhere; None: its
+        scale's.
     """
 
     scale: np.ndarray
@@ -131,6 +134,7 @@ class TaskColumns(NamedTuple):
     options: np.ndarray | None = None
     described: np.ndarray | None = None
     expected: np.ndarray | None = None
+    trusted: np.ndarray | None = None
 
 
 class Items(NamedTuple):
@@ -237,10 +241,15 @@ def level_slopes(effects: Effects, tasks: TaskColumns) -> LevelSlopes | None:
 
 
 def by_columns(effects: Mapping[str, Rows], tasks: TaskColumns) -> jax.Array:
-    """(T, K) what is said of levels: by references, as far as they are trusted on each scale, one
-    after the other; and by what describes options, which people find worth something."""
+    """(T, K) what is said of levels: by references, as far as they are trusted everywhere and
+    besides on each scale; and by what describes options, which people find worth something."""
     every = _every_reference(tasks)
-    trust = jnp.asarray(effects["trust"]).reshape(every.shape[2], -1).T[tasks.scale]
+    trust = jnp.asarray(effects["trust"])
+    if "trust_everywhere" in effects:
+        besides = jnp.pad(trust[_trusted(tasks)][:, None], ((0, 0), (0, every.shape[2] - 1)))
+        trust = jnp.asarray(effects["trust_everywhere"])[None] + besides
+    else:
+        trust = trust.reshape(every.shape[2], -1).T[_trusted(tasks)]
     if tasks.expected is not None:
         trust = trust + tasks.expected
     said = (every * trust[:, None]).sum(2)
@@ -255,6 +264,11 @@ def expected_of(tasks: TaskColumns) -> jax.Array:
     if tasks.expected is None:
         return jnp.zeros(every.shape[:2])
     return (every * jnp.asarray(tasks.expected)[:, None]).sum(2)
+
+
+def _trusted(tasks: TaskColumns) -> Rows:
+    """(T,) which trust is a task's."""
+    return tasks.scale if tasks.trusted is None else tasks.trusted
 
 
 def _every_reference(tasks: TaskColumns) -> jax.Array:
@@ -312,7 +326,7 @@ def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: TaskColu
     return total
 
 
-COLUMNS = {"task": ("task_features",), "task_level": ("trust", "part_worth")}
+COLUMNS = {"task": ("task_features",), "task_level": ("trust", "trust_everywhere", "part_worth")}
 """Effects of single tasks, and those of the columns that they stand around, where there are any."""
 TOGETHER = {name for names in COLUMNS.values() for name in names}
 
@@ -336,8 +350,12 @@ def regressions(
     }
     known = jnp.asarray(tasks.known)
     every = _every_reference(tasks)
-    of_scale = jax.nn.one_hot(tasks.scale, len(prior["trust"]) // every.shape[2])
-    said = every[..., None] * of_scale[:, None, None]
+    if "trust_everywhere" in groups:
+        of_scale = jax.nn.one_hot(_trusted(tasks), len(prior["trust"]))
+        said = jnp.concatenate([every[..., :1] * of_scale[:, None], every], axis=2)
+    else:
+        of_scale = jax.nn.one_hot(_trusted(tasks), len(prior["trust"]) // every.shape[2])
+        said = every[..., None] * of_scale[:, None, None]
     said = said.reshape(every.shape[0] * every.shape[1], -1)
     if tasks.options is not None:
         options = jnp.asarray(tasks.options)

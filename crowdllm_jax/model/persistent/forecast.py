@@ -122,7 +122,8 @@ def _described(crowd: Crowd, task: Unsure, own: Options) -> Unsure:
     design, arrays = crowd.inputs, arrays_of(crowd)
     assert isinstance(design, Design)
     scale = int(design.tasks.scale[task.row])
-    apart = np.exp(arrays["effects.log_prior.task_level"][scale])
+    like = design.groups["task_level"][task.row, 0]
+    apart = np.exp(arrays["effects.log_prior.task_level"][like])
     options = own.columns[0]
     worth = options * np.exp(arrays["effects.log_sd.part_worth"])
     values, axes = np.linalg.eigh(worth @ worth.T + apart**2 * np.eye(len(options)))
