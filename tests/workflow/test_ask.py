@@ -470,6 +470,9 @@ def test_held_out_questions_whose_scale_was_not_trained_say_nothing(fitted, fold
     less = replace(split, train=split.train & (scale != 1))
     whole, some = (held_out_outlook(crowd, study, one).questions for one in (split, less))
     assert whole == len(held)
+    told = held_out_outlook(crowd, study, split)
+    assert told.levels.sum() == len(told.middle)
+    np.testing.assert_array_equal(told.scale, study.tasks.scale[held])
     assert some == (study.tasks.scale[held] != 1).sum() < whole
 
 
@@ -510,6 +513,7 @@ def test_a_continuous_mean_is_known_as_far_as_its_answers_vary():
         (["New?", "New?"], {"scale": "rating"}, "is asked twice"),
         ("t03", {"scale": "agree", "shares": "20,80"}, "on the scale 'rating'; leave out --scale"),
         ("t03", {"shares": "20,20,20,20,20"}, "'t03' is a question of the run, to which"),
+        ("t03", {"people": 50}, "leave out --answers, --shares and --people"),
         (["t03", "New?"], {"scale": "rating"}, "'t03' is a question of the run.*and 'New\\?'"),
         (["t03", "Question t03"], {}, "'t03' is asked twice"),
         ("New?", {"scale": "rating", "again": 1}, "--again: 'New\\?' is no question of the run"),
@@ -572,6 +576,26 @@ def test_intervals_hold_for_questions_that_did_not_choose_them():
         held.append(2 * ndtr(1.6448536 * stretch * 0.3 / 0.6) - 1)
     # One of them varies by .05, the mean of 200 by .0035: three of these are .011.
     assert abs(np.mean(held) - 0.9) < 0.011
+
+
+def test_intervals_hold_on_each_scale():
+    """20 questions of 5 levels whose intervals are as wide as they should be, and 20 of 3 levels
+    whose intervals are half as wide. With one stretch for both, the latter hold .80 of others."""
+    random, held = np.random.default_rng(0), []
+    scale, levels, true = np.repeat([0, 4], 20), np.repeat([5, 3], 20), np.repeat([1.0, 2.0], 20)
+    row = np.repeat(np.arange(40), levels)
+    for _ in range(60):
+        middle, own = random.normal(size=(2, len(row)))
+        off = 0.3 * true[row] * (0.8 * random.normal(size=40)[row] + 0.6 * own)
+        people = 1 / (1 + np.exp(-(middle + off)))
+        sd, n = np.full(len(row), 0.3), np.full(len(row), 1e5)
+        trust = trust_of([Held(middle, sd, people, n, np.ones((40, 2)), scale, levels)])
+        wider = np.array([trust.on(0), trust.on(4)])
+        held.append(2 * ndtr(1.6448536 * wider / [1.0, 2.0]) - 1)
+    # One of them varies by .05, the mean of 60 by .007: three of these are .02. What is learnt of
+    # scales from all together leaves the former .03 to .04 above and the latter .01 below .9.
+    assert np.abs(np.mean(held, axis=0) - [0.93, 0.89]).max() < 0.02
+    assert trust.on(1) == trust.stretch
 
 
 def test_an_interval_holds_what_it_is_of():
