@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from few_drawings import few_drawings  # noqa: F401
 from scipy.special import ndtr
+from statsmodels.stats.proportion import proportion_confint
 from synthetic import make_study
 
 import crowdllm_jax as cl
@@ -32,10 +33,11 @@ from crowdllm_jax.runs.trust import (
     trust_of,
 )
 from crowdllm_jax.study.questions import questions_on
-from crowdllm_jax.study.scales import Continuous, Ordinal
+from crowdllm_jax.study.scales import Binary, Continuous, Ordinal
 from crowdllm_jax.study.split import Split, split_study
 from crowdllm_jax.workflow.ask import Asking, ask
 from crowdllm_jax.workflow.ask_audience import Audience
+from crowdllm_jax.workflow.ask_known import Behind, no_surer
 from crowdllm_jax.workflow.ask_table import table_of
 from crowdllm_jax.workflow.ask_written import ask_run
 from crowdllm_jax.workflow.infer import Whom, infer_run
@@ -611,6 +613,31 @@ def test_an_interval_holds_what_it_is_of():
     logit = np.log(usual / (1 - usual))
     own = 1 / (1 + np.exp(-np.quantile(logit, [0.05, 0.95])))
     np.testing.assert_allclose([low[3], high[3]], own, rtol=1e-12)
+
+
+def test_a_few_who_answer_alike_do_not_say_that_all_do():
+    """Of 10 people nobody gave some answers: up to a fifth of all may, as Wilson's interval says.
+    What two levels' means say is what their shares do."""
+    likert, agree = Ordinal(levels=(1, 2, 3)), Binary(levels=("no", "yes"))
+    share = [0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 1.0]
+    answer = ["1", "2", "3", "(mean)", "no", "yes", "(mean)"]
+    columns = {"task_id": ["a"] * 4 + ["b"] * 3, "answer": answer, "share": share}
+    table = pa.table({**columns, "low": share, "high": share, "people": [50.0] * 7})
+    found = no_surer(table, {"a": Behind(likert, 10.0, 0.0), "b": Behind(agree, 10.0, 0.0)})
+    low, high = proportion_confint([0, 10], 10, alpha=0.1, method="wilson")
+    ends = {name: np.array(found[name]) for name in ("low", "high", "people")}
+    np.testing.assert_allclose(ends["low"][[0, 1, 2, 4, 5, 6]], [0, low[1], 0, 0, low[1], low[1]])
+    np.testing.assert_allclose(
+        ends["high"][[0, 1, 2, 4, 5, 6]], [high[0], 1, high[0], high[0], 1, 1]
+    )
+    assert (ends["people"] == 10).all()
+    # The mean of answers that the crowd gives, though the people behind it gave only one.
+    shares = pa.array([0.1, 0.8, 0.1, 2.0, 0.0, 1.0, 1.0])
+    wider = no_surer(table.set_column(2, "share", shares), {"a": Behind(likert, 10.0, 0.0)})
+    half = 1.6448536 * np.sqrt(0.2 / 10)
+    np.testing.assert_allclose(
+        [wider["low"][3].as_py(), wider["high"][3].as_py()], [2 - half, 2 + half]
+    )
 
 
 def test_a_table_holds_what_is_certain():
