@@ -778,7 +778,7 @@ def test_answers_to_several_of_the_runs_questions_are_kept_apart(folder):
 
 def test_nothing_is_known_better_than_by_those_who_answered(folder, fitted, monkeypatch):
     """A fit that is sure of all it says is of these people; others would have said otherwise: a
-    share's standard deviation is at least sqrt(p (1 - p) / n)."""
+    share's standard deviation is at least sqrt(p (1 - p) / n), and its interval Wilson's."""
     _, study, held = fitted
     row = next(row for row in range(EACH) if row not in held)
     name = study.tasks.ids[row]
@@ -792,12 +792,19 @@ def test_nothing_is_known_better_than_by_those_who_answered(folder, fitted, monk
     n = (split_study(study, config.split, 0).train & (study.task == row)).sum()
     assert n == PEOPLE
     value = study.value[study.task == row]
-    for line in ask(folder, name, Asking(by="city")).table.to_pylist():
+    lines = ask(folder, name, Asking(by="city")).table.to_pylist()
+    for i, line in enumerate(lines):
         p, mean = line["share"], line["answer"] == "(mean)"
-        half = 1.6448536 * np.sqrt((value.var() if mean else p * (1 - p)) / n)
-        low, high = (1, 5) if mean else (0, 1)
-        assert line["low"] == pytest.approx(max(low, p - half), abs=0.01)
-        assert line["high"] == pytest.approx(min(high, p + half), abs=0.01)
+        variance, (low, high), ends = p * (1 - p), (p, p), (0, 1)
+        if mean:
+            shares = [level["share"] for level in lines[i - 5 : i]]
+            variance, ends = max(value.var(), shares @ (np.arange(1, 6) - p) ** 2), (1, 5)
+        else:
+            low, high = proportion_confint(p * n, n, alpha=0.1, method="wilson")
+        half = 1.6448536 * np.sqrt(variance / n)
+        least, most = max(ends[0], min(low, p - half)), min(ends[1], max(high, p + half))
+        assert line["low"] == pytest.approx(least, abs=0.01)
+        assert line["high"] == pytest.approx(most, abs=0.01)
         assert line["people"] <= n
 
 
