@@ -335,7 +335,7 @@ def held_apart(
     ):
         shares, _ = outlook.draws(task)
         assert shares is not None
-        low, high = stretched_interval(shares, trust.stretch)
+        low, high = stretched_interval(shares, trust.on(int(study.tasks.scale[task.row])))
         for level, share in enumerate(shares.mean(0)):
             cells = {"share": share, "low": low[level], "high": high[level]}
             rows.append({"task_id": study.tasks.ids[row], "answer": str(level), **cells})

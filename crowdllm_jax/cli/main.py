@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from crowdllm_jax.errors import CrowdError, CrowdWarning, PeerError
@@ -84,11 +84,27 @@ def _run(arguments: argparse.Namespace) -> None:
             progress(START, 0, 1)
             outcome = arguments.handler(arguments, _heeding(progress))
         shows = _show_json if arguments.json else _show
-        shows(out, outcome)
+        with _written():
+            shows(out, outcome)
         if outcome.then is not None:
             ended = outcome.then()
             if not arguments.json:
-                _show(out, ended)
+                with _written():
+                    _show(out, ended)
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Raise CrowdError if what is printed cannot be written, as to a file on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        # Nor could what is left of it, when Python ends.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise CrowdError(
+            f"standard output cannot be written: {error.strerror}; files that were made are whole"
+        ) from error
 
 
 def _tell(error: BaseException, arguments: argparse.Namespace) -> int | None:

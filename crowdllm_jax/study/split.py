@@ -176,7 +176,7 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
     elif fold == "all":
         tested, share = shuffled[:0], 0.0
     else:
-        tested, share = np.array_split(shuffled, folds)[fold], 1 / folds
+        tested, share = _held_in_turn(study, config, shuffled, folds)[fold], 1 / folds
     test = np.isin(unit, tested)
     rest = shuffled[~np.isin(shuffled, tested)]
     pool = rest if config.by == "people" else np.unique(study.person)
@@ -198,6 +198,18 @@ def split_study(study: Study, config: SplitConfig, seed: int, fold: Fold = None)
             f"test and {config.validation:.0%} for validation and still train; lower the shares"
         )
     return Split(config.by, train, validation, test, folds)
+
+
+def _held_in_turn(
+    study: Study, config: SplitConfig, shuffled: np.ndarray, folds: int
+) -> list[np.ndarray]:
+    """The people (tasks) that each fold holds out. Whoever counts for nothing is dealt apart from
+    the others, so that no fold holds out such people alone."""
+    counts = np.ones(len(shuffled), bool)
+    if config.by == "people":
+        counts = study.participants.weight[shuffled] > 0
+    both = (np.array_split(shuffled[part], folds) for part in (counts, ~counts))
+    return [np.concatenate(parts) for parts in zip(*both, strict=True)]
 
 
 def _check_shares(config: SplitConfig) -> None:

@@ -207,8 +207,9 @@ def answer(
     with stage(progress, "learn how far to trust it"):
         trust = trust_of([held_out_outlook(c, run.study, split) for c, split in run.held])
     with stage(progress, "ask"):
-        learnt = _learn(placed, asked, few, trust.stretch)
-        stretch = [1.0 if name in few else trust.stretch for name in asked.ids]
+        wider = [trust.on(int(lends)) for lends in asked.lender]
+        learnt = _learn(placed, asked, few, wider)
+        stretch = [1.0 if name in few else own for name, own in zip(asked.ids, wider, strict=True)]
         crowd = _alone(placed, asked, learnt, set(few), generator)
         of_all = audiences(placed.crowd, crowd, generator)
         tables = [table_of(of_all, asked, learnt, stretch, None, asking.by)]
@@ -227,10 +228,10 @@ def answer(
 
 def _known(run: OpenedRun, known: KnownQuestions, asking: Asking) -> Answered:
     """What agents answered to questions that the run has, or answer when asked again."""
-    if asking.answers is not None or asking.shares is not None:
+    if (asking.answers, asking.shares, asking.people) != (None, None, None):
         raise CrowdError(
             f"ask: '{known.asked.ids[0]}' is a question of the run, to which its people's answers "
-            "are known; leave out --answers and --shares, or ask it under another name"
+            "are known; leave out --answers, --shares and --people, or ask it under another name"
         )
     generator = whom(run.crowd.generator, asking.where, asking.margins)
     groups = {} if asking.by is None else groups_of(generator, asking.by)
@@ -239,7 +240,8 @@ def _known(run: OpenedRun, known: KnownQuestions, asking: Asking) -> Answered:
     unheard = run.crowd.inputs.tasks.known[known.rows] == 0
     parts = run.held if unheard.any() else ()
     trust = trust_of([held_out_outlook(crowd, run.study, split) for crowd, split in parts])
-    stretch = np.where(unheard, trust.stretch, 1.0).tolist()
+    wider = [trust.on(int(scale)) for scale in run.crowd.task_scale[known.rows]]
+    stretch = np.where(unheard, wider, 1.0).tolist()
     of_all = audiences_of(run.crowd, known, generator)
     tables = [table_of(of_all, known.asked, learnt, stretch, None, asking.by)]
     for name, group in groups.items():
@@ -249,7 +251,7 @@ def _known(run: OpenedRun, known: KnownQuestions, asking: Asking) -> Answered:
     notes = (*routed_notes(known.asked, of_all), *known_notes(known, run.study))
     if unheard.any():
         measured = trust if run.config.split.by == "tasks" else None
-        notes = (*notes, trust_note(measured, answered=False))
+        notes = (*notes, trust_note(measured, list(run.crowd.scales), answered=False))
     table = by_question(pa.concat_tables(tables), known.asked)
     table = no_surer(table, behind_known(known, run.study, run.split))
     crowd = replace(known.crowd, generator=generator)
@@ -257,7 +259,7 @@ def _known(run: OpenedRun, known: KnownQuestions, asking: Asking) -> Answered:
 
 
 def _learn(
-    placed: Placed, asked: Questions, few: Mapping[str, FewAnswers], stretch: float
+    placed: Placed, asked: Questions, few: Mapping[str, FewAnswers], stretch: Sequence[float]
 ) -> list[Unsure]:
     """What is known of each question after the answers to it, if there are any.
 
@@ -287,7 +289,7 @@ def _learn(
                 f"ask: '{name}' has known answers, and no agent is asked it (ask_if: "
                 f"{asked.ask_if[name]}); correct the condition, or leave these answers out"
             )
-        before = replace(learnt[row], root=stretch * learnt[row].root)
+        before = replace(learnt[row], root=stretch[row] * learnt[row].root)
         answers, people = _counted(few[name], before)
         outlooks = audience.outlook, agents.outlook
         learnt[row] = learn(*outlooks, before, answers, people, _alike(run, before))

@@ -195,18 +195,17 @@ def no_surer(table: pa.Table, behind: Mapping[str, Behind]) -> pa.Table:
     for i, (name, answer) in enumerate(
         zip(table["task_id"].to_pylist(), table["answer"].to_pylist(), strict=True)
     ):
-        told = behind.get(name)
+        told, value = behind.get(name), columns["share"][i]
         if told is None or not told.people:
             continue
-        share, ends, variance = columns["share"][i], (0.0, 1.0), told.variance
         if answer == "(mean)":
-            numbers = scales.values(told.scale)
-            ends = float(numbers[0]), float(numbers[-1])
+            # The shares of its levels stand above a mean.
+            shares = np.array(columns["share"][i - scales.size(told.scale) : i])
+            low, high = _of_mean(value, told, shares)
         else:
-            variance = share * (1 - share)
-        half = NORMAL * np.sqrt(variance / told.people)
-        columns["low"][i] = min(columns["low"][i], max(share - half, ends[0]))
-        columns["high"][i] = max(columns["high"][i], min(share + half, ends[1]))
+            low, high = _of_share(value, told.people)
+        columns["low"][i] = min(columns["low"][i], low)
+        columns["high"][i] = max(columns["high"][i], high)
         # A mean of continuous answers has no such number.
         if columns["people"][i] > told.people:
             columns["people"][i] = told.people
@@ -215,6 +214,32 @@ def no_surer(table: pa.Table, behind: Mapping[str, Behind]) -> pa.Table:
             table.column_names.index(name), name, pa.array(cells, pa.float64())
         )
     return table
+
+
+def _of_share(share: float, people: float) -> tuple[float, float]:
+    """Ends of the 90% interval of a share of so many people: on either side the farther of the
+    normal one's and Wilson's (1927), which also holds where nobody, or everybody, answered so."""
+    half = NORMAL * np.sqrt(share * (1 - share) / people)
+    square = NORMAL**2 / people
+    middle = (share + square / 2) / (1 + square)
+    around = np.hypot(half, square / 2) / (1 + square)
+    low, high = min(share - half, middle - around), max(share + half, middle + around)
+    return max(float(low), 0.0), min(float(high), 1.0)
+
+
+def _of_mean(mean: float, told: Behind, shares: np.ndarray) -> tuple[float, float]:
+    """Ends of the 90% interval of the mean answer of the people behind it, whose answers vary as
+    much as their own at least, and as the crowd's (shares of levels; none where continuous): a few
+    who answer alike do not say that others do."""
+    numbers = scales.values(told.scale)
+    first, last = float(numbers[0]), float(numbers[-1])
+    if len(shares) == 2:
+        low, high = _of_share((mean - first) / (last - first), told.people)
+        return first + (last - first) * low, first + (last - first) * high
+    apart = (numbers[: len(shares)] - mean) ** 2
+    variance = max(told.variance, float(shares @ apart))
+    half = NORMAL * np.sqrt(variance / told.people)
+    return max(mean - half, first), min(mean + half, last)
 
 
 def behind_known(known: KnownQuestions, study: Study, split: Split) -> dict[str, Behind]:

@@ -8,6 +8,7 @@ import numpy as np
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.runs.asked import Placed
 from crowdllm_jax.runs.trust import FEWEST, Trust
+from crowdllm_jax.runtime.names import as_shown
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.coding import feature_blocks
 from crowdllm_jax.study.question_tables import FewAnswers
@@ -54,7 +55,7 @@ def notes_on(
                 f"{FAR:.0%} of these are from each other): its interval may be too narrow."
             )
     notes += _beyond(placed.study.tasks, asked)
-    return (*notes, trust_note(trust, answered=bool(few)))
+    return (*notes, trust_note(trust, names, answered=bool(few)))
 
 
 def routed_notes(asked: Questions, audiences: Sequence[Audience]) -> tuple[str, ...]:
@@ -85,11 +86,12 @@ def _lent_note(name: str, scale: Scale, lends: str, lent: Scale) -> str:
     )
 
 
-def trust_note(trust: Trust | None, *, answered: bool) -> str:
+def trust_note(trust: Trust | None, names: Sequence[str], *, answered: bool) -> str:
     """A sentence on how close answers to questions that nobody answered come.
 
     Args:
-      trust: see `notes_on`. answered: some people's answers to them are known.
+      trust: see `notes_on`. names: of the run's scales. answered: some people's answers to them are
+        known.
     """
     before = " before the known answers" if answered else ""
     if trust is None or not trust.questions:
@@ -97,11 +99,12 @@ def trust_note(trust: Trust | None, *, answered: bool) -> str:
             "This run held out no questions, so how close its answers to new ones come is not "
             "measured: the intervals are the model's own (split: {by: tasks} measures it)."
         )
+    wider = _times(trust, names)
     if not np.isfinite(trust.way) and trust.questions >= FEWEST:
         return (
             f"On {trust.questions} held-out questions people's shares differ no more than chance "
             "makes them, so how far this crowd came is not measured; 90% intervals are "
-            f"{trust.stretch:.2f} times the model's{before}, to hold on these."
+            f"{wider} times the model's{before}, to hold on these."
         )
     if not np.isfinite(trust.way):
         return (
@@ -111,9 +114,16 @@ def trust_note(trust: Trust | None, *, answered: bool) -> str:
     return (
         f"On {trust.questions} held-out questions like these, this crowd came {trust.way:.0%} "
         f"({trust.low:.0%} to {trust.high:.0%}) of the way from knowing nothing to the people's "
-        f"own shares; 90% intervals are {trust.stretch:.2f} times the model's{before}, to hold on "
-        "these."
+        f"own shares; 90% intervals are {wider} times the model's{before}, to hold on these."
     )
+
+
+def _times(trust: Trust, names: Sequence[str]) -> str:
+    """By which intervals are stretched, in words: from the scale where that is least to that where
+    it is most."""
+    in_order = sorted((times, scale) for scale, times in trust.of_scale.items())
+    ends = [f"{times:.2f} ({as_shown(names[scale])})" for times, scale in in_order]
+    return " to ".join([ends[0], ends[-1]]) if len(ends) > 1 else f"{trust.stretch:.2f}"
 
 
 def _unlike(placed: Placed, count: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 from few_drawings import few_drawings, importing  # noqa: F401
@@ -154,6 +155,20 @@ def test_study_check(config_file, capsys):
     out = capsys.readouterr().out
     for text in ("participants  24", "questions     4", "age: numeric", "city: categorical"):
         assert text in out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_output_to_a_full_disk_is_told(config_file, json):
+    """What is left in Python's own buffer is no error at the end either."""
+    command = [sys.executable, "-m", "crowdllm_jax", "study", "check", str(config_file), *json]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "crowdllm: standard output cannot be written: No space left on device; files that were "
+        "made are whole"
+    )
 
 
 def test_markup_in_messages_is_text(config_file, capsys):

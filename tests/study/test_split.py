@@ -1,5 +1,7 @@
 """Holding out: disjoint parts, nested people, the same test part for every fraction."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,6 +100,20 @@ def test_folds_hold_everything_out_once(by, folds):
     whole = split_study(STUDY, config, 4, "all")
     assert not whole.test.any()
     assert (whole.train | whole.validation).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_fold_holds_out_those_alone_who_count_for_nothing(seed):
+    """Of ten people five count, one in each of five folds; if all were drawn together, two folds of
+    nine would hold out nobody who counts."""
+    study = make_study(people=10)
+    weight = np.repeat([1.0, 0.0], 5)
+    study = replace(study, participants=replace(study.participants, weight=weight))
+    config = SplitConfig(by="people", folds=5)
+    parts = [split_study(study, config, seed, fold) for fold in range(5)]
+    people = [part.people(study, part.test) for part in parts]
+    assert sorted(np.concatenate(people)) == list(range(10))
+    assert [weight[own].sum() for own in people] == [1] * 5
 
 
 def test_the_first_fold_is_the_single_split_of_its_share():

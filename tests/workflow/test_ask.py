@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from few_drawings import few_drawings  # noqa: F401
 from scipy.special import ndtr
+from statsmodels.stats.proportion import proportion_confint
 from synthetic import make_study
 
 import crowdllm_jax as cl
@@ -32,10 +33,11 @@ from crowdllm_jax.runs.trust import (
     trust_of,
 )
 from crowdllm_jax.study.questions import questions_on
-from crowdllm_jax.study.scales import Continuous, Ordinal
+from crowdllm_jax.study.scales import Binary, Continuous, Ordinal
 from crowdllm_jax.study.split import Split, split_study
 from crowdllm_jax.workflow.ask import Asking, ask
 from crowdllm_jax.workflow.ask_audience import Audience
+from crowdllm_jax.workflow.ask_known import Behind, no_surer
 from crowdllm_jax.workflow.ask_table import table_of
 from crowdllm_jax.workflow.ask_written import ask_run
 from crowdllm_jax.workflow.infer import Whom, infer_run
@@ -470,6 +472,9 @@ def test_held_out_questions_whose_scale_was_not_trained_say_nothing(fitted, fold
     less = replace(split, train=split.train & (scale != 1))
     whole, some = (held_out_outlook(crowd, study, one).questions for one in (split, less))
     assert whole == len(held)
+    told = held_out_outlook(crowd, study, split)
+    assert told.levels.sum() == len(told.middle)
+    np.testing.assert_array_equal(told.scale, study.tasks.scale[held])
     assert some == (study.tasks.scale[held] != 1).sum() < whole
 
 
@@ -510,6 +515,7 @@ def test_a_continuous_mean_is_known_as_far_as_its_answers_vary():
         (["New?", "New?"], {"scale": "rating"}, "is asked twice"),
         ("t03", {"scale": "agree", "shares": "20,80"}, "on the scale 'rating'; leave out --scale"),
         ("t03", {"shares": "20,20,20,20,20"}, "'t03' is a question of the run, to which"),
+        ("t03", {"people": 50}, "leave out --answers, --shares and --people"),
         (["t03", "New?"], {"scale": "rating"}, "'t03' is a question of the run.*and 'New\\?'"),
         (["t03", "Question t03"], {}, "'t03' is asked twice"),
         ("New?", {"scale": "rating", "again": 1}, "--again: 'New\\?' is no question of the run"),
@@ -574,6 +580,26 @@ def test_intervals_hold_for_questions_that_did_not_choose_them():
     assert abs(np.mean(held) - 0.9) < 0.011
 
 
+def test_intervals_hold_on_each_scale():
+    """20 questions of 5 levels whose intervals are as wide as they should be, and 20 of 3 levels
+    whose intervals are half as wide. With one stretch for both, the latter hold .80 of others."""
+    random, held = np.random.default_rng(0), []
+    scale, levels, true = np.repeat([0, 4], 20), np.repeat([5, 3], 20), np.repeat([1.0, 2.0], 20)
+    row = np.repeat(np.arange(40), levels)
+    for _ in range(60):
+        middle, own = random.normal(size=(2, len(row)))
+        off = 0.3 * true[row] * (0.8 * random.normal(size=40)[row] + 0.6 * own)
+        people = 1 / (1 + np.exp(-(middle + off)))
+        sd, n = np.full(len(row), 0.3), np.full(len(row), 1e5)
+        trust = trust_of([Held(middle, sd, people, n, np.ones((40, 2)), scale, levels)])
+        wider = np.array([trust.on(0), trust.on(4)])
+        held.append(2 * ndtr(1.6448536 * wider / [1.0, 2.0]) - 1)
+    # One of them varies by .05, the mean of 60 by .007: three of these are .02. What is learnt of
+    # scales from all together leaves the former .03 to .04 above and the latter .01 below .9.
+    assert np.abs(np.mean(held, axis=0) - [0.93, 0.89]).max() < 0.02
+    assert trust.on(1) == trust.stretch
+
+
 def test_an_interval_holds_what_it_is_of():
     """At the ends, where logits stop short of 0 and 1, and of draws some of which lie far from the
     others; between, it is the quantiles'."""
@@ -587,6 +613,31 @@ def test_an_interval_holds_what_it_is_of():
     logit = np.log(usual / (1 - usual))
     own = 1 / (1 + np.exp(-np.quantile(logit, [0.05, 0.95])))
     np.testing.assert_allclose([low[3], high[3]], own, rtol=1e-12)
+
+
+def test_a_few_who_answer_alike_do_not_say_that_all_do():
+    """Of 10 people nobody gave some answers: up to a fifth of all may, as Wilson's interval says.
+    What two levels' means say is what their shares do."""
+    likert, agree = Ordinal(levels=(1, 2, 3)), Binary(levels=("no", "yes"))
+    share = [0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 1.0]
+    answer = ["1", "2", "3", "(mean)", "no", "yes", "(mean)"]
+    columns = {"task_id": ["a"] * 4 + ["b"] * 3, "answer": answer, "share": share}
+    table = pa.table({**columns, "low": share, "high": share, "people": [50.0] * 7})
+    found = no_surer(table, {"a": Behind(likert, 10.0, 0.0), "b": Behind(agree, 10.0, 0.0)})
+    low, high = proportion_confint([0, 10], 10, alpha=0.1, method="wilson")
+    ends = {name: np.array(found[name]) for name in ("low", "high", "people")}
+    np.testing.assert_allclose(ends["low"][[0, 1, 2, 4, 5, 6]], [0, low[1], 0, 0, low[1], low[1]])
+    np.testing.assert_allclose(
+        ends["high"][[0, 1, 2, 4, 5, 6]], [high[0], 1, high[0], high[0], 1, 1]
+    )
+    assert (ends["people"] == 10).all()
+    # The mean of answers that the crowd gives, though the people behind it gave only one.
+    shares = pa.array([0.1, 0.8, 0.1, 2.0, 0.0, 1.0, 1.0])
+    wider = no_surer(table.set_column(2, "share", shares), {"a": Behind(likert, 10.0, 0.0)})
+    half = 1.6448536 * np.sqrt(0.2 / 10)
+    np.testing.assert_allclose(
+        [wider["low"][3].as_py(), wider["high"][3].as_py()], [2 - half, 2 + half]
+    )
 
 
 def test_a_table_holds_what_is_certain():
@@ -727,7 +778,7 @@ def test_answers_to_several_of_the_runs_questions_are_kept_apart(folder):
 
 def test_nothing_is_known_better_than_by_those_who_answered(folder, fitted, monkeypatch):
     """A fit that is sure of all it says is of these people; others would have said otherwise: a
-    share's standard deviation is at least sqrt(p (1 - p) / n)."""
+    share's standard deviation is at least sqrt(p (1 - p) / n), and its interval Wilson's."""
     _, study, held = fitted
     row = next(row for row in range(EACH) if row not in held)
     name = study.tasks.ids[row]
@@ -741,12 +792,19 @@ def test_nothing_is_known_better_than_by_those_who_answered(folder, fitted, monk
     n = (split_study(study, config.split, 0).train & (study.task == row)).sum()
     assert n == PEOPLE
     value = study.value[study.task == row]
-    for line in ask(folder, name, Asking(by="city")).table.to_pylist():
+    lines = ask(folder, name, Asking(by="city")).table.to_pylist()
+    for i, line in enumerate(lines):
         p, mean = line["share"], line["answer"] == "(mean)"
-        half = 1.6448536 * np.sqrt((value.var() if mean else p * (1 - p)) / n)
-        low, high = (1, 5) if mean else (0, 1)
-        assert line["low"] == pytest.approx(max(low, p - half), abs=0.01)
-        assert line["high"] == pytest.approx(min(high, p + half), abs=0.01)
+        variance, (low, high), ends = p * (1 - p), (p, p), (0, 1)
+        if mean:
+            shares = [level["share"] for level in lines[i - 5 : i]]
+            variance, ends = max(value.var(), shares @ (np.arange(1, 6) - p) ** 2), (1, 5)
+        else:
+            low, high = proportion_confint(p * n, n, alpha=0.1, method="wilson")
+        half = 1.6448536 * np.sqrt(variance / n)
+        least, most = max(ends[0], min(low, p - half)), min(ends[1], max(high, p + half))
+        assert line["low"] == pytest.approx(least, abs=0.01)
+        assert line["high"] == pytest.approx(most, abs=0.01)
         assert line["people"] <= n
 
 
