@@ -71,8 +71,7 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
     field = found[0]
     numbers = _weights(field)
     mean = float(np.mean(numbers))
-    bare = re.fullmatch(r"(?i)(weight|gewicht|poids|peso)", field.name)
-    if bare and 30 < mean < 250 and max(numbers) < 400:
+    if names.may_be_heavy(field.name) and 30 < mean < 250 and max(numbers) < 400:
         raise CrowdError(
             f"is '{field.name}' a survey weight (how many people somebody stands for), or how "
             f"heavy people are (its average is {mean:.0f})? Say --weight '{field.name}', or "

@@ -115,10 +115,11 @@ NO_ANSWER = {
     folded(word)
     for word in _each(
         "don't know|dont know|do not know|dk|dk/na|dk/ref|don't know/refused|no answer|refused|"
-        "refusal|refuse|prefer not to say|prefer not to answer|i don't know|i prefer not to say|i "
-        "prefer not to answer|rather not say|not applicable|does not apply|n/a|na|nan|null|none "
-        "given|no opinion|no response|can't choose|cannot choose|can't say|skip|skipped|missing|"
-        "not asked|inapplicable|not ascertained|inap|iap|nap|dk na|cannot say|unknown|"
+        "refusal|refuse|refuse to answer|refused to answer|decline to answer|declined to "
+        "answer|decline to state|ref|prefer not to say|prefer not to answer|i don't know|i prefer "
+        "not to say|i prefer not to answer|rather not say|not applicable|does not apply|n/a|na|nan|"
+        "null|none given|no opinion|no response|can't choose|cannot choose|can't say|skip|skipped|"
+        "missing|not asked|inapplicable|not ascertained|inap|iap|nap|dk na|cannot say|unknown|"
         "system missing|not available|no "
         "data|item nonresponse|nonresponse|weiß nicht|weiss nicht|keine angabe|keine angaben|k.a.|"
         "verweigert|antwort verweigert|weiß ich nicht|kann ich nicht beurteilen|keine antwort|"
@@ -138,6 +139,10 @@ NO_ANSWER = {
         "toepassing|zeg ik liever niet|wil ik niet zeggen|nie mam zdania|nie dotyczy|wolę nie "
         "odpowiadać|keine meinung|will ich nicht sagen|ingen åsikt|ingen uppfattning|vill inte "
         "svara|fikrim yok|cevap vermek istemiyorum|belirtmek istemiyorum|отказ|不愿意回答|"
+        "nevím|neví|nechci odpovědět|bez odpovědi|важко сказати|відмова|nu știu|nu răspund|nu "
+        "știu/nu răspund|nem tudom|nem válaszol|nem tudja|no ho sé|ns nc|ne znam|не знам|לא יודע|"
+        "לא יודע/ת|en osaa sanoa|ei osaa sanoa|ved ikke|vet ikke|tidak tahu|không biết|δεν ξέρω|"
+        "δεν γνωρίζω|"
         "说不清|不适用|回答しない|該当なし|잘 모르겠다|해당 없음|해당없음|لا ينطبق"
     )
 }
