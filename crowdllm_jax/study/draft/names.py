@@ -307,7 +307,9 @@ def is_starred(name: str) -> bool:
     return folded(name) in ("rating", "ratings", "stars", "book rating")
 
 
-_OPTION = _words("option options answer answers response category choice level antwort")
+_OPTION = _words(
+    "option options answer answers response category choice level antwort candidate candidates"
+)
 _SHARE = _words("share shares percent percentage pct proportion frequency count n anteil prozent")
 
 _OF_SHARE = _words("of weighted unweighted total valid responses respondents answers people votes")
