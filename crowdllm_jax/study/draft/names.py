@@ -247,7 +247,8 @@ def counts_tasks(name: str) -> bool:
 
 
 _TIME = _words(
-    "wave waves welle year jahr time week woche day tag month monat round runde visit phase period "
+    "wave waves welle year years jahr time times week weeks woche day days tag tage month months "
+    "monat round rounds runde visit visits phase period session "
     "date onda vague ronda"
 )
 

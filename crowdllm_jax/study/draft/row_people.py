@@ -74,7 +74,9 @@ def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:
     for field in named:
         for group in sheet.fields:
             few = len(group.column.distinct) < len(field.column.distinct)
-            time = names.is_time(group.name) or names.is_condition(group.name)
+            # Somebody may be asked at several ages.
+            time = names.is_time(group.name) or names.is_age(group.name)
+            time = time or names.is_condition(group.name)
             if not few or time or not names.is_profile(group.name, group.text):
                 continue
             if (both := _both(sheet, group, field)) is not None:
