@@ -111,6 +111,11 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
 
 
 _UNSURE = re.compile(r"(\d+ )?(i am |i m )?(not sure|unsure|not certain|uncertain)( yet)?")
+_NOT_MET = re.compile(
+    r"(i )?(have not|haven t|has not|did not|didn t|don t|do not) (used?|tried|try|seen|see|"
+    r"watch(ed)?|read|heard|hear|visit(ed)?|thought|think|had|attend(ed)?|experienced?|taken|take)\b.*"
+)
+"""Who has not met what is asked about cannot say how good it is."""
 _YEA = {"yea", "yay", "aye", "nay"}
 
 
@@ -127,6 +132,10 @@ def _aside(question: Answered, texts: Sequence[str]) -> set[str]:
     words = {text: folded(label_of.get(text, text)) for text in texts}
     if not _YEA.isdisjoint(words.values()):
         return {text for text, word in words.items() if word == "not voting"}
+    apart = [text for text, word in words.items() if _NOT_MET.fullmatch(word)]
+    met = [label_of.get(text, text) for text in texts if text not in apart]
+    if apart and len(met) > 2 and in_order([label_of.get(t, t) for t in texts]) is None:
+        return {*apart} if in_order(met) is not None else set()
     unsure = [text for text, word in words.items() if says_unsure(word)]
     others = [text for text in texts if text not in unsure]
     # Where it is asked how sure somebody is, that is the lowest answer.

@@ -13,6 +13,7 @@ from itertools import permutations
 
 from crowdllm_jax.runtime.numerals import leading_number
 from crowdllm_jax.study.draft.bands import ordered_bands
+from crowdllm_jax.study.draft.rates import rates
 from crowdllm_jax.study.draft.schooling import schooling
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import LISTS, folded
@@ -28,7 +29,8 @@ _DEGREES = {
     for words, degree in {
         "slightly/slghtly/barely/minimally/kaum/légèrement/ligeramente/leggermente/"
         "ligeiramente": 0.6,
-        "somewhat/a little/a little bit/rather/mildly/partly/partially/tend to/leaning/lean/"
+        "a little/a little bit": 0.8,
+        "somewhat/rather/mildly/partly/partially/tend to/leaning/lean/"
         "probably/possibly/eher/etwas/teilweise/ein wenig/wahrscheinlich/plutôt/un peu/"
         "probablement/algo/un poco/más bien/parcialmente/probablemente/abbastanza/piuttosto/"
         "parzialmente/um pouco/een beetje/enigszins/raczej/trochę/spíše/spíš/not strongly/not very "
@@ -207,7 +209,7 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     if (bare := _without_codes(several, *_CODES)) and (told_bare := in_order(bare)):
         return _sorted(several, [float(told_bare.index(word)) for word in bare])
     told = _listed(words) or _listed(_without_shared(words)) or schooling(words)
-    told = told or _around_right(words) or _between_ends(several)
+    told = told or _around_right(words) or _between_ends(several) or rates(several)
     if told is not None:
         return _sorted(several, told)
     parts = [_meaning(word) for word in words]

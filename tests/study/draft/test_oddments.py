@@ -674,3 +674,14 @@ def test_a_telephone_that_people_have_is_an_answer():
     frame = table(Phone=cycle("iPhone", "Android"), Telefon=[f"030 {i}" for i in range(N)])
     frame["browser"], frame["pid"] = cycle("Chrome", "Safari"), cycle(1, 2, 3)
     assert {*study(frame).tasks.ids} == {"good", "Phone"}
+
+
+@pytest.mark.parametrize("silent", ["Haven't used it", "Have not tried this", "Did not watch it"])
+def test_who_has_not_met_a_thing_does_not_rate_it(silent):
+    frame = table(price=cycle("Poor", "Fair", "Good", "Very good", silent))
+    assert scale_of(frame, "price").levels == ("Poor", "Fair", "Good", "Very good")
+    known = ("Never used", "Used once", "Used more than once")
+    assert scale_of(table(used=cycle(*known)), "used").levels == known
+    # Where it is asked for, it is an answer.
+    seen = cycle("Have not seen it", "Saw it once", "Saw a part")
+    assert len(scale_of(table(seen=seen), "seen").levels) == 3
