@@ -493,10 +493,37 @@ _WHERE = (
 """Names that describe people if nothing else stands beside them."""
 
 
+_BESIDE_PROFILE = (
+    _PROFILE
+    | _OF_PEOPLE
+    | _ID
+    | _PERSON
+    | _words(
+        "status cat category categories band bands bracket brackets range class lvl coded num "
+        "numeric yrs months old size type self reported report current currently own resp subj "
+        "parent parents parental mother father mothers fathers maternal paternal spouse partner "
+        "husband wife husb hhld home native tongue origin identity identification rec new dummy "
+        "bin binary demo demographic demographics dem prof ess std iso fips usa completed obtained "
+        "eth pre post usd eur log sqrt centered affiliation denomination group groups grp grouped "
+        "bucket final primary main present living residential permanent grade degree field study "
+        "code codes label text name names short long other specify at interview survey wave "
+        "baseline marriage married last next ses actual exact given estimated approximate combined "
+        "source sources merged simple simplified detailed broad major sub census official assigned "
+        "experimental random randomised randomized treatment survey sample version "
+        "quartile quintile decile tertile percentile midpoint median mean index "
+        "work working job current spoken interview questionnaire fluent "
+        "bundesland wohn abschluss hochster stand jahre alters familien haushalts netto brutto"
+    )
+)
+"""What stands beside what describes people and says whose it is, or how it was written down; beside
+other words (`job_stress`, `income inequality`) it is what somebody thinks about."""
+
+
 def is_profile(name: str, text: str) -> bool:
     """Whether a column describes people, by its name or by a question that asks for it."""
     words = tokens(name)
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
+    short = short and all(len(word) < 3 for word in _plain(name) - _BESIDE_PROFILE)
     label = _plain(text) if text else frozenset()
     named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
     when = folded(name) in (*_WHEN, *_WHERE)

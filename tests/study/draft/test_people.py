@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
 from crowdllm_jax.study.formats.frame import read_frame
@@ -106,3 +107,34 @@ def test_what_is_said_of_answers_that_stand_nowhere_is_told():
     assert "--order lo,middle,hi: no column holds two of these answers." in told
     heeded = Choices(orders=(("low", "mid", "high"),), missing=("none of it", "none"))
     assert not any(r.startswith("--") for r in draft_of_sheet(read_frame(frame), heeded).reasons)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("job_stress", "country_pride", "race_relations", "income_inequality", "Gender pay gap"),
+        *("education_spending", "age_discrimination", "offensive_language", "Children first"),
+        *("economic.cond.national", "LanguageSkills", "religion_important"),
+    ],
+)
+def test_what_somebody_thinks_about_is_no_profile(name):
+    assert not names.is_profile(name, "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("employment_status", "marital.status", "hh_income", "Income bracket", "EduLevel"),
+        *(
+            "annotator_gender",
+            "rater_race",
+            "mother_education",
+            "age_years",
+            "q1_age",
+            "D2. Gender",
+        ),
+        *("native_language", "country_of_birth", "race_eth", "Age Cat", "D2. Gender"),
+    ],
+)
+def test_whose_it_is_and_how_it_is_coded_may_stand_beside(name):
+    assert names.is_profile(name, "")
