@@ -104,7 +104,7 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
         if result is not None:
             return _checked(question, result, dropped)
     if all(map(_numeric, texts)):
-        result = _numbers(question.name, texts, choices)
+        result = _numbers(question, texts, choices)
     else:
         result = _words(question, texts, choices)
     return _checked(question, result, dropped)
@@ -270,7 +270,8 @@ def _named(codes: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
 _NONE: frozenset[str] = frozenset()
 
 
-def _numbers(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | str:
+def _numbers(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:
+    name = question.name
     by_text = {text: float(text) for text in texts}
     numbers = sorted(set(by_text.values()))
     codes = set() if "none" in choices.missing else missing_codes(name, numbers)
@@ -279,6 +280,7 @@ def _numbers(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | str
     why = "numbers"
     if len(numbers) < 2:
         return "everybody gives one answer"
+    _ask_of_slip(question, numbers, choices)
     low, high = numbers[0], numbers[-1]
     step = next((s for s in (1.0, 0.5) if all((n / s).is_integer() for n in numbers)), None)
     if step and (high - low) / step < MOST_LEVELS:
@@ -294,6 +296,30 @@ def _numbers(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | str
     if low >= 0 and 50 < high <= 100:
         low, high = 0.0, 100.0
     return Guess(Continuous(low=low, high=high), dropped, why)
+
+
+FEWEST_SLIPS, MOST_SLIPS, AFTER_GAP = 50, 0.03, 4
+
+
+def _ask_of_slip(question: Answered, numbers: list[float], choices: Choices) -> None:
+    """Raise CrowdError if hardly anybody gives a number far above a scale of 1, 2, 3 and so on, as
+    whoever types 55 for 5."""
+    *scale, top = numbers
+    often = {
+        float(t): n for t, n in zip(question.texts, question.often, strict=True) if _numeric(t)
+    }
+    whole = len(scale) > 2 and scale == [1.0 + i for i in range(len(scale))]
+    if not whole or top < max(2 * len(scale), len(scale) + AFTER_GAP) or "none" in choices.missing:
+        return
+    answers = sum(often.values())
+    rare = often[top] <= MOST_SLIPS * answers and often[top] < min(often[n] for n in scale)
+    if rare and answers >= FEWEST_SLIPS and top < MOST_LEVELS * AFTER_GAP:
+        times = "once" if often[top] == 1 else f"{often[top]:,} times"
+        raise CrowdError(
+            f"'{question.name}': is {top:g} an answer (given {times}; the others are 1 to "
+            f"{len(scale)})? Correct it in the file, or say --missing {top:g}; --missing none "
+            "takes it for an answer"
+        )
 
 
 def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:
@@ -372,9 +398,17 @@ def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gue
         raise CrowdError(
             f"'{question.name}': in which order are its answers, from the lowest to the highest: "
             f"{shown(texts, 11)}? Say it with --order {words} (in the right order); or, if they "
-            f"have none, --no-order {words}"
+            f"have none, --no-order {words}{_strange_word(texts)}"
         )
     return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+
+
+def _strange_word(texts: Sequence[str]) -> str:
+    """A hint at the only word among numbers."""
+    words = [text for text in texts if not _numeric(text)]
+    if len(words) != 1 or len(texts) < 4:
+        return ""
+    return f"; or, if {words[0]} is no answer, --missing {as_flag(words)}"
 
 
 def _ask_of_yes(name: str, texts: Sequence[str]) -> None:

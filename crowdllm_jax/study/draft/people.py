@@ -12,14 +12,14 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, shown
-from crowdllm_jax.study.draft.missing_codes import CODES, digits_amid
+from crowdllm_jax.study.draft.missing_codes import CODES, FAR, digits_amid
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.spec import AttributeSpec, OrdinalAttribute
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_LEVELS = 40
-_NO_NUMBER = {-1, -7, -8, -9, *range(-99, -94), -77, -88, -999, 888, 998, 999, 9999}
+_NO_NUMBER = {-1, -7, -8, -9, *range(-99, -94), -77, -88, -999, *FAR}
 """Codes of no answer far from the numbers of an attribute, or below 0 where these are not."""
 _NO_AGE = {*range(-6, -1)}
 """Further ones below numbers that begin above 0, as ages do."""

@@ -121,7 +121,8 @@ NO_ANSWER = {
         "answer|decline to state|ref|prefer not to say|prefer not to answer|i don't know|i prefer "
         "not to say|i prefer not to answer|rather not say|not applicable|does not apply|n/a|na|nan|"
         "null|none given|no opinion|no response|can't choose|cannot choose|can't say|skip|skipped|"
-        "missing|not asked|inapplicable|not ascertained|inap|iap|nap|dk na|cannot say|unknown|"
+        "missing|nr|not rated|unrated|not answered|unanswered|blank|left blank|"
+        "not asked|inapplicable|not ascertained|inap|iap|nap|dk na|cannot say|unknown|"
         "system missing|not available|no "
         "data|item nonresponse|nonresponse|weiß nicht|weiss nicht|keine angabe|keine angaben|k.a.|"
         "verweigert|antwort verweigert|weiß ich nicht|kann ich nicht beurteilen|keine antwort|"
@@ -148,7 +149,7 @@ NO_ANSWER = {
         "说不清|不适用|回答しない|該当なし|잘 모르겠다|해당 없음|해당없음|لا ينطبق"
     )
 }
-_NOTHING = ("", "-", "--", ".", "..", "?", "/")
+_NOTHING = ("", "-", "--", "–", "—", ".", "..", "?", "/")
 _FAULTS = ("#div/0!", "#ref!", "#value!", "#name?", "#num!", "#null!")
 """What a spreadsheet writes where a formula fails."""
 
