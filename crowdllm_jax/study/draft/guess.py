@@ -391,16 +391,23 @@ def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gue
     long = sum(map(len, texts)) / len(texts) > 80
     if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
         return f"it holds {len(texts):,} different texts"
+    if not free:
+        _ask_of_order(question, texts)
+    return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+
+
+def _ask_of_order(question: Answered, texts: tuple[str, ...]) -> None:
+    """Raise CrowdError if choices seem to have an order, or are numbers and a few other texts."""
     told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts) or anchored(texts)
     told = told or (len(texts) > 2 and not any(map(str.isalnum, "".join(texts))))  # faces
-    if not free and (told or (question.alike >= 3 and len(texts) <= 11)):
+    if told or (question.alike >= 3 and len(texts) <= 11):
         words = as_flag(texts)
         raise CrowdError(
             f"'{question.name}': in which order are its answers, from the lowest to the highest: "
             f"{shown(texts, 11)}? Say it with --order {words} (in the right order); or, if they "
             f"have none, --no-order {words}{_strange_word(texts)}"
         )
-    return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+    _ask_of_strays(question, texts, least=HALF)
 
 
 def _strange_word(texts: Sequence[str]) -> str:
@@ -438,18 +445,24 @@ def _ordinal(order: tuple[str, ...]) -> Ordinal:
     return Ordinal(levels=levels, labels=tuple(named.get(level, str(level)) for level in levels))
 
 
-def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:
-    """Raise CrowdError if nearly all answers are numbers, and a few texts are not."""
+HALF, NEARLY, FEWEST_NUMBERS = 0.5, 0.9, 3
+
+
+def _ask_of_strays(question: Answered, texts: tuple[str, ...], least: float = NEARLY) -> None:
+    """Raise CrowdError if nearly all answers are numbers (or at least a share, and several differ),
+    and a few texts are not."""
     often = dict(zip(question.texts, question.often, strict=True))
     strays = [text for text in texts if not _numeric(text)]
     numbers = sum(often[text] for text in texts if _numeric(text))
     answers = sum(often[text] for text in texts)
-    if len(strays) > MOST_STRAYS or numbers < 0.9 * answers:
+    several = least == NEARLY or len(texts) - len(strays) >= FEWEST_NUMBERS
+    if len(strays) > MOST_STRAYS or numbers < least * answers or not several:
         return
     raise CrowdError(
         f"'{question.name}': {numbers:,} of {answers:,} answers are numbers, but not "
         f"{shown(strays, MOST_STRAYS)}; correct them in the file, or, if they are no answers, say "
         f"--missing {as_flag(strays)}"
+        + (f"; if all are choices, --no-order {as_flag(texts)}" if least == HALF else "")
     )
 
 

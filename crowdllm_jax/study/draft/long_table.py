@@ -18,7 +18,7 @@ from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.long_keys import Keys
 from crowdllm_jax.study.draft.long_scales import FEWEST_ANSWERS, Scaled, scales_of_tasks
 from crowdllm_jax.study.draft.multiple import options_of, split
-from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
+from crowdllm_jax.study.draft.people import cells_of, no_profile, profile_of, weight_of
 from crowdllm_jax.study.draft.row_people import numbers_rows
 from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids
@@ -28,7 +28,6 @@ from crowdllm_jax.study.scales import Binary, Nominal, Ordinal, Scale
 from crowdllm_jax.study.spec import AttributeSpec
 
 MOST_TASK_LEVELS = 20
-FEW_PEOPLE = 8
 
 
 def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
@@ -62,7 +61,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     if not len(rows):
         raise CrowdError(f"{response.cells.where}: holds no answer on a scale; {reasons[-1]}")
     people, persons = np.unique(person.column.codes[rows], return_inverse=True)
-    kept = [f for f in of_person if f.name not in choices.out and not _no_profile(person, f)]
+    kept = [f for f in of_person if f.name not in choices.out and not no_profile(person, f)]
     profile = profile_of(kept, _first_rows(person, people), reasons, choices.missing)
     if profile:
         reasons.append(f"Profile: {shown(profile, 12)}.")
@@ -148,19 +147,6 @@ def _of_some_tasks(task: Field, options: Sequence[Field]) -> bool:
         np.any(
             (given >= FEWEST_ANSWERS) & (np.bincount(task.column.codes[rows], linked[rows]) == 0)
         )
-    )
-
-
-def _no_profile(person: Field, field: Field) -> bool:
-    """Whether a column tells of people what a program notes, or is another id of theirs."""
-    if names.is_own(field.name):
-        return True
-    texts = field.column.distinct
-    apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
-    return apart and (
-        names.is_person(field.name)
-        or names.has_id(field.name)
-        or any(numerals.number(text) is None for text in texts)
     )
 
 

@@ -175,6 +175,22 @@ def profile_of(
     return profile
 
 
+FEW_PEOPLE = 8
+
+
+def no_profile(person: Field, field: Field) -> bool:
+    """Whether a column tells of people what a program notes, or is another id of theirs."""
+    if names.is_own(field.name):
+        return True
+    texts = field.column.distinct
+    apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
+    return apart and (
+        names.is_person(field.name)
+        or names.has_id(field.name)
+        or any(numerals.number(text) is None for text in texts)
+    )
+
+
 OLDEST = 130
 
 

@@ -44,6 +44,7 @@ def people_of_rows(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field 
         if not whole and named:
             _refuse_twice(named[0])
         if not whole:
+            _ask_of_even(sheet, said)
             reasons.append("No column holds ids; people are numbered by their rows.")
             reasons += _told_twice(sheet)
             return None
@@ -52,6 +53,29 @@ def people_of_rows(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field 
     _refuse_twice(field)
     reasons.append(f"People: one per row, with ids of column {field.name}.")
     return field
+
+
+FEWEST_EVEN = 20
+
+
+def _ask_of_even(sheet: Sheet, said: Set[str]) -> None:
+    """Raise CrowdError if whole numbers come back equally often, each of many: no answers do, but
+    ids of people who were asked several times, or of villages of which so many were asked."""
+    for field in sheet.fields:
+        numbers = [numerals.number(text) for text in field.column.distinct]
+        whole = all(n is not None and n.is_integer() for n in numbers)
+        often = np.bincount(field.column.codes[field.column.codes >= 0])
+        even = len(often) > FEWEST_EVEN and len({*often.tolist()}) == 1 < often[0]
+        known = field.use is not None or field.labels or field.amount or field.name in said
+        known = known or names.is_profile(field.name, field.text) or names.is_own(field.name)
+        if known or not whole or not even or (field.column.codes < 0).any():
+            continue
+        raise CrowdError(
+            f"{field.cells.where}: each of its {len(often):,} numbers stands in {often[0]} rows, "
+            "as no answers do. If they are ids of people who answer several times, keep one row of "
+            f"each, or name the tasks: --id '{field.name}' --task COLUMN; if they number groups of "
+            f"people, say --leave-out {as_flag([field.name])}"
+        )
 
 
 def _told_twice(sheet: Sheet) -> list[str]:

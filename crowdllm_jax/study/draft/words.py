@@ -451,7 +451,22 @@ def seems_ordered(texts: Sequence[str]) -> bool:
         for own in (words, _without_shared(words))
     )
     graded = 2 * sum(map(_graded, words)) >= len(words) or _qualified(words)
-    return several and (2 * listed > len(words) or graded)
+    return several and (2 * listed > len(words) or graded or _several_scales(words))
+
+
+def _several_scales(words: Sequence[str]) -> bool:
+    """Whether all answers are contraries of two senses, or stand in lists of which none has all, as
+    answers of one scale in two languages do."""
+    parts = [_meaning(word) for word in words]
+    senses = {sense for _, sense in parts}
+    both = [{number > 0 for number, own in parts if own == sense} for sense in senses]
+    known = senses <= {*_CONTRARIES.values(), ""} and "" not in senses
+    if known and len(senses) > 1 and all(len(signs) == 2 for signs in both):
+        return True
+    ends = [{word for word in words if word in ranks} for ranks in LISTS if len(ranks) > 3]
+    held = [own for own in ends if len(own) > 1 and not _letters([*own], dict.fromkeys(own, 0))]
+    apart = any(not one & other for one in held for other in held)
+    return apart and {*words} <= {word for own in held for word in own}
 
 
 def _qualified(words: Sequence[str]) -> bool:

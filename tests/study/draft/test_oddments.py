@@ -685,3 +685,22 @@ def test_who_has_not_met_a_thing_does_not_rate_it(silent):
     # Where it is asked for, it is an answer.
     seen = cycle("Have not seen it", "Saw it once", "Saw a part")
     assert len(scale_of(table(seen=seen), "seen").levels) == 3
+
+
+def test_numbers_and_as_many_words_are_asked_for():
+    typed = cycle("2", "3", "40", "10", "four", "2 hours", "25", "6")
+    told = asked(table(spent=typed))
+    assert "answers are numbers, but not four, 2 hours" in told
+    assert "if all are choices, --no-order" in told
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ("Agree", "Disagree", "De acuerdo", "En desacuerdo"),
+        ("Never", "Sometimes", "Always", "Nunca", "A veces", "Siempre"),
+        ("zufrieden", "unzufrieden", "satisfied", "dissatisfied"),
+    ],
+)
+def test_one_scale_in_two_languages_is_asked_for(answers):
+    assert "in which order are its answers" in asked(table(said=cycle(*answers)))

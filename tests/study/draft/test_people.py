@@ -138,3 +138,27 @@ def test_what_somebody_thinks_about_is_no_profile(name):
 )
 def test_whose_it_is_and_how_it_is_coded_may_stand_beside(name):
     assert names.is_profile(name, "")
+
+
+@pytest.mark.parametrize("ids", [range(30), range(1000, 4000, 100)])
+def test_numbers_that_come_back_equally_often_are_asked_for(ids):
+    rows = [(one, (place * wave) % 3) for place, one in enumerate(ids) for wave in range(4)]
+    frame = pd.DataFrame(rows, columns=["respond", "mood"]).assign(good=[1, 2, 2, 5, 4, 4] * 20)
+    with pytest.raises(CrowdError, match="each of its 30 numbers stands in 4 rows, as no"):
+        study(frame)
+    assert {*study(frame, leave_out=["respond"]).tasks.ids} == {"mood", "good"}
+    assert "respond" in study(frame, questions=["respond", "good"]).tasks.ids
+    study(frame[1:])  # a number that somebody lacks may be an answer
+
+
+def test_ids_of_sessions_are_no_profile_of_those_who_choose():
+    rows = [
+        {"UserID": user, "SessionID": f"s{user}", "task": task, "alt": alt, "price": alt + task}
+        for user in range(12)
+        for task in range(6)
+        for alt in (1, 2)
+    ]
+    frame = pd.DataFrame(rows)
+    who = frame.UserID + frame.task
+    frame["choice"] = [int(w % 2 == alt - 1) for w, alt in zip(who, frame.alt, strict=True)]
+    assert study(frame).participants.profile == ()
