@@ -230,7 +230,7 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
         for f in named or candidates
     ]
     scaled = [(f, found.scale) for f, found in guesses if isinstance(found, Guess)]
-    scaled = _without_codes(scaled)
+    scaled = _without_coarser(_without_codes(scaled))
     if not scaled:
         raise CrowdError(
             f"{sheet.path}: which column holds the answers? Say it with --response COLUMN (it has: "
@@ -257,6 +257,27 @@ def _without_codes(scaled: Sequence[tuple[Field, Scale]]) -> list[tuple[Field, S
     for field, _ in sorted(scaled, key=rank):
         best.setdefault(cut(field), field.name)
     return [(field, scale) for field, scale in scaled if field.name in best.values()]
+
+
+FEWEST_GIVEN = 20
+
+
+def _without_coarser(scaled: list[tuple[Field, Scale]]) -> list[tuple[Field, Scale]]:
+    """Of columns of answers those that no other tells in every row: `yes`, `perhaps` and `no` were
+    asked, and not whether it was a yes, too."""
+    columns = [field for field, _ in scaled]
+    return [pair for pair in scaled if not any(_coarser(pair[0], other) for other in columns)]
+
+
+def _coarser(field: Field, other: Field) -> bool:
+    """Whether a column says less than another, and what that one tells, each of whose answers is
+    given often enough for chance not to have done so."""
+    both = (field.column.codes >= 0) & (other.column.codes >= 0)
+    own, theirs = field.column.codes[both], other.column.codes[both]
+    kinds, given = np.unique(theirs, return_counts=True)
+    fewer = 1 < len(np.unique(own)) < len(kinds)
+    told = len(np.unique(np.stack([theirs, own]), axis=1).T) == len(kinds)
+    return bool(fewer and told and np.min(given) >= FEWEST_GIVEN)
 
 
 def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Field]) -> None:

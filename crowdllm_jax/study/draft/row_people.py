@@ -68,6 +68,7 @@ def _ask_of_even(sheet: Sheet, said: Set[str]) -> None:
         even = len(often) > FEWEST_EVEN and len({*often.tolist()}) == 1 < often[0]
         known = field.use is not None or field.labels or field.amount or field.name in said
         known = known or names.is_profile(field.name, field.text) or names.is_own(field.name)
+        known = known or names.is_cluster(field.name)
         if known or not whole or not even or (field.column.codes < 0).any():
             continue
         raise CrowdError(
