@@ -512,7 +512,13 @@ _BESIDE_PROFILE = (
         "experimental random randomised randomized treatment survey sample version "
         "quartile quintile decile tertile percentile midpoint median mean index "
         "work working job current spoken interview questionnaire fluent "
-        "bundesland wohn abschluss hochster stand jahre alters familien haushalts netto brutto"
+        "bundesland wohn abschluss hochster stand jahre alters familien haushalts netto brutto "
+        "höchster hochste höchste stellung klasse stufe tranche niveau classe catégorie catégories "
+        "foyer naissance résidence actuelle professionnelle familiale socioprofessionnelle études "
+        "nivel rango nacimiento residencia laboral situación estudios actual grupo tramo máximo "
+        "fascia livello titolo studio stato nascita residenza professionale attuale faixa etária "
+        "nascimento residência situação atual estado geboorte categorie hoogste huidige huishouden "
+        "przedział wiekowy poziom stan zawodowy grupa wiekowa miejsce zamieszkania ålders grupp"
     )
 )
 """What stands beside what describes people and says whose it is, or how it was written down; beside
@@ -524,7 +530,7 @@ def is_profile(name: str, text: str) -> bool:
     words = tokens(name)
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
     short = short and all(len(word) < 3 for word in _plain(name) - _BESIDE_PROFILE)
-    label = _plain(text) if text else frozenset()
+    label = _plain(text or name)
     named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
     when = folded(name) in (*_WHEN, *_WHERE)
     return (

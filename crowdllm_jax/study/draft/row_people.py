@@ -12,6 +12,7 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag
 from crowdllm_jax.study.draft.missing_codes import MOST_LEVELS
 from crowdllm_jax.study.draft.people import cells_of
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
 
@@ -248,9 +249,11 @@ def about_somebody(fields: Sequence[Field]) -> set[str]:
         # Of two people other ids are known; answers of both would be some of the same.
         if len(texts) <= MOST_GROUPS or one or any(whose[t] > 1 for t in texts)
     }
+    called = {folded(field.name): field.name for field in fields}
+    beside = {called["no"]} if {"yes", "no"} <= called.keys() else set()  # no number of anybody
     often = Counter(frozenset(texts) for texts in held.values())
     numbers = {name for name, texts in held.items() if None not in map(numerals.number, texts)}
-    return {
+    return beside | {
         name
         for name, texts in held.items()
         if texts and (name in numbers or often[frozenset(texts)] > 1 or in_order(texts) is not None)

@@ -22,6 +22,7 @@ _TOTALS = {
     *("total", "totals", "sum", "n", "base", "count", "counts", "gesamt", "summe", "somme", "suma"),
     *("totale", "totaal", "razem", "all", "total votes", "total responses", "valid votes"),
 }
+_NAMES = ("name", "full name", "first name", "last name", "vorname", "nachname", "nom", "nombre")
 _PAIRS = (
     *({"yes", "no"}, {"agree", "disagree"}, {"approve", "disapprove"}, {"support", "oppose"}),
     *({"for", "against"}, {"favor", "oppose"}, {"satisfied", "dissatisfied"}, {"ja", "nein"}),
@@ -48,6 +49,8 @@ def refuse_tallies(sheet: Sheet, choices: Choices) -> None:
 def holds_people(field: Field) -> bool:
     """Whether a column is called after people and holds more than a few words: `Who` may be the
     husband, the wife, or both."""
+    if names.is_contact(field.name) or folded(field.name) in _NAMES:
+        return True
     if not names.is_person(field.name) or folded(field.name) in ("no", "n"):
         return False
     texts = field.column.distinct

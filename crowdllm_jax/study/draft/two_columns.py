@@ -13,6 +13,7 @@ from crowdllm_jax.study.draft.row_people import texts_of
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
 
 MOST_VALUES, MOST_COLUMNS, FEWEST_TASKS = 200, 12, 4
+FEWEST_PEOPLE, TWICE = 3, 1.5
 MOSTLY = 0.5
 """The share of all tasks that a person answers, on average."""
 
@@ -58,7 +59,9 @@ def _apart(person: Field, task: Field) -> bool:
 
 def _come_back(person: Field, task: Field) -> bool:
     people, tasks = len(person.column.distinct), len(task.column.distinct)
-    return tasks >= FEWEST_TASKS and len(person.column.codes) >= MOSTLY * people * tasks
+    rows = len(person.column.codes)
+    several = people >= FEWEST_PEOPLE and rows >= TWICE * tasks
+    return several and tasks >= FEWEST_TASKS and rows >= MOSTLY * people * tasks
 
 
 def _both(sheet: Sheet, one: Field, other: Field) -> Field | None:

@@ -134,6 +134,7 @@ def test_what_somebody_thinks_about_is_no_profile(name):
             "D2. Gender",
         ),
         *("native_language", "country_of_birth", "race_eth", "Age Cat", "D2. Gender"),
+        *("Tranche d'âge", "Nivel de educación", "Fascia d'età", "Household income (before taxes)"),
     ],
 )
 def test_whose_it_is_and_how_it_is_coded_may_stand_beside(name):
@@ -162,3 +163,9 @@ def test_ids_of_sessions_are_no_profile_of_those_who_choose():
     who = frame.UserID + frame.task
     frame["choice"] = [int(w % 2 == alt - 1) for w, alt in zip(who, frame.alt, strict=True)]
     assert study(frame).participants.profile == ()
+
+
+def test_no_beside_yes_numbers_nobody():
+    frame = pd.DataFrame({"email": [f"a{i}@b.org" for i in range(40)], "Yes": [*range(20)] * 2})
+    made = study(frame.assign(No=[7 * i % 41 for i in range(40)]))
+    assert {*made.tasks.ids} == {"Yes", "No"}

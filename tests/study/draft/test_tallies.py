@@ -47,6 +47,9 @@ def test_answers_that_people_tick_are_counted_by_nobody():
 def test_prices_of_named_people_are_answers():
     prices = {"id": range(100, 130), "poor": COUNTS, "fair": COUNTS[::-1], "good": COUNTS}
     assert len(study(pd.DataFrame(prices)).participants.ids) == 30
+    for key in ("name", "email"):
+        named = pd.DataFrame(prices).assign(id=[f"a{i}@b.org" for i in range(30)])
+        assert len(study(named.rename(columns={"id": key})).participants.ids) == 30
 
 
 @pytest.mark.parametrize("total", ["Total", "n", "count"])

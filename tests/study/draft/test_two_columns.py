@@ -57,3 +57,9 @@ def test_somebody_at_several_ages_is_one_person():
     frame = answers("age", "what", cells=[(age, "mood") for age in (8, 10, 12, 14.5)])
     with pytest.raises(CrowdError, match="14 ids come back"):
         study(frame.drop(columns="what"))
+
+
+def test_a_few_groups_and_ids_are_no_people_and_tasks():
+    frame = pd.DataFrame({"id": [f"p{i}" for i in range(60)], "key": ["a", "b", "b"] * 20})
+    frame["trust"], frame["mood"] = RANDOM.integers(1, 6, (2, 60))
+    assert len(study(frame).participants.ids) == 60
