@@ -26,10 +26,10 @@ _BETWEEN = re.compile(
     r"\D{0,8}?(?:[-–—~～]|\bto\b|\bbis\b|\band\b|\bund\b|\ba\b|\bà\b)\D{0,13}", re.I
 )
 _UNDER = re.compile(
-    r"(?i)\b(under|below|less|up to|unter|bis|moins|menos|younger|jünger)\b|<|以下|未満|未满"
+    r"(?i)\b(under|below|less|up to|unter|bis|moins|menos|younger|jünger)\b|<|≤|以下|未満|未满"
 )
 _OVER = re.compile(
-    r"(?i)\b(over|above|more|older|über|mehr|älter|plus|más)\b|>|(?<=\S)\+|^\W*\+|\+\W*$|以上"
+    r"(?i)\b(over|above|more|older|über|mehr|älter|plus|más)\b|>|≥|(?<=\S)\+|^\W*\+|\+\W*$|以上"
 )
 _NAMED = re.compile(r"\b[^\W\d_]\d")
 """A letter and a number are a name: `B12`."""

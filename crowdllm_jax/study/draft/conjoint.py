@@ -7,11 +7,10 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
-from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.choice_sets import Sets, marks_of, numeric
 from crowdllm_jax.study.draft.crossed import told_by
 from crowdllm_jax.study.draft.draft import Choices, Draft, Options, Task, shown
-from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
+from crowdllm_jax.study.draft.people import cells_of, no_profile, profile_of, weight_of
 from crowdllm_jax.study.draft.row_people import texts_of
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
@@ -55,7 +54,7 @@ def from_sets(sheet: Sheet, sets: Sets, choices: Choices) -> Draft:
     weight = weight_of(replace(sheet, fields=_of_people(sheet, sets)), choices)
     used = (sets.person, sets.task, sets.option, sets.chosen, *sets.attributes, weight)
     rest = [f for f in sheet.fields if f not in used and f.name not in choices.out]
-    own = [f for f in rest if told_by(sets.person, f) and not names.is_own(f.name)]
+    own = [f for f in rest if told_by(sets.person, f) and not no_profile(sets.person, f)]
     if choices.profile:
         own = [f for f in own if f.name in choices.profile]
     if left := [f.name for f in rest if f not in own and f.column.distinct]:

@@ -29,6 +29,7 @@ from crowdllm_jax.study.draft.row_people import (
     unique,
     words_before,
 )
+from crowdllm_jax.study.draft.tallies import holds_people, refuse_tallies
 from crowdllm_jax.study.draft.wide_table import answered
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
@@ -69,6 +70,7 @@ def crossed_keys(sheet: Sheet, choices: Choices) -> Pair | None:
     _refuse_toplines(sheet)
     _refuse_averages(sheet, choices)
     _refuse_counts(sheet, choices)
+    refuse_tallies(sheet, choices)
     pairs = _pairs(sheet, choices)
     if not pairs:
         return None
@@ -181,7 +183,7 @@ def _refuse_averages(sheet: Sheet, choices: Choices) -> None:
     if people or any(f.use for f in fields) or not any(map(unique, fields[:1])):
         return
     counts = [f for f in fields if names.counts_people(f.name) and _numeric(f) and _whole(f)]
-    means = [f for f in fields if names.is_average(f.name) and _numeric(f) and not _whole(f)]
+    means = [f for f in fields if _numeric(f) and _may_be_averages(f)]
     if counts and means:
         raise CrowdError(
             f"{sheet.path}: holds averages of answers ('{means[0].name}', of as many people as "
@@ -190,11 +192,19 @@ def _refuse_averages(sheet: Sheet, choices: Choices) -> None:
         )
 
 
+def _may_be_averages(field: Field) -> bool:
+    """Whether numbers are called averages, or answers that are no whole or half numbers."""
+    values = [number(text) or 0.0 for text in field.column.distinct]
+    if names.is_average(field.name):
+        return not _whole(field)
+    return names.is_response(field.name) and not all((2 * v).is_integer() for v in values)
+
+
 def _refuse_counts(sheet: Sheet, choices: Choices) -> None:
     """Raise CrowdError if a column says how many people are alike in all others, whose levels are
     crossed, as R's tables are written."""
     fields = [f for f in sheet.fields if f.column.distinct and f.name not in choices.out]
-    if any(f.use or names.is_person(f.name) for f in fields) or choices.weight is not None:
+    if any(f.use or holds_people(f) for f in fields) or choices.weight is not None:
         return
     counts = [f for f in fields if names.counts_rows(f.name) and _numeric(f) and _whole(f)]
     others = [f for f in fields if f not in counts and not _numbers_each(f)]
@@ -207,7 +217,7 @@ def _refuse_counts(sheet: Sheet, choices: Choices) -> None:
     raise CrowdError(
         f"{sheet.path}: seems to count people ('{name}' of each {told}), and a row is none; give a "
         f"table in which each row comes as often as '{name}' says; if a row is a person, name the "
-        "questions: --questions 'A,B'"
+        "questions: --questions 'A,B'; if it is an answer, its columns: --id A --task B"
     )
 
 

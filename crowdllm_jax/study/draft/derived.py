@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -32,7 +33,8 @@ def without_derived(
     """Questions without those that follow from others, unless they are `said` to be questions;
     `reasons` tells of them. Labels in a column of their own become those of their codes."""
     may = [f for f in fields if f.name not in said and not (f.use or f.grid or f.scale)]
-    sums = _sums(fields, {f.name for f in may})
+    sums = _lines(fields, {f.name for f in may})
+    sums |= _sums([f for f in fields if f.name not in sums], {f.name for f in may})
     follows: dict[str, Field] = {}
     alike: dict[frozenset[str], list[Field]] = defaultdict(list)
     for field in fields:
@@ -134,6 +136,47 @@ def _sums(fields: Sequence[Field], may: set[str]) -> dict[str, list[str]]:
     return found
 
 
+MOST_MEASURED, FEWEST_MEASURED, MOST_DECIMALS = 60, 10, 4
+NEAR = 0.05
+
+
+def _lines(fields: Sequence[Field], may: set[str]) -> dict[str, list[str]]:
+    """Columns that say in every row what one other says, in another unit or from another zero (a
+    z-score, inches beside centimetres): that of more decimals, or else the later one."""
+    columns = _numbers_of(fields)
+    measured = [n for n, own in columns.items() if own.differ >= FEWEST_MEASURED and not own.worded]
+    decimals = {name: _decimals(columns[name].cells) for name in measured[:MOST_MEASURED]}
+    found: dict[str, list[str]] = {}
+    for source, derived in combinations(sorted(decimals, key=lambda n: decimals[n]), 2):
+        if derived not in may or {source, derived} & found.keys():
+            continue
+        off = [0.6 * 10.0 ** -decimals[name] for name in (derived, source)]
+        if _on_a_line(columns[derived].cells, columns[source].cells, *off):
+            found[derived] = [source]
+    return found
+
+
+def _decimals(cells: np.ndarray) -> int:
+    """How many decimals numbers have at most."""
+    known = cells[~np.isnan(cells)]
+    exact = (p for p in range(MOST_DECIMALS) if np.allclose(np.round(known, p), known, 0, 1e-9))
+    return next(exact, MOST_DECIMALS)
+
+
+def _on_a_line(own: np.ndarray, source: np.ndarray, off: float, source_off: float) -> bool:
+    """Whether numbers rise in every row exactly as others do, but for how both are rounded."""
+    both = ~np.isnan(own) & ~np.isnan(source)
+    if np.sum(both) < 2 * FEWEST_ROWS:
+        return False
+    own, source = own[both][:MOST_ROWS], source[both][:MOST_ROWS]
+    if len(np.unique(source)) < 2:
+        return False
+    slope, start = np.polyfit(source, own, 1)
+    near = off + slope * source_off
+    fits = np.max(np.abs(slope * source + start - own)) <= near
+    return bool(fits and slope > 0 and near <= NEAR * np.ptp(own))
+
+
 def _runs(fields: Sequence[Field], columns: Mapping[str, _Numbers]) -> list[list[str]]:
     """Columns of numbers that stand side by side."""
     runs: list[list[str]] = [[]]
@@ -211,7 +254,7 @@ _MORE = {
     *("category", "categories", "group", "groups", "grp", "classification", "level"),
     *("severity", "grade", "segment", "bin", "binned", "bucket", "tier", "quartile", "quintile"),
     *("tertile", "tercile", "decile", "label", "labels", "code", "coded", "text", "num"),
-    *("interpretation", "recode", "recoded", "dichotomized", "rev", "reversed", "rc", "z"),
+    *("interpretation", "recode", "recoded", "dichotomized", "r", "rev", "reversed", "rc", "z"),
     *("zscore",),
     *("std", "standardized", "centered", "score", "numeric", "kategorie", "gruppe"),
     *("stufe", "groupe", "grupo", "points", "total", "sum", "mean", "avg"),
@@ -235,6 +278,7 @@ def _source(field: Field, alike: Mapping[frozenset[str], Sequence[Field]]) -> Fi
 
 
 def _words(name: str) -> frozenset[str]:
+    name = re.sub(r"(?<=\d)(r|R|rev|rc)$", r"_\1", name)  # q7r is q7, turned
     parts = names.tokens(name)
     return parts - {folded(name)} or parts
 

@@ -104,13 +104,18 @@ def guess(question: Answered, choices: Choices) -> Guess | str:
         if result is not None:
             return _checked(question, result, dropped)
     if all(map(_numeric, texts)):
-        result = _numbers(question.name, texts, choices)
+        result = _numbers(question, texts, choices)
     else:
         result = _words(question, texts, choices)
     return _checked(question, result, dropped)
 
 
 _UNSURE = re.compile(r"(\d+ )?(i am |i m )?(not sure|unsure|not certain|uncertain)( yet)?")
+_NOT_MET = re.compile(
+    r"(i )?(have not|haven t|has not|did not|didn t|don t|do not) (used?|tried|try|seen|see|"
+    r"watch(ed)?|read|heard|hear|visit(ed)?|thought|think|had|attend(ed)?|experienced?|taken|take)\b.*"
+)
+"""Who has not met what is asked about cannot say how good it is."""
 _YEA = {"yea", "yay", "aye", "nay"}
 
 
@@ -127,6 +132,10 @@ def _aside(question: Answered, texts: Sequence[str]) -> set[str]:
     words = {text: folded(label_of.get(text, text)) for text in texts}
     if not _YEA.isdisjoint(words.values()):
         return {text for text, word in words.items() if word == "not voting"}
+    apart = [text for text, word in words.items() if _NOT_MET.fullmatch(word)]
+    met = [label_of.get(text, text) for text in texts if text not in apart]
+    if apart and len(met) > 2 and in_order([label_of.get(t, t) for t in texts]) is None:
+        return {*apart} if in_order(met) is not None else set()
     unsure = [text for text, word in words.items() if says_unsure(word)]
     others = [text for text in texts if text not in unsure]
     # Where it is asked how sure somebody is, that is the lowest answer.
@@ -261,7 +270,8 @@ def _named(codes: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
 _NONE: frozenset[str] = frozenset()
 
 
-def _numbers(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | str:
+def _numbers(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:
+    name = question.name
     by_text = {text: float(text) for text in texts}
     numbers = sorted(set(by_text.values()))
     codes = set() if "none" in choices.missing else missing_codes(name, numbers)
@@ -270,6 +280,7 @@ def _numbers(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | str
     why = "numbers"
     if len(numbers) < 2:
         return "everybody gives one answer"
+    _ask_of_slip(question, numbers, choices)
     low, high = numbers[0], numbers[-1]
     step = next((s for s in (1.0, 0.5) if all((n / s).is_integer() for n in numbers)), None)
     if step and (high - low) / step < MOST_LEVELS:
@@ -285,6 +296,30 @@ def _numbers(name: str, texts: tuple[str, ...], choices: Choices) -> Guess | str
     if low >= 0 and 50 < high <= 100:
         low, high = 0.0, 100.0
     return Guess(Continuous(low=low, high=high), dropped, why)
+
+
+FEWEST_SLIPS, MOST_SLIPS, AFTER_GAP = 50, 0.03, 4
+
+
+def _ask_of_slip(question: Answered, numbers: list[float], choices: Choices) -> None:
+    """Raise CrowdError if hardly anybody gives a number far above a scale of 1, 2, 3 and so on, as
+    whoever types 55 for 5."""
+    *scale, top = numbers
+    often = {
+        float(t): n for t, n in zip(question.texts, question.often, strict=True) if _numeric(t)
+    }
+    whole = len(scale) > 2 and scale == [1.0 + i for i in range(len(scale))]
+    if not whole or top < max(2 * len(scale), len(scale) + AFTER_GAP) or "none" in choices.missing:
+        return
+    answers = sum(often.values())
+    rare = often[top] <= MOST_SLIPS * answers and often[top] < min(often[n] for n in scale)
+    if rare and answers >= FEWEST_SLIPS and top < MOST_LEVELS * AFTER_GAP:
+        times = "once" if often[top] == 1 else f"{often[top]:,} times"
+        raise CrowdError(
+            f"'{question.name}': is {top:g} an answer (given {times}; the others are 1 to "
+            f"{len(scale)})? Correct it in the file, or say --missing {top:g}; --missing none "
+            "takes it for an answer"
+        )
 
 
 def _words(question: Answered, texts: tuple[str, ...], choices: Choices) -> Guess | str:
@@ -356,16 +391,31 @@ def _worded(question: Answered, texts: tuple[str, ...], choices: Choices) -> Gue
     long = sum(map(len, texts)) / len(texts) > 80
     if len(texts) > MOST_NAMES or len(texts) * 2 > answers or long:
         return f"it holds {len(texts):,} different texts"
+    if not free:
+        _ask_of_order(question, texts)
+    return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+
+
+def _ask_of_order(question: Answered, texts: tuple[str, ...]) -> None:
+    """Raise CrowdError if choices seem to have an order, or are numbers and a few other texts."""
     told = seems_ordered(texts) or only_coded(texts) or mixed_units(texts) or anchored(texts)
     told = told or (len(texts) > 2 and not any(map(str.isalnum, "".join(texts))))  # faces
-    if not free and (told or (question.alike >= 3 and len(texts) <= 11)):
+    if told or (question.alike >= 3 and len(texts) <= 11):
         words = as_flag(texts)
         raise CrowdError(
             f"'{question.name}': in which order are its answers, from the lowest to the highest: "
             f"{shown(texts, 11)}? Say it with --order {words} (in the right order); or, if they "
-            f"have none, --no-order {words}"
+            f"have none, --no-order {words}{_strange_word(texts)}"
         )
-    return Guess(Nominal(levels=tuple(sorted(texts))), _NONE, "choices without an order")
+    _ask_of_strays(question, texts, least=HALF)
+
+
+def _strange_word(texts: Sequence[str]) -> str:
+    """A hint at the only word among numbers."""
+    words = [text for text in texts if not _numeric(text)]
+    if len(words) != 1 or len(texts) < 4:
+        return ""
+    return f"; or, if {words[0]} is no answer, --missing {as_flag(words)}"
 
 
 def _ask_of_yes(name: str, texts: Sequence[str]) -> None:
@@ -395,18 +445,24 @@ def _ordinal(order: tuple[str, ...]) -> Ordinal:
     return Ordinal(levels=levels, labels=tuple(named.get(level, str(level)) for level in levels))
 
 
-def _ask_of_strays(question: Answered, texts: tuple[str, ...]) -> None:
-    """Raise CrowdError if nearly all answers are numbers, and a few texts are not."""
+HALF, NEARLY, FEWEST_NUMBERS = 0.5, 0.9, 3
+
+
+def _ask_of_strays(question: Answered, texts: tuple[str, ...], least: float = NEARLY) -> None:
+    """Raise CrowdError if nearly all answers are numbers (or at least a share, and several differ),
+    and a few texts are not."""
     often = dict(zip(question.texts, question.often, strict=True))
     strays = [text for text in texts if not _numeric(text)]
     numbers = sum(often[text] for text in texts if _numeric(text))
     answers = sum(often[text] for text in texts)
-    if len(strays) > MOST_STRAYS or numbers < 0.9 * answers:
+    several = least == NEARLY or len(texts) - len(strays) >= FEWEST_NUMBERS
+    if len(strays) > MOST_STRAYS or numbers < least * answers or not several:
         return
     raise CrowdError(
         f"'{question.name}': {numbers:,} of {answers:,} answers are numbers, but not "
         f"{shown(strays, MOST_STRAYS)}; correct them in the file, or, if they are no answers, say "
         f"--missing {as_flag(strays)}"
+        + (f"; if all are choices, --no-order {as_flag(texts)}" if least == HALF else "")
     )
 
 

@@ -16,6 +16,7 @@ from crowdllm_jax.study.draft.crossed import (
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.people import one_of
 from crowdllm_jax.study.draft.row_people import unique
+from crowdllm_jax.study.draft.two_columns import task_of_two, with_condition
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 
@@ -45,7 +46,11 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
         person, task = sheet.field(choices.person, "--id"), sheet.field(choices.task, "--task")
         return Keys(person, task, responses)
     if (pair := crossed_keys(sheet, choices)) is not None:
-        return Keys(pair.person, pair.task, responses)
+        task = pair.task
+        if names.counts_tasks(task.name) and choices.task is None:
+            may = [f for f in sheet.fields if f not in responses and _may_be_task(f, choices)]
+            task = task_of_two(sheet, pair.person, may) or task
+        return Keys(pair.person, task, responses)
     return _by_some_names(sheet, choices, responses)
 
 
@@ -66,7 +71,8 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     answered = responses or any(names.is_response(f.name) for f in sheet.fields)
     candidates = one_of_equals(named or (pairs if answered else []))
     if not candidates:
-        return None
+        both = task_of_two(sheet, person, [f for f in others if f not in named])
+        return None if both is None else Keys(person, both, responses)
     return Keys(person, one_of("the ids of tasks", "--task", candidates), responses)
 
 
@@ -163,6 +169,7 @@ def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
     repeat = _repeats(person) or _repeats(task)
     alone = len(person.column.distinct) == 1 and unique(task)
     keyed = alone or (repeat and _keyed(person, task, 0.5))
+    task = with_condition(sheet, person, task, choices)
     return Keys(person, task, (response,)) if keyed else None
 
 

@@ -18,7 +18,7 @@ from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.long_keys import Keys
 from crowdllm_jax.study.draft.long_scales import FEWEST_ANSWERS, Scaled, scales_of_tasks
 from crowdllm_jax.study.draft.multiple import options_of, split
-from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
+from crowdllm_jax.study.draft.people import cells_of, no_profile, profile_of, weight_of
 from crowdllm_jax.study.draft.row_people import numbers_rows
 from crowdllm_jax.study.draft.stacked import stacked
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids
@@ -28,7 +28,6 @@ from crowdllm_jax.study.scales import Binary, Nominal, Ordinal, Scale
 from crowdllm_jax.study.spec import AttributeSpec
 
 MOST_TASK_LEVELS = 20
-FEW_PEOPLE = 8
 
 
 def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
@@ -62,7 +61,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     if not len(rows):
         raise CrowdError(f"{response.cells.where}: holds no answer on a scale; {reasons[-1]}")
     people, persons = np.unique(person.column.codes[rows], return_inverse=True)
-    kept = [f for f in of_person if f.name not in choices.out and not _no_profile(person, f)]
+    kept = [f for f in of_person if f.name not in choices.out and not no_profile(person, f)]
     profile = profile_of(kept, _first_rows(person, people), reasons, choices.missing)
     if profile:
         reasons.append(f"Profile: {shown(profile, 12)}.")
@@ -151,19 +150,6 @@ def _of_some_tasks(task: Field, options: Sequence[Field]) -> bool:
     )
 
 
-def _no_profile(person: Field, field: Field) -> bool:
-    """Whether a column tells of people what a program notes, or is another id of theirs."""
-    if names.is_own(field.name):
-        return True
-    texts = field.column.distinct
-    apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
-    return apart and (
-        names.is_person(field.name)
-        or names.has_id(field.name)
-        or any(numerals.number(text) is None for text in texts)
-    )
-
-
 def _told_of_rows(task: Field, response: Field, free: Sequence[Field]) -> list[str]:
     """Sentences on rows without an answer, and on tasks that are only counted."""
     told = []
@@ -244,7 +230,7 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
         for f in named or candidates
     ]
     scaled = [(f, found.scale) for f, found in guesses if isinstance(found, Guess)]
-    scaled = _without_codes(scaled)
+    scaled = _without_coarser(_without_codes(scaled))
     if not scaled:
         raise CrowdError(
             f"{sheet.path}: which column holds the answers? Say it with --response COLUMN (it has: "
@@ -271,6 +257,27 @@ def _without_codes(scaled: Sequence[tuple[Field, Scale]]) -> list[tuple[Field, S
     for field, _ in sorted(scaled, key=rank):
         best.setdefault(cut(field), field.name)
     return [(field, scale) for field, scale in scaled if field.name in best.values()]
+
+
+FEWEST_GIVEN = 20
+
+
+def _without_coarser(scaled: list[tuple[Field, Scale]]) -> list[tuple[Field, Scale]]:
+    """Of columns of answers those that no other tells in every row: `yes`, `perhaps` and `no` were
+    asked, and not whether it was a yes, too."""
+    columns = [field for field, _ in scaled]
+    return [pair for pair in scaled if not any(_coarser(pair[0], other) for other in columns)]
+
+
+def _coarser(field: Field, other: Field) -> bool:
+    """Whether a column says less than another, and what that one tells, each of whose answers is
+    given often enough for chance not to have done so."""
+    both = (field.column.codes >= 0) & (other.column.codes >= 0)
+    own, theirs = field.column.codes[both], other.column.codes[both]
+    kinds, given = np.unique(theirs, return_counts=True)
+    fewer = 1 < len(np.unique(own)) < len(kinds)
+    told = len(np.unique(np.stack([theirs, own]), axis=1).T) == len(kinds)
+    return bool(fewer and told and np.min(given) >= FEWEST_GIVEN)
 
 
 def _check_rows(person: Field, task: Field, response: Field, others: Sequence[Field]) -> None:

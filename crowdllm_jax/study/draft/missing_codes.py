@@ -37,7 +37,7 @@ def missing_codes(name: str, numbers: Sequence[float]) -> set[float]:
     if not whole:
         return _codes_beside_decimals(numbers)
     if len(usual) < 2:
-        return set()
+        return _codes_beside_counts(numbers)
     negative = {n for n in numbers if n < 0}
     # Among heights from 60 to 75 inches a 77 is one of them.
     beyond = 2 * max(usual) - min(usual)
@@ -104,7 +104,10 @@ MOST_STEP, LOWEST_ANSWER, NEAR = 2, -21, 3
 """How far apart answers below zero lie; the lowest of a scale beside 0; how much farther than the
 highest the lowest may lie."""
 MOST_CODES = 5
-_FAR = {777.0, 888.0, 997.0, 998.0, 999.0, 9997.0, 9998.0, 9999.0}
+FAR = {777.0, 888.0, 7777.0, 8888.0} | {
+    float(10**digits - last) for digits in range(3, 10) for last in (1, 2, 3)
+}
+"""997 to 999, 9997 to 9999, and so on."""
 
 
 def _codes_beside_counts(numbers: Sequence[float]) -> set[float]:
@@ -112,18 +115,25 @@ def _codes_beside_counts(numbers: Sequence[float]) -> set[float]:
     negative = {n for n in numbers if n < 0}
     if not negative <= NEGATIVE or len(negative) > MOST_CODES:
         negative = set()
-    others = [n for n in numbers if n >= 0 and n not in _FAR]
-    far = {n for n in numbers if n in _FAR and len(others) > 1 and n >= 3 * max(others)}
+    others = [n for n in numbers if n >= 0 and n not in FAR]
+    far = {n for n in numbers if n in FAR and len(others) > 1 and n >= 3 * max(others)}
     return negative | far
 
 
+MANY_AMOUNTS = 20
 _NINES = {99.0, 999.0, 9999.0, -99.0, -999.0, -9999.0}
 
 
 def _codes_beside_decimals(numbers: Sequence[float]) -> set[float]:
     """A 99 or the like, several times as large as all other numbers."""
-    others = [abs(n) for n in numbers if n not in _NINES]
-    return {n for n in numbers if n in _NINES and len(others) > 1 and abs(n) > 5 * max(others)}
+    known = _NINES | FAR
+    others = [abs(n) for n in numbers if n not in known]
+    far = {n for n in numbers if n in known and len(others) > 1 and abs(n) > 5 * max(others)}
+    # Beside many amounts, of which none is below 0, a -9 is none either.
+    above = [n for n in numbers if n >= 0]
+    below = {n for n in numbers if n < 0}
+    coded = below <= {n for n in NEGATIVE if n <= -7} and len(above) >= MANY_AMOUNTS
+    return far | below if coded else far
 
 
 def _last_codes(numbers: Sequence[float]) -> list[float]:

@@ -52,7 +52,9 @@ _RESPONSE = _words(
 _WEIGHT = _words(
     "weight weights wgt wt wts gewicht gewichtung poids peso pesos ponderación ponderazione "
     "weging waga wtssall wtssps wtssnr dweight pspwght pweight anweight finalwt nwgt weightvar "
-    "surveyweight weighting gewichtungsfaktor ponderation pondération weightfactor"
+    "surveyweight weighting gewichtungsfaktor ponderation pondération weightfactor "
+    "perwt hhwt wtfinl hwtfinl asecwt earnwt pwgtp wgtp llcpwt finwt sampwt svywt indwt wtper wthh "
+    "wtint2yr wtint4yr wtmec2yr wtmec4yr wtsupp"
 )
 _BODY = _words(
     "kg lb lbs pounds body birth height bmi körper bodyweight birthweight overweight underweight "
@@ -65,7 +67,7 @@ _OWN = _words(
     "completed started submitted submitdate browser device useragent consent recaptcha "
     "completioncode qtime interviewtime totaltime "
     "zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip gps deviceid "
-    "zipcode postcode postalcode plz postleitzahl data fecha datum"
+    "zipcode postcode postalcode plz postleitzahl data fecha datum rownames"
 )
 _PROFILE = _words(
     "age agegroup agecat alter edad âge idade leeftijd wiek eta età birthyear yob geburtsjahr "
@@ -245,7 +247,8 @@ def counts_tasks(name: str) -> bool:
 
 
 _TIME = _words(
-    "wave waves welle year jahr time week woche day tag month monat round runde visit phase period "
+    "wave waves welle year years jahr time times week weeks woche day days tag tage month months "
+    "monat round rounds runde visit visits phase period session "
     "date onda vague ronda"
 )
 
@@ -305,7 +308,9 @@ def is_starred(name: str) -> bool:
     return folded(name) in ("rating", "ratings", "stars", "book rating")
 
 
-_OPTION = _words("option options answer answers response category choice level antwort")
+_OPTION = _words(
+    "option options answer answers response category choice level antwort candidate candidates"
+)
 _SHARE = _words("share shares percent percentage pct proportion frequency count n anteil prozent")
 
 _OF_SHARE = _words("of weighted unweighted total valid responses respondents answers people votes")
@@ -346,6 +351,24 @@ def has_id(name: str) -> bool:
     return "id" in tokens(name)
 
 
+def ends_in_id(name: str) -> bool:
+    """Whether a short name ends as those of ids do: `school_id`, `SCH_ID`, `teacherID`."""
+    apart = folded(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).split()
+    return 1 < len(apart) <= 3 and apart[-1] == "id"
+
+
+_CLUSTER = _words("cluster clusters psu strata stratum ssu")
+
+
+def is_cluster(name: str) -> bool:
+    """Whether a name is that of what a sample was drawn from: clusters, strata."""
+    words = _plain(name)
+    whole = re.fullmatch(
+        r"(sdmv|v|est|samp)?_?(psu|stra|strat|strata|stratum|cluster)", name.lower()
+    )
+    return whole is not None or bool(words & _CLUSTER and words <= _CLUSTER | _ID | {"sample"})
+
+
 def is_share(name: str) -> bool:
     """Whether a name says how many people gave an answer, and of nothing else how many there
     are."""
@@ -359,10 +382,25 @@ def is_plain_response(name: str) -> bool:
 
 
 _JOINED_WEIGHT = re.compile(
-    r"(survey|sample|sampling|person|people|post|design|final|base|pop|population|case|resp|"
+    r"(survey|sample|sampling|samp|svy|person|people|per|pers|post|design|final|base|pop|population|case|resp|"
     r"common|commonpost|commonvv|commonvvpost|panel|cross|national|state|calibrated|trimmed|adult|"
-    r"ind|indiv|individual|expansion|respondent|team|analysis|house|household|std|norm|rake|raking|wave|total)weights?"
+    r"ind|indiv|individual|expansion|respondent|team|analysis|house|household|hh|std|norm|rake|raked|raking|"
+    r"wave|total|pooled|longitudinal|cross|xs|selection|nonresponse|attrition|ipw)(weights?|wgts?|wts?)"
 )
+
+
+_HEAVY = _words("weight gewicht poids peso")
+_SURVEY = _words(
+    "survey sample sampling final post design person base pop population calibrated raked rake "
+    "analysis trimmed adult national panel cross wave factor probability inverse"
+)
+
+
+def may_be_heavy(name: str) -> bool:
+    """Whether the name of a weight may be that of how heavy somebody is (`weight`, `goal_weight`),
+    since nothing in it tells of a survey."""
+    words = _plain(name)
+    return bool(words & _HEAVY) and not words & _SURVEY
 
 
 def is_weight(name: str, text: str) -> bool:
@@ -381,11 +419,16 @@ _OWN_NAMES = (
     *("marca temporal", "carimbo de data hora", "informazioni cronologiche"),
     *("questnnr", "mailsent", "lastdata", "lastpage", "maxpage", "finished", "missing", "missrel"),
     *("提交答卷时间", "所用时间", "来源", "来源详情", "来自ip", "序号"),
-    *("user full name", "user agent"),
+    *("user full name", "user agent", "row names", "device type", "browser type"),
     *("n comments", "n votes", "n agree", "n disagree", "group id", "unnamed 0"),
 )
 _CHECKED = re.compile(
-    r"\b(attention|attn|manipulation|manip|instructional) (check|chk)|^"
+    r"\b(attention|attn|att|manipulation|manip|instructional|bot|imc) (check|chk|question)|"
+    r"^(imc|bogus|catch|trap)( (item|question|trial))?( \d+)?$|^(mc|ac|att?n?) pass(ed)?$|"
+    r"^(please )?(select|choose|click|mark|pick|tick|check|answer) (?!.*\ball\b).*\b((to|that) "
+    r"(show|indicate|demonstrate|confirm|prove|verify)|for this (item|question|statement|row)|if "
+    r"you (are|re) (reading|paying))\b|\bplease (select|choose|click|mark|pick|tick|answer) (the )?"
+    r"(option |answer )?(strongly |somewhat )?(dis)?agree( here)?$|^"
     r"(passed|failed) (\w+ )?checks?$|\bcaptcha\b|^(do|did) you (consent|agree to "
     r"(take part|participate))|^i (hereby )?(consent|agree to (take part|participate))|\binformed "
     r"consent\b|\beinverstandniserklarung\b|\bconsentimiento informado\b"
@@ -408,10 +451,17 @@ _OTREE = re.compile(
 """What oTree notes of everybody: what players are paid follows from what they did."""
 
 
+_CLICKED = re.compile(r"(.* )?(first click|last click|page submit|click count)")
+"""What Qualtrics notes of a page."""
 _PLACED = re.compile(r"(.* )?(latitude|longitude)|.*\b(gps|location|geopoint) (altitude|accuracy)")
 _ASKER = _words(
     "submitter enumerator interviewer surveyor fieldworker intervieweur encuestador ankieter"
 )
+
+
+def is_check(text: str) -> bool:
+    """Whether a name, or what was asked, only tells who takes part and who pays attention."""
+    return _CHECKED.search(folded(text)) is not None
 
 
 def is_own(name: str) -> bool:
@@ -421,8 +471,11 @@ def is_own(name: str) -> bool:
     return (
         folded(name) in _OWN
         or folded(name) in _OWN_NAMES
-        or bool(_CHECKED.search(folded(name)) or _TIMED.fullmatch(folded(name)))
+        or is_check(name)
+        or bool(_TIMED.fullmatch(folded(name)))
         or name.endswith(".rt")
+        or name.casefold() == "filter_$"  # SPSS notes there which cases are looked at
+        or _CLICKED.fullmatch(folded(name)) is not None
         or _PLACED.fullmatch(folded(name)) is not None
         or _OTREE.fullmatch(name) is not None
         or bool(words & _OWN and words <= _BESIDE)
@@ -440,11 +493,44 @@ _WHERE = (
 """Names that describe people if nothing else stands beside them."""
 
 
+_BESIDE_PROFILE = (
+    _PROFILE
+    | _OF_PEOPLE
+    | _ID
+    | _PERSON
+    | _words(
+        "status cat category categories band bands bracket brackets range class lvl coded num "
+        "numeric yrs months old size type self reported report current currently own resp subj "
+        "parent parents parental mother father mothers fathers maternal paternal spouse partner "
+        "husband wife husb hhld home native tongue origin identity identification rec new dummy "
+        "bin binary demo demographic demographics dem prof ess std iso fips usa completed obtained "
+        "eth pre post usd eur log sqrt centered affiliation denomination group groups grp grouped "
+        "bucket final primary main present living residential permanent grade degree field study "
+        "code codes label text name names short long other specify at interview survey wave "
+        "baseline marriage married last next ses actual exact given estimated approximate combined "
+        "source sources merged simple simplified detailed broad major sub census official assigned "
+        "experimental random randomised randomized treatment survey sample version "
+        "quartile quintile decile tertile percentile midpoint median mean index "
+        "work working job current spoken interview questionnaire fluent "
+        "bundesland wohn abschluss hochster stand jahre alters familien haushalts netto brutto "
+        "höchster hochste höchste stellung klasse stufe tranche niveau classe catégorie catégories "
+        "foyer naissance résidence actuelle professionnelle familiale socioprofessionnelle études "
+        "nivel rango nacimiento residencia laboral situación estudios actual grupo tramo máximo "
+        "fascia livello titolo studio stato nascita residenza professionale attuale faixa etária "
+        "nascimento residência situação atual estado geboorte categorie hoogste huidige huishouden "
+        "przedział wiekowy poziom stan zawodowy grupa wiekowa miejsce zamieszkania ålders grupp"
+    )
+)
+"""What stands beside what describes people and says whose it is, or how it was written down; beside
+other words (`job_stress`, `income inequality`) it is what somebody thinks about."""
+
+
 def is_profile(name: str, text: str) -> bool:
     """Whether a column describes people, by its name or by a question that asks for it."""
     words = tokens(name)
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
-    label = _plain(text) if text else frozenset()
+    short = short and all(len(word) < 3 for word in _plain(name) - _BESIDE_PROFILE)
+    label = _plain(text or name)
     named = bool(label & _PROFILE) and label <= _PROFILE | _OF_PEOPLE
     when = folded(name) in (*_WHEN, *_WHERE)
     return (

@@ -12,14 +12,14 @@ from crowdllm_jax.runtime import numerals
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, shown
-from crowdllm_jax.study.draft.missing_codes import CODES, digits_amid
+from crowdllm_jax.study.draft.missing_codes import CODES, FAR, digits_amid
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
 from crowdllm_jax.study.spec import AttributeSpec, OrdinalAttribute
 from crowdllm_jax.study.tables import rows as named_rows
 
 MOST_LEVELS = 40
-_NO_NUMBER = {-1, -7, -8, -9, *range(-99, -94), -77, -88, -999, 888, 998, 999, 9999}
+_NO_NUMBER = {-1, -7, -8, -9, *range(-99, -94), -77, -88, -999, *FAR}
 """Codes of no answer far from the numbers of an attribute, or below 0 where these are not."""
 _NO_AGE = {*range(-6, -1)}
 """Further ones below numbers that begin above 0, as ages do."""
@@ -71,8 +71,7 @@ def weight_of(sheet: Sheet, choices: Choices) -> Field | None:
     field = found[0]
     numbers = _weights(field)
     mean = float(np.mean(numbers))
-    bare = re.fullmatch(r"(?i)(weight|gewicht|poids|peso)", field.name)
-    if bare and 30 < mean < 250 and max(numbers) < 400:
+    if names.may_be_heavy(field.name) and 30 < mean < 250 and max(numbers) < 400:
         raise CrowdError(
             f"is '{field.name}' a survey weight (how many people somebody stands for), or how "
             f"heavy people are (its average is {mean:.0f})? Say --weight '{field.name}', or "
@@ -174,6 +173,22 @@ def profile_of(
         told = [f"{text} in {shown(own, 4)}" for text, own in silent.items()]
         reasons.append(f"Taken for no answer in the profile: {shown(told, 8)}.")
     return profile
+
+
+FEW_PEOPLE = 8
+
+
+def no_profile(person: Field, field: Field) -> bool:
+    """Whether a column tells of people what a program notes, or is another id of theirs."""
+    if names.is_own(field.name):
+        return True
+    texts = field.column.distinct
+    apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
+    return apart and (
+        names.is_person(field.name)
+        or names.has_id(field.name)
+        or any(numerals.number(text) is None for text in texts)
+    )
 
 
 OLDEST = 130

@@ -91,7 +91,34 @@ def ranking_in_columns(fields: Sequence[Field], reasons: list[str]) -> list[Fiel
     for stem, options in groups.items():
         if len(options) >= FEWEST_OPTIONS:
             made |= _ranked(stem, options, reasons)
+    for options in _side_by_side([field for field in fields if field.name not in made]):
+        made |= _ranked(f"{options[0].name} to {options[-1].name}", options, reasons)
     return [made.get(field.name, field) for field in fields]
+
+
+FEWEST_ROWS = 20
+"""Of people who rank what is called nothing in common, so that chance cannot have made it."""
+
+
+def _side_by_side(fields: Sequence[Field]) -> list[list[Field]]:
+    """Columns side by side, as many as each holds places (1, 2, 3), which may be options of one
+    ranking whatever they are called."""
+    runs: list[list[Field]] = []
+    for field in fields:
+        known = {number(text) for text in field.column.distinct if not is_no_answer(text)}
+        k = len(known)
+        whole = k >= FEWEST_OPTIONS and known == {*map(float, range(1, k + 1))} and not field.labels
+        if (
+            not whole
+            or field.use not in (None, "question")
+            or np.sum(field.column.codes >= 0) < (FEWEST_ROWS)
+        ):
+            runs.append([])
+        elif runs and runs[-1] and len(runs[-1]) < k == len(runs[-1][0].column.distinct):
+            runs[-1].append(field)
+        else:
+            runs.append([field])
+    return [run for run in runs if run and len(run) == len(run[0].column.distinct)]
 
 
 _PLACE = re.compile(
@@ -111,13 +138,16 @@ def ranking_by_places(fields: Sequence[Field], reasons: list[str]) -> list[Field
     different options in each row are made a question per option."""
     groups: dict[str, list[Field]] = defaultdict(list)
     for field in fields:
-        named = _PLACE.search(field.name) and _RANKS.search(field.name)
+        named = _PLACE.search(field.name)
         if named and field.use in (None, "question") and not field.labels:
             groups[_PLACE.sub("#", field.name)].append(field)
     result = [*fields]
     for places in groups.values():
         options = {t for f in places for t in f.column.distinct if not is_no_answer(t)}
         numbers = any(number(text) is not None for text in options) or in_order(options)
+        called = all(_RANKS.search(field.name) for field in places)
+        if not called and not _all_placed(places, options):
+            continue
         if (
             len(places) < FEWEST_OPTIONS
             or not len(places) <= len(options) <= MOST_OPTIONS
@@ -129,6 +159,13 @@ def ranking_by_places(fields: Sequence[Field], reasons: list[str]) -> list[Field
             result = [f for f in result if f not in places]
             result[at:at] = made
     return result
+
+
+def _all_placed(places: Sequence[Field], options: set[str]) -> bool:
+    """Whether there are as many columns as options, and enough people fill them all, so that these
+    are places though nothing but their numbers says so."""
+    asked = np.all([field.column.codes >= 0 for field in places], axis=0)
+    return len(places) == len(options) and np.sum(asked) >= FEWEST_ROWS
 
 
 def _options_of_places(

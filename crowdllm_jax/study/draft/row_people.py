@@ -12,6 +12,7 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices, as_flag
 from crowdllm_jax.study.draft.missing_codes import MOST_LEVELS
 from crowdllm_jax.study.draft.people import cells_of
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of
 
@@ -44,6 +45,7 @@ def people_of_rows(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field 
         if not whole and named:
             _refuse_twice(named[0])
         if not whole:
+            _ask_of_even(sheet, said)
             reasons.append("No column holds ids; people are numbered by their rows.")
             reasons += _told_twice(sheet)
             return None
@@ -52,6 +54,30 @@ def people_of_rows(sheet: Sheet, choices: Choices, reasons: list[str]) -> Field 
     _refuse_twice(field)
     reasons.append(f"People: one per row, with ids of column {field.name}.")
     return field
+
+
+FEWEST_EVEN = 20
+
+
+def _ask_of_even(sheet: Sheet, said: Set[str]) -> None:
+    """Raise CrowdError if whole numbers come back equally often, each of many: no answers do, but
+    ids of people who were asked several times, or of villages of which so many were asked."""
+    for field in sheet.fields:
+        numbers = [numerals.number(text) for text in field.column.distinct]
+        whole = all(n is not None and n.is_integer() for n in numbers)
+        often = np.bincount(field.column.codes[field.column.codes >= 0])
+        even = len(often) > FEWEST_EVEN and len({*often.tolist()}) == 1 < often[0]
+        known = field.use is not None or field.labels or field.amount or field.name in said
+        known = known or names.is_profile(field.name, field.text) or names.is_own(field.name)
+        known = known or names.is_cluster(field.name)
+        if known or not whole or not even or (field.column.codes < 0).any():
+            continue
+        raise CrowdError(
+            f"{field.cells.where}: each of its {len(often):,} numbers stands in {often[0]} rows, "
+            "as no answers do. If they are ids of people who answer several times, keep one row of "
+            f"each, or name the tasks: --id '{field.name}' --task COLUMN; if they number groups of "
+            f"people, say --leave-out {as_flag([field.name])}"
+        )
 
 
 def _told_twice(sheet: Sheet) -> list[str]:
@@ -74,7 +100,9 @@ def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:
     for field in named:
         for group in sheet.fields:
             few = len(group.column.distinct) < len(field.column.distinct)
-            time = names.is_time(group.name) or names.is_condition(group.name)
+            # Somebody may be asked at several ages.
+            time = names.is_time(group.name) or names.is_age(group.name)
+            time = time or names.is_condition(group.name)
             if not few or time or not names.is_profile(group.name, group.text):
                 continue
             if (both := _both(sheet, group, field)) is not None:
@@ -221,9 +249,11 @@ def about_somebody(fields: Sequence[Field]) -> set[str]:
         # Of two people other ids are known; answers of both would be some of the same.
         if len(texts) <= MOST_GROUPS or one or any(whose[t] > 1 for t in texts)
     }
+    called = {folded(field.name): field.name for field in fields}
+    beside = {called["no"]} if {"yes", "no"} <= called.keys() else set()  # no number of anybody
     often = Counter(frozenset(texts) for texts in held.values())
     numbers = {name for name, texts in held.items() if None not in map(numerals.number, texts)}
-    return {
+    return beside | {
         name
         for name, texts in held.items()
         if texts and (name in numbers or often[frozenset(texts)] > 1 or in_order(texts) is not None)

@@ -14,6 +14,7 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.choice_sets import Sets, is_mark, marks_of, numeric, varies
 from crowdllm_jax.study.draft.crossed import together, told_by
 from crowdllm_jax.study.draft.draft import Choices, shown
+from crowdllm_jax.study.draft.pairs import Pairs, pairs_of
 from crowdllm_jax.study.draft.row_people import unique, words_before
 from crowdllm_jax.study.draft.stacked import again, below
 from crowdllm_jax.study.draft.word_lists import folded
@@ -58,6 +59,8 @@ def side_by_side(sheet: Sheet, choices: Choices) -> tuple[Sheet, Sets] | None:
     _refuse_program(fields)
     sheet, fields = _with_winner(sheet, fields)
     person = _person(fields, choices)
+    if person is not None and (pairs := _pairs(fields, person, choices)) is not None:
+        return _in_rows(*_with_pairs(sheet, pairs), person, choices)
     marked = [f for f in fields if _may_say(f, choices)]
     if person is None or not marked:
         return None
@@ -101,6 +104,27 @@ def _with_winner(sheet: Sheet, fields: list[Field]) -> tuple[Sheet, list[Field]]
     return replace(sheet, fields=(*rest, winner)), [*(f for f in fields if f not in marks), winner]
 
 
+def _pairs(fields: Sequence[Field], person: Field, choices: Choices) -> Pairs | None:
+    """Pairs of which a column names the better, unless the user names another one."""
+    neither = {
+        text for f in fields for text in f.column.distinct if _NEITHER.fullmatch(folded(text))
+    }
+    found = pairs_of([f for f in fields if f is not person], [*neither])
+    if found is None or choices.response not in (None, found.chosen.name):
+        return None
+    return found if len(person.column.codes) >= FEWEST_SETS else None
+
+
+def _with_pairs(sheet: Sheet, pairs: Pairs) -> tuple[Sheet, _Sided]:
+    """A sheet that says which of two things was chosen, and these side by side."""
+    one, other = pairs.things
+    labels = {"1": one.name, "2": other.name}
+    labels |= {_key(text): text for text in pairs.chosen.column.distinct[2:]}
+    rest = [f for f in sheet.fields if f.name not in pairs.made]
+    side = _Sided(pairs.chosen, {"item": {"1": one, "2": other}}, labels)
+    return replace(sheet, fields=(*rest, one, other, pairs.chosen)), side
+
+
 def _person(fields: Sequence[Field], choices: Choices) -> Field | None:
     """The column of people who chose in several rows each, or in one if it says who won."""
     named = [f for f in fields if f.name == choices.person or names.is_person(f.name)]
@@ -111,13 +135,20 @@ def _person(fields: Sequence[Field], choices: Choices) -> Field | None:
     return whole[0] if whole else None
 
 
+MOST_SIDES = 4
+_SIDES = ({"left", "right"}, {"links", "rechts"}, {"gauche", "droite"}, {"top", "bottom"})
+"""What is said of one of two options, whatever the column is called, and of neither at most."""
+
+
 def _may_say(field: Field, choices: Choices) -> bool:
     if choices.response is not None:
         return field.name == choices.response
     # Numbers that are called a rating are none of options 1 to 5.
     words = any(number(text) is None for text in field.column.distinct)
     called = names.says_chosen(field.name) or (words and names.is_plain_response(field.name))
-    return called or folded(field.name) in ("winner", "preference", "better")
+    sides = {folded(text) for text in field.column.distinct}
+    named = any(own <= sides and len(sides) <= MOST_SIDES for own in _SIDES)
+    return called or named or folded(field.name) in ("winner", "preference", "better")
 
 
 @dataclass(frozen=True)

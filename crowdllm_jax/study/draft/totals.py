@@ -24,7 +24,17 @@ _SUMS = {
 }
 _OF_WHAT = {"grand", "class", "group", "course", "column"}
 _KEYS = {
-    *("answer key", "correct answer", "correct answers", "points possible", "max points"),
+    *(
+        "answer key",
+        "key",
+        "scoring key",
+        "solution",
+        "solutions",
+        "correct answer",
+        "correct answers",
+        "points possible",
+        "max points",
+    ),
     *("possible points", "maximum points", "max score", "losungen", "losung", "musterlosung"),
 }
 _NOTE = re.compile(r"(?i)\W*(\*|†|note|source|legend|legende|quelle|anmerkung|hinweis)|(\S+\s+){3}")

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from crowdllm_jax.study.draft.derived import without_derived
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
 from crowdllm_jax.study.draft.multiple import options_of, split, ticked
+from crowdllm_jax.study.draft.paradata import not_asked
 from crowdllm_jax.study.draft.people import cells_of, profile_of, weight_of
 from crowdllm_jax.study.draft.rankings import (
     ranking_by_places,
@@ -105,7 +106,7 @@ def _parted(
             sheet.field(name, {"out": "--leave-out"}.get(flag, f"--{flag}"))
     profile, questions = [], []
     left: dict[str, list[str]] = defaultdict(list)
-    about = about_somebody(sheet.fields)
+    about, noted = about_somebody(sheet.fields), not_asked(sheet.fields)
     columns = [f for f in sheet.fields if f is not people and f is not weight]
     columns = [replace(f, use="profile") if _a_role(f, people) else f for f in columns]
     if apart := _parts_apart(columns):
@@ -118,7 +119,7 @@ def _parted(
         )
     ranked = ranking_by_places(ranking_in_columns(made, reasons), reasons)
     for field in sharing_in_columns(ranked, reasons):
-        use, why = _use(field, choices, about)
+        use, why = _use(field, choices, about, noted)
         if use == "profile":
             profile.append(field)
         elif use == "question":
@@ -164,8 +165,10 @@ def _parts_apart(fields: Sequence[Field]) -> list[str]:
     return found
 
 
-def _use(field: Field, choices: Choices, about: Set[str]) -> tuple[str, str]:
-    """What a column is for, or why it is left out."""
+def _use(
+    field: Field, choices: Choices, about: Set[str], noted: Mapping[str, str]
+) -> tuple[str, str]:
+    """What a column is for, or why it is left out, as those are that are `noted` beside answers."""
     if field.name in choices.profile:
         return "profile", ""
     if field.name in choices.questions:
@@ -183,7 +186,7 @@ def _use(field: Field, choices: Choices, about: Set[str]) -> tuple[str, str]:
         return ("profile", "") if named else ("out", "since it is not among --questions")
     if _a_group(field) and not choices.profile:
         return "profile", ""
-    if (why := _no_answers(field, about)) is not None:
+    if (why := _no_answers(field, about) or noted.get(field.name)) is not None:
         return "out", why
     described = names.is_profile(field.name, field.text) or _is_or_not(field)
     if described and not choices.profile:
@@ -213,7 +216,8 @@ def _no_answers(field: Field, about: Set[str]) -> str | None:
     if names.is_weight(field.name, field.text):
         return "since it is a weight"
     words = comes_back(field) and not any(map(str.isdecimal, "".join(field.column.distinct)))
-    if names.is_own(field.name) and not (words and names.may_be_owned(field.name)):
+    own = names.is_own(field.name) or names.is_check(field.text.rpartition(" - ")[2])
+    if own and not (words and names.may_be_owned(field.name)):
         return "since it is no answer"
     party = names.is_party(field.name) and comes_back(field)
     named = names.is_person(field.name) and field.name not in about and not party

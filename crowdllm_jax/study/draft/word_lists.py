@@ -54,7 +54,7 @@ LISTS = tuple(
             "none/nothing/not at all/none at all < very little/hardly any < a little/little/a "
             "little bit< some/somewhat/a moderate amount/moderately < quite a bit/quite a lot/a "
             "good deal/much/a lot< very much/a great deal/extremely",
-            "very low < low < medium/mid/middle/moderate/average < high < very high",
+            "very low < low < medium/med/mid/middle/moderate/average < high < very high",
             "much worse < worse < somewhat worse < slightly worse/a little worse< about the "
             "same/the same/same/no change/unchanged< slightly better/a little better < somewhat "
             "better < better < much better",
@@ -351,6 +351,54 @@ LISTS = tuple(
             "reject < major revision/major revisions < minor revision/minor revisions < accept",
             "incorrect/wrong < partially correct/partly correct < correct",
             "non toxic/not toxic < toxic < very toxic/severely toxic",
+            "never/none/non user < occas/occasional/occasionally/light/some < regul/regular/"
+            "regularly/moderate < heavy/freq/frequent/frequently",
+            "freshman/first year/1st year < sophomore/second year/2nd year < junior/third year/3rd "
+            "year < senior/fourth year/4th year < graduate/grad student/graduate student",
+            "gen alpha < gen z/generation z < millennial/millennials/gen y/generation y < gen x/"
+            "generation x < boomer/boomers/baby boomer/baby boomers < silent generation/silent",
+            "fail < pass < merit < distinction",
+            "junior/entry level < mid/mid level < senior < lead/principal",
+            "first < second < third < fourth < fifth",
+            "pants on fire < false < mostly false/barely true < half true < mostly true < "
+            "true/completely true",
+            "definitely will not/definitely would not/definitely won't/will definitely not < "
+            "probably will not/probably would not/probably won't < might/might or might "
+            "not/may/maybe/may or may not < probably will/probably would < definitely will/"
+            "definitely would",
+            "would not buy/i would not buy/would definitely not buy < might buy/i might buy < "
+            "would buy/i would buy < would definitely buy/i would definitely buy",
+            "sehr schlecht < schlecht < geht so/mittelmäßig/naja < gut < sehr gut",
+            "none < almost none/hardly any < less than half/under half < about half/half < more "
+            "than half/over half < almost all/nearly all < all",
+            "very unlikely/extremely unlikely < unlikely < possible/neither/neutral/uncertain < "
+            "likely < very likely/extremely likely",
+            "gens d'acord/gens < poc d'acord/poc < una mica/una mica d'acord < bastant "
+            "d'acord/bastant < molt d'acord/molt < totalment d'acord",
+            "mai < gairebé mai < de vegades/a vegades < sovint < gairebé sempre < sempre",
+            "deloc < puțin/foarte puțin < moderat/oarecum < mult < foarte mult",
+            "dezacord total < dezacord < neutru/nici acord nici dezacord < acord < acord total",
+            "niciodată < rar/rareori < uneori/câteodată < deseori/des < întotdeauna/mereu",
+            "ніколи < рідко < іноді/інколи < часто < завжди",
+            "зовсім не довіряю/повністю не довіряю < скоріше не довіряю < скоріше довіряю < "
+            "повністю довіряю",
+            "повністю не згоден/зовсім не згоден < скоріше не згоден/не згоден < важко "
+            "сказати/нейтрально < скоріше згоден/згоден < повністю згоден",
+            "совсем не доверяю/полностью не доверяю < скорее не доверяю < скорее доверяю < "
+            "полностью доверяю",
+            "כלל לא מסכים/בכלל לא מסכים < לא מסכים < ניטרלי/נייטרלי < מסכים < מסכים מאוד/מסכים "
+            "בהחלט",
+            "אף פעם/לעולם לא < לעיתים רחוקות < לפעמים < לעיתים קרובות < תמיד",
+            "पूरी तरह असहमत/दृढ़ता से असहमत < असहमत < तटस्थ < सहमत < पूरी तरह सहमत/दृढ़ता से सहमत",
+            "कभी नहीं < शायद ही कभी < कभी कभी < अक्सर < हमेशा",
+            "ไม่เห็นด้วยอย่างยิ่ง < ไม่เห็นด้วย < เฉยๆ/ไม่แน่ใจ < เห็นด้วย < เห็นด้วยอย่างยิ่ง",
+            "uopće se ne slažem/u potpunosti se ne slažem/nikako se ne slažem < ne slažem se < "
+            "niti se slažem niti se ne slažem/neodlučan < slažem se < u potpunosti se "
+            "slažem/potpuno se slažem",
+            "nikad/nikada < rijetko/retko < ponekad < često < uvijek/uvek",
+            "vôbec nesúhlasím/úplne nesúhlasím < nesúhlasím/skôr nesúhlasím < neutrálne < skôr "
+            "súhlasím/súhlasím < úplne súhlasím",
+            "rozhodně ne/určitě ne < spíše ne < spíše ano < rozhodně ano/určitě ano",
             "very dissatisfied < dissatisfied < ok/okay < satisfied < very satisfied",
             "a much better/a is much better < a better/a is better < a slightly better/a is "
             "slightly better < tie/same/about the same/equal < b slightly better/b is slightly "

@@ -13,6 +13,7 @@ from itertools import permutations
 
 from crowdllm_jax.runtime.numerals import leading_number
 from crowdllm_jax.study.draft.bands import ordered_bands
+from crowdllm_jax.study.draft.rates import rates
 from crowdllm_jax.study.draft.schooling import schooling
 from crowdllm_jax.study.draft.units import mixed_units
 from crowdllm_jax.study.draft.word_lists import LISTS, folded
@@ -28,7 +29,8 @@ _DEGREES = {
     for words, degree in {
         "slightly/slghtly/barely/minimally/kaum/légèrement/ligeramente/leggermente/"
         "ligeiramente": 0.6,
-        "somewhat/a little/a little bit/rather/mildly/partly/partially/tend to/leaning/lean/"
+        "a little/a little bit": 0.8,
+        "somewhat/rather/mildly/partly/partially/tend to/leaning/lean/"
         "probably/possibly/eher/etwas/teilweise/ein wenig/wahrscheinlich/plutôt/un peu/"
         "probablement/algo/un poco/más bien/parcialmente/probablemente/abbastanza/piuttosto/"
         "parzialmente/um pouco/een beetje/enigszins/raczej/trochę/spíše/spíš/not strongly/not very "
@@ -115,9 +117,11 @@ NO_ANSWER = {
     folded(word)
     for word in _each(
         "don't know|dont know|do not know|dk|dk/na|dk/ref|don't know/refused|no answer|refused|"
-        "refusal|refuse|prefer not to say|prefer not to answer|i don't know|i prefer not to say|i "
-        "prefer not to answer|rather not say|not applicable|does not apply|n/a|na|nan|null|none "
-        "given|no opinion|no response|can't choose|cannot choose|can't say|skip|skipped|missing|"
+        "refusal|refuse|refuse to answer|refused to answer|decline to answer|declined to "
+        "answer|decline to state|ref|prefer not to say|prefer not to answer|i don't know|i prefer "
+        "not to say|i prefer not to answer|rather not say|not applicable|does not apply|n/a|na|nan|"
+        "null|none given|no opinion|no response|can't choose|cannot choose|can't say|skip|skipped|"
+        "missing|nr|not rated|unrated|not answered|unanswered|blank|left blank|"
         "not asked|inapplicable|not ascertained|inap|iap|nap|dk na|cannot say|unknown|"
         "system missing|not available|no "
         "data|item nonresponse|nonresponse|weiß nicht|weiss nicht|keine angabe|keine angaben|k.a.|"
@@ -138,10 +142,14 @@ NO_ANSWER = {
         "toepassing|zeg ik liever niet|wil ik niet zeggen|nie mam zdania|nie dotyczy|wolę nie "
         "odpowiadać|keine meinung|will ich nicht sagen|ingen åsikt|ingen uppfattning|vill inte "
         "svara|fikrim yok|cevap vermek istemiyorum|belirtmek istemiyorum|отказ|不愿意回答|"
+        "nevím|neví|nechci odpovědět|bez odpovědi|важко сказати|відмова|nu știu|nu răspund|nu "
+        "știu/nu răspund|nem tudom|nem válaszol|nem tudja|no ho sé|ns nc|ne znam|не знам|לא יודע|"
+        "לא יודע/ת|en osaa sanoa|ei osaa sanoa|ved ikke|vet ikke|tidak tahu|không biết|δεν ξέρω|"
+        "δεν γνωρίζω|"
         "说不清|不适用|回答しない|該当なし|잘 모르겠다|해당 없음|해당없음|لا ينطبق"
     )
 }
-_NOTHING = ("", "-", "--", ".", "..", "?", "/")
+_NOTHING = ("", "-", "--", "–", "—", ".", "..", "?", "/")
 _FAULTS = ("#div/0!", "#ref!", "#value!", "#name?", "#num!", "#null!")
 """What a spreadsheet writes where a formula fails."""
 
@@ -202,7 +210,7 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
     if (bare := _without_codes(several, *_CODES)) and (told_bare := in_order(bare)):
         return _sorted(several, [float(told_bare.index(word)) for word in bare])
     told = _listed(words) or _listed(_without_shared(words)) or schooling(words)
-    told = told or _around_right(words) or _between_ends(several)
+    told = told or _around_right(words) or _between_ends(several) or rates(several)
     if told is not None:
         return _sorted(several, told)
     parts = [_meaning(word) for word in words]
@@ -443,7 +451,22 @@ def seems_ordered(texts: Sequence[str]) -> bool:
         for own in (words, _without_shared(words))
     )
     graded = 2 * sum(map(_graded, words)) >= len(words) or _qualified(words)
-    return several and (2 * listed > len(words) or graded)
+    return several and (2 * listed > len(words) or graded or _several_scales(words))
+
+
+def _several_scales(words: Sequence[str]) -> bool:
+    """Whether all answers are contraries of two senses, or stand in lists of which none has all, as
+    answers of one scale in two languages do."""
+    parts = [_meaning(word) for word in words]
+    senses = {sense for _, sense in parts}
+    both = [{number > 0 for number, own in parts if own == sense} for sense in senses]
+    known = senses <= {*_CONTRARIES.values(), ""} and "" not in senses
+    if known and len(senses) > 1 and all(len(signs) == 2 for signs in both):
+        return True
+    ends = [{word for word in words if word in ranks} for ranks in LISTS if len(ranks) > 3]
+    held = [own for own in ends if len(own) > 1 and not _letters([*own], dict.fromkeys(own, 0))]
+    apart = any(not one & other for one in held for other in held)
+    return apart and {*words} <= {word for own in held for word in own}
 
 
 def _qualified(words: Sequence[str]) -> bool:

@@ -28,9 +28,15 @@ _OWN = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_ti
 def is_label_studio_json(tasks: list[Record]) -> bool:
     """Whether records are annotated tasks, or one per annotation (JSON-MIN)."""
     return any(
-        task.keys() >= _ANNOTATION or (_ANNOTATED & task.keys() and not _of_doccano(task))
+        task.keys() >= _ANNOTATION or (_has_annotations(task) and not _of_doccano(task))
         for task in tasks
     )
+
+
+def _has_annotations(task: Record) -> bool:
+    """Whether a task holds a list of annotations, which may be empty."""
+    held = [task[key] for key in _ANNOTATED & task.keys()]
+    return any(isinstance(own, list) and all(isinstance(a, dict) for a in own) for own in held)
 
 
 def _of_doccano(task: Record) -> bool:
@@ -91,6 +97,8 @@ def _parsed(cell: str) -> Any:
 def _annotated(task: dict[str, Any], left: Counter[str]) -> Iterator[Answer]:
     identity, text = str(task.get("id", task.get("inner_id", ""))), _shown(task.get("data"))
     for annotation in task.get("annotations") or task.get("completions") or ():
+        if not isinstance(annotation, dict):
+            continue
         if annotation.get("was_cancelled"):
             left["skipped annotations"] += 1
             continue

@@ -9,6 +9,7 @@ from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.archive import unpacked
 from crowdllm_jax.study.file_kind import foreign, is_parquet
 from crowdllm_jax.study.formats import (
+    annotators,
     excel,
     figure_eight,
     json_records,
@@ -107,18 +108,25 @@ def _read(path: Path, encoding: str | None, sheet: str | None) -> Sheet | Electi
     if preflib.is_preflib(path):
         return preflib.read_preflib(path)
     if is_json:
-        if b"SurveyEntry" in head or path.suffix.lower() == ".qsf":
-            raise CrowdError(
-                f"{path}: is a survey of Qualtrics, its questions without answers; which file "
-                f"holds the answers? crowdllm init ANSWERS.csv --questionnaire {path.name}"
-            )
-        records = json_records.records_in(path)
-        if label_studio.is_label_studio_json(records):
-            return label_studio.read_label_studio_json(path, records)
-        return json_records.read_records(path, records)
+        return _json(path, head)
     if told := foreign(path, encoding or "utf-16" if b"\0" in head else encoding):
         raise CrowdError(f"{path}: is {told}")
     return _table(read_rows(path, encoding, most=TOP), encoding)
+
+
+def _json(path: Path, head: bytes) -> Sheet:
+    """A table in JSON, of what program its keys tell."""
+    if b"SurveyEntry" in head or path.suffix.lower() == ".qsf":
+        raise CrowdError(
+            f"{path}: is a survey of Qualtrics, its questions without answers; which file "
+            f"holds the answers? crowdllm init ANSWERS.csv --questionnaire {path.name}"
+        )
+    records = json_records.records_in(path)
+    if annotators.is_annotated(records):
+        return annotators.read_annotated(path, records)
+    if label_studio.is_label_studio_json(records):
+        return label_studio.read_label_studio_json(path, records)
+    return json_records.read_records(path, records)
 
 
 def _program(path: Path, head: bytes) -> str | None:

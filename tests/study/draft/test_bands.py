@@ -14,6 +14,7 @@ from crowdllm_jax.study.draft.bands import ordered_bands
         "Under $25,000|$25,000 - $49,999|$50,000 - $99,999|$100,000 or more",
         "unter 20|20 bis 39|40 bis 59|60 und älter",
         "none|1-2|3-5|more than 5",
+        "≤5|6-10|11-20|≥21",
         "<1|1|2|3|4|5|>5",
         "1|2|3|more than 3",
         "Never|Once|Twice|Three or more times",

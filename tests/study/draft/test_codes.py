@@ -5,7 +5,8 @@ import pytest
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.draft import Choices
-from crowdllm_jax.study.draft.make import study
+from crowdllm_jax.study.draft.make import draft_of_sheet, study
+from crowdllm_jax.study.formats.frame import read_frame
 
 N = 60
 
@@ -84,3 +85,48 @@ def test_a_code_of_no_answer_lies_beyond_the_scale_and_not_beside_its_numbers():
     assert scale(*heights, 77, 99) == tuple(range(60, 78))
     assert scale(*range(11), 77, 88, 99) == tuple(range(11))
     assert scale(1, 2, 3, 4, 5, 77) == (1, 2, 3, 4, 5)
+
+
+def taken(values: list[object]) -> tuple[float, float]:
+    frame = pd.DataFrame({"id": range(len(values)), "cost": values})
+    made = study(frame).scale_of(0)
+    return made.low, made.high
+
+
+@pytest.mark.parametrize("code", [-9, -99, 99999, 99998, 9999999])
+def test_codes_beside_amounts_are_no_amounts(code):
+    amounts = [120 + 10 * (7 * i % 50) for i in range(N)]
+    assert taken([*amounts, code]) == (120, 610)
+    assert taken([*(a + 0.25 for a in amounts), code]) == (120.25, 610.25)
+    frame = pd.DataFrame({"id": range(N + 1), "q": [i % 3 for i in range(N + 1)]})
+    draft = draft_of_sheet(read_frame(frame.assign(income=[*amounts, code])), Choices())
+    assert draft.profile["income"][1][-1] == ""
+
+
+@pytest.mark.parametrize("slip", [11, 55])
+def test_a_slip_far_above_a_scale_is_asked_for(slip):
+    values = [1 + i % 5 for i in range(N)]
+    frame = pd.DataFrame({"id": range(N + 1), "q": [*values, slip]})
+    with pytest.raises(CrowdError, match=rf"is {slip} an answer \(given once; the others"):
+        study(frame)
+    assert study(frame, missing=[str(slip)]).scale_of(0).levels == (1, 2, 3, 4, 5)
+    assert study(frame, missing="none").scale_of(0).levels[-1] == slip
+    # Counts begin at 0, and what is often given is no slip.
+    study(frame.assign(q=[*(value - 1 for value in values), slip]))
+    study(frame.assign(q=[slip if i % 9 == 0 else value for i, value in enumerate([*values, 1])]))
+
+
+@pytest.mark.parametrize("silent", ["NR", "not rated", "blank", "—"])
+def test_ratings_that_were_not_given(silent):
+    frame = pd.DataFrame(
+        {"id": range(N), "q": [("1", "2", "3", "4", silent)[i % 5] for i in range(N)]}
+    )
+    assert study(frame).scale_of(0).levels == (1, 2, 3, 4)
+
+
+def test_a_word_among_numbers_may_be_no_answer():
+    frame = pd.DataFrame(
+        {"id": range(N), "q": [("1", "2", "3", "4", "zz")[i % 5] for i in range(N)]}
+    )
+    with pytest.raises(CrowdError, match="or, if zz is no answer, --missing zz"):
+        study(frame)

@@ -198,3 +198,18 @@ def test_unrelated_columns_are_seldom_taken_for_keys():
         table = pd.DataFrame(random.integers(0, 30, (rows, 2)), columns=["a", "b"])
         table["q"] = 1 + np.arange(rows) % 5
         assert counted(table)[0] == rows
+
+
+def test_what_says_less_than_another_answer_is_not_asked_again():
+    random = np.random.default_rng(3)
+    rows = [(f"p{i}", f"item {j}") for i in range(30) for j in range(8)]
+    frame = pd.DataFrame(rows, columns=["person", "item"])
+    frame["said"] = random.choice(["no", "perhaps", "yes"], len(frame))
+    frame["coarse"] = frame.said.map({"no": "N", "perhaps": "Y", "yes": "Y"})
+    assert len(study(frame).tasks.ids) == 8
+    other = frame.assign(coarse=random.choice(["N", "Y"], len(frame)))
+    assert len(study(other).tasks.ids) == 16
+    # Who has not heard of a thing does not say how it is: both were asked.
+    heard = frame.assign(coarse=["N" if i % 5 == 0 else "Y" for i in range(len(frame))])
+    heard.loc[heard.coarse == "N", "said"] = None
+    assert len(study(heard).tasks.ids) == 16

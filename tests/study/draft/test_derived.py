@@ -166,3 +166,28 @@ def test_what_was_worked_out_is_left_out_and_not_what_it_was_worked_out_of(worke
     frame["nps"] = np.random.default_rng(3).integers(0, 11, N)
     frame["worked_out"] = worked_out(frame.item_1, frame.nps)
     assert {*ITEMS, "nps"} <= asked(frame, missing=("none",))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: (size - size.mean()) / size.std(),
+        lambda size: (size / 2.54).round(1),
+        lambda size: size - 100,
+        lambda size: (1.8 * size + 32).round(2),
+    ],
+)
+def test_one_measure_in_two_units_is_asked_once(make):
+    size = pd.Series(np.random.default_rng(1).normal(170, 9, N).round())
+    other = pd.Series(np.random.default_rng(2).normal(170, 9, N).round())
+    frame = table(size=size, again=make(size), other=other, rest=100 - size)
+    assert asked(frame) == {*ITEMS, "size", "other", "rest"}
+    assert "again" in asked(frame, questions=("size", "again"))
+    # A slip of one person makes them two.
+    frame.loc[0, "again"] += 20
+    assert "again" in asked(frame)
+
+
+def test_an_item_and_r_is_the_item_turned():
+    turned = table(item_1r=lambda items: 6 - items.item_1, item_2r=np.arange(N) % 5 + 1)
+    assert asked(turned) == {*ITEMS, "item_2r"}

@@ -674,3 +674,33 @@ def test_a_telephone_that_people_have_is_an_answer():
     frame = table(Phone=cycle("iPhone", "Android"), Telefon=[f"030 {i}" for i in range(N)])
     frame["browser"], frame["pid"] = cycle("Chrome", "Safari"), cycle(1, 2, 3)
     assert {*study(frame).tasks.ids} == {"good", "Phone"}
+
+
+@pytest.mark.parametrize("silent", ["Haven't used it", "Have not tried this", "Did not watch it"])
+def test_who_has_not_met_a_thing_does_not_rate_it(silent):
+    frame = table(price=cycle("Poor", "Fair", "Good", "Very good", silent))
+    assert scale_of(frame, "price").levels == ("Poor", "Fair", "Good", "Very good")
+    known = ("Never used", "Used once", "Used more than once")
+    assert scale_of(table(used=cycle(*known)), "used").levels == known
+    # Where it is asked for, it is an answer.
+    seen = cycle("Have not seen it", "Saw it once", "Saw a part")
+    assert len(scale_of(table(seen=seen), "seen").levels) == 3
+
+
+def test_numbers_and_as_many_words_are_asked_for():
+    typed = cycle("2", "3", "40", "10", "four", "2 hours", "25", "6")
+    told = asked(table(spent=typed))
+    assert "answers are numbers, but not four, 2 hours" in told
+    assert "if all are choices, --no-order" in told
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ("Agree", "Disagree", "De acuerdo", "En desacuerdo"),
+        ("Never", "Sometimes", "Always", "Nunca", "A veces", "Siempre"),
+        ("zufrieden", "unzufrieden", "satisfied", "dissatisfied"),
+    ],
+)
+def test_one_scale_in_two_languages_is_asked_for(answers):
+    assert "in which order are its answers" in asked(table(said=cycle(*answers)))

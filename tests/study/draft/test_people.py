@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
 from crowdllm_jax.study.formats.frame import read_frame
@@ -106,3 +107,65 @@ def test_what_is_said_of_answers_that_stand_nowhere_is_told():
     assert "--order lo,middle,hi: no column holds two of these answers." in told
     heeded = Choices(orders=(("low", "mid", "high"),), missing=("none of it", "none"))
     assert not any(r.startswith("--") for r in draft_of_sheet(read_frame(frame), heeded).reasons)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("job_stress", "country_pride", "race_relations", "income_inequality", "Gender pay gap"),
+        *("education_spending", "age_discrimination", "offensive_language", "Children first"),
+        *("economic.cond.national", "LanguageSkills", "religion_important"),
+    ],
+)
+def test_what_somebody_thinks_about_is_no_profile(name):
+    assert not names.is_profile(name, "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("employment_status", "marital.status", "hh_income", "Income bracket", "EduLevel"),
+        *(
+            "annotator_gender",
+            "rater_race",
+            "mother_education",
+            "age_years",
+            "q1_age",
+            "D2. Gender",
+        ),
+        *("native_language", "country_of_birth", "race_eth", "Age Cat", "D2. Gender"),
+        *("Tranche d'âge", "Nivel de educación", "Fascia d'età", "Household income (before taxes)"),
+    ],
+)
+def test_whose_it_is_and_how_it_is_coded_may_stand_beside(name):
+    assert names.is_profile(name, "")
+
+
+@pytest.mark.parametrize("ids", [range(30), range(1000, 4000, 100)])
+def test_numbers_that_come_back_equally_often_are_asked_for(ids):
+    rows = [(one, (place * wave) % 3) for place, one in enumerate(ids) for wave in range(4)]
+    frame = pd.DataFrame(rows, columns=["respond", "mood"]).assign(good=[1, 2, 2, 5, 4, 4] * 20)
+    with pytest.raises(CrowdError, match="each of its 30 numbers stands in 4 rows, as no"):
+        study(frame)
+    assert {*study(frame, leave_out=["respond"]).tasks.ids} == {"mood", "good"}
+    assert "respond" in study(frame, questions=["respond", "good"]).tasks.ids
+    study(frame[1:])  # a number that somebody lacks may be an answer
+
+
+def test_ids_of_sessions_are_no_profile_of_those_who_choose():
+    rows = [
+        {"UserID": user, "SessionID": f"s{user}", "task": task, "alt": alt, "price": alt + task}
+        for user in range(12)
+        for task in range(6)
+        for alt in (1, 2)
+    ]
+    frame = pd.DataFrame(rows)
+    who = frame.UserID + frame.task
+    frame["choice"] = [int(w % 2 == alt - 1) for w, alt in zip(who, frame.alt, strict=True)]
+    assert study(frame).participants.profile == ()
+
+
+def test_no_beside_yes_numbers_nobody():
+    frame = pd.DataFrame({"email": [f"a{i}@b.org" for i in range(40)], "Yes": [*range(20)] * 2})
+    made = study(frame.assign(No=[7 * i % 41 for i in range(40)]))
+    assert {*made.tasks.ids} == {"Yes", "No"}

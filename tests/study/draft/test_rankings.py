@@ -154,3 +154,28 @@ def test_choices_of_which_some_are_blank_are_no_places():
     columns["choice2"] = [*columns["choice2"][:20], *columns["choice1"][20:]]
     with pytest.raises(CrowdError, match="'choice1': in which order"):
         study(table(**columns))
+
+
+def test_columns_that_hold_each_place_once_whatever_they_are_called():
+    frame = table(**{option: WANTED[:, i] for i, option in enumerate(OPTIONS)})
+    made = study(frame)
+    kinds = {made.tasks.ids[i]: made.scale_of(i) for i in range(len(made.tasks.ids))}
+    assert {kinds[option] for option in OPTIONS} == {Ranking(k=3)}
+    assert isinstance(kinds["trust"], Ordinal)
+    # A few people of whom each gave the three another number are no ranking.
+    few = study(frame[:12])
+    assert all(isinstance(few.scale_of(i), Ordinal) for i in range(4))
+    ratings = frame.assign(Roads=[1 + i % 3 for i in range(N)])
+    assert all(isinstance(study(ratings).scale_of(i), Ordinal) for i in range(4))
+
+
+def test_numbered_columns_that_hold_all_options_are_places():
+    frame = table(**{f"Q5[{i + 1}]": [order[i] for order in ORDERS] for i in range(3)})
+    made = study(frame)
+    assert {*made.tasks.ids} == {"trust", *OPTIONS}
+    # Of more options than columns they may be what came to mind.
+    more = frame.assign(
+        **{"Q5[3]": ["Police" if i % 2 else order[2] for i, order in enumerate(ORDERS)]}
+    )
+    made = study(more)
+    assert not any(isinstance(made.scale_of(i), Ranking) for i in range(len(made.tasks.ids)))

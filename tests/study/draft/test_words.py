@@ -206,7 +206,37 @@ Không|Có
 Nej|Ja
 Ei|Kyllä
 いいえ|はい
-XS|S|M|L|XL""".splitlines()  # noqa: E501
+XS|S|M|L|XL
+not at all|a little|somewhat|very
+not anxious at all|a little anxious|somewhat anxious|very anxious
+Never|Occas|Regul|Heavy
+None|Some|Freq
+Low|Med|High
+Fail|Pass|Merit|Distinction
+Freshman|Sophomore|Junior|Senior
+Gen Z|Millennial|Gen X|Baby Boomer
+Junior|Mid|Senior|Lead
+Pants on fire|Mostly false|Half true|Mostly true|True
+Definitely will not|Probably will not|Might|Probably will|Definitely will
+I would not buy|I might buy|I would definitely buy
+Almost none|Less than half|About half|More than half|Almost all
+very unlikely|unlikely|possible|likely|very likely
+sehr schlecht|schlecht|geht so|gut|sehr gut
+Never|Once a week|2-3 times a week|4-6 times a week|Daily
+Less than once a month|1-3 times a month|1-2 times a week|3-5 times a week|Every day
+Never|Every few months|Twice a month|Every other day|More than once a day
+Less than monthly|Monthly|Weekly|Several times a week|More than 5 times a week
+Never|Up to 3 times a year|4 times per month|2 or more times each day
+Gens d'acord|Poc d'acord|Bastant d'acord|Molt d'acord
+Deloc|Puțin|Moderat|Mult|Foarte mult
+Niciodată|Rar|Uneori|Deseori|Întotdeauna
+Зовсім не довіряю|Скоріше не довіряю|Скоріше довіряю|Повністю довіряю
+Ніколи|Рідко|Іноді|Часто|Завжди
+כלל לא מסכים|לא מסכים|מסכים|מסכים מאוד
+पूरी तरह असहमत|असहमत|सहमत|पूरी तरह सहमत
+ไม่เห็นด้วยอย่างยิ่ง|ไม่เห็นด้วย|เห็นด้วย|เห็นด้วยอย่างยิ่ง
+Uopće se ne slažem|Ne slažem se|Slažem se|U potpunosti se slažem
+Nikad|Rijetko|Ponekad|Često|Uvijek""".splitlines()  # noqa: E501
 
 
 @pytest.mark.parametrize("scale", SCALES)
