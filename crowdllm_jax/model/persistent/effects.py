@@ -42,6 +42,9 @@ LOADING_RATE = 9.2
 few people's answers seldom say how."""
 START = 0.3
 """Deviation of the numbers that loadings start from."""
+NARROWEST = 1e-4
+"""Deviation of what columns do, than which no prior is narrower. Where nothing tells of it (nominal
+tasks have no location), it would go on to shrink until nothing can be divided by it."""
 TASK_SD, TASK_LOG_SD = 0.8, 0.3
 """Known tasks differ by about so much on the logit scale (95%: from 0.44 to 1.44)."""
 LEFT_SD, LEFT_LOG_SD = 0.5, 0.7
@@ -336,7 +339,7 @@ def regressions(
 ) -> dict[str, Regression]:
     """How single tasks' effects stand around what the reference and the features say."""
     deviation = {
-        name: jnp.exp(model.effects.log_prior[name][...])
+        name: jnp.maximum(jnp.exp(model.effects.log_prior[name][...]), NARROWEST)
         for name in (*COLUMNS, *TOGETHER)
         if name in groups
     }

@@ -40,7 +40,7 @@ class Normal(NamedTuple):
 def divergence_around(regression: Regression, coefficient: Normal, deviation: Normal) -> jax.Array:
     """KL of theta's posterior, for independent coefficients (D,) and deviations (M,), from its
     prior."""
-    p, root = _standardised(regression)
+    p, products, root = _standardised(regression)
     w = regression.known * (regression.x @ coefficient.mean + deviation.mean) / regression.apart
     b = cho_solve((root, True), p.T @ w)
     square = ((w - p @ b) ** 2).sum() + (b**2).sum()
@@ -49,8 +49,10 @@ def divergence_around(regression: Regression, coefficient: Normal, deviation: No
     # Products of columns, small beside the tasks: solving for every task takes many times as long.
     weighted = spread[:, None] * p
     trace = (spread**2).sum() - (inverse * (weighted.T @ weighted)).sum()
-    trace += ((coefficient.sd / regression.prior) ** 2 * (1 - jnp.diagonal(inverse))).sum()
-    _, wide = _standardised(regression._replace(prior=coefficient.sd, apart=deviation.sd))
+    # The diagonal of 1 - inverse, of which rounding would leave nothing where a prior is narrow.
+    shrunk = (inverse * products).sum(1)
+    trace += ((coefficient.sd / regression.prior) ** 2 * shrunk).sum()
+    _, _, wide = _standardised(regression._replace(prior=coefficient.sd, apart=deviation.sd))
     entropy = (regression.known * jnp.log(deviation.sd / regression.apart)).sum() + _half_log_det(
         wide
     )
@@ -59,7 +61,7 @@ def divergence_around(regression: Regression, coefficient: Normal, deviation: No
 
 def regress(regression: Regression, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Posterior mean (D,) of the coefficients given theta (M,), and covariance (D, D)."""
-    p, root = _standardised(regression)
+    p, _, root = _standardised(regression)
     mean = regression.prior * cho_solve(
         (root, True), p.T @ (regression.known * theta / regression.apart)
     )
@@ -67,10 +69,12 @@ def regress(regression: Regression, theta: jax.Array) -> tuple[jax.Array, jax.Ar
     return mean, regression.prior[:, None] * inverse * regression.prior[None]
 
 
-def _standardised(regression: Regression) -> tuple[jax.Array, jax.Array]:
-    """Columns (M, D) in units of both deviations, and the Cholesky root of 1 + their products."""
+def _standardised(regression: Regression) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Columns (M, D) in units of both deviations, their products, and the Cholesky root of 1 +
+    these."""
     p = (regression.known / regression.apart)[:, None] * regression.x * regression.prior[None]
-    return p, jnp.linalg.cholesky(jnp.eye(p.shape[1]) + p.T @ p)
+    products = p.T @ p
+    return p, products, jnp.linalg.cholesky(jnp.eye(p.shape[1]) + products)
 
 
 def _half_log_det(root: jax.Array) -> jax.Array:
