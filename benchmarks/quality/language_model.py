@@ -12,7 +12,7 @@ sentence encoder's folder (offensiveness comes with its embedding). Parts (--onl
     useless    what a reference that says nothing costs the persistent model: a constant, and
                MiniLM's and the model's answers shuffled among tasks
     tuned      adapters tuned on the training tasks' answers, cross-fitted (hours on a CPU; only if
-               asked for)
+               asked for): alone, and as a second reference beside all stacked
 
 All that is measured is kept in a folder (--keep), row by row: the command, started again, goes on.
 """
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import msgspec
 import numpy as np
 from language_model_data import (
     ANSWERS,
@@ -57,6 +58,7 @@ from crowdllm_jax.study.records import Study
 
 COLUMNS = {"rps": "RPS", "mae": "MAE", "avg_wd": "Avg. WD", "r": "r"}
 SAMPLED, PERSISTENT, CVAE = "reference, sampled", "**persistent**", "cvae"
+BOTH = "all stacked, and tuned"
 PARTS = (MINILM, LAYER, ANSWERS, f"{MINILM} + layer")
 """What `all stacked` stacks."""
 
@@ -129,7 +131,11 @@ def by_source(bench: Bench, ways: Collection[str] = (SAMPLED, PERSISTENT, CVAE))
         humans = cache(lambda s=seed, f=first: ceiling(f.prepared(s), s))
         table.add("humans (ceiling)", bench.kept.row(f"humans, {seed}", humans))
         for name, source in bench.sources.items():
-            for way, row in bench.crowds(source, seed, ways).items():
+            # The published model, and what is sampled, are of one reference.
+            several = isinstance(source.config.reference, tuple)
+            for way, row in bench.crowds(
+                source, seed, {PERSISTENT} & set(ways) if several else ways
+            ).items():
                 floor = name == "marginal" and way == SAMPLED
                 table.add("training answers, pooled" if floor else f"{name}: {way}", row)
     return table
@@ -237,7 +243,9 @@ def main() -> None:
         asked = with_encoder(asked, args.encoder, keep, tell)
     configs = sources(asked, args.model, keep, tell)
     if "tuned" in args.only:
-        configs["tuned"] = tuned(asked, args.model, keep)
+        configs["tuned"], stacked = tuned(asked, args.model, keep), configs["all stacked"]
+        both = (stacked.reference, configs["tuned"].reference)
+        configs[BOTH] = msgspec.structs.replace(stacked, reference=both)
     chosen = {name: config for name, config in configs.items() if name in (args.sources or configs)}
     every = {name: Source(name, config, load_study(config)) for name, config in chosen.items()}
     bench = Bench(args.data, Kept(keep / "rows.jsonl"), args.steps, args.seeds, every)
