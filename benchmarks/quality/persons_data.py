@@ -154,7 +154,8 @@ def _categorical(name: str, cells: pd.Series) -> Attribute:
 
 def opinions(folder: Path) -> tuple[Study, tuple[Reference, ...]]:
     """Shares of 500 questions' options among people, refusals left out, and those of 17 runs of LLM
-    panels (Pew through OpinionsQA, Santurkar et al. 2023; runs by SynthBench)."""
+    panels (Pew through OpinionsQA, Santurkar et al. 2023; runs by SynthBench). Questions that have
+    the same options are on one scale."""
     questions = pd.read_csv(folder / "questions.csv")
     options = {
         q.task: [option for option in json.loads(q.options) if option != "Refused"]
@@ -163,17 +164,17 @@ def opinions(folder: Path) -> tuple[Study, tuple[Reference, ...]]:
     place = {(task, o): i for task, of_task in options.items() for i, o in enumerate(of_task)}
     tasks = sorted(options)
     size = np.array([len(options[task]) for task in tasks])
-    sizes = sorted(set(size.tolist()))
+    sets = sorted({tuple(own) for own in options.values()}, key=lambda own: (len(own), own))
     row = {task: i for i, task in enumerate(tasks)}
 
     def shares(table: pd.DataFrame) -> np.ndarray:
         """(T, K), uniform where none are given."""
-        out = np.zeros((len(tasks), max(sizes)))
+        out = np.zeros((len(tasks), size.max()))
         for task, option, share in zip(table.task, table.option, table.share, strict=True):
             if (task, option) in place:
                 out[row[task], place[task, option]] = share
         out[out.sum(1) == 0] = 1.0
-        out *= np.arange(max(sizes)) < size[:, None]
+        out *= np.arange(size.max()) < size[:, None]
         return out / out.sum(1, keepdims=True)
 
     human = shares(pd.read_csv(folder / "human.csv"))
@@ -181,11 +182,11 @@ def opinions(folder: Path) -> tuple[Study, tuple[Reference, ...]]:
     texts = questions.set_index("task")["text"]
     study = Study(
         "opinionqa",
-        {f"{k} options": Ordinal(levels=tuple(range(1, k + 1))) for k in sizes},
+        {" / ".join(own): Ordinal(levels=own) for own in sets},
         Tasks(
             tuple(tasks),
             tuple(f"{texts[t]} | {' | '.join(options[t])}" for t in tasks),
-            np.searchsorted(sizes, size).astype(np.int32),
+            np.array([sets.index(tuple(options[task])) for task in tasks], np.int32),
             (),
             None,
         ),

@@ -136,10 +136,10 @@ def toplines(settings: Settings) -> Iterable[Table]:
         several = replace(first, others=tuple(others))
         pooled = cross_fitted(columns, people, exists, held)
         add("log-linear pool of LLMs and words", pooled, held)
-        told = from_levels(study, "column", pooled[:, :longest])
+        average = from_levels(study, "column", mean[:, :longest])
         for name, reference in (
+            ("**crowd, mean of the LLMs**", average),
             ("**crowd, all LLMs**", several),
-            ("**crowd, all LLMs and the pool**", replace(several, others=(*others, told))),
         ):
             crowd = fitted(study, train, settings, "tasks", fold, reference)
             answers = sample(crowd, 10_000, 0).answers.astype(int)

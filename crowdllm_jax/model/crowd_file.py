@@ -153,7 +153,9 @@ def load_crowd(folder: str | Path) -> Crowd:
     folder = as_path(folder, "load_crowd: give the path of a folder")
     path = folder / "crowd.json"
     if not path.is_file():
-        raise CrowdError(f"{folder}: holds no fitted crowd (no crowd.json); run `crowdllm fit`")
+        below = folder / "crowd"
+        remedy = f"give {below}" if (below / path.name).is_file() else "run `crowdllm fit`"
+        raise CrowdError(f"{folder}: holds no fitted crowd (no crowd.json); {remedy}")
     try:
         # As they stand there: a newer version's entries have more defaults.
         entries = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])

@@ -64,6 +64,8 @@ def verify(folder: Path, on_file: Callable[[int, int], None] | None = None) -> i
       CrowdError: lists what is damaged, missing or not the folder's own.
     """
     figures: list[Path] = []
+    if not folder.is_dir():
+        raise CrowdError(f"{folder}: there is no such folder; give that of a run or a population")
     if (folder / "crowd.json").is_file():
         crowds, written = [folder], []
     elif (folder / "config.yaml").is_file():

@@ -145,6 +145,8 @@ def test_a_saved_crowd_answers_the_same(crowd, tmp_path):
     assert loaded.config == crowd.config
     assert loaded.inputs.layout == crowd.inputs.layout
     np.testing.assert_array_equal(sample(loaded, 50, 3).answers, sample(crowd, 50, 3).answers)
+    with pytest.raises(CrowdError, match=r"give .*crowd"):
+        load_crowd(tmp_path)
 
 
 def test_a_crowd_that_was_saved_before_beliefs_were_centred_answers_as_it_did(crowd, tmp_path):

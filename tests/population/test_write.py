@@ -425,3 +425,5 @@ def test_verify_reads_a_runs_figures(tmp_path, rating_crowd: Crowd, capsys):
 def test_verify_refuses_what_is_not_finished(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert "holds no manifest.json" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: there is no such folder" in capsys.readouterr().err

@@ -78,5 +78,9 @@ def test_a_configuration_without_a_study_needs_one_beside_it(tmp_path):
     path.write_text("split: {by: people}\n")
     with pytest.raises(CrowdError, match=r"none.yaml: missing required field `study`"):
         load_config(path)
+    # Of what is missing no example says what it is.
+    path.write_text("study: {tasks: {path: tasks.csv}}\n")
+    with pytest.raises(CrowdError, match=r"field `responses`; add it, or the whole of the file"):
+        load_config(path)
     with pytest.raises(CrowdError, match=r"configuration: model\.kind"):
         load_config({"model": {"kind": "cave"}})

@@ -84,6 +84,8 @@ def make_design(
     witnesses = standard_of(study)
     alike = likeness(study, witnesses, train) if witnesses is not None else np.zeros((t, 0))
     loading, loading_group = _loading_columns(told.columns[0], within, alike)
+    like = _like_scales(layout, seen)
+    trusted = np.unique(like, return_inverse=True)[1][study.tasks.scale].astype(np.int32)
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
         told.shares[0],
@@ -93,25 +95,19 @@ def make_design(
         np.stack(told.shares[1:], axis=2) if told.others else None,
         usual_of(study, layout.levels),
         *_options(study, layout, seen),
-    )._replace(expected=_expected(reference, t))
+    )._replace(expected=_expected(reference, t), trusted=trusted)
     # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
     single = known or witnesses is not None
-    like = _like_scales(layout, tasks)
-    trusted = np.unique(like, return_inverse=True)[1][tasks.scale].astype(np.int32)
-    tasks = tasks._replace(trusted=trusted)
     apart = tasks.scale if single else like[tasks.scale]
-    widths = [len(coding.columns) for coding in codings]
-    attribute = np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
-    latent = config.dimensions
+    attribute, latent = _attribute_of(codings), config.dimensions
     groups = _groups(layout, attribute, np.array(group), loading_group, apart, latent)
     groups |= _groups_of_trust(trusted, len(told.shares))
     if study.tasks.alternatives is not None:
         groups |= _groups_of_options(study.tasks.alternatives, seen, attribute, latent)
     if single:
         groups |= _groups_of_tasks(attribute, t, latent)
-        count = np.bincount(study.task[train], minlength=t)
-        tells = telling(layout, count) & (not study.toplines)
-        groups |= _groups_of_levels(layout, tells, attribute, latent)
+        tells = telling(layout, np.bincount(study.task[train], minlength=t))
+        groups |= _groups_of_levels(layout, tells & (not study.toplines), attribute, latent)
     if witnesses is not None:
         groups |= _groups_of_witnesses(witnesses, len(layout.scales))
     return Design(layout, tasks, groups, _average_profile(study, codings, train), witnesses)
@@ -126,6 +122,12 @@ def _expected(reference: Reference, tasks: int) -> np.ndarray | None:
         # A reference is their average and how far it is from that.
         trust = np.append(trust.sum(dtype=np.float32), trust)
     return np.tile(trust, (tasks, 1)) if trust.any() else None
+
+
+def _attribute_of(codings: tuple[Coding, ...]) -> np.ndarray:
+    """(C,) of which attribute each column of a profile is."""
+    widths = [len(coding.columns) for coding in codings]
+    return np.repeat(np.arange(len(codings)), widths) if codings else np.zeros(1, int)
 
 
 def _average_profile(study: Study, codings: tuple[Coding, ...], train: np.ndarray) -> np.ndarray:
@@ -298,13 +300,18 @@ def _groups(
     return {name: np.ascontiguousarray(group, np.int32) for name, group in groups.items()}
 
 
-def _like_scales(layout: Layout, tasks: TaskColumns) -> np.ndarray:
+def _like_scales(layout: Layout, seen: np.ndarray) -> np.ndarray:
     """(S,) of each scale the first that is of its kind and has few known tasks as it has; itself
-    where it has enough, or answers on a line, which have units of their own."""
-    known = np.bincount(tasks.scale, tasks.known, len(layout.scales))
+    where it has enough, or answers on a line, which have units of their own.
+
+    Args:
+      seen: (T,) bool, which tasks are known.
+    """
+    scale = np.array(layout.task_scale)
+    known = np.bincount(scale[seen], minlength=len(layout.scales))
     like = np.arange(len(layout.scales), dtype=np.int32)
     for kind in (ordered, nominal):
-        of_kind = np.unique(tasks.scale[list(layout.tasks_of(kind))])
+        of_kind = np.unique(scale[list(layout.tasks_of(kind))])
         few = of_kind[known[of_kind] < FEW_TASKS]
         like[few] = few.min(initial=len(like))
     return like
