@@ -178,13 +178,7 @@ def load_crowd(folder: str | Path) -> Crowd:
         raise CrowdError(f"{folder}: the array {error} is missing; fit again") from error
     weights = {n.removeprefix("weights."): a for n, a in arrays.items() if n.startswith("weights.")}
     if isinstance(meta.config, PersistentConfig):
-        # Before they were centred, beliefs stood where their noise put them.
-        middle = np.zeros(meta.config.dimensions, np.float32)
-        weights.setdefault("belief.middle.value", middle)
-        weights.setdefault("belief.mean.value", np.append(middle, np.float32(0)))
-        # And effects were parts of the range of continuous scales, around its middle.
-        for name in ("log_unit", "middle"):
-            weights.setdefault(f"{name}.value", np.zeros(len(meta.scales), np.float32))
+        weights = _of_earlier(meta.config, len(meta.scales)) | weights
     params = unflatten(weights, like, folder)
     return Crowd(
         meta.config,
@@ -198,6 +192,19 @@ def load_crowd(folder: str | Path) -> Crowd:
         generator,
         ask_if=meta.ask_if,
     )
+
+
+def _of_earlier(config: PersistentConfig, scales: int) -> dict[str, np.ndarray]:
+    """What the weights of earlier versions lack: before they were centred, beliefs stood where
+    their noise put them, and effects were parts of the range of continuous scales, around its
+    middle."""
+    middle, none = np.zeros(config.dimensions, np.float32), np.zeros(scales, np.float32)
+    return {
+        "belief.middle.value": middle,
+        "belief.mean.value": np.append(middle, np.float32(0)),
+        "log_unit.value": none,
+        "middle.value": none,
+    }
 
 
 def _generator(meta: _Meta, arrays: dict[str, np.ndarray]) -> ProfileGenerator:

@@ -114,7 +114,7 @@ def convert(tree: dict[str, Any], kind: type, where: str) -> Any:
                 hint = f"; it belongs to {' or '.join(places[wrong][:2])}"
             elif close:
                 hint = f"; did you mean '{close[0]}'?"
-        elif "missing required field" in message:
+        elif "missing required field" in message and "`kind`" not in message:
             hint = "; add it, or the whole of the file if it was cut short"
         elif choices := _choices(kind, _path(key, message)):
             hint = f"; give one of: {', '.join(choices)}"
