@@ -12,7 +12,7 @@ from synthetic import make_study
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model import fit
 from crowdllm_jax.model.crowd_file import crowd_fingerprint, load_crowd, save_crowd
-from crowdllm_jax.model.persistent.asked import alone, arrays_of
+from crowdllm_jax.model.persistent.asked import alone, arrays_of, lengthened
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.effects import items, mean_effects
@@ -109,7 +109,7 @@ def test_two_halves_of_the_truth_are_added_up(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*agents answer new tasks:crowdllm_jax.errors.CrowdWarning")
-def test_levels_are_told_by_both_and_kept(tmp_path):
+def test_levels_are_told_by_both_and_kept(tmp_path, monkeypatch):
     """Of nominal tasks, whose levels' shares one reference knows and the other does not: trust is
     in the first; and a crowd is loaded as it was saved."""
     random = np.random.default_rng(0)
@@ -140,6 +140,11 @@ def test_levels_are_told_by_both_and_kept(tmp_path):
     model = nnx.merge(crowd.graph, crowd.params)
     whole = items(model, mean_effects(model), crowd.inputs.tasks, level_mask(crowd.inputs.layout))
     np.testing.assert_allclose(softmax(asked, axis=1), np.exp(whole.base)[-3:], atol=1e-5)
+    # One of an earlier version, which trusted nothing everywhere, is refused in words.
+    earlier = {name: own for name, own in effects.items() if "everywhere" not in name}
+    monkeypatch.setattr("crowdllm_jax.model.persistent.asked.arrays_of", lambda _: earlier)
+    with pytest.raises(CrowdError, match="earlier version"):
+        lengthened(crowd, crowd.inputs, crowd.task_ids)
 
 
 def test_a_list_is_configured_and_written_back(tmp_path):

@@ -69,7 +69,8 @@ def lengthened(crowd: Crowd, design: Design, ids: tuple[str, ...]) -> Crowd:
     design = design._replace(tasks=tasks, centre=crowd.inputs.centre)
     arrays, longer = arrays_of(crowd), {}
     for effect, group in design.groups.items():
-        if effect not in OWN and arrays[f"effects.mean.{effect}"].shape != group.shape:
+        fitted = arrays.get(f"effects.mean.{effect}")
+        if effect not in OWN and (fitted is None or fitted.shape != group.shape):
             raise CrowdError(_other_features())
     for part in ("mean", "log_sd"):
         for effect, axis in OWN.items():
