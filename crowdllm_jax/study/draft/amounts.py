@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names
 from crowdllm_jax.study.draft.draft import as_flag, shown
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet
@@ -65,7 +65,7 @@ def _plain(field: Field) -> Field:
     if len(texts) < FEWEST or field.labels or field.use not in (None, "question", "profile"):
         return field
     # A phone number or a duration that a program noted is no answer, however it is written.
-    if names.is_own(field.name) or names.is_person(field.name):
+    if own_names.is_own(field.name) or names.is_person(field.name):
         return field
     numbers, signed = _numbers(texts)
     if numbers == texts:

@@ -7,7 +7,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.crossed import together
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.row_people import numbers_rows
@@ -81,7 +81,7 @@ def _keys(
         people = people or [f for f in whole if names.names_people(f.name)]
     tasks = [f for f in whole if choices.task in (None, f.name)]
     tasks.sort(key=lambda f: (not names.is_task(f.name), _count(f)))
-    anybody = [f for f in whole if not names.is_own(f.name)]
+    anybody = [f for f in whole if not own_names.is_own(f.name)]
     known = tasks if people else [f for f in tasks if names.is_task(f.name)]
     pairs = [(p, task) for p in people or anybody for task in known if task is not p]
     alone = [(p, None) for p in people or anybody] if choices.task is None else []
@@ -112,7 +112,7 @@ def _sets(
     said = [f for f in said if not _gives_away(f, chosen, group)]
     varied = tuple(f for f in said if varies(f, group))
     # Rows that have an age and a sex are people, unless they are called options.
-    if not varied or (not called and any(names.is_profile(f.name, f.text) for f in varied)):
+    if not varied or (not called and any(profile_names.is_profile(f.name, f.text) for f in varied)):
         return None
     return Sets(person, task, option, chosen, varied, group)
 

@@ -20,10 +20,11 @@ from scipy import stats
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.numerals import number
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.row_people import (
+    counts_up,
     is_member,
     is_persons_id,
     unique,
@@ -116,7 +117,7 @@ def _crossed_at_large(pair: Pair) -> bool:
     sizes = [len(key.column.distinct) for key in keys]
     if min(sizes) <= MANY_IDS or OFTEN * max(sizes) > rows:
         return False
-    if any(names.is_of_several(k.name) or names.is_profile(k.name, k.text) for k in keys):
+    if any(names.is_of_several(k.name) or profile_names.is_profile(k.name, k.text) for k in keys):
         return False
     return not (_counts_within(*keys) or _counts_within(*keys[::-1]))
 
@@ -207,7 +208,7 @@ def _refuse_counts(sheet: Sheet, choices: Choices) -> None:
     if any(f.use or holds_people(f) for f in fields) or choices.weight is not None:
         return
     counts = [f for f in fields if names.counts_rows(f.name) and _numeric(f) and _whole(f)]
-    others = [f for f in fields if f not in counts and not _numbers_each(f)]
+    others = [f for f in fields if f not in counts and not counts_up(f)]
     sizes = [len(f.column.distinct) for f in others]
     # Half of all crossings are there, and none twice.
     crossed = len(others) > 1 and sheet.rows >= 4 and math.prod(sizes) <= 2 * sheet.rows
@@ -219,13 +220,6 @@ def _refuse_counts(sheet: Sheet, choices: Choices) -> None:
         f"table in which each row comes as often as '{name}' says; if a row is a person, name the "
         "questions: --questions 'A,B'; if it is an answer, its columns: --id A --task B"
     )
-
-
-def _numbers_each(field: Field) -> bool:
-    """Whether a column numbers the rows, one after another."""
-    numbers = {number(text) for text in field.column.distinct}
-    rows = len(field.column.codes)
-    return numbers in ({*map(float, range(rows))}, {*map(float, range(1, rows + 1))})
 
 
 def _adds_up(sheet: Sheet, field: Field) -> bool:
@@ -311,7 +305,7 @@ def _pair(sheet: Sheet, one: Field, other: Field, choices: Choices) -> Pair | No
         return None
     if _within_household(sheet, one, other) or _within_household(sheet, other, one):
         return None
-    profiles = sum(names.is_profile(f.name, f.text) for f in (one, other))
+    profiles = sum(profile_names.is_profile(f.name, f.text) for f in (one, other))
     if profiles == 1:
         return None  # people are numbered within a school
     ways = [(one, other), (other, one)]
@@ -347,7 +341,7 @@ def _may_be_key(field: Field, sheet: Sheet, choices: Choices) -> bool:
         return False
     if names.is_weight(field.name, field.text):
         return False
-    if names.is_own(field.name) and not names.is_contact(field.name):
+    if own_names.is_own(field.name) and not names.is_contact(field.name):
         return False
     return len(field.column.distinct) > 1 and not unique(field)
 
@@ -420,7 +414,9 @@ def _as_person(field: Field, sheet: Sheet) -> float:
         return alone
     if names.votes_on_bills(field.name) and _holds_votes(sheet):
         return 3.0
-    return float(any(names.is_profile(f.name, f.text) and _tells(field, f) for f in sheet.fields))
+    return float(
+        any(profile_names.is_profile(f.name, f.text) and _tells(field, f) for f in sheet.fields)
+    )
 
 
 def _holds_votes(sheet: Sheet) -> bool:
@@ -488,7 +484,7 @@ def _answers(sheet: Sheet, pair: Pair, choices: Choices) -> list[Field]:
     for field in sheet.fields:
         if field in (pair.person, pair.task) or field.name in choices.out or field.use == "out":
             continue
-        if names.is_own(field.name) or names.counts_tasks(field.name):
+        if own_names.is_own(field.name) or names.counts_tasks(field.name):
             continue
         if names.is_weight(field.name, field.text) or _one_told(pair, field):
             continue

@@ -18,7 +18,7 @@ from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import shown
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
-from crowdllm_jax.study.formats.sheet import Field
+from crowdllm_jax.study.formats.sheet import Field, runs_of
 
 FEWEST_ROWS = 20
 """Rows beyond those that chance could make fit."""
@@ -121,7 +121,7 @@ def _sums(fields: Sequence[Field], may: set[str]) -> dict[str, list[str]]:
     columns = _numbers_of(fields)
     groups = _called_alike(columns)
     found: dict[str, list[str]] = {}
-    for run in _runs(fields, columns):
+    for run in runs_of(fields, columns):
         for place, name in enumerate(run):
             called = [own for stem, own in groups.items() if name.casefold().startswith(stem)]
             before = run[max(place - MOST_ITEMS, 0) : place]
@@ -175,17 +175,6 @@ def _on_a_line(own: np.ndarray, source: np.ndarray, off: float, source_off: floa
     near = off + slope * source_off
     fits = np.max(np.abs(slope * source + start - own)) <= near
     return bool(fits and slope > 0 and near <= NEAR * np.ptp(own))
-
-
-def _runs(fields: Sequence[Field], columns: Mapping[str, _Numbers]) -> list[list[str]]:
-    """Columns of numbers that stand side by side."""
-    runs: list[list[str]] = [[]]
-    for field in fields:
-        if field.name in columns:
-            runs[-1].append(field.name)
-        else:
-            runs.append([])
-    return runs
 
 
 def _called_alike(columns: Mapping[str, _Numbers]) -> dict[str, list[str]]:

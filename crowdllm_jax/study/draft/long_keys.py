@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.crossed import (
     crossed_keys,
     one_of_equals,
@@ -79,7 +79,9 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
 def _several_people(sheet: Sheet, person: Field) -> bool:
     """Whether ids stand for several people, by their age and gender, as those that are numbered
     anew in every country."""
-    known = [f for f in sheet.fields if names.is_age(f.name) or names.is_gender(f.name)]
+    known = [
+        f for f in sheet.fields if profile_names.is_age(f.name) or profile_names.is_gender(f.name)
+    ]
     keys = [person, *(f for f in sheet.fields if names.is_task(f.name))]
     return len(known) > 1 and not any(told_by(key, field) for key in keys for field in known)
 
@@ -124,7 +126,7 @@ def _ask_of_texts(sheet: Sheet, choices: Choices) -> None:
     if not texts or any(_of_people(field) for field in fields):
         return
     others = [f for f in fields if f is not texts[0] and not _repeats(f) and not unique(f)]
-    labels = [f for f in fields if _repeats(f) and not names.is_own(f.name)]
+    labels = [f for f in fields if _repeats(f) and not own_names.is_own(f.name)]
     called = any(folded(f.name) in ("label", "labels", "annotation") for f in labels)
     words = {frozenset(f.column.distinct) for f in labels}
     if others or not called or len(words) > 1:
@@ -139,7 +141,7 @@ def _ask_of_texts(sheet: Sheet, choices: Choices) -> None:
 
 def _of_people(field: Field) -> bool:
     named = names.names_people(field.name) or names.is_contact(field.name)
-    return named or names.is_profile(field.name, field.text)
+    return named or profile_names.is_profile(field.name, field.text)
 
 
 def _reads(field: Field) -> bool:
@@ -175,7 +177,7 @@ def _by_name(sheet: Sheet, choices: Choices) -> Keys | None:
 
 def _may_be_task(field: Field, choices: Choices) -> bool:
     """Whether a column is none that has another meaning by its name: answers, times, weights."""
-    known = names.is_own(field.name) or names.is_response(field.name)
+    known = own_names.is_own(field.name) or names.is_response(field.name)
     known = known or names.is_weight(field.name, field.text)
     left = field.use == "out" or field.name in (*choices.out, *choices.questions, *choices.profile)
     return not known and not left

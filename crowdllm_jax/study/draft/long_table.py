@@ -7,7 +7,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.crossed import (
     cut,
     together,
@@ -72,7 +72,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     left = [f for f in (*free, *of_person) if f is not response and f not in kept]
     reasons += _told_of_left(person, left)
     asked, tasks = np.unique(task.column.codes[rows], return_inverse=True)
-    kept = [f for f in of_task if f.name not in choices.out and not names.is_own(f.name)]
+    kept = [f for f in of_task if f.name not in choices.out and not own_names.is_own(f.name)]
     records, attributes = _tasks(asked, task, kept, scaled, choices, reasons)
     reversed_ids(records, choices, reasons)
     return Draft(
@@ -155,7 +155,7 @@ def _told_of_rows(task: Field, response: Field, free: Sequence[Field]) -> list[s
     told = []
     if silent := int(np.sum(response.column.codes < 0)):
         told.append(f"Left out, rows without an answer: {silent:,}.")
-    varied = [f.name for f in free if f is not response and not names.is_own(f.name)]
+    varied = [f.name for f in free if f is not response and not own_names.is_own(f.name)]
     if varied and names.counts_tasks(task.name):
         told.append(
             f"{task.name} counts what was shown; if everybody saw it in another order, say with "
@@ -180,7 +180,7 @@ def _differing(person: Field, fields: Sequence[Field]) -> dict[str, str]:
         pairs = np.unique(np.stack([person.column.codes, field.column.codes]), axis=1)
         several = np.flatnonzero(np.bincount(pairs[0]) > 1)
         few = 0 < 2 * len(several) <= len(ids)
-        if not few or not names.is_profile(field.name, field.text):
+        if not few or not profile_names.is_profile(field.name, field.text):
             continue
         rows = np.flatnonzero(person.column.codes == several[0])
         said = dict.fromkeys(text or "nothing" for text in cells_of(field, rows))
@@ -216,7 +216,7 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
     Raises:
       CrowdError: there is none, or of several some hold no levels.
     """
-    candidates = [f for f in free if not names.is_own(f.name) and f.name not in choices.out]
+    candidates = [f for f in free if not own_names.is_own(f.name) and f.name not in choices.out]
     candidates = [f for f in candidates if not names.counts_tasks(f.name)]
     candidates = [f for f in candidates if not names.is_condition(f.name)] or candidates
     answering = [f for f in candidates if names.is_response(f.name) or not numbers_rows(f)]

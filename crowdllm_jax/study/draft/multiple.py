@@ -11,7 +11,7 @@ import numpy as np
 
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.numerals import number
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.guess import dates
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Use
@@ -217,11 +217,11 @@ def _options(boxes: Sequence[Field]) -> bool:
 
 def _use(stem: str, text: str) -> tuple[Use, str]:
     """What options are for by the name of their question, and why if for nothing."""
-    if names.is_own(stem):
+    if own_names.is_own(stem):
         return "out", "no answer"
     if names.is_person(stem):
         return "out", "what may be ids (--questions keeps it)"
-    return ("profile" if names.is_profile(stem, text) else "question"), ""
+    return ("profile" if profile_names.is_profile(stem, text) else "question"), ""
 
 
 def _box(field: Field, parts: re.Match[str] | None) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import own_names
 from crowdllm_jax.study.draft.draft import shown
 from crowdllm_jax.study.formats.sheet import Field, Sheet, column_of, unique_names
 
@@ -50,7 +50,7 @@ def _parts(sheet: Sheet, field: Field) -> list[Field]:
         codes = column.codes[np.where(field.cells.codes < 0, len(told), field.cells.codes)]
         cells = replace(column, codes=codes.astype(np.int32), places=field.cells.places)
         part = Field(f"{field.name}.{key}", cells)
-        found.append(replace(part, use="out", why="no answer") if names.is_own(key) else part)
+        found.append(replace(part, use="out", why="no answer") if own_names.is_own(key) else part)
     return found
 
 

@@ -7,12 +7,13 @@ or beside it, does.
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+
+import numpy as np
 
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.missing_codes import MOST_LEVELS
-from crowdllm_jax.study.draft.row_people import MOST_GROUPS
+from crowdllm_jax.study.draft.row_people import MOST_GROUPS, counts_up
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field
 
@@ -42,12 +43,10 @@ def not_asked(fields: Sequence[Field]) -> dict[str, str]:
 
 def _counts_up(field: Field) -> bool:
     """Whether a column holds 1, 2, 3 (or 0, 1, 2) and so on, as the rows stand in the file."""
-    read = [number(text) for text in field.column.distinct]
-    rows = len(field.column.codes)
-    if len(read) < max(rows, FEWEST_ROWS) or None in read or field.amount:
+    if len(field.column.codes) < FEWEST_ROWS or field.amount or not counts_up(field):
         return False
-    numbers = [read[code] or 0.0 for code in field.column.codes]
-    return numbers[0] in (0, 1) and all(after - before == 1 for before, after in pairwise(numbers))
+    numbers = np.array([number(text) for text in field.column.distinct])[field.column.codes]
+    return bool(np.all(np.diff(numbers) == 1))
 
 
 _ALWAYS = "rts?|latency|clicks|click count|ms|msecs?|millis(econds)?"

@@ -9,7 +9,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.draft import Choices, shown
 from crowdllm_jax.study.draft.missing_codes import CODES, FAR, digits_amid
@@ -180,7 +180,7 @@ FEW_PEOPLE = 8
 
 def no_profile(person: Field, field: Field) -> bool:
     """Whether a column tells of people what a program notes, or is another id of theirs."""
-    if names.is_own(field.name):
+    if own_names.is_own(field.name):
         return True
     texts = field.column.distinct
     apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
@@ -196,7 +196,7 @@ OLDEST = 130
 
 def _no_ages(name: str, cells: Sequence[str]) -> list[str]:
     """A sentence on numbers that nobody is old; years of birth are above all of them."""
-    if not names.is_age(name):
+    if not profile_names.is_age(name):
         return []
     ages = {cell: numerals.number(cell) for cell in cells if cell}
     odd = [cell for cell, age in ages.items() if age is not None and age > OLDEST]
@@ -250,10 +250,10 @@ def _attribute(
         return _levels(cells, None)
     odd = _odd(set(numbers.values())) if coded else set()
     values = {*numbers.values()} - odd
-    free = names.is_gender(field.name) or (
-        len(values) > 0 and names.has_no_order(field.name, field.text, sorted(values))
+    free = profile_names.is_gender(field.name) or (
+        len(values) > 0 and profile_names.has_no_order(field.name, field.text, sorted(values))
     )
-    if not free and (len(values) > 10 or (names.is_age(field.name) and len(values) > 1)):
+    if not free and (len(values) > 10 or (profile_names.is_age(field.name) and len(values) > 1)):
         return "numeric", [
             cell if cell in numbers and numbers[cell] not in odd else "" for cell in cells
         ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.draft import Choices, as_flag
 from crowdllm_jax.study.draft.missing_codes import MOST_LEVELS
 from crowdllm_jax.study.draft.people import cells_of
@@ -68,7 +68,11 @@ def _ask_of_even(sheet: Sheet, said: Set[str]) -> None:
         often = np.bincount(field.column.codes[field.column.codes >= 0])
         even = len(often) > FEWEST_EVEN and len({*often.tolist()}) == 1 < often[0]
         known = field.use is not None or field.labels or field.amount or field.name in said
-        known = known or names.is_profile(field.name, field.text) or names.is_own(field.name)
+        known = (
+            known
+            or profile_names.is_profile(field.name, field.text)
+            or own_names.is_own(field.name)
+        )
         known = known or names.is_cluster(field.name)
         if known or not whole or not even or (field.column.codes < 0).any():
             continue
@@ -101,9 +105,9 @@ def _within_groups(sheet: Sheet, named: Sequence[Field]) -> Field | None:
         for group in sheet.fields:
             few = len(group.column.distinct) < len(field.column.distinct)
             # Somebody may be asked at several ages.
-            time = names.is_time(group.name) or names.is_age(group.name)
+            time = names.is_time(group.name) or profile_names.is_age(group.name)
             time = time or names.is_condition(group.name)
-            if not few or time or not names.is_profile(group.name, group.text):
+            if not few or time or not profile_names.is_profile(group.name, group.text):
                 continue
             if (both := _both(sheet, group, field)) is not None:
                 return both
@@ -121,7 +125,7 @@ def _of_couples(sheet: Sheet, said: Set[str]) -> Field | None:
         if not names.is_of_several(group.name) or unique(group):
             continue
         members = [f for f in fields if f is not group and is_member(sheet, group, f)]
-        members.sort(key=lambda f: names.is_profile(f.name, f.text))
+        members.sort(key=lambda f: profile_names.is_profile(f.name, f.text))
         for member in members:
             if (both := _both(sheet, group, member)) is not None:
                 return both
@@ -135,7 +139,8 @@ def is_member(sheet: Sheet, group: Field, member: Field) -> bool:
     """Whether a column tells the people of each household apart, by its name and since these are
     few; more than there are households, or as many in all whom somebody rated, are raters."""
     many, groups = len(member.column.distinct), len(group.column.distinct)
-    if not names.tells_members(member.name) or not 1 < many <= min(MOST_MEMBERS, groups):
+    called = names.tells_members(member.name) and not own_names.is_own(member.name)
+    if not called or not 1 < many <= min(MOST_MEMBERS, groups):
         return False
     rated = many > MOST_ALIKE and any(names.is_response(f.name) for f in sheet.fields)
     return not rated or many * groups > sheet.rows
@@ -153,6 +158,15 @@ def _both(sheet: Sheet, group: Field, member: Field) -> Field | None:
 def texts_of(field: Field) -> list[str]:
     """The texts of all rows."""
     return cells_of(field, np.arange(len(field.column.codes)))
+
+
+def counts_up(field: Field) -> bool:
+    """Whether a column numbers the rows, from 0 or 1, in any order."""
+    numbers, rows = (
+        {numerals.number(text) for text in field.column.distinct},
+        len(field.column.codes),
+    )
+    return numbers in ({*map(float, range(rows))}, {*map(float, range(1, rows + 1))})
 
 
 def unique(field: Field) -> bool:

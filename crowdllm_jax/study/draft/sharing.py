@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from crowdllm_jax.runtime.numerals import number
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.draft import shown
 from crowdllm_jax.study.draft.multiple import MOST_OPTIONS, STEM
 from crowdllm_jax.study.draft.rankings import FEWEST_PEOPLE, MOSTLY
@@ -66,7 +66,7 @@ def _side_by_side(fields: Sequence[Field | None]) -> list[list[Field]]:
 
 def _unnamed(field: Field) -> bool:
     """Whether a column may hold points though its name tells of none: it is no age, id or time."""
-    own = names.is_profile(field.name, field.text) or names.is_own(field.name)
+    own = profile_names.is_profile(field.name, field.text) or own_names.is_own(field.name)
     return not own and not names.is_person(field.name) and _may_be_shared(field)
 
 

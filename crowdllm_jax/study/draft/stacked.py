@@ -10,7 +10,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.numerals import number
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.guess import Guess, guess
 from crowdllm_jax.study.draft.row_people import is_persons_id, unique
@@ -118,7 +118,7 @@ def people_in_rows(sheet: Sheet, choices: Choices) -> Sheet:
     if not raters:
         people = _numbered(fields)
         # Beside what describes people, `Player 3` is what they are asked about.
-        profile = any(names.is_profile(f.name, f.text) for f in fields if f not in people)
+        profile = any(profile_names.is_profile(f.name, f.text) for f in fields if f not in people)
         people = people if len(people) >= FEWEST_PEOPLE and not profile else []
     others = [f for f in fields if f not in people]
     rated = raters and len(others) == 1
@@ -142,7 +142,7 @@ def _describe_people(people: Sequence[Field], key: Field) -> bool:
     ]
     often = Counter(text for row in said for text in row)
     return any(
-        names.is_profile(key.column.distinct[code], "")
+        profile_names.is_profile(key.column.distinct[code], "")
         and row
         and all(often[text] == 1 for text in row)
         for code, row in zip(key.column.codes, said, strict=True)
@@ -188,7 +188,7 @@ def ask_whose_columns(sheet: Sheet, choices: Choices) -> None:
     fields = [f for f in sheet.fields if f.name not in choices.out and f.column.distinct]
     tasks = _keys(fields)
     others = [f for f in fields if f not in tasks]
-    about = any(_of_people(f) or names.is_own(f.name) or _a_rater(f) for f in others)
+    about = any(_of_people(f) or own_names.is_own(f.name) or _a_rater(f) for f in others)
     if told or not tasks or about or any(_QUESTION.fullmatch(f.name) for f in others):
         return
     answers = [f for f in others if not unique(f) and _is_scaled(f, choices)]
@@ -212,7 +212,9 @@ def _keys(fields: Sequence[Field]) -> list[Field]:
 
 def _of_people(field: Field) -> bool:
     named = names.is_person(field.name) or names.is_contact(field.name)
-    return named or names.is_profile(field.name, field.text) or names.is_weight(field.name, "")
+    return (
+        named or profile_names.is_profile(field.name, field.text) or names.is_weight(field.name, "")
+    )
 
 
 def _is_scaled(field: Field, choices: Choices) -> bool:

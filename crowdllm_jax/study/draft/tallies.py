@@ -9,12 +9,12 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.numerals import number
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, profile_names
 from crowdllm_jax.study.draft.draft import Choices, shown
-from crowdllm_jax.study.draft.row_people import MOST_GROUPS, unique
+from crowdllm_jax.study.draft.row_people import MOST_GROUPS, counts_up, unique
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
-from crowdllm_jax.study.formats.sheet import Field, Sheet
+from crowdllm_jax.study.formats.sheet import Field, Sheet, runs_of
 
 FEWEST_ROWS, FEWEST_CELLS, MOST_LEVELS = 3, 8, 21
 LARGE = 10.0
@@ -37,7 +37,7 @@ def refuse_tallies(sheet: Sheet, choices: Choices) -> None:
     said = choices.person or choices.task or choices.response
     if said or sheet.rows < 2 or any(f.use or f.labels for f in fields):
         return
-    fields = [f for f in fields if not _counts_up(f)]
+    fields = [f for f in fields if not counts_up(f)]
     if any(map(holds_people, fields)):
         return
     plain = {f.name: own for f in fields if (own := _amounts(f)) is not None}
@@ -58,15 +58,6 @@ def holds_people(field: Field) -> bool:
     return not few or names.is_rater(field.name)
 
 
-def _counts_up(field: Field) -> bool:
-    """Whether a column numbers the rows: 1, 2, 3."""
-    rows = len(field.column.codes)
-    return unique(field) and {number(t) for t in field.column.distinct} in (
-        {*map(float, range(rows))},
-        {*map(float, range(1, rows + 1))},
-    )
-
-
 def _amounts(field: Field) -> np.ndarray | None:
     """The number of each row, 0 where there is none; None if some are below 0, or texts."""
     read = [0.0 if is_no_answer(text) else number(text) for text in field.column.distinct]
@@ -81,13 +72,7 @@ def _refuse_answers_as_names(
 ) -> None:
     """Columns side by side that are called after the answers of one scale, with other numbers than
     of who ticks them."""
-    runs: list[list[str]] = [[]]
-    for field in fields:
-        if field.name in plain:
-            runs[-1].append(field.name)
-        else:
-            runs.append([])
-    for run in runs:
+    for run in runs_of(fields, plain):
         called = [n for n in run if folded(n) not in _TOTALS and not is_no_answer(n)]
         if len(called) < 2 or any(map(str.isdecimal, "".join(called))):
             continue
@@ -119,7 +104,7 @@ def _refuse_parts_of_total(
 def _is_no_person(field: Field) -> bool:
     """Whether a column is called after what describes people, after tasks, or holds texts."""
     words = sum(len(text.split()) for text in field.column.distinct)
-    told = names.is_profile(field.name, field.text) or names.is_task(field.name)
+    told = profile_names.is_profile(field.name, field.text) or names.is_task(field.name)
     return told or names.is_option(field.name) or words >= 3 * len(field.column.distinct)
 
 
@@ -133,7 +118,7 @@ def _refuse_crossing(sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.
         crossed.append(fields[len(crossed)])
     counts = [field.name for field in fields[len(crossed) :]]
     exact = math.prod(len(f.column.distinct) for f in crossed) == sheet.rows >= FEWEST_CELLS
-    known = len(crossed) > 2 or any(names.is_profile(f.name, f.text) for f in crossed)
+    known = len(crossed) > 2 or any(profile_names.is_profile(f.name, f.text) for f in crossed)
     if not (exact and known and len(crossed) > 1 and len(counts) > 1 and _differ(crossed)):
         return
     if any(

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, profile_names
 from crowdllm_jax.study.draft.crossed import together, told_by
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.row_people import texts_of
@@ -48,7 +48,9 @@ def _may_be_half(person: Field, field: Field) -> bool:
     """Whether a column may be half of what names a task: by its name no answer, time or count."""
     known = names.is_time(field.name) or names.counts_tasks(field.name)
     # Members of households are people, and who has several ages may be several.
-    known = known or names.is_of_several(field.name) or names.is_profile(field.name, field.text)
+    known = (
+        known or names.is_of_several(field.name) or profile_names.is_profile(field.name, field.text)
+    )
     many = not 2 <= len(field.column.distinct) <= MOST_VALUES
     return not (known or many or told_by(person, field) or (field.column.codes < 0).any())
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime import numerals
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.derived import without_derived
 from crowdllm_jax.study.draft.draft import Choices, Draft, Task, shown
 from crowdllm_jax.study.draft.guess import Answered, Guess, guess
@@ -182,13 +182,13 @@ def _use(
     if field.use == "out":
         return "out", f"since it is {field.why}" if field.why else "as the file says"
     if choices.questions:
-        named = names.is_profile(field.name, field.text) and not choices.profile
+        named = profile_names.is_profile(field.name, field.text) and not choices.profile
         return ("profile", "") if named else ("out", "since it is not among --questions")
     if _a_group(field) and not choices.profile:
         return "profile", ""
     if (why := _no_answers(field, about) or noted.get(field.name)) is not None:
         return "out", why
-    described = names.is_profile(field.name, field.text) or _is_or_not(field)
+    described = profile_names.is_profile(field.name, field.text) or _is_or_not(field)
     if described and not choices.profile:
         return "profile", ""
     if numbers_rows(field):
@@ -207,7 +207,7 @@ def _a_group(field: Field) -> bool:
 def _is_or_not(field: Field) -> bool:
     """Whether a column is called after a gender and says of people whether they have it, as tables
     made ready for a regression do (`female`: 0 or 1); of several values it may hold ratings."""
-    return names.is_one_gender(field.name) and len(_spoken(field)) == 2
+    return profile_names.is_one_gender(field.name) and len(_spoken(field)) == 2
 
 
 def _no_answers(field: Field, about: Set[str]) -> str | None:
@@ -216,7 +216,7 @@ def _no_answers(field: Field, about: Set[str]) -> str | None:
     if names.is_weight(field.name, field.text):
         return "since it is a weight"
     words = comes_back(field) and not any(map(str.isdecimal, "".join(field.column.distinct)))
-    own = names.is_own(field.name) or names.is_check(field.text.rpartition(" - ")[2])
+    own = own_names.is_own(field.name) or own_names.is_check(field.text.rpartition(" - ")[2])
     if own and not (words and names.may_be_owned(field.name)):
         return "since it is no answer"
     party = names.is_party(field.name) and comes_back(field)

@@ -1,6 +1,6 @@
 """A table as a program for surveys wrote it: its columns, and what the file says of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -114,6 +114,17 @@ def column_of(path: Path, name: str, texts: Iterable[str | None]) -> Column:
     coded = pa.array(cells, pa.large_string()).dictionary_encode()
     codes = np.asarray(coded.indices.fill_null(-1), np.int32)
     return Column(codes, tuple(coded.dictionary.to_pylist()), f"{path}: column '{name}'")
+
+
+def runs_of(fields: Sequence[Field], names: Container[str]) -> list[list[str]]:
+    """The columns of some names, those together that stand side by side."""
+    runs: list[list[str]] = [[]]
+    for field in fields:
+        if field.name in names:
+            runs[-1].append(field.name)
+        else:
+            runs.append([])
+    return runs
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.study.draft import crossed, names
+from crowdllm_jax.study.draft import crossed, profile_names
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
 from crowdllm_jax.study.formats.frame import read_frame
@@ -192,7 +192,7 @@ def test_work_grows_with_columns_and_not_with_their_pairs(monkeypatch):
     cells = np.random.default_rng(0).integers(1, 6, (12, 200))
     frame = pd.DataFrame(cells, columns=[f"item{i}" for i in range(200)])
     looked = Counter()
-    for module, name in ((crossed, "_pair"), (names, "is_profile")):
+    for module, name in ((crossed, "_pair"), (profile_names, "is_profile")):
         monkeypatch.setattr(module, name, counting(getattr(module, name), looked))
     assert len(study(frame).tasks.ids) == 200
     assert sum(looked.values()) < 10 * 200  # there are 19,900 pairs

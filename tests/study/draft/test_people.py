@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from crowdllm_jax.errors import CrowdError
-from crowdllm_jax.study.draft import names
+from crowdllm_jax.study.draft import profile_names
 from crowdllm_jax.study.draft.draft import Choices
 from crowdllm_jax.study.draft.make import draft_of_sheet, study
 from crowdllm_jax.study.formats.frame import read_frame
@@ -118,7 +118,7 @@ def test_what_is_said_of_answers_that_stand_nowhere_is_told():
     ],
 )
 def test_what_somebody_thinks_about_is_no_profile(name):
-    assert not names.is_profile(name, "")
+    assert not profile_names.is_profile(name, "")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_somebody_thinks_about_is_no_profile(name):
     ],
 )
 def test_whose_it_is_and_how_it_is_coded_may_stand_beside(name):
-    assert names.is_profile(name, "")
+    assert profile_names.is_profile(name, "")
 
 
 @pytest.mark.parametrize("ids", [range(30), range(1000, 4000, 100)])
