@@ -64,7 +64,8 @@ class Reference:
       others: further references of the same tasks, each to be trusted by itself.
       fitted: RPS and correlation of a fitted reference of several sources, as in `Gain`; and gains,
         what each of these brings.
-      heads: per scale, the head of a fitted reference of one source, that predicts new tasks.
+      heads: per scale, the head of a fitted reference of one source, that predicts new tasks; of a
+        pooled one, that of all.
     """
 
     kind: str
@@ -78,6 +79,12 @@ class Reference:
     gains: tuple[Gain, ...] = ()
     others: tuple["Reference", ...] = ()
     heads: tuple[Head, ...] = ()
+
+    @property
+    def is_forecast(self) -> bool:
+        """Whether it was learnt from training people's answers, each task's from the others', and
+        so is in their own units."""
+        return self.kind in ("fitted", "pooled")
 
 
 def from_levels(

@@ -8,6 +8,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.contrasts import telling
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
+from crowdllm_jax.model.persistent.told import Told, expected_trust, read_references, within
 from crowdllm_jax.model.persistent.witness import (
     Standard,
     Unwitnessed,
@@ -17,21 +18,14 @@ from crowdllm_jax.model.persistent.witness import (
 )
 from crowdllm_jax.model.scales import nominal, ordered
 from crowdllm_jax.reference.record import Reference
-from crowdllm_jax.study import scales
 from crowdllm_jax.study.alternatives import Options, codings_of, options_of
 from crowdllm_jax.study.coding import Coding, encode, feature_blocks
 from crowdllm_jax.study.records import Alternatives, Attribute, Study
-from crowdllm_jax.study.statistics import unit
 
 FEW_TASKS = 5
 """A scale on which fewer are known does not tell by itself how far its tasks lie apart."""
 FEW_COLUMNS, MOST_LOADING = 16, 8
 """Beliefs load on all task components where these are few, else on the first ones."""
-FORECAST = 1.3
-"""The trust in a fitted reference before any answer. It foretells shares of training tasks it has
-not seen, as well as it can, so a few tasks' answers need not prove it anew. Agents who differ by
-about a logit, and tasks that lie about a logit from where they are expected, answer as much less
-outspokenly as this trust makes up for (`unanswered.dilution` of both)."""
 
 
 class Design(NamedTuple):
@@ -72,19 +66,18 @@ def make_design(
     layout = layout_of(study.scales, study.tasks.scale)
     seen = np.zeros(t, bool)
     seen[study.task[train]] = True
-    # Each source of features is shrunk by itself, so that a wide one does not drown the others.
-    sources = [
-        _components(x, seen, config.components) for x in feature_blocks(study.tasks).values()
-    ]
-    told = _told(study, reference, layout, seen, known=known)
+    witnesses = standard_of(study)
+    # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
+    single = known or witnesses is not None
+    like = _like_scales(layout, seen)
+    few = _few_scales(layout, seen) & (not single)
+    told = read_references(study, reference, layout, seen, few, known=known)
     # A head that reads the features says already where they put a task, as well as they can, and of
     # training tasks it has not seen. Beside it they would follow what it leaves of these.
-    within = [_within(x, seen) for x in sources]
-    columns, group = _location_columns(told, [] if _reads_features(reference) else within)
-    witnesses = standard_of(study)
+    sources = _sources(study, seen, config.components)
+    columns, group = _location_columns(told, [] if _reads_features(reference) else sources)
     alike = likeness(study, witnesses, train) if witnesses is not None else np.zeros((t, 0))
-    loading, loading_group = _loading_columns(told.columns[0], within, alike)
-    like = _like_scales(layout, seen)
+    loading, loading_group = _loading_columns(told.columns[0], sources, alike)
     trusted = np.unique(like, return_inverse=True)[1][study.tasks.scale].astype(np.int32)
     tasks = TaskColumns(
         study.tasks.scale.astype(np.int32),
@@ -92,16 +85,18 @@ def make_design(
         np.stack(columns, axis=1).astype(np.float32),
         loading.astype(np.float32),
         seen.astype(np.float32),
-        np.stack(told.shares[1:], axis=2) if told.others else None,
+        np.stack(told.shares[1:], axis=2) if len(told.shares) > 1 else None,
         usual_of(study, layout.levels),
         *_options(study, layout, seen),
-    )._replace(expected=_expected(reference, t), trusted=trusted)
-    # With tasks held out, witnesses still tell which of the known tasks the new ones are like.
-    single = known or witnesses is not None
+    )._replace(
+        expected=expected_trust(reference, t, usual=told.usual),
+        trusted=trusted,
+        levelled=1 - few[study.tasks.scale].astype(np.float32) if few.any() else None,
+    )
     apart = tasks.scale if single else like[tasks.scale]
     attribute, latent = _attribute_of(codings), config.dimensions
     groups = _groups(layout, attribute, np.array(group), loading_group, apart, latent)
-    groups |= _groups_of_trust(trusted, len(told.shares))
+    groups |= _groups_of_trust(trusted, len(told.shares), usual=told.usual)
     if study.tasks.alternatives is not None:
         groups |= _groups_of_options(study.tasks.alternatives, seen, attribute, latent)
     if single:
@@ -111,17 +106,6 @@ def make_design(
     if witnesses is not None:
         groups |= _groups_of_witnesses(witnesses, len(layout.scales))
     return Design(layout, tasks, groups, _average_profile(study, codings, train), witnesses)
-
-
-def _expected(reference: Reference, tasks: int) -> np.ndarray | None:
-    """(T, 1 + E) the trust in what references say before any answer (see `TaskColumns`); None
-    without any."""
-    every = (reference, *reference.others)
-    trust = np.array([FORECAST * (one.kind == "fitted") for one in every], np.float32)
-    if len(every) > 1:
-        # A reference is their average and how far it is from that.
-        trust = np.append(trust.sum(dtype=np.float32), trust)
-    return np.tile(trust, (tasks, 1)) if trust.any() else None
 
 
 def _attribute_of(codings: tuple[Coding, ...]) -> np.ndarray:
@@ -136,23 +120,7 @@ def _average_profile(study: Study, codings: tuple[Coding, ...], train: np.ndarra
     return np.asarray(everyone[np.unique(study.person[train])].mean(0))
 
 
-class _Told(NamedTuple):
-    """What references say of tasks.
-
-    Attributes:
-      columns: (T,) each, that move the location: the first reference's mean, and this by how sure
-        it is; groups: the prior group of each. others: (T,) means of the further references.
-      shares: (T, K) centred log probabilities of the reference; of several, of their average, and
-        how far each is from it.
-    """
-
-    columns: list[np.ndarray]
-    groups: list[int]
-    others: list[np.ndarray]
-    shares: list[np.ndarray]
-
-
-def _location_columns(told: _Told, sources: list[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+def _location_columns(told: Told, sources: list[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
     """(T,) columns that move the location, and the prior group of each."""
     columns, group = list(told.columns), list(told.groups)
     for number, components in enumerate(sources):
@@ -166,29 +134,6 @@ def _location_columns(told: _Told, sources: list[np.ndarray]) -> tuple[list[np.n
 
 def _reads_features(reference: Reference) -> bool:
     return any(one.kind == "fitted" for one in (reference, *reference.others))
-
-
-def _told(
-    study: Study, reference: Reference, layout: Layout, seen: np.ndarray, *, known: bool
-) -> _Told:
-    mean, shares, entropy = _reference_columns(study, reference, layout, seen, known=known)
-    columns, group = [mean], [0]
-    # A reference that is sure of itself may deserve more trust, or less; so may one that hardly
-    # believes in the listed options. A fitted head is as sure as where it puts a task makes it.
-    certainties = () if reference.kind == "fitted" else ((1, entropy), (2, reference.mass))
-    for number, certainty in certainties:
-        if certainty is not None and mean.any() and certainty[seen].std() > 1e-6:
-            centred = (certainty - certainty[seen].mean()) / certainty[seen].std()
-            columns.append(_tried(reference, mean * centred, seen))
-            group.append(number)
-    others = [
-        _reference_columns(study, other, layout, seen, known=known) for other in reference.others
-    ]
-    every = [own.astype(np.float32) for own in (shares, *(own for _, own, _ in others))]
-    if others:
-        average = np.mean(every, axis=0)
-        every = [average, *(own - average for own in every)]
-    return _Told(columns, group, [own for own, _, _ in others], every)
 
 
 def _loading_columns(
@@ -209,52 +154,11 @@ def _loading_columns(
     return np.concatenate([loading, alike], axis=1), np.unique(group, return_inverse=True)[1]
 
 
-def _reference_columns(
-    study: Study, reference: Reference, layout: Layout, seen: np.ndarray, *, known: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The reference's mean (T,) on a logit scale, log probabilities (T, K), and entropy (T,) beside
-    its scale's average; 0 of two levels, of which it says no more than the mean does."""
-    t = len(study.tasks.ids)
-    mean, shares = np.zeros(t), np.zeros((t, layout.levels))
-    if known and reference.kind == "marginal":
-        # It is the average of the very answers to be explained: trusting it would count them twice.
-        return mean, shares, None
-    share = unit(study, reference.mean, np.arange(t)).clip(0.02, 0.98)
-    logit = np.log(share) - np.log1p(-share)
-    entropy = np.zeros(t) if reference.probs is not None else None
-    for index, scale in enumerate(layout.scales):
-        on_scale = study.tasks.scale == index
-        tried = (on_scale & seen).any()
-        if not tried and reference.kind == "marginal":
-            continue
-        # Of a scale without known tasks nothing but the reference says what is usual there.
-        mean[on_scale] = logit[on_scale] - (logit[on_scale & seen].mean() if tried else 0.0)
-        if reference.probs is not None and entropy is not None and (k := scales.size(scale)):
-            shares_on_scale = reference.probs[on_scale, :k].clip(1e-2)
-            log = np.log(shares_on_scale / shares_on_scale.sum(1, keepdims=True))
-            centred = log - (log[seen[on_scale]].mean(0) if tried else 0.0)
-            # What all levels of a task share moves none of them.
-            centred = centred - centred.mean(1, keepdims=True)
-            shares[on_scale, :k] = _tried(reference, centred, seen[on_scale]) if tried else centred
-            if k > 2 and tried:
-                own = -(np.exp(log) * log).sum(1) / np.log(k)
-                entropy[on_scale] = own - own[seen[on_scale]].mean()
-    # In units of its own spread, a fitted head that knows nothing would speak as loudly as one that
-    # knows all; it says itself how far a task is from the average.
-    spread = 1.0 if reference.kind == "fitted" else mean[seen].std()
-    return _tried(reference, mean / (spread if spread > 1e-6 else 1.0), seen), shares, entropy
-
-
-def _tried(reference: Reference, columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Columns of a reference, within what was tried of it. A fitted head keeps to that by itself:
-    of training tasks it knows fewer others than of new ones, and so is less outspoken."""
-    return columns if reference.kind == "fitted" else _within(columns, seen)
-
-
-def _within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Columns (T, ...) clipped to the training tasks' range: how far a reference is to be trusted,
-    and what features do, has been learned there, and not beyond."""
-    return columns.clip(columns[seen].min(0), columns[seen].max(0))
+def _sources(study: Study, seen: np.ndarray, most: int) -> list[np.ndarray]:
+    """(T, D) components of each source of features, within what was tried. Each is shrunk by
+    itself, so that a wide one does not drown the others."""
+    blocks = feature_blocks(study.tasks).values()
+    return [within(_components(x, seen, most), seen) for x in blocks]
 
 
 def _components(x: np.ndarray, seen: np.ndarray, most: int) -> np.ndarray:
@@ -308,23 +212,36 @@ def _like_scales(layout: Layout, seen: np.ndarray) -> np.ndarray:
       seen: (T,) bool, which tasks are known.
     """
     scale = np.array(layout.task_scale)
-    known = np.bincount(scale[seen], minlength=len(layout.scales))
     like = np.arange(len(layout.scales), dtype=np.int32)
+    few = _few_scales(layout, seen)
     for kind in (ordered, nominal):
         of_kind = np.unique(scale[list(layout.tasks_of(kind))])
-        few = of_kind[known[of_kind] < FEW_TASKS]
-        like[few] = few.min(initial=len(like))
+        own = of_kind[few[of_kind]]
+        like[own] = own.min(initial=len(like))
     return like
 
 
-def _groups_of_trust(trusted: np.ndarray, shares: int) -> dict[str, np.ndarray]:
+def _few_scales(layout: Layout, seen: np.ndarray) -> np.ndarray:
+    """(S,) bool: which scales with levels have few known tasks (T,) bool."""
+    scale = np.array(layout.task_scale)
+    known = np.bincount(scale[seen], minlength=len(layout.scales))
+    with_levels = np.zeros(len(known), bool)
+    for kind in (ordered, nominal):
+        with_levels[scale[list(layout.tasks_of(kind))]] = True
+    return with_levels & (known < FEW_TASKS)
+
+
+def _groups_of_trust(trusted: np.ndarray, shares: int, *, usual: bool) -> dict[str, np.ndarray]:
     """Trust in what references say, on scales that have one together (T,) and everywhere: what it
     deserves on one scale tells of the others, most of those with few tasks. Of several references
     (their average and how far each is from it, `shares` in all) one prior is for all that sets them
-    apart: which of many is the best is often so by chance."""
+    apart: which of many is the best is often so by chance. What is usual by them, the last of
+    `shares` if there is such, has its own."""
     groups = {"trust": np.arange(int(trusted.max()) + 1, dtype=np.int32)}
     if len(groups["trust"]) > 1 or shares > 1:
         groups["trust_everywhere"] = np.minimum(np.arange(shares, dtype=np.int32), 1)
+    if usual:
+        groups["trust_everywhere"][-1] = groups["trust_everywhere"][:-1].max() + 1
     return groups
 
 

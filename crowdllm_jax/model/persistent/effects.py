@@ -125,6 +125,8 @@ class TaskColumns(NamedTuple):
       expected: (T, 1 + E) the trust in each that the fitted one stands around; None is 0.
       trusted: (T,) which trust in `reference` is a task's, beside that everywhere; None: its
         scale's.
+      levelled: (T,) 1 where the levels of a task's scale are learnt, 0 where it has too few known
+        tasks; None: of all.
     """
 
     scale: np.ndarray
@@ -138,6 +140,7 @@ class TaskColumns(NamedTuple):
     described: np.ndarray | None = None
     expected: np.ndarray | None = None
     trusted: np.ndarray | None = None
+    levelled: np.ndarray | None = None
 
 
 class Items(NamedTuple):
@@ -192,7 +195,10 @@ def items(model: Persistent, effects: Effects, tasks: TaskColumns, mask: jax.Arr
       mask: (S, K) 0 for a scale's levels, a large negative number beyond them.
     """
     scale = tasks.scale
-    base = model.level[...][scale] + by_columns(effects, tasks) + mask[scale]
+    level = model.level[...][scale]
+    if tasks.levelled is not None:
+        level = level * jnp.asarray(tasks.levelled)[:, None]
+    base = level + by_columns(effects, tasks) + mask[scale]
     location = jnp.asarray(tasks.features) @ effects["task_features"]
     if "task_level" in effects:
         base = base + effects["task_level"]
@@ -244,21 +250,24 @@ def level_slopes(effects: Effects, tasks: TaskColumns) -> LevelSlopes | None:
 
 
 def by_columns(effects: Mapping[str, Rows], tasks: TaskColumns) -> jax.Array:
-    """(T, K) what is said of levels: by references, as far as they are trusted everywhere and
-    besides on each scale; and by what describes options, which people find worth something."""
-    every = _every_reference(tasks)
-    trust = jnp.asarray(effects["trust"])
-    if "trust_everywhere" in effects:
-        besides = jnp.pad(trust[_trusted(tasks)][:, None], ((0, 0), (0, every.shape[2] - 1)))
-        trust = jnp.asarray(effects["trust_everywhere"])[None] + besides
-    else:
-        trust = trust.reshape(every.shape[2], -1).T[_trusted(tasks)]
-    if tasks.expected is not None:
-        trust = trust + tasks.expected
-    said = (every * trust[:, None]).sum(2)
+    """(T, K) what is said of levels: by references, as far as they are trusted; and by what
+    describes options, which people find worth something."""
+    said = (_every_reference(tasks) * trust_in(effects, tasks)[:, None]).sum(2)
     if tasks.options is None:
         return said
     return said + jnp.asarray(tasks.options) @ jnp.asarray(effects["part_worth"])
+
+
+def trust_in(effects: Mapping[str, Rows], tasks: TaskColumns) -> jax.Array:
+    """(T, 1 + E) how far each reference is trusted, everywhere and besides on each scale."""
+    count = 1 if tasks.others is None else 1 + tasks.others.shape[2]
+    trust = jnp.asarray(effects["trust"])
+    if "trust_everywhere" in effects:
+        besides = jnp.pad(trust[_trusted(tasks)][:, None], ((0, 0), (0, count - 1)))
+        trust = jnp.asarray(effects["trust_everywhere"])[None] + besides
+    else:
+        trust = trust.reshape(count, -1).T[_trusted(tasks)]
+    return trust if tasks.expected is None else trust + tasks.expected
 
 
 def expected_of(tasks: TaskColumns) -> jax.Array:

@@ -36,6 +36,7 @@ from crowdllm_jax.model.persistent.effects import (
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.start import (
     start_continuous,
+    start_few,
     start_known,
     starting_levels,
     starting_units,
@@ -128,15 +129,7 @@ def fit_marginal(
       CrowdError: the loss is not finite, or a step cannot be shared as asked.
     """
     check_shares(config.shares, config.devices, config.people, "model", "people")
-    model = new_persistent(design, config, seed)
-    model.belief.mix(seed)
-    model.log_unit[...] = jnp.asarray(starting_units(design.layout, answers))
-    model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
-    beliefs = np.zeros((len(answers.weight), config.dimensions + 1), np.float32)
-    if "task_loading" in design.groups:
-        beliefs = start_known(model, design, answers)
-    else:
-        start_continuous(model, design.layout, answers)
+    model, beliefs = _started(design, answers, config, seed)
     graph, params = nnx.split(model, nnx.Param)
     static = _Static(
         graph,
@@ -167,6 +160,21 @@ def fit_marginal(
     model.belief.stand_at(np.asarray(state.means[config.steps * 4 // 5 :]).mean(0))
     fitted = nnx.state(model, nnx.Param)
     return graph, jax.device_get(settled(graph, fitted, design)), np.asarray(state.losses)
+
+
+def _started(
+    design: Design, answers: AnswerTable, config: PersistentConfig, seed: int
+) -> tuple[Persistent, np.ndarray]:
+    """A model at what plain statistics of the answers say, and where beliefs start (B, W)."""
+    model = new_persistent(design, config, seed)
+    model.belief.mix(seed)
+    model.log_unit[...] = jnp.asarray(starting_units(design.layout, answers))
+    model.level[...] = jnp.asarray(starting_levels(design.layout, answers))
+    if "task_loading" in design.groups:
+        return model, start_known(model, design, answers)
+    start_continuous(model, design.layout, answers)
+    start_few(model, design, answers)
+    return model, np.zeros((len(answers.weight), config.dimensions + 1), np.float32)
 
 
 def _fixed(tasks: TaskColumns, answers: AnswerTable, config: PersistentConfig, seed: int) -> _Fixed:

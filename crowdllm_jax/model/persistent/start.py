@@ -5,9 +5,9 @@ import numpy as np
 from crowdllm_jax.model.persistent.answers import AnswerTable
 from crowdllm_jax.model.persistent.contrasts import Given, numeric, telling, told_by
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.effects import Persistent, units
+from crowdllm_jax.model.persistent.effects import Persistent, expected_of, units
 from crowdllm_jax.model.persistent.factors import DOUBT, analyse, enough
-from crowdllm_jax.model.persistent.layout import Layout, layout_of
+from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
 from crowdllm_jax.model.persistent.unanswered import dilution
 from crowdllm_jax.model.scales import continuous, nominal
 from crowdllm_jax.study import scales
@@ -141,6 +141,31 @@ def start_shares(
     model.level[...] = level
     for name, effect in effects.items():
         model.effects.mean[name][...] = effect
+
+
+def start_few(model: Persistent, design: Design, answers: AnswerTable) -> None:
+    """Leave levels that are not learnt at 0; and put known tasks on such scales at the shares of
+    their answers, one added to each level, and their prior accordingly."""
+    tasks, layout = design.tasks, design.layout
+    if tasks.levelled is None:
+        return
+    few = tasks.levelled == 0
+    level = np.array(model.level[...])
+    level[tasks.scale[few]] = 0.0
+    model.level[...] = level
+    own = np.flatnonzero(few & (tasks.known > 0))
+    given = answers.present > 0
+    count = np.zeros((len(tasks.scale), layout.levels))
+    np.add.at(count, (answers.task[given], answers.level[given]), 1.0)
+    exists = level_mask(layout)[tasks.scale[own]] == 0
+    share = np.where(exists, np.log(count[own] + 1), 0.0)
+    share = (share - share.sum(1, keepdims=True) / exists.sum(1, keepdims=True)) * exists
+    effect = np.array(model.effects.mean["task_level"][...])
+    effect[own] = share - np.asarray(expected_of(tasks))[own] * exists
+    model.effects.mean["task_level"][...] = effect
+    group = design.groups["task_level"][own, 0]
+    for index in np.unique(group):
+        _widen(model, "task_level", index, effect[own[group == index]])
 
 
 def start_continuous(model: Persistent, layout: Layout, answers: AnswerTable) -> None:

@@ -33,6 +33,7 @@ from crowdllm_jax.model.persistent.effects import (
 )
 from crowdllm_jax.model.persistent.layout import Layout, level_mask
 from crowdllm_jax.model.persistent.regression import regress
+from crowdllm_jax.model.persistent.shared import shared_by_scales
 from crowdllm_jax.model.scales import continuous, nominal, ordered
 from crowdllm_jax.model.scales.kinds import SINGLE
 from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
@@ -93,11 +94,13 @@ def settled(
     params = jax.tree.map(np.array, params)
     model: Persistent = nnx.merge(graph, params)
     effects, new = model.effects, np.asarray(design.tasks.known) == 0
-    spread = {}
+    spread, expected = {}, {}
     for name, effect in told.items():
         mean, log_sd = effects.mean[name], effects.log_sd[name]
-        spread[name] = effect.spread.reshape(mean[...].shape)
-        mean[...] = effect.own.reshape(mean[...].shape)
+        shape = mean[...].shape
+        expected[name], left = shared_by_scales(effect.own.reshape(shape), design.tasks)
+        spread[name] = (effect.spread.reshape(shape).T * left).T
+        mean[...] = effect.own.reshape(shape) + (0 if name == "task_level" else expected[name])
         unsure = log_sd[...]
         unsure[new] = np.log(spread[name][new])
         log_sd[...] = unsure
@@ -114,7 +117,7 @@ def settled(
     if new.any():
         _level_out(model, design, spread)
         level = effects.mean["task_level"][...]
-        level[new] = averaged(model, design, spread, new)
+        level[new] = averaged(model, design, spread, new, expected["task_level"][new])
         effects.mean["task_level"][...] = level
     return nnx.state(model, nnx.Param)
 
@@ -140,7 +143,7 @@ def _level_out(model: Persistent, design: Design, spread: dict[str, np.ndarray])
     for index, scale in enumerate(layout.scales):
         kind, k = SINGLE.get(type(scale)), scales.size(scale)
         known = np.flatnonzero((tasks.scale == index) & (tasks.known > 0))
-        if not len(known):
+        if not len(known) or (tasks.levelled is not None and not tasks.levelled[known[0]]):
             continue
         if kind is continuous:
             middle[index] += task[known].mean()
@@ -229,19 +232,23 @@ def _softmax(logit: np.ndarray) -> np.ndarray:
 
 
 def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Design) -> np.ndarray:
-    """(S,) share of the differences between a scale's known tasks that columns explain: of their
-    locations and of how far two levels lie apart, together, since what the one has the other need
-    not have; 0 without columns, NaN without known tasks."""
+    """(S,) share of the differences between known tasks that columns explain, of a scale or of all
+    that share how far a reference is trusted: of their locations and of how far two levels lie
+    apart, together, since what the one has the other need not have; 0 without columns, NaN without
+    known tasks."""
     share = np.full(len(design.layout.scales), np.nan)
     told_of = jax.device_get(_said(graph, params, design.groups, design.tasks))
     for index, scale in enumerate(design.layout.scales):
-        tasks = (design.tasks.scale == index) & (design.tasks.known > 0)
+        tasks = with_trust_of(design.tasks, index) & (design.tasks.known > 0)
         if not tasks.any():
             continue
         kind, told, apart = SINGLE.get(type(scale)), 0.0, 0.0
         # Nominal tasks have no location, and levels none but these and ordered ones.
         parts = [("task", 1, 1)] if kind is not nominal else []
-        parts += [("task_level", scales.size(scale), 2)] if kind in (nominal, ordered) else []
+        most = max(
+            scales.size(design.layout.scales[s]) for s in np.unique(design.tasks.scale[tasks])
+        )
+        parts += [("task_level", most, 2)] if kind in (nominal, ordered) else []
         for name, levels, ends in parts:
             per_task = (len(tasks), -1)
             said, left = (
@@ -251,6 +258,12 @@ def explained(graph: nnx.GraphDef[Any], params: nnx.State[Any, Any], design: Des
             apart += ends * (left[0] ** 2).mean()
         share[index] = told / (told + apart)
     return share
+
+
+def with_trust_of(tasks: TaskColumns, scale: int) -> np.ndarray:
+    """(T,) bool, tasks on a scale and on all others that share its trust in references."""
+    own: np.ndarray = tasks.scale == scale
+    return own if tasks.trusted is None else np.isin(tasks.trusted, tasks.trusted[own])
 
 
 @partial(jax.jit, static_argnums=0)
