@@ -268,6 +268,15 @@ def pool_columns(probs: np.ndarray, exists: np.ndarray) -> np.ndarray:
     return np.concatenate([0.3 * centred(np.log(probs + 0.005)), 2 * mean], axis=2)
 
 
+def rotated(x: np.ndarray, exists: np.ndarray) -> np.ndarray:
+    """Columns (T, K, D) turned to as few as say the same; a penalised fit does not change by it."""
+    u, s, _ = np.linalg.svd(x[exists], full_matrices=False)
+    kept = s > 1e-9 * s[0]
+    out = np.zeros((*x.shape[:2], kept.sum()))
+    out[exists] = (u * s)[:, kept]
+    return out
+
+
 def log_linear(
     x: np.ndarray, share: np.ndarray, exists: np.ndarray, train: np.ndarray, penalty: float = 1.0
 ) -> np.ndarray:

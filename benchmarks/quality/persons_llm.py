@@ -10,6 +10,7 @@ from person_rivals import (
     option_words,
     pool_columns,
     ridge,
+    rotated,
 )
 from persons_data import WITNESSES, opinions, twin_llm
 from persons_fit import Settings, Shown, fitted, tell, within
@@ -17,8 +18,14 @@ from table import Row, Table
 
 from crowdllm_jax.population.predicted import Predictions, predict_answers
 from crowdllm_jax.population.sample import sample
+from crowdllm_jax.reference.column import ColumnReference
+from crowdllm_jax.reference.pooled import PooledReference, pool_references
 from crowdllm_jax.reference.record import from_levels
 from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.split import Split
+
+POOLED = PooledReference(of=(ColumnReference(path="llm.parquet", answer="option"),))
+"""Whatever the models are: they are handed over."""
 
 
 def llm_twins(settings: Settings) -> Iterable[Table]:
@@ -116,7 +123,7 @@ def toplines(settings: Settings) -> Iterable[Table]:
     longest = probs.shape[1]
     probs = np.pad(probs, ((0, 0), (0, 10 - longest), (0, 0)))
     words = option_words([text.split(" | ")[1:] for text in study.tasks.text], 10)
-    columns = np.concatenate([words, pool_columns(probs, exists)], axis=2)
+    columns = rotated(np.concatenate([words, pool_columns(probs, exists)], axis=2), exists)
     place = np.random.default_rng(0).permutation(len(size)) % 10
     table = Shown("OpinionQA: shares of questions held out", {"w1": "Wasserstein-1"})
 
@@ -137,9 +144,13 @@ def toplines(settings: Settings) -> Iterable[Table]:
         pooled = cross_fitted(columns, people, exists, held)
         add("log-linear pool of LLMs and words", pooled, held)
         average = from_levels(study, "column", mean[:, :longest])
+        split = Split("tasks", train, np.zeros_like(train), ~train)
+        ours = pool_references(study, split, POOLED, runs)
+        add("`kind: pooled`, by itself", np.pad(ours.probs, ((0, 0), (0, 10 - longest))), held)
         for name, reference in (
             ("**crowd, mean of the LLMs**", average),
             ("**crowd, all LLMs**", several),
+            ("**crowd, all LLMs pooled**", ours),
         ):
             crowd = fitted(study, train, settings, "tasks", fold, reference)
             answers = sample(crowd, 10_000, 0).answers.astype(int)

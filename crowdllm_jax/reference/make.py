@@ -1,8 +1,9 @@
 """Reference decisions: what a frozen model answers for each task, before any person is considered.
 
 `make_reference` is the one entry. Each kind has a file of its own: `backbone` runs a language model
-here and `endpoint` asks one over the network, `column` takes answers that some model
-gave elsewhere, `fitted` and `marginal` are offline stand-ins for an LLM and are called so.
+here and `endpoint` asks one over the network, `column` takes answers that some model gave
+elsewhere, `pooled` weighs several of these by what people answered, `fitted` and `marginal` are
+offline stand-ins for an LLM and are called so.
 
 The kinds that ask a language model can also ask it as many different people (`personas`), which is
 the crowd without a belief generator that CrowdLLM is compared with.
@@ -39,6 +40,7 @@ from crowdllm_jax.reference.fitted import (
     fit_reference,
 )
 from crowdllm_jax.reference.marginal import MarginalReference, crowd_average
+from crowdllm_jax.reference.pooled import PooledReference, pool_references
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.reference.tuned import ask_tuned
 from crowdllm_jax.runtime import processes
@@ -50,7 +52,9 @@ from crowdllm_jax.study.split import Split
 AskedReference = BackboneReference | EndpointReference
 """Kinds that ask a language model, and so depend on the tasks alone."""
 
-ReferenceConfig = ColumnReference | FittedReference | MarginalReference | AskedReference
+ReferenceConfig = (
+    ColumnReference | FittedReference | MarginalReference | PooledReference | AskedReference
+)
 
 __all__ = [
     "AskedReference",
@@ -95,6 +99,9 @@ def make_reference(
             return fit_reference(study, split, config, sources)
         case MarginalReference():
             return crowd_average(study, split)
+        case PooledReference():
+            models = [make_reference(study, split, c, folder, progress) for c in config.of]
+            return pool_references(study, split, config, models)
         case BackboneReference(tune=TuneConfig() as tune):
             return ask_tuned(study, split, config, tune, progress)
         case BackboneReference() | EndpointReference():

@@ -16,6 +16,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.profiles.generator import ProfilesConfig
 from crowdllm_jax.reference.make import ReferenceConfig
 from crowdllm_jax.reference.marginal import MarginalReference
+from crowdllm_jax.reference.pooled import PooledReference
 from crowdllm_jax.runtime.given import as_path, told
 from crowdllm_jax.runtime.yaml import convert, parse, read_yaml
 from crowdllm_jax.study import datasets
@@ -68,9 +69,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.reference if isinstance(self.reference, tuple) else (self.reference,)
 
     @property
+    def every_reference(self) -> tuple[ReferenceConfig, ...]:
+        """The references, those that are pooled in place of their pool."""
+        each = (r.of if isinstance(r, PooledReference) else (r,) for r in self.references)
+        return tuple(one for several in each for one in several)
+
+    @property
     def first_reference(self) -> ReferenceConfig:
         """The reference, or the first of several."""
-        return self.references[0] if self.references else MarginalReference()
+        return self.every_reference[0] if self.every_reference else MarginalReference()
 
 
 def load_config(

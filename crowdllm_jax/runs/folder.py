@@ -208,12 +208,13 @@ def crowd_folder(folder: Path, seed: int, model: str, fold: Fold = None) -> Path
 
 
 def keep_reference(folder: Path, reference: Reference) -> None:
-    """Keep a fitted reference beside the crowds of a split, for tasks that are asked later."""
+    """Keep a reference that was learnt beside the crowds of a split, for tasks asked later."""
     if not reference.heads:
         return
     sink = io.BytesIO()
     probs = np.zeros((0, 0)) if reference.probs is None else reference.probs
-    np.savez(sink, mean=reference.mean, probs=probs, heads=np.array(reference.heads))
+    heads = np.array(reference.heads)
+    np.savez(sink, kind=reference.kind, mean=reference.mean, probs=probs, heads=heads)
     write_whole(folder / REFERENCE, sink.getvalue())
 
 
@@ -226,4 +227,5 @@ def kept_reference(folder: Path) -> Reference | None:
         arrays = np.load(path)
         probs = arrays["probs"] if arrays["probs"].size else None
         heads = tuple(Head(float(rate), int(penalty)) for rate, penalty in arrays["heads"])
-        return Reference("fitted", arrays["mean"], probs, heads=heads)
+        kind = str(arrays["kind"]) if "kind" in arrays else "fitted"  # an earlier version's
+        return Reference(kind, arrays["mean"], probs, heads=heads)

@@ -43,7 +43,7 @@ def tune(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     from crowdllm_jax.study.split import split_study
 
     config = load_config(arguments.config, changes(arguments), arguments.data)
-    backbones = (r for r in config.references if isinstance(r, BackboneReference))
+    backbones = (r for r in config.every_reference if isinstance(r, BackboneReference))
     tuned = [(r, r.tune) for r in backbones if r.tune is not None]
     if not tuned:
         raise CrowdError(
