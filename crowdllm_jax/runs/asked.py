@@ -5,9 +5,10 @@ own kind of reference, and from the features the run has of its tasks.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,15 +16,22 @@ import numpy as np
 from crowdllm_jax.backbone.tune.config import TuneConfig
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd, kind
-from crowdllm_jax.model.persistent.asked import lengthened, placed_anywhere, stretched
+from crowdllm_jax.model.persistent.asked import lengthened, placed_anywhere, stretched, trusts
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.model.persistent.layout import layout_of
+from crowdllm_jax.model.persistent.told import options_told
 from crowdllm_jax.reference.backbone import BackboneReference
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.fitted import FittedReference, as_trained
-from crowdllm_jax.reference.make import ReferenceConfig, ask_reference, make_reference
+from crowdllm_jax.reference.make import (
+    AskedReference,
+    ReferenceConfig,
+    ask_reference,
+    make_reference,
+)
 from crowdllm_jax.reference.marginal import MarginalReference
+from crowdllm_jax.reference.pooled import PooledReference, pool_questions, pool_references
 from crowdllm_jax.reference.record import Reference
 from crowdllm_jax.reference.task_embeddings import Embedder, embed_texts, embedder_of
 from crowdllm_jax.runs.config import Config
@@ -72,12 +80,15 @@ class Placed:
       how: of each question, where its place comes from, for people.
       options: what describes the questions' options, as the model codes it, on their own scales;
         None where nothing does.
+      said: by question, what references say (K,) of its options, as far as they are trusted: of
+        those without an order that the run has not.
     """
 
     crowd: Crowd
     study: Study
     how: tuple[str, ...]
     options: Options | None = None
+    said: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 def place(
@@ -117,12 +128,13 @@ def place(
         raise CrowdError(_nothing_said(questions.text[unknown[0]], study, config))
     # What is kept is of the first.
     sources = [given] + [dataclasses.replace(given, kept=None)] * (len(config.references) - 1)
-    (reference, how), *others = (
+    every = [
         _reference(study, longer, split, one, spec, questions, own, progress)
         for one, own in zip(config.references, sources, strict=True)
-    )
-    reference = dataclasses.replace(reference, others=tuple(other for other, _ in others))
-    how = " and ".join(dict.fromkeys(filter(None, (how, *(told for _, told in others)))))
+    ]
+    first, *others = (one.of_all for one in every)
+    reference = dataclasses.replace(first, others=tuple(others))
+    how = " and ".join(dict.fromkeys(one.how for one in every if one.how))
     if study.tasks.embedding is None and reference.embedding is not None:
         states = reference.embedding - reference.embedding[longer.tasks.measured].mean(0)
         tasks = dataclasses.replace(longer.tasks, embedding=states)
@@ -134,7 +146,33 @@ def place(
         rows = np.array(unplaced) + study.tasks.base
         longer_crowd = placed_anywhere(longer_crowd, rows)
     told = tuple(" and ".join(filter(None, (text, how))) for text in from_where)
-    return Placed(longer_crowd, longer, told, _options(study, split, questions))
+    of_questions = [one.of_questions for one in every]
+    said = _said(longer_crowd, study, questions, of_questions)
+    return Placed(longer_crowd, longer, told, _options(study, split, questions), said)
+
+
+def _said(
+    crowd: Crowd,
+    study: Study,
+    questions: Questions,
+    references: Sequence[Reference | None],
+) -> dict[int, np.ndarray]:
+    """What references say, as far as they are trusted, of options without an order that the run has
+    not: there they are read by themselves, and not beside the lender's tasks."""
+    in_order = tuple(study.scales.values())
+    unheard = [
+        i
+        for i, scale in enumerate(questions.task_scales)
+        if not scales.is_ordered(scale) and scale != in_order[questions.lender[i]]
+    ]
+    if not unheard or all(one is None or one.probs is None for one in references):
+        return {}
+    trust = trusts(crowd)[study.tasks.base :]
+    return {
+        i: options_told(references, i, scales.size(questions.task_scales[i]), trust.shape[1])
+        @ trust[i]
+        for i in unheard
+    }
 
 
 def _attributes(
@@ -306,6 +344,19 @@ def _other_model(model: str, how: str) -> str:
     )
 
 
+class _Asked(NamedTuple):
+    """A reference of a run's tasks and of questions.
+
+    Attributes:
+      of_all: these on their lenders' scales. of_questions: on their own; None of a reference that
+        is learnt scale by scale. how: what that is based on beside features.
+    """
+
+    of_all: Reference
+    of_questions: Reference | None = None
+    how: str = ""
+
+
 def _reference(
     study: Study,
     longer: Study,
@@ -315,19 +366,43 @@ def _reference(
     questions: Questions,
     given: Sources,
     progress: Progress,
-) -> tuple[Reference, str]:
-    """The references of all tasks, and what that of the questions is based on beside features."""
+) -> _Asked:
+    """What the reference says, of all tasks and of the questions alone."""
     folder = "." if spec is None else spec.folder
     match config:
         case FittedReference(answers=None):
-            return make_reference(longer, split, config, folder, progress, given.kept), ""
+            return _Asked(make_reference(longer, split, config, folder, progress, given.kept))
         case MarginalReference():
-            return make_reference(longer, split, config, folder, progress), ""
+            return _Asked(make_reference(longer, split, config, folder, progress))
         case FittedReference():
             raise CrowdError(
                 "ask: the run's reference is fitted to a language model's answers "
                 "(reference.answers), which new questions do not have; ask a run without"
             )
+        case PooledReference():
+            asked = _by_themselves(study, questions)
+            answers = [_answers(asked, one, spec, given, progress) for one in config.of]
+            models = [make_reference(study, split, one, folder, progress) for one in config.of]
+            base = given.kept or pool_references(study, split, config, models)
+            new = pool_questions(study, split, base, models, asked, [said for said, _ in answers])
+            how = " and ".join(
+                dict.fromkeys(["the options' words", *(told for _, told in answers)])
+            )
+        case _:
+            new, how = _answers(_by_themselves(study, questions), config, spec, given, progress)
+            base = make_reference(study, split, config, folder, progress)
+    return _Asked(_both(study, longer, base, new, questions), new, how)
+
+
+def _answers(
+    asked: Study,
+    config: ColumnReference | AskedReference,
+    spec: StudySpec | None,
+    given: Sources,
+    progress: Progress,
+) -> tuple[Reference, str]:
+    """A model's answers to the questions, and where they come from."""
+    match config:
         case ColumnReference() as column:
             if given.table is None:
                 raise CrowdError(
@@ -338,21 +413,17 @@ def _reference(
             # The table of questions is written as the study's are, whatever the run's own
             # table of references is.
             dialect = Dialect() if spec is None else spec.later_dialect()
-            new = from_column(_by_themselves(study, questions), own, folder, dialect)
-            base = make_reference(study, split, column, folder, progress)
-            return _both(study, longer, base, new, questions), f"answers in {given.table.name}"
+            folder = "." if spec is None else spec.folder
+            return from_column(asked, own, folder, dialect), f"answers in {given.table.name}"
         case BackboneReference(tune=TuneConfig()):
             raise CrowdError(
                 "ask: the run's reference is a tuned model, whose adapters belong to the study's "
                 "own tasks; ask a run without reference.tune"
             )
         case _:
-            asked = _by_themselves(study, questions)
-            new = ask_reference(asked, config, (), progress)[0]
-            base = make_reference(study, split, config, folder, progress)
             model = getattr(config, "model", config.__struct_config__.tag)
             told = f"asked {as_shown(Path(str(model)).name)}"
-            return _both(study, longer, base, new, questions), told
+            return ask_reference(asked, config, (), progress)[0], told
 
 
 def _by_themselves(study: Study, questions: Questions) -> Study:

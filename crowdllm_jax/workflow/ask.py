@@ -13,7 +13,7 @@ from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.asked import alone, moved, spreads
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.forecast import Unsure, unsure_of
+from crowdllm_jax.model.persistent.forecast import Unsure, expected_levels, unsure_of
 from crowdllm_jax.model.persistent.learn import learn
 from crowdllm_jax.population.frames import html_of
 from crowdllm_jax.profiles.generator import ProfileGenerator
@@ -268,7 +268,7 @@ def _learn(
     """
     run = placed.crowd
     new = len(run.task_ids) - len(asked.ids) + np.arange(len(asked.ids))
-    learnt = unsure_of(run, new, asked.task_scales, placed.options)
+    learnt = unsure_of(run, new, asked.task_scales, placed.options, placed.said)
     if not few:
         return learnt
     profile = [attribute.name for attribute in run.generator.attributes]
@@ -421,7 +421,7 @@ def _alone(
     for place_of, (name, task) in enumerate(zip(asked.ids, learnt, strict=True)):
         sd = np.sqrt((task.root**2).sum(1))
         if task.unheard:
-            unheard[place_of] = task.middle[1:].astype(np.float32)
+            unheard[place_of] = expected_levels(task)
         elif name in answered:
             task_sd, level_sd = spreads(crowd)
             task_sd[task.row], level_sd[task.row, : len(sd) - 1] = sd[0], sd[1:]

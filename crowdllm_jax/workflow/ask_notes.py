@@ -48,7 +48,8 @@ def notes_on(
         if known[lends] != scale and (
             placed.options is None or not placed.options.described[i].any()
         ):
-            notes.append(_lent_note(name, scale, lends, known[lends]))
+            said = i in placed.said
+            notes.append(_lent_note(name, scale, lends, known[lends], said=said))
         if far[i]:
             notes.append(
                 f"'{name}' is unlike all training questions (farther from the nearest than "
@@ -70,8 +71,13 @@ def routed_notes(asked: Questions, audiences: Sequence[Audience]) -> tuple[str, 
     )
 
 
-def _lent_note(name: str, scale: Scale, lends: str, lent: Scale) -> str:
+def _lent_note(name: str, scale: Scale, lends: str, lent: Scale, *, said: bool) -> str:
     if isinstance(scale, Nominal):
+        if said:
+            return (
+                f"'{name}': the run has no scale with these options; agents choose among them as "
+                "the reference says, as far as it is trusted, and whatever their profile."
+            )
         return (
             f"'{name}': the run has no scale with these options, so nothing is known of what tells "
             "them apart; agents choose among them by chance, but for the answers that are given."

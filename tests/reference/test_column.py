@@ -267,6 +267,7 @@ def test_new_questions_answers_are_in_the_studys_dialect(tmp_path):
     split = split_study(study, SplitConfig(by="tasks"), 0)
     longer = joined(study, questions, (), None)
     given = Sources(table=tmp_path / "new.csv")
-    found, told = _reference(study, longer, split, config, spec, questions, given, silent)
-    assert found.mean.tolist() == [1, 2, 3, 3.5, 1.5]
-    assert told == "answers in new.csv"
+    found = _reference(study, longer, split, config, spec, questions, given, silent)
+    assert found.of_all.mean.tolist() == [1, 2, 3, 3.5, 1.5]
+    assert found.of_questions.mean.tolist() == [1.5]
+    assert found.how == "answers in new.csv"

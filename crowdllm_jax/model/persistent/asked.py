@@ -19,7 +19,7 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.persistent.choices import by_scale, of_levels
 from crowdllm_jax.model.persistent.decision import logistic_cuts
 from crowdllm_jax.model.persistent.design import Design
-from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns, by_columns
+from crowdllm_jax.model.persistent.effects import Persistent, TaskColumns, by_columns, trust_in
 from crowdllm_jax.model.persistent.layout import Layout, layout_of
 from crowdllm_jax.model.persistent.unanswered import averaged, settled
 from crowdllm_jax.model.scales import ordered
@@ -296,6 +296,13 @@ def _effects_of(
         # The tasks' steps hold what their options are worth on average, too.
         own["part_worth"] = np.full_like(arrays[f"{at}part_worth"], nothing)
     return own
+
+
+def trusts(crowd: Crowd) -> np.ndarray:
+    """(T, 1 + E) how far each reference is trusted on each task."""
+    assert isinstance(crowd.inputs, Design)
+    means = {n.removeprefix("effects.mean."): a for n, a in arrays_of(crowd).items()}
+    return np.asarray(trust_in(means, crowd.inputs.tasks))
 
 
 def _told(arrays: dict[str, np.ndarray], design: Design) -> np.ndarray:

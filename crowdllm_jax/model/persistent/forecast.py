@@ -5,7 +5,7 @@ shares of its answers follow from agents' beliefs for any place it may have; man
 interval. A few people's answers to the task say more about the place (`learn.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -79,13 +79,18 @@ class Unsure:
 
 
 def unsure_of(
-    crowd: Crowd, rows: np.ndarray, own: Sequence[Scale], options: Options | None = None
+    crowd: Crowd,
+    rows: np.ndarray,
+    own: Sequence[Scale],
+    options: Options | None = None,
+    said: Mapping[int, np.ndarray] | None = None,
 ) -> list[Unsure]:
     """What is known of some tasks, answered or not.
 
     Args:
       own: the scales on which they are answered. options: what describes their levels, where these
-        are not the crowd's own.
+        are not the crowd's own. said: by place among the rows, what references say (K,) of levels
+        that have no order and are others than those learnt.
     """
     if options is None:
         options = _own_options(crowd, rows)
@@ -102,6 +107,8 @@ def unsure_of(
         if options is not None and options.described[place].any():
             of_task = Options(*(part[place : place + 1, : len(sd) - 1] for part in options))
             task = _described(crowd, task, of_task)
+        if said and place in said:
+            task = replace(task, middle=task.middle + np.append(0.0, said[place]))
         unsure.append(task)
     return unsure
 
@@ -255,6 +262,15 @@ class Outlook:
 
         at = jnp.asarray(theta, jnp.float32)
         return np.asarray(shares(at), float), np.asarray(jax.jacfwd(shares)(at), float)
+
+
+def expected_levels(task: Unsure) -> np.ndarray:
+    """(K,) logits that give the average shares of levels without an order, wherever they may be."""
+    theta = task.middle + _normals(PLACES, len(task.middle)) @ task.root.T
+    if task.drawn is not None:
+        theta = task.drawn
+    share = jax.nn.softmax(jnp.asarray(theta[:, 1:], jnp.float32), axis=1).mean(0)
+    return np.log(np.asarray(share))
 
 
 @lru_cache(maxsize=16)
