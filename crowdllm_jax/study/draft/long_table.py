@@ -73,7 +73,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     reasons += _told_of_left(person, left)
     asked, tasks = np.unique(task.column.codes[rows], return_inverse=True)
     kept = [f for f in of_task if f.name not in choices.out and not own_names.is_own(f.name)]
-    records, attributes = _tasks(asked, task, kept, scaled, choices, reasons)
+    records, attributes = tasks_of(asked, task, kept, scaled, choices, reasons)
     reversed_ids(records, choices, reasons)
     return Draft(
         sheet.what,
@@ -328,7 +328,7 @@ def _told_apart(pairs: np.ndarray, codes: Sequence[np.ndarray], others: Sequence
     return ""
 
 
-def _tasks(
+def tasks_of(
     asked: np.ndarray,
     task: Field,
     told: Sequence[Field],

@@ -23,7 +23,7 @@ _TOTALS = {
     *("totale", "totaal", "razem", "all", "total votes", "total responses", "valid votes"),
 }
 _NAMES = ("name", "full name", "first name", "last name", "vorname", "nachname", "nom", "nombre")
-_PAIRS = (
+PAIRS = (
     *({"yes", "no"}, {"agree", "disagree"}, {"approve", "disapprove"}, {"support", "oppose"}),
     *({"for", "against"}, {"favor", "oppose"}, {"satisfied", "dissatisfied"}, {"ja", "nein"}),
     *({"oui", "non"}, {"si", "no"}, {"correct", "incorrect"}, {"right", "wrong"}, {"y", "n"}),
@@ -78,7 +78,7 @@ def _refuse_answers_as_names(
             continue
         values = np.stack([plain[name] for name in called])
         words = {folded(name) for name in called}
-        scale = words in _PAIRS or (len(called) > 2 and in_order(called) is not None)
+        scale = words in PAIRS or (len(called) > 2 and in_order(called) is not None)
         others = [f for f in fields if f.name not in run]
         if scale and len(np.unique(values)) > 2 and others and _differ(others):
             _say(sheet, called, others[0].name)
