@@ -139,6 +139,6 @@ def _say(sheet: Sheet, counts: Sequence[str], rows: str) -> NoReturn:
     raise CrowdError(
         f"{sheet.path}: seems to hold how many people gave each answer, or are alike "
         f"({shown(counts, 4)} of each {rows}), and nobody's own; give a table with a row per "
-        "person, or per person and question; published shares need a study file by hand "
-        "(responses.share); if a row is a person, name the questions: --questions 'A,B'"
+        "person, or per person and question; published shares need a row per question and answer, "
+        "with a column 'share'; if a row is a person, name the questions: --questions 'A,B'"
     )
