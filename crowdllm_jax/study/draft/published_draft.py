@@ -64,6 +64,7 @@ def from_published(published: Published, choices: Choices) -> Draft:
     records, attributes = tasks_of(asked, published.task, told, scaled, choices, reasons)
     rows = np.arange(len(place))
     profile = profile_of(_fields(published, names), rows, reasons, choices.missing)
+    _refuse_other_groups(published, names - {*profile}, reasons)
     if profile:
         reasons.append(f"Profile: {shown(profile, 12)}.")
     return Draft(
@@ -95,6 +96,17 @@ def _refuse_few(published: Published, questions: int) -> None:
             f"question(s) alone, and nobody's own; a crowd learns from {FEWEST_QUESTIONS} and "
             "more: write their tables below each other, with a column 'question'; if a row is a "
             "person, name the questions: --questions 'A,B'"
+        )
+
+
+def _refuse_other_groups(published: Published, names: Set[str], reasons: Sequence[str]) -> None:
+    """Raise CrowdError if a column parts the shares of a question and is no attribute of people."""
+    for field in _fields(published, names):
+        why = next((own for own in reasons if own.startswith(f"Left out: {field.name},")), "")
+        raise CrowdError(
+            f"{published.sheet.path}: '{field.name}' parts the shares of one question, but cannot "
+            f"describe groups of people ({why.partition(', since ')[2].rstrip('.') or 'one value'})"
+            "; keep the rows of one of its values"
         )
 
 

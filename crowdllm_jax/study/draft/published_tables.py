@@ -382,8 +382,10 @@ def _wide(sheet: Sheet, texts: list[Field], read: Numbers) -> Published | None:
     plain = parts[~np.isnan(parts)]
     if len(np.unique(keys)) < sheet.rows or len(np.unique(plain)) < 3:
         return None
-    asked = [f for f in texts if names.is_task(f.name) or _reads(f)]
-    if not _scale(called) and not asked:
+    # What people share points among may stand beside a comment of theirs.
+    asked = [f for f in texts if (names.is_task(f.name) or _reads(f)) and not _own_words(f)]
+    counted = any(is_base(name) for name in read)
+    if not (_scale(called) or asked or counted):
         return None
     columns = [f for f in sheet.fields if f.name in read]
     if not _scale(called) and np.mean(own[~np.isnan(own)] == 0) >= SPARSE:
@@ -398,7 +400,8 @@ def _wide(sheet: Sheet, texts: list[Field], read: Numbers) -> Published | None:
     if found is None or not (_scale(called) or _mostly(found)):
         return None
     what = f"{shown(called, 4)} of each {shown(f.name for f in texts)}"
-    return _found(found, _task_of(asked or texts), what)
+    task = _task_of(asked or texts) if asked or _scale(called) else None
+    return _found(found, task, what)
 
 
 def _mostly(found: tuple[Sheet, Field, np.ndarray, np.ndarray | None]) -> bool:
@@ -407,13 +410,36 @@ def _mostly(found: tuple[Sheet, Field, np.ndarray, np.ndarray | None]) -> bool:
     return float(np.mean(adds_up(cell, share))) >= 0.9
 
 
+_ASIDE = {
+    *(
+        "pass",
+        "skip",
+        "skipped",
+        "neutral",
+        "unsure",
+        "undecided",
+        "not sure",
+        "other",
+        "tie",
+        "both",
+    ),
+    *("neither", "abstain", "no opinion"),
+}
+"""What stands beside yes and no, for and against, and is neither."""
+
+
 def _scale(called: Sequence[str]) -> bool:
     """Whether texts are the answers of one scale."""
     said = [name for name in called if not is_no_answer(name)]
-    words = {folded(name) for name in said}
     if any(all(map(str.isdecimal, name)) for name in said):
         return False
-    return words in PAIRS or (len(said) > 2 and in_order(said) is not None)
+    words = {folded(name) for name in said}
+    pair = words in PAIRS or words - _ASIDE in PAIRS
+    return pair or (len(said) > 2 and in_order(said) is not None)
+
+
+def _own_words(field: Field) -> bool:
+    return folded(field.name) in ("comment", "comments")
 
 
 def _reads(field: Field) -> bool:

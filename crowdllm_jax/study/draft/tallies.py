@@ -44,6 +44,7 @@ def refuse_tallies(sheet: Sheet, choices: Choices) -> None:
     _refuse_answers_as_names(sheet, fields, plain)
     _refuse_parts_of_total(sheet, fields, plain)
     _refuse_crossing(sheet, fields, plain)
+    _refuse_places(sheet, fields, plain)
 
 
 def holds_people(field: Field) -> bool:
@@ -127,6 +128,56 @@ def _refuse_crossing(sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.
         return
     if max(np.max(plain[name]) for name in counts) > LARGE:
         _say(sheet, counts, shown((f.name for f in crossed), 4))
+
+
+_PLACES = {
+    *("precinct", "ward", "district", "county", "municipality", "constituency", "polling station"),
+    *("tract", "census tract", "borough", "state", "country", "region", "province", "city", "town"),
+    *(
+        "gemeinde",
+        "wahlkreis",
+        "bezirk",
+        "bundesland",
+        "kanton",
+        "canton",
+        "land",
+        "stadt",
+        "nation",
+    ),
+    *("commune", "departement", "pays", "ville", "local authority", "electoral district", "parish"),
+    *(
+        "prefecture",
+        "municipio",
+        "provincia",
+        "comune",
+        "county name",
+        "state name",
+        "country name",
+    ),
+    *("precinct name", "polling place", "polling district", "riding", "electorate"),
+}
+FEWEST_PLACES, SMALL, MOST_SMALL = 8, 11, 10
+
+
+def _refuse_places(sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.ndarray]) -> None:
+    """A column called after places is different in every row, and all others hold numbers, none of
+    them those of a scale: so many votes, inhabitants, an index."""
+    places = [f for f in fields if folded(f.name) in _PLACES and unique(f) and f.name not in plain]
+    others = [f for f in fields if (f not in places and not unique(f)) or f.name in plain]
+    if not places or sheet.rows < FEWEST_PLACES or len(others) < 2:
+        return
+    if any(f.name not in plain or _may_be_scale(plain[f.name]) for f in others):
+        return
+    raise CrowdError(
+        f"{sheet.path}: each row is a {folded(places[0].name)} ('{places[0].name}'), and nobody's "
+        f"answers ({shown((f.name for f in others), 4)}); give a table with a row per person; if a "
+        "row is a person, name the questions: --questions 'A,B'"
+    )
+
+
+def _may_be_scale(values: np.ndarray) -> bool:
+    few = len(np.unique(values)) <= SMALL and np.max(values) <= MOST_SMALL
+    return bool(few and np.all(values == np.round(values)))
 
 
 def _differ(fields: Sequence[Field]) -> bool:

@@ -214,11 +214,48 @@ def test_one_question_and_an_answer_with_two_shares_are_refused():
     assert "has two for one question (rows 2 and 32)" in refused(twice)
 
 
+def test_how_many_agreed_with_each_comment_are_counts():
+    frame = pd.DataFrame(
+        {"comment_id": range(20), "agree": range(20, 40), "disagree": range(30, 50)}
+    )
+    made = study(frame.assign(**{"pass": range(5, 25)}))
+    assert made.toplines
+    assert len(made.tasks.ids) == 20
+
+
+def test_polls_with_their_sample_size_are_of_one_question():
+    polls = pd.DataFrame(
+        {"pollster": list("abc") * 4, "date": [f"2024-{i + 1:02d}-01" for i in range(12)]}
+    )
+    polls["sample_size"], polls["dem"], polls["rep"] = (
+        range(900, 912),
+        range(40, 52),
+        range(60, 48, -1),
+    )
+    assert "(dem, rep of each pollster, date) to 1 question(s) alone" in refused(polls)
+
+
+def test_what_parts_shares_and_describes_nobody_is_refused():
+    frame = (
+        long()
+        .drop(columns="question_id")
+        .merge(
+            pd.DataFrame(
+                {"fieldwork": [f"2020-{1 + i % 12:02d}-{1 + i // 12:02d}" for i in range(50)]}
+            ),
+            how="cross",
+        )
+    )
+    assert "'fieldwork' parts the shares of one question" in refused(frame)
+
+
 def test_people_who_share_points_or_tick_are_people():
     frame = pd.DataFrame({"id": range(20), "price": [50, 30] * 10, "taste": [30, 30] * 10})
     frame["look"] = 100 - frame.price - frame.taste
     frame["looks"] = [f"I like number {i} best" for i in range(20)]
     assert len(study(frame).participants.ids) == 20
+    talking = frame.drop(columns=["id", "looks"]).assign(comment=frame.looks)
+    assert len(study(talking).participants.ids) == 20
     ticks = pd.DataFrame(
         {"comment": [f"so many words {i}" for i in range(12)], "never": [0, 1] * 6}
     )

@@ -114,3 +114,12 @@ def test_ratings_with_decimals_beside_how_many_there_are_are_averages():
 def test_shares_of_candidates_are_nobodys():
     frame = pd.DataFrame({"Candidate": list("ABCDE"), "Votes": [100, 200, 150, 30, 20]})
     assert "holds shares of answers" in asked(frame.assign(Percent=[20.0, 40, 30, 6, 4]))
+
+
+@pytest.mark.parametrize("name", ["precinct", "County", "Wahlkreis"])
+def test_places_with_numbers_of_votes_or_inhabitants_are_nobody(name):
+    frame = pd.DataFrame({name: [f"P{i}" for i in range(30)], "Smith": COUNTS})
+    frame["Jones"] = [n * n % 97 + 100 for n in COUNTS]
+    assert f"each row is a {name.lower()} ('{name}'), and nobody's answers" in asked(frame)
+    rated = frame.assign(Smith=[n % 5 + 1 for n in COUNTS])
+    assert len(study(rated).participants.ids) == 30
