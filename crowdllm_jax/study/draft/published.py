@@ -171,7 +171,7 @@ def _sums(cell: np.ndarray, values: np.ndarray, kept: np.ndarray, may: np.ndarra
     size = int(np.max(cell)) + 1
     others = np.bincount(cell[kept & ~may], values[kept & ~may], size)
     together = np.bincount(cell[kept], values[kept], size)
-    if not np.any(others > 0):
+    if not np.any(others > 0) or _quality(cell, values, kept) >= MOSTLY:
         return np.zeros(len(may), bool)
     whole = whole_of(others)
     nearer = np.abs(others / whole - 1) < np.abs(together / whole - 1)

@@ -240,8 +240,12 @@ def _as_asked(asked: Sequence[dict[str, float]]) -> bool:
     return not (several and (np.mean(alphabet) >= SORTED or np.mean(sizes) >= SORTED))
 
 
+_SYSTEM = {"system", "missing", "system missing", "missing system", "total missing"}
+"""What SPSS calls those who gave no answer, in tables of frequencies."""
+
+
 def _says(text: str) -> bool:
-    return text != UNSAID and not is_no_answer(text)
+    return text != UNSAID and not is_no_answer(text) and folded(text) not in _SYSTEM
 
 
 def _scale_of(
@@ -251,7 +255,7 @@ def _scale_of(
     seem to have one that is not known."""
     texts = tuple(shares)
     often = tuple(1 + round(OFTEN * share) for share in shares.values())
-    missing = option.missing | {UNSAID}
+    missing = option.missing | {text for text in texts if not _says(text)}
     question = Answered("answer", texts, often, option.labels, missing, option.ordered)
     try:
         found = guess(question, choices)

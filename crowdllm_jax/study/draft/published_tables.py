@@ -65,9 +65,9 @@ def _of_people(field: Field, fields: Sequence[Field]) -> bool:
     if is_base(field.name) or (folded(field.name) == "no" and not counts_up(field)):
         return False
     asked = any(names.is_task(f.name) for f in fields if f is not field)
-    return holds_people(field) or (
-        names.is_person(field.name) and (names.names_people(field.name) or not asked)
-    )
+    if asked and not names.names_people(field.name):
+        return names.is_contact(field.name)
+    return names.is_person(field.name) or holds_people(field)
 
 
 def _may_count(field: Field, said: Sequence[str | None]) -> bool:
@@ -162,7 +162,7 @@ def _long(sheet: Sheet, read: Numbers, choices: Choices, answers: str | None) ->
         if not is_base(name) and settled(sheet, cell, option, own, counts=False) is not None
     ]
     called = [name for name in shares if names.is_share(name) and not names.counts_rows(name)]
-    called.sort(key=lambda name: "unweighted" in folded(name))
+    called.sort(key=lambda name: ("unweighted" in folded(name), "valid" not in folded(name)))
     if not called and len(shares) > 1:
         return _of_groups(sheet, keys, option, shares, choices)
     if not called and shares and not named and not np.any(read[shares[0]] % 1):
@@ -242,8 +242,15 @@ def _called_option(field: Field) -> bool:
     return len(words) > 1 and any(names.is_option(word) for word in words)
 
 
+_GROUPS = {
+    *("party", "partei", "parti", "partido", "segment", "subgroup", "demographic", "demographics"),
+    *("breakdown", "audience", "community", "subgruppe", "banner", "category of people", "sample"),
+}
+
+
 def _of_group(field: Field) -> bool:
-    return profile_names.is_profile(field.name, field.text) or names.is_time(field.name)
+    known = names.is_time(field.name) or folded(field.name) in _GROUPS
+    return known or profile_names.is_profile(field.name, field.text)
 
 
 def _beside(field: Field, option: Field, keys: Sequence[Field]) -> bool:
@@ -372,6 +379,9 @@ def _by_question(sheet: Sheet, texts: list[Field], read: Numbers) -> Published |
 def _wide(sheet: Sheet, texts: list[Field], read: Numbers) -> Published | None:
     """A row per question (and group of people) and a column per answer."""
     called = [name for name in read if not is_no_option(name)]
+    if sum(not is_no_answer(name) for name in called) < 2:
+        # What is called `Total agree` is an answer where there is nothing but totals.
+        called = [name for name in read if not is_base(name)]
     if len(called) < 2 or not texts or sheet.rows < FEWEST_QUESTIONS:
         return None
     if any(map(str.isdecimal, "".join(called))) and not any(map(str.isalpha, called[0])):
@@ -434,7 +444,10 @@ def _scale(called: Sequence[str]) -> bool:
     if any(all(map(str.isdecimal, name)) for name in said):
         return False
     words = {folded(name) for name in said}
-    pair = words in PAIRS or words - _ASIDE in PAIRS
+    if all(word.startswith("total ") for word in words):
+        words = {word.removeprefix("total ") for word in words}
+    pair = len(words) == 2 and max(words, key=len) == f"not {min(words, key=len)}"
+    pair = pair or words in PAIRS or words - _ASIDE in PAIRS
     return pair or (len(said) > 2 and in_order(said) is not None)
 
 

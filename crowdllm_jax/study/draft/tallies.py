@@ -2,6 +2,7 @@
 column with the sum of others, or every crossing of a few levels once."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -45,6 +46,7 @@ def refuse_tallies(sheet: Sheet, choices: Choices) -> None:
     _refuse_parts_of_total(sheet, fields, plain)
     _refuse_crossing(sheet, fields, plain)
     _refuse_places(sheet, fields, plain)
+    _refuse_percentages(sheet, fields, plain)
 
 
 def holds_people(field: Field) -> bool:
@@ -172,6 +174,33 @@ def _refuse_places(sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.nd
         f"{sheet.path}: each row is a {folded(places[0].name)} ('{places[0].name}'), and nobody's "
         f"answers ({shown((f.name for f in others), 4)}); give a table with a row per person; if a "
         "row is a person, name the questions: --questions 'A,B'"
+    )
+
+
+_PERCENT = re.compile(
+    r"(?i).*(%|\b(percent|percentage|pct|prozent|share|anteil|net|total|top ?[23])\b).*|"
+    r"([a-z]{3,9}\.? )?(19|20)\d\d"
+)
+
+
+def _refuse_percentages(
+    sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.ndarray]
+) -> None:
+    """A column of texts that were asked is different in every row, and all others hold numbers up
+    to 100 that are called percentages or after years, none of them those of a scale."""
+    asked = [f for f in fields if names.is_task(f.name) and unique(f) and f.name not in plain]
+    others = [f for f in fields if f not in asked]
+    if len(asked) != 1 or not others or sheet.rows < FEWEST_ROWS:
+        return
+    if any(f.name not in plain or np.max(plain[f.name]) > 100 for f in others):
+        return
+    shares = [f for f in others if _PERCENT.fullmatch(f.name)]
+    if 2 * len(shares) <= len(others) or any(_may_be_scale(plain[f.name]) for f in shares):
+        return
+    raise CrowdError(
+        f"{sheet.path}: seems to hold percentages ({shown((f.name for f in others), 4)}) of each "
+        f"{asked[0].name}, and nobody's answers; give the shares of all answers to each, with a "
+        "row per question and answer; if a row is a person, name the questions: --questions 'A,B'"
     )
 
 

@@ -214,6 +214,42 @@ def test_one_question_and_an_answer_with_two_shares_are_refused():
     assert "has two for one question (rows 2 and 32)" in refused(twice)
 
 
+def test_totals_alone_are_answers():
+    frame = pd.DataFrame({"statement": list("abcde"), "Total agree": range(45, 50)})
+    frame["Total disagree"], frame["DK"] = range(50, 45, -1), 5
+    (scale,) = study(frame).scales.values()
+    assert list(scale.levels) == ["Total disagree", "Total agree"]
+
+
+def test_a_table_of_frequencies_has_valid_percentages():
+    rows = []
+    for i in range(4):
+        valid = [round(100 * n / (100 - PERCENT[i, 4]), 2) for n in PERCENT[i, :4]]
+        rows += [(TEXTS[i], o, n, p) for o, n, p in zip(AGREE, PERCENT[i], valid, strict=False)]
+        rows += [
+            (TEXTS[i], "Total", 100 - PERCENT[i, 4], 100),
+            (TEXTS[i], "System", PERCENT[i, 4], None),
+        ]
+    made = study(pd.DataFrame(rows, columns=["Question", "Value", "Percent", "Valid Percent"]))
+    check(made, 4)
+    assert {len(scale.levels) for scale in made.scales.values()} == {4}
+
+
+def test_numbers_of_answers_and_of_questions_are_no_people():
+    frame = long()
+    frame.insert(1, "code", [1, 2, 3, 4, 9] * 6)
+    check(study(frame))
+    numbered = (
+        long().assign(question_id=long().question_id.str[1:]).rename(columns={"question_id": "id"})
+    )
+    check(study(numbered))
+
+
+def test_parties_are_no_questions():
+    frame = pd.DataFrame({"party": list("abcde"), "Yes": range(45, 50), "No": range(55, 50, -1)})
+    assert "to 1 question(s) alone" in refused(frame)
+
+
 def test_how_many_agreed_with_each_comment_are_counts():
     frame = pd.DataFrame(
         {"comment_id": range(20), "agree": range(20, 40), "disagree": range(30, 50)}

@@ -123,3 +123,13 @@ def test_places_with_numbers_of_votes_or_inhabitants_are_nobody(name):
     assert f"each row is a {name.lower()} ('{name}'), and nobody's answers" in asked(frame)
     rated = frame.assign(Smith=[n % 5 + 1 for n in COUNTS])
     assert len(study(rated).participants.ids) == 30
+
+
+@pytest.mark.parametrize("names", [("percent agree",), ("2020", "2021"), ("% yes", "Top 2", "n")])
+def test_percentages_of_statements_are_nobodys(names):
+    frame = pd.DataFrame({"statement": [f"I like number {i}" for i in range(30)]})
+    for place, name in enumerate(names):
+        frame[name] = [n + place for n in COUNTS]
+    assert "seems to hold percentages" in asked(frame)
+    rated = pd.DataFrame({"statement": frame.statement, "2020": [n % 5 for n in COUNTS]})
+    assert len(study(rated).participants.ids) == 30
