@@ -164,16 +164,28 @@ FEWEST_PLACES, SMALL, MOST_SMALL = 8, 11, 10
 def _refuse_places(sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.ndarray]) -> None:
     """A column called after places is different in every row, and all others hold numbers, none of
     them those of a scale: so many votes, inhabitants, an index."""
-    places = [f for f in fields if folded(f.name) in _PLACES and unique(f) and f.name not in plain]
+    named = [f for f in fields if folded(f.name) in _PLACES and f.name not in plain]
+    for place in named:
+        times = [f for f in fields if names.is_time(f.name) and _differ([place, f])]
+        rest = [f for f in fields if f is not place and f not in times]
+        few = len(place.column.distinct)  # a code of a country, or where it lies
+        numbers = rest and all(f.name in plain or len(f.column.distinct) <= few for f in rest)
+        if times and not unique(place) and numbers and sheet.rows >= FEWEST_PLACES:
+            _say_places(sheet, f"{place.name} at one {times[0].name}", rest)
+    places = [field for field in named if unique(field)]
     others = [f for f in fields if (f not in places and not unique(f)) or f.name in plain]
     if not places or sheet.rows < FEWEST_PLACES or len(others) < 2:
         return
     if any(f.name not in plain or _may_be_scale(plain[f.name]) for f in others):
         return
+    _say_places(sheet, places[0].name, others)
+
+
+def _say_places(sheet: Sheet, what: str, others: Sequence[Field]) -> NoReturn:
     raise CrowdError(
-        f"{sheet.path}: each row is a {folded(places[0].name)} ('{places[0].name}'), and nobody's "
-        f"answers ({shown((f.name for f in others), 4)}); give a table with a row per person; if a "
-        "row is a person, name the questions: --questions 'A,B'"
+        f"{sheet.path}: each row is a {what}, and nobody's answers "
+        f"({shown((f.name for f in others), 4)}); give a table with a row per person; if a row is "
+        "a person, name the questions: --questions 'A,B'"
     )
 
 

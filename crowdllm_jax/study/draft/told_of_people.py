@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crowdllm_jax.runtime.numerals import number
-from crowdllm_jax.study.draft import profile_names
+from crowdllm_jax.study.draft import own_names, profile_names
 from crowdllm_jax.study.draft.draft import Choices, shown
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows, unique_names
@@ -40,26 +40,45 @@ def rows_in_columns(
         for code, name in enumerate(task.column.distinct)
         if name not in choices.questions and profile_names.is_profile(name, asked[code])
     ]
-    given = {code: _answers(task, response, [code]) for code in known}
-    others = [code for code in range(len(asked)) if code not in given]
-    found = _of_people(given, _answers(task, response, others), task, asked)
-    if not found:
+    noted = [
+        code
+        for code, name in enumerate(task.column.distinct)
+        if name not in choices.questions and code not in known and own_names.is_own(name)
+    ]
+    given = {code: _answers(task, response, [code]) for code in (*known, *noted)}
+    rest = [code for code in range(len(asked)) if code not in given]
+    others = _answers(task, response, rest)
+    found = _of_people({code: given[code] for code in known}, others, task, asked)
+    noted = [code for code in noted if others and _apart(given[code], others)]
+    if not found and not noted:
         return None
     called = [task.column.distinct[code] for code in found]
     fields = [_column(person, response, task.column.codes == code, asked[code]) for code in found]
     taken = [field.name for field in sheet.fields]
     new = unique_names([*taken, *called])[len(taken) :]
     fields = [replace(field, name=name) for field, name in zip(fields, new, strict=True)]
-    note = (
-        f"Rows of {shown(called, 8)} tell of people, and answer no question; they are the profile "
-        f"(--id '{person.name}' --task '{task.name}' --questions A,B keeps some as questions)."
+    whole = replace(
+        sheet,
+        fields=(*sheet.fields, *fields, *keys),
+        notes=(*sheet.notes, *_notes(keys, called, noted)),
     )
-    whole = replace(sheet, fields=(*sheet.fields, *fields, *keys), notes=(*sheet.notes, note))
-    kept = only_rows(whole, ~np.isin(task.column.codes, found))
+    kept = only_rows(whole, ~np.isin(task.column.codes, [*found, *noted]))
     *own, person, task, response = kept.fields
     key = {field.name: field for field in (person, task, response)}
     own = [key.get(field.name, field) for field in own]
     return Told(replace(kept, fields=tuple(own)), person, task, response)
+
+
+def _notes(keys: Sequence[Field], called: Sequence[str], noted: Sequence[int]) -> list[str]:
+    """Sentences on the rows that tell of people, and on those that a program noted."""
+    person, task, _ = keys
+    keeps = f"(--id '{person.name}' --task '{task.name}' --questions A,B keeps some as questions)"
+    told = (
+        f"Rows of {shown(called, 8)} tell of people, and answer no question: the profile {keeps}."
+    )
+    own = shown((task.column.distinct[code] for code in noted), 8)
+    left = f"Left out, rows of {own}, which no question is behind {keeps}."
+    return [told] * bool(called) + [left] * bool(noted)
 
 
 def _texts(task: Field, text: Field | None) -> list[str]:

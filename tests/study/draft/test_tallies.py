@@ -120,9 +120,21 @@ def test_shares_of_candidates_are_nobodys():
 def test_places_with_numbers_of_votes_or_inhabitants_are_nobody(name):
     frame = pd.DataFrame({name: [f"P{i}" for i in range(30)], "Smith": COUNTS})
     frame["Jones"] = [n * n % 97 + 100 for n in COUNTS]
-    assert f"each row is a {name.lower()} ('{name}'), and nobody's answers" in asked(frame)
+    assert f"each row is a {name}, and nobody's answers" in asked(frame)
     rated = frame.assign(Smith=[n % 5 + 1 for n in COUNTS])
     assert len(study(rated).participants.ids) == 30
+
+
+def test_countries_in_several_years_are_nobody():
+    rows = list(product([f"C{i}" for i in range(12)], range(2000, 2004)))
+    panel = pd.DataFrame(rows, columns=["country", "year"]).assign(
+        polity=[i % 7 for i in range(48)]
+    )
+    assert "each row is a country at one year, and nobody's answers (polity)" in asked(panel)
+    people = pd.concat([panel, panel], ignore_index=True).assign(
+        trust=[1 + i % 5 for i in range(96)]
+    )
+    assert len(study(people).participants.ids) == 96
 
 
 @pytest.mark.parametrize("names", [("percent agree",), ("2020", "2021"), ("% yes", "Top 2", "n")])

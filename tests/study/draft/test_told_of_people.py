@@ -58,6 +58,22 @@ def test_ages_and_codes_stand_beside_numbers(high):
     assert [a.name for a in made.participants.profile] == ["age", "gender"]
 
 
+def test_what_a_program_noted_is_no_task():
+    frame = people()
+    frame["email"] = [f"p{i}@example.org" for i in range(N)]
+    frame["zip code"] = range(10_000, 10_000 + N)
+    check(long(frame))
+
+
+def test_what_otree_writes_before_a_name_is_no_part_of_it():
+    frame = people().rename(columns=lambda name: f"survey.1.player.{name}")
+    made = study(frame.rename(columns={"survey.1.player.participant": "participant.code"}))
+    assert [a.name for a in made.participants.profile] == [
+        "survey.1.player.age",
+        "survey.1.player.gender",
+    ]
+
+
 def test_things_that_are_rated_are_tasks():
     topics = ["religion", "income", "education", "age", "gender", "city"]
     rows = [(f"P{p}", t, (p + i) % 7 + 1) for p in range(N) for i, t in enumerate(topics)]
