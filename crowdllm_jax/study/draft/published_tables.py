@@ -64,7 +64,9 @@ def _of_people(field: Field, fields: Sequence[Field]) -> bool:
     """Whether a column holds people's ids; `id` alone may be that of questions."""
     if is_base(field.name) or (folded(field.name) == "no" and not counts_up(field)):
         return False
-    asked = any(names.is_task(f.name) for f in fields if f is not field)
+    tasks = [f for f in fields if f is not field and names.is_task(f.name)]
+    # A question has several rows, or one with its text.
+    asked = tasks and (not unique(field) or any(map(_reads, tasks)))
     if asked and not names.names_people(field.name):
         return names.is_contact(field.name)
     return names.is_person(field.name) or holds_people(field)
@@ -162,6 +164,8 @@ def _long(sheet: Sheet, read: Numbers, choices: Choices, answers: str | None) ->
         if not is_base(name) and settled(sheet, cell, option, own, counts=False) is not None
     ]
     called = [name for name in shares if names.is_share(name) and not names.counts_rows(name)]
+    if not called and len(np.unique(cell)) < FEWEST_QUESTIONS:
+        shares = []  # so few sums may be 100 by chance
     called.sort(key=lambda name: ("unweighted" in folded(name), "valid" not in folded(name)))
     if not called and len(shares) > 1:
         return _of_groups(sheet, keys, option, shares, choices)
@@ -220,7 +224,7 @@ def _option(sheet: Sheet, read: Numbers, said: str | None) -> Field | None:
     fields = [f for f in sheet.fields if f.name not in read]
     if said is not None:
         return next((f for f in fields if f.name == said), None)
-    named = [f for f in fields if names.is_option(f.name) or names.is_plain_response(f.name)]
+    named = [f for f in fields if _named_option(f.name)]
     named = named or [f for f in fields if _called_option(f)]
     if not named:
         others = [f for f in fields if not names.is_task(f.name) and not _of_group(f)]
@@ -236,10 +240,16 @@ def _option(sheet: Sheet, read: Numbers, said: str | None) -> Field | None:
     return min(named, key=rank, default=None)
 
 
+def _named_option(name: str) -> bool:
+    """Whether a name is that of answers, and not of ids alone (`id`, `no`)."""
+    option = names.is_option(name) and bool(names.plain(name) - names.ID)
+    return option or names.is_plain_response(name)
+
+
 def _called_option(field: Field) -> bool:
     """Whether a name ends as those of answers do: `answer_text`, `response option`."""
     words = folded(field.name).split()
-    return len(words) > 1 and any(names.is_option(word) for word in words)
+    return len(words) > 1 and any(map(_named_option, words))
 
 
 _GROUPS = {

@@ -245,6 +245,19 @@ def test_numbers_of_answers_and_of_questions_are_no_people():
     check(study(numbered))
 
 
+def test_codes_with_labels_stand_for_answers(tmp_path):
+    pyreadstat = pytest.importorskip("pyreadstat")
+    frame = long()[:20].drop(columns="question_id")
+    frame["option"] = frame.option.map({text: i for i, text in enumerate(AGREE)})
+    labels = {"option": dict(enumerate(AGREE))}
+    pyreadstat.write_sav(frame, tmp_path / "shares.sav", variable_value_labels=labels)
+    draft = draft_of_file(tmp_path / "shares.sav")
+    assert draft.shares is not None
+    (scale,) = draft.scales.values()
+    assert scale.labels == tuple(AGREE[:4])
+    assert draft.shares.missing == ("4",)
+
+
 def test_parties_are_no_questions():
     frame = pd.DataFrame({"party": list("abcde"), "Yes": range(45, 50), "No": range(55, 50, -1)})
     assert "to 1 question(s) alone" in refused(frame)

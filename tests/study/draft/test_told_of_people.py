@@ -66,11 +66,11 @@ def test_what_a_program_noted_is_no_task():
 
 
 def test_what_otree_writes_before_a_name_is_no_part_of_it():
-    frame = people().rename(columns=lambda name: f"survey.1.player.{name}")
-    made = study(frame.rename(columns={"survey.1.player.participant": "participant.code"}))
+    frame = people().rename(columns=lambda name: f"trust_game.1.player.{name}")
+    made = study(frame.rename(columns={"trust_game.1.player.participant": "participant.code"}))
     assert [a.name for a in made.participants.profile] == [
-        "survey.1.player.age",
-        "survey.1.player.gender",
+        "trust_game.1.player.age",
+        "trust_game.1.player.gender",
     ]
 
 
