@@ -109,6 +109,16 @@ def test_numbered_columns_of_answers_and_shares():
     check(study(frame))
 
 
+@pytest.mark.parametrize("groups", [False, True])
+def test_lists_of_answers_and_shares_in_cells(groups):
+    shares = [[int(n) / 100 for n in row] for row in PERCENT]
+    told = [f"defaultdict(<class 'list'>, {{'Spain': {s}, 'Peru': {s}}})" for s in shares]
+    frame = pd.DataFrame({"question": TEXTS, "selections": told if groups else [*map(str, shares)]})
+    made = study(frame.assign(options=[str(AGREE if i < 4 else TRUST) for i in range(6)]))
+    check(made)
+    assert [a.levels for a in made.participants.profile] == [("Peru", "Spain")] * groups
+
+
 def test_a_row_per_answer_and_a_column_per_question():
     frame = pd.DataFrame(PERCENT[:4].T, columns=TEXTS[:4])
     frame.insert(0, "response", AGREE)
