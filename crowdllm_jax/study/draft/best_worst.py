@@ -15,6 +15,7 @@ from crowdllm_jax.study.formats.sheet import Field, Sheet
 
 _OTHER = {"best": "worst", "most": "least", "beste": "schlechteste", "bester": "schlechtester"}
 _BEST = re.compile(r"\b(best|most|beste|bester)\b")
+_NEITHER = {"neither", "none", "not chosen", "0", "no", "unchosen", "not selected", "other"}
 FEWEST_ITEMS = 3
 FEW = 0.05
 """The share of rows in which one item may be both by mistake."""
@@ -35,6 +36,7 @@ def refuse_best_worst(sheet: Sheet, choices: Choices) -> None:
         worst = called.get(_BEST.sub(_OTHER[word[1]], name, count=1)) if word else None
         if worst is not None and (_named(best, worst) or _marked(best, worst)):
             found += [best, worst]
+    found = found or [field for field in fields if _names_both(field)]
     if found and (_sets_come_back(fields) or _are_numbered(found[::2])):
         raise CrowdError(
             f"{shown((f.name for f in found), 4)} hold the best and the worst of sets (MaxDiff), "
@@ -43,6 +45,19 @@ def refuse_best_worst(sheet: Sheet, choices: Choices) -> None:
             "with a row for every item that was shown and a mark at the best (docs/conjoint.md); "
             "if they are ordinary questions, name all questions with --questions"
         )
+
+
+def _names_both(field: Field) -> bool:
+    """Whether a column says of few items of each set that they are the best, and of as many that
+    they are the worst."""
+    texts = [folded(text) for text in field.column.distinct]
+    best = [text for text in texts if _OTHER.get(text) in texts]
+    others = {*texts} - {*best, *map(_OTHER.get, best)}
+    if len(best) != 1 or not others <= _NEITHER:
+        return False
+    often = np.bincount(field.column.codes[field.column.codes >= 0], minlength=len(texts))
+    one, other = (often[texts.index(text)] for text in (best[0], _OTHER[best[0]]))
+    return bool(one == other and 2 * one < len(field.column.codes))
 
 
 def _sets_come_back(fields: list[Field]) -> bool:

@@ -144,7 +144,7 @@ def _say_shares(sheet: Sheet, option: Field, share: Field) -> NoReturn:
     raise CrowdError(
         f"{sheet.path}: holds shares of answers ('{share.name}' of each '{option.name}'), and "
         "nobody's own; give a table with a row per person, or per person and question; published "
-        "shares need a study file by hand (responses.share); if a row is a person, name the "
+        "shares are to add up to 1 or 100 for each question; if a row is a person, name the "
         "questions: --questions 'A,B'"
     )
 

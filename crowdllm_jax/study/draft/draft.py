@@ -12,7 +12,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.study.scales import Scale
-from crowdllm_jax.study.spec import AttributeSpec
+from crowdllm_jax.study.spec import AttributeSpec, Missing
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,20 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Shares:
+    """What published shares say: rows are these, and no people's answers.
+
+    Attributes:
+      share: (R,) of the people who were asked. people: (R,) how many that are, if it is known.
+      missing: the answers that are none; by the names of scales, if they are answers on others.
+    """
+
+    share: tuple[str, ...]
+    people: tuple[str, ...] | None
+    missing: Missing
+
+
+@dataclass(frozen=True)
 class Draft:
     """A study in the making.
 
@@ -77,6 +91,7 @@ class Draft:
       person, task: (R,) indices; answer: (R,) indices into `answers`, the different texts.
       scales: by name. attributes: of tasks.
       reasons: why it is so, in sentences. options: of choice tasks, where they are described.
+      shares: where these are published, and each of their rows is a participant.
     """
 
     what: str
@@ -92,6 +107,7 @@ class Draft:
     attributes: dict[str, AttributeSpec]
     reasons: tuple[str, ...]
     options: Options | None = None
+    shares: Shares | None = None
 
 
 SAID = {

@@ -112,6 +112,10 @@ def _ask_whose(sheet: Sheet, choices: Choices) -> None:
     )
 
 
+_LABELS = (
+    *("label", "labels", "annotation", "sentiment", "emotion", "toxicity", "stance", "polarity"),
+    *("airline sentiment", "hate speech", "sarcasm", "topic label", "gold label", "true label"),
+)
 _TEXTS = ("text", "sentence", "tweet", "document", "headline", "passage", "post", "utterance")
 
 
@@ -127,7 +131,7 @@ def _ask_of_texts(sheet: Sheet, choices: Choices) -> None:
         return
     others = [f for f in fields if f is not texts[0] and not _repeats(f) and not unique(f)]
     labels = [f for f in fields if _repeats(f) and not own_names.is_own(f.name)]
-    called = any(folded(f.name) in ("label", "labels", "annotation") for f in labels)
+    called = any(folded(f.name) in _LABELS for f in labels)
     words = {frozenset(f.column.distinct) for f in labels}
     if others or not called or len(words) > 1:
         return  # a survey may ask for a text, too

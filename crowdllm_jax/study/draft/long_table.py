@@ -21,6 +21,7 @@ from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, no_profile, profile_of, weight_of
 from crowdllm_jax.study.draft.row_people import numbers_rows
 from crowdllm_jax.study.draft.stacked import stacked
+from crowdllm_jax.study.draft.told_of_people import rows_in_columns, spread
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
@@ -36,8 +37,9 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     Raises:
       CrowdError: what has to be said before, or somebody answers a task twice.
     """
-    reasons = list(sheet.notes)
     person, task = keys.person, keys.task
+    sheet = spread(sheet, person)
+    reasons = list(sheet.notes)
     weight = weight_of(sheet, choices)
     others = [f for f in sheet.fields if f not in (person, task, *keys.responses, weight)]
     own = [f.name for f in others if f.use == "out" and f.column.distinct]
@@ -50,6 +52,8 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     if len(responses) > 1:
         return _from_several(sheet, Keys(person, task, responses), of_task, choices)
     (response,) = responses
+    if (told := _told_in_rows(sheet, (person, task, response), of_task, choices)) is not None:
+        return told
     reasons.append(
         f"A row is an answer: {person.name} says whose, {task.name} to what, {response.name} which."
     )
@@ -65,15 +69,12 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     profile = profile_of(kept, _first_rows(person, people), reasons, choices.missing)
     if profile:
         reasons.append(f"Profile: {shown(profile, 12)}.")
-    if weight is not None:
-        reasons.append(f"Weights: {weight.name}.")
-    if own:
-        reasons.append(f"Left out, since they are the program's own: {shown(own, 10)}.")
+    reasons += _told_of_columns(weight, own)
     left = [f for f in (*free, *of_person) if f is not response and f not in kept]
     reasons += _told_of_left(person, left)
     asked, tasks = np.unique(task.column.codes[rows], return_inverse=True)
     kept = [f for f in of_task if f.name not in choices.out and not own_names.is_own(f.name)]
-    records, attributes = _tasks(asked, task, kept, scaled, choices, reasons)
+    records, attributes = tasks_of(asked, task, kept, scaled, choices, reasons)
     reversed_ids(records, choices, reasons)
     return Draft(
         sheet.what,
@@ -89,6 +90,18 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         attributes,
         tuple(reasons),
     )
+
+
+def _told_in_rows(
+    sheet: Sheet, keys: tuple[Field, Field, Field], of_task: Sequence[Field], choices: Choices
+) -> Draft | None:
+    """The study of a table some of whose rows tell of people (`age`, 34); None if none do."""
+    if any(field.use == "group" for field in sheet.fields):
+        return None
+    found = rows_in_columns(sheet, keys, _text_of(keys[1], of_task), choices)
+    if found is None:
+        return None
+    return from_long(found.sheet, Keys(found.person, found.task, (found.response,)), choices)
 
 
 MANY_ZEROS, FEWEST_RATED = 0.25, 5
@@ -162,6 +175,13 @@ def _told_of_rows(task: Field, response: Field, free: Sequence[Field]) -> list[s
             f"--task which column tells what it was ({shown(varied, 6)})."
         )
     return told
+
+
+def _told_of_columns(weight: Field | None, own: Sequence[str]) -> list[str]:
+    """Sentences on the weights, and on columns that are a program's own."""
+    told = [] if weight is None else [f"Weights: {weight.name}."]
+    more = f"Left out, since they are the program's own: {shown(own, 10)}."
+    return [*told, more] if own else told
 
 
 def _told_of_left(person: Field, fields: Sequence[Field]) -> list[str]:
@@ -328,7 +348,7 @@ def _told_apart(pairs: np.ndarray, codes: Sequence[np.ndarray], others: Sequence
     return ""
 
 
-def _tasks(
+def tasks_of(
     asked: np.ndarray,
     task: Field,
     told: Sequence[Field],
@@ -338,7 +358,7 @@ def _tasks(
 ) -> tuple[tuple[Task, ...], dict[str, AttributeSpec]]:
     """The tasks with their texts and attributes."""
     first = _first_rows(task, asked)
-    text = next((f for f in told if f.use == "text"), None) or _longest(task, told)
+    text = _text_of(task, told)
     if text is not None:
         reasons.append(f"Texts of tasks: {text.name}.")
     attributes: dict[str, AttributeSpec] = {}
@@ -368,6 +388,11 @@ def _tasks(
         for i, name in enumerate(ids)
     ]
     return tuple(records), attributes
+
+
+def _text_of(task: Field, told: Sequence[Field]) -> Field | None:
+    """The column of tasks' texts, among those that tell of tasks."""
+    return next((f for f in told if f.use == "text"), None) or _longest(task, told)
 
 
 def _longest(task: Field, told: Sequence[Field]) -> Field | None:

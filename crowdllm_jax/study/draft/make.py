@@ -20,6 +20,8 @@ from crowdllm_jax.study.draft.long_keys import keys_of
 from crowdllm_jax.study.draft.long_table import from_long
 from crowdllm_jax.study.draft.objects import with_objects_opened
 from crowdllm_jax.study.draft.people import joined
+from crowdllm_jax.study.draft.published_draft import from_published
+from crowdllm_jax.study.draft.published_tables import published
 from crowdllm_jax.study.draft.side_by_side import side_by_side
 from crowdllm_jax.study.draft.spelling import one_spelling
 from crowdllm_jax.study.draft.stacked import ask_whose_columns, people_in_rows
@@ -117,6 +119,8 @@ def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
     written = (*ids, *choices.out, choices.person)
     tidy = plain_amounts(with_points(tidy, sure=False), written)
     tidy = with_labels_in_order(one_spelling(tidy, choices), choices)
+    if (shares := published(tidy, choices)) is not None:
+        return from_published(shares, choices)
     tidy = people_in_rows(tidy, choices)
     refuse_best_worst(tidy, choices)
     if (sided := side_by_side(tidy, choices)) is not None:

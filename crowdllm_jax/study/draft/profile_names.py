@@ -91,8 +91,13 @@ _BESIDE_PROFILE = (
 other words (`job_stress`, `income inequality`) it is what somebody thinks about."""
 
 
+_OF_A_PAGE = re.compile(r"^\w+\.\d+\.player\.|^(player|participant)\.")
+"""What oTree writes before the name of a question: `survey.1.player.age`."""
+
+
 def is_profile(name: str, text: str) -> bool:
     """Whether a column describes people, by its name or by a question that asks for it."""
+    name = _OF_A_PAGE.sub("", name)
     words = tokens(name)
     short = len(name.split()) <= 3 and bool(words & _PROFILE) and not words & _ATTITUDE
     short = short and all(len(word) < 3 for word in plain(name) - _BESIDE_PROFILE)

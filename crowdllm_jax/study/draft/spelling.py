@@ -1,5 +1,7 @@
-"""Spellings of one answer in capitals and small letters: `Agree`, `agree`, `AGREE`."""
+"""Spellings of one answer in capitals and small letters, with a full stop or without: `Agree`,
+`agree`, `AGREE`, `Agree.`."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -88,9 +90,18 @@ def _merged(field: Field, best: Mapping[str, str]) -> tuple[Field, list[str]]:
     return replace(field, cells=cells), told
 
 
+_QUOTE = "[\"'“”„‘’«»]"
+_STOP = re.compile(
+    rf"(?:{_QUOTE}(?P<quoted>.*[^\W\d]){_QUOTE}|(?P<bare>.*[^\W\d]))[.,;:]?", re.DOTALL
+)
+"""Words, perhaps in quotes, with a sign behind them that ends no answer but a sentence."""
+
+
 def _alike(text: str) -> str:
     """What spellings of one text have in common."""
-    return " ".join(text.casefold().split())
+    plain = " ".join(text.casefold().split())
+    match = _STOP.fullmatch(plain)
+    return plain if match is None else match["quoted"] or match["bare"]
 
 
 def _best(fields: Iterable[Field]) -> dict[str, str]:

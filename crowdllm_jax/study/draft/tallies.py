@@ -2,6 +2,7 @@
 column with the sum of others, or every crossing of a few levels once."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ _TOTALS = {
     *("totale", "totaal", "razem", "all", "total votes", "total responses", "valid votes"),
 }
 _NAMES = ("name", "full name", "first name", "last name", "vorname", "nachname", "nom", "nombre")
-_PAIRS = (
+PAIRS = (
     *({"yes", "no"}, {"agree", "disagree"}, {"approve", "disapprove"}, {"support", "oppose"}),
     *({"for", "against"}, {"favor", "oppose"}, {"satisfied", "dissatisfied"}, {"ja", "nein"}),
     *({"oui", "non"}, {"si", "no"}, {"correct", "incorrect"}, {"right", "wrong"}, {"y", "n"}),
@@ -44,6 +45,8 @@ def refuse_tallies(sheet: Sheet, choices: Choices) -> None:
     _refuse_answers_as_names(sheet, fields, plain)
     _refuse_parts_of_total(sheet, fields, plain)
     _refuse_crossing(sheet, fields, plain)
+    _refuse_places(sheet, fields, plain)
+    _refuse_percentages(sheet, fields, plain)
 
 
 def holds_people(field: Field) -> bool:
@@ -78,7 +81,7 @@ def _refuse_answers_as_names(
             continue
         values = np.stack([plain[name] for name in called])
         words = {folded(name) for name in called}
-        scale = words in _PAIRS or (len(called) > 2 and in_order(called) is not None)
+        scale = words in PAIRS or (len(called) > 2 and in_order(called) is not None)
         others = [f for f in fields if f.name not in run]
         if scale and len(np.unique(values)) > 2 and others and _differ(others):
             _say(sheet, called, others[0].name)
@@ -129,6 +132,95 @@ def _refuse_crossing(sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.
         _say(sheet, counts, shown((f.name for f in crossed), 4))
 
 
+_PLACES = {
+    *("precinct", "ward", "district", "county", "municipality", "constituency", "polling station"),
+    *("tract", "census tract", "borough", "state", "country", "region", "province", "city", "town"),
+    *(
+        "gemeinde",
+        "wahlkreis",
+        "bezirk",
+        "bundesland",
+        "kanton",
+        "canton",
+        "land",
+        "stadt",
+        "nation",
+    ),
+    *("commune", "departement", "pays", "ville", "local authority", "electoral district", "parish"),
+    *(
+        "prefecture",
+        "municipio",
+        "provincia",
+        "comune",
+        "county name",
+        "state name",
+        "country name",
+    ),
+    *("precinct name", "polling place", "polling district", "riding", "electorate"),
+}
+FEWEST_PLACES, SMALL, MOST_SMALL = 8, 11, 10
+
+
+def _refuse_places(sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.ndarray]) -> None:
+    """A column called after places is different in every row, and all others hold numbers, none of
+    them those of a scale: so many votes, inhabitants, an index."""
+    named = [f for f in fields if folded(f.name) in _PLACES and f.name not in plain]
+    for place in named:
+        times = [f for f in fields if names.is_time(f.name) and _differ([place, f])]
+        rest = [f for f in fields if f is not place and f not in times]
+        few = len(place.column.distinct)  # a code of a country, or where it lies
+        numbers = rest and all(f.name in plain or len(f.column.distinct) <= few for f in rest)
+        if times and not unique(place) and numbers and sheet.rows >= FEWEST_PLACES:
+            _say_places(sheet, f"{place.name} at one {times[0].name}", rest)
+    places = [field for field in named if unique(field)]
+    others = [f for f in fields if (f not in places and not unique(f)) or f.name in plain]
+    if not places or sheet.rows < FEWEST_PLACES or len(others) < 2:
+        return
+    if any(f.name not in plain or _may_be_scale(plain[f.name]) for f in others):
+        return
+    _say_places(sheet, places[0].name, others)
+
+
+def _say_places(sheet: Sheet, what: str, others: Sequence[Field]) -> NoReturn:
+    raise CrowdError(
+        f"{sheet.path}: each row is a {what}, and nobody's answers "
+        f"({shown((f.name for f in others), 4)}); give a table with a row per person; if a row is "
+        "a person, name the questions: --questions 'A,B'"
+    )
+
+
+_PERCENT = re.compile(
+    r"(?i).*(%|\b(percent|percentage|pct|prozent|share|anteil|net|total|top ?[23])\b).*|"
+    r"([a-z]{3,9}\.? )?(19|20)\d\d"
+)
+
+
+def _refuse_percentages(
+    sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.ndarray]
+) -> None:
+    """A column of texts that were asked is different in every row, and all others hold numbers up
+    to 100 that are called percentages or after years, none of them those of a scale."""
+    asked = [f for f in fields if names.is_task(f.name) and unique(f) and f.name not in plain]
+    others = [f for f in fields if f not in asked]
+    if len(asked) != 1 or not others or sheet.rows < FEWEST_ROWS:
+        return
+    if any(f.name not in plain or np.max(plain[f.name]) > 100 for f in others):
+        return
+    shares = [f for f in others if _PERCENT.fullmatch(f.name)]
+    if 2 * len(shares) <= len(others) or any(_may_be_scale(plain[f.name]) for f in shares):
+        return
+    raise CrowdError(
+        f"{sheet.path}: seems to hold percentages ({shown((f.name for f in others), 4)}) of each "
+        f"{asked[0].name}, and nobody's answers; give the shares of all answers to each, with a "
+        "row per question and answer; if a row is a person, name the questions: --questions 'A,B'"
+    )
+
+
+def _may_be_scale(values: np.ndarray) -> bool:
+    few = len(np.unique(values)) <= SMALL and np.max(values) <= MOST_SMALL
+    return bool(few and np.all(values == np.round(values)))
+
+
 def _differ(fields: Sequence[Field]) -> bool:
     """Whether columns together differ in every row."""
     cells = np.stack([field.column.codes for field in fields])
@@ -139,6 +231,6 @@ def _say(sheet: Sheet, counts: Sequence[str], rows: str) -> NoReturn:
     raise CrowdError(
         f"{sheet.path}: seems to hold how many people gave each answer, or are alike "
         f"({shown(counts, 4)} of each {rows}), and nobody's own; give a table with a row per "
-        "person, or per person and question; published shares need a study file by hand "
-        "(responses.share); if a row is a person, name the questions: --questions 'A,B'"
+        "person, or per person and question; published shares need a row per question and answer, "
+        "with a column 'share'; if a row is a person, name the questions: --questions 'A,B'"
     )

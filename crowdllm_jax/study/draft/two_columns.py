@@ -20,16 +20,32 @@ MOSTLY = 0.5
 
 def with_condition(sheet: Sheet, person: Field, task: Field, choices: Choices) -> Field:
     """The column of tasks; together with that of the condition in which they were shown, if only
-    both tell the rows of a person apart."""
-    if _apart(person, task) or choices.task is not None:
+    both tell the rows of a person apart, or everybody saw each in another one (a Latin square)."""
+    if choices.task is not None:
         return task
+    apart = _apart(person, task)
     for field in sheet.fields:
         shown = names.is_condition(field.name) and field.name not in choices.out
-        if shown and field not in (person, task) and not told_by(person, field):
-            both = _both(sheet, task, field)
-            if both is not None and _apart(person, both):
-                return both
+        if not shown or field in (person, task) or told_by(person, field):
+            continue
+        both = _both(sheet, task, field)
+        if both is None or not _apart(person, both):
+            continue
+        if not apart or (_several_ways(task, field) and _often(both)):
+            return both
     return task
+
+
+def _several_ways(task: Field, condition: Field) -> bool:
+    """Whether each task was shown in several conditions."""
+    pairs = np.unique(together(task, condition))
+    size = len(condition.column.distinct) + 1
+    return bool(np.all(np.bincount(pairs // size, minlength=len(task.column.distinct)) > 1))
+
+
+def _often(task: Field) -> bool:
+    """Whether each task comes back with several people."""
+    return bool(np.min(np.bincount(task.column.codes)) >= FEWEST_PEOPLE)
 
 
 def task_of_two(sheet: Sheet, person: Field, fields: Sequence[Field]) -> Field | None:

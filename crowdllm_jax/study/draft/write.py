@@ -44,13 +44,11 @@ class Tables:
 def tables_of(draft: Draft, name: str) -> Tables:
     """The tables of a draft; files are called after `name`."""
     attributes, profile = _columns(draft, "tasks"), _columns(draft, "profile")
-    answers = pa.table(
-        {
-            "participant": _repeated(draft.people, draft.person),
-            "task": _repeated([task.id for task in draft.tasks], draft.task),
-            "response": _repeated(draft.answers, draft.answer),
-        }
-    )
+    own = {"participant": _repeated(draft.people, draft.person)} if draft.shares is None else {}
+    answers = own | {
+        "task": _repeated([task.id for task in draft.tasks], draft.task),
+        "response": _repeated(draft.answers, draft.answer),
+    }
     questions = {
         "task": [task.id for task in draft.tasks],
         "text": [task.text for task in draft.tasks],
@@ -58,14 +56,18 @@ def tables_of(draft: Draft, name: str) -> Tables:
     }
     for attribute, column in attributes.items():
         questions[column] = [task.attributes[attribute] for task in draft.tasks]
-    people = {"participant": list(draft.people)}
-    people |= {column: draft.profile[attribute][1] for attribute, column in profile.items()}
+    people = {column: draft.profile[attribute][1] for attribute, column in profile.items()}
+    if draft.shares is not None:
+        answers |= {"share": list(draft.shares.share)} | people
+        if draft.shares.people is not None:
+            answers["n"] = list(draft.shares.people)
+    people = {"participant": list(draft.people)} | people
     if draft.weight is not None:
         people["weight"] = draft.weight
     files = {part: f"{name}-{part}.csv" for part in ("answers", "questions", "people")}
     spec = StudySpec(
         name=name,
-        responses=ResponsesSpec(path=files["answers"]),
+        responses=_responses(draft, files["answers"]),
         tasks=TasksSpec(
             path=files["questions"],
             task="task",
@@ -75,18 +77,19 @@ def tables_of(draft: Draft, name: str) -> Tables:
             attributes={attributes[key]: kind for key, kind in draft.attributes.items()},
         ),
         participants=ParticipantsSpec(
-            path=files["people"],
-            participant="participant",
+            path=files["people"] if draft.shares is None else None,
+            participant="participant" if draft.shares is None else None,
             profile={profile[key]: kind for key, (kind, _) in draft.profile.items()},
             weight="weight" if draft.weight is not None else None,
         ),
         scales=draft.scales,
     )
     tables = {
-        files["answers"]: answers,
+        files["answers"]: pa.table(answers),
         files["questions"]: pa.table(questions),
-        files["people"]: pa.table(people),
     }
+    if draft.shares is None:
+        tables[files["people"]] = pa.table(people)
     if draft.options is not None:
         path = f"{name}-options.csv"
         table, attributes_of = _options(draft.options, [task.id for task in draft.tasks])
@@ -94,6 +97,14 @@ def tables_of(draft: Draft, name: str) -> Tables:
         described = AlternativesSpec(path=path, task="task", attributes=attributes_of)
         spec = msgspec.structs.replace(spec, alternatives=described)
     return Tables(tables, spec)
+
+
+def _responses(draft: Draft, path: str) -> ResponsesSpec:
+    """What a study file says of the table of answers, or of published shares."""
+    if (shares := draft.shares) is None:
+        return ResponsesSpec(path=path)
+    n = None if shares.people is None else "n"
+    return ResponsesSpec(path=path, share="share", n=n, missing=shares.missing)
 
 
 def _options(options: Options, ids: list[str]) -> tuple[pa.Table, dict[str, AttributeSpec]]:
@@ -107,7 +118,7 @@ def _options(options: Options, ids: list[str]) -> tuple[pa.Table, dict[str, Attr
 def _columns(draft: Draft, part: str) -> dict[str, str]:
     """What attributes are called as columns, where a name may be that of one of ours."""
     names = draft.profile if part == "profile" else draft.attributes
-    own = {"participant", "weight", "task", "text", "scale", "response"}
+    own = {"participant", "weight", "task", "text", "scale", "response", "share", "n"}
     return {name: f"{name}_" if name in own else name for name in names}
 
 
@@ -215,6 +226,8 @@ def _by(draft: Draft) -> str:
     nothing is known, but of everybody's other choices, where there are some."""
     if draft.options is not None and len(draft.answer) >= 2 * len(draft.people):
         return "answers"
+    if draft.shares is not None:
+        return "tasks"
     return "people" if len(draft.people) >= min(FEW_PEOPLE, len(draft.tasks)) else "tasks"
 
 

@@ -21,9 +21,9 @@ from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.archive import unpacked
-from crowdllm_jax.study.csv_file import Dialect, check_encoding, layout_of
+from crowdllm_jax.study.csv_file import Dialect, Layout, check_encoding, layout_of
 from crowdllm_jax.study.file_kind import foreign, is_parquet
-from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size
+from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, unique_names
 from crowdllm_jax.study.tables import Column, check_file, read_table
 from crowdllm_jax.study.wide import heading_rows
 
@@ -245,6 +245,8 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
     names = [name for name in map(tidy_name, layout.names) if name]
     if twice := [name for name, often in Counter(names).items() if often > 1]:
         raise CrowdError(f"{path}: column '{twice[0]}' stands there twice; rename one")
+    if _texts_without_name(layout):
+        names.insert(0, "")
     if len(names) < 2:
         title = any(len(row) > 1 for row in layout.first)
         remedy = "; delete what stands above the row of names" if title else ""
@@ -259,7 +261,8 @@ def read_delimited(path: Path, encoding: str | None) -> Sheet:
     table = read_table(path, names, prose=names, dialect=dialect)
     rows = len(next(iter(table.values())).codes)
     check_size(path, rows, len(names))
-    fields = tuple(Field(name, cells) for name, cells in table.items())
+    called = unique_names(list(table))
+    fields = tuple(Field(name, cells) for name, cells in zip(called, table.values(), strict=True))
     sheet = Sheet(path, "a CSV table", rows, fields, notes)
     return sheet if dialect.delimiter == "," else with_points(sheet)
 
@@ -284,6 +287,15 @@ def read_separated(
         return table
     held = [name for name in numbers if _decimal_commas(Field(name, table[name]))]
     return table | {name: _pointed(table[name]) for name in held}
+
+
+def _texts_without_name(layout: Layout) -> bool:
+    """Whether the first column alone has no name, as in crosstabs, and holds texts: numbers there
+    count the rows."""
+    tidy = [tidy_name(name) for name in layout.names]
+    first = [tidy_name(row[0]) for row in layout.first if row]
+    texts = [text for text in first if text and number(text) is None]
+    return tidy[0] == "" and tidy.count("") == 1 and 2 * len(texts) > len(first)
 
 
 def _apart_by_blanks(rows: list[list[str]]) -> bool:

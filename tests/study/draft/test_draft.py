@@ -199,6 +199,15 @@ def test_a_row_without_a_weight_is_told(cell):
     )
 
 
+def test_a_full_stop_or_quotes_are_one_spelling():
+    levels = ["Disagree", "Agree", "Strongly agree"]
+    frame = pd.DataFrame({"id": range(30), "q1": levels * 10, "q2": levels * 10})
+    for row, text in ((4, "Agree."), (7, '"Agree"'), (10, "agree,"), (13, "“Agree”")):
+        frame.loc[row, "q1"] = text
+    (scale,) = study(frame).scales.values()
+    assert list(scale.levels) == levels
+
+
 def test_capitals_are_one_spelling():
     table = frame(x=cycle("Agree", "agree", "Disagree", "Agree", "DISAGREE", "Disagree"))
     assert scale_of(table, "x") == Binary(levels=("Disagree", "Agree"))

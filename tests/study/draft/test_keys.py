@@ -198,7 +198,7 @@ def test_work_grows_with_columns_and_not_with_their_pairs(monkeypatch):
     assert sum(looked.values()) < 10 * 200  # there are 19,900 pairs
 
 
-@pytest.mark.parametrize("columns", [["label"], ["label", "sentiment"]])
+@pytest.mark.parametrize("columns", [["label"], ["label", "sentiment"], ["sentiment"]])
 def test_texts_that_nobody_is_known_to_have_labelled_are_asked_for(columns):
     frame = texts_with(**{name: ["hate", "ok", "ok"] * 10 for name in columns}).assign(id=range(30))
     assert "each row is a text ('text')" in asked(frame)

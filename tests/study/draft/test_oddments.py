@@ -616,6 +616,16 @@ def test_the_best_and_the_worst_of_sets_are_no_task_yet(names):
     assert "(MaxDiff)" in asked(marked.drop(columns="id"))
 
 
+def test_best_and_worst_in_one_column_are_no_answers_of_a_task():
+    said = ["best", "", "", "worst"]
+    rows = [
+        (p, t, "ABCD"[(i + t) % 4], said[i]) for p in PEOPLE for t in range(3) for i in range(4)
+    ]
+    frame = pd.DataFrame(rows, columns=["respondent", "task", "item", "choice"])
+    assert "(MaxDiff)" in asked(frame)
+    assert "(MaxDiff)" in asked(frame.replace({"choice": {"": "neither"}}))
+
+
 @pytest.mark.parametrize("names", [("best_day", "worst_day"), ("most_trusted", "least_trusted")])
 def test_the_best_and_the_worst_that_everybody_is_asked_for_once_are_answers(names):
     assert {*study(best_and_worst(*names)).tasks.ids} == {"good", *names}

@@ -26,13 +26,13 @@ def asked(frame: pd.DataFrame) -> str:
         ("nie", "selten", "manchmal", "oft"),
     ],
 )
-@pytest.mark.parametrize("rows", ["age", "item", "city"])
+@pytest.mark.parametrize("rows", ["age", "city"])
 def test_columns_that_are_called_after_answers_count_them(answers, rows):
     frame = pd.DataFrame({rows: [f"the {i}th" for i in range(12)]})
     for place, answer in enumerate(answers):
         frame[answer] = COUNTS[place : place + 12]
-    assert "seems to hold how many people gave each answer" in asked(frame)
-    assert f"{answers[0]}, {answers[1]}" in asked(frame)
+    assert f"holds shares of answers ({answers[0]}, {answers[1]}" in asked(frame)
+    assert "to 1 question(s) alone, and nobody's own" in asked(frame)
     shares = frame.copy()
     shares[list(answers)] /= 100
     assert "seems to hold how many people" in asked(shares)
@@ -114,3 +114,34 @@ def test_ratings_with_decimals_beside_how_many_there_are_are_averages():
 def test_shares_of_candidates_are_nobodys():
     frame = pd.DataFrame({"Candidate": list("ABCDE"), "Votes": [100, 200, 150, 30, 20]})
     assert "holds shares of answers" in asked(frame.assign(Percent=[20.0, 40, 30, 6, 4]))
+
+
+@pytest.mark.parametrize("name", ["precinct", "County", "Wahlkreis"])
+def test_places_with_numbers_of_votes_or_inhabitants_are_nobody(name):
+    frame = pd.DataFrame({name: [f"P{i}" for i in range(30)], "Smith": COUNTS})
+    frame["Jones"] = [n * n % 97 + 100 for n in COUNTS]
+    assert f"each row is a {name}, and nobody's answers" in asked(frame)
+    rated = frame.assign(Smith=[n % 5 + 1 for n in COUNTS])
+    assert len(study(rated).participants.ids) == 30
+
+
+def test_countries_in_several_years_are_nobody():
+    rows = list(product([f"C{i}" for i in range(12)], range(2000, 2004)))
+    panel = pd.DataFrame(rows, columns=["country", "year"]).assign(
+        polity=[i % 7 for i in range(48)]
+    )
+    assert "each row is a country at one year, and nobody's answers (polity)" in asked(panel)
+    people = pd.concat([panel, panel], ignore_index=True).assign(
+        trust=[1 + i % 5 for i in range(96)]
+    )
+    assert len(study(people).participants.ids) == 96
+
+
+@pytest.mark.parametrize("names", [("percent agree",), ("2020", "2021"), ("% yes", "Top 2", "n")])
+def test_percentages_of_statements_are_nobodys(names):
+    frame = pd.DataFrame({"statement": [f"I like number {i}" for i in range(30)]})
+    for place, name in enumerate(names):
+        frame[name] = [n + place for n in COUNTS]
+    assert "seems to hold percentages" in asked(frame)
+    rated = pd.DataFrame({"statement": frame.statement, "2020": [n % 5 for n in COUNTS]})
+    assert len(study(rated).participants.ids) == 30

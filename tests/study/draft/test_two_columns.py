@@ -46,6 +46,22 @@ def test_an_item_in_two_conditions_is_two_tasks():
         study(frame.rename(columns={"liking": "rating", "condition": "block"}))
 
 
+def test_an_item_in_a_condition_that_differs_from_person_to_person_is_a_task():
+    rows = [
+        (f"p{i}", f"story {j}", "ABCD"[(i + j) % 4], (i * j) % 7 + 1)
+        for i in range(24)
+        for j in range(4)
+    ]
+    frame = pd.DataFrame(rows, columns=["subject", "story", "condition", "rating"])
+    made = study(frame)
+    assert len(made.tasks.ids) == 16
+    assert {a.name for a in made.tasks.attributes} == {"story", "condition"}
+    frame["condition"] = frame.subject.map(lambda name: "AB"[int(name[1:]) % 2])
+    between = study(frame)
+    assert len(between.tasks.ids) == 4
+    assert [a.name for a in between.participants.profile] == ["condition"]
+
+
 @pytest.mark.parametrize("time", ["Days", "visits", "session"])
 def test_who_is_asked_on_several_days_is_asked_for(time):
     frame = answers(time, "what", cells=[(day, "mood") for day in range(6)])

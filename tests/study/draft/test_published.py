@@ -1,0 +1,332 @@
+"""Tables of published shares are read in the forms that they are published in."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crowdllm_jax.cli.main import main
+from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.make import draft_of_file, draft_of_sheet, study
+from crowdllm_jax.study.formats.frame import read_frame
+from crowdllm_jax.study.load import load_study_file
+from crowdllm_jax.study.records import Study
+from crowdllm_jax.study.statistics import level_shares
+
+AGREE = ["Strongly agree", "Agree", "Disagree", "Strongly disagree", "Refused"]
+TRUST = ["A great deal", "Some", "Not much", "None", "Refused"]
+PERCENT = np.array(
+    [
+        [10, 40, 30, 15, 5],
+        [25, 25, 20, 28, 2],
+        [5, 15, 45, 34, 1],
+        [44, 30, 10, 13, 3],
+        [20, 20, 30, 30, 0],
+        [61, 12, 12, 12, 3],
+    ]
+)
+"""Of six questions, the last two of which have answers of their own."""
+TEXTS = [f"Would you say that part {i} of life is good?" for i in range(6)]
+
+
+def long() -> pd.DataFrame:
+    rows = [
+        (f"q{i}", TEXTS[i], option, PERCENT[i, j])
+        for i in range(6)
+        for j, option in enumerate(AGREE if i < 4 else TRUST)
+    ]
+    return pd.DataFrame(rows, columns=["question_id", "question", "option", "percent"])
+
+
+def check(made: Study, tasks: int = 6) -> None:
+    """The shares of those who answered come back, in the order of the words."""
+    assert made.toplines
+    assert len(made.tasks.ids) == tasks
+    everything = np.ones(len(made.task), bool)
+    for task, name in enumerate(made.tasks.text):
+        own = PERCENT[TEXTS.index(name)][3::-1]
+        found = level_shares(made, everything, int(made.tasks.scale[task]))
+        np.testing.assert_allclose(found[task], own / own.sum(), atol=1e-4)
+
+
+def refused(frame: pd.DataFrame, choices: Choices = Choices()) -> str:  # noqa: B008
+    with pytest.raises(CrowdError) as caught:
+        study(frame, choices=choices)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("unit", ["%", "percent", "fraction", "count", "star"])
+def test_a_row_per_question_and_answer(unit):
+    frame = long()
+    if unit == "fraction":
+        frame["percent"] /= 100
+    elif unit == "%":
+        frame["percent"] = frame.percent.astype(str) + "%"
+    elif unit == "star":
+        frame["percent"] = frame.percent.astype(str).replace("0", "*")
+    elif unit == "count":
+        frame = frame.rename(columns={"percent": "count"})
+        frame["count"] *= 3
+    made = study(frame)
+    check(made)
+    assert made.tasks.ids == tuple(f"q{i}" for i in range(6))
+    assert {len(scale.levels) for scale in made.scales.values()} == {4}
+    assert all(type(scale).__name__ == "Ordinal" for scale in made.scales.values())
+
+
+def test_a_number_of_people_counts_as_such():
+    made = study(long().assign(n=150))
+    everything = np.bincount(made.task, made.participants.weight[made.person])
+    np.testing.assert_allclose(everything, 1.5 * (100 - PERCENT[:, 4]))
+    counted = study(long().assign(count=(long().percent * 1.2).round(1)))
+    assert np.sum(counted.participants.weight) == pytest.approx(6 * 120)
+
+
+@pytest.mark.parametrize("marks", ["text", "total", "base"])
+def test_a_row_per_question_and_a_column_per_answer(marks):
+    frame = pd.DataFrame(PERCENT[:4], columns=AGREE)
+    frame.insert(0, "item", TEXTS[:4])
+    if marks == "total":
+        frame["Total"] = 100
+        frame.insert(1, "NET agree", frame["Strongly agree"] + frame["Agree"])
+        frame["Mean"] = [3.1, 2.8, 2.2, 4.0]
+    elif marks == "base":
+        frame["Base"] = 1023
+    check(study(frame), 4)
+
+
+def test_columns_of_many_sets_of_answers_are_blank_where_these_are_not_asked():
+    wide = long().pivot(index="question", columns="option", values="percent").reset_index()
+    check(study(wide))
+    check(study(wide.fillna(0).drop(index=4)), 5)
+
+
+def test_numbered_columns_of_answers_and_shares():
+    frame = pd.DataFrame({"question": TEXTS})
+    for j in range(5):
+        frame[f"option_{j + 1}"] = [(AGREE if i < 4 else TRUST)[j] for i in range(6)]
+        frame[f"share_{j + 1}"] = PERCENT[:, j] / 100
+    check(study(frame))
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_lists_of_answers_and_shares_in_cells(groups):
+    shares = [[int(n) / 100 for n in row] for row in PERCENT]
+    told = [f"defaultdict(<class 'list'>, {{'Spain': {s}, 'Peru': {s}}})" for s in shares]
+    frame = pd.DataFrame({"question": TEXTS, "selections": told if groups else [*map(str, shares)]})
+    made = study(frame.assign(options=[str(AGREE if i < 4 else TRUST) for i in range(6)]))
+    check(made)
+    assert [a.levels for a in made.participants.profile] == [("Peru", "Spain")] * groups
+
+
+def test_a_row_per_answer_and_a_column_per_question():
+    frame = pd.DataFrame(PERCENT[:4].T, columns=TEXTS[:4])
+    frame.insert(0, "response", AGREE)
+    check(study(frame), 4)
+
+
+def test_a_question_stands_at_its_first_answer_or_above_its_answers(tmp_path):
+    merged = long()
+    merged["question"] = merged.question.where(~merged.question.duplicated(), None)
+    check(study(merged.drop(columns="question_id")))
+    rows = []
+    for i, text in enumerate(TEXTS):
+        rows += [f"{text},,"]
+        rows += [
+            f"{option},{PERCENT[i, j]},{PERCENT[i, j]}"
+            for j, option in enumerate(AGREE if i < 4 else TRUST)
+        ]
+        rows += ["Unweighted base,90,60"]
+    path = tmp_path / "tables.csv"
+    path.write_text("\n".join([",Men,Women", *rows]) + "\n")
+    made = draft_of_file(path)
+    assert made.shares is not None
+    assert {*made.shares.people} == {"90", "60"}
+    assert list(made.profile) == ["gender"]
+    assert [task.text for task in made.tasks] == TEXTS
+
+
+def crossed(*groups: str) -> pd.DataFrame:
+    frame = long().drop(columns="question_id")
+    for group in groups:
+        frame[group] = frame.percent
+    return frame.drop(columns="percent")
+
+
+def test_columns_of_groups_that_do_not_overlap_are_a_profile():
+    made = study(crossed("Men", "Women"))
+    (gender,) = made.participants.profile
+    assert (gender.name, gender.levels) == ("gender", ("Men", "Women"))
+    ages = study(crossed("Total", "18-34", "35-54", "55+"))
+    assert ages.participants.profile[0].levels == ("18-34", "35-54", "55+")
+    parted = study(crossed("Sex: Male", "Sex: Female"))
+    assert parted.participants.profile[0].name == "Sex"
+    check(made)
+
+
+def test_of_groups_that_overlap_everybody_is_taken_or_some_are_to_be_said():
+    frame = crossed("Total", "Men", "Women", "18-34", "35+")
+    everybody = study(frame)
+    assert not everybody.participants.profile
+    check(everybody)
+    chosen = study(frame, choices=Choices(profile=("Men", "Women")))
+    assert chosen.participants.profile[0].levels == ("Men", "Women")
+    assert "--profile Men,Women" in refused(frame.drop(columns="Total"))
+    below = frame.melt(["question", "option"], var_name="group", value_name="percent")
+    assert not study(below).participants.profile
+    assert "in several ways, which overlap" in refused(below[below.group != "Total"])
+    gender = below[below.group.isin(["Men", "Women"])]
+    assert study(gender).participants.profile[0].levels == ("Men", "Women")
+
+
+def test_what_is_not_published_is_no_answer():
+    frame = pd.DataFrame({"item": list("abcd"), "Approve": [45, 50, 38, 60]})
+    frame["Disapprove"] = [50, 46, 57, 37]
+    made = study(frame)
+    everything = np.ones(len(made.task), bool)
+    np.testing.assert_allclose(level_shares(made, everything, 0)[0], [50 / 95, 45 / 95], atol=1e-6)
+
+
+def test_questions_whose_shares_do_not_add_up_are_left_out():
+    frame = long()
+    frame.loc[frame.question_id == "q2", "percent"] = [60, 70, 80, 40, 1]
+    draft = draft_of_sheet(read_frame(frame), Choices())
+    assert [task.id for task in draft.tasks] == ["q0", "q1", "q3", "q4", "q5"]
+    assert any("do not add up to a whole" in why and ": q2." in why for why in draft.reasons)
+
+
+def test_an_order_that_words_do_not_tell_is_that_of_the_table_unless_it_was_sorted():
+    words = ["Better than it is now", "Worse than it is now", "About the same as it is"]
+    rows = [
+        (f"q{i}", word, n) for i in range(3) for word, n in zip(words, [20, 50, 30], strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["question", "answer", "share"])
+    (scale,) = study(frame).scales.values()
+    assert list(scale.levels) == [words[0], words[2], words[1]]
+    (scale,) = study(frame.sort_values(["question", "answer"])).scales.values()
+    assert type(scale).__name__ == "Nominal"
+    (scale,) = study(frame, order=words).scales.values()
+    assert list(scale.levels) == words
+
+
+def test_average_is_an_answer_where_shares_add_up_with_it():
+    words = ["Above average", "Average", "Below average"]
+    rows = [
+        (f"q{i}", word, n) for i in range(3) for word, n in zip(words, [20, 50, 30], strict=True)
+    ]
+    (scale,) = study(pd.DataFrame(rows, columns=["question", "answer", "share"])).scales.values()
+    assert {*scale.levels} == {*words}
+
+
+def test_one_question_and_an_answer_with_two_shares_are_refused():
+    assert "to 1 question(s) alone" in refused(long()[:5])
+    twice = pd.concat([long(), long().assign(percent=[1, 2, 3, 4, 90] * 6)])
+    assert "has two for one question (rows 2 and 32)" in refused(twice)
+
+
+def test_totals_alone_are_answers():
+    frame = pd.DataFrame({"statement": list("abcde"), "Total agree": range(45, 50)})
+    frame["Total disagree"], frame["DK"] = range(50, 45, -1), 5
+    (scale,) = study(frame).scales.values()
+    assert list(scale.levels) == ["Total disagree", "Total agree"]
+
+
+def test_a_table_of_frequencies_has_valid_percentages():
+    rows = []
+    for i in range(4):
+        valid = [round(100 * n / (100 - PERCENT[i, 4]), 2) for n in PERCENT[i, :4]]
+        rows += [(TEXTS[i], o, n, p) for o, n, p in zip(AGREE, PERCENT[i], valid, strict=False)]
+        rows += [
+            (TEXTS[i], "Total", 100 - PERCENT[i, 4], 100),
+            (TEXTS[i], "System", PERCENT[i, 4], None),
+        ]
+    made = study(pd.DataFrame(rows, columns=["Question", "Value", "Percent", "Valid Percent"]))
+    check(made, 4)
+    assert {len(scale.levels) for scale in made.scales.values()} == {4}
+
+
+def test_numbers_of_answers_and_of_questions_are_no_people():
+    frame = long()
+    frame.insert(1, "code", [1, 2, 3, 4, 9] * 6)
+    check(study(frame))
+    numbered = (
+        long().assign(question_id=long().question_id.str[1:]).rename(columns={"question_id": "id"})
+    )
+    check(study(numbered))
+
+
+def test_codes_with_labels_stand_for_answers(tmp_path):
+    pyreadstat = pytest.importorskip("pyreadstat")
+    frame = long()[:20].drop(columns="question_id")
+    frame["option"] = frame.option.map({text: i for i, text in enumerate(AGREE)})
+    labels = {"option": dict(enumerate(AGREE))}
+    pyreadstat.write_sav(frame, tmp_path / "shares.sav", variable_value_labels=labels)
+    draft = draft_of_file(tmp_path / "shares.sav")
+    assert draft.shares is not None
+    (scale,) = draft.scales.values()
+    assert scale.labels == tuple(AGREE[:4])
+    assert draft.shares.missing == ("4",)
+
+
+def test_parties_are_no_questions():
+    frame = pd.DataFrame({"party": list("abcde"), "Yes": range(45, 50), "No": range(55, 50, -1)})
+    assert "to 1 question(s) alone" in refused(frame)
+
+
+def test_how_many_agreed_with_each_comment_are_counts():
+    frame = pd.DataFrame(
+        {"comment_id": range(20), "agree": range(20, 40), "disagree": range(30, 50)}
+    )
+    made = study(frame.assign(**{"pass": range(5, 25)}))
+    assert made.toplines
+    assert len(made.tasks.ids) == 20
+
+
+def test_polls_with_their_sample_size_are_of_one_question():
+    polls = pd.DataFrame(
+        {"pollster": list("abc") * 4, "date": [f"2024-{i + 1:02d}-01" for i in range(12)]}
+    )
+    polls["sample_size"], polls["dem"], polls["rep"] = (
+        range(900, 912),
+        range(40, 52),
+        range(60, 48, -1),
+    )
+    assert "(dem, rep of each pollster, date) to 1 question(s) alone" in refused(polls)
+
+
+def test_what_parts_shares_and_describes_nobody_is_refused():
+    frame = (
+        long()
+        .drop(columns="question_id")
+        .merge(
+            pd.DataFrame(
+                {"fieldwork": [f"2020-{1 + i % 12:02d}-{1 + i // 12:02d}" for i in range(50)]}
+            ),
+            how="cross",
+        )
+    )
+    assert "'fieldwork' parts the shares of one question" in refused(frame)
+
+
+def test_people_who_share_points_or_tick_are_people():
+    frame = pd.DataFrame({"id": range(20), "price": [50, 30] * 10, "taste": [30, 30] * 10})
+    frame["look"] = 100 - frame.price - frame.taste
+    frame["looks"] = [f"I like number {i} best" for i in range(20)]
+    assert len(study(frame).participants.ids) == 20
+    talking = frame.drop(columns=["id", "looks"]).assign(comment=frame.looks)
+    assert len(study(talking).participants.ids) == 20
+    ticks = pd.DataFrame(
+        {"comment": [f"so many words {i}" for i in range(12)], "never": [0, 1] * 6}
+    )
+    ticks["rarely"], ticks["often"] = 1 - ticks.never, 0
+    assert not study(ticks.assign(often=[0, 0, 1] * 4)).toplines
+
+
+def test_the_study_that_is_written_is_checked_and_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    long().to_csv("shares.csv", index=False)
+    assert main(["init", "shares.csv", "--quiet"]) == 0
+    assert not (tmp_path / "shares-people.csv").exists()
+    assert main(["study", "check", "shares.yaml"]) == 0
+    check(load_study_file(tmp_path / "shares.yaml"))
+    assert "by: tasks" in (tmp_path / "shares.yaml").read_text()
