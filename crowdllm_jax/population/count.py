@@ -14,7 +14,7 @@ agents that `sample` draws from the same seed.
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, groupby
@@ -96,18 +96,26 @@ class Counts:
 
 
 def count(
-    crowd: Crowd, agents: int, seed: int, *, by: str | None = None, progress: Progress = silent
+    crowd: Crowd,
+    agents: int,
+    seed: int,
+    *,
+    by: str | None = None,
+    where: str | None = None,
+    margins: Mapping[str, Mapping[str, float]] | None = None,
+    progress: Progress = silent,
 ) -> Counts:
     """Count the answers of a population of any size.
 
     Args:
       agents: N, up to 2**40. seed: of their answers.
       by: a profile attribute; its values are counted apart.
+      where, margins: whom the agents are, as of `sample`.
     Returns:
       `Counts` of G groups: (G, T, K) numbers of agents, (G, T) means and standard deviations.
     Raises:
       CrowdError: the number of agents or the seed is out of range, or the crowd knows no such
-        attribute.
+        attribute, or can have no such agents.
 
     Examples:
       >>> table = cl.count(crowd, agents=2000, seed=0, by="education")
@@ -115,6 +123,7 @@ def count(
       (np.int64(2000), (6, 8))
     """
     check_crowd(crowd)
+    crowd = sample.crowd_among(crowd, where, margins)
     check_numbers(agents, seed)
     if agents > MOST_AGENTS:
         raise CrowdError(f"population.agents: {agents:,} are too many to count; give up to 2**40")
