@@ -88,6 +88,10 @@ class Counts:
     mean: np.ndarray
     sd: np.ndarray
 
+    def __repr__(self) -> str:
+        by = "" if self.by is None else f" by {self.by.name} ({len(self.groups)} groups)"
+        return f"Counts({self.members.sum():,} agents{by}, {self.counts.shape[1]} tasks)"
+
     @property
     def asked(self) -> np.ndarray:
         """(G, T) agents who were asked."""

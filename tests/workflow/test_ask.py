@@ -35,11 +35,12 @@ from crowdllm_jax.runs.trust import (
 from crowdllm_jax.study.questions import questions_on
 from crowdllm_jax.study.scales import Binary, Continuous, Ordinal
 from crowdllm_jax.study.split import Split, split_study
-from crowdllm_jax.workflow.ask import Asking, ask
+from crowdllm_jax.workflow.ask import ask
 from crowdllm_jax.workflow.ask_audience import Audience
 from crowdllm_jax.workflow.ask_known import Behind, no_surer
 from crowdllm_jax.workflow.ask_table import table_of
 from crowdllm_jax.workflow.ask_written import ask_run
+from crowdllm_jax.workflow.asking import Asking
 from crowdllm_jax.workflow.infer import Whom, infer_run
 from crowdllm_jax.workflow.steps import fit_run
 
