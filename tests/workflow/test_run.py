@@ -27,7 +27,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.profiles.generator import ProfilesConfig
 from crowdllm_jax.runs import evaluate, prepare
 from crowdllm_jax.runs.config import load_config, load_study
-from crowdllm_jax.runs.folder import fitted_crowd, models_of
+from crowdllm_jax.runs.folder import fitted_crowd, models_of, start_run
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.score.metrics import METRICS
 from crowdllm_jax.study.read import read_study
@@ -305,6 +305,38 @@ def test_margins_are_checked_for_every_seed_before_anything_is_fitted(tmp_path):
     other = load_config(path, ("profiles.margins={city: {A: 0.5, B: 0.5}}",))
     with pytest.raises(CrowdError, match=r"^profiles\.margins\.city: 'C' is not given"):
         steps.run(other, tmp_path / "out")
+
+
+def test_a_run_goes_on_with_the_references_it_was_begun_with(tmp_path):
+    """What was fitted before would stand beside fits to others, or be scored by them. Rows of
+    other tasks, and the report, do not need them."""
+    path, out = write_config(tmp_path / "input"), tmp_path / "out"
+    table = tmp_path / "input" / "said.csv"
+
+    def write(*means: float) -> None:
+        names = [*make_study().tasks.ids, "another"]
+        write_table(table, {"task": names, "mean": list(map(str, means))})
+
+    write(2, 3, 3.5, 1.5, 1)
+    said = "reference={kind: column, path: said.csv, value: mean}"
+    config = load_config(path, (said,))
+    with start_run(out, config) as splits:
+        steps.fit_run(out, splits)
+    write(2, 3, 3.5, 2.5, 1)
+    told = r"out: was begun with other references \(a table that `reference` names has changed"
+    with pytest.raises(CrowdError, match=told):
+        steps.run(config, out)
+    assert main(["evaluate", str(out)]) == 2
+    assert not (out / "scores.json").exists()
+    write(2, 3, 3.5, 1.5, 5)
+    steps.run(config, out)
+    table.unlink()
+    assert main(["report", str(out)]) == 0
+    facts = json.loads((out / "run.json").read_text())
+    del facts["reference_sha256"]  # as an earlier version's
+    (out / "run.json").write_text(json.dumps(facts))
+    write(1, 1, 1, 1, 1)
+    steps.run(config, out)
 
 
 def test_damaged_scores_are_named(uninterrupted, tmp_path):
