@@ -57,7 +57,7 @@ from crowdllm_jax.workflow.asking import Answered, Asking
 SHARES_OF = 1000.0
 """People whose known shares are taken to be where nobody says."""
 
-TABLES = (".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
 """How tables of questions are called, which nobody asks."""
 
 MOST_PEOPLE = 1e9
