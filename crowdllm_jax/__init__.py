@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from crowdllm_jax.runtime.notebook import progress_bar as progress_bar
     from crowdllm_jax.score.effects import profile_effects as profile_effects
     from crowdllm_jax.score.part_worths import part_worths as part_worths
-    from crowdllm_jax.workflow.ask import Asking as Asking
     from crowdllm_jax.workflow.ask import ask as ask
     from crowdllm_jax.workflow.ask_axes import plot_asked as plot_asked
+    from crowdllm_jax.workflow.asking import Asking as Asking
     from crowdllm_jax.workflow.plan import plan as plan
     from crowdllm_jax.workflow.steps import run as run
 
 _PUBLIC = {
-    "Asking": "workflow.ask",
+    "Asking": "workflow.asking",
     "CrowdError": "errors",
     "CrowdWarning": "errors",
     "ask": "workflow.ask",

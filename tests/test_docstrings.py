@@ -19,7 +19,7 @@ from crowdllm_jax.population.twins import Twins
 from crowdllm_jax.score.scores import Scores
 from crowdllm_jax.study.draft.make import study as study_of
 from crowdllm_jax.study.records import Study
-from crowdllm_jax.workflow.ask import Answered
+from crowdllm_jax.workflow.asking import Answered
 
 PUBLIC = {name: getattr(cl, name) for name in cl._PUBLIC} | {"study": study_of}
 HANDED_OUT = {kind.__name__: kind for kind in (Study, Crowd, Agents, Twins, Scores, Answered, Plan)}

@@ -8,6 +8,7 @@ import crowdllm_jax as cl
 from crowdllm_jax.population import sample as sampling
 
 FRAME = pd.DataFrame({"id": range(60), "q1": [1, 2, 3, 4, 5] * 12, "q2": [1, 1, 2, 3, 3] * 12})
+QUESTIONS = pd.DataFrame({"task": ["a"], "text": ["How?"], "scale": ["1_to_5"]})
 MODEL = {"kind": "persistent", "steps": 3}
 
 
@@ -33,6 +34,28 @@ CALLS = {
     "ask: give a run's folder, or (crowd, study, config), not Crowd": lambda c, s, g: cl.ask(c, ""),
     "ask: asking is dict": lambda c, s, g: cl.ask((c, s, g), "How?", {"scale": "1_to_5"}),
     "ask: give a question, a list of them": lambda c, s, g: cl.ask((c, s, g), None),
+    "ask: give a question, a list of them, or the path of a table (as pathlib": (
+        lambda c, s, g: cl.ask((c, s, g), QUESTIONS)
+    ),
+    "ask: 'q.csv' is called as a table is": lambda c, s, g: cl.ask((c, s, g), "q.csv"),
+    "ask: options is 'a,b'; give a list": lambda c, s, g: cl.Asking(options="a,b"),
+    "ask: shares is dict; give a list": lambda c, s, g: cl.Asking(shares={"a": 1}),
+    "ask: shares is float; give a list": lambda c, s, g: cl.Asking(shares=0.5),
+    "ask: by is list; give a text": lambda c, s, g: cl.Asking(by=["age"]),
+    "ask: scale is int; give a text": lambda c, s, g: cl.Asking(scale=3),
+    "ask: again: '1' is not a whole number": lambda c, s, g: cl.Asking(again="1"),
+    "ask: answers: give the path of a table, not DataFrame": (
+        lambda c, s, g: cl.Asking(answers=QUESTIONS)
+    ),
+    "--shares None,0.5: give numbers": (
+        lambda c, s, g: cl.ask((c, s, g), "How?", cl.Asking(options=["a", "b"], shares=[None, 0.5]))
+    ),
+    "plot: ax: give matplotlib axes, not list": (
+        lambda c, s, g: cl.plot_means(s, cl.sample(c, 10), ax=[])
+    ),
+    "write_population: give the path of a folder, not NoneType": (
+        lambda c, s, g: cl.write_population(c, None, 10, 0)
+    ),
     "plan: give a run's folder": lambda c, s, g: cl.plan(c, 10),
     "decide: give a population's folder": lambda c, s, g: cl.decide(FRAME),
     "load_crowd: give the path of a folder, not NoneType": lambda c, s, g: cl.load_crowd(None),
@@ -74,6 +97,26 @@ def test_numbers_of_numpy_are_seeds_and_numbers_of_agents(fitted):
     again, _ = cl.fit(study, config, seed=np.int64(0))
     ten = cl.sample(again, np.int32(10), seed=np.uint8(1), start=np.int64(5))
     assert (ten.answers == cl.sample(crowd, 15, seed=1).answers[5:]).all()
+
+
+def test_options_and_shares_may_be_any_lists(fitted):
+    """Of numbers, of numpy, a column of a frame."""
+    answered = [
+        cl.ask(fitted, "How?", cl.Asking(options=options, shares=shares)).table
+        for options, shares in (
+            (("1", "2"), "0.25,0.75"),
+            ([1, 2], [0.25, 0.75]),
+            (np.array([1, 2]), pd.Series([0.25, 0.75])),
+        )
+    ]
+    assert answered[0].equals(answered[1])
+    assert answered[0].equals(answered[2])
+    with pytest.raises(cl.CrowdError, match="leave out --answers, --shares"):
+        cl.ask(fitted, "q1", cl.Asking(shares=np.array([0.2] * 5)))
+
+
+def test_counts_are_told_in_a_line(fitted):
+    assert repr(cl.count(fitted[0], 1000, 0)) == "Counts(1,000 agents, 2 tasks)"
 
 
 def test_a_column_may_be_called_by_a_number():

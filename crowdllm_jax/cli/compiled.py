@@ -37,6 +37,21 @@ def keep_compiled() -> None:
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
+def told_of_cache(warning: str) -> str | None:
+    """JAX's warning of a program that could not be kept, or taken up again, as one of ours that is
+    the same for all programs; None of another warning."""
+    how, _, of_program = warning.partition(" persistent compilation cache entry for ")
+    if not of_program or how not in ("Error reading", "Error writing"):
+        return None
+    reason = of_program.partition("': ")[2].splitlines() or [""]
+    what = "kept" if how == "Error writing" else "taken up"
+    return (
+        f"{cache_folder()}: compiled programs cannot be {what} there ({reason[0][:200]}), so "
+        "commands start later and all else is as it is; make room there, delete that folder, or "
+        "name another (JAX_COMPILATION_CACHE_DIR)"
+    )
+
+
 def _processor() -> str:
     """A short name of what this machine's processor can do."""
     abilities = platform.machine() + platform.processor()

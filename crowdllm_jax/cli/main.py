@@ -271,17 +271,22 @@ def _show(out: "Console", outcome: "Outcome") -> None:
 
 @contextmanager
 def _warnings(err: "Console") -> Iterator[None]:
-    """Show our own warnings as one line without a place in the code, and each of them once."""
+    """Show our own warnings, and JAX's of the programs it keeps, as one line without a place in the
+    code, and each of them once."""
+    from crowdllm_jax.cli.compiled import told_of_cache
+
     with warnings.catch_warnings():
         warnings.simplefilter("always", CrowdWarning)
         usual, shown = warnings.showwarning, set()
 
         def show(message, category, *origin, **more) -> None:  # type: ignore[no-untyped-def]
-            if not issubclass(category, CrowdWarning):
+            own = issubclass(category, CrowdWarning)
+            told = str(message) if own else told_of_cache(str(message))
+            if told is None:
                 usual(message, category, *origin, **more)
-            elif str(message) not in shown:
-                shown.add(str(message))
-                err.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+            elif told not in shown:
+                shown.add(told)
+                err.print(f"warning: {told}", style="yellow", markup=False, soft_wrap=True)
 
         warnings.showwarning = show
         yield

@@ -119,7 +119,7 @@ def described(scale: Scale) -> str:
 
 
 def reply_of(table: pa.Table, notes: Sequence[str]) -> Reply:
-    """The table of a single question's answers (`workflow.ask.Answered`) as the page shows it."""
+    """The table of a single question's answers (`workflow.asking.Answered`) as it is shown."""
     rows = table.to_pylist()
     by = next((name for name in table.column_names[1:2] if name != "answer"), None)
     groups = list(dict.fromkeys("(all)" if by is None else row[by] for row in rows))

@@ -147,12 +147,13 @@ def _check_enough(labelled: EstimationRows, unlabelled: EstimationRows, k: int) 
     if people < FEWEST + k:
         raise CrowdError(
             f"{people:.3g} people's answers (weighted as they are) are too few for an interval; "
-            f"{FEWEST + k} are needed"
+            f"{FEWEST + k} are needed: ask more, or take several tasks together (--pool)"
         )
     if profiles < FEWEST + k:
         raise CrowdError(
             f"{profiles:.3g} profiles of people without an answer are too few; {FEWEST + k} are "
-            "needed"
+            "needed: give more (--profiles FILE), or average the answers there are (`crowdllm "
+            "aggregate`)"
         )
     return people
 

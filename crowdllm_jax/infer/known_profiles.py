@@ -12,6 +12,7 @@ from crowdllm_jax.study.coding import recode
 from crowdllm_jax.study.csv_file import Dialect
 from crowdllm_jax.study.ids import MISSING, Entities, attribute_of, entities_of
 from crowdllm_jax.study.missing import drop_missing
+from crowdllm_jax.study.question_tables import columns_there
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.spec import AttributeSpec, StudySpec, attribute_spec
 from crowdllm_jax.study.tables import Column, read_table
@@ -68,9 +69,20 @@ def read_profiles(
     """Read real people's profiles, a row each, in the columns of the study a crowd was fitted on.
 
     Raises:
-      CrowdError: a column is not there, or a cell is none that the crowd knows.
+      CrowdError: a column is not there, a cell is none that the crowd knows, or ids that the table
+        has as the study has them stand in several rows.
     """
     specs, dialect = _columns(crowd, study)
+    key = _key(study)
+    if key in columns_there(path, [key], dialect):
+        ids = read_table(path, [key], dialect=dialect)[key]
+        count = np.bincount(ids.codes[ids.codes >= 0], minlength=1)
+        if count.max() > 1:
+            twice = int(np.argmax(count > 1))
+            raise CrowdError(
+                f"{ids.where}: '{ids.distinct[twice]}' stands in {ids.rows_of(twice)}; --profiles "
+                "takes a row per person: keep one, or rename the column if these are several people"
+            )
     names = [*specs, *([weight] if weight and weight not in specs else [])]
     if not specs:
         raise CrowdError("--profiles: the study knows nothing of people, so profiles say nothing")
@@ -118,9 +130,7 @@ def read_people(
         crowd knows.
     """
     specs, dialect = _columns(crowd, study)
-    key = "participant"
-    if isinstance(study, StudySpec):
-        key = study.participants.participant or study.responses.participant
+    key = _key(study)
     table = read_table(path, [key, *specs], dialect=dialect)
     if isinstance(study, StudySpec):
         table |= {n: drop_missing(study, "participants", n, table[n]) for n in specs}
@@ -129,6 +139,13 @@ def read_people(
         attribute_of(name, spec, table[name], people, "person") for name, spec in specs.items()
     )
     return people.ids, _known(path, crowd, attributes)
+
+
+def _key(study: StudySpec | str | None) -> str:
+    """What the study calls the column of people's ids."""
+    if not isinstance(study, StudySpec):
+        return "participant"
+    return study.participants.participant or study.responses.participant
 
 
 def _known(path: Path, crowd: Crowd, attributes: tuple[Attribute, ...]) -> tuple[Attribute, ...]:

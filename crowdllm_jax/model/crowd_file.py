@@ -29,6 +29,9 @@ from crowdllm_jax.study.scales import Scale
 
 FORMAT = 1
 
+AGAIN = "delete this crowd's folder and fit again (`crowdllm fit`, or the same `crowdllm run`)"
+"""What to do where a crowd cannot be read."""
+
 
 class _AttributeMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
@@ -155,27 +158,26 @@ def load_crowd(folder: str | Path) -> Crowd:
     if not path.is_file():
         below = folder / "crowd"
         remedy = f"give {below}" if (below / path.name).is_file() else "run `crowdllm fit`"
+        if (folder / "arrays").is_dir():
+            remedy = AGAIN  # which a fit would take for a finished one
         raise CrowdError(f"{folder}: holds no fitted crowd (no crowd.json); {remedy}")
     try:
         # As they stand there: a newer version's entries have more defaults.
         entries = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         meta = msgspec.convert(entries, _Meta)
     except msgspec.MsgspecError as error:
-        raise CrowdError(f"{path}: cannot be read: {error}") from error
+        raise CrowdError(f"{path}: cannot be read ({error}); {AGAIN}") from error
     if meta.format != FORMAT:
-        raise CrowdError(f"{path}: has format {meta.format}, this version reads {FORMAT}")
-    arrays = load_arrays(folder / "arrays")
+        raise CrowdError(f"{path}: has format {meta.format}, this version reads {FORMAT}; {AGAIN}")
+    arrays = load_arrays(folder / "arrays", remedy=AGAIN)
     if _seal(entries, arrays) != meta.sha256:
-        raise CrowdError(
-            f"{folder}: is damaged (its sha256 is not that of crowd.json); delete the "
-            "folder and fit again"
-        )
+        raise CrowdError(f"{folder}: is damaged (its sha256 is not that of crowd.json); {AGAIN}")
     try:
         generator = _generator(meta, arrays)
         task_scale = arrays["task_scale"]
         graph, like, inputs = _network(meta, arrays)
     except KeyError as error:
-        raise CrowdError(f"{folder}: the array {error} is missing; fit again") from error
+        raise CrowdError(f"{folder}: the array {error} is missing; {AGAIN}") from error
     weights = {n.removeprefix("weights."): a for n, a in arrays.items() if n.startswith("weights.")}
     if isinstance(meta.config, PersistentConfig):
         weights = _of_earlier(meta.config, len(meta.scales)) | weights

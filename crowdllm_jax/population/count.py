@@ -14,7 +14,7 @@ agents that `sample` draws from the same seed.
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, groupby
@@ -88,6 +88,10 @@ class Counts:
     mean: np.ndarray
     sd: np.ndarray
 
+    def __repr__(self) -> str:
+        by = "" if self.by is None else f" by {self.by.name} ({len(self.groups)} groups)"
+        return f"Counts({self.members.sum():,} agents{by}, {self.counts.shape[1]} tasks)"
+
     @property
     def asked(self) -> np.ndarray:
         """(G, T) agents who were asked."""
@@ -96,18 +100,26 @@ class Counts:
 
 
 def count(
-    crowd: Crowd, agents: int, seed: int, *, by: str | None = None, progress: Progress = silent
+    crowd: Crowd,
+    agents: int,
+    seed: int,
+    *,
+    by: str | None = None,
+    where: str | None = None,
+    margins: Mapping[str, Mapping[str, float]] | None = None,
+    progress: Progress = silent,
 ) -> Counts:
     """Count the answers of a population of any size.
 
     Args:
       agents: N, up to 2**40. seed: of their answers.
       by: a profile attribute; its values are counted apart.
+      where, margins: whom the agents are, as of `sample`.
     Returns:
       `Counts` of G groups: (G, T, K) numbers of agents, (G, T) means and standard deviations.
     Raises:
       CrowdError: the number of agents or the seed is out of range, or the crowd knows no such
-        attribute.
+        attribute, or can have no such agents.
 
     Examples:
       >>> table = cl.count(crowd, agents=2000, seed=0, by="education")
@@ -115,6 +127,7 @@ def count(
       (np.int64(2000), (6, 8))
     """
     check_crowd(crowd)
+    crowd = sample.crowd_among(crowd, where, margins)
     check_numbers(agents, seed)
     if agents > MOST_AGENTS:
         raise CrowdError(f"population.agents: {agents:,} are too many to count; give up to 2**40")

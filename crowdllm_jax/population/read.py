@@ -151,6 +151,11 @@ def read_manifest(folder: Path) -> Manifest:
             hint = "give a population's folder, or a study or configuration (YAML)"
         raise CrowdError(f"{folder}: holds no manifest.json; {hint}")
     entries = check_seal(path)
+    if "draws" in entries:
+        raise CrowdError(
+            f"{folder}: holds twins of real people, which are no population; their tables "
+            "(expected.parquet, twins.parquet) may be read as they are. Give a population's folder"
+        )
     try:
         manifest = msgspec.convert(entries, Manifest)
     except msgspec.MsgspecError as error:

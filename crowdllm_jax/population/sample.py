@@ -5,7 +5,7 @@ else. How a block is drawn is the business of `population/drawers.py`.
 """
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, cycle
 from numbers import Real
@@ -31,7 +31,13 @@ BLOCK = 8192
 
 
 def sample(
-    crowd: Crowd, agents: int, seed: int = 0, *, start: int = 0, where: str | None = None
+    crowd: Crowd,
+    agents: int,
+    seed: int = 0,
+    *,
+    start: int = 0,
+    where: str | None = None,
+    margins: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Agents:
     """Draw a population into memory: agents `start` to `start + agents - 1`.
 
@@ -42,10 +48,13 @@ def sample(
       agents: N, how many. seed: of their answers.
       where: a condition on profiles, such as "age >= 60 and gender == 'woman'", under which agents
         are recruited; N of them fulfil it.
+      margins: shares of profiles in another population, {attribute: {level: share}}, of whom agents
+        are recruited; of these `where` takes those who are so.
     Returns:
       N agents, their profiles and (N, T) answers.
     Raises:
-      CrowdError: the number of agents or the seed is out of range, or nobody is as `where` says.
+      CrowdError: the number of agents or the seed is out of range, nobody is as `where` says, or no
+        weights of the profiles reach the margins.
 
     Examples:
       >>> cl.sample(crowd, agents=100, seed=1).answers.shape
@@ -55,7 +64,7 @@ def sample(
       True
     """
     check_crowd(crowd)
-    crowd = replace(crowd, generator=whom(crowd.generator, where))
+    crowd = crowd_among(crowd, where, margins)
     check_numbers(agents, seed)
     # A number of numpy's may be too small to count with.
     agents, start = int(agents), as_whole(start, "start")
@@ -69,6 +78,15 @@ def sample(
     )
     tasks = tuple(zip(crowd.task_ids, crowd.task_scales, strict=True))
     return Agents(ids, profile, answers, tasks)
+
+
+def crowd_among(
+    crowd: Crowd,
+    where: str | None = None,
+    margins: Mapping[str, Mapping[str, float]] | None = None,
+) -> Crowd:
+    """A crowd whose agents are of a population with some margins, and fulfil a condition."""
+    return replace(crowd, generator=whom(crowd.generator, where, margins))
 
 
 def _joined(blocks: Iterator[Agents], agents: int) -> list[np.ndarray]:

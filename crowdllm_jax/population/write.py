@@ -47,6 +47,7 @@ from crowdllm_jax.population.parts import (
 )
 from crowdllm_jax.population.sample import BLOCK, blocks_in, check_numbers, draw_blocks
 from crowdllm_jax.runtime import processes
+from crowdllm_jax.runtime.given import as_path
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.columns import attribute_columns
@@ -96,7 +97,7 @@ def write_population(
       >>> sorted(path.name for path in Path("thousand").glob("*.parquet"))
       ['agents-00000.parquet', 'part-00000.parquet']
     """
-    folder = Path(folder)
+    folder = as_path(folder, "write_population: give the path of a folder")
     check_crowd(crowd)
     check_numbers(agents, seed)
     if layout not in COLUMNS:

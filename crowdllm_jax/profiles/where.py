@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from crowdllm_jax.runtime.yaml import parse, read_yaml
 from crowdllm_jax.study.condition import Condition, attribute_named, condition_of
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.statistics import kish
+
+MARGINS = "--margins"
+"""Where margins stand, in messages."""
 
 
 def people_among(
@@ -52,21 +57,29 @@ def margins_of(text: str) -> dict[str, dict[str, float]]:
     Raises:
       CrowdError: there is no such file, or it holds no shares of levels.
     """
-    key, path, example = "--margins", Path(text), "write {gender: {f: 0.5, m: 0.5}}"
-    tree = read_yaml(path) if path.suffix in (".yaml", ".yml") else parse(text, key)
-    for name, shares in tree.items():
-        odd = shares if isinstance(shares, dict) else {"": shares}
-        for level, share in odd.items():
-            if not level or isinstance(share, bool) or not isinstance(share, int | float):
-                place = f"{key}.{name}.{level}".removesuffix(".")
-                raise CrowdError(f"{place}: '{share}' is no share; {example}")
-    if not tree:
-        raise CrowdError(f"{key}: gives no shares; {example}")
+    path = Path(text)
+    tree = read_yaml(path) if path.suffix in (".yaml", ".yml") else parse(text, MARGINS)
     try:
-        margins: dict[str, dict[str, float]] = tidy_names(tree)
+        margins: dict[str, dict[str, float]] = tidy_names(_shares_in(tree))
     except ValueError as error:
-        raise CrowdError(f"{key}: {error}") from error
+        raise CrowdError(f"{MARGINS}: {error}") from error
     return margins
+
+
+def _shares_in(margins: Any) -> dict[str, dict[str, float]]:
+    """Margins as dictionaries of numbers; raises CrowdError where they are none."""
+    example = "write {gender: {f: 0.5, m: 0.5}}"
+    tree = dict(margins) if isinstance(margins, Mapping) else {"": margins}
+    for name, shares in tree.items():
+        # A pandas series has keys, too.
+        tree[name] = dict(shares) if hasattr(shares, "keys") else {"": shares}
+        for level, share in tree[name].items():
+            if level == "" or isinstance(share, bool) or not isinstance(share, Real):
+                place = ".".join(map(str, filter(None, (MARGINS, name, str(level)))))
+                raise CrowdError(f"{place}: '{share}' is no share; {example}")
+    if not any(tree.values()):
+        raise CrowdError(f"{MARGINS}: gives no shares; {example}")
+    return tree
 
 
 def among(generator: ProfileGenerator, condition: Condition) -> ProfileGenerator:
@@ -97,9 +110,9 @@ def of_population(
     Raises:
       CrowdError: no weights of the profiles reach the margins, or there are too many to look at.
     """
-    profile, chance = _listed(generator, "--margins")
-    told = {name: dict(shares) for name, shares in margins.items()}
-    raked = rake(profile, chance, told, key="--margins", nobody="nobody among the run's people")
+    profile, chance = _listed(generator, MARGINS)
+    told, nobody = _shares_in(margins), "nobody among the run's people"
+    raked = rake(profile, chance, told, key=MARGINS, nobody=nobody)
     other = _only(generator, profile, raked, raked > 0)
     if generator.real_only:
         return other

@@ -9,6 +9,7 @@ The kinds that ask a language model can also ask it as many different people (`p
 the crowd without a belief generator that CrowdLLM is compared with.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
@@ -65,6 +66,7 @@ __all__ = [
     "make_reference",
     "plan_reference",
     "show_reference",
+    "tables_fingerprint",
 ]
 
 
@@ -108,6 +110,22 @@ def make_reference(
             return ask_reference(study, config, (), progress)[0]
         case _:
             assert_never(config)
+
+
+def tables_fingerprint(
+    study: Study, references: Sequence[ReferenceConfig], folder: str
+) -> str | None:
+    """sha256 of what is read of tables, which may change between two parts of a run; None where no
+    reference stands in one."""
+    tables = [one.answers if isinstance(one, FittedReference) else one for one in references]
+    read = [from_column(study, t, folder) for t in tables if isinstance(t, ColumnReference)]
+    if not read:
+        return None
+    told = hashlib.sha256()
+    for one in read:
+        for part in (one.mean, one.probs, one.mass, one.embedding, one.order):
+            told.update(b"none" if part is None else f"{part.shape}".encode() + part.tobytes())
+    return told.hexdigest()
 
 
 def _sources(study: Study, config: FittedReference, folder: str) -> dict[str, np.ndarray]:

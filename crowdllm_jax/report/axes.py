@@ -123,8 +123,10 @@ def _check_tasks(study: Study, agents: Agents) -> None:
 
 
 def own_axes(ax: "Axes | None", *, width: float = 6.0, height: float) -> Any:
-    """The caller's axes, or those of a new figure."""
+    """The caller's axes, or those of a new figure; raises CrowdError for what is none."""
     if ax is not None:
+        if not hasattr(ax, "barh"):  # such as the array that `subplots` returns of several
+            raise CrowdError(f"plot: ax: give matplotlib axes, not {told(ax)}")
         return ax
     from matplotlib import pyplot
 

@@ -297,12 +297,20 @@ def _rows_of(file: Path | None, key: str, column: str, ids: Sequence[str]) -> di
         # A CSV of questions holds no vectors.
         return {}
     try:
-        names, rows = read_vectors(file, key, column)
+        names, vectors = read_vectors(file, key, column)
     except AbsentColumnError:
         return {}
     at = {name: i for i, name in enumerate(names.distinct)}
     first = {int(code): row for row, code in reversed(list(enumerate(names.codes)))}
-    return {i: rows[first[at[name]]] for i, name in enumerate(ids) if name in at}
+    found = {i: first[at[name]] for i, name in enumerate(ids) if name in at}
+    for i, row in found.items():
+        own = np.flatnonzero(names.codes == names.codes[row])
+        if len(odd := own[(vectors[own] != vectors[row]).any(1)]):
+            raise CrowdError(
+                f"{file}, column '{column}': question '{ids[i]}' has other numbers in row "
+                f"{odd[0] + 1} than in row {row + 1}; make them agree"
+            )
+    return {i: vectors[row] for i, row in found.items()}
 
 
 def _embedded(

@@ -171,8 +171,8 @@ def _save_alone(folder: Path, arrays: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def load_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Read what `save_arrays` stored.
+def load_arrays(folder: Path, remedy: str | None = None) -> dict[str, np.ndarray]:
+    """Read what `save_arrays` stored; `remedy` is what to do where that cannot be read.
 
     Raises:
       CrowdError: the folder cannot be read.
@@ -185,7 +185,8 @@ def load_arrays(folder: Path) -> dict[str, np.ndarray]:
         barrier_sync_key_prefix=f"process-{process}",
     )
     with (
-        named_errors(folder, "cannot be read", Exception),  # orbax and its storage raise many kinds
+        # Orbax and its storage raise many kinds.
+        named_errors(folder, "cannot be read", Exception, remedy=remedy),
         ocp.Context(multiprocessing_options=alone),
     ):
         if (folder / ALONE).is_file():

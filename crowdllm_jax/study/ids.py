@@ -171,3 +171,21 @@ def entities_of(column: Column, *, own_table: bool) -> Entities:
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     return Entities(tuple(column.distinct[i] for i in order), rank[column.codes])
+
+
+def as_they_stand(column: Column) -> Entities:
+    """The ids in a column in the order in which they first stand there, each in any number of rows.
+
+    Raises:
+      CrowdError: a row without an id.
+    """
+    entities = entities_of(column, own_table=False)
+    order = np.argsort(first_rows(entities))
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return Entities(tuple(entities.ids[i] for i in order), rank[entities.of_row])
+
+
+def first_rows(entities: Entities) -> np.ndarray:
+    """(N,) the row in which each id stands first."""
+    return np.unique(entities.of_row, return_index=True)[1]

@@ -9,7 +9,7 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.alternatives import alternatives_of
-from crowdllm_jax.study.ids import Entities, entities_of
+from crowdllm_jax.study.ids import Entities, as_they_stand
 from crowdllm_jax.study.missing import drop_missing
 from crowdllm_jax.study.question_tables import columns_there
 from crowdllm_jax.study.questions import Questions, questions_on
@@ -90,7 +90,7 @@ def _choices(path: Path, texts: Sequence[str], column: Column | None, count: int
                 f"{path}: names its choices itself ({column.where}); leave out the question, or "
                 "that column"
             )
-        return entities_of(column, own_table=False)
+        return as_they_stand(column)
     if len(texts) > 1:
         raise CrowdError(
             f"{path}: has no column that says to which of the {len(texts)} questions an option "

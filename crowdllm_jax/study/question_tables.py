@@ -12,7 +12,7 @@ from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.answer_cells import cell_reader
 from crowdllm_jax.study.condition import TaskAnswers
 from crowdllm_jax.study.csv_file import Dialect
-from crowdllm_jax.study.ids import Entities, attribute_of, entities_of
+from crowdllm_jax.study.ids import Entities, as_they_stand, attribute_of, code_of_each, first_rows
 from crowdllm_jax.study.missing import drop_missing
 from crowdllm_jax.study.questions import Questions, new_scale, questions_on
 from crowdllm_jax.study.records import Attribute
@@ -77,9 +77,10 @@ def read_questions(
     answered: Sequence[str],
     profile: Sequence[Attribute] = (),
 ) -> Questions:
-    """Questions of a table with a row each: `task` (or the name that the study's tables have for
+    """Questions of a table, in its order: `task` (or the name that the study's tables have for
     it), `text`, and `scale` (the name of one of the study) or `options` (with | between) and
-    `kind`; `ask_if`, if only some are asked it.
+    `kind`; `ask_if`, if only some are asked it. Rows of one id (where a model's answers stand in
+    a row each) say the same of the question.
 
     Args:
       profile: what conditions may be on, beside questions above.
@@ -87,9 +88,9 @@ def read_questions(
       CrowdError: names the file, the row and the column.
     """
     columns = _columns(path, spec)
-    ids = columns["task"]
-    entities = entities_of(ids, own_table=True)
-    order = np.argsort(entities.of_row, kind="stable")
+    entities = as_they_stand(columns["task"])
+    for column in columns.values():
+        code_of_each(column, entities, "question")
 
     def cell(name: str, row: int) -> str | None:
         column = columns.get(name)
@@ -98,7 +99,7 @@ def read_questions(
 
     text: list[str] = []
     wanted: list[str | Scale] = []
-    for row in order.tolist():
+    for row in first_rows(entities).tolist():
         name, options, kind = (cell(column, row) for column in ("scale", "options", "kind"))
         where = f"{path}: {rows(np.array([row]))}"
         if options is not None and name is not None:
@@ -212,7 +213,7 @@ def read_attributes(
     task, dialect = spec.tasks.task or spec.responses.task, spec.later_dialect()
     key = task if task in columns_there(path, [task], dialect) else "task"
     table = read_table(path, [key, *kinds], dialect=dialect)
-    entities = entities_of(table[key], own_table=True)
+    entities = as_they_stand(table[key])
     assert tuple(ids) == entities.ids
     told = {name: drop_missing(spec, "tasks", name, table[name]) for name in kinds}
     for name, kind in kinds.items():

@@ -21,7 +21,7 @@ from crowdllm_jax.study.condition import (
     condition_of,
     missing,
 )
-from crowdllm_jax.study.ids import Entities, code_of_each
+from crowdllm_jax.study.ids import Entities, code_of_each, first_rows
 from crowdllm_jax.study.records import Attribute, Study, only_answers
 from crowdllm_jax.study.scales import Scale
 from crowdllm_jax.study.tables import Column, rows
@@ -103,7 +103,7 @@ def conditions_in(column: Column, entities: Entities) -> dict[str, str]:
 
 def heads_of(column: Column, entities: Entities) -> dict[str, str]:
     """What an error about each task's condition begins with: where it stands."""
-    first, ask_if = _first_rows(entities), conditions_in(column, entities)
+    first, ask_if = first_rows(entities), conditions_in(column, entities)
     return {
         name: f"{column.where}: {rows(first[[i]])} ('{name}'): {ask_if[name]}"
         for i, name in enumerate(entities.ids)
@@ -113,7 +113,7 @@ def heads_of(column: Column, entities: Entities) -> dict[str, str]:
 
 def check_order(routes: Sequence[Route], entities: Entities) -> None:
     """Raise CrowdError if a task's condition is on one that stands behind it in their table."""
-    first = _first_rows(entities)
+    first = first_rows(entities)
     for route in routes:
         later = [task for task in route.reads if first[task] > first[route.task]]
         if later:
@@ -122,11 +122,6 @@ def check_order(routes: Sequence[Route], entities: Entities) -> None:
                 f"({rows(first[[later[0]]])}); put it above, as the tasks stand in the order in "
                 "which they are asked"
             )
-
-
-def _first_rows(entities: Entities) -> np.ndarray:
-    """(N,) the row in which each id stands first."""
-    return np.unique(entities.of_row, return_index=True)[1]
 
 
 def who_is_asked(

@@ -2,9 +2,8 @@
 without a fit, and say how far to trust them. What they have answered they remember."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +14,12 @@ from crowdllm_jax.model.persistent.asked import alone, moved, spreads
 from crowdllm_jax.model.persistent.design import Design
 from crowdllm_jax.model.persistent.forecast import Unsure, expected_levels, unsure_of
 from crowdllm_jax.model.persistent.learn import learn
-from crowdllm_jax.population.frames import html_of
 from crowdllm_jax.profiles.generator import ProfileGenerator
 from crowdllm_jax.profiles.where import groups_of, whom
 from crowdllm_jax.reference.task_embeddings import Embedder
 from crowdllm_jax.runs.asked import Placed, Sources, check_askable, place
 from crowdllm_jax.runs.config import Config
-from crowdllm_jax.runs.trust import Trust, held_out_outlook, trust_of
+from crowdllm_jax.runs.trust import held_out_outlook, trust_of
 from crowdllm_jax.runtime.given import as_path, told
 from crowdllm_jax.runtime.progress import Progress, silent, stage
 from crowdllm_jax.study import scales
@@ -54,86 +52,16 @@ from crowdllm_jax.workflow.ask_known import (
 from crowdllm_jax.workflow.ask_notes import notes_on, routed_notes, trust_note
 from crowdllm_jax.workflow.ask_opened import OpenedRun, checked, opened
 from crowdllm_jax.workflow.ask_table import by_question, table_of
-
-if TYPE_CHECKING:
-    import pandas
+from crowdllm_jax.workflow.asking import Answered, Asking
 
 SHARES_OF = 1000.0
 """People whose known shares are taken to be where nobody says."""
 
+TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
+"""How tables of questions are called, which nobody asks."""
+
 MOST_PEOPLE = 1e9
 """People whose answers may be known to a question: a thousand million."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """How a question is put, and to whom.
-
-    Attributes:
-      scale: the name of a scale of the run; options: the answers that may be given, in their order,
-        in its place; kind: of the options: ordinal (binary if there are two), nominal, binary, or
-        continuous (whose options are its two ends).
-      alternatives: a table of options to choose among, described as the run's own are
-        (study.alternatives), in place of a scale.
-      answers: a table of some people's answers to the questions. shares: known shares of the levels
-        of a single question, lowest first, as `people` people's (None: 1000).
-      embedder: the model that turned the run's texts into vectors, where its table does not say.
-      again: of a question that the run has: ask the agents anew, for the first, ... time; 0 takes
-        what they answered.
-      where: a condition on the agents' profiles. margins: shares of them in another population,
-        {attribute: {level: share}}. by: an attribute whose values are told apart.
-
-    Examples:
-      >>> cl.Asking(options=("never", "sometimes", "often"), kind="ordinal").kind
-      'ordinal'
-    """
-
-    scale: str | None = None
-    options: tuple[str, ...] | None = None
-    kind: str | None = None
-    alternatives: str | Path | None = None
-    answers: str | Path | None = None
-    shares: str | Sequence[float] | None = None
-    people: float | None = None
-    embedder: str | None = None
-    again: int = 0
-    where: str | None = None
-    margins: Mapping[str, Mapping[str, float]] | None = None
-    by: str | None = None
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What a crowd says to new questions.
-
-    Attributes:
-      crowd: whose agents answer them: `sample` draws them, each as in the run's population. Of
-        questions that the run has it is the run's, whose agents answer its other questions, too.
-      table: task_id, (the attribute of `by`,) answer, share, low, high (90%), people (how many
-        asked would make as narrow an interval); the row "(mean)" holds the mean answer.
-      trust: how the run's held-out questions were met. notes: sentences on all that.
-    """
-
-    crowd: Crowd
-    table: pa.Table
-    trust: Trust
-    notes: tuple[str, ...]
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """The table as a data frame of pandas.
-
-        Examples:
-          >>> answered.to_pandas().columns.tolist()
-          ['task_id', 'answer', 'share', 'low', 'high', 'people']
-        """
-        return self.table.to_pandas()
-
-    def __repr__(self) -> str:
-        asked = ", ".join(repr(name) for name in dict.fromkeys(self.table["task_id"].to_pylist()))
-        return f"Answered({asked}: {len(self.table)} rows, {len(self.notes)} notes)"
-
-    def _repr_html_(self) -> str:
-        return html_of(self.table, " ".join(self.notes), len(self.table))
 
 
 def ask(
@@ -228,7 +156,7 @@ def answer(
 
 def _known(run: OpenedRun, known: KnownQuestions, asking: Asking) -> Answered:
     """What agents answered to questions that the run has, or answer when asked again."""
-    if (asking.answers, asking.shares, asking.people) != (None, None, None):
+    if asking.says("answers", "shares", "people"):
         raise CrowdError(
             f"ask: '{known.asked.ids[0]}' is a question of the run, to which its people's answers "
             "are known; leave out --answers, --shares and --people, or ask it under another name"
@@ -306,7 +234,7 @@ def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: As
     if asking.alternatives is not None:
         return _choices(run, questions, asking)
     if isinstance(questions, Path):
-        if (asking.scale, asking.options, asking.kind) != (None, None, None):
+        if asking.says("scale", "options", "kind"):
             raise CrowdError(
                 "ask: a table of questions says itself on which scales they are (columns scale, or "
                 "options and kind); leave out --scale, --options and --kind"
@@ -315,13 +243,19 @@ def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: As
         return read_questions(questions, spec, run.crowd.scales, answered, profile)
     texts = [questions] if isinstance(questions, str) else _texts(questions)
     texts = [" ".join(text.split()) for text in texts]
-    if texts and (asking.scale, asking.options, asking.kind) == (None, None, None):
+    if (file := Path(texts[0])).suffix.lower() in TABLES and " " not in texts[0]:
+        raise CrowdError(
+            f"ask: '{file}' is called as a table is; give it as one (--tasks {file}, in Python "
+            f"Path('{file}')), or write the question in words"
+        )
+    if not asking.says("scale", "options", "kind"):
         rows = tasks_called(run.study, texts, [None] * len(texts), typed=True)
         if min(rows) >= 0:
             # Nobody need be told on which scale the run's own questions are.
             own = [names[run.crowd.task_scale[row]] for row in rows]
             return questions_on(texts, texts, own, run.crowd.scales, answered)
-    return ask_texts(texts, asking.scale, asking.options, asking.kind, run.crowd.scales, answered)
+    options = None if asking.options is None else list(map(str, asking.options))
+    return ask_texts(texts, asking.scale, options, asking.kind, run.crowd.scales, answered)
 
 
 def _choices(run: OpenedRun, questions: str | Sequence[str] | Path, asking: Asking) -> Questions:
@@ -332,7 +266,7 @@ def _choices(run: OpenedRun, questions: str | Sequence[str] | Path, asking: Aski
             "--alternatives: the run knows nothing of what describes options; its study has no "
             "`alternatives` (docs/conjoint.md)"
         )
-    if isinstance(questions, Path) or (asking.scale, asking.options, asking.kind) != (None,) * 3:
+    if isinstance(questions, Path) or asking.says("scale", "options", "kind"):
         raise CrowdError(
             "--alternatives: says itself what may be chosen; leave out --tasks, --scale, --options "
             "and --kind"
@@ -353,11 +287,15 @@ def _choices(run: OpenedRun, questions: str | Sequence[str] | Path, asking: Aski
 
 
 def _texts(questions: object) -> list[str]:
-    """Several questions; raises CrowdError if they are no texts."""
-    several = list(questions) if isinstance(questions, Iterable) else []
+    """Several questions; raises CrowdError if they are no texts, or a data frame's columns."""
+    named = isinstance(questions, Mapping) or hasattr(questions, "columns")
+    several = list(questions) if isinstance(questions, Iterable) and not named else []
     texts = [text for text in several if isinstance(text, str)]
     if not texts or len(texts) < len(several):
-        raise CrowdError("ask: give a question, a list of them, or the path of a table")
+        raise CrowdError(
+            "ask: give a question, a list of them, or the path of a table (as pathlib.Path; a data "
+            "frame is written by frame.to_csv('questions.csv', index=False))"
+        )
     return texts
 
 
@@ -377,7 +315,7 @@ def _few_answers(run: OpenedRun, asked: Questions, asking: Asking) -> dict[str, 
         if people > MOST_PEOPLE:
             raise CrowdError(f"--people {people:g}: give at most {MOST_PEOPLE:,.0f}")
         text = asking.shares
-        text = text if isinstance(text, str) else ",".join(str(float(share)) for share in text)
+        text = text if isinstance(text, str) else ",".join(map(str, text))
         return {asked.ids[0]: known_shares(text, people, asked.task_scales[0])}
     if asking.people is not None:
         raise CrowdError("--people: says how many people's --shares are; give these, too")

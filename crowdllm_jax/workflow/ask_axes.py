@@ -7,7 +7,7 @@ from matplotlib.ticker import PercentFormatter
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.report.axes import own_axes
-from crowdllm_jax.workflow.ask import Answered
+from crowdllm_jax.workflow.asking import Answered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

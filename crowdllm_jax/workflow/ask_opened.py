@@ -67,7 +67,7 @@ def opened(folder: Path, progress: Progress, data: str | None = None) -> Iterato
     with stage(progress, READ):
         study = load_study(config)
     folds = folds_in(study, config)
-    with open_run(folder, study=study):
+    with open_run(folder, study=study, references=True):
         crowd = fitted_crowd(folder)
         single = len(folds) == 1
         split = split_study(study, config.split, 0, None if single else "all")

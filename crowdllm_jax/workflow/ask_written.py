@@ -11,8 +11,9 @@ from crowdllm_jax.population.write import scale_entry, write_population
 from crowdllm_jax.runtime.files import write_whole
 from crowdllm_jax.runtime.progress import Progress, silent
 from crowdllm_jax.runtime.randomness import key_of
-from crowdllm_jax.workflow.ask import Answered, Asking, answer
+from crowdllm_jax.workflow.ask import answer
 from crowdllm_jax.workflow.ask_opened import OpenedRun, opened
+from crowdllm_jax.workflow.asking import Answered, Asking
 
 
 def ask_run(

@@ -21,7 +21,6 @@ it stopped:
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,10 +35,9 @@ from crowdllm_jax.model.fit import fit_devices, fit_model
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.population.agents import Agents
 from crowdllm_jax.population.count import count
-from crowdllm_jax.population.sample import sample
+from crowdllm_jax.population.sample import crowd_among, sample
 from crowdllm_jax.population.write import told_whom, write_population
 from crowdllm_jax.population.write_counts import write_counts
-from crowdllm_jax.profiles.where import whom
 from crowdllm_jax.runs.config import Config, PopulationConfig, check_config, dump_config
 from crowdllm_jax.runs.evaluate import SCORED_AGENTS, profile_of, score_all
 from crowdllm_jax.runs.folder import (
@@ -238,15 +236,6 @@ def count_run(
         write_counts(crowd, counts, target, seed, told_whom(where, margins))
     processes.meet("the counts")
     return target
-
-
-def crowd_among(
-    crowd: Crowd,
-    where: str | None = None,
-    margins: Mapping[str, Mapping[str, float]] | None = None,
-) -> Crowd:
-    """A crowd whose agents are of a population with some margins, and fulfil a condition."""
-    return replace(crowd, generator=whom(crowd.generator, where, margins))
 
 
 def evaluate_run(folder: Path, splits: Splits) -> list[Score]:

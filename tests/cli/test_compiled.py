@@ -74,3 +74,36 @@ def test_help_tells_the_place_and_the_library_sets_nothing(nothing_said):
     assert str(compiled.cache_folder()) in shown.stdout
     code = "import crowdllm_jax, os, jax; assert jax.config.jax_compilation_cache_dir is None"
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+
+
+def test_a_full_disk_is_told_once(nothing_said):
+    """As JAX says it of every program (its messages are taken from its own code), in a command."""
+    code = (
+        "import warnings\n"
+        "from jax._src import compilation_cache as cache\n"
+        "from crowdllm_jax.cli import main\n"
+        "def full(*_):\n"
+        "    raise OSError(28, 'No space left on device')\n"
+        "cache.put_executable_and_time = full\n"
+        "def handler(arguments, progress):\n"
+        "    import jax\n"
+        "    warnings.warn('of another library')\n"
+        "    for size in (3, 4, 5):\n"
+        "        jax.jit(lambda x: x * 3)(jax.numpy.zeros(size))\n"
+        "    return main_study(arguments, progress)\n"
+        "from crowdllm_jax.cli.commands import study\n"
+        "main_study, study.check = study.check, handler\n"
+        "main.main()\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code, "study", "check", "anes96"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ),
+    ).stderr
+    assert "persistent compilation cache" not in told
+    assert told.count("compiled programs cannot be kept there") == 1
+    assert f"warning: {compiled.cache_folder()}: " in told
+    assert "No space left on device" in told
+    assert "of another library" in told

@@ -19,7 +19,8 @@ from crowdllm_jax.explore.view import Query, view
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.study.split import split_study
-from crowdllm_jax.workflow.ask import Asking, ask
+from crowdllm_jax.workflow.ask import ask
+from crowdllm_jax.workflow.asking import Asking
 
 STEPS = ("--set", "model={kind: persistent, steps: 2}")
 

@@ -202,9 +202,11 @@ def test_what_cannot_be_estimated_is_told():
         EstimationRows(*(getattr(r, f.name)[:20] for f in dataclasses.fields(r)))
         for r in (ours, theirs)
     ]
-    with pytest.raises(CrowdError, match=r"20 people's answers .* too few .* 33 are"):
+    with pytest.raises(
+        CrowdError, match=r"20 people's answers .* too few .* 33 are needed: ask more"
+    ):
         estimate(few[0], y[:20], theirs)
-    with pytest.raises(CrowdError, match="20 profiles of people without an answer are too few"):
+    with pytest.raises(CrowdError, match=r"20 profiles .* too few; 33 are needed: give more"):
         estimate(ours, y, few[1])
     with pytest.raises(CrowdError, match="answer alike"):
         estimate(ours, np.full(80, 3.0), theirs)

@@ -316,6 +316,7 @@ def test_the_command(fitted, tmp_path, capsys):
 def test_profiles_of_a_table(fitted, tmp_path, capsys):
     columns = {name: cells * 2 for name, cells in rows_of(make_study(people=60)).items()}
     columns["many"] = [str(i % 3) for i in range(len(columns["age"]))]
+    answered = {"participant": columns.pop("participant")}
     path = tmp_path / "census.csv"
     write_table(path, columns)
     rows, counted = len(columns["age"]), sum(cell != "0" for cell in columns["many"])
@@ -328,6 +329,8 @@ def test_profiles_of_a_table(fitted, tmp_path, capsys):
     for wrong, message in (
         ({"city": ["Z"] * rows}, "the crowd knows nobody who is 'Z'"),
         ({"age": ["old"] * rows}, "'old' (row 2, 3, 4 and"),
+        (answered, "column 'participant': 'p000' stands in row 2, 3, 4 and"),
+        (answered, "--profiles takes a row per person"),
         ({"many": ["-1"] * rows}, "row 2 has no weight of 0 or more"),
         ({"many": ["f"] * rows}, "'f' (row 2, 3, 4 and"),
         ({"many": ["f"] * rows}, "is no number; name the column that holds people's weights"),

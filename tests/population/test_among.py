@@ -12,7 +12,6 @@ from crowdllm_jax.population.read import open_population
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.population.write import write_population
 from crowdllm_jax.study.condition import condition_of
-from crowdllm_jax.workflow.steps import crowd_among
 
 AGENTS = 500
 
@@ -54,11 +53,11 @@ def test_nobody_or_nothing_such_is_told(folder):
 
 def test_agents_recruited_under_a_condition_have_the_beliefs_of_their_ids(crowd):
     """The condition changes whose profile agents have, and nothing else of them."""
-    agents = sample(crowd_among(crowd, "city == 'C'"), 200, 3)
+    agents = sample(crowd, 200, 3, where="city == 'C'")
     city = agents.profile[1]
     assert {city.levels[cell] for cell in city.cells} == {"C"}
-    counts = count(crowd_among(crowd, "city in ['A', 'B']"), 200, 3, by="city")
+    counts = count(crowd, 200, 3, by="city", where="city in ['A', 'B']")
     assert counts.groups == ("A", "B")
     assert counts.members.sum() == 200
-    again = sample(crowd_among(crowd, "city == 'C'"), 50, 3, start=100)
+    again = sample(crowd, 50, 3, start=100, where="city == 'C'")
     np.testing.assert_array_equal(again.answers, agents.answers[100:150])

@@ -339,6 +339,9 @@ def test_the_command_writes_three_tables(run, few, tmp_path, capsys):
         "manifest.json",
         "twins.parquet",
     ]
+    for other in (["aggregate"], ["export", "--out", str(tmp_path / "twins.csv")]):
+        assert main([*other, str(out)]) == 2
+        assert f"{out}: holds twins of real people, which are no pop" in capsys.readouterr().err
     tables = {
         name: pq.read_table(out / f"{name}.parquet") for name in ("twins", "expected", "beliefs")
     }

@@ -155,3 +155,41 @@ def test_an_option_that_stands_twice_is_told_before_how_many_there_are(tmp_path)
         told = r"option 'Nova' of choice 'm' stands twice \(row 4, 5\); keep one"
         with pytest.raises(CrowdError, match=told):
             read_choices(path, [], spec(), spec().scales, ["choice"])
+
+
+def test_questions_stand_in_the_order_of_their_table(tmp_path):
+    path = written(tmp_path, "item,fmt,len,topic\nz9,lik,1,x\na,lik,2,y\nz10,pct,3,x\n")
+    questions = read_questions(path, spec(), spec().scales, ["lik", "pct"])
+    assert questions.ids == ("z9", "a", "z10")
+    assert [questions.task_scales[i] == spec().scales["pct"] for i in range(3)] == [False] * 2 + [
+        True
+    ]
+    length, _ = read_attributes(path, spec(), questions.ids)
+    assert length.cells.tolist() == [1, 2, 3]
+    choices = written(tmp_path, "item,level,price\nm,A,9\nm,B,8\nb,A,7\nb,B,6\n")
+    chosen = read_choices(choices, [], spec(), spec().scales, ["choice"])
+    assert chosen.ids == ("m", "b")
+    assert chosen.alternatives.task.tolist() == [0, 0, 1, 1]
+
+
+def test_rows_of_one_question_agree_on_it(tmp_path):
+    """As where a model's answers stand in a row each."""
+    rows = (
+        "item,review,fmt,answer\nb,Is it?,lik,1\nb,Is it?,lik,2\na,Was it?,pct,\nb,Is it?,lik,3\n"
+    )
+    questions = read_questions(written(tmp_path, rows), spec(), spec().scales, ["lik", "pct"])
+    assert (questions.ids, questions.text) == (("b", "a"), ("Is it?", "Was it?"))
+    odd = {
+        r"'review': question 'b' has 'Is it\?' in row 2 but 'No\?' in row 3": (
+            "Is it?,lik,2",
+            "No?,lik,2",
+        ),
+        r"'fmt': question 'b' has 'lik' in row 2 but '' in row 5": ("lik,3", ",3"),
+    }
+    for told, changed in odd.items():
+        path = written(tmp_path, rows.replace(*changed))
+        with pytest.raises(CrowdError, match=told):
+            read_questions(path, spec(), spec().scales, ["lik", "pct"])
+    path = written(tmp_path, "item,len,topic\nb,1,x\nb,2,x\n")
+    with pytest.raises(CrowdError, match="'len': task 'b' has '1' in row 2 but '2' in row 3"):
+        read_attributes(path, spec(), ("b",))

@@ -35,11 +35,12 @@ from crowdllm_jax.runs.trust import (
 from crowdllm_jax.study.questions import questions_on
 from crowdllm_jax.study.scales import Binary, Continuous, Ordinal
 from crowdllm_jax.study.split import Split, split_study
-from crowdllm_jax.workflow.ask import Asking, ask
+from crowdllm_jax.workflow.ask import ask
 from crowdllm_jax.workflow.ask_audience import Audience
 from crowdllm_jax.workflow.ask_known import Behind, no_surer
 from crowdllm_jax.workflow.ask_table import table_of
 from crowdllm_jax.workflow.ask_written import ask_run
+from crowdllm_jax.workflow.asking import Asking
 from crowdllm_jax.workflow.infer import Whom, infer_run
 from crowdllm_jax.workflow.steps import fit_run
 
@@ -434,6 +435,82 @@ def test_questions_may_stand_in_a_csv(folder, tmp_path):
     assert found.table["share"][1].as_py() > 0.5
     with pytest.raises(CrowdError, match="nothing says how people would answer 'New"):
         ask(folder, tmp_path / "questions.csv")
+
+
+def test_questions_are_answered_in_the_order_of_their_table(folder, again, answered, tmp_path):
+    """Printed and written; the order changes no number."""
+    table = pq.read_table(again)
+    pq.write_table(table.take(list(range(table.num_rows))[::-1]), tmp_path / "turned.parquet")
+    turned, out = ask_run(
+        folder, tmp_path / "turned.parquet", Asking(), tmp_path / "out", agents=300
+    )
+    ids = table["task"].to_pylist()
+    assert list(dict.fromkeys(answered.table["task_id"].to_pylist())) == ids
+    assert list(dict.fromkeys(turned.table["task_id"].to_pylist())) == ids[::-1]
+    for name in ids:
+        of_each = [
+            [r for r in one.table.to_pylist() if r["task_id"] == name] for one in (answered, turned)
+        ]
+        assert of_each[0] == of_each[1]
+    part = pq.read_table(out / "part-00000.parquet").slice(0, len(ids))
+    assert part["task_id"].to_pylist() == ids[::-1]
+    drawn = [cl.sample(one.crowd, 300, 7).answers for one in (answered, turned)]
+    np.testing.assert_array_equal(drawn[0], drawn[1][:, ::-1])
+
+
+def write_said(path: Path, scales: dict[str, str], share: dict[str, float]) -> None:
+    """A row per task and level, on scales by the task's id; so much is said of the first level."""
+    levels = {"rating": "12345", "agree": ["no", "yes"], "party": "abc"}
+    rows = [(name, s, a, i) for name, s in scales.items() for i, a in enumerate(levels[s])]
+    rest = [(1 - share[name]) / (len(levels[s]) - 1) for name, s, *_ in rows]
+    write(
+        path,
+        task=[name for name, *_ in rows],
+        scale=[s for _, s, *_ in rows],
+        answer=[a for _, _, a, _ in rows],
+        p=[str(r if i else share[name]) for r, (name, *_, i) in zip(rest, rows, strict=True)],
+    )
+
+
+def test_a_models_answers_may_stand_in_a_row_each(tmp_path):
+    """A row per question and level, as in the table of the run's own reference."""
+    write_survey(tmp_path)
+    own = {f"t{i:02d}": SCALES[i // EACH] for i in range(EACH * len(SCALES))}
+    people = pyarrow.csv.read_csv(tmp_path / "responses.csv").to_pandas()
+    lowest = people.assign(low=people.response.isin(["1", "no", "a"])).groupby("task").low.mean()
+    write_said(tmp_path / "said.csv", own, lowest.to_dict())
+    config = CONFIG.replace("    embedding: {{path: embedding.parquet, task: task}}\n", "")
+    said = "{{kind: column, path: said.csv, answer: answer, probability: p}}"
+    config = config.replace("{{kind: fitted, folds: 2}}", said).replace("steps: 60", "steps: 9")
+    (tmp_path / "run.yaml").write_text(config.format(folder=tmp_path))
+    with start_run(tmp_path / "run", load_config(tmp_path / "run.yaml")) as splits:
+        fit_run(tmp_path / "run", splits)
+    new = {"z": "agree", "b": "rating", "a": "party"}
+    write_said(tmp_path / "little.csv", new, dict.fromkeys(new, 0.1))
+    write_said(tmp_path / "much.csv", new, dict.fromkeys(new, 0.8))
+    little, much = (ask(tmp_path / "run", tmp_path / f"{n}.csv") for n in ("little", "much"))
+    assert much.crowd.task_ids == ("z", "b", "a")
+    firsts = {("z", "no"), ("b", "1"), ("a", "a")}
+    for low, high in zip(little.table.to_pylist(), much.table.to_pylist(), strict=True):
+        if (low["task_id"], low["answer"]) in firsts:
+            assert low["share"] < high["share"] - 0.02
+    table = pyarrow.csv.read_csv(tmp_path / "much.csv")
+    pyarrow.csv.write_csv(table.slice(0, 2), tmp_path / "one.csv")
+    one = ask(tmp_path / "run", tmp_path / "one.csv").table.to_pylist()
+    assert one == much.table.to_pylist()[: len(one)]
+
+
+def test_rows_of_one_question_have_one_vector(folder, tmp_path):
+    twice = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.3, 0.2, 0.1]])
+    path = tmp_path / "twice.parquet"
+    write_vectors(path, ["a", "a", "b"], twice, scale=["agree"] * 3)
+    assert ask(folder, path).crowd.task_ids == ("a", "b")
+    write_vectors(path, ["a", "b", "a"], twice, scale=["agree"] * 3)
+    told = (
+        r"twice.parquet, column 'embedding': question 'a' has other numbers in row 3 than in row 1"
+    )
+    with pytest.raises(CrowdError, match=told):
+        ask(folder, path)
 
 
 def test_an_attribute_that_is_called_as_a_column_is(folder, fitted):

@@ -20,7 +20,8 @@ from crowdllm_jax.runs.folder import fitted_crowd, start_run
 from crowdllm_jax.study.alternatives import codings_of, options_of
 from crowdllm_jax.study.split import split_study
 from crowdllm_jax.workflow import ask_known
-from crowdllm_jax.workflow.ask import Asking, ask
+from crowdllm_jax.workflow.ask import ask
+from crowdllm_jax.workflow.asking import Asking
 from crowdllm_jax.workflow.steps import fit_run
 
 PEOPLE, SETS, EACH = 160, 24, 10

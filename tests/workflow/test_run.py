@@ -1,6 +1,7 @@
 """The way through as a whole: continued runs end as uninterrupted ones, and leak nothing."""
 
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -12,10 +13,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from few_drawings import few_drawings  # noqa: F401
 from synthetic import make_study, write_config, write_table
 
+import crowdllm_jax as cl
 from crowdllm_jax.cli.main import main
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
@@ -23,7 +27,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.profiles.generator import ProfilesConfig
 from crowdllm_jax.runs import evaluate, prepare
 from crowdllm_jax.runs.config import load_config, load_study
-from crowdllm_jax.runs.folder import models_of
+from crowdllm_jax.runs.folder import fitted_crowd, models_of, start_run
 from crowdllm_jax.runtime import progress
 from crowdllm_jax.score.metrics import METRICS
 from crowdllm_jax.study.read import read_study
@@ -216,6 +220,66 @@ def test_margins_reach_the_population(tiny):
     assert prepared.generator.effective < len(city.cells)
 
 
+def test_python_recruits_whom_the_command_recruits(uninterrupted, tmp_path):
+    """The answers and profiles that `sample --margins --where` writes, and its counts' members."""
+    _, run = uninterrupted
+    margins, where = {"city": {"A": 0.7, "B": 0.2, "C": 0.1}}, "age >= 40"
+    flags = ["--margins", json.dumps(margins), "--where", where, "--agents", "300"]
+    assert main(["sample", str(run), *flags, "--out", str(tmp_path / "some")]) == 0
+    assert (
+        main(
+            [
+                "sample",
+                str(run),
+                *flags,
+                "--aggregate",
+                "--by",
+                "city",
+                "--out",
+                str(tmp_path / "counts"),
+            ]
+        )
+        == 0
+    )
+    crowd, seed = fitted_crowd(run), load_config(run / "config.yaml").population.seed
+    agents = cl.sample(crowd, 300, seed, where=where, margins=margins)
+    mine = agents.to_pandas()
+    written = pq.read_table(tmp_path / "some" / "part-00000.parquet")["decision"].to_pylist()
+    assert (
+        list(map(str, written))
+        == mine[list(crowd.task_ids)].astype(str).to_numpy().ravel().tolist()
+    )
+    people = pq.read_table(tmp_path / "some" / "agents-00000.parquet").to_pandas()
+    assert people["city"].tolist() == mine["city"].tolist()
+    assert (mine["age"] >= 40).all()
+    counted = cl.count(crowd, 300, seed, by="city", where=where, margins=margins)
+    told = pq.read_table(tmp_path / "counts" / "counts.parquet").to_pandas()
+    members = told[told["task_id"] == "t00"].groupby("city")["count"].sum()
+    assert members.tolist() == counted.members.tolist()
+    assert told["count"].sum() == counted.counts.sum()
+    shares = pd.DataFrame({"city": ["A"] * 7 + ["B"] * 2 + ["C"]}).value_counts(
+        normalize=True, subset="city"
+    )
+    again = cl.sample(crowd, 300, seed, where=where, margins={"city": shares})
+    np.testing.assert_array_equal(again.answers, agents.answers)
+
+
+@pytest.mark.parametrize(
+    ("margins", "message"),
+    [
+        ({"city": 3}, r"--margins\.city: '3' is no share; write \{gender"),
+        ({"city": {"A": "half"}}, r"--margins\.city\.A: 'half' is no share"),
+        ({"city": {"A": True}}, r"--margins\.city\.A: 'True' is no share"),
+        ("city", r"--margins: 'city' is no share"),
+        ({}, "--margins: gives no shares"),
+        ({"town": {"A": 1.0}}, r"--margins\.town: no such attribute; there are: age, city"),
+    ],
+)
+def test_margins_from_python_that_are_none_are_told(uninterrupted, margins, message):
+    with pytest.raises(CrowdError, match=message):
+        cl.sample(fitted_crowd(uninterrupted[1]), 10, margins=margins)
+
+
 def test_margins_are_checked_for_every_seed_before_anything_is_fitted(tmp_path):
     """One person of city C: some seeds' training parts lack them, and the first such is named."""
     study = make_study(people=40)
@@ -241,6 +305,38 @@ def test_margins_are_checked_for_every_seed_before_anything_is_fitted(tmp_path):
     other = load_config(path, ("profiles.margins={city: {A: 0.5, B: 0.5}}",))
     with pytest.raises(CrowdError, match=r"^profiles\.margins\.city: 'C' is not given"):
         steps.run(other, tmp_path / "out")
+
+
+def test_a_run_goes_on_with_the_references_it_was_begun_with(tmp_path):
+    """What was fitted before would stand beside fits to others, or be scored by them. Rows of
+    other tasks, and the report, do not need them."""
+    path, out = write_config(tmp_path / "input"), tmp_path / "out"
+    table = tmp_path / "input" / "said.csv"
+
+    def write(*means: float) -> None:
+        names = [*make_study().tasks.ids, "another"]
+        write_table(table, {"task": names, "mean": list(map(str, means))})
+
+    write(2, 3, 3.5, 1.5, 1)
+    said = "reference={kind: column, path: said.csv, value: mean}"
+    config = load_config(path, (said,))
+    with start_run(out, config) as splits:
+        steps.fit_run(out, splits)
+    write(2, 3, 3.5, 2.5, 1)
+    told = r"out: was begun with other references \(a table that `reference` names has changed"
+    with pytest.raises(CrowdError, match=told):
+        steps.run(config, out)
+    assert main(["evaluate", str(out)]) == 2
+    assert not (out / "scores.json").exists()
+    write(2, 3, 3.5, 1.5, 5)
+    steps.run(config, out)
+    table.unlink()
+    assert main(["report", str(out)]) == 0
+    facts = json.loads((out / "run.json").read_text())
+    del facts["reference_sha256"]  # as an earlier version's
+    (out / "run.json").write_text(json.dumps(facts))
+    write(1, 1, 1, 1, 1)
+    steps.run(config, out)
 
 
 def test_damaged_scores_are_named(uninterrupted, tmp_path):

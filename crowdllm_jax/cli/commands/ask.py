@@ -158,8 +158,8 @@ def ask(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     """Put new questions to a run's agents."""
     from crowdllm_jax.profiles.where import margins_of
     from crowdllm_jax.runtime.named import named
-    from crowdllm_jax.workflow.ask import Asking
     from crowdllm_jax.workflow.ask_written import ask_run
+    from crowdllm_jax.workflow.asking import Asking
 
     several = (arguments.tasks is not None) + bool(arguments.question)
     if several == 2 or (several == 0 and arguments.alternatives is None):

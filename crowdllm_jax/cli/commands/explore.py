@@ -70,7 +70,8 @@ def asker_of(run: Path, data: str | None = None) -> "Asker":
     from crowdllm_jax.explore.asking import Asker, NewQuestion, Reply, described, reply_of
     from crowdllm_jax.runs.folder import fitted_crowd
     from crowdllm_jax.study import scales
-    from crowdllm_jax.workflow.ask import Asking, ask
+    from crowdllm_jax.workflow.ask import ask
+    from crowdllm_jax.workflow.asking import Asking
 
     def put(new: NewQuestion) -> Reply:
         asking = Asking(

@@ -135,7 +135,7 @@ def evaluate(arguments: argparse.Namespace, progress: Progress) -> Outcome:
     from crowdllm_jax.workflow import steps
 
     folder = arguments.run
-    with _splits_of(folder, progress) as splits:
+    with _splits_of(folder, progress, references=True) as splits:
         scores = steps.evaluate_run(folder, splits)
         if splits.config.split.by == "answers":
             short = _answers_in_short(scores)
@@ -169,15 +169,15 @@ def report(arguments: argparse.Namespace, progress: Progress) -> Outcome:
 
 
 @contextmanager
-def _splits_of(folder: Path, progress: Progress) -> "Iterator[Splits]":
-    """The study of a run, whose folder is locked, split by split."""
+def _splits_of(folder: Path, progress: Progress, *, references: bool = False) -> "Iterator[Splits]":
+    """The study of a run, whose folder is locked, split by split; see `open_run`."""
     from crowdllm_jax.runs.config import load_study
     from crowdllm_jax.runs.folder import open_run, stored_config
     from crowdllm_jax.runs.prepare import Splits
 
     with stage(progress, READ):
         study = load_study(stored_config(folder))
-    with open_run(folder, study=study) as config:
+    with open_run(folder, study=study, references=references) as config:
         yield Splits(study, config, progress)
 
 
