@@ -177,7 +177,7 @@ def _check_references(folder: Path, config: Config, study: Study) -> None:
 
 def _tables(study: Study, config: Config) -> str | None:
     folder = config.study.folder if isinstance(config.study, StudySpec) else "."
-    return tables_fingerprint(study, config.references, folder)
+    return tables_fingerprint(study, config.every_reference, folder)
 
 
 def main_model(config: Config) -> str:
