@@ -52,7 +52,8 @@ def read_cells(
             raise CrowdError(
                 f"{column.where}: '{texts[odd[0]]}' ({rows(rows_here[codes == odd[0]])}) is no "
                 f"answer on scale '{name}' ({scale_text.describe(scale)})"
-                f"{'' if strict else _no_mean(scale)}"
+                f"{'' if strict else _no_mean(scale)}; answers that are none, such as refusals, "
+                "are listed under reference.missing"
             )
         for code, meant in meaning.items():
             if meant is not None:

@@ -1,12 +1,14 @@
 """Reference decisions that some model gave elsewhere, read from a table."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.reference.cells import by_level, read_cells
 from crowdllm_jax.reference.record import Reference, from_levels
 from crowdllm_jax.runtime import numerals
@@ -37,6 +39,7 @@ class ColumnReference(
       probs: one column (Parquet) with a list of one number per level in the scale's order, zeros
         beyond the levels of a task whose scale is shorter than the longest.
       probability: column with the probability of the row's `answer`: a row per task and level.
+      missing: answers that are none, such as Refused; those that are left sum to 1 without them.
       mass: column with the probability the model gave to the listed options at all.
       order: column with how far answers in one order of the options and in the other are apart.
       embedding: column (Parquet) with a list of numbers: task features for a study without any.
@@ -50,6 +53,7 @@ class ColumnReference(
     probabilities: tuple[str, ...] | dict[str | int | float, str] = ()
     probs: str | None = None
     probability: str | None = None
+    missing: tuple[str | int | float, ...] = ()
     mass: str | None = None
     order: str | None = None
     embedding: str | None = None
@@ -78,6 +82,10 @@ def from_column(
     if config.probability and not config.answer:
         raise CrowdError(
             "reference.probability: is that of the row's answer; name its column under `answer`"
+        )
+    if config.missing and not (config.answer or config.value):
+        raise CrowdError(
+            "reference.missing: lists answers; name their column under `answer` or `value`"
         )
     path = find(folder, config.path, "reference.path")
     rows = _read_rows(study, config, path, dialect)
@@ -132,6 +140,8 @@ def _as_reference(study: Study, config: ColumnReference, path: Path, rows: Rows)
             )
         given = _numbers(table[config.probability], keep)
         np.add.at(probs, (task[keep], level[keep]), given[keep])
+        if config.missing:
+            probs = _without_missing(study, path, probs)
         return _from_probabilities(study, str(path), probs, mass, embedding)
     mean = np.bincount(task[keep], number[keep], t) / count
     # The number of a nominal level says nothing: there even one answer is a distribution.
@@ -156,6 +166,8 @@ def _read_rows(
     task = np.array([index.get(name, -1) for name in task_of.distinct] + [-1])[task_of.codes]
     # A table may answer more tasks than this study asks; a task without a row is an error.
     keep &= task >= 0
+    if (answers := config.answer or config.value) is not None:
+        keep &= ~_any_of(table[answers], config.missing)
     count = np.bincount(task[keep], minlength=len(study.tasks.ids))
     if np.any(count == 0):
         raise CrowdError(
@@ -169,12 +181,32 @@ def _kept(table: dict[str, Column], where: dict[str, str | int | float], path: P
     """(R,) bool: the rows that `where` keeps."""
     keep = np.ones(len(next(iter(table.values())).codes), bool)
     for name, text in where.items():
-        column = table[name]
-        same = [i for i, written in enumerate(column.distinct) if _same(written, text)]
-        keep &= np.isin(column.codes, same)
+        keep &= _any_of(table[name], (text,))
     if not keep.any():
         raise CrowdError(f"{path}: no row left under reference.where {where}")
     return keep
+
+
+def _without_missing(study: Study, path: Path, probs: np.ndarray) -> np.ndarray:
+    """Probabilities (T, K) that sum to 1; even ones where answers that are none have them all."""
+    total = probs.sum(1, keepdims=True)
+    size = np.array([scales.size(scale) for scale in study.scales.values()])[study.tasks.scale]
+    even = (np.arange(probs.shape[1]) < size[:, None]) / size[:, None]
+    if len(silent := np.flatnonzero(total <= 0)):
+        warnings.warn(
+            f"{path}: says nothing of {len(silent)} task(s), such as "
+            f"'{study.tasks.ids[silent[0]]}': all it gives is among reference.missing; their "
+            "options are taken as even",
+            CrowdWarning,
+            stacklevel=2,
+        )
+    return np.where(total > 0, probs / np.where(total > 0, total, 1.0), even)
+
+
+def _any_of(column: Column, texts: Sequence[str | int | float]) -> np.ndarray:
+    """(R,) bool: whether a cell holds one of some texts."""
+    same = [i for i, text in enumerate(column.distinct) if any(_same(text, one) for one in texts)]
+    return np.isin(column.codes, same)
 
 
 def _from_probabilities(

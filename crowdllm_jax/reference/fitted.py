@@ -74,8 +74,8 @@ def fit_reference(
         if seen.sum() < 2 * config.folds:
             raise CrowdError(
                 f"reference.kind: fitted needs at least {2 * config.folds} training "
-                f"tasks on scale '{name}', which has {seen.sum()}; use kind: "
-                "marginal, or fewer folds"
+                f"tasks on scale '{name}', which has {seen.sum()}; use kind: pooled, which learns "
+                "from all scales at once, marginal, or fewer folds"
             )
         target, answers = _target(study, split, index)[on_scale], count[on_scale]
         on_scale_x = {source: x[on_scale] for source, x in sources.items()}

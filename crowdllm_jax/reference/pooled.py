@@ -1,7 +1,8 @@
 """A pool of references: what several models answer, weighted by what people answered.
 
     log p(level of a task) = sum over models: weight * log p_model(level)
-                             + what the level's words, its place and its set of options are worth
+                             + what the level's words, its place (where levels have an order) and
+                               its set of options are worth
 
 up to a constant of the task. It is a log-linear opinion pool (Genest & Zidek 1986) and a
 conditional logit (McFadden 1974) under a ridge penalty, of the tasks of all scales at once: where
@@ -61,12 +62,13 @@ class _Options(NamedTuple):
     """All O options of T tasks, one behind the other.
 
     Attributes:
-      task, level: (O,). label: (O,) in words. own: (O,) the set of options it is one of. x: (O, M)
-      what models say.
+      task, level: (O,). ordered: (O,) whether the levels have an order. label: (O,) in words. own:
+      (O,) the set of options it is one of. x: (O, M) what models say.
     """
 
     task: np.ndarray
     level: np.ndarray
+    ordered: np.ndarray
     label: tuple[str, ...]
     own: tuple[tuple[str, ...], ...]
     x: np.ndarray
@@ -126,6 +128,7 @@ def pool_questions(
     both = _Options(
         np.concatenate([known.task, t + new.task]),
         np.concatenate([known.level, new.level]),
+        np.concatenate([known.ordered, new.ordered]),
         known.label + new.label,
         known.own + new.own,
         np.concatenate([known.x, new.x]),
@@ -195,6 +198,7 @@ def _options(study: Study, models: Sequence[Reference]) -> _Options:
     return _Options(
         task,
         level,
+        scales.which(scales.is_ordered, every)[study.tasks.scale][task],
         tuple(label for own in of_task for label in own),
         tuple(own for own in of_task for _ in own),
         _said(study, models, task, level),
@@ -224,11 +228,13 @@ def _said(
 
 def _columns(options: _Options) -> sparse.csr_matrix:
     """(O, D) runs of words, places among so many, and places in sets of options, beside what models
-    say."""
+    say. In which place a level without an order is listed says nothing of others."""
     runs = [_runs(label) for label in options.label]
     keys = [
-        [("place", len(own), level), ("set", own, level)]
-        for own, level in zip(options.own, options.level.tolist(), strict=True)
+        [("set", own, level), *([("place", len(own), level)] if ordered else [])]
+        for own, level, ordered in zip(
+            options.own, options.level.tolist(), options.ordered.tolist(), strict=True
+        )
     ]
     number: dict[object, int] = {}
     row, column, value = [], [], []

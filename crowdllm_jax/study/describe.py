@@ -45,7 +45,10 @@ def describe(study: Study) -> str:
 
 
 def _answers(study: Study) -> list[str]:
-    """How many people answered how many questions."""
+    """How many people answered how many questions; of published shares, how many there are."""
+    if study.toplines:
+        asked = len(np.unique(study.task))
+        return [f"shares        {len(study.task):,} published, of {asked:,} questions"]
     n, t, r = len(study.participants.ids), len(study.tasks.ids), len(study.task)
     per_task = np.bincount(study.task, minlength=t)
     per_person = np.bincount(study.person, minlength=n)
@@ -109,18 +112,20 @@ def _witness(study: Study, witness: Witness) -> str:
 
 
 def _scale(study: Study, index: int) -> list[str]:
-    """A scale of the study, and how often each of its answers was given."""
+    """A scale of the study, and how often each of its answers was given; of published shares, on
+    average over its questions."""
     name, scale = list(study.scales.items())[index]
     on_scale = study.tasks.scale[study.task] == index
     tasks = int((study.tasks.scale == index).sum())
     asked = "question" if tasks == 1 else "questions"
     lines = [f"scale         {name}: {scale_text.describe(scale)}; {tasks:,} {asked}"]
     if k := scales.size(scale):
-        count = np.bincount(study.answer[on_scale].astype(int), minlength=k)
+        each = study.weight[on_scale] if study.toplines else np.ones(on_scale.sum())
+        count = np.bincount(study.answer[on_scale].astype(int), each, minlength=k)
         shown = ", ".join(
             f"{level}: {share:.0%}"
             for level, share in zip(
-                scale_text.counted(scale), count / max(on_scale.sum(), 1), strict=True
+                scale_text.counted(scale), count / max(each.sum(), 1e-9), strict=True
             )
         )
         lines.append(f"              answers: {shown}")
@@ -150,7 +155,7 @@ def _people(study: Study) -> list[str]:
         lines.append("profile       none: agents will differ by chance alone")
     if study.toplines:
         lines.append(
-            f"shares        published, each row as a participant; they count as "
+            f"weights       each share stands as a participant, and all count as "
             f"{weight.sum():,.0f} people's answers"
         )
     elif np.ptp(weight) > 0:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import EVERY_SCALE, make_study, write_table
 
-from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.errors import CrowdError, CrowdWarning
 from crowdllm_jax.reference.column import ColumnReference, from_column
 from crowdllm_jax.reference.questions import write_reference
 from crowdllm_jax.reference.record import from_levels
@@ -43,6 +43,23 @@ def test_repeated_answers_become_frequencies(tmp_path):
     reference = read(tmp_path, {"task": task, "v": values}, value="v")
     np.testing.assert_allclose(reference.mean, 9 / 4)
     np.testing.assert_allclose(reference.probs, np.tile([0.5, 0.25, 0, 0, 0.25], (4, 1)))
+
+
+def test_answers_that_are_none_are_left_out(tmp_path):
+    """Two levels and a refusal each; of the last task everything is refused, which is told."""
+    task = [name for name in TASKS for _ in range(3)]
+    answers, p = ["2", "Refused", "4"] * 4, ["0.3", "0.4", "0.3"] * 3 + ["0", "1", "0"]
+    columns = {"task": task, "v": answers, "p": p}
+    with pytest.warns(CrowdWarning, match="says nothing of 1 task.*'t03'.*taken as even"):
+        found = read(tmp_path, columns, answer="v", probability="p", missing=("Refused",))
+    np.testing.assert_allclose(found.probs[:3], np.tile([0, 0.5, 0, 0.5, 0], (3, 1)))
+    np.testing.assert_allclose(found.probs[3], 0.2)
+    plain = read(tmp_path, {"task": task, "v": answers}, answer="v", missing=("Refused",))
+    np.testing.assert_allclose(plain.probs, np.tile([0, 0.5, 0, 0.5, 0], (4, 1)))
+    with pytest.raises(CrowdError, match=r"'Refused' \(row 2.* listed under reference.missing"):
+        read(tmp_path, {"task": task, "v": ["Refused", "1", "1"] * 4}, answer="v")
+    with pytest.raises(CrowdError, match=r"reference\.missing: lists answers; name"):
+        read(tmp_path, columns, probs="p", missing=("Refused",))
 
 
 def test_probabilities_and_their_mass(tmp_path):

@@ -11,7 +11,7 @@ from crowdllm_jax.reference.column import ColumnReference
 from crowdllm_jax.reference.pooled import PooledReference, pool_questions, pool_references
 from crowdllm_jax.reference.record import Reference, from_levels
 from crowdllm_jax.study.records import Participants, Study, Tasks
-from crowdllm_jax.study.scales import Continuous, Ordinal
+from crowdllm_jax.study.scales import Continuous, Nominal, Ordinal
 from crowdllm_jax.study.split import Split
 
 PEOPLE = 100
@@ -220,6 +220,24 @@ def test_what_cannot_be_pooled_is_refused():
     )
     with pytest.raises(CrowdError, match="nothing to tell tasks apart by"):
         pool_references(one, without(one, np.zeros(20, bool)), PooledReference(), ())
+
+
+def test_places_of_options_without_an_order_say_nothing():
+    """People favour whoever is listed third of four, which new options in the same places do not
+    inherit: their words and their set are others. Where options have an order, they do."""
+    study, _ = opinions()
+    held = study.tasks.scale == 0
+    split = without(study, held)
+    words = "red", "blue", "green", "pink"
+    for kind, inherited in ((Nominal, False), (Ordinal, True)):
+        every = {
+            name: kind(levels=tuple(words[i] + name.replace(" ", "") for i in range(len(s.levels))))
+            for name, s in study.scales.items()
+        }
+        found = pool_references(replace(study, scales=every), split, PooledReference(), ())
+        favoured = found.probs[held, 2].mean()
+        assert (favoured > 0.4) == inherited
+        assert inherited or np.allclose(found.probs[held], 0.25)
 
 
 def test_runs_of_words():

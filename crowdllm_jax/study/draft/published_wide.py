@@ -96,19 +96,8 @@ def _mostly(found: tuple[Sheet, Field, np.ndarray, np.ndarray | None]) -> bool:
 
 
 _ASIDE = {
-    *(
-        "pass",
-        "skip",
-        "skipped",
-        "neutral",
-        "unsure",
-        "undecided",
-        "not sure",
-        "other",
-        "tie",
-        "both",
-    ),
-    *("neither", "abstain", "no opinion"),
+    *("pass", "skip", "skipped", "neutral", "unsure", "undecided", "not sure", "other", "tie"),
+    *("both", "neither", "abstain", "no opinion"),
 }
 """What stands beside yes and no, for and against, and is neither."""
 

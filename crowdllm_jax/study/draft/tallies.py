@@ -135,28 +135,10 @@ def _refuse_crossing(sheet: Sheet, fields: Sequence[Field], plain: dict[str, np.
 _PLACES = {
     *("precinct", "ward", "district", "county", "municipality", "constituency", "polling station"),
     *("tract", "census tract", "borough", "state", "country", "region", "province", "city", "town"),
-    *(
-        "gemeinde",
-        "wahlkreis",
-        "bezirk",
-        "bundesland",
-        "kanton",
-        "canton",
-        "land",
-        "stadt",
-        "nation",
-    ),
+    *("gemeinde", "wahlkreis", "bezirk", "bundesland", "kanton", "canton", "land", "stadt"),
     *("commune", "departement", "pays", "ville", "local authority", "electoral district", "parish"),
-    *(
-        "prefecture",
-        "municipio",
-        "provincia",
-        "comune",
-        "county name",
-        "state name",
-        "country name",
-    ),
-    *("precinct name", "polling place", "polling district", "riding", "electorate"),
+    *("nation", "prefecture", "municipio", "provincia", "comune", "county name", "state name"),
+    *("country name", "precinct name", "polling place", "polling district", "riding", "electorate"),
 }
 FEWEST_PLACES, SMALL, MOST_SMALL = 8, 11, 10
 
