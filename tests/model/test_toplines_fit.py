@@ -22,6 +22,7 @@ from crowdllm_jax.reference.record import from_levels
 from crowdllm_jax.runs import prepare
 from crowdllm_jax.runs.config import Config
 from crowdllm_jax.runtime import progress
+from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.records import Attribute, Participants, Study, Tasks
 from crowdllm_jax.study.scales import Ordinal
 from crowdllm_jax.study.spec import ResponsesSpec, StudySpec
@@ -91,6 +92,16 @@ def test_agents_answer_as_published():
     pooled = share[:, known].mean((0, 1))
     error = np.abs(found - share)[:, TASKS - NEW :].mean()
     assert error < 0.6 * np.abs(pooled - share)[:, TASKS - NEW :].mean()
+
+
+def test_shares_are_described_as_such():
+    """Not as people, and answers as often as the questions' average share of them."""
+    study, share = published()
+    text = describe(study)
+    assert f"shares        {share.size} published, of {TASKS} questions" in text
+    assert "participants" not in text
+    average = ", ".join(f"{k + 1}: {part:.0%}" for k, part in enumerate(share.mean((0, 1))))
+    assert f"answers: {average}" in text
 
 
 def test_there_are_no_twins_of_published_shares(tmp_path, monkeypatch):
