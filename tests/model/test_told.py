@@ -1,10 +1,14 @@
 """What references say of scales of few known tasks: what is usual there, and what beside that."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from synthetic import make_study
 
+from crowdllm_jax.errors import CrowdWarning
+from crowdllm_jax.model import caution
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.model.persistent.told import FORECAST, options_told
@@ -94,6 +98,27 @@ def test_nothing_is_usual_by_the_average_of_answers():
     found = design(replace(told("column"), kind="marginal"))
     assert found.tasks.others is None
     assert not found.tasks.reference[10:].any()
+
+
+def test_scales_of_few_known_tasks_are_warned_of_together(monkeypatch):
+    """Nobody answered the tasks of the last; one line is of both."""
+    made, found = study(), design(told("column"))
+    answered = made.task < 10
+    made = replace(
+        made,
+        person=made.person[answered],
+        task=made.task[answered],
+        answer=made.answer[answered],
+    )
+    monkeypatch.setattr(caution, "explained", lambda *_: np.array([0.5, 0.01, 0.01]))
+    crowd = SimpleNamespace(graph=None, params=None, inputs=found, scales=SCALES)
+    with pytest.warns(CrowdWarning) as caught:
+        caution.warn_of_new_tasks(made, crowd, "column")
+    (warning,) = caught
+    assert "2 scales of fewer than 5 known tasks ('few', 'none'): nobody answered 2 task(s)" in str(
+        warning.message
+    )
+    assert "explains 1% of how the 2 known tasks differ" in str(warning.message)
 
 
 def test_options_that_the_run_has_not():

@@ -30,6 +30,7 @@ from crowdllm_jax.study.split import SplitConfig
 from crowdllm_jax.workflow import twins
 
 TASKS, LEVELS, NEW, APART = 30, 4, 10, 0.8
+SETS = 80
 
 
 def published() -> tuple[Study, np.ndarray]:
@@ -92,6 +93,46 @@ def test_agents_answer_as_published():
     pooled = share[:, known].mean((0, 1))
     error = np.abs(found - share)[:, TASKS - NEW :].mean()
     assert error < 0.6 * np.abs(pooled - share)[:, TASKS - NEW :].mean()
+
+
+@pytest.mark.filterwarnings("ignore::crowdllm_jax.errors.CrowdWarning")
+def test_questions_with_options_of_their_own_are_met():
+    """80 sets of options of one to four questions, which have little in common beyond what a
+    reference says of them; a fourth of the questions is held out. Those whose options a known
+    question has are met better than by an even guess: of ones drawn so, .77 to .81 of its error is
+    left. If a scale takes its one known question for what is usual there, it is 1.08 to 1.18."""
+    random = np.random.default_rng(0)
+    scale = np.repeat(np.arange(SETS), random.integers(1, 5, SETS))
+    logit = 0.1 * random.normal(size=(SETS, LEVELS))[scale]
+    logit += 0.8 * random.normal(size=logit.shape)
+    share = np.exp(logit) / np.exp(logit).sum(1, keepdims=True)
+    told = np.exp(0.6 * logit + 0.5 * random.normal(size=logit.shape))
+    task, level = (axis.ravel() for axis in np.indices(share.shape))
+    ids = tuple(f"t{i:03d}" for i in range(len(scale)))
+    study = Study(
+        "many sets",
+        {f"s{s:02d}": Ordinal(levels=tuple(f"{x}{s}" for x in "abcd")) for s in range(SETS)},
+        Tasks(ids, ids, scale.astype(np.int32), (), None),
+        Participants(tuple(f"row {i:04d}" for i in range(len(task))), (), 200 * share.ravel()),
+        np.arange(len(task), dtype=np.int32),
+        task.astype(np.int32),
+        level.astype(float),
+        toplines=True,
+    )
+    held = random.permutation(len(scale)) < len(scale) // 4
+    model = PersistentConfig(latent=1, injected=0, nodes=16, steps=200)
+    config = Config(study="unused", model=model, split=SplitConfig(by="tasks"))
+    ready = prepare.prepare(study, config, 0)
+    train = ~held[study.task]
+    split = dataclasses.replace(ready.split, train=train, validation=train & ~train, test=~train)
+    reference = from_levels(study, "column", told / told.sum(1, keepdims=True))
+    ready = dataclasses.replace(ready, split=split, reference=reference)
+    crowd = fit.fit_model(ready, model, config.train, 0, None, progress.silent, "crowd")[0]
+    answers = sample(crowd, 4000, 0).answers.astype(int)
+    found = np.stack([np.bincount(own, minlength=LEVELS) for own in answers.T]) / 4000
+    with_mates = held & (np.bincount(scale[~held], minlength=SETS)[scale] > 0)
+    off, evenly = (np.abs(own - share)[with_mates].sum() for own in (found, 1 / LEVELS))
+    assert off < 0.9 * evenly
 
 
 def test_shares_are_described_as_such():
