@@ -8,7 +8,7 @@ from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.contrasts import telling
 from crowdllm_jax.model.persistent.effects import TaskColumns
 from crowdllm_jax.model.persistent.layout import Layout, layout_of, level_mask
-from crowdllm_jax.model.persistent.told import Told, expected_trust, read_references, within
+from crowdllm_jax.model.persistent.told import Known, Told, expected_trust, read_references, within
 from crowdllm_jax.model.persistent.witness import (
     Standard,
     Unwitnessed,
@@ -71,7 +71,7 @@ def make_design(
     single = known or witnesses is not None
     like = _like_scales(layout, seen)
     few = _few_scales(layout, seen) & (not single)
-    told = read_references(study, reference, layout, seen, few, known=known)
+    told = read_references(study, reference, layout, Known(seen, few, known))
     # A head that reads the features says already where they put a task, as well as they can, and of
     # training tasks it has not seen. Beside it they would follow what it leaves of these.
     sources = _sources(study, seen, config.components)

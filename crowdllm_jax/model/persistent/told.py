@@ -63,24 +63,25 @@ class _Said(NamedTuple):
     usual_shares: np.ndarray
 
 
-def read_references(
-    study: Study,
-    reference: Reference,
-    layout: Layout,
-    seen: np.ndarray,
-    few: np.ndarray,
-    *,
-    known: bool,
-) -> Told:
-    """Read a reference and the others behind it.
+class Known(NamedTuple):
+    """Which tasks have answers.
 
-    Args:
-      seen: (T,) bool, which tasks are known. few: (S,) bool, which scales have few of these. known:
-        whether answers that are asked for later are to known tasks.
+    Attributes:
+      seen: (T,) bool. few: (S,) bool, which scales have few such tasks. all: whether answers that
+        are asked for later are to such tasks.
     """
 
+    seen: np.ndarray
+    few: np.ndarray
+    all: bool
+
+
+def read_references(study: Study, reference: Reference, layout: Layout, known: Known) -> Told:
+    """Read a reference and the others behind it."""
+    seen, few, _ = known
+
     def read(one: Reference) -> _Said:
-        return _read(study, one, layout, seen, few, known=known)
+        return _read(study, one, layout, known)
 
     first, *others = map(read, (reference, *reference.others))
     columns, group = [first.mean], [0]
@@ -141,19 +142,11 @@ def within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return columns.clip(columns[seen].min(0), columns[seen].max(0))
 
 
-def _read(
-    study: Study,
-    reference: Reference,
-    layout: Layout,
-    seen: np.ndarray,
-    few: np.ndarray,
-    *,
-    known: bool,
-) -> _Said:
-    t = len(study.tasks.ids)
+def _read(study: Study, reference: Reference, layout: Layout, known: Known) -> _Said:
+    (seen, few, asked_of), t = known, len(study.tasks.ids)
     mean, usual_mean = np.zeros((2, t))
     shares, usual_shares = np.zeros((2, t, layout.levels))
-    if known and reference.kind == "marginal":
+    if asked_of and reference.kind == "marginal":
         # It is the average of the very answers to be explained: trusting it would count them twice.
         return _Said(mean, shares, None, usual_mean, usual_shares)
     share = unit(study, reference.mean, np.arange(t)).clip(0.02, 0.98)
