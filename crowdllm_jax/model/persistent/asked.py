@@ -115,7 +115,11 @@ def _as_fitted(fitted: TaskColumns, longer: TaskColumns) -> TaskColumns:
     expected = None
     if fitted.expected is not None and longer.expected is not None:
         expected = np.concatenate([fitted.expected, longer.expected[base:]])
-    return longer._replace(reference=reference, others=others, expected=expected, **columns)
+    # Nor did one leave levels unlearnt.
+    levelled = None if fitted.levelled is None else longer.levelled
+    return longer._replace(
+        reference=reference, others=others, expected=expected, levelled=levelled, **columns
+    )
 
 
 def _apart(known: np.ndarray, found: np.ndarray) -> bool:
