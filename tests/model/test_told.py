@@ -9,6 +9,7 @@ from synthetic import make_study
 
 from crowdllm_jax.errors import CrowdWarning
 from crowdllm_jax.model import caution
+from crowdllm_jax.model.persistent import told as module
 from crowdllm_jax.model.persistent.config import PersistentConfig
 from crowdllm_jax.model.persistent.design import Design, make_design
 from crowdllm_jax.model.persistent.told import FORECAST, options_told
@@ -49,7 +50,8 @@ def design(reference: Reference, *, known: bool = False) -> Design:
     return make_design(made, reference, (), KNOWN[made.task], QUICK, known=known)
 
 
-def test_what_is_usual_on_a_scale_of_few_known_tasks_is_told_apart():
+def test_what_is_usual_on_a_scale_of_few_known_tasks_is_told_apart(monkeypatch):
+    monkeypatch.setattr(module, "ENOUGH", 2)
     reference = told("column")
     tasks = design(reference).tasks
     log = logs(reference)
@@ -63,18 +65,22 @@ def test_what_is_usual_on_a_scale_of_few_known_tasks_is_told_apart():
     assert tasks.levelled.tolist() == [1] * 7 + [0] * 5
 
 
-def test_a_forecast_is_taken_as_it_is():
-    reference = told("pooled")
+@pytest.mark.parametrize("kind", ["pooled", "column"])
+def test_a_forecast_is_taken_as_it_is(kind):
+    """And any reference, where too few tasks tell how far to trust what is usual by it."""
+    reference = told(kind)
     found = design(reference)
     log = logs(reference)
     assert found.tasks.others is None
     np.testing.assert_allclose(found.tasks.reference[7:], log[7:], atol=1e-6)
-    np.testing.assert_allclose(found.tasks.reference[:7], log[:7] - log[:6].mean(0), atol=1e-6)
-    np.testing.assert_allclose(found.tasks.expected, FORECAST)
+    np.testing.assert_allclose(found.tasks.reference[:6], log[:6] - log[:6].mean(0), atol=1e-6)
+    if kind == "pooled":
+        np.testing.assert_allclose(found.tasks.expected, FORECAST)
 
 
-def test_several_and_what_is_usual_by_them():
+def test_several_and_what_is_usual_by_them(monkeypatch):
     """Together the columns say, under equal trust, what the average does."""
+    monkeypatch.setattr(module, "ENOUGH", 2)
     first, second, third = told("column"), told("column", 1), told("pooled", 2)
     found = design(replace(first, others=(second, third)))
     average = np.mean([logs(one) for one in (first, second, third)], axis=0)

@@ -4,8 +4,9 @@ A reference is read beside what it says of the scale's known tasks: that it puts
 scale too high costs nothing, since the scale's levels are learnt from its known tasks. Where a
 scale has too few of these to learn levels from, what is *usual* on it is for the reference to say,
 too. It may be right about that and not about how a scale's tasks differ, or the other way round,
-and so either is trusted by itself (within and between groups: Mundlak 1978). A forecast that was
-learnt from the training answers says both in one and the same unit.
+and so either is trusted by itself (within and between groups: Mundlak 1978), if there are tasks
+enough on such scales to tell. A forecast that was learnt from the training answers says both in one
+and the same unit.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,10 @@ FORECAST = 1.3
 tasks it has not seen, as well as it can, so a few tasks' answers need not prove it anew. Agents who
 differ by about a logit, and tasks that lie about a logit from where they are expected, answer as
 much less outspokenly as this trust makes up for (`unanswered.dilution` of both)."""
+
+
+ENOUGH = 10
+"""Known tasks on scales of few, of which fewer do not tell how far to trust what is usual."""
 
 
 class Told(NamedTuple):
@@ -68,17 +73,22 @@ class Known(NamedTuple):
 
     Attributes:
       seen: (T,) bool. few: (S,) bool, which scales have few such tasks. all: whether answers that
-        are asked for later are to such tasks.
+        are asked for later are to such tasks. apart: whether what is usual on the former is read
+        apart.
     """
 
     seen: np.ndarray
     few: np.ndarray
     all: bool
+    apart: bool = False
 
 
 def read_references(study: Study, reference: Reference, layout: Layout, known: Known) -> Told:
     """Read a reference and the others behind it."""
-    seen, few, _ = known
+    seen, few = known.seen, known.few
+    enough = (seen & few[study.tasks.scale]).sum() >= ENOUGH
+    apart = bool(enough) and any(map(_says_usual, (reference, *reference.others)))
+    known = known._replace(apart=apart)
 
     def read(one: Reference) -> _Said:
         return _read(study, one, layout, known)
@@ -98,9 +108,9 @@ def read_references(study: Study, reference: Reference, layout: Layout, known: K
     average, *departures = _apart(shares)
     means = [said.mean + said.usual_mean for said in others]
     told = [average - usual, *departures]
-    if apart := few.any() and any(map(_says_usual, (reference, *reference.others))):
+    if apart:
         told, means = [*told, usual], [*means, first.usual_mean]
-    return Told(columns, group, means, [one.astype(np.float32) for one in told], bool(apart))
+    return Told(columns, group, means, [one.astype(np.float32) for one in told], apart)
 
 
 def _says_usual(reference: Reference) -> bool:
@@ -143,7 +153,7 @@ def within(columns: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def _read(study: Study, reference: Reference, layout: Layout, known: Known) -> _Said:
-    (seen, few, asked_of), t = known, len(study.tasks.ids)
+    (seen, few, asked_of, apart), t = known, len(study.tasks.ids)
     mean, usual_mean = np.zeros((2, t))
     shares, usual_shares = np.zeros((2, t, layout.levels))
     if asked_of and reference.kind == "marginal":
@@ -157,10 +167,11 @@ def _read(study: Study, reference: Reference, layout: Layout, known: Known) -> _
         tried = (on_scale & seen).any()
         if not tried and reference.kind == "marginal":
             continue
-        # What a forecast says of a scale of few known tasks is taken as it is.
-        whole = few[index] and reference.is_forecast
+        parted = few[index] and apart and _says_usual(reference)
+        # Else what is said of a scale of few known tasks is taken as it is.
+        whole = few[index] and not parted and reference.kind != "marginal"
         known_here = np.zeros(on_scale.sum(), bool) if whole else seen[on_scale]
-        beside = _parted if few[index] and _says_usual(reference) else _beside
+        beside = _parted if parted else _beside
         mean[on_scale], usual_mean[on_scale] = beside(logit[on_scale], known_here)
         if reference.probs is not None and entropy is not None and (k := scales.size(scale)):
             log = _log_shares(reference.probs[on_scale, :k])
