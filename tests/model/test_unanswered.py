@@ -21,6 +21,7 @@ from crowdllm_jax.model.persistent.design import make_design
 from crowdllm_jax.model.persistent.effects import divergence, regressions
 from crowdllm_jax.model.persistent.fit import new_persistent
 from crowdllm_jax.model.persistent.regression import Normal, Regression, divergence_around, regress
+from crowdllm_jax.model.persistent.shared import shared_by_scales
 from crowdllm_jax.model.persistent.unanswered import dilution, explained, settled
 from crowdllm_jax.population.sample import sample
 from crowdllm_jax.reference.record import Reference, from_levels
@@ -214,7 +215,10 @@ def test_settling_moves_no_known_task(drawn):
     trust = ("trust", "trust_everywhere")
     for names in (("task", ("task_features",), "middle"), ("task_level", trust, "level")):
         np.testing.assert_allclose(theta(after, *names), theta(model, *names), atol=1e-4)
-    assert float(after.effects.mean["task"][...][2]) == 0
+    # Of the unanswered one it keeps nothing, but for what it shares with the known on its scale.
+    own = np.where(np.asarray(design.tasks.known) > 0, after.effects.mean["task"][...], 0)
+    shared, _ = shared_by_scales(own, design.tasks)
+    assert float(after.effects.mean["task"][...][2]) == pytest.approx(shared[2], abs=1e-7)
     assert float(divergence(after, design.groups, design.tasks)) > 0
 
 
