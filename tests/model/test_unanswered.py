@@ -217,7 +217,8 @@ def test_settling_moves_no_known_task(drawn):
         np.testing.assert_allclose(theta(after, *names), theta(model, *names), atol=1e-4)
     # Of the unanswered one it keeps nothing, but for what it shares with the known on its scale.
     own = np.where(np.asarray(design.tasks.known) > 0, after.effects.mean["task"][...], 0)
-    shared, _ = shared_by_scales(own, design.tasks)
+    sd = np.exp(model.effects.log_sd["task"][...])
+    shared, _ = shared_by_scales(own, sd, design.tasks)
     assert float(after.effects.mean["task"][...][2]) == pytest.approx(shared[2], abs=1e-7)
     assert float(divergence(after, design.groups, design.tasks)) > 0
 

@@ -55,11 +55,12 @@ Spread = TypeVar("Spread", np.ndarray, jax.Array)
 
 class _Told(NamedTuple):
     """An effect told apart: coefficients' means and deviations (D,), what tasks have of their own
-    (M,), and how far new ones may be from what columns say (M,)."""
+    and its deviations (M,), and how far new ones may be from what columns say (M,)."""
 
     mean: jax.Array
     sd: jax.Array
     own: jax.Array
+    own_sd: jax.Array
     spread: jax.Array
 
 
@@ -73,13 +74,15 @@ def _told_apart(
     model: Persistent = nnx.merge(graph, params)
     told = {}
     for name, around in regressions(model, groups, tasks).items():
-        theta = around.x @ of_columns(model, name).mean + posterior(model, name).mean
+        deviation = posterior(model, name)
+        theta = around.x @ of_columns(model, name).mean + deviation.mean
         mean, covariance = regress(around, theta)
         said = ((around.x @ covariance) * around.x).sum(1)
         told[name] = _Told(
             mean,
             jnp.sqrt(jnp.diagonal(covariance)),
             around.known * (theta - around.x @ mean),
+            deviation.sd,
             jnp.sqrt(around.apart**2 + said),
         )
     return told
@@ -98,9 +101,12 @@ def settled(
     for name, effect in told.items():
         mean, log_sd = effects.mean[name], effects.log_sd[name]
         shape = mean[...].shape
-        expected[name], left = shared_by_scales(effect.own.reshape(shape), design.tasks)
+        own, own_sd = effect.own.reshape(shape), effect.own_sd.reshape(shape)
+        if name == "task_level":
+            own_sd = np.where(level_mask(design.layout)[design.tasks.scale] == 0, own_sd, 0)
+        expected[name], left = shared_by_scales(own, own_sd, design.tasks)
         spread[name] = (effect.spread.reshape(shape).T * left).T
-        mean[...] = effect.own.reshape(shape) + (0 if name == "task_level" else expected[name])
+        mean[...] = own + (0 if name == "task_level" else expected[name])
         unsure = log_sd[...]
         unsure[new] = np.log(spread[name][new])
         log_sd[...] = unsure
