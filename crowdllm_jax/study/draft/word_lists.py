@@ -430,6 +430,39 @@ LISTS = tuple(
             "ei < ehkä < kyllä",
             "όχι < ίσως < ναι",
             "いいえ < はい",
+            "zero/none < one/only one/just one < two < three/three or more < four/four or more <"
+            " five/five or more < six/six or more < seven/seven or more < eight/eight or more < "
+            "nine/nine or more < ten/ten or more",
+            "null/keine/keiner/keins < eins/ein/eine/einer < zwei < drei/drei oder mehr < "
+            "vier/vier oder mehr < fünf/fünf oder mehr < sechs/sechs oder mehr < sieben < acht <"
+            " neun < zehn",
+            "zéro/aucun/aucune < un/une < deux < trois/trois ou plus < quatre/quatre ou plus < "
+            "cinq/cinq ou plus < six/six ou plus < sept < huit < neuf < dix",
+            "cero/ninguno/ninguna < uno/una/un < dos < tres/tres o más < cuatro/cuatro o más < "
+            "cinco/cinco o más < seis/seis o más < siete < ocho < nueve < diez",
+            "zero/nessuno/nessuna < uno/una/un < due < tre/tre o più < quattro/quattro o più < "
+            "cinque/cinque o più < sei/sei o più < sette < otto < nove < dieci",
+            "zero/nenhum/nenhuma < um/uma < dois/duas < três/três ou mais < quatro/quatro ou "
+            "mais < cinco/cinco ou mais < seis < sete < oito < nove < dez",
+            "nul/geen < een < twee < drie/drie of meer < vier/vier of meer < vijf/vijf of meer <"
+            " zes < zeven < acht < negen < tien",
+            "zero < jeden/jedna/jedno < dwa/dwie < trzy < cztery < pięć < sześć < siedem < osiem"
+            " < dziewięć < dziesięć",
+            "dislike/dislike it/i dislike it/i dislike it that way/i would dislike it/i dislike "
+            "it and i cannot accept it/i dislike it and i can't accept it/i dislike it and "
+            "cannot accept it < live with/live with it/can live with it/i can live with it/i can"
+            " live with it that way/i could live with it/tolerate/tolerate it/can tolerate it/i "
+            "can tolerate it/i could tolerate it/i dislike it but i can live with it/i dislike "
+            "it but i can live with it that way < neutral/i am neutral/i'm neutral/i would be "
+            "neutral/i feel neutral/don't care/i don't care < must be/must have/it must be that "
+            "way/it must be/it should be that way/expect/expect it/i expect it/i expect it that "
+            "way/i would expect it/it is a basic necessity or i expect it that way < like/like "
+            "it/i like it/i like it that way/i would like it/i enjoy it/i enjoy it that way",
+            "das würde mich sehr stören/das stört mich sehr/würde mich sehr stören < das könnte "
+            "ich in kauf nehmen/das nehme ich gerade noch hin/das nehme ich in kauf/könnte ich "
+            "in kauf nehmen < das ist mir egal/ist mir egal/egal < das setze ich voraus/setze "
+            "ich voraus/das ist selbstverständlich < das würde mich sehr freuen/das freut mich "
+            "sehr/würde mich sehr freuen",
             "否 < 是",
         ),
     )
