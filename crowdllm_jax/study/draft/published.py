@@ -76,7 +76,7 @@ def numbers(field: Field) -> np.ndarray | None:
     """(R,) the shares (or counts) in a column, nan where there is none; None if it holds others."""
     if field.labels or field.use is not None:
         return None
-    texts = [text.removesuffix("%").strip() for text in field.column.distinct]
+    texts = [_plain(text) for text in field.column.distinct]
     read = [0.0 if text in _SMALL else _number(text) for text in texts]
     real = [value for value, text in zip(read, texts, strict=True) if text not in _SMALL]
     if None in read or not any(value is not None and not np.isnan(value) for value in real):
@@ -85,6 +85,15 @@ def numbers(field: Field) -> np.ndarray | None:
         return None
     values: np.ndarray = np.array([*read, np.nan], float)[field.column.codes]
     return values
+
+
+_TESTED = re.compile(r"(?P<share>\d+([.,]\d+)?) ?%? ?[A-Z](,? ?[A-Z])*")
+"""A share beside the letters of the groups from which it differs (`41% BC`)."""
+
+
+def _plain(text: str) -> str:
+    tested = _TESTED.fullmatch(text)
+    return (text if tested is None else tested["share"]).removesuffix("%").strip()
 
 
 def _number(text: str) -> float | None:

@@ -117,6 +117,13 @@ def _headed(sheet: Sheet, text: Field, read: Numbers) -> Sheet | None:
     None if it is no such."""
     blank = np.all([np.isnan(own) for own in read.values()], axis=0)
     head = blank & (text.column.codes >= 0)
+    # Above the first question may stand how many people were asked in all.
+    above = np.cumsum(head) == 0
+    bases = [code >= 0 and is_base(text.column.distinct[code]) for code in text.column.codes[above]]
+    if above.any() and all(bases):
+        sheet = only_rows(sheet, ~above)
+        text = next(f for f in sheet.fields if f.name == text.name)
+        blank, head = blank[~above], head[~above]
     if np.sum(head) < FEWEST_QUESTIONS or not head[0]:
         return None
     block = np.cumsum(head) - 1
