@@ -13,6 +13,7 @@ from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.guess import dates
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Use
 
@@ -24,6 +25,24 @@ _WITHIN = ("/", "+", "&")
 
 CHOSEN = (("0", "not chosen"), ("1", "chosen"))
 """How an option is answered that people may choose beside others."""
+
+
+_SEVERAL = re.compile(
+    r"\b((select|check|choose|mark|tick|pick|name|list) (all|any|up to|as many)|(all|any) "
+    r"(that|which) (apply|applies)|(multiple|several|more than one) (answers?|responses?|choices?|"
+    r"mentions?|options?|selections?)|multi(ple)? ?(select|response|choice|punch)|mehrfach(nennung|"
+    r"antwort|auswahl)(en)?|mehrere (antworten|nennungen)|plusieurs (reponses|choix)|(reponses|"
+    r"choix) multiples?|(varias|multiples) (respuestas|opciones)|(respuesta|opcion) multiple|piu "
+    r"(risposte|opzioni)|risposta multipla|(varias|multiplas) (respostas|opcoes)|meerdere "
+    r"antwoorden)\b"
+)
+
+
+def says_several(field: Field) -> np.ndarray:
+    """(R,) whether each row's text says of a question that several answers may be given."""
+    told = [_SEVERAL.search(folded(text)) is not None for text in field.column.distinct]
+    said: np.ndarray = np.array([*told, False], bool)[field.column.codes]
+    return said
 
 
 def options_of(field: Field) -> tuple[str, list[str]] | None:

@@ -13,6 +13,7 @@ import numpy as np
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import shown
+from crowdllm_jax.study.draft.multiple import says_several
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows
@@ -156,12 +157,16 @@ def settled(
     sums = _sums(cell, values, kept, _which(option, is_no_option) & kept)
     kept &= ~sums
     people = None if base is None or not base.any() else _of_cell(cell, values, base)
-    quality = _quality(cell, values, kept)
+    several = np.any([says_several(field) for field in sheet.fields], axis=0)
+    parted = kept & ~(several & (values <= 100))  # of several answers shares are no parts
+    quality = _quality(cell, values, parted) if parted.any() else 1.0
     share = values / whole_of(np.bincount(cell[kept], values[kept]))
     if quality < MOSTLY and counts and not np.any(values[kept] % 1) and np.max(values[kept]) > 10:
         whole = np.bincount(cell[kept], values[kept], int(np.max(cell)) + 1)
         share, people = values / np.maximum(whole, 1)[cell], whole[cell]
-        told = "Numbers count people; shares are made of them."
+        told = "Numbers count people; shares are made of them"
+        told += "." if not several.any() else ", but for questions with several answers: left out."
+        kept &= ~several
         sheet = replace(sheet, notes=(*sheet.notes, told))
     elif quality <= 0.5:
         return None

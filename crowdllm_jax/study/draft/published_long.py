@@ -70,6 +70,8 @@ def long_shares(
     if not called and shares and not named and not np.any(read[shares[0]] % 1):
         return None  # whole numbers may be points of options
     counts = [name for name in read if names.counts_rows(name)]
+    if len(counts) > 1:  # one of them says how many were asked, the same beside all answers
+        counts = [name for name in counts if not _alike(cell, read[name])]
     if not (called or shares) and not (counts and named):
         return None
     if not (called or shares) and len(counts) > 1:
@@ -77,6 +79,11 @@ def long_shares(
     share = (called or shares or counts)[0]
     sheet = replace(sheet, fields=tuple(f for f in sheet.fields if f in keys or f.name in read))
     return _published(sheet, cell, option, share, task_of(named or keys), counts=not shares)
+
+
+def _alike(cell: np.ndarray, values: np.ndarray) -> bool:
+    """Whether all rows of each cell hold one number."""
+    return len(np.unique(np.stack([cell, values]), axis=1).T) == len(np.unique(cell))
 
 
 def _again(cell: np.ndarray, option: Field) -> np.ndarray:

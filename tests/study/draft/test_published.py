@@ -412,3 +412,54 @@ def test_a_first_person_is_no_row_of_headings(tmp_path):
     rows = [f"p{i},nice {i},good {i},{'ab'[i % 2]},{i % 5}" for i in range(30)]
     path.write_text("\n".join(["id,comment,comment,x,y", *rows]) + "\n")
     assert study(path).participants.ids[0] == "p0"
+
+
+OWN = ("Which of these do you own? Select all that apply", {"Car": 70, "Boat": 8, "Don't know": 20})
+READ = ("What do you read? (several answers possible)", {"Paper": 60, "Web": 70, "None": 10})
+
+
+def with_several() -> pd.DataFrame:
+    """The questions with two more, to which several answers may be given."""
+    rows = [(text, text, option, n) for text, own in (OWN, READ) for option, n in own.items()]
+    more = pd.DataFrame(rows, columns=[*long().columns])
+    return pd.concat([more, long()], ignore_index=True)
+
+
+def chosen(made: Study) -> dict[str, float]:
+    shares = level_shares(made, np.ones(len(made.task), bool), int(made.tasks.scale[0]))
+    scale = [*made.scales][int(made.tasks.scale[0])]
+    assert scale == "not_chosen_to_chosen"
+    return {
+        text: round(float(shares[task, 1]), 3)
+        for task, text in enumerate(made.tasks.text)
+        if text.endswith("]")
+    }
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_options_of_several_answers_are_chosen_or_not_of_those_who_answered(ids):
+    frame = with_several() if ids else with_several().drop(columns="question_id")
+    made = study(frame)
+    assert len(made.tasks.ids) == 6 + 2 + 3
+    assert chosen(made) == {
+        f"{OWN[0]} [Car]": 0.875,
+        f"{OWN[0]} [Boat]": 0.1,
+        f"{READ[0]} [Paper]": 0.6,
+        f"{READ[0]} [Web]": 0.7,
+        f"{READ[0]} [None]": 0.1,
+    }
+    both = frame.rename(columns={"percent": "Men"})
+    both["Women"] = both.Men
+    assert chosen(study(both)) == chosen(made)
+
+
+def test_several_answers_alone_are_shares_and_counts_of_them_tell_none():
+    frame = with_several().iloc[:6]
+    frame = pd.concat([frame, frame[:3].assign(question="Pets: check all that apply")])
+    assert study(frame.drop(columns="question_id")).toplines
+    counts = with_several().rename(columns={"percent": "count"})
+    counts["count"] *= 7
+    for frame in (counts, counts.assign(n=700)):
+        draft = draft_of_sheet(read_frame(frame), Choices())
+        assert len(draft.tasks) == 6
+        assert any("several answers: left out" in reason for reason in draft.reasons)
