@@ -42,7 +42,7 @@ def label_counts(sheet: Sheet) -> Published | None:
     values = np.stack([plain[field.name] for field in columns], axis=1)
     called = [field.name.rpartition(".")[2] for field in columns]
     task, text = _tasks(sheet, [f for f in sheet.fields if f not in columns])
-    left = [f for f in sheet.fields if f in columns or (f.name not in plain and f != task)]
+    left = [f for f in sheet.fields if f in columns or _describes(f, task, plain, called)]
     fields = (task, *(() if text is None else (text,)), *left)
     told = "Numbers count people; shares are made of them."
     wide = replace(sheet, fields=fields, notes=(*sheet.notes, told))
@@ -52,6 +52,14 @@ def label_counts(sheet: Sheet) -> Published | None:
     what = f"{shown(called, 4)} of each {task.name}"
     below = replace(below, fields=(task, *others))
     return Published(below, task, option, values.ravel() / people, what, people)
+
+
+def _describes(
+    field: Field, task: Field, plain: dict[str, np.ndarray], called: Sequence[str]
+) -> bool:
+    """Whether a column describes tasks: it is none of numbers, which are made of the counts, and no
+    label of the tasks themselves."""
+    return field.name not in plain and field != task and not {*field.column.distinct} <= {*called}
 
 
 def _counts(field: Field) -> np.ndarray | None:

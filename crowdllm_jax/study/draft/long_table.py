@@ -21,6 +21,7 @@ from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, no_profile, profile_of, weight_of
 from crowdllm_jax.study.draft.row_people import numbers_rows
 from crowdllm_jax.study.draft.stacked import stacked
+from crowdllm_jax.study.draft.summed_up import summed_up
 from crowdllm_jax.study.draft.told_of_people import rows_in_columns, spread
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids
 from crowdllm_jax.study.draft.word_lists import folded
@@ -73,8 +74,9 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     left = [f for f in (*free, *of_person) if f is not response and f not in kept]
     reasons += _told_of_left(person, left)
     asked, tasks = np.unique(task.column.codes[rows], return_inverse=True)
-    kept = [f for f in of_task if f.name not in choices.out and not own_names.is_own(f.name)]
-    records, attributes = tasks_of(asked, task, kept, scaled, choices, reasons)
+    about = [f for f in of_task if f.name not in choices.out and not own_names.is_own(f.name)]
+    about = _without_summaries(about, task, response, scaled, reasons)
+    records, attributes = tasks_of(asked, task, about, scaled, choices, reasons)
     reversed_ids(records, choices, reasons)
     return Draft(
         sheet.what,
@@ -90,6 +92,16 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         attributes,
         tuple(reasons),
     )
+
+
+def _without_summaries(
+    fields: list[Field], task: Field, response: Field, scaled: Scaled, reasons: list[str]
+) -> list[Field]:
+    """What tells of tasks without what sums up the answers to them; `reasons` tells of it."""
+    if not (summed := summed_up(task, response, scaled.code, fields)):
+        return fields
+    reasons.append(f"Left out, since they sum up the answers to each task: {shown(summed, 8)}.")
+    return [field for field in fields if field.name not in summed]
 
 
 def _told_in_rows(
@@ -367,6 +379,8 @@ def tasks_of(
         numeric = all(numerals.number(t) is not None for t in field.column.distinct)
         # What is another in each task, such as a number of its own, says nothing of new ones.
         few = 1 < len(field.column.distinct) <= min(MOST_TASK_LEVELS, len(asked) - 1)
+        named = names.is_task(field.name) or names.is_person(field.name)
+        numeric = numeric and not (named and len(field.column.distinct) >= len(asked))
         if field is not text and len(field.column.distinct) > 1 and (few or numeric):
             attributes[field.name] = "categorical" if few else "numeric"
             cells[field.name] = cells_of(field, first)
