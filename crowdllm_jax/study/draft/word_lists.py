@@ -430,24 +430,6 @@ LISTS = tuple(
             "ei < ehkä < kyllä",
             "όχι < ίσως < ναι",
             "いいえ < はい",
-            "zero/none < one/only one/just one < two < three/three or more < four/four or more <"
-            " five/five or more < six/six or more < seven/seven or more < eight/eight or more < "
-            "nine/nine or more < ten/ten or more",
-            "null/keine/keiner/keins < eins/ein/eine/einer < zwei < drei/drei oder mehr < "
-            "vier/vier oder mehr < fünf/fünf oder mehr < sechs/sechs oder mehr < sieben < acht <"
-            " neun < zehn",
-            "zéro/aucun/aucune < un/une < deux < trois/trois ou plus < quatre/quatre ou plus < "
-            "cinq/cinq ou plus < six/six ou plus < sept < huit < neuf < dix",
-            "cero/ninguno/ninguna < uno/una/un < dos < tres/tres o más < cuatro/cuatro o más < "
-            "cinco/cinco o más < seis/seis o más < siete < ocho < nueve < diez",
-            "zero/nessuno/nessuna < uno/una/un < due < tre/tre o più < quattro/quattro o più < "
-            "cinque/cinque o più < sei/sei o più < sette < otto < nove < dieci",
-            "zero/nenhum/nenhuma < um/uma < dois/duas < três/três ou mais < quatro/quatro ou "
-            "mais < cinco/cinco ou mais < seis < sete < oito < nove < dez",
-            "nul/geen < een < twee < drie/drie of meer < vier/vier of meer < vijf/vijf of meer <"
-            " zes < zeven < acht < negen < tien",
-            "zero < jeden/jedna/jedno < dwa/dwie < trzy < cztery < pięć < sześć < siedem < osiem"
-            " < dziewięć < dziesięć",
             "dislike/dislike it/i dislike it/i dislike it that way/i would dislike it/i dislike "
             "it and i cannot accept it/i dislike it and i can't accept it/i dislike it and "
             "cannot accept it < live with/live with it/can live with it/i can live with it/i can"
@@ -467,3 +449,30 @@ LISTS = tuple(
         ),
     )
 )
+
+NUMBERS = tuple(
+    map(
+        _list,
+        (
+            "zero/none < one/only one/just one < two < three/three or more < four/four or more <"
+            " five/five or more < six/six or more < seven/seven or more < eight/eight or more < "
+            "nine/nine or more < ten/ten or more",
+            "null/keine/keiner/keins < eins/ein/eine/einer < zwei < drei/drei oder mehr < "
+            "vier/vier oder mehr < fünf/fünf oder mehr < sechs/sechs oder mehr < sieben < acht <"
+            " neun < zehn",
+            "zéro/aucun/aucune < un/une < deux < trois/trois ou plus < quatre/quatre ou plus < "
+            "cinq/cinq ou plus < six/six ou plus < sept < huit < neuf < dix",
+            "cero/ninguno/ninguna < uno/una/un < dos < tres/tres o más < cuatro/cuatro o más < "
+            "cinco/cinco o más < seis/seis o más < siete < ocho < nueve < diez",
+            "zero/nessuno/nessuna < uno/una/un < due < tre/tre o più < quattro/quattro o più < "
+            "cinque/cinque o più < sei/sei o più < sette < otto < nove < dieci",
+            "zero/nenhum/nenhuma < um/uma < dois/duas < três/três ou mais < quatro/quatro ou "
+            "mais < cinco/cinco ou mais < seis < sete < oito < nove < dez",
+            "nul/geen < een < twee < drie/drie of meer < vier/vier of meer < vijf/vijf of meer <"
+            " zes < zeven < acht < negen < tien",
+            "zero < jeden/jedna/jedno < dwa/dwie < trzy < cztery < pięć < sześć < siedem < osiem"
+            " < dziewięć < dziesięć",
+        ),
+    )
+)
+"""Numbers, of which each is all that somebody says: `BBC One` is none."""
