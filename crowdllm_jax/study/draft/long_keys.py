@@ -87,6 +87,8 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     named = [f for f in others if names.is_task(f.name) and _keyed(person, f, 0.9)]
     answered = responses or any(names.is_response(f.name) for f in sheet.fields)
     candidates = one_of_equals(named or (pairs if answered else []))
+    # Somebody's age tells waves apart, too.
+    candidates = [f for f in candidates if not profile_names.is_age(f.name)] or candidates
     if not candidates:
         both = task_of_two(sheet, person, [f for f in others if f not in named])
         return None if both is None else Keys(person, both, responses)

@@ -48,7 +48,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     of_person = [f for f in others if told_by(person, f)]
     of_task = [f for f in others if f not in of_person and told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
-    responses = keys.responses or _responses(sheet, free, choices)
+    responses = keys.responses or _responses(sheet, task, free, choices)
     sheet, responses = _opened(sheet, task, responses)
     if len(responses) > 1:
         return _from_several(sheet, Keys(person, task, responses), of_task, choices)
@@ -242,8 +242,11 @@ def _from_several(sheet: Sheet, keys: Keys, of_task: list[Field], choices: Choic
     return from_long(sheet, Keys(person, task, (response,)), replace(choices, response=None))
 
 
-def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[Field, ...]:
-    """The columns of answers: one by its name, or those that hold answers on a scale.
+def _responses(
+    sheet: Sheet, task: Field, free: Sequence[Field], choices: Choices
+) -> tuple[Field, ...]:
+    """The columns of answers: one by its name, or those that hold answers on a scale, as all do
+    that people were asked in each wave.
 
     Raises:
       CrowdError: there is none, or of several some hold no levels.
@@ -254,8 +257,11 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
     answering = [f for f in candidates if names.is_response(f.name) or not numbers_rows(f)]
     candidates = answering or candidates
     named = [f for f in candidates if names.is_response(f.name)]
-    if len(named) == 1:
+    waves = names.is_time(task.name)
+    if len(named) == 1 and not waves:
         return (named[0],)
+    if waves:
+        named = [f for f in candidates if not profile_names.is_profile(f.name, f.text)]
     guesses = [
         # Each of several options in a cell is chosen or not.
         (f, Guess(Binary(), frozenset(), "") if options_of(f) else guess(answered(f, 1), choices))
@@ -269,7 +275,8 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
             f"{shown((f.name for f in sheet.fields), 12)})"
         )
     fields = tuple(field for field, _ in scaled)
-    if len(fields) == 1 or all(isinstance(scale, Ordinal | Binary) for _, scale in scaled):
+    levels = Ordinal | Binary | Nominal if waves else Ordinal | Binary
+    if len(fields) == 1 or all(isinstance(scale, levels) for _, scale in scaled):
         return fields
     listed = as_flag(field.name for field in fields)
     raise CrowdError(

@@ -12,6 +12,7 @@ _OWN = listed(
     "completed started submitted submitdate browser device useragent consent recaptcha "
     "completioncode qtime interviewtime totaltime "
     "zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip gps deviceid "
+    "ts tstamp unixreviewtime reviewtime "
     "zipcode postcode postalcode plz postleitzahl data fecha datum rownames"
 )
 

@@ -121,6 +121,8 @@ NO_ANSWER = {
         "answer|decline to state|ref|prefer not to say|prefer not to answer|i don't know|i prefer "
         "not to say|i prefer not to answer|rather not say|not applicable|does not apply|n/a|na|nan|"
         "null|none given|no opinion|no response|can't choose|cannot choose|can't say|skip|skipped|"
+        "cannot tell|can't tell|i cannot tell|i can't tell|unable to tell|unable to judge|cannot "
+        "judge|can't judge|cannot rate|can't rate|unable to rate|"
         "missing|nr|not rated|unrated|not answered|unanswered|blank|left blank|"
         "not asked|inapplicable|not ascertained|inap|iap|nap|dk na|cannot say|unknown|"
         "system missing|not available|no "

@@ -332,6 +332,8 @@ def test_an_answer_with_a_word_more_seems_ordered(texts):
         "Don't know (SPONTANEOUS)",
         "8. Refused (spont.)",
         "N/A - did not use",
+        "I cannot tell",
+        "Unable to judge",
         "Not applicable: no children",
         "Don't know / refused",
         "Weiß nicht oder keine Angabe",
