@@ -445,6 +445,33 @@ LISTS = tuple(
             "in kauf nehmen < das ist mir egal/ist mir egal/egal < das setze ich voraus/setze "
             "ich voraus/das ist selbstverständlich < das würde mich sehr freuen/das freut mich "
             "sehr/würde mich sehr freuen",
+            "vd < d < n < s < vs",
+            "vu < u < n < l < vl",
+            "vp < p < f < g < vg < e",
+            "much less likely/a lot less likely < somewhat less likely/a little less likely/less"
+            " likely/slightly less likely < no difference/no more or less likely/neither more "
+            "nor less likely/no effect/no impact/about as likely/equally likely < somewhat more "
+            "likely/a little more likely/more likely/slightly more likely < much more likely/a "
+            "lot more likely",
+            "none/none at all/nothing at all < not much/very little/only a little/a small amount"
+            " < some/a moderate amount < a fair amount/a good amount < a great amount/a large "
+            "amount/a great deal",
+            "not at all < not much/not very much/not really < somewhat/a little/partly < "
+            "mostly/largely < completely/fully/entirely",
+            "never < more than a year ago/over a year ago/more than 12 months ago < within the "
+            "past year/within the last year/in the past year/in the last 12 months/within the "
+            "past 12 months < within the past 6 months/within the last 6 months < within the "
+            "past 3 months/within the last 3 months < within the past month/within the last "
+            "month/in the past month/in the last month/in the last 30 days/within the past 30 "
+            "days < within the past week/within the last week/in the past week/in the last "
+            "week/in the last 7 days/within the past 7 days < within the past day/in the last 24"
+            " hours/within the last 24 hours/yesterday < today",
+            "reject/to reject < poor/insufficient/inadequate < acceptable/passable/fair < "
+            "good/fairly good < very good < excellent/great/outstanding",
+            "à rejeter < insuffisant < passable < assez bien < bien < très bien < excellent",
+            "very cheap/dirt cheap < cheap/inexpensive < "
+            "ok/okay/fair/reasonable/affordable/about right/neutral < expensive/pricey < very "
+            "expensive/too expensive",
             "否 < 是",
         ),
     )

@@ -33,6 +33,15 @@ Egyáltalán nem|Inkább nem|Inkább igen|Teljes mértékben
 Rozhodně nesouhlasím|Spíše nesouhlasím|Spíše souhlasím|Rozhodně souhlasím
 Never|Rarely|Sometimes|Often|Always
 one|two|three|four|five
+VD|D|N|S|VS
+Cheap|OK|Expensive
+VP|P|F|G|VG|E
+Much less likely|Somewhat less likely|No difference|Somewhat more likely|Much more likely
+None at all|Not much|A fair amount|A great amount
+not trusted at all|not trusted much|trusted somewhat|trusted completely
+Never|More than a year ago|Within the past year|Within the past month|Within the past week
+Reject|Poor|Acceptable|Good|Very Good|Excellent
+À rejeter|Insuffisant|Passable|Assez bien|Bien|Très bien|Excellent
 zero|one|two|three or more
 Keine|Eins|Zwei|Drei oder mehr
 aucun|un|deux|trois
