@@ -15,7 +15,7 @@ from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.guess import dates
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
-from crowdllm_jax.study.formats.sheet import Field, Use
+from crowdllm_jax.study.formats.sheet import Field, Sheet, Use
 
 MOST_OPTIONS = 30
 _SIGNS = ("\n", ";", "|", "┋", ", ", ",")
@@ -76,6 +76,33 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
         ):
             return sign, sorted(often)
     return None
+
+
+_OF_ODK = {"_uuid", "_submission_time", "instanceid", "submissiondate", "__version__"}
+_CODE = re.compile(r"[^\W\d_][\w.-]*")
+FEWEST_SEVERAL = 3
+
+
+def apart_by_blanks(sheet: Sheet) -> Sheet:
+    """A sheet of ODK or KoBo, which set the names of chosen options apart by blanks."""
+    if not any(f.name.rpartition("/")[2].casefold() in _OF_ODK for f in sheet.fields):
+        return sheet
+    fields = [replace(f, several=" ") if _holds_codes(f) else f for f in sheet.fields]
+    return replace(sheet, fields=tuple(fields))
+
+
+def _holds_codes(field: Field) -> bool:
+    """Whether cells hold short names, one or several, which come back with others."""
+    texts = [text for text in field.cells.distinct if not is_no_answer(text)]
+    parts = [text.split(" ") for text in texts]
+    several = [own for own in parts if len(own) > 1]
+    often = Counter(part for own in several for part in own)
+    once = all(len({*own}) == len(own) for own in parts)
+    named = all(_CODE.fullmatch(part) for own in parts for part in own)
+    if field.use or field.labels or field.several or not (once and named):
+        return False
+    back = len(several) >= FEWEST_SEVERAL and min(often.values()) > 1
+    return back and len(often) <= MOST_OPTIONS and in_order(texts) is None
 
 
 def _all_alone(parts: Sequence[list[str]]) -> bool:
