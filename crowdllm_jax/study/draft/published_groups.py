@@ -33,7 +33,8 @@ _PREFIX = re.compile(
 
 
 def kind_of(name: str) -> str:
-    """How a group of people is told from others: by gender, age, party; `total`: it is not."""
+    """How a group of people is told from others: by gender, age, party, when they were asked;
+    `total`: it is not."""
     plain = folded(name)
     if plain in TOTALS:
         return "total"
@@ -41,6 +42,8 @@ def kind_of(name: str) -> str:
         return "gender"
     if _AGE.fullmatch(name.casefold().strip()):
         return "age"
+    if re.fullmatch(r"(19|20)\d\d", plain):
+        return "year"
     return "party" if plain in _PARTIES else "group"
 
 

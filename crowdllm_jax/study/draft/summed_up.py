@@ -20,7 +20,7 @@ _LABEL = re.compile(
 _SPREAD = re.compile(
     r"(.* )?(agreement|entropy|kappa|disagreement|variance|std|stdev|sd|controversy)( .*)?"
 )
-_FINAL = {"final", "class", "target", "result", "verdict", "output"}
+_FINAL = {"final", "class", "result", "verdict", "output"}
 """What it may be called, too."""
 
 

@@ -463,3 +463,11 @@ def test_several_answers_alone_are_shares_and_counts_of_them_tell_none():
         draft = draft_of_sheet(read_frame(frame), Choices())
         assert len(draft.tasks) == 6
         assert any("several answers: left out" in reason for reason in draft.reasons)
+
+
+def test_columns_called_after_years_are_when_people_were_asked():
+    frame = long().drop(columns="question_id").rename(columns={"percent": "2020"})
+    made = study(frame.assign(**{"2021": frame["2020"], "2022": frame["2020"]}))
+    (year,) = made.participants.profile
+    assert (year.name, year.levels) == ("year", ("2020", "2021", "2022"))
+    check(made)

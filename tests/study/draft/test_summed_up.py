@@ -43,6 +43,7 @@ def test_what_else_is_told_of_texts_describes_them():
     assert told(annotated("topic", [("a", "b")[i % 2] for i in range(TASKS)])) == ["topic"]
     # A label that is none of most annotators, and is not called one of all.
     assert told(annotated("shown", [LABELS[i % 3] for i in range(TASKS)])) == ["shown"]
+    assert told(annotated("target")) == ["target"]
     assert told(annotated("rating", [LABELS[(i // 3) % 3] for i in range(TASKS)])) == ["rating"]
 
 

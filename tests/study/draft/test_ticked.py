@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.make import study
 
 N = 40
@@ -79,4 +80,5 @@ def test_names_of_options_apart_by_blanks_are_several_answers_in_what_odk_export
     frame["hue"] = ["pale green", "green"] * 30
     made = study(frame.assign(_uuid=[f"uuid:{i}" for i in range(60)]))
     assert made.tasks.ids == ("crops [beans]", "crops [maize]", "crops [rice]", "hue")
-    assert study(frame).tasks.ids == ("crops", "hue")
+    with pytest.raises(CrowdError, match="'crops': in which order"):
+        study(frame)
