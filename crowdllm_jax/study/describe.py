@@ -44,6 +44,17 @@ def describe(study: Study) -> str:
     return "\n".join(lines)
 
 
+def _span(counts: np.ndarray, one: str, several: str = "") -> str:
+    """From which to which number something is counted: `3 to 8 questions (median 5)`."""
+    low, high = int(counts.min()), int(counts.max())
+    what = one if high == 1 else several or f"{one}s"
+    return (
+        f"{high:,} {what}"
+        if low == high
+        else f"{low:,} to {high:,} {what} (median {np.median(counts):g})"
+    )
+
+
 def _answers(study: Study) -> list[str]:
     """How many people answered how many questions; of published shares, how many there are."""
     if study.toplines:
@@ -53,10 +64,8 @@ def _answers(study: Study) -> list[str]:
     per_task = np.bincount(study.task, minlength=t)
     per_person = np.bincount(study.person, minlength=n)
     lines = [
-        f"participants  {n:,}, each answering {per_person.min()} to {per_person.max()} questions "
-        f"(median {np.median(per_person):g})",
-        f"questions     {t:,}, each answered by {per_task.min()} to {per_task.max()} people "
-        f"(median {np.median(per_task):g})",
+        f"participants  {n:,}, each answering {_span(per_person, 'question')}",
+        f"questions     {t:,}, each answered by {_span(per_task, 'person', 'people')}",
         f"responses     {r:,} of {n * t:,} possible ({r / (n * t):.1%}); "
         f"{study.missing:,} cells left empty",
     ]

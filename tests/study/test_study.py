@@ -58,8 +58,8 @@ def test_the_description_names_everything():
     study = make_study(EVERY_SCALE, embedding=3)
     text = describe(study)
     for word in (
-        "24, each answering 32",
-        "32, each answered by 24",
+        "24, each answering 32 questions\n",
+        "32, each answered by 24 people\n",
         *EVERY_SCALE,
         "age: numeric",
         "1 missing",

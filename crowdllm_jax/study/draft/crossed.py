@@ -212,7 +212,9 @@ def _refuse_counts(sheet: Sheet, choices: Choices) -> None:
     sizes = [len(f.column.distinct) for f in others]
     # Half of all crossings are there, and none twice.
     crossed = len(others) > 1 and sheet.rows >= 4 and math.prod(sizes) <= 2 * sheet.rows
-    if len(counts) != 1 or not crossed or max(sizes) == sheet.rows or not _differ(others):
+    crossed = crossed and max(sizes) < sheet.rows
+    ballots = [f for f in others if unique(f) and all(">" in t for t in f.column.distinct)]
+    if len(counts) != 1 or not (crossed or ballots) or not _differ(others):
         return
     name, told = counts[0].name, shown((f.name for f in others), 4)
     raise CrowdError(

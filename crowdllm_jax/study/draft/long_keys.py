@@ -15,7 +15,7 @@ from crowdllm_jax.study.draft.crossed import (
 )
 from crowdllm_jax.study.draft.draft import Choices, as_flag, shown
 from crowdllm_jax.study.draft.people import one_of
-from crowdllm_jax.study.draft.row_people import unique
+from crowdllm_jax.study.draft.row_people import members_in_rows, unique
 from crowdllm_jax.study.draft.two_columns import task_of_two, with_condition
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.formats.sheet import Field, Sheet
@@ -42,6 +42,8 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
     if (plain := _by_name(sheet, choices)) is not None:
         return plain
     responses = said_responses(sheet, choices)
+    if (several := _of_households(sheet, choices, responses)) is not None:
+        return several
     if choices.person is not None and choices.task is not None:
         person, task = sheet.field(choices.person, "--id"), sheet.field(choices.task, "--task")
         return Keys(person, task, responses)
@@ -52,6 +54,21 @@ def keys_of(sheet: Sheet, choices: Choices) -> Keys | None:
             task = task_of_two(sheet, pair.person, may) or task
         return Keys(pair.person, task, responses)
     return _by_some_names(sheet, choices, responses)
+
+
+def _of_households(sheet: Sheet, choices: Choices, responses: tuple[Field, ...]) -> Keys | None:
+    """The keys of a table in which only a household and who of it tell whose an answer is."""
+    if choices.person is not None or choices.questions or choices.profile:
+        return None
+    person = members_in_rows(sheet, {*choices.out})
+    if person is None:
+        return None
+    halves = [f for f in sheet.fields if f.name in person.name.split(" and ")]
+    fields = [f for f in sheet.fields if f not in (*halves, *responses)]
+    tasks = [f for f in fields if choices.task == f.name or names.is_task(f.name)]
+    tasks = [f for f in tasks if choices.task in (None, f.name) and _keyed(person, f, 0.95)]
+    tasks = [f for f in tasks if not any(_keyed(half, f, 0.95) for half in halves)]
+    return Keys(person, tasks[0], responses) if len(tasks) == 1 else None
 
 
 def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...]) -> Keys | None:
@@ -70,6 +87,8 @@ def _by_some_names(sheet: Sheet, choices: Choices, responses: tuple[Field, ...])
     named = [f for f in others if names.is_task(f.name) and _keyed(person, f, 0.9)]
     answered = responses or any(names.is_response(f.name) for f in sheet.fields)
     candidates = one_of_equals(named or (pairs if answered else []))
+    # Somebody's age tells waves apart, too.
+    candidates = [f for f in candidates if not profile_names.is_age(f.name)] or candidates
     if not candidates:
         both = task_of_two(sheet, person, [f for f in others if f not in named])
         return None if both is None else Keys(person, both, responses)

@@ -21,6 +21,7 @@ from crowdllm_jax.study.draft.multiple import options_of, split
 from crowdllm_jax.study.draft.people import cells_of, no_profile, profile_of, weight_of
 from crowdllm_jax.study.draft.row_people import numbers_rows
 from crowdllm_jax.study.draft.stacked import stacked
+from crowdllm_jax.study.draft.summed_up import summed_up
 from crowdllm_jax.study.draft.told_of_people import rows_in_columns, spread
 from crowdllm_jax.study.draft.wide_table import answered, reversed_ids
 from crowdllm_jax.study.draft.word_lists import folded
@@ -47,7 +48,7 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     of_person = [f for f in others if told_by(person, f)]
     of_task = [f for f in others if f not in of_person and told_by(task, f)]
     free = [f for f in others if f not in (*of_person, *of_task)]
-    responses = keys.responses or _responses(sheet, free, choices)
+    responses = keys.responses or _responses(sheet, task, free, choices)
     sheet, responses = _opened(sheet, task, responses)
     if len(responses) > 1:
         return _from_several(sheet, Keys(person, task, responses), of_task, choices)
@@ -73,8 +74,9 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
     left = [f for f in (*free, *of_person) if f is not response and f not in kept]
     reasons += _told_of_left(person, left)
     asked, tasks = np.unique(task.column.codes[rows], return_inverse=True)
-    kept = [f for f in of_task if f.name not in choices.out and not own_names.is_own(f.name)]
-    records, attributes = tasks_of(asked, task, kept, scaled, choices, reasons)
+    about = [f for f in of_task if f.name not in choices.out and not own_names.is_own(f.name)]
+    about = _without_summaries(about, task, response, scaled, reasons)
+    records, attributes = tasks_of(asked, task, about, scaled, choices, reasons)
     reversed_ids(records, choices, reasons)
     return Draft(
         sheet.what,
@@ -90,6 +92,16 @@ def from_long(sheet: Sheet, keys: Keys, choices: Choices) -> Draft:
         attributes,
         tuple(reasons),
     )
+
+
+def _without_summaries(
+    fields: list[Field], task: Field, response: Field, scaled: Scaled, reasons: list[str]
+) -> list[Field]:
+    """What tells of tasks without what sums up the answers to them; `reasons` tells of it."""
+    if not (summed := summed_up(task, response, scaled.code, fields)):
+        return fields
+    reasons.append(f"Left out, since they sum up the answers to each task: {shown(summed, 8)}.")
+    return [field for field in fields if field.name not in summed]
 
 
 def _told_in_rows(
@@ -230,8 +242,11 @@ def _from_several(sheet: Sheet, keys: Keys, of_task: list[Field], choices: Choic
     return from_long(sheet, Keys(person, task, (response,)), replace(choices, response=None))
 
 
-def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[Field, ...]:
-    """The columns of answers: one by its name, or those that hold answers on a scale.
+def _responses(
+    sheet: Sheet, task: Field, free: Sequence[Field], choices: Choices
+) -> tuple[Field, ...]:
+    """The columns of answers: one by its name, or those that hold answers on a scale, as all do
+    that people were asked in each wave.
 
     Raises:
       CrowdError: there is none, or of several some hold no levels.
@@ -242,8 +257,11 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
     answering = [f for f in candidates if names.is_response(f.name) or not numbers_rows(f)]
     candidates = answering or candidates
     named = [f for f in candidates if names.is_response(f.name)]
-    if len(named) == 1:
+    waves = names.is_time(task.name)
+    if len(named) == 1 and not waves:
         return (named[0],)
+    if waves:
+        named = [f for f in candidates if not profile_names.is_profile(f.name, f.text)]
     guesses = [
         # Each of several options in a cell is chosen or not.
         (f, Guess(Binary(), frozenset(), "") if options_of(f) else guess(answered(f, 1), choices))
@@ -257,7 +275,8 @@ def _responses(sheet: Sheet, free: Sequence[Field], choices: Choices) -> tuple[F
             f"{shown((f.name for f in sheet.fields), 12)})"
         )
     fields = tuple(field for field, _ in scaled)
-    if len(fields) == 1 or all(isinstance(scale, Ordinal | Binary) for _, scale in scaled):
+    levels = Ordinal | Binary | Nominal if waves else Ordinal | Binary
+    if len(fields) == 1 or all(isinstance(scale, levels) for _, scale in scaled):
         return fields
     listed = as_flag(field.name for field in fields)
     raise CrowdError(
@@ -367,6 +386,8 @@ def tasks_of(
         numeric = all(numerals.number(t) is not None for t in field.column.distinct)
         # What is another in each task, such as a number of its own, says nothing of new ones.
         few = 1 < len(field.column.distinct) <= min(MOST_TASK_LEVELS, len(asked) - 1)
+        named = names.is_task(field.name) or names.is_person(field.name)
+        numeric = numeric and not (named and len(field.column.distinct) >= len(asked))
         if field is not text and len(field.column.distinct) > 1 and (few or numeric):
             attributes[field.name] = "categorical" if few else "numeric"
             cells[field.name] = cells_of(field, first)

@@ -18,6 +18,7 @@ from crowdllm_jax.study.draft.conjoint import from_sets
 from crowdllm_jax.study.draft.draft import SAID, Choices, Draft, as_flag, with_said
 from crowdllm_jax.study.draft.long_keys import keys_of
 from crowdllm_jax.study.draft.long_table import from_long
+from crowdllm_jax.study.draft.multiple import apart_by_blanks
 from crowdllm_jax.study.draft.objects import with_objects_opened
 from crowdllm_jax.study.draft.people import joined
 from crowdllm_jax.study.draft.published_draft import from_published
@@ -118,7 +119,7 @@ def _draft(sheet: Sheet, choices: Choices, ids: tuple[str, ...] = ()) -> Draft:
     )
     written = (*ids, *choices.out, choices.person)
     tidy = plain_amounts(with_points(tidy, sure=False), written)
-    tidy = with_labels_in_order(one_spelling(tidy, choices), choices)
+    tidy = with_labels_in_order(one_spelling(apart_by_blanks(tidy), choices), choices)
     if (shares := published(tidy, choices)) is not None:
         return from_published(shares, choices)
     tidy = people_in_rows(tidy, choices)

@@ -13,8 +13,9 @@ from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names, own_names, profile_names
 from crowdllm_jax.study.draft.guess import dates
+from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import in_order, is_no_answer
-from crowdllm_jax.study.formats.sheet import Field, Use
+from crowdllm_jax.study.formats.sheet import Field, Sheet, Use
 
 MOST_OPTIONS = 30
 _SIGNS = ("\n", ";", "|", "┋", ", ", ",")
@@ -24,6 +25,24 @@ _WITHIN = ("/", "+", "&")
 
 CHOSEN = (("0", "not chosen"), ("1", "chosen"))
 """How an option is answered that people may choose beside others."""
+
+
+_SEVERAL = re.compile(
+    r"\b((select|check|choose|mark|tick|pick|name|list) (all|any|up to|as many)|(all|any) "
+    r"(that|which) (apply|applies)|(multiple|several|more than one) (answers?|responses?|choices?|"
+    r"mentions?|options?|selections?)|multi(ple)? ?(select|response|choice|punch)|mehrfach(nennung|"
+    r"antwort|auswahl)(en)?|mehrere (antworten|nennungen)|plusieurs (reponses|choix)|(reponses|"
+    r"choix) multiples?|(varias|multiples) (respuestas|opciones)|(respuesta|opcion) multiple|piu "
+    r"(risposte|opzioni)|risposta multipla|(varias|multiplas) (respostas|opcoes)|meerdere "
+    r"antwoorden)\b"
+)
+
+
+def says_several(field: Field) -> np.ndarray:
+    """(R,) whether each row's text says of a question that several answers may be given."""
+    told = [_SEVERAL.search(folded(text)) is not None for text in field.column.distinct]
+    said: np.ndarray = np.array([*told, False], bool)[field.column.codes]
+    return said
 
 
 def options_of(field: Field) -> tuple[str, list[str]] | None:
@@ -57,6 +76,33 @@ def options_of(field: Field) -> tuple[str, list[str]] | None:
         ):
             return sign, sorted(often)
     return None
+
+
+_OF_ODK = {"_uuid", "_submission_time", "instanceid", "submissiondate", "__version__"}
+_CODE = re.compile(r"[^\W\d_][\w.-]*")
+FEWEST_SEVERAL = 3
+
+
+def apart_by_blanks(sheet: Sheet) -> Sheet:
+    """A sheet of ODK or KoBo, which set the names of chosen options apart by blanks."""
+    if not any(f.name.rpartition("/")[2].casefold() in _OF_ODK for f in sheet.fields):
+        return sheet
+    fields = [replace(f, several=" ") if _holds_codes(f) else f for f in sheet.fields]
+    return replace(sheet, fields=tuple(fields))
+
+
+def _holds_codes(field: Field) -> bool:
+    """Whether cells hold short names, one or several, which come back with others."""
+    texts = [text for text in field.cells.distinct if not is_no_answer(text)]
+    parts = [text.split(" ") for text in texts]
+    several = [own for own in parts if len(own) > 1]
+    often = Counter(part for own in several for part in own)
+    once = all(len({*own}) == len(own) for own in parts)
+    named = all(_CODE.fullmatch(part) for own in parts for part in own)
+    if field.use or field.labels or field.several or not (once and named):
+        return False
+    back = len(several) >= FEWEST_SEVERAL and min(often.values()) > 1
+    return back and len(often) <= MOST_OPTIONS and in_order(texts) is None
 
 
 def _all_alone(parts: Sequence[list[str]]) -> bool:

@@ -152,8 +152,14 @@ def is_of_several(name: str) -> bool:
     """Whether a name is that of ids of people who belong together, as couples do."""
     words = plain(name)
     parted = {*words, re.sub(r"id$", "", folded(name))}
-    ids = bool(words & ID) or folded(name).endswith("id") or folded(name) in ("couple", "dyad")
-    return ids and bool(parted & _TOGETHER) and words <= _TOGETHER | ID | {folded(name)}
+    called = folded(name) in ("couple", "dyad", "hidp")
+    ids = bool(words & ID) or folded(name).endswith("id") or called
+    return called or (ids and bool(parted & _TOGETHER) and words <= _TOGETHER | ID | {folded(name)})
+
+
+def may_be_household(name: str) -> bool:
+    """Whether a name is that of households, whose ids a column may hold (or what they earn)."""
+    return folded(name) in ("household", "hh", "haushalt", "menage", "hogar", "gezin")
 
 
 def votes_on_bills(name: str) -> bool:
@@ -166,7 +172,8 @@ def votes_on_bills(name: str) -> bool:
 
 _MEMBER = listed(
     "role partner spouse member person actor line lineno pernum husband wife parent relation "
-    "relationship position sex gender rolle geschlecht rôle conjoint sexe rol sexo pareja ruolo"
+    "relationship position sex gender rolle geschlecht rôle conjoint sexe rol sexo pareja ruolo "
+    "indid mid memid memberid pno personennummer hvidx miembro membro mitglied"
 )
 
 

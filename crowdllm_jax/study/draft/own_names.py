@@ -12,6 +12,7 @@ _OWN = listed(
     "completed started submitted submitdate browser device useragent consent recaptcha "
     "completioncode qtime interviewtime totaltime "
     "zeit datum seed rt epoch unixtime rowid rownum rownumber lat lng lon zip gps deviceid "
+    "tstamp unixreviewtime reviewtime "
     "zipcode postcode postalcode plz postleitzahl data fecha datum rownames"
 )
 
@@ -84,6 +85,7 @@ def is_own(name: str) -> bool:
         or is_check(name)
         or bool(_TIMED.fullmatch(folded(name)))
         or name.endswith(".rt")
+        or name == "ts"  # `TS` may be somebody
         or name.casefold() == "filter_$"  # SPSS notes there which cases are looked at
         or _CLICKED.fullmatch(folded(name)) is not None
         or _PLACED.fullmatch(folded(name)) is not None

@@ -180,8 +180,10 @@ FEW_PEOPLE = 8
 
 def no_profile(person: Field, field: Field) -> bool:
     """Whether a column tells of people what a program notes, or is another id of theirs."""
-    if own_names.is_own(field.name):
+    if own_names.is_own(field.name) or names.is_of_several(field.name):
         return True
+    if person.name.startswith(f"{field.name} and "):
+        return names.may_be_household(field.name)
     texts = field.column.distinct
     apart = len(texts) == len(person.column.distinct) > FEW_PEOPLE
     return apart and (

@@ -55,6 +55,7 @@ _WHERE = (
     *("group", "gruppe", "groupe", "grupo", "gruppo", "groep", "grupa", "nation"),
     *("team", "site", "office", "branch", "unit", "location", "precinct", "precinct portion"),
     *("ward", "school", "schule", "class", "klasse", "cntry", "standort", "abteilung", "tenure"),
+    *("segment", "customer segment", "market segment", "kundensegment"),
     *("precinctportion", "countinggroup", "counting group", "ballottype", "ballot type"),
 )
 """Names that describe people if nothing else stands beside them."""

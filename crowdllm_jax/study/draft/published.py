@@ -13,6 +13,7 @@ import numpy as np
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.draft import names
 from crowdllm_jax.study.draft.draft import shown
+from crowdllm_jax.study.draft.multiple import says_several
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer
 from crowdllm_jax.study.formats.sheet import Field, Sheet, only_rows
@@ -76,7 +77,7 @@ def numbers(field: Field) -> np.ndarray | None:
     """(R,) the shares (or counts) in a column, nan where there is none; None if it holds others."""
     if field.labels or field.use is not None:
         return None
-    texts = [text.removesuffix("%").strip() for text in field.column.distinct]
+    texts = [_plain(text) for text in field.column.distinct]
     read = [0.0 if text in _SMALL else _number(text) for text in texts]
     real = [value for value, text in zip(read, texts, strict=True) if text not in _SMALL]
     if None in read or not any(value is not None and not np.isnan(value) for value in real):
@@ -85,6 +86,15 @@ def numbers(field: Field) -> np.ndarray | None:
         return None
     values: np.ndarray = np.array([*read, np.nan], float)[field.column.codes]
     return values
+
+
+_TESTED = re.compile(r"(?P<share>\d+([.,]\d+)?) ?%? ?[A-Z](,? ?[A-Z])*")
+"""A share beside the letters of the groups from which it differs (`41% BC`)."""
+
+
+def _plain(text: str) -> str:
+    tested = _TESTED.fullmatch(text)
+    return (text if tested is None else tested["share"]).removesuffix("%").strip()
 
 
 def _number(text: str) -> float | None:
@@ -147,12 +157,16 @@ def settled(
     sums = _sums(cell, values, kept, _which(option, is_no_option) & kept)
     kept &= ~sums
     people = None if base is None or not base.any() else _of_cell(cell, values, base)
-    quality = _quality(cell, values, kept)
+    several = np.any([says_several(field) for field in sheet.fields], axis=0)
+    parted = kept & ~(several & (values <= 100))  # of several answers shares are no parts
+    quality = _quality(cell, values, parted) if parted.any() else 1.0
     share = values / whole_of(np.bincount(cell[kept], values[kept]))
     if quality < MOSTLY and counts and not np.any(values[kept] % 1) and np.max(values[kept]) > 10:
         whole = np.bincount(cell[kept], values[kept], int(np.max(cell)) + 1)
         share, people = values / np.maximum(whole, 1)[cell], whole[cell]
-        told = "Numbers count people; shares are made of them."
+        told = "Numbers count people; shares are made of them"
+        told += "." if not several.any() else ", but for questions with several answers: left out."
+        kept &= ~several
         sheet = replace(sheet, notes=(*sheet.notes, told))
     elif quality <= 0.5:
         return None

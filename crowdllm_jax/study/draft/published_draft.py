@@ -23,6 +23,7 @@ from crowdllm_jax.study.draft.published import (
     cells_of_rows,
 )
 from crowdllm_jax.study.draft.published_groups import without_overlap
+from crowdllm_jax.study.draft.published_several import with_options_apart
 from crowdllm_jax.study.draft.scales_of import ScaleNames
 from crowdllm_jax.study.draft.word_lists import folded
 from crowdllm_jax.study.draft.words import is_no_answer, seems_ordered
@@ -53,7 +54,7 @@ def from_published(published: Published, choices: Choices) -> Draft:
     names = {f.name for f in groups}
     names = {f.name for f in _fields(published, names) if len(f.column.distinct) > 1}
     reasons = [_first(published), *published.sheet.notes]
-    published = _whole(published, names, reasons)
+    published = _whole(with_options_apart(published, names, reasons), names, reasons)
     scaled, guesses = _scales(published, choices, reasons)
     known = np.array([name is not None for name in scaled.names])[scaled.group]
     published, group = _some(published, known), scaled.group[known]

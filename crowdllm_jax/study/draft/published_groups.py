@@ -26,11 +26,15 @@ _AGE = re.compile(
     r"(aged? )?\d{1,2}( ?[-–to]+ ?\d{1,3}| ?\+| and (over|older)| ?or (over|older))( years?)?|"
     r"(under|below|over) \d\d|gen z|millennials?|gen x|(baby )?boomers?"
 )
-_PREFIX = re.compile(r"(?P<kind>[^:|]+?)\s*(?::|\||\s[-–]\s)\s*(?P<level>.+)")
+_PREFIX = re.compile(
+    r"(?P<kind>[^:|\[]+?)\s*(?::|\||\s[-–]\s)\s*(?P<level>.+)|(?P<over>.+?) \[(?P<below>.+)\]"
+)
+"""`Sex: Male`, or `Sex [Male]`, as two rows of headings are read."""
 
 
 def kind_of(name: str) -> str:
-    """How a group of people is told from others: by gender, age, party; `total`: it is not."""
+    """How a group of people is told from others: by gender, age, party, when they were asked;
+    `total`: it is not."""
     plain = folded(name)
     if plain in TOTALS:
         return "total"
@@ -38,6 +42,8 @@ def kind_of(name: str) -> str:
         return "gender"
     if _AGE.fullmatch(name.casefold().strip()):
         return "age"
+    if re.fullmatch(r"(19|20)\d\d", plain):
+        return "year"
     return "party" if plain in _PARTIES else "group"
 
 
@@ -48,14 +54,14 @@ def one_grouping(columns: Sequence[str], choices: Choices) -> tuple[dict[str, st
     Raises:
       CrowdError: there are several ways of grouping people, and no column of everybody.
     """
-    chosen = [name for name in columns if name in choices.profile]
+    apart = {name: own for name in columns if (own := _parted(name)) is not None}
+    said = {*choices.profile}
+    chosen = [name for name in columns if name in said or apart.get(name, ("", ""))[0] in said]
     others = chosen or [name for name in columns if kind_of(name) != "total"]
     totals = [name for name in columns if kind_of(name) == "total"]
-    apart = {name: _PREFIX.fullmatch(name) for name in others}
-    prefixed = [match for match in apart.values() if match is not None]
-    if len(prefixed) == len(others):
-        kinds = dict.fromkeys(match["kind"] for match in prefixed)
-        level = {name: match["level"] for name, match in apart.items() if match is not None}
+    if all(name in apart for name in others):
+        kinds = dict.fromkeys(apart[name][0] for name in others)
+        level = {name: apart[name][1] for name in others}
     else:
         kinds = dict.fromkeys(map(kind_of, others))
         level = {name: name for name in others}
@@ -65,9 +71,10 @@ def one_grouping(columns: Sequence[str], choices: Choices) -> tuple[dict[str, st
         left = [name for name in columns if name not in others]
         return level, kind, told + (f", and not those of {shown(left, 4)}." if left else ".")
     if not totals:
+        one = [next(iter(kinds))] if all(name in apart for name in others) else others[:2]
         raise CrowdError(
             f"its columns of shares are of groups that overlap ({shown(others)}); say which are "
-            f"one way of grouping people: --profile {as_flag(others[:2])} (or others)"
+            f"one way of grouping people: --profile {as_flag(one)} (or others)"
         )
     told = f"Shares are those of {totals[0]}"
     if others:
@@ -76,6 +83,14 @@ def one_grouping(columns: Sequence[str], choices: Choices) -> tuple[dict[str, st
             "not)"
         )
     return {totals[0]: totals[0]}, "", f"{told}."
+
+
+def _parted(name: str) -> tuple[str, str] | None:
+    """How people are grouped, and the group, where a name tells both."""
+    match = _PREFIX.fullmatch(name)
+    if match is None or kind_of(name) == "total":
+        return None
+    return match["kind"] or match["over"], match["level"] or match["below"]
 
 
 def without_overlap(groups: Sequence[Field], rows: int) -> np.ndarray:

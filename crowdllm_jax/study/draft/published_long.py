@@ -70,6 +70,8 @@ def long_shares(
     if not called and shares and not named and not np.any(read[shares[0]] % 1):
         return None  # whole numbers may be points of options
     counts = [name for name in read if names.counts_rows(name)]
+    if len(counts) > 1:  # one of them says how many were asked, the same beside all answers
+        counts = [name for name in counts if not _alike(cell, read[name])]
     if not (called or shares) and not (counts and named):
         return None
     if not (called or shares) and len(counts) > 1:
@@ -77,6 +79,11 @@ def long_shares(
     share = (called or shares or counts)[0]
     sheet = replace(sheet, fields=tuple(f for f in sheet.fields if f in keys or f.name in read))
     return _published(sheet, cell, option, share, task_of(named or keys), counts=not shares)
+
+
+def _alike(cell: np.ndarray, values: np.ndarray) -> bool:
+    """Whether all rows of each cell hold one number."""
+    return len(np.unique(np.stack([cell, values]), axis=1).T) == len(np.unique(cell))
 
 
 def _again(cell: np.ndarray, option: Field) -> np.ndarray:
@@ -128,7 +135,7 @@ def _option(sheet: Sheet, read: Numbers, said: str | None) -> Field | None:
         others = [f for f in fields if not names.is_task(f.name) and not _of_group(f)]
         tasks = [f for f in fields if names.is_task(f.name)]
         shares = [n for n in read if names.is_share(n) and not names.counts_rows(n)]
-        named = others if len(others) == 1 and tasks and shares else []
+        named = others if len(others) == 1 and tasks and shares else _within(fields)
 
     def rank(field: Field) -> tuple[bool, float]:
         plain = sum(text.isdecimal() for text in field.column.distinct)
@@ -136,6 +143,19 @@ def _option(sheet: Sheet, read: Numbers, said: str | None) -> Field | None:
         return 2 * plain > len(texts) and not field.labels, -sum(map(len, texts)) / len(texts)
 
     return min(named, key=rank, default=None)
+
+
+def _within(fields: Sequence[Field]) -> list[Field]:
+    """The second of two columns of which the first says one thing in all rows of a block, and the
+    second another in each of them, as answers stand beside their question; else none."""
+    if len(fields) != 2 or any((f.column.codes < 0).any() for f in fields):
+        return []
+    one, other = (f.column.codes for f in fields)
+    starts = np.append(True, np.diff(one) != 0)
+    sizes = np.diff(np.append(np.flatnonzero(starts), len(one)))
+    blocks = len(sizes) == len(np.unique(one)) >= FEWEST_QUESTIONS and np.min(sizes) > 1
+    apart = len(np.unique(np.stack([one, other]), axis=1).T) == len(one)
+    return [fields[1]] if blocks and apart else []
 
 
 def _named_option(name: str) -> bool:
@@ -166,7 +186,10 @@ def _beside(field: Field, option: Field, keys: Sequence[Field]) -> bool:
     pairs = np.unique(np.stack([option.column.codes, field.column.codes]), axis=1)
     if len(pairs.T) != len(option.column.distinct) or len(field.column.distinct) == 1:
         return False
-    others = cells_of_rows([f for f in keys if f is not field], len(option.column.codes))
+    left = [f for f in keys if f is not field]
+    if not left and len(field.column.distinct) < len(option.column.codes):
+        return False  # questions, each of which has answers of its own
+    others = cells_of_rows(left, len(option.column.codes))
     return len(np.unique(np.stack([others, option.column.codes]), axis=1).T) == len(others)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from crowdllm_jax.study.draft import names, own_names
 from crowdllm_jax.study.draft.draft import Choices
+from crowdllm_jax.study.draft.label_counts import label_counts
 from crowdllm_jax.study.draft.published import (
     Published,
     is_base,
@@ -32,14 +33,17 @@ def published(sheet: Sheet, choices: Choices) -> Published | None:
     fields = [f for f in sheet.fields if f.column.distinct and f.name not in choices.out]
     if choices.questions or choices.person or sheet.rows < 2 or any(f.use for f in fields):
         return None
+    said = choices.task or choices.response
+    if not said and (counted := label_counts(replace(sheet, fields=tuple(fields)))) is not None:
+        return counted
     if any(_of_people(f, fields) for f in fields):
         return None
     if (opened := lists_below(replace(sheet, fields=tuple(fields)))) is not None:
         share = next(f for f in opened.fields if f.name == "share")
         own = numbers(share)
         return None if own is None else long_shares(opened, {share.name: own}, choices, "option")
-    said = (choices.task, choices.response)
-    read = {f.name: own for f in fields if _may_count(f, said) and (own := numbers(f)) is not None}
+    keys = (choices.task, choices.response)
+    read = {f.name: own for f in fields if _may_count(f, keys) and (own := numbers(f)) is not None}
     if not read:
         return None
     sheet = replace(sheet, fields=tuple(fields))
@@ -117,6 +121,13 @@ def _headed(sheet: Sheet, text: Field, read: Numbers) -> Sheet | None:
     None if it is no such."""
     blank = np.all([np.isnan(own) for own in read.values()], axis=0)
     head = blank & (text.column.codes >= 0)
+    # Above the first question may stand how many people were asked in all.
+    above = np.cumsum(head) == 0
+    bases = [code >= 0 and is_base(text.column.distinct[code]) for code in text.column.codes[above]]
+    if above.any() and all(bases):
+        sheet = only_rows(sheet, ~above)
+        text = next(f for f in sheet.fields if f.name == text.name)
+        blank, head = blank[~above], head[~above]
     if np.sum(head) < FEWEST_QUESTIONS or not head[0]:
         return None
     block = np.cumsum(head) - 1

@@ -38,7 +38,7 @@ def columns_of_questions(sheet: Sheet, texts: list[Field], read: Numbers) -> Pub
     columns = [f for f in sheet.fields if f.name in good]
     if len(columns) < 2 or any(np.all(np.isin(read[n], (0, 1))) for n in good):
         return None
-    if any(kind_of(name) != "group" for name in good):
+    if any(kind_of(name) not in ("group", "year") for name in good):
         return None  # groups of people, of whom one thing was asked
     called = [f.text or f.name for f in columns]
     below = with_columns_below(sheet.path, sheet, columns, called, "question")

@@ -54,7 +54,43 @@ def ranking_in_cells(field: Field, reasons: list[str]) -> list[Field] | None:
             )
             for option in sorted(options)
         ]
-    return None
+    return _short_ranking(field, texts, reasons)
+
+
+_BETTER = re.compile(r"\s*>\s*")
+
+
+def _short_ranking(field: Field, texts: Sequence[str], reasons: list[str]) -> list[Field] | None:
+    """The options of a question in whose cells some of them stand, the better before a `>`; None
+    where cells hold no such."""
+    parts = {text: tuple(map(tidy_name, _BETTER.split(text.strip()))) for text in texts}
+    options = sorted({part for own in parts.values() for part in own})
+    several = [own for own in parts.values() if len(own) > 1]
+    known = {part for own in several for part in own} == {*options}
+    if not FEWEST_OPTIONS <= len(options) <= MOST_OPTIONS or "" in options or not known:
+        return None
+    twice = {text for text, own in parts.items() if len({*own}) < len(own)}
+    if len(several) < FEWEST_OPTIONS or 10 * len(twice) > len(texts):
+        return None
+    k = max(map(len, parts.values()))
+    wrong = sum(int(np.sum(field.column.codes == field.column.distinct.index(t))) for t in twice)
+    reasons += _told_short(field.name, k, wrong)
+    made = []
+    for option in options:
+        places = [
+            parts[t].index(option) if t in parts and t not in twice and option in parts[t] else -1
+            for t in field.column.distinct
+        ]
+        one = _option(
+            field, f"{field.name} [{option}]", f"{field.text or field.name}: {option}", places, k
+        )
+        made.append(replace(one, scale=_by_places(k)))
+    return made
+
+
+def _by_places(k: int) -> Ordinal:
+    """The scale of an option that not everybody ranks: the best place, 1, is the highest."""
+    return Ordinal(levels=tuple(range(-k, 0)), labels=tuple(map(str, range(k, 0, -1))))
 
 
 def _option(field: Field, name: str, text: str, places: list[int], options: int) -> Field:
@@ -192,7 +228,7 @@ def _options_of_places(
         reasons += _told(stem, k, int(np.sum(asked & ~right)))
     elif np.sum(once & asked) >= MOSTLY * np.sum(asked) and _tires(named):
         right = once & asked
-        scale = Ordinal(levels=tuple(range(-k, 0)), labels=tuple(map(str, range(k, 0, -1))))
+        scale = _by_places(k)
         reasons += _told_short(stem, k, int(np.sum(asked & ~right)))
     else:
         return None

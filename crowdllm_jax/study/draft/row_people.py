@@ -122,12 +122,32 @@ def _of_couples(sheet: Sheet, said: Set[str]) -> Field | None:
     than what describes them."""
     fields = [f for f in sheet.fields if f.name not in said]
     for group in fields:
-        if not names.is_of_several(group.name) or unique(group):
+        if not _of_several(group) or unique(group):
             continue
         members = [f for f in fields if f is not group and is_member(sheet, group, f)]
         members.sort(key=lambda f: profile_names.is_profile(f.name, f.text))
         for member in members:
             if (both := _both(sheet, group, member)) is not None:
+                return both
+    return None
+
+
+def _of_several(field: Field) -> bool:
+    """Whether a column is called after ids of households, and holds many."""
+    several = names.may_be_household(field.name) and len(field.column.distinct) > MOST_GROUPS
+    return several or names.is_of_several(field.name)
+
+
+def members_in_rows(sheet: Sheet, said: Set[str]) -> Field | None:
+    """Ids of the people of couples or households, who have several rows each; None where two
+    columns do not tell them."""
+    fields = [f for f in sheet.fields if f.name not in said and f.use is None]
+    for group in filter(_of_several, fields):
+        for member in fields:
+            if member is group or not is_member(sheet, group, member):
+                continue
+            both = _together(sheet, group, member)
+            if both is not None and 1.5 * len(both.column.distinct) <= sheet.rows:
                 return both
     return None
 
@@ -148,8 +168,14 @@ def is_member(sheet: Sheet, group: Field, member: Field) -> bool:
 
 def _both(sheet: Sheet, group: Field, member: Field) -> Field | None:
     """Two columns as ids; None unless together they are different in every row."""
+    both = _together(sheet, group, member)
+    return both if both is not None and unique(both) else None
+
+
+def _together(sheet: Sheet, group: Field, member: Field) -> Field | None:
+    """Two columns as one; None where a cell is empty."""
     texts = [f"{g} {own}" for g, own in zip(*map(texts_of, (group, member)), strict=True)]
-    if "" in (*texts_of(group), *texts_of(member)) or len({*texts}) < sheet.rows:
+    if "" in (*texts_of(group), *texts_of(member)):
         return None
     name = f"{group.name} and {member.name}"
     return Field(name, column_of(sheet.path, name, texts))

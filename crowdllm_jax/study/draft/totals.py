@@ -144,7 +144,7 @@ def _asks(text: str) -> bool:
 
 def _text_above_numbers(field: Field) -> bool:
     """Whether the first cell is a text, and all others are numbers."""
-    texts = {text: number(text) for text in field.column.distinct}
+    texts = {text: number(text.removesuffix("%")) for text in field.column.distinct}
     return len(texts) > 2 and {text for text, n in texts.items() if n is None} == {_top(field)}
 
 

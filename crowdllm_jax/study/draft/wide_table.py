@@ -109,6 +109,7 @@ def _parted(
     about, noted = about_somebody(sheet.fields), not_asked(sheet.fields)
     columns = [f for f in sheet.fields if f is not people and f is not weight]
     columns = [replace(f, use="profile") if _a_role(f, people) else f for f in columns]
+    columns = [_as_part(f) if _names_several(f, people) else f for f in columns]
     if apart := _parts_apart(columns):
         columns = [f for f in columns if f.name not in apart]
         reasons.append(f"Left out, since their options have columns: {shown(apart, 8)}.")
@@ -143,8 +144,24 @@ def _parted(
 
 def _a_role(field: Field, people: Field | None) -> bool:
     """Whether a column tells people of a couple or household apart."""
-    group, _, member = (people.name if people is not None else "").partition(" and ")
-    return names.is_of_several(group) and field.name == member
+    group, member = _halves(people)
+    several = names.is_of_several(group) or names.may_be_household(group)
+    return several and field.name == member
+
+
+def _names_several(field: Field, people: Field | None) -> bool:
+    """Whether a column holds ids of households that are half of people's ids."""
+    return names.may_be_household(field.name) and field.name == _halves(people)[0]
+
+
+def _as_part(field: Field) -> Field:
+    return replace(field, use="out", why="part of people's ids")
+
+
+def _halves(people: Field | None) -> tuple[str, str]:
+    """The two columns that make people's ids, if two do."""
+    one, _, other = (people.name if people is not None else "").partition(" and ")
+    return one, other
 
 
 def _parts_apart(fields: Sequence[Field]) -> list[str]:

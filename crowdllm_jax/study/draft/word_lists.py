@@ -430,7 +430,76 @@ LISTS = tuple(
             "ei < ehkä < kyllä",
             "όχι < ίσως < ναι",
             "いいえ < はい",
+            "dislike/dislike it/i dislike it/i dislike it that way/i would dislike it/i dislike "
+            "it and i cannot accept it/i dislike it and i can't accept it/i dislike it and "
+            "cannot accept it < live with/live with it/can live with it/i can live with it/i can"
+            " live with it that way/i could live with it/tolerate/tolerate it/can tolerate it/i "
+            "can tolerate it/i could tolerate it/i dislike it but i can live with it/i dislike "
+            "it but i can live with it that way < neutral/i am neutral/i'm neutral/i would be "
+            "neutral/i feel neutral/don't care/i don't care < must be/must have/it must be that "
+            "way/it must be/it should be that way/expect/expect it/i expect it/i expect it that "
+            "way/i would expect it/it is a basic necessity or i expect it that way < like/like "
+            "it/i like it/i like it that way/i would like it/i enjoy it/i enjoy it that way",
+            "das würde mich sehr stören/das stört mich sehr/würde mich sehr stören < das könnte "
+            "ich in kauf nehmen/das nehme ich gerade noch hin/das nehme ich in kauf/könnte ich "
+            "in kauf nehmen < das ist mir egal/ist mir egal/egal < das setze ich voraus/setze "
+            "ich voraus/das ist selbstverständlich < das würde mich sehr freuen/das freut mich "
+            "sehr/würde mich sehr freuen",
+            "vd < d < n < s < vs",
+            "vu < u < n < l < vl",
+            "vp < p < f < g < vg < e",
+            "much less likely/a lot less likely < somewhat less likely/a little less likely/less"
+            " likely/slightly less likely < no difference/no more or less likely/neither more "
+            "nor less likely/no effect/no impact/about as likely/equally likely < somewhat more "
+            "likely/a little more likely/more likely/slightly more likely < much more likely/a "
+            "lot more likely",
+            "none/none at all/nothing at all < not much/very little/only a little/a small amount"
+            " < some/a moderate amount < a fair amount/a good amount < a great amount/a large "
+            "amount/a great deal",
+            "not at all < not much/not very much/not really < somewhat/a little/partly < "
+            "mostly/largely < completely/fully/entirely",
+            "never < more than a year ago/over a year ago/more than 12 months ago < within the "
+            "past year/within the last year/in the past year/in the last 12 months/within the "
+            "past 12 months < within the past 6 months/within the last 6 months < within the "
+            "past 3 months/within the last 3 months < within the past month/within the last "
+            "month/in the past month/in the last month/in the last 30 days/within the past 30 "
+            "days < within the past week/within the last week/in the past week/in the last "
+            "week/in the last 7 days/within the past 7 days < within the past day/in the last 24"
+            " hours/within the last 24 hours/yesterday < today",
+            "reject/to reject < poor/insufficient/inadequate < acceptable/passable/fair < "
+            "good/fairly good < very good < excellent/great/outstanding",
+            "à rejeter < insuffisant < passable < assez bien < bien < très bien < excellent",
+            "very cheap/dirt cheap < cheap/inexpensive < "
+            "ok/okay/fair/reasonable/affordable/about right/neutral < expensive/pricey < very "
+            "expensive/too expensive",
             "否 < 是",
         ),
     )
 )
+
+NUMBERS = tuple(
+    map(
+        _list,
+        (
+            "zero/none < one/only one/just one < two < three/three or more < four/four or more <"
+            " five/five or more < six/six or more < seven/seven or more < eight/eight or more < "
+            "nine/nine or more < ten/ten or more",
+            "null/keine/keiner/keins < eins/ein/eine/einer < zwei < drei/drei oder mehr < "
+            "vier/vier oder mehr < fünf/fünf oder mehr < sechs/sechs oder mehr < sieben < acht <"
+            " neun < zehn",
+            "zéro/aucun/aucune < un/une < deux < trois/trois ou plus < quatre/quatre ou plus < "
+            "cinq/cinq ou plus < six/six ou plus < sept < huit < neuf < dix",
+            "cero/ninguno/ninguna < uno/una/un < dos < tres/tres o más < cuatro/cuatro o más < "
+            "cinco/cinco o más < seis/seis o más < siete < ocho < nueve < diez",
+            "zero/nessuno/nessuna < uno/una/un < due < tre/tre o più < quattro/quattro o più < "
+            "cinque/cinque o più < sei/sei o più < sette < otto < nove < dieci",
+            "zero/nenhum/nenhuma < um/uma < dois/duas < três/três ou mais < quatro/quatro ou "
+            "mais < cinco/cinco ou mais < seis < sete < oito < nove < dez",
+            "nul/geen < een < twee < drie/drie of meer < vier/vier of meer < vijf/vijf of meer <"
+            " zes < zeven < acht < negen < tien",
+            "zero < jeden/jedna/jedno < dwa/dwie < trzy < cztery < pięć < sześć < siedem < osiem"
+            " < dziewięć < dziesięć",
+        ),
+    )
+)
+"""Numbers, of which each is all that somebody says: `BBC One` is none."""

@@ -16,7 +16,7 @@ from crowdllm_jax.study.draft.bands import ordered_bands
 from crowdllm_jax.study.draft.rates import rates
 from crowdllm_jax.study.draft.schooling import schooling
 from crowdllm_jax.study.draft.units import mixed_units
-from crowdllm_jax.study.draft.word_lists import LISTS, folded
+from crowdllm_jax.study.draft.word_lists import LISTS, NUMBERS, folded
 
 
 def _each(text: str) -> tuple[str, ...]:
@@ -121,6 +121,8 @@ NO_ANSWER = {
         "answer|decline to state|ref|prefer not to say|prefer not to answer|i don't know|i prefer "
         "not to say|i prefer not to answer|rather not say|not applicable|does not apply|n/a|na|nan|"
         "null|none given|no opinion|no response|can't choose|cannot choose|can't say|skip|skipped|"
+        "cannot tell|can't tell|i cannot tell|i can't tell|unable to tell|unable to judge|cannot "
+        "judge|can't judge|cannot rate|can't rate|unable to rate|"
         "missing|nr|not rated|unrated|not answered|unanswered|blank|left blank|"
         "not asked|inapplicable|not ascertained|inap|iap|nap|dk na|cannot say|unknown|"
         "system missing|not available|no "
@@ -209,7 +211,8 @@ def in_order(texts: Iterable[str]) -> tuple[str, ...] | None:
         return _sorted(several, ranked)
     if (bare := _without_codes(several, *_CODES)) and (told_bare := in_order(bare)):
         return _sorted(several, [float(told_bare.index(word)) for word in bare])
-    told = _listed(words) or _listed(_without_shared(words)) or schooling(words)
+    told = _listed(words, (*LISTS, *NUMBERS)) or _listed(_without_shared(words))
+    told = told or schooling(words)
     told = told or _around_right(words) or _between_ends(several) or rates(several)
     if told is not None:
         return _sorted(several, told)
@@ -254,9 +257,9 @@ def _apart(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(parted, spread))
 
 
-def _listed(words: Sequence[str]) -> list[float] | None:
+def _listed(words: Sequence[str], lists: Sequence[dict[str, int]] = LISTS) -> list[float] | None:
     """The ranks of words in a list that has them all, each its own."""
-    for ranks in LISTS:
+    for ranks in lists:
         if all(word in ranks for word in words) and not _letters(words, ranks):
             found = [float(ranks[word]) for word in words]
             if len(set(found)) == len(found):

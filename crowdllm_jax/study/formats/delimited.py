@@ -22,6 +22,7 @@ from crowdllm_jax.runtime.names import tidy_name
 from crowdllm_jax.runtime.numerals import number
 from crowdllm_jax.study.archive import unpacked
 from crowdllm_jax.study.csv_file import Dialect, Layout, check_encoding, layout_of
+from crowdllm_jax.study.draft import profile_names
 from crowdllm_jax.study.file_kind import foreign, is_parquet
 from crowdllm_jax.study.formats.sheet import Field, Sheet, check_size, unique_names
 from crowdllm_jax.study.tables import Column, check_file, read_table
@@ -202,11 +203,29 @@ def without_titles(read: Rows) -> Rows:
     at = next((i for i, n in enumerate(filled) if n > 2 and 2 * n > usual), 0)
     held = [cell for cell in read.rows[at] if cell] if at else []
     told_names = sum(number(cell) is None for cell in held) * 2 >= len(held)
-    if at and (max(filled[:at]) > min(2, usual / 2) or not read.rows[at][0] or not told_names):
+    merged = at > 0 and _stands_over(read.rows[at - 1], read.rows[at])
+    at -= merged
+    merged = merged or (0 < at < len(read.rows) - 1 and _stands_over(*read.rows[at : at + 2]))
+    above = max(filled[:at], default=0)
+    if at and (above > min(2, usual / 2) or not (read.rows[at][0] or merged) or not told_names):
         at = 0
     titles = [" ".join(filter(None, row)) for row in read.rows[:at]]
     told = (f"Left out above the names of columns: {' / '.join(titles)[:200]}.",) if at else ()
     return Rows(read.path, even(read.path, read.rows[at:]), (*read.notes, *told), at)
+
+
+def _stands_over(row: list[str], below: list[str]) -> bool:
+    """Whether a row names several columns together (`Gender` over `Men` and `Women`), once as
+    merged cells do or over each, and the row below names each; one alone may be a title."""
+    names = [place for place, cell in enumerate(row) if cell]
+    shared = [
+        place
+        for place in range(1, min(len(row), len(below)))
+        if below[place] and row[place] in ("", row[place - 1]) and below[place] != below[place - 1]
+    ]
+    numbers = [cell for cell in (*row, *below) if cell and number(cell) is not None]
+    grouped = len(names) > 1 or any(profile_names.is_profile(row[place], "") for place in names)
+    return grouped and bool(shared) and max(shared) > names[0] and not numbers
 
 
 def even(path: Path, rows: list[list[str]]) -> list[list[str]]:

@@ -61,10 +61,37 @@ def has_two_headings(rows: Rows) -> bool:
         return False
     header, below = rows.rows[:2]
     # A last column without a name is what a delimiter at the end of each row leaves.
-    merged = [c for c, name in enumerate(header[:-1]) if c and not tidy_name(name)]
+    merged = [c for c, name in enumerate(header) if c and not tidy_name(name)]
+    merged = [c for c in merged if c < len(header) - 1 or below[c]]
     worded = [c for c in merged if any(map(str.isalpha, below[c]))]
-    told = bool(worded) and ("" in below or len(worded) > 1)
+    worded = worded or [c for c in merged if below[c] and _above_numbers(rows, c)]
+    told = bool(worded) and ("" in below or len(worded) > 1 or not tidy_name(header[0]))
+    told = told or _names_again(rows)
     return told and not any(number(cell) is not None for cell in below)
+
+
+FEWEST_AGAIN = 2
+
+
+def _above_numbers(rows: Rows, column: int) -> bool:
+    """Whether a text such as `18-34` stands above nothing but numbers."""
+    cells = [row[column].removesuffix("%") for row in rows.rows[2:] if row[column]]
+    return bool(cells) and all(number(cell) is not None for cell in cells)
+
+
+def _names_again(rows: Rows) -> bool:
+    """Whether names that stand several times side by side have each another text below, which no
+    row below that has."""
+    header, below, *body = ([*map(tidy_name, row)] for row in rows.rows)
+    again = [
+        place
+        for place, name in enumerate(header)
+        if name and name in (*header[max(place - 1, 0) : place], *header[place + 1 : place + 2])
+    ]
+    pairs = [(header[place], below[place]) for place in again]
+    held = all(below[place] and below[place] not in {row[place] for row in body} for place in again)
+    own = not below[0] or below[0] == header[0]  # a person has an id
+    return own and len(again) >= FEWEST_AGAIN and held and len({*pairs}) == len(pairs)
 
 
 def read_two_headings(rows: Rows) -> Sheet:
@@ -82,7 +109,7 @@ def read_surveymonkey(rows: Rows) -> Sheet:
         question = tidy_name(name) or (question if tidy_name(item) else "")
         questions.append(question)
     names = [
-        q if tidy_name(item).casefold() in _PLAIN else f"{q} [{tidy_name(item)}]"
+        q if tidy_name(item).casefold() in _PLAIN else f"{q} [{tidy_name(item)}]" if q else item
         for q, item in zip(questions, below, strict=True)
     ]
     fields = []

@@ -89,7 +89,13 @@ def test_people_who_are_numbered_within_groups():
     assert "its 20 ids come back in several of the 60 rows" in asked(waves)
 
 
-@pytest.mark.parametrize(("group", "member"), [("couple_id", "partner"), ("hhid", "person")])
+@pytest.mark.parametrize(
+    ("group", "member"),
+    [
+        *(("couple_id", "partner"), ("hhid", "person"), ("household", "member_no"), ("hh", "pno")),
+        *(("hidp", "pno"), ("haushalt_id", "personennummer"), ("hhid", "memid")),
+    ],
+)
 def test_people_of_couples_are_known_by_both(group, member):
     frame = pd.DataFrame({group: np.repeat(np.arange(30) + 100, 2), member: [1, 2] * 30})
     frame["sex"] = ["m", "f"] * 30
@@ -117,6 +123,27 @@ def test_who_rated_couples_or_what_they_were_asked_are_no_members(one, other, pe
     assert "together" not in " ".join(draft_of_sheet(read_frame(frame), Choices()).reasons)
     assert len(made.participants.ids) == people
     assert len({*made.tasks.ids} - {other}) == tasks
+
+
+@pytest.mark.parametrize(
+    ("group", "member"), [("hhid", "pid"), ("household_id", "member_number"), ("hh", "person")]
+)
+def test_members_of_households_who_have_several_rows_are_people(group, member):
+    rows = [(h, m, item) for h in range(20) for m in (1, 2) for item in "abcde"]
+    frame = pd.DataFrame(rows, columns=[group, member, "item"])
+    frame["rating"] = np.random.default_rng(0).integers(1, 6, len(rows))
+    made = study(frame)
+    assert len(made.participants.ids) == 40
+    assert made.tasks.ids == tuple("abcde")
+    assert [attribute.name for attribute in made.participants.profile] == [member]
+
+
+def test_raters_of_pairs_of_things_are_no_members():
+    rows = [(r, pair, side) for r in range(10) for pair in range(20) for side in "ab"]
+    frame = pd.DataFrame(rows, columns=["participant", "pair_id", "item"])
+    frame["item"] = frame.item + frame.pair_id.astype(str)
+    frame["rating"] = np.random.default_rng(0).integers(1, 6, len(rows))
+    assert len(study(frame).participants.ids) == 10
 
 
 def test_what_is_done_to_people_one_after_another_makes_no_other_people():

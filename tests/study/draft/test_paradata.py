@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from crowdllm_jax.errors import CrowdError
+from crowdllm_jax.study.draft import own_names
 from crowdllm_jax.study.draft.make import study
 from crowdllm_jax.study.formats.sheet import Field, column_of
 
@@ -123,3 +124,9 @@ def test_a_key_above_the_answers_is_nobody():
     for item in ("Item1", "Item2", "Item3"):
         frame[item] = ["B", *cycle("A", "B", "C", "D", step=3 if item == "Item2" else 1)]
     assert len(study(frame).participants.ids) == N
+
+
+def test_when_somebody_answered_is_no_answer_but_initials_may_be():
+    assert own_names.is_own("ts")
+    assert own_names.is_own("unixReviewTime")
+    assert not own_names.is_own("TS")

@@ -1,5 +1,7 @@
 """Tables of published shares are read in the forms that they are published in."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -330,3 +332,142 @@ def test_the_study_that_is_written_is_checked_and_read(tmp_path, monkeypatch):
     assert main(["study", "check", "shares.yaml"]) == 0
     check(load_study_file(tmp_path / "shares.yaml"))
     assert "by: tasks" in (tmp_path / "shares.yaml").read_text()
+
+
+def banner(path: Path, above: list[str], *, total: bool, head: int = 0, sign: str = "") -> Path:
+    """A table with groups of people in two rows of headings (`above` the second)."""
+    shares = np.stack([PERCENT, PERCENT[:, ::-1], PERCENT])[:, :, :4]
+    shares[:, :, 3] += 100 - shares.sum(axis=2)
+    first = ["", ""] if not head else [""]
+    rows = [[*first, *(["Total"] if total else []), *above]]
+    rows.append([*first, *([""] if total else []), "Men", "Women", "18-34", "35+"][: len(rows[0])])
+    for i in range(6):
+        told = [TEXTS[i], *[""] * (len(rows[0]) - 1)]
+        rows += [told] if head else []
+        for j, option in enumerate((AGREE if i < 4 else TRUST)[:4]):
+            own = [f"{shares[k, i, j]}%{sign}" for k in (0, 1, 2, 0, 1)[1 - total :]]
+            rows.append([*([] if head else [TEXTS[i] if j == 0 else ""]), option, *own])
+    if head == 2:
+        rows.insert(2, ["Unweighted base", *["1000"] * (len(rows[0]) - 1)])
+    path.write_text("\n".join(",".join(f'"{cell}"' for cell in row) for row in rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("head", [0, 1, 2])
+@pytest.mark.parametrize("sign", ["", " B"])
+@pytest.mark.parametrize(
+    "above",
+    [["Gender", "", "Age", ""], ["Gender", "Gender", "Age", "Age"]],
+    ids=["merged", "again"],
+)
+def test_groups_above_their_levels_are_ways_of_grouping(above, sign, head, tmp_path):
+    path = banner(tmp_path / "a.csv", above, total=True, sign=sign, head=head)
+    made = study(path)
+    assert made.toplines
+    assert made.tasks.ids == tuple(TEXTS)
+    assert not made.participants.profile
+    gender, age = (study(path, profile=[name]) for name in ("Gender", "Age"))
+    assert [own.name for own in gender.participants.profile] == ["Gender"]
+    assert age.participants.profile[0].levels == ("18-34", "35+")
+    assert len(gender.task) == len(age.task) == 2 * len(made.task)
+    titled = tmp_path / "titled.csv"
+    titled.write_text("Results of October,,,,,\n\n" + path.read_text())
+    assert len(study(titled).task) == len(made.task)
+
+
+def test_of_groups_above_their_levels_without_a_total_one_is_asked_for(tmp_path):
+    path = banner(tmp_path / "a.csv", ["Gender", "", "Age", ""], total=False)
+    with pytest.raises(CrowdError, match="--profile Gender"):
+        study(path)
+    assert study(path, profile=["Gender"]).toplines
+
+
+def test_a_row_of_letters_below_the_groups_is_left_out(tmp_path):
+    path = banner(tmp_path / "a.csv", ["Gender", "", "Age", ""], total=True)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], ",,,A,B,C,D", *lines[2:]]) + "\n")
+    assert study(path).tasks.ids == tuple(TEXTS)
+
+
+def test_one_grouping_alone_and_questions_with_answers_of_their_own(tmp_path):
+    path = tmp_path / "a.csv"
+    own = [
+        ("Very", "Somewhat", "Not at all"),
+        ("Always", "Sometimes", "Never"),
+        ("Yes", "Maybe", "No"),
+    ]
+    rows = [
+        f"{TEXTS[i] if j == 0 else ''},{option},{(50, 30, 20)[j]},{(10, 20, 70)[j]}"
+        for i in range(3)
+        for j, option in enumerate(own[i])
+    ]
+    path.write_text("\n".join([",,Age,", ",,18-34,35+", *rows]) + "\n")
+    made = study(path)
+    assert made.tasks.ids == tuple(TEXTS[:3])
+    assert made.participants.profile[0].levels == ("18-34", "35+")
+
+
+def test_a_first_person_is_no_row_of_headings(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [f"p{i},nice {i},good {i},{'ab'[i % 2]},{i % 5}" for i in range(30)]
+    path.write_text("\n".join(["id,comment,comment,x,y", *rows]) + "\n")
+    assert study(path).participants.ids[0] == "p0"
+
+
+OWN = ("Which of these do you own? Select all that apply", {"Car": 70, "Boat": 8, "Don't know": 20})
+READ = ("What do you read? (several answers possible)", {"Paper": 60, "Web": 70, "None": 10})
+
+
+def with_several() -> pd.DataFrame:
+    """The questions with two more, to which several answers may be given."""
+    rows = [(text, text, option, n) for text, own in (OWN, READ) for option, n in own.items()]
+    more = pd.DataFrame(rows, columns=[*long().columns])
+    return pd.concat([more, long()], ignore_index=True)
+
+
+def chosen(made: Study) -> dict[str, float]:
+    shares = level_shares(made, np.ones(len(made.task), bool), int(made.tasks.scale[0]))
+    scale = [*made.scales][int(made.tasks.scale[0])]
+    assert scale == "not_chosen_to_chosen"
+    return {
+        text: round(float(shares[task, 1]), 3)
+        for task, text in enumerate(made.tasks.text)
+        if text.endswith("]")
+    }
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_options_of_several_answers_are_chosen_or_not_of_those_who_answered(ids):
+    frame = with_several() if ids else with_several().drop(columns="question_id")
+    made = study(frame)
+    assert len(made.tasks.ids) == 6 + 2 + 3
+    assert chosen(made) == {
+        f"{OWN[0]} [Car]": 0.875,
+        f"{OWN[0]} [Boat]": 0.1,
+        f"{READ[0]} [Paper]": 0.6,
+        f"{READ[0]} [Web]": 0.7,
+        f"{READ[0]} [None]": 0.1,
+    }
+    both = frame.rename(columns={"percent": "Men"})
+    both["Women"] = both.Men
+    assert chosen(study(both)) == chosen(made)
+
+
+def test_several_answers_alone_are_shares_and_counts_of_them_tell_none():
+    frame = with_several().iloc[:6]
+    frame = pd.concat([frame, frame[:3].assign(question="Pets: check all that apply")])
+    assert study(frame.drop(columns="question_id")).toplines
+    counts = with_several().rename(columns={"percent": "count"})
+    counts["count"] *= 7
+    for frame in (counts, counts.assign(n=700)):
+        draft = draft_of_sheet(read_frame(frame), Choices())
+        assert len(draft.tasks) == 6
+        assert any("several answers: left out" in reason for reason in draft.reasons)
+
+
+def test_columns_called_after_years_are_when_people_were_asked():
+    frame = long().drop(columns="question_id").rename(columns={"percent": "2020"})
+    made = study(frame.assign(**{"2021": frame["2020"], "2022": frame["2020"]}))
+    (year,) = made.participants.profile
+    assert (year.name, year.levels) == ("year", ("2020", "2021", "2022"))
+    check(made)

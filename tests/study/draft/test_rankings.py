@@ -179,3 +179,21 @@ def test_numbered_columns_that_hold_all_options_are_places():
     )
     made = study(more)
     assert not any(isinstance(made.scale_of(i), Ranking) for i in range(len(made.tasks.ids)))
+
+
+def test_a_short_ranking_in_a_cell_gives_each_option_its_place():
+    orders = ["Ann > Bob > Cat", "Cat", "Bob > Ann", "Cat>Ann>Bob", "Ann > Cat"]
+    frame = pd.DataFrame({"voter": range(40), "ballot": [orders[i % 5] for i in range(40)]})
+    made = study(frame)
+    assert made.tasks.ids == ("ballot [Ann]", "ballot [Bob]", "ballot [Cat]")
+    (scale,) = made.scales.values()
+    assert scale.labels == ("3", "2", "1")
+    best = np.bincount(made.task[made.answer == 2], minlength=3)
+    assert best.tolist() == [16, 8, 16]
+    assert len(made.task) == 8 * (3 + 1 + 2 + 3 + 2)
+
+
+def test_counted_ballots_are_nobodys():
+    frame = pd.DataFrame({"count": [9, 8, 3], "ballot": ["A > B > C", "B > C > A", "C > A > B"]})
+    with pytest.raises(CrowdError, match="each row comes as often as 'count' says"):
+        study(frame)

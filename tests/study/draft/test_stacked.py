@@ -266,3 +266,12 @@ def test_topics_that_people_rate_do_not_describe_them():
     made = study(frame)
     assert (len(made.participants.ids), len(made.tasks.ids)) == (5, len(topics))
     assert not made.participants.profile
+
+
+def test_what_was_asked_in_each_wave_are_questions_though_one_is_called_an_answer():
+    people = [(i, wave) for i in range(40) for wave in (1, 2)]
+    frame = pd.DataFrame(people, columns=["pid", "wave"])
+    frame["trust"] = [1 + i * wave % 5 for i, wave in people]
+    frame["vote"] = ["ABC"[i * wave % 3] for i, wave in people]
+    made = study(frame.assign(age=30 + frame.wave + frame.pid))
+    assert {*made.tasks.ids} == {"1 [trust]", "2 [trust]", "1 [vote]", "2 [vote]"}

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study.draft.make import study
 
 N = 40
@@ -71,3 +72,13 @@ def test_ticked_profile_is_profile_and_consent_is_nothing():
     assert study.tasks.ids == ("good",)
     profile = ["race_1", "race_2", "income_source_1", "income_source_2"]
     assert [attribute.name for attribute in study.participants.profile] == profile
+
+
+def test_names_of_options_apart_by_blanks_are_several_answers_in_what_odk_exports():
+    held = ["maize", "maize beans", "maize beans rice", "beans rice", "maize rice"]
+    frame = pd.DataFrame({"crops": [held[i % 5] for i in range(60)]})
+    frame["hue"] = ["pale green", "green"] * 30
+    made = study(frame.assign(_uuid=[f"uuid:{i}" for i in range(60)]))
+    assert made.tasks.ids == ("crops [beans]", "crops [maize]", "crops [rice]", "hue")
+    with pytest.raises(CrowdError, match="'crops': in which order"):
+        study(frame)

@@ -32,6 +32,23 @@ Soha|Ritkán|Néha|Gyakran|Mindig
 Egyáltalán nem|Inkább nem|Inkább igen|Teljes mértékben
 Rozhodně nesouhlasím|Spíše nesouhlasím|Spíše souhlasím|Rozhodně souhlasím
 Never|Rarely|Sometimes|Often|Always
+one|two|three|four|five
+VD|D|N|S|VS
+Cheap|OK|Expensive
+VP|P|F|G|VG|E
+Much less likely|Somewhat less likely|No difference|Somewhat more likely|Much more likely
+None at all|Not much|A fair amount|A great amount
+not trusted at all|not trusted much|trusted somewhat|trusted completely
+Never|More than a year ago|Within the past year|Within the past month|Within the past week
+Reject|Poor|Acceptable|Good|Very Good|Excellent
+À rejeter|Insuffisant|Passable|Assez bien|Bien|Très bien|Excellent
+zero|one|two|three or more
+Keine|Eins|Zwei|Drei oder mehr
+aucun|un|deux|trois
+uno|dos|tres|cuatro
+Dislike|Live with|Neutral|Must-be|Like
+I dislike it that way|I can live with it that way|I am neutral|It must be that way|I like it that way
+Das würde mich sehr stören|Das ist mir egal|Das setze ich voraus|Das würde mich sehr freuen
 Nie|Selten|Manchmal|Oft|Immer
 jamais|rarement|parfois|souvent|toujours
 Less than once a month|Once a month|Once a week|Daily
@@ -256,7 +273,13 @@ def test_from_the_lowest_to_the_highest(scale):
         *("left wins|same|right wins", "too hot|too wet|fine", "A|2|3|B", "1|2|3|Amsterdam"),
         *("high school|museum|library", "less sugar|more milk|same"),
         *("a) car|b) bus|c) bike", "coffee|iced coffee|tea", "man|woman|human"),
-        *("S|M|L", "C|S|M|L|V", "One|Two|Three", "Democrat|Independent|Republican"),
+        *(
+            "S|M|L",
+            "C|S|M|L|V",
+            "BBC One|BBC Two|Channel 4",
+            "Plan one|Plan two|Plan three",
+            "Democrat|Independent|Republican",
+        ),
         *("cat|dog|cat and dog", "tea|green tea|coffee|iced coffee"),
         *("Boeing - 74|Airbus - 38|Fokker - 10", "tea=3|coffee=1|water=2", "hate|ok|spam"),
         *("like|share|comment", "cool|red|loud", "normal|express|overnight", "love|money|work"),
@@ -318,6 +341,8 @@ def test_an_answer_with_a_word_more_seems_ordered(texts):
         "Don't know (SPONTANEOUS)",
         "8. Refused (spont.)",
         "N/A - did not use",
+        "I cannot tell",
+        "Unable to judge",
         "Not applicable: no children",
         "Don't know / refused",
         "Weiß nicht oder keine Angabe",

@@ -247,3 +247,32 @@ def test_mechanical_turk_boxes_radios_and_bars(tmp_path):
     assert answers(study, "H1 good") == ["no", "yes", "no", "yes"]
     assert answers(study, "H1 colours [red]") == ["not chosen", "chosen", "chosen", "chosen"]
     assert answers(study, "H1 why [near]") == ["not chosen"] * 3 + ["chosen"]
+
+
+def batch(folder: Path, columns: dict[str, list[object]]) -> Path:
+    path = folder / "a.csv"
+    rows = [[*columns], *zip(*columns.values(), strict=True)]
+    path.write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    return path
+
+
+def test_mechanical_turk_buttons_in_columns_are_one_answer(tmp_path):
+    pairs = [(hit, worker) for hit in range(4) for worker in range(4)]
+    on = [OFTEN[(hit + worker) % 3] for hit, worker in pairs]
+    columns = {"HITId": [f"H{h}" for h, _ in pairs], "WorkerId": [f"W{w}" for _, w in pairs]}
+    columns["Input.text"] = [f"text {h}" for h, _ in pairs]
+    columns |= {f"Answer.mood.{o}": [str(o == own).lower() for own in on] for o in OFTEN}
+    study = made(batch(tmp_path, columns))
+    assert answers(study, "H1") == ["sometimes", "often", "never", "sometimes"]
+    # Of boxes some are all off.
+    boxes = columns | {f"Answer.mood.{OFTEN[0]}": ["false"] * len(pairs)}
+    assert len(made(batch(tmp_path, boxes)).tasks.ids) == 4 * 2
+
+
+def test_a_survey_in_mechanical_turk_has_a_row_per_worker(tmp_path):
+    columns = {"HITId": ["H0"] * N, "WorkerId": [f"W{i}" for i in range(N)]}
+    columns |= {"Answer.age": [20 + i for i in range(N)], "Answer.q1": [i % 5 for i in range(N)]}
+    study = made(batch(tmp_path, columns | {"Answer.q2": [i % 3 for i in range(N)]}))
+    assert study.tasks.ids == ("q1", "q2")
+    assert [attribute.name for attribute in study.participants.profile] == ["age"]
+    assert len(study.participants.ids) == N
