@@ -19,6 +19,8 @@ from crowdllm_jax.profiles.where import groups_of, whom
 from crowdllm_jax.reference.task_embeddings import Embedder
 from crowdllm_jax.runs.asked import Placed, Sources, check_askable, place
 from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.folder import run_facts
+from crowdllm_jax.runs.references import check_references
 from crowdllm_jax.runs.trust import held_out_outlook, trust_of
 from crowdllm_jax.runtime.given import as_path, told
 from crowdllm_jax.runtime.progress import Progress, silent, stage
@@ -123,6 +125,8 @@ def answer(
     known = known_questions(run.crowd, run.study, asked, rows, asking.again)
     if known is not None:
         return _known(run, known, asking)
+    if run.folder is not None:
+        check_references(run.folder, run_facts(run.folder), run.study, run.config)
     few = _few_answers(run, asked, asking)
     generator = whom(run.crowd.generator, asking.where, asking.margins)
     groups = {} if asking.by is None else groups_of(generator, asking.by)
