@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 from flax import nnx
 from scipy.special import ndtr
 
@@ -33,6 +34,7 @@ from crowdllm_jax.model.cvae.decision import score_moments
 from crowdllm_jax.model.levels import count_words, unpack
 from crowdllm_jax.model.response import score_cuts, thresholds
 from crowdllm_jax.population import sample
+from crowdllm_jax.population.count_tables import counts_table
 from crowdllm_jax.population.drawers import Drawer, drawers
 from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
@@ -47,6 +49,9 @@ from crowdllm_jax.study.bins import BINS, bins
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.scales import Continuous, Scale
+
+if TYPE_CHECKING:
+    import pandas
 
 MOST_AGENTS = 1 << 40
 """Beyond, numpy's binomial draws lose their precision."""
@@ -79,6 +84,7 @@ class Counts:
         scale); K is that of the longest scale.
       mean, sd: (G, T) of their answers in the scale's numbers; of continuous ones not from the
         bins, but of the values themselves. NaN on nominal scales.
+      crowd: whose agents they are.
     """
 
     by: Attribute | None
@@ -87,6 +93,28 @@ class Counts:
     counts: np.ndarray
     mean: np.ndarray
     sd: np.ndarray
+    crowd: Crowd
+
+    def to_arrow(self) -> pa.Table:
+        """A row per task, group and answer, as counts.parquet has them: task_id, the attribute of
+        `by`, decision (low and high of a continuous scale's bins), count and share.
+
+        Examples:
+          >>> counts = cl.count(crowd, agents=2000, seed=0)
+          >>> counts.to_arrow().slice(0, 1).to_pylist()[0]["decision"]
+          '1'
+        """
+        return counts_table(self.crowd, self)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The same as a data frame of pandas.
+
+        Examples:
+          >>> counts = cl.count(crowd, agents=2000, seed=0, by="education")
+          >>> counts.to_pandas().columns.tolist()
+          ['task_id', 'education', 'decision', 'count', 'share']
+        """
+        return self.to_arrow().to_pandas()
 
     def __repr__(self) -> str:
         by = "" if self.by is None else f" by {self.by.name} ({len(self.groups)} groups)"
@@ -152,7 +180,7 @@ def count(
     mean, variance = _moments(crowd.task_scales, counts[occurs])
     continuous = scales.which(scales.is_continuous, crowd.task_scales)
     mean[:, continuous], variance[:, continuous] = valued.mean[occurs], valued.variance[occurs]
-    return Counts(attribute, names, members[occurs], counts[occurs], mean, np.sqrt(variance))
+    return Counts(attribute, names, members[occurs], counts[occurs], mean, np.sqrt(variance), crowd)
 
 
 def _moments(task_scales: tuple[Scale, ...], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,9 +30,7 @@ def noted_references(study: Study, config: Config) -> dict[str, str]:
     }
 
 
-def check_references(
-    folder: Path, facts: Mapping[str, str], study: Study, config: Config
-) -> None:
+def check_references(folder: Path, facts: Mapping[str, str], study: Study, config: Config) -> None:
     """Make sure that the references a run was begun with have not changed; an earlier version's
     run, of which `facts` hold nothing, goes on as it did.
 

@@ -343,9 +343,8 @@ def test_both_orders_on_every_scale():
 
 
 def test_a_run_goes_on_with_the_model_it_was_begun_with(ask, model, tmp_path, capsys):
-    """The cache tells an exchanged model from the former, and would be asked anew for what is left
-    of a run. A copy of the model elsewhere is the same; scoring and reports of what a run keeps need
-    none."""
+    """The cache tells an exchanged model from the former, which would be asked anew for what is
+    left of a run. Questions of the run, and agents, need no model."""
     own = shutil.copytree(model, tmp_path / "own")
     small = "model={kind: persistent, steps: 5}"
     path = ask(kind="backbone", model=str(own))
@@ -419,8 +418,8 @@ def test_a_run_says_what_its_reference_took(ask, serve, tmp_path, capsys):
     assert "13 calls" in (tmp_path / "here/one/report.html").read_text()
 
 
-def test_a_run_goes_on_with_the_answers_of_a_server_it_was_begun_with(ask, serve, tmp_path, capsys):
-    """Nobody knows when a server's model changes; but its answers are kept, unless they get lost."""
+def test_a_run_goes_on_with_the_answers_of_a_server(ask, serve, tmp_path, capsys):
+    """Nobody knows when its model changes; but its answers are kept, unless they get lost."""
     said = [{"1": 0.5, "4": 0.3}]
     path = ask(**endpoint(serve(lambda body, n: logprobs(said[-1]))))
     small = "model={kind: persistent, steps: 5}"
