@@ -15,15 +15,13 @@ agents that `sample` draws from the same seed.
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pyarrow as pa
 from flax import nnx
 from scipy.special import ndtr
 
@@ -34,7 +32,7 @@ from crowdllm_jax.model.cvae.decision import score_moments
 from crowdllm_jax.model.levels import count_words, unpack
 from crowdllm_jax.model.response import score_cuts, thresholds
 from crowdllm_jax.population import sample
-from crowdllm_jax.population.count_tables import counts_table
+from crowdllm_jax.population.counts import Counts
 from crowdllm_jax.population.drawers import Drawer, drawers
 from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
@@ -49,9 +47,6 @@ from crowdllm_jax.study.bins import BINS, bins
 from crowdllm_jax.study.coding import encode
 from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.scales import Continuous, Scale
-
-if TYPE_CHECKING:
-    import pandas
 
 MOST_AGENTS = 1 << 40
 """Beyond, numpy's binomial draws lose their precision."""
@@ -70,61 +65,6 @@ STRETCH = 1 << 19
 
 LONG = 3600.0
 """Seconds of drawing that are announced before they pass."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """A crowd's answers, counted.
-
-    Attributes:
-      by: the attribute whose values the agents are grouped by; None: everyone is one group.
-      groups: (G,) its values that occur, a level's name or a number (None where missing).
-      members: (G,) agents in each group.
-      counts: (G, T, K) int64, how many of them give each answer (`study.bins.bins` of the task's
-        scale); K is that of the longest scale.
-      mean, sd: (G, T) of their answers in the scale's numbers; of continuous ones not from the
-        bins, but of the values themselves. NaN on nominal scales.
-      crowd: whose agents they are.
-    """
-
-    by: Attribute | None
-    groups: tuple[str | float | None, ...]
-    members: np.ndarray
-    counts: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray
-    crowd: Crowd
-
-    def to_arrow(self) -> pa.Table:
-        """A row per task, group and answer, as counts.parquet has them: task_id, the attribute of
-        `by`, decision (low and high of a continuous scale's bins), count and share.
-
-        Examples:
-          >>> counts = cl.count(crowd, agents=2000, seed=0)
-          >>> counts.to_arrow().slice(0, 1).to_pylist()[0]["decision"]
-          '1'
-        """
-        return counts_table(self.crowd, self)
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """The same as a data frame of pandas.
-
-        Examples:
-          >>> counts = cl.count(crowd, agents=2000, seed=0, by="education")
-          >>> counts.to_pandas().columns.tolist()
-          ['task_id', 'education', 'decision', 'count', 'share']
-        """
-        return self.to_arrow().to_pandas()
-
-    def __repr__(self) -> str:
-        by = "" if self.by is None else f" by {self.by.name} ({len(self.groups)} groups)"
-        return f"Counts({self.members.sum():,} agents{by}, {self.counts.shape[1]} tasks)"
-
-    @property
-    def asked(self) -> np.ndarray:
-        """(G, T) agents who were asked."""
-        asked: np.ndarray = self.counts.sum(2)
-        return asked
 
 
 def count(

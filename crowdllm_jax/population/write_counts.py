@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 
 from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.crowd_file import crowd_fingerprint
-from crowdllm_jax.population.count import Counts
-from crowdllm_jax.population.count_tables import counts_table, group_column, means_table
+from crowdllm_jax.population.counts import Counts, counts_table, group_column, means_table
 from crowdllm_jax.population.decisions import MEANING
 from crowdllm_jax.population.manifest import file_entry, write_manifest
 from crowdllm_jax.population.write import ROUTED, SCHEMA, scale_entry

@@ -35,7 +35,7 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population import write as output
 from crowdllm_jax.population.agents import Agents
-from crowdllm_jax.population.count import Counts
+from crowdllm_jax.population.counts import Counts
 from crowdllm_jax.population.read import open_population
 from crowdllm_jax.population.twins import Twins
 from crowdllm_jax.population.write import write_population

@@ -1,5 +1,7 @@
-"""Counts as tables: a row per task, group and answer, or per task and group."""
+"""A crowd's answers, counted, and as tables: a row per task, group and answer, or per task and
+group."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +12,69 @@ from crowdllm_jax.population.decisions import write, writing_of
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.bins import bins
 from crowdllm_jax.study.columns import attribute_columns
+from crowdllm_jax.study.records import Attribute
 from crowdllm_jax.study.scales import Continuous, Scale
 
 if TYPE_CHECKING:
-    from crowdllm_jax.population.count import Counts
+    import pandas
 
 
-def counts_table(crowd: Crowd, counts: "Counts") -> pa.Table:
+@dataclass(frozen=True)
+class Counts:
+    """A crowd's answers, counted.
+
+    Attributes:
+      by: the attribute whose values the agents are grouped by; None: everyone is one group.
+      groups: (G,) its values that occur, a level's name or a number (None where missing).
+      members: (G,) agents in each group.
+      counts: (G, T, K) int64, how many of them give each answer (`study.bins.bins` of the task's
+        scale); K is that of the longest scale.
+      mean, sd: (G, T) of their answers in the scale's numbers; of continuous ones not from the
+        bins, but of the values themselves. NaN on nominal scales.
+      crowd: whose agents they are.
+    """
+
+    by: Attribute | None
+    groups: tuple[str | float | None, ...]
+    members: np.ndarray
+    counts: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    crowd: Crowd
+
+    def to_arrow(self) -> pa.Table:
+        """A row per task, group and answer, as counts.parquet has them: task_id, the attribute of
+        `by`, decision (low and high of a continuous scale's bins), count and share.
+
+        Examples:
+          >>> counts = cl.count(crowd, agents=2000, seed=0)
+          >>> counts.to_arrow().slice(0, 1).to_pylist()[0]["decision"]
+          '1'
+        """
+        return counts_table(self.crowd, self)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The same as a data frame of pandas.
+
+        Examples:
+          >>> counts = cl.count(crowd, agents=2000, seed=0, by="education")
+          >>> counts.to_pandas().columns.tolist()
+          ['task_id', 'education', 'decision', 'count', 'share']
+        """
+        return self.to_arrow().to_pandas()
+
+    def __repr__(self) -> str:
+        by = "" if self.by is None else f" by {self.by.name} ({len(self.groups)} groups)"
+        return f"Counts({self.members.sum():,} agents{by}, {self.counts.shape[1]} tasks)"
+
+    @property
+    def asked(self) -> np.ndarray:
+        """(G, T) agents who were asked."""
+        asked: np.ndarray = self.counts.sum(2)
+        return asked
+
+
+def counts_table(crowd: Crowd, counts: Counts) -> pa.Table:
     """One row per task, group and answer, those that nobody gave included; of a continuous scale,
     one per stretch between low and high instead of a decision."""
     several, g = tuple(crowd.scales.values()), len(counts.groups)
@@ -67,7 +125,7 @@ def _ends(scale: Scale) -> np.ndarray:
     return np.stack([edge[:-1], edge[1:]])
 
 
-def means_table(crowd: Crowd, counts: "Counts") -> pa.Table:
+def means_table(crowd: Crowd, counts: Counts) -> pa.Table:
     """One row per task and group."""
     g, t = counts.mean.shape
     columns = {"task_id": _tasks(crowd, np.repeat(np.arange(t), g))}
@@ -85,7 +143,7 @@ def _tasks(crowd: Crowd, index: np.ndarray) -> pa.Array:
     return pa.DictionaryArray.from_arrays(index.astype(np.int32), pa.array(crowd.task_ids))
 
 
-def _groups(counts: "Counts") -> pa.Array:
+def _groups(counts: Counts) -> pa.Array:
     assert counts.by is not None
     return pa.array(counts.groups, pa.float64() if counts.by.kind == "numeric" else pa.string())
 
