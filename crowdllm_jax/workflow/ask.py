@@ -25,7 +25,7 @@ from crowdllm_jax.runs.trust import held_out_outlook, trust_of
 from crowdllm_jax.runtime.given import as_path, told
 from crowdllm_jax.runtime.progress import Progress, silent, stage
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.option_tables import read_choices
+from crowdllm_jax.study.option_tables import read_choices, spec_of_frame
 from crowdllm_jax.study.question_tables import (
     FewAnswers,
     ask_texts,
@@ -265,7 +265,9 @@ def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: As
 def _choices(run: OpenedRun, questions: str | Sequence[str] | Path, asking: Asking) -> Questions:
     """Choices among the options of a table."""
     spec = run.config.study
-    if not isinstance(spec, StudySpec) or spec.alternatives is None:
+    if not isinstance(spec, StudySpec):
+        spec = spec_of_frame(run.study)
+    if spec.alternatives is None:
         raise CrowdError(
             "--alternatives: the run knows nothing of what describes options; its study has no "
             "`alternatives` (docs/conjoint.md)"
