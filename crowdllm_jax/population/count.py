@@ -36,7 +36,7 @@ from crowdllm_jax.population.counts import Counts
 from crowdllm_jax.population.drawers import Drawer, drawers
 from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
-from crowdllm_jax.population.sample import check_numbers, in_flight
+from crowdllm_jax.population.sample import in_flight, whole_numbers
 from crowdllm_jax.profiles.profile_counts import profile_counts
 from crowdllm_jax.runtime.counting import Arrays, added, handed_out, in_order
 from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
@@ -96,7 +96,7 @@ def count(
     """
     check_crowd(crowd)
     crowd = sample.crowd_among(crowd, where, margins)
-    check_numbers(agents, seed)
+    agents, seed = whole_numbers(agents, seed)
     if agents > MOST_AGENTS:
         raise CrowdError(f"population.agents: {agents:,} are too many to count; give up to 2**40")
     group_by = _group_by(crowd, by)
