@@ -116,6 +116,15 @@ def test_options_of_a_new_set_are_known_by_their_words():
     assert off(found, study, held) < 0.16
 
 
+def test_options_without_a_word_are_known_by_their_places():
+    """Ratings from 1 to 3, say."""
+    study, models = opinions()
+    rated = replace(study, scales={**study.scales, "how often": Ordinal(levels=(1, 2, 3))})
+    found = pool_references(rated, without(rated, HELD), TWO, models).probs
+    of_scale = HELD & (study.tasks.scale == list(study.scales).index("how often"))
+    assert off(found, rated, of_scale) < off(models[0].probs, rated, of_scale) - 0.2
+
+
 def test_a_model_that_says_nothing_costs_nothing():
     study, (tells, silent) = opinions()
     split = without(study, HELD)
