@@ -115,6 +115,27 @@ def test_options_and_shares_may_be_any_lists(fitted):
         cl.ask(fitted, "q1", cl.Asking(shares=np.array([0.2] * 5)))
 
 
+def test_numbers_of_numpy_are_written_and_counted_too(fitted, tmp_path):
+    """Also those that are whole though they are no integers."""
+    crowd = fitted[0]
+    for name, many in (("one", np.int8(100)), ("two", np.float64(100)), ("three", 100)):
+        cl.write_population(crowd, tmp_path / name, agents=many, seed=np.int8(1))
+        cl.export_population(tmp_path / name, tmp_path / f"{name}.csv", agents=many)
+        assert cl.count(crowd, many, np.int8(1)).members.sum() == 100
+    manifests = [(tmp_path / name / "manifest.json").read_text() for name in ("one", "two")]
+    assert manifests == [(tmp_path / "three" / "manifest.json").read_text()] * 2
+    assert (tmp_path / "one.csv").read_text() == (tmp_path / "three.csv").read_text()
+
+
+def test_what_is_no_path_and_nothing_asked_is_told():
+    with pytest.raises(cl.CrowdError, match="give a population's folder, not int"):
+        cl.export_population(5, "x.csv")
+    with pytest.raises(cl.CrowdError, match="give the name of a file, not int"):
+        cl.export_population("x", 5)
+    with pytest.raises(cl.CrowdError, match="plot_asked: 'x' is nothing that"):
+        cl.plot_asked("x")
+
+
 def test_counts_are_told_in_a_line(fitted):
     assert repr(cl.count(fitted[0], 1000, 0)) == "Counts(1,000 agents, 2 tasks)"
 

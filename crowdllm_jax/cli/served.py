@@ -22,6 +22,7 @@ import msgspec
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
+from pydantic import ValidationError
 
 from crowdllm_jax.cli.commands.ask import add_ask
 from crowdllm_jax.cli.commands.infer import add_infer
@@ -70,13 +71,30 @@ class _ExactTool(Tool):
     and `filter` in place of `where` would be answered with everybody's numbers."""
 
     async def run(self, arguments: dict[str, Any], *more: Any, **options: Any) -> Any:
-        """Raises ToolError of an argument that the tool has not."""
+        """Raises ToolError of an argument that the tool has not, or that is of another kind."""
         known = self.parameters["properties"]
         if odd := [name for name in arguments if name not in known]:
             raise ToolError(
                 f"{self.name}: has no argument '{odd[0]}'; it has: {', '.join(known) or 'none'}"
             )
-        return await super().run(arguments, *more, **options)
+        try:
+            return await super().run(arguments, *more, **options)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            odd_one = error.__cause__.errors()[0]
+        name = str(odd_one["loc"][0])
+        is_what = "missing" if odd_one["type"] == "missing" else json.dumps(arguments[name])
+        raise ToolError(f"{self.name}: {name} is {is_what}; give {_wanted(known[name])}")
+
+
+def _wanted(schema: Mapping[str, Any]) -> str:
+    """What an argument takes, in words."""
+    kind = schema.get("anyOf", [schema])[0]  # the other one is null: it may be left out
+    if kind["type"] == "array":
+        return f"a list of {'texts' if kind['items']['type'] == 'string' else 'numbers'}"
+    words = {"string": "a text", "number": "a number", "integer": "a whole number"}
+    return words.get(kind["type"], "true or false")
 
 
 def _exact(function: Callable[..., Any]) -> Tool:

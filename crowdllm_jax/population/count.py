@@ -15,7 +15,6 @@ agents that `sample` draws from the same seed.
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, groupby
 from typing import Any, NamedTuple
@@ -33,10 +32,11 @@ from crowdllm_jax.model.cvae.decision import score_moments
 from crowdllm_jax.model.levels import count_words, unpack
 from crowdllm_jax.model.response import score_cuts, thresholds
 from crowdllm_jax.population import sample
+from crowdllm_jax.population.counts import Counts
 from crowdllm_jax.population.drawers import Drawer, drawers
 from crowdllm_jax.population.grouped import GroupedDrawer
 from crowdllm_jax.population.moments import Moments, moments_of, no_moments, stacked
-from crowdllm_jax.population.sample import check_numbers, in_flight
+from crowdllm_jax.population.sample import in_flight, whole_numbers
 from crowdllm_jax.profiles.profile_counts import profile_counts
 from crowdllm_jax.runtime.counting import Arrays, added, handed_out, in_order
 from crowdllm_jax.runtime.precision import SAME_BITS, float32_products
@@ -65,38 +65,6 @@ STRETCH = 1 << 19
 
 LONG = 3600.0
 """Seconds of drawing that are announced before they pass."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """A crowd's answers, counted.
-
-    Attributes:
-      by: the attribute whose values the agents are grouped by; None: everyone is one group.
-      groups: (G,) its values that occur, a level's name or a number (None where missing).
-      members: (G,) agents in each group.
-      counts: (G, T, K) int64, how many of them give each answer (`study.bins.bins` of the task's
-        scale); K is that of the longest scale.
-      mean, sd: (G, T) of their answers in the scale's numbers; of continuous ones not from the
-        bins, but of the values themselves. NaN on nominal scales.
-    """
-
-    by: Attribute | None
-    groups: tuple[str | float | None, ...]
-    members: np.ndarray
-    counts: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray
-
-    def __repr__(self) -> str:
-        by = "" if self.by is None else f" by {self.by.name} ({len(self.groups)} groups)"
-        return f"Counts({self.members.sum():,} agents{by}, {self.counts.shape[1]} tasks)"
-
-    @property
-    def asked(self) -> np.ndarray:
-        """(G, T) agents who were asked."""
-        asked: np.ndarray = self.counts.sum(2)
-        return asked
 
 
 def count(
@@ -128,7 +96,7 @@ def count(
     """
     check_crowd(crowd)
     crowd = sample.crowd_among(crowd, where, margins)
-    check_numbers(agents, seed)
+    agents, seed = whole_numbers(agents, seed)
     if agents > MOST_AGENTS:
         raise CrowdError(f"population.agents: {agents:,} are too many to count; give up to 2**40")
     group_by = _group_by(crowd, by)
@@ -152,7 +120,7 @@ def count(
     mean, variance = _moments(crowd.task_scales, counts[occurs])
     continuous = scales.which(scales.is_continuous, crowd.task_scales)
     mean[:, continuous], variance[:, continuous] = valued.mean[occurs], valued.variance[occurs]
-    return Counts(attribute, names, members[occurs], counts[occurs], mean, np.sqrt(variance))
+    return Counts(attribute, names, members[occurs], counts[occurs], mean, np.sqrt(variance), crowd)
 
 
 def _moments(task_scales: tuple[Scale, ...], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

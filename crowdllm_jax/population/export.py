@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from crowdllm_jax.errors import CrowdError, CrowdWarning, first_line
 from crowdllm_jax.population.decisions import write, writing_of
 from crowdllm_jax.population.read import Answers, open_population, read_manifest, reading
-from crowdllm_jax.population.sample import check_numbers
+from crowdllm_jax.population.sample import whole_numbers
+from crowdllm_jax.runtime.given import as_path
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.scales import Scale
 
@@ -59,36 +60,37 @@ def export_population(
       >>> [path.name for path in cl.export_population("agents", "agents.csv")]
       ['agents.csv', 'agents.csv.note.txt']
     """
-    folder, out = Path(folder), Path(out)
+    place = as_path(folder, "export_population: give a population's folder")
+    target = as_path(out, "export_population: give the name of a file")
     writers = {".csv": _write_csv, ".parquet": _write_parquet, ".sav": _write_sav}
-    if out.suffix.lower() not in writers:
+    if target.suffix.lower() not in writers:
         raise CrowdError(
-            f"--out {out}: give the name of a file that ends in .csv, .parquet or .sav"
+            f"--out {target}: give the name of a file that ends in .csv, .parquet or .sav"
         )
-    for path in (out, _note_of(out)) if out.suffix.lower() == ".csv" else (out,):
+    for path in (target, _note_of(target)) if target.suffix.lower() == ".csv" else (target,):
         if path.exists():
-            raise CrowdError(f"--out {out}: {path.name} is there already; give another name")
-    if (folder / "population" / "manifest.json").is_file():
-        folder = folder / "population"
+            raise CrowdError(f"--out {target}: {path.name} is there already; give another name")
+    if (place / "population" / "manifest.json").is_file():
+        place = place / "population"
     if layout not in get_args(Layout):
         raise CrowdError(f"--layout: there is no '{layout}'; give {' or '.join(get_args(Layout))}")
-    population = open_population(folder)
+    population = open_population(place)
     many = population.people
     if agents is not None:
-        check_numbers(agents, 0, "--agents")
-        many = min(int(agents), many)
+        agents, _ = whole_numbers(agents, 0, "--agents")
+        many = min(agents, many)
     if agents is not None and agents > many:
         warnings.warn(
             f"--agents {agents:,}: the population has {many:,} agents; all of them are written",
             CrowdWarning,
             stacklevel=2,
         )
-    table = Exported(folder, population, layout, many)
+    table = Exported(place, population, layout, many)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return writers[out.suffix.lower()](table, out)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return writers[target.suffix.lower()](table, target)
     except OSError as error:
-        raise CrowdError(f"{out}: cannot be written: {error.strerror or error}") from error
+        raise CrowdError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)

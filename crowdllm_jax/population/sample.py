@@ -65,12 +65,11 @@ def sample(
     """
     check_crowd(crowd)
     crowd = crowd_among(crowd, where, margins)
-    check_numbers(agents, seed)
-    # A number of numpy's may be too small to count with.
-    agents, start = int(agents), as_whole(start, "start")
+    agents, seed = whole_numbers(agents, seed)
+    start = as_whole(start, "start")
     if not 0 <= start <= 2**62 - agents:
         raise CrowdError(f"start: {start} is not the id of an agent from 0 to 2**62 - {agents}")
-    blocks = sample_blocks(crowd, agents, int(seed), start=start)
+    blocks = sample_blocks(crowd, agents, seed, start=start)
     ids, answers, *cells = _joined(blocks, agents)
     profile = tuple(
         Attribute(a.name, a.kind, a.levels, own)
@@ -129,7 +128,7 @@ def sample_blocks(crowd: Crowd, agents: int, seed: int, *, start: int = 0) -> It
     Raises:
       CrowdError: the number of agents or the seed is out of range.
     """
-    check_numbers(agents, seed)
+    agents, seed = whole_numbers(agents, seed)
     spans = _spans(start, agents)
     yield from draw_blocks(drawers(crowd), len(crowd.task_ids), seed, spans)
 
@@ -194,13 +193,20 @@ def _stretches(
         yield stretch
 
 
-def check_numbers(agents: int, seed: int, key: str = "population.agents") -> None:
-    """Raise CrowdError if there cannot be so many agents, or a seed is out of range; key: where the
-    number of agents stands."""
+def whole_numbers(agents: int, seed: int, key: str = "population.agents") -> tuple[int, int]:
+    """A number of agents and a seed as Python's own: numpy's may be too small to count with, and
+    are not written to files.
+
+    Args:
+      key: where the number of agents stands.
+    Raises:
+      CrowdError: there cannot be so many agents, or the seed is out of range.
+    """
     whole = isinstance(agents, Real) and not isinstance(agents, bool)
     if not whole or not 1 <= agents <= 2**62 or int(agents) != agents:
         raise CrowdError(f"{key}: {agents} is not a number of agents from 1 to 2**62")
     check_seed(seed, "population.seed")
+    return int(agents), int(seed)
 
 
 def check_scales(

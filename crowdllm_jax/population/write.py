@@ -45,7 +45,7 @@ from crowdllm_jax.population.parts import (
     taken,
     to_be_continued,
 )
-from crowdllm_jax.population.sample import BLOCK, blocks_in, check_numbers, draw_blocks
+from crowdllm_jax.population.sample import BLOCK, blocks_in, draw_blocks, whole_numbers
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.given import as_path
 from crowdllm_jax.runtime.version import __version__
@@ -99,7 +99,7 @@ def write_population(
     """
     folder = as_path(folder, "write_population: give the path of a folder")
     check_crowd(crowd)
-    check_numbers(agents, seed)
+    agents, seed = whole_numbers(agents, seed)
     if layout not in COLUMNS:
         raise CrowdError(f"layout: there is no '{layout}'; give {' or '.join(COLUMNS)}")
     if layout == "wide" and "agent_id" in map(str.casefold, crowd.task_ids):

@@ -240,7 +240,7 @@ def _columns(options: _Options) -> sparse.csr_matrix:
     row, column, value = [], [], []
     for at, (words, places) in enumerate(zip(runs, keys, strict=True)):
         # However long a label, its words together count as one column.
-        sizes = [len(words) ** -0.5] * len(words) + [1.0] * len(places)
+        sizes = [max(len(words), 1) ** -0.5] * len(words) + [1.0] * len(places)
         for key, size in zip((*words, *places), sizes, strict=True):
             row.append(at)
             column.append(number.setdefault(key, len(number)))

@@ -46,6 +46,7 @@ from crowdllm_jax.study import scales
 from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.statistics import kish
+from crowdllm_jax.study.toplines import MOST_SURE
 
 SHOWN, PICKED = 12, 4
 """Questions whose charts are all shown if there are no more; of more, so many of the closest and of
@@ -277,7 +278,10 @@ def _held_out(humans: Humans) -> str:
     answers, people = f"{len(humans.value):,} answers", f"{humans.people:,} people"
     questions = f"{len(humans.tasks):,} questions"
     if humans.shares:
-        return f"{questions}, with published shares of their answers"
+        return (
+            f"{questions}, with published shares of their answers, each of which counts as "
+            f"{MOST_SURE:.0f} people's at most, for a question in other words has other shares"
+        )
     if humans.by == "tasks":
         return f"{questions}, with {answers} of {people}"
     return f"{people}, with {answers} to {questions}"

@@ -20,7 +20,7 @@ from crowdllm_jax.reference.pooled import PooledReference
 from crowdllm_jax.runtime.given import as_path, told
 from crowdllm_jax.runtime.yaml import convert, parse, read_yaml
 from crowdllm_jax.study import datasets
-from crowdllm_jax.study.load import load_study_file, study_of
+from crowdllm_jax.study.load import check_named, load_study_file, study_of
 from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import SplitConfig
@@ -115,6 +115,7 @@ def load_config(
         if not isinstance(tree.get("study"), dict):
             raise CrowdError(f"--data: the study of {where} comes with the package, not from files")
         tree["study"]["folder"] = data
+    check_named(tree.get("study"), where)
     config: Config = convert(tree, Config, where)
     if config.study is None and not isinstance(source, Mapping):
         raise CrowdError(f"{where}: missing required field `study`; it says what is answered where")

@@ -16,18 +16,17 @@ from crowdllm_jax.errors import CrowdError, named_errors
 from crowdllm_jax.model.crowd import Crowd, ModelConfig, kind
 from crowdllm_jax.model.crowd_file import load_crowd
 from crowdllm_jax.model.cvae.config import CvaeConfig
-from crowdllm_jax.reference.make import tables_fingerprint
 from crowdllm_jax.reference.record import Reference, Spent
 from crowdllm_jax.reference.ridge import Head
 from crowdllm_jax.runs.config import Config, differences, dump_config, load_config, load_study
 from crowdllm_jax.runs.prepare import Splits, ask_ahead, check_margins, check_model
+from crowdllm_jax.runs.references import check_references, noted_references
 from crowdllm_jax.runtime import processes
 from crowdllm_jax.runtime.files import make_folder, write_whole
 from crowdllm_jax.runtime.progress import READ, Progress, silent, stage
 from crowdllm_jax.runtime.version import __version__
 from crowdllm_jax.study import scales
 from crowdllm_jax.study.records import Study, fingerprint
-from crowdllm_jax.study.spec import StudySpec
 from crowdllm_jax.study.split import Fold, told_folds
 
 REFERENCE = "reference.npz"
@@ -74,7 +73,7 @@ def open_run(
 
     Args:
       spent: what the run's reference took, to be noted when the run starts.
-      references: make sure that references in tables are as they were when the run began.
+      references: make sure that references are as they were when the run began.
     Raises:
       CrowdError: the folder is in use, is no run folder, or belongs to another configuration or
         other data.
@@ -105,7 +104,7 @@ def open_run(
         if study is not None:
             _check_data(folder, stored, study, spent)
             if references:
-                _check_references(folder, stored, study)
+                check_references(folder, run_facts(folder), study, stored)
         yield stored
 
 
@@ -127,9 +126,9 @@ def stored_config(folder: Path) -> Config:
 
 
 def run_facts(folder: Path) -> dict[str, str]:
-    """What a run was made from: versions, the data's fingerprint, that of references in tables
-    (`reference_sha256`), what is held out where that is done in folds (`held_out`) and, where a
-    server was asked for the reference, what that took (`reference_spent`)."""
+    """What a run was made from: versions, the data's fingerprint, what tells its references from
+    others (see `noted_references`), what is held out where that is done in folds (`held_out`) and,
+    where a server was asked for the reference, what that took (`reference_spent`)."""
     path = folder / "run.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
@@ -145,13 +144,12 @@ def _check_data(folder: Path, config: Config, study: Study, spent: Spent | None 
     sha256 = fingerprint(study, ordered=config.split.first is not None)
     if not path.exists():
         packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
-        references = _tables(study, config)
         facts = {
             "crowdllm_jax": __version__,
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
             "study_sha256": sha256,
-            **({"reference_sha256": references} if references is not None else {}),
+            **noted_references(study, config),
             **({"held_out": folds} if (folds := told_folds(study, config.split)) else {}),
             **({"reference_spent": str(spent)} if spent is not None else {}),
         }
@@ -161,23 +159,6 @@ def _check_data(folder: Path, config: Config, study: Study, spent: Spent | None 
             f"{folder}: was made from other data (the study has changed since); put the data back, "
             "or fit again into another folder (crowdllm run CONFIG --out FOLDER)"
         )
-
-
-def _check_references(folder: Path, config: Config, study: Study) -> None:
-    """Make sure that the tables of references a run was begun with have not changed: what is still
-    to be fitted, scored or asked would be of others."""
-    noted = run_facts(folder).get("reference_sha256")
-    if noted is not None and noted != _tables(study, config):
-        raise CrowdError(
-            f"{folder}: was begun with other references (a table that `reference` names has "
-            "changed since); put it back, or run into another folder (crowdllm run CONFIG --out "
-            "FOLDER)"
-        )
-
-
-def _tables(study: Study, config: Config) -> str | None:
-    folder = config.study.folder if isinstance(config.study, StudySpec) else "."
-    return tables_fingerprint(study, config.every_reference, folder)
 
 
 def main_model(config: Config) -> str:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.rename(path)
         sync_folder(path.parent)
     except OSError as error:
+        with suppress(OSError):  # a disk that is full, or no longer there
+            temporary.unlink(missing_ok=True)
         raise CrowdError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 

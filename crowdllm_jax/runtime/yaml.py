@@ -120,6 +120,8 @@ def convert(tree: dict[str, Any], kind: type, where: str) -> Any:
             hint = f"; give one of: {', '.join(choices)}"
         elif "Expected `array`" in message:
             hint = "; write a list: [..., ...]"
+        elif re.match("Expected `object[^`]*`, got ", message):
+            hint = _keys_wanted(kind, _path(key, ""))
         elif "Expected `float`, got `str`" in message or "Expected `int`, got `str`" in message:
             hint = "; write a number, without quotes or a unit"
         elif re.search(r"\bstr( \| null)?`, got `(bool|null|int|float|date|datetime)`", message):
@@ -136,16 +138,40 @@ def _path(key: str, message: str) -> list[str]:
 
 def _choices(kind: Any, path: list[str]) -> list[str]:
     """What may stand at a key that names one of several kinds, or one of several words."""
-    infos = _parts(msgspec.inspect.type_info(kind))
-    for name in path:
-        tags = [str(info.tag) for info in infos if getattr(info, "tag_field", None) == name]
-        if tags:
-            return sorted(set(tags))
-        if name != "*":
-            fields = [field for info in infos for field in getattr(info, "fields", ())]
-            infos = [p for field in fields if field.encode_name == name for p in _parts(field.type)]
+    infos = _at(kind, path[:-1])
+    if tags := [str(info.tag) for info in infos if getattr(info, "tag_field", None) == path[-1]]:
+        return sorted(set(tags))
+    infos = _below(infos, path[-1])
     words = [info.values for info in infos if isinstance(info, msgspec.inspect.LiteralType)]
     return sorted({str(word) for values in words for word in values})
+
+
+def _keys_wanted(kind: Any, path: list[str]) -> str:
+    """A hint at the keys that are to be below a key which holds something else."""
+    of_section = [f for info in _at(kind, path[:-1]) for f in getattr(info, "fields", ())]
+    own = [field.type for field in of_section if field.encode_name == path[-1]]
+    if any(isinstance(one, msgspec.inspect.DictType) for one in own):
+        return "; write a name and what belongs to it on each line below it"
+    if kinds := _choices(kind, [*path, "kind"]):
+        return f"; write keys below it, first of all kind: {' or '.join(kinds)}"
+    fields = [field for info in _at(kind, path) for field in getattr(info, "fields", ())]
+    names = ", ".join(dict.fromkeys(field.encode_name for field in fields))
+    return f"; write keys below it; there are: {names}" if names else ""
+
+
+def _at(kind: Any, path: list[str]) -> list[Any]:
+    """The kinds of value that may stand where keys lead."""
+    infos = _parts(msgspec.inspect.type_info(kind))
+    for name in path:
+        infos = _below(infos, name)
+    return infos
+
+
+def _below(infos: list[Any], name: str) -> list[Any]:
+    if name in ("", "*"):  # the whole, or the values of a mapping, which `_parts` has taken out
+        return infos
+    fields = [field for info in infos for field in getattr(info, "fields", ())]
+    return [p for field in fields if field.encode_name == name for p in _parts(field.type)]
 
 
 def _places(kind: Any) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from crowdllm_jax.study.columns import attribute_columns
 from crowdllm_jax.study.records import Attribute, Block, Study, Witness, unanswered
 from crowdllm_jax.study.routing import people_asked
 from crowdllm_jax.study.statistics import kish
+from crowdllm_jax.study.toplines import MOST_SURE
 
 MOST_ROUTED = 8
 """Tasks that not everybody is asked, of which it is told who is."""
@@ -165,7 +166,7 @@ def _people(study: Study) -> list[str]:
     if study.toplines:
         lines.append(
             f"weights       each share stands as a participant, and all count as "
-            f"{weight.sum():,.0f} people's answers"
+            f"{weight.sum():,.0f} people's answers, {MOST_SURE:.0f} of a question at most"
         )
     elif np.ptp(weight) > 0:
         lines.append(

@@ -1,7 +1,7 @@
 """A study by the path of the file that describes it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import structs
 
@@ -27,8 +27,20 @@ def load_study_file(path: str | Path, data: str | None = None, *, embedding: boo
         tree["folder"] = data
     elif data is not None:
         raise CrowdError(f"--data: the study of {path} comes with the package, not from files")
+    check_named(tree, str(path))
     kind: Any = StudySpec if isinstance(tree, dict) else datasets.Name
     return study_of(convert(tree, kind, str(path)), embedding=embedding)
+
+
+def check_named(study: Any, where: str) -> None:
+    """Raise CrowdError if a study is named that does not come along, as if it were a file."""
+    known = get_args(datasets.Name)
+    if isinstance(study, str) and study not in known:
+        raise CrowdError(
+            f"{where}: study: '{study}' is no study that comes with the package "
+            f"({', '.join(known)}); write what a study file holds as keys below `study:`, as "
+            "`crowdllm init TABLE` does"
+        )
 
 
 def study_of(spec: StudySpec | datasets.Name, *, embedding: bool = True) -> Study:

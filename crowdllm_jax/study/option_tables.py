@@ -9,12 +9,13 @@ import numpy as np
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.study import scale_text, scales
 from crowdllm_jax.study.alternatives import alternatives_of
-from crowdllm_jax.study.ids import Entities, as_they_stand
+from crowdllm_jax.study.ids import MISSING, Entities, as_they_stand
 from crowdllm_jax.study.missing import drop_missing
 from crowdllm_jax.study.question_tables import columns_there
 from crowdllm_jax.study.questions import Questions, questions_on
+from crowdllm_jax.study.records import Study
 from crowdllm_jax.study.scales import Nominal, Scale
-from crowdllm_jax.study.spec import StudySpec
+from crowdllm_jax.study.spec import AlternativesSpec, ResponsesSpec, StudySpec, attribute_spec
 from crowdllm_jax.study.tables import Column, read_table, rows
 
 
@@ -68,6 +69,18 @@ def read_choices(
     several = tuple(questions.scales.values())
     new = alternatives_of(entities.of_row, level, named, ids, several, questions.scale)
     return replace(questions, alternatives=new)
+
+
+def spec_of_frame(study: Study) -> StudySpec:
+    """A study file for tables of options, where the study came of none, but of a data frame: the
+    attributes that it has, in columns of their names."""
+    described = study.tasks.alternatives
+    attributes = {
+        a.name: attribute_spec(a.kind, tuple(level for level in a.levels if level != MISSING))
+        for a in (() if described is None else described.attributes)
+    }
+    alternatives = AlternativesSpec(path="", attributes=attributes) if attributes else None
+    return StudySpec(responses=ResponsesSpec(path=""), scales={}, alternatives=alternatives)
 
 
 def _check_once(level: Column, of_choice: np.ndarray, name: str) -> None:

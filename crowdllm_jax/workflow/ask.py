@@ -19,11 +19,13 @@ from crowdllm_jax.profiles.where import groups_of, whom
 from crowdllm_jax.reference.task_embeddings import Embedder
 from crowdllm_jax.runs.asked import Placed, Sources, check_askable, place
 from crowdllm_jax.runs.config import Config
+from crowdllm_jax.runs.folder import run_facts
+from crowdllm_jax.runs.references import check_references
 from crowdllm_jax.runs.trust import held_out_outlook, trust_of
 from crowdllm_jax.runtime.given import as_path, told
 from crowdllm_jax.runtime.progress import Progress, silent, stage
 from crowdllm_jax.study import scales
-from crowdllm_jax.study.option_tables import read_choices
+from crowdllm_jax.study.option_tables import read_choices, spec_of_frame
 from crowdllm_jax.study.question_tables import (
     FewAnswers,
     ask_texts,
@@ -123,6 +125,8 @@ def answer(
     known = known_questions(run.crowd, run.study, asked, rows, asking.again)
     if known is not None:
         return _known(run, known, asking)
+    if run.folder is not None:
+        check_references(run.folder, run_facts(run.folder), run.study, run.config)
     few = _few_answers(run, asked, asking)
     generator = whom(run.crowd.generator, asking.where, asking.margins)
     groups = {} if asking.by is None else groups_of(generator, asking.by)
@@ -261,7 +265,9 @@ def _questions(run: OpenedRun, questions: str | Sequence[str] | Path, asking: As
 def _choices(run: OpenedRun, questions: str | Sequence[str] | Path, asking: Asking) -> Questions:
     """Choices among the options of a table."""
     spec = run.config.study
-    if not isinstance(spec, StudySpec) or spec.alternatives is None:
+    if not isinstance(spec, StudySpec):
+        spec = spec_of_frame(run.study)
+    if spec.alternatives is None:
         raise CrowdError(
             "--alternatives: the run knows nothing of what describes options; its study has no "
             "`alternatives` (docs/conjoint.md)"

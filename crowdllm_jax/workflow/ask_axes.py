@@ -7,6 +7,7 @@ from matplotlib.ticker import PercentFormatter
 
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.report.axes import own_axes
+from crowdllm_jax.runtime.given import told
 from crowdllm_jax.workflow.asking import Answered
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def plot_asked(
       >>> cl.plot_asked(answered).get_xlabel()
       'share of agents (90% interval)'
     """
+    if not isinstance(answered, Answered):
+        raise CrowdError(f"plot_asked: {told(answered)} is nothing that cl.ask returned")
     if not len(answered.table):
         raise CrowdError("plot_asked: no agent was asked any of these questions")
     table = answered.table.to_pandas()

@@ -28,8 +28,8 @@ from crowdllm_jax.study.toplines import check_people
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A fitted run: its crowd, the split this was fitted to, the splits that hold tasks out, and
-    the reference it was fitted with, where it is kept."""
+    """A fitted run: its crowd, the split this was fitted to, the splits that hold tasks out, the
+    reference it was fitted with, where it is kept, and its folder, where it has one."""
 
     crowd: Crowd
     study: Study
@@ -37,6 +37,7 @@ class OpenedRun:
     split: Split
     held: tuple[tuple[Crowd, Split], ...]
     kept: Reference | None = None
+    folder: Path | None = None
 
 
 def checked(
@@ -67,7 +68,7 @@ def opened(folder: Path, progress: Progress, data: str | None = None) -> Iterato
     with stage(progress, READ):
         study = load_study(config)
     folds = folds_in(study, config)
-    with open_run(folder, study=study, references=True):
+    with open_run(folder, study=study):
         crowd = fitted_crowd(folder)
         single = len(folds) == 1
         split = split_study(study, config.split, 0, None if single else "all")
@@ -78,4 +79,4 @@ def opened(folder: Path, progress: Progress, data: str | None = None) -> Iterato
                 for fold in folds
             ]
         kept = kept_reference(crowd_folder(folder, 0, main_model(config)).parent.parent)
-        yield OpenedRun(crowd, study, config, split, tuple(held), kept)
+        yield OpenedRun(crowd, study, config, split, tuple(held), kept, folder)

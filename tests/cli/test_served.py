@@ -108,12 +108,20 @@ def test_agents_are_those_of_the_run(run, server, capsys):
         ("sample", {"where": "height > 3"}, "height"),
         ("sample", {"filter": "age > 3"}, "no argument 'filter'; it has: agents, seed, where"),
         ("describe", {"where": "age > 3"}, "no argument 'where'; it has: none"),
+        ("ask", {}, "ask: question is missing; give a text"),
+        ("ask", {"question": 5}, "ask: question is 5; give a text"),
+        ("ask", {"question": QUESTION, "options": "a,b"}, '"a,b"; give a list of texts'),
+        ("ask", {"question": QUESTION, "shares": [1, "b"]}, "; give a list of numbers"),
+        ("infer", {"level": "high"}, 'infer: level is "high"; give a number'),
+        ("infer", {"pool": "maybe"}, 'infer: pool is "maybe"; give true or false'),
+        ("sample", {"agents": 2.5}, "sample: agents is 2.5; give a whole number"),
     ],
 )
 def test_what_cannot_be_told_is_said(server, tool, arguments, says):
     answer = call(server, tool, **arguments)
     assert answer.is_error
     assert says in answer.content[0].text
+    assert "pydantic" not in answer.content[0].text
     assert "--" not in answer.content[0].text, "who asks has arguments, and no flags"
 
 

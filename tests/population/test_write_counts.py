@@ -31,6 +31,8 @@ def test_every_count_stands_in_its_row(tmp_path, mixed_crowd: Crowd, by):
     found = count(mixed_crowd, 300, seed=2, by=by)
     write_counts(mixed_crowd, found, tmp_path / "c", seed=2)
     table = pq.read_table(tmp_path / "c" / "counts.parquet")
+    assert found.to_arrow().equals(table.replace_schema_metadata(None))
+    assert found.to_pandas()["count"].sum() == found.members.sum() * len(mixed_crowd.task_ids)
     rows = table.to_pylist()
     sizes = [len(bins(scale)) for scale in mixed_crowd.task_scales]
     assert len(rows) == sum(sizes) * len(found.groups)

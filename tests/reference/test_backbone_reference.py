@@ -342,6 +342,27 @@ def test_both_orders_on_every_scale():
     np.testing.assert_array_equal(reference.embedding, plain.embedding)
 
 
+def test_a_run_goes_on_with_the_model_it_was_begun_with(ask, model, tmp_path, capsys):
+    """The cache tells an exchanged model from the former, which would be asked anew for what is
+    left of a run. Questions of the run, and agents, need no model."""
+    own = shutil.copytree(model, tmp_path / "own")
+    small = "model={kind: persistent, steps: 5}"
+    path = ask(kind="backbone", model=str(own))
+    command = ["fit", str(path), "--out", "one", "--set", small, "--set", "models=[]"]
+    assert main(command) == 0
+    families.make("llama2", own, vocab_size=400, seed=7)
+    capsys.readouterr()
+    for again in (command, ["evaluate", "one"], ["ask", "one", "New?"]):
+        assert main(again) == 2
+        told = capsys.readouterr().err
+        assert f"one: was begun with other answers of {own} (its files or its commit have" in told
+    assert main(["ask", "one", "Task number 3?"]) == 0
+    assert main(["sample", "one", "--agents", "10", "--out", "ten"]) == 0
+    shutil.rmtree(own)
+    shutil.copytree(model, own)
+    assert main(["evaluate", "one"]) == 0
+
+
 # --- endpoint ----------------------------------------------------------------------------------
 
 
@@ -395,6 +416,24 @@ def test_a_run_says_what_its_reference_took(ask, serve, tmp_path, capsys):
         assert f"asked       13 calls, 1,200 tokens in, 24 out; {how}\n" in said
     assert how in (tmp_path / "here/one/run.json").read_text()
     assert "13 calls" in (tmp_path / "here/one/report.html").read_text()
+
+
+def test_a_run_goes_on_with_the_answers_of_a_server(ask, serve, tmp_path, capsys):
+    """Nobody knows when its model changes; but its answers are kept, unless they get lost."""
+    said = [{"1": 0.5, "4": 0.3}]
+    path = ask(**endpoint(serve(lambda body, n: logprobs(said[-1]))))
+    small = "model={kind: persistent, steps: 5}"
+    command = ["fit", str(path), "--out", "one", "--set", small, "--set", "models=[]"]
+    assert main(command) == 0
+    said.append({"1": 0.2, "4": 0.6})
+    assert main(command) == 0  # the cache has them
+    cache = tmp_path / "here/reference-cache.sqlite"
+    cache.rename(tmp_path / "aside")
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "other answers of org/fake (the answers in reference-cache" in capsys.readouterr().err
+    (tmp_path / "aside").rename(cache)
+    assert main(["evaluate", "one"]) == 0
 
 
 def test_tasks_without_an_answer_are_an_error(ask, serve, capsys):

@@ -116,6 +116,14 @@ def test_options_of_a_new_set_are_known_by_their_words():
     assert off(found, study, held) < 0.16
 
 
+def test_options_without_a_word_are_known_by_their_places():
+    """Ratings from 1 to 3, say; as near as where they are words."""
+    study, models = opinions()
+    rated = replace(study, scales={**study.scales, "how often": Ordinal(levels=(1, 2, 3))})
+    found = pool_references(rated, without(rated, HELD), TWO, models).probs
+    assert off(found, rated, HELD) < 0.14
+
+
 def test_a_model_that_says_nothing_costs_nothing():
     study, (tells, silent) = opinions()
     split = without(study, HELD)

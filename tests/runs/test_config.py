@@ -240,3 +240,19 @@ def test_a_table_in_place_of_a_configuration_is_told_how_to_become_one(tmp_path,
 def test_a_folder_in_place_of_a_configuration_is_told(tmp_path):
     with pytest.raises(CrowdError, match=r"is a folder; give a YAML file .*config\.yaml"):
         load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("study: human.yaml", "'human.yaml' is no study .* keys below `study:`, as `crowdllm init"),
+        ("study: {responses: a.csv}", r"study\.responses: .*keys below it; there are: path, part"),
+        ("study: anes96\nmodel: persistent", "model: .*first of all kind: cvae or persistent"),
+        ("study: anes96\nreference: [marginal]", r"reference\[0\]: .*first of all kind: backbone"),
+        ("study: anes96\nsplit: people", "split: .*; write keys below it; there are: by, test"),
+        ("study: anes96\nprofiles: {margins: 3}", "profiles.margins: .*; write a name and what"),
+    ],
+)
+def test_a_value_in_place_of_keys_is_told_with_what_to_write(tmp_path, written, says):
+    with pytest.raises(CrowdError, match=says):
+        load(tmp_path, written)

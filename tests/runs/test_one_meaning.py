@@ -35,7 +35,7 @@ from crowdllm_jax.model.crowd import Crowd
 from crowdllm_jax.model.response import level_dtype
 from crowdllm_jax.population import write as output
 from crowdllm_jax.population.agents import Agents
-from crowdllm_jax.population.count import Counts
+from crowdllm_jax.population.counts import Counts
 from crowdllm_jax.population.read import open_population
 from crowdllm_jax.population.twins import Twins
 from crowdllm_jax.population.write import write_population
@@ -453,7 +453,7 @@ def test_counts_and_twins_say_what_the_study_writes(new_folder, some_crowd, case
     for task, k in enumerate(size):
         number[0, task, :k] = random.multinomial(1000, random.dirichlet(np.ones(k)))
     blank = np.zeros((1, len(size)))
-    counts = Counts(None, ("",), np.array([1000]), number, blank, blank)
+    counts = Counts(None, ("",), np.array([1000]), number, blank, blank, crowd)
     write_counts(crowd, counts, folder / "c", 0)
     table = pandas.read_parquet(folder / "c" / "counts.parquet")
     decisions = decide(folder / "c").to_pylist()

@@ -7,6 +7,7 @@ from synthetic import write_table
 from crowdllm_jax.errors import CrowdError
 from crowdllm_jax.score.ceiling import score_humans
 from crowdllm_jax.score.held_out import held_out
+from crowdllm_jax.study.describe import describe
 from crowdllm_jax.study.load import load_study_file
 from crowdllm_jax.study.split import Split, SplitConfig, split_study
 from crowdllm_jax.study.statistics import level_shares, task_means
@@ -59,6 +60,7 @@ def test_groups_and_numbers_of_people(tmp_path):
     weight = study.participants.weight[study.person]
     assert np.bincount(study.task[female], weight[female]) == pytest.approx([80, 80])
     assert np.bincount(study.task[~female], weight[~female]) == pytest.approx([MOST_SURE] * 2)
+    assert "560 people's answers, 200 of a question at most" in describe(study)
     np.testing.assert_allclose(level_shares(study, female, 0)[0], [0.2, 0.3, 0.5])
     np.testing.assert_allclose(level_shares(study, ~female, 0)[0], [0, 0.3, 0.7])
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -156,6 +157,17 @@ def test_what_nobody_saw_is_chosen_as_people_would(run, tmp_path):
     told = {(row["age"], row["answer"]): row["share"] for row in by_age}
     assert told["young", "Nova"] > told["old", "Nova"] + 0.05
     assert told["old", "none"] > told["young", "none"] + 0.05
+
+
+def test_a_study_that_no_file_describes_is_put_before_options_too(run, tmp_path):
+    """Of a data frame, say: what describes its options stands in columns of their names."""
+    folder, _ = run
+    path = market(tmp_path / "market.csv", [("Nova", 12, "Acme"), ("none", "", "")])
+    config = load_config(folder / "phones.yaml")
+    crowd, study = fitted_crowd(folder / "run"), load_study(config)
+    options = Asking(alternatives=path)
+    of_frame = ask((crowd, study, msgspec.structs.replace(config, study=None)), [], options)
+    assert of_frame.table.equals(ask((crowd, study, config), [], options).table)
 
 
 def test_what_is_told_is_what_agents_choose(run, tmp_path):
