@@ -151,6 +151,7 @@ def toplines(settings: Settings) -> Iterable[Table]:
             ("**crowd, mean of the LLMs**", average),
             ("**crowd, all LLMs**", several),
             ("**crowd, all LLMs pooled**", ours),
+            ("**crowd, mean of the LLMs and all pooled**", replace(average, others=(ours,))),
         ):
             crowd = fitted(study, train, settings, "tasks", fold, reference)
             answers = sample(crowd, 10_000, 0).answers.astype(int)

@@ -147,7 +147,7 @@ def spread(humans: Humans, values: np.ndarray) -> list[Finding]:
             total = np.bincount(humans.task, weight * answer, t)
             square += np.bincount(humans.task, weight * answer**2, t) - total**2 / n.clip(1e-300)
         # A response that was drawn twice is one response: its task has no more freedom for it.
-        free = n - np.bincount(humans.task, weight**2, t) / n.clip(1e-300)
+        free = n - np.bincount(humans.task, humans.with_itself(weight), t) / n.clip(1e-300)
         # Beside the squares themselves, what is left over by rounding is nothing.
         least = 1e-12 * sum((weight * answer**2).sum() for answer in answers)
         return {"ratio": free @ crowd / square.sum() if square.sum() > least else float("nan")}

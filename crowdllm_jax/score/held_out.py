@@ -57,6 +57,11 @@ class Humans:
         """(R,) of each answer its person's weight."""
         return np.asarray(self.weight[self.person])
 
+    def with_itself(self, weight: np.ndarray) -> np.ndarray:
+        """(R,) what the pairs of each answer with itself weigh, answers counting as (R,) weights
+        say. Of shares, everybody behind them makes a pair with everybody else."""
+        return weight**2 / self.answer_weight if self.shares else weight**2
+
     @property
     def ordered(self) -> np.ndarray:
         """(T,) whether answers to a task are numbers: whether its scale has an order."""

@@ -390,9 +390,7 @@ def _gini(humans: Humans, weight: np.ndarray) -> float:
     people = _counts(humans, weight)
     size = people.sum(1)
     # A person drawn twice makes no pair with themselves: their own weight squared is left out.
-    # Of shares, every person behind them makes a pair with every other.
-    alone = weight**2 / humans.answer_weight if humans.shares else weight**2
-    pairs = size**2 - np.bincount(humans.task, alone, len(size))
+    pairs = size**2 - np.bincount(humans.task, humans.with_itself(weight), len(size))
     half = np.zeros(len(size))
     for index, support in enumerate(humans.support):
         on_scale = humans.scale == index

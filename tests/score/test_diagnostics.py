@@ -29,7 +29,7 @@ from crowdllm_jax.score.diagnostics import (
 from crowdllm_jax.score.drift import Sessions, drift, sessions
 from crowdllm_jax.score.metrics import Score
 from crowdllm_jax.study.coding import fit_coding
-from crowdllm_jax.study.records import Attribute, Study
+from crowdllm_jax.study.records import Attribute, Participants, Study
 from crowdllm_jax.study.split import Split
 
 CUTS = [-2.0, -0.7, 0.7, 2.0]
@@ -131,6 +131,24 @@ def test_a_model_that_would_rather_say_something_else():
     assert not option_mass(np.full(9, 0.9)).fires
     unknown = option_mass(None)
     assert (unknown.value, unknown.fires) == (None, False)
+
+
+def test_published_shares_spread_as_the_people_behind_them(study):
+    """The same answers, of people and as how many gave each: everybody behind a share is somebody,
+    though they are one row of the table."""
+    cell, count = np.unique(study.task * 5 + study.answer.astype(int), return_counts=True)
+    ids = tuple(f"row {row:03d}" for row in range(len(cell)))
+    published = dataclasses.replace(
+        study,
+        participants=Participants(ids, (), count.astype(float)),
+        person=np.arange(len(cell), dtype=np.int32),
+        task=(cell // 5).astype(np.int32),
+        answer=(cell % 5).astype(float),
+        toplines=True,
+    )
+    of_people, of_shares = (spread(everything(one), HEALTHY) for one in (study, published))
+    assert of_shares == of_people
+    assert not any(finding.fires for finding in of_shares)
 
 
 def prepared(study: Study) -> Prepared:
