@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
@@ -524,6 +525,17 @@ def test_an_attribute_that_is_called_as_a_column_is(folder, fitted):
     table = ask((crowd, study, load_config(folder / "config.yaml")), "New?", asking).table
     assert table.column_names[:3] == ["task_id", "profile_Answer", "answer"]
     assert set(table["answer"].to_pylist()) == {"no", "yes", "(mean)"}
+
+
+def test_a_crowd_of_another_split_is_refused(folder, fitted):
+    """Its held-out tasks are others than the ones by which its answers would be trusted."""
+    crowd, study, _ = fitted
+    config = load_config(folder / "config.yaml")
+    asking = Asking(scale="agree", shares="30,70")
+    other = msgspec.structs.replace(config.split, test=0.5)
+    told = r"ask: the crowd was fitted to other tasks than .* cl.fit\(study, config, seed=0\)"
+    with pytest.raises(CrowdError, match=told):
+        ask((crowd, study, msgspec.structs.replace(config, split=other)), "New?", asking)
 
 
 def test_what_answers_say_is_not_stretched(folder, monkeypatch):

@@ -93,6 +93,11 @@ def _as_fitted(fitted: TaskColumns, longer: TaskColumns) -> TaskColumns:
     """The longer list's columns with the signs of those that were fitted: a principal component may
     come out the other way round on another machine."""
     base = len(fitted.scale)
+    if ((np.asarray(fitted.known) > 0) != (np.asarray(longer.known)[:base] > 0)).any():
+        raise CrowdError(
+            "ask: the crowd was fitted to other tasks than the configuration's split leaves to a "
+            "fit of seed 0; give one of cl.fit(study, config, seed=0)"
+        )
     columns = {}
     for name in ("features", "loading"):
         known, found = getattr(fitted, name), getattr(longer, name)
@@ -132,7 +137,7 @@ def _other_features() -> str:
     return (
         "ask: what the study says of its tasks (embedding, attributes, reference) is not what the "
         "crowd was fitted to, or an earlier version read it otherwise; fit again (`crowdllm fit`), "
-        "to another folder"
+        "to another folder, or with cl.fit(study, config, seed=0)"
     )
 
 
