@@ -11,11 +11,13 @@ import pyarrow.csv
 import pytest
 import yaml
 from few_drawings import few_drawings  # noqa: F401
+from flax import nnx
 from phones import STUDY
 from statsmodels.discrete.conditional_models import ConditionalLogit
 
 import crowdllm_jax as cl
 from crowdllm_jax.cli.main import main
+from crowdllm_jax.model.persistent.effects import divergence
 from crowdllm_jax.runs.config import load_config, load_study
 from crowdllm_jax.runs.folder import fitted_crowd, start_run
 from crowdllm_jax.study.alternatives import codings_of, options_of
@@ -133,6 +135,25 @@ def test_worths_are_those_of_a_conditional_logit_and_of_the_people(run):
     logit = ConditionalLogit(chosen, x.reshape(-1, x.shape[2]), groups=groups).fit(disp=0)
     by_unit = logit.params[1] / codings_of(described, seen)[0].sd
     assert 1 < found["price", ""].worth / by_unit < 1.35
+
+
+@pytest.mark.parametrize("name", ["part_worth_loading", "level_loading"])
+def test_who_finds_options_worth_what_counts_a_tenth(run, name):
+    """Whole, the divergence of such loadings draws people's differences to nothing."""
+    crowd = fitted_crowd(run[0] / "run")
+    design, model = crowd.inputs, nnx.merge(crowd.graph, crowd.params)
+    effects, group = model.effects, design.groups[name]
+    mean, prior = np.asarray(effects.mean[name][...]), np.exp(effects.log_prior[name][...])[group]
+    sd = np.exp(effects.log_sd[name][...])
+
+    def from_prior(sd: np.ndarray) -> float:
+        return (np.log(prior / sd) + (sd**2 + mean**2) / (2 * prior**2) - 0.5).sum()
+
+    before = float(divergence(model, design.groups, design.tasks))
+    effects.log_sd[name][...] = np.log(3 * sd)
+    after = float(divergence(model, design.groups, design.tasks))
+    # Sums of single precision, of which the difference is a small part.
+    assert after - before == pytest.approx(0.1 * (from_prior(3 * sd) - from_prior(sd)), rel=0.01)
 
 
 def test_what_nobody_saw_is_chosen_as_people_would(run, tmp_path):

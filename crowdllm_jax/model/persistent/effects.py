@@ -40,6 +40,11 @@ RATE = 4.6
 LOADING_RATE = 9.2
 """The same of loadings, where it is 1% above 0.5: every belief meets every task through them, and a
 few people's answers seldom say how."""
+CHOICE_RATE, CHOICE_SHARE = 1.0, 0.1
+"""The same of what described options and their names are worth to whom, where people often lie a
+logit or two apart, and the share that their KL counts. Such loadings are few, and all choices tell
+them together. Posteriors that know nothing of how they go together would rather have none of them
+(Turner & Sahani 2011)."""
 START = 0.3
 """Deviation of the numbers that loadings start from."""
 NARROWEST = 1e-4
@@ -309,6 +314,7 @@ def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: TaskColu
 
     Each group's prior deviation has an exponential prior (Simpson et al. 2017, penalised
     complexity), so that a few people's answers do not make a group of effects large by chance.
+    What described options are worth to whom counts less (`CHOICE_SHARE`).
 
     Args:
       groups: by effect, the prior group of each coefficient (same shape, integers from 0).
@@ -318,7 +324,9 @@ def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: TaskColu
     for name, group in groups.items():
         mean, log_sd = model.effects.mean[name][...], model.effects.log_sd[name][...]
         log_prior = model.effects.log_prior[name][...]
-        price = (LOADING_RATE if name in ("loading", "task_loading") else RATE) * jnp.exp(log_prior)
+        to_whom = tasks.options is not None and name in ("part_worth_loading", "level_loading")
+        rate = LOADING_RATE if name in ("loading", "task_loading") else RATE
+        price = (CHOICE_RATE if to_whom else rate) * jnp.exp(log_prior)
         if name == "task":
             # Of tasks that are known it is sure that they differ. Few tasks and people say badly by
             # how much, and shrinking too much or too little is what costs then.
@@ -334,7 +342,7 @@ def divergence(model: Persistent, groups: dict[str, np.ndarray], tasks: TaskColu
         elif name not in TOGETHER:
             gap = log_sd - log_prior[group]
             second = (mean**2) * jnp.exp(-2 * log_prior[group]) + jnp.exp(2 * gap)
-            total += 0.5 * jnp.sum(second - 1 - 2 * gap)
+            total += (CHOICE_SHARE if to_whom else 1.0) * 0.5 * jnp.sum(second - 1 - 2 * gap)
     return total
 
 
