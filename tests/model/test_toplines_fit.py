@@ -99,7 +99,7 @@ def test_agents_answer_as_published():
 def test_questions_with_options_of_their_own_are_met():
     """80 sets of options of one to four questions, which have little in common beyond what a
     reference says of them; a fourth of the questions is held out. Those whose options a known
-    question has are met better than by an even guess: of ones drawn so, .77 to .81 of its error is
+    question has are met better than by an even guess: of six drawn so, .65 to .85 of its error is
     left. If a scale takes its one known question for what is usual there, it is 1.08 to 1.18."""
     random = np.random.default_rng(0)
     scale = np.repeat(np.arange(SETS), random.integers(1, 5, SETS))
